@@ -1,0 +1,34 @@
+# The two ways to declare a target, so that every folder's CMakeLists.txt is a statement of the architecture:
+# what a station consists of and which stations it may know.
+
+# ocicat_library(NAME [DEPS targets...] [PRIVATE_DEPS targets...])
+#
+# A station: every *.cc beside the CMakeLists.txt becomes the library ocicat_NAME; every *_test.cc becomes
+# part of one test program, NAME_test, whose cases CTest runs in parallel. DEPS is the rule of the folder:
+# what is not listed cannot be linked.
+function(ocicat_library name)
+  cmake_parse_arguments(ARG "" "" "DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  if(sources)
+    add_library(ocicat_${name} STATIC ${sources})
+    target_link_libraries(ocicat_${name} PUBLIC ocicat_options ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  else()
+    add_library(ocicat_${name} INTERFACE)
+    target_link_libraries(ocicat_${name} INTERFACE ocicat_options ${ARG_DEPS})
+  endif()
+  if(tests AND BUILD_TESTING)
+    ocicat_test(${name}_test SOURCES ${tests} DEPS ocicat_${name} ${ARG_TEST_DEPS} ${ARG_PRIVATE_DEPS})
+  endif()
+endfunction()
+
+# ocicat_test(NAME SOURCES files... DEPS targets...)
+function(ocicat_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE OCICAT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600)
+endfunction()

@@ -1,0 +1,51 @@
+// Keeps up with the server: list, then watch, for a set of kinds, for ever.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/client/client.h"
+#include "base/changes.h"
+#include "resources/types.h"
+
+namespace ocicat::api {
+
+// What informers have seen since the last message. Absorbs, so it can wait in a Mailbox.
+struct Update {
+  Changes<ResourceKey, Resource> resources;
+  // Objects that could not be decoded, and why; a key leaves when a readable version or a deletion comes. Of an
+  // object that turns unreadable the last readable version stays in force.
+  Changes<ResourceKey, std::string> unreadable;
+  // For each kind that has been listed: everything up to this revision is in here or was before.
+  std::map<Kind, std::uint64_t> revisions;
+  bool in_sync = false;  // every kind has been listed once; stays true
+
+  void absorb(Update later);
+};
+
+struct InformerStatus {
+  bool connected = false;
+  std::string last_error;  // of the kind that fails, with what is tried next
+};
+
+// Runs one thread with one event loop. After a lost connection it tries again with growing pauses (10 ms to
+// 5 s, jittered), and after kExpired it lists anew; what vanished meanwhile is reported as removed.
+class Informers {
+ public:
+  Informers(Address address, std::vector<Kind> kinds, std::function<void(Update)> on_update);
+  ~Informers();  // stops and joins
+  Informers(const Informers&) = delete;
+  Informers& operator=(const Informers&) = delete;
+
+  InformerStatus status() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ocicat::api

@@ -1,0 +1,74 @@
+// The only way between threads.
+#pragma once
+
+#include <condition_variable>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace ocicat {
+
+// Holds at most one message. A newer one is absorbed into the one still waiting (`Message::absorb`), so a slow
+// reader costs memory by keys, not by events, and nobody waits for a reply. Safe for any number of threads.
+template <class Message>
+class Mailbox {
+ public:
+  // Called after each put, outside the lock: wakes a reader that waits elsewhere, such as on an eventfd.
+  void on_put(std::function<void()> wake) {
+    const std::scoped_lock lock(mutex_);
+    wake_ = std::move(wake);
+  }
+
+  void put(Message message) {
+    std::function<void()> wake;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (waiting_) {
+        waiting_->absorb(std::move(message));
+      } else {
+        waiting_ = std::move(message);
+      }
+      wake = wake_;
+    }
+    arrived_.notify_one();
+    if (wake) wake();
+  }
+
+  // What is waiting, if anything.
+  std::optional<Message> take() {
+    const std::scoped_lock lock(mutex_);
+    return std::exchange(waiting_, std::nullopt);
+  }
+
+  // Waits until there is a message, the mailbox is closed, or the time is up.
+  std::optional<Message> take_within(std::chrono::nanoseconds patience) {
+    std::unique_lock lock(mutex_);
+    arrived_.wait_for(lock, patience, [this] { return waiting_.has_value() || closed_; });
+    return std::exchange(waiting_, std::nullopt);
+  }
+
+  // Ends the waiting of readers; what is waiting can still be taken.
+  void close() {
+    {
+      const std::scoped_lock lock(mutex_);
+      closed_ = true;
+    }
+    arrived_.notify_all();
+  }
+
+  bool closed() const {
+    const std::scoped_lock lock(mutex_);
+    return closed_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::optional<Message> waiting_;
+  std::function<void()> wake_;
+  bool closed_ = false;
+};
+
+}  // namespace ocicat

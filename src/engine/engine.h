@@ -1,0 +1,48 @@
+// Changes of resources in, changes of what hosts should look like out.
+//
+//   pure      no kernel, no sockets, no clock; the same input gives the same output
+//   result    depends only on the resources as they stand, ids aside: updating step by step gives what building
+//             from nothing gives (test: engine/engine_property_test.cc)
+//   cost      proportional to what changed; see docs/performance.md
+//   design    docs/design/decision-tables.md
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/host_state.h"
+#include "resources/types.h"
+
+namespace ocicat {
+
+using ResourceChanges = Changes<ResourceKey, Resource>;
+
+class Engine {
+ public:
+  struct Options {
+    // The host to compute for; none: every workload endpoint is local, as the simulator wants it.
+    std::optional<std::string> node;
+    // Ids in use by a kernel that is to be adopted.
+    policy::Dictionary dictionary;
+  };
+
+  explicit Engine(Options options);
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+
+  HostChanges update(const ResourceChanges& changes);
+
+  struct Counters {  // for metrics and for tests of proportionality
+    std::size_t endpoints = 0, local_endpoints = 0, policies = 0, active_policies = 0;
+    std::size_t sets = 0, classes = 0, programs = 0, tables = 0, outcomes = 0;
+  };
+  Counters counters() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ocicat

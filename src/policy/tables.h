@@ -1,0 +1,124 @@
+// Decision tables: what ordered, tiered policy has become when it reaches a datapath.
+//
+// The lookup, the same in every datapath and in the simulator, for one direction of one endpoint:
+//
+//   1. program  = the endpoint's program for its own address and the direction; none: deny
+//   2. class    = class of the peer address: exact host entry, else longest prefix, else class 0
+//   3. projection = projections[(program's vocabulary, class)]; absent: 0, the empty projection
+//   4. table    = tables_by_projection[(program, projection)]; absent: the program's base table
+//   5. cell     = interval of `table` that holds the key; none: interval of the base table
+//   6. outcome  = cell's outcome; or where the cell leads to source ports, the interval of that second table
+//
+// A base table covers every key. Other tables keep only where they differ from the base table of the programs
+// that use them. A second table (source ports) covers all source ports.
+//
+// Ids are dense, so that a datapath may use arrays, and survive a restart (Dictionary). Id 0 is reserved for
+// the class of no set and the empty projection, and is otherwise unused.
+//
+//   design   docs/design/decision-tables.md
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/changes.h"
+#include "base/digest.h"
+#include "base/ip.h"
+#include "policy/verdict.h"
+
+namespace ocicat::policy {
+
+enum class ClassId : std::uint32_t {};
+enum class VocabularyId : std::uint32_t {};
+enum class ProjectionId : std::uint32_t {};
+enum class ProgramId : std::uint32_t {};
+enum class TableId : std::uint32_t {};
+enum class OutcomeId : std::uint32_t {};
+
+// The key space of a table, in lexicographic order: the protocol, then what that protocol is told apart by.
+//   TCP, UDP, SCTP, UDPLite   destination port
+//   ICMP, ICMPv6              type * 256 + code
+//   others                    0
+constexpr std::uint32_t table_key(Protocol protocol, std::uint16_t detail) {
+  return std::uint32_t{protocol} << 16 | detail;
+}
+inline constexpr std::uint32_t kLastTableKey = 0xffffff;
+std::uint32_t table_key(const Packet& packet);
+
+struct Interval {
+  std::uint32_t first = 0;  // table_key(), both ends included
+  std::uint32_t last = 0;
+  OutcomeId outcome{};       // meaningless where source_ports is set
+  TableId source_ports{};    // 0, or a table whose keys are plain source ports, 0 to 65535
+
+  bool operator==(const Interval&) const = default;
+};
+
+// Disjoint, ascending; neighbours with the same answer are one interval.
+struct Table {
+  std::vector<Interval> intervals;
+
+  bool operator==(const Table&) const = default;
+};
+
+struct Program {
+  VocabularyId vocabulary{};
+  TableId base{};
+
+  bool operator==(const Program&) const = default;
+};
+
+struct ProjectionKey {
+  VocabularyId vocabulary{};
+  ClassId address_class{};
+  auto operator<=>(const ProjectionKey&) const = default;
+};
+
+struct TableKey {
+  ProgramId program{};
+  ProjectionId projection{};
+  auto operator<=>(const TableKey&) const = default;
+};
+
+// Leads from the digest of a meaning, in names, to its id, one space of ids for each `space`. Kept beside the
+// kernel's tables, so a restart finds the same ids and writes nothing.
+enum class IdSpace : std::uint8_t { kClass, kVocabulary, kProjection, kProgram, kTable, kOutcome };
+struct DictionaryKey {
+  IdSpace space{};
+  Digest meaning;
+  auto operator<=>(const DictionaryKey&) const = default;
+};
+using Dictionary = std::map<DictionaryKey, std::uint32_t>;
+
+// All of policy's output for a set of endpoints, as one value; Changes of it field by field, in the order in
+// which a datapath shows them.
+struct TablesChanges {
+  Changes<OutcomeId, Outcome> outcomes;
+  Changes<TableId, Table> tables;
+  Changes<ProgramId, Program> programs;
+  Changes<TableKey, TableId> tables_by_projection;
+  Changes<ProjectionKey, ProjectionId> projections;
+  // Single addresses are /32 and /128 prefixes. A class counts the sets of every covering prefix.
+  Changes<Prefix, ClassId> classes;
+  Changes<DictionaryKey, std::uint32_t> dictionary;
+
+  void absorb(TablesChanges later);
+  bool empty() const;
+  bool operator==(const TablesChanges&) const = default;
+};
+
+struct Tables {
+  std::map<OutcomeId, Outcome> outcomes;
+  std::map<TableId, Table> tables;
+  std::map<ProgramId, Program> programs;
+  std::map<TableKey, TableId> tables_by_projection;
+  std::map<ProjectionKey, ProjectionId> projections;
+  std::map<Prefix, ClassId> classes;
+  Dictionary dictionary;
+
+  void apply(const TablesChanges& changes);
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,61 @@
+// What is asked of policy, and what it answers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "resources/types.h"
+
+namespace ocicat::policy {
+
+enum class Direction : std::uint8_t { kIngress, kEgress };
+inline constexpr std::array kDirections{Direction::kIngress, Direction::kEgress};
+std::string_view to_string(Direction direction);  // "ingress", "egress"
+
+enum class Verdict : std::uint8_t {
+  kAllow,
+  kDeny,
+  kNone,  // the chain ends without an answer; only host endpoint chains may
+};
+std::string_view to_string(Verdict verdict);  // "allow", "deny", "none"
+
+// The first packet of a connection, as policy sees it: after destination translation.
+struct Packet {
+  IpAddress source;
+  IpAddress destination;
+  Protocol protocol = kTcp;
+  std::uint16_t source_port = 0;       // protocols with ports
+  std::uint16_t destination_port = 0;  // protocols with ports
+  std::uint8_t icmp_type = 0;          // ICMP and ICMPv6
+  std::uint8_t icmp_code = 0;
+
+  Family family() const { return destination.family(); }
+};
+
+// One decision on the way. Prints as "default|NetworkPolicy shop/api|rule 2|allow".
+struct TraceStep {
+  static constexpr int kTierDefault = -1;   // fell off the end of the tier
+  static constexpr int kNoProfile = -2;     // no profile allowed it, or there is none
+  static constexpr int kBroken = -3;        // the policy cannot be compiled and therefore denies
+
+  std::string tier;     // "__PROFILE__" for profiles (semantics.md 9)
+  ResourceKey policy;   // the policy or profile that decided; empty name for kTierDefault and kNoProfile
+  int rule = 0;         // index in its direction's list, from 0; or one of the constants
+  Action action = Action::kDeny;  // what was done: pass and log lead on to the next step
+  // For kTierDefault: the policies of the tier that select the endpoint in this direction, in order.
+  std::vector<ResourceKey> selected_by;
+
+  bool operator==(const TraceStep&) const = default;
+};
+
+// The end of policy's thinking about one packet in one direction at one endpoint.
+struct Outcome {
+  Verdict verdict = Verdict::kDeny;
+  std::vector<TraceStep> trace;  // what decided: Pass and Log rules passed, then the last word
+
+  bool operator==(const Outcome&) const = default;
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,50 @@
+// Documents as people write them: from text to checked JSON, with every complaint tied to its place.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "resources/kinds.h"
+
+namespace ocicat {
+
+// One complaint about a document. Prints as
+//   shop.yaml:14: NetworkPolicy shop/api: spec.ingress[0].action: "allow": must be one of Allow, Deny, Log, Pass
+struct Complaint {
+  std::string file;
+  int line = 0;            // 1-based; 0 where there is none, as for JSON over HTTP
+  std::string object;      // "NetworkPolicy shop/api", as far as it could be read
+  std::string field_path;  // "spec.ingress[0].action"
+  std::string value;       // shortened JSON
+  std::string rule;        // what is wrong, and what would be right
+
+  std::string to_string() const;
+  bool operator==(const Complaint&) const = default;
+};
+
+// One object, still as a document.
+struct Document {
+  boost::json::object json;
+  std::string file;
+  int line = 0;
+  std::map<std::string, int> line_of;  // field path → line, for complaints
+};
+
+struct ReadDocuments {
+  std::vector<Document> documents;
+  std::vector<Complaint> complaints;  // about text that is not even a document
+};
+
+// All documents of a YAML or JSON text: separated by `---`, and `List` objects taken apart. Never fails as a
+// whole: what can be read is read. Bounded: depth, aliases and size have limits that are named in complaints.
+ReadDocuments read_documents(std::string_view text, std::string file_name);
+
+// The text of one or more objects.
+std::string to_yaml(const boost::json::value& value);
+
+}  // namespace ocicat

@@ -1,0 +1,262 @@
+// The nouns as C++ values: what the engine computes from.
+//
+// Decoding turns a document of any kind into one of these. Kubernetes kinds arrive converted: a Namespace and a
+// ServiceAccount as Profile, a Pod as WorkloadEndpoint, a Kubernetes NetworkPolicy as NetworkPolicy; the key
+// they are kept under stays the Kubernetes one.
+//
+//   source   ../spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
+#pragma once
+
+#include <boost/container/flat_map.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ip.h"
+#include "resources/kinds.h"
+
+namespace ocicat {
+
+using Labels = boost::container::flat_map<std::string, std::string>;
+
+struct Metadata {
+  std::string name;
+  std::string ns;
+  std::string uid;
+  std::string resource_version;  // opaque outside the store
+  Labels labels;
+
+  bool operator==(const Metadata&) const = default;
+};
+
+// 1..255, as in the IP header.
+using Protocol = std::uint8_t;
+inline constexpr Protocol kIcmp = 1;
+inline constexpr Protocol kTcp = 6;
+inline constexpr Protocol kUdp = 17;
+inline constexpr Protocol kIcmpV6 = 58;
+inline constexpr Protocol kSctp = 132;
+inline constexpr Protocol kUdpLite = 136;
+
+// Whether packets of the protocol carry ports that rules can name.
+constexpr bool has_ports(Protocol protocol) {
+  return protocol == kTcp || protocol == kUdp || protocol == kSctp;
+}
+// "TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite" or the number.
+std::string protocol_name(Protocol protocol);
+
+// What a rule says in `protocol` or `notProtocol`. The *names* ICMP and ICMPv6 imply a family, their numbers do
+// not (semantics.md 3).
+struct ProtocolMatch {
+  Protocol number = 0;
+  bool implies_family = false;  // written by name, and the name is ICMP or ICMPv6
+
+  bool operator==(const ProtocolMatch&) const = default;
+};
+
+struct PortRange {
+  std::uint16_t first = 0;
+  std::uint16_t last = 0;
+
+  auto operator<=>(const PortRange&) const = default;
+};
+
+// An entry of a `ports` list: numbers or a name.
+using Port = std::variant<PortRange, std::string>;
+
+struct IcmpMatch {
+  std::optional<std::uint8_t> type;
+  std::optional<std::uint8_t> code;
+
+  bool operator==(const IcmpMatch&) const = default;
+};
+
+struct ServiceAccountMatch {
+  std::vector<std::string> names;
+  std::string selector;
+
+  bool operator==(const ServiceAccountMatch&) const = default;
+};
+
+struct ServiceMatch {
+  std::string name;
+  std::string ns;
+
+  bool operator==(const ServiceMatch&) const = default;
+};
+
+// `source` or `destination` of a rule, as written.
+struct EntityRule {
+  std::string selector;
+  std::string not_selector;
+  std::string namespace_selector;
+  std::optional<ServiceAccountMatch> service_accounts;
+  std::optional<ServiceMatch> services;
+  std::vector<Prefix> nets;
+  std::vector<Prefix> not_nets;
+  std::vector<Port> ports;
+  std::vector<Port> not_ports;
+
+  bool operator==(const EntityRule&) const = default;
+};
+
+enum class Action : std::uint8_t { kAllow, kDeny, kLog, kPass };
+std::string_view to_string(Action action);  // "allow", "deny", "log", "pass"
+
+struct HttpPath {
+  bool prefix = false;
+  std::string value;
+
+  bool operator==(const HttpPath&) const = default;
+};
+
+struct HttpMatch {
+  std::vector<std::string> methods;
+  std::vector<HttpPath> paths;
+
+  bool operator==(const HttpMatch&) const = default;
+};
+
+struct Rule {
+  Action action = Action::kAllow;
+  std::optional<Family> ip_version;
+  std::optional<ProtocolMatch> protocol;
+  std::optional<ProtocolMatch> not_protocol;
+  std::optional<IcmpMatch> icmp;
+  std::optional<IcmpMatch> not_icmp;
+  std::optional<HttpMatch> http;  // ignored at L3/L4, kept for the filter in the pod
+  EntityRule source;
+  EntityRule destination;
+  Labels annotations;
+
+  bool operator==(const Rule&) const = default;
+};
+
+struct Tier {
+  Metadata metadata;
+  std::optional<double> order;  // none sorts last
+  Action default_action = Action::kDeny;  // kDeny or kPass
+
+  bool operator==(const Tier&) const = default;
+};
+
+// All policy kinds. `kind` is the kind that the document had: it is part of the policy's identity, and tells
+// staged from enforced and namespaced from global.
+struct NetworkPolicy {
+  Kind kind = Kind::kNetworkPolicy;
+  Metadata metadata;
+  std::string tier = "default";
+  std::optional<double> order;  // none sorts last
+  std::string selector;
+  std::string namespace_selector;        // global kinds only
+  std::string service_account_selector;
+  bool applies_to_ingress = false;  // spec.types, defaults applied
+  bool applies_to_egress = false;
+  std::vector<Rule> ingress;
+  std::vector<Rule> egress;
+  bool do_not_track = false;
+  bool pre_dnat = false;
+  bool apply_on_forward = false;
+  bool staged_delete = false;  // stagedAction: Delete
+  bool needed_everywhere = false;  // performanceHints
+  // Set where whom it selects can be read but what it says cannot: it then denies all in its directions for
+  // those it selects (both, where the directions cannot be read), and says why. Rules are empty.
+  std::string broken;
+
+  bool staged() const {
+    return kind == Kind::kStagedNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy ||
+           kind == Kind::kStagedKubernetesNetworkPolicy;
+  }
+  bool operator==(const NetworkPolicy&) const = default;
+};
+
+// NetworkSet and GlobalNetworkSet.
+struct NetworkSet {
+  Metadata metadata;  // metadata.ns is empty for a GlobalNetworkSet
+  std::vector<Prefix> nets;
+
+  bool operator==(const NetworkSet&) const = default;
+};
+
+struct Profile {
+  Metadata metadata;  // name as endpoints refer to it: "kns.shop"
+  Labels labels_to_apply;
+  std::vector<Rule> ingress;
+  std::vector<Rule> egress;
+  std::string broken;  // as in NetworkPolicy
+
+  bool operator==(const Profile&) const = default;
+};
+
+struct EndpointPort {
+  std::string name;
+  Protocol protocol = kTcp;
+  std::uint16_t port = 0;
+
+  auto operator<=>(const EndpointPort&) const = default;
+};
+
+struct WorkloadEndpoint {
+  Metadata metadata;  // labels as the engine sees them: namespace, orchestrator and service account added,
+                      // pcns. and pcsa. stripped
+  std::string node;
+  std::string orchestrator;
+  std::string workload;        // pod name, where there is one
+  std::string interface_name;
+  std::vector<IpAddress> addresses;
+  std::vector<std::string> profiles;
+  std::vector<EndpointPort> ports;
+  std::vector<Prefix> allowed_source_prefixes;
+  std::string service_account;
+
+  bool operator==(const WorkloadEndpoint&) const = default;
+};
+
+struct HostEndpoint {
+  Metadata metadata;
+  std::string node;
+  std::string interface_name;  // "*" stands for all
+  std::vector<IpAddress> expected_addresses;
+  std::vector<std::string> profiles;
+  std::vector<EndpointPort> ports;
+
+  bool operator==(const HostEndpoint&) const = default;
+};
+
+struct Node {
+  Metadata metadata;
+  std::optional<Prefix> ipv4;  // address with the length of its subnet
+  std::optional<Prefix> ipv6;
+
+  bool operator==(const Node&) const = default;
+};
+
+struct IpPool {
+  Metadata metadata;
+  Prefix cidr;
+  bool nat_outgoing = false;
+  bool disabled = false;
+
+  bool operator==(const IpPool&) const = default;
+};
+
+// The raw spec fields as text, in the form of an environment variable; the agent resolves them over its
+// sources (validation.md 8).
+struct FelixConfiguration {
+  Metadata metadata;
+  std::string node_selector;
+  Labels values;  // spec field name → text
+
+  bool operator==(const FelixConfiguration&) const = default;
+};
+
+using Resource =
+    std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node, IpPool, FelixConfiguration>;
+
+// The kinds an agent watches: those that decode() turns into a Resource.
+std::span<const Kind> watched_kinds();
+
+}  // namespace ocicat

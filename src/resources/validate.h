@@ -1,0 +1,28 @@
+// What the API accepts: the schema of every field, the defaults and the rules across fields.
+//
+//   source   schema/api-v3.fields.txt (every field); ../spec: validation.md 2 to 5 and 7
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <optional>
+#include <vector>
+
+#include "resources/document.h"
+#include "resources/kinds.h"
+
+namespace ocicat {
+
+struct Validated {
+  std::optional<ResourceKey> key;     // as far as it could be read
+  boost::json::object json;           // defaults filled in; only meaningful without complaints
+  std::vector<Complaint> complaints;  // all of them, not just the first
+
+  bool ok() const { return complaints.empty(); }
+};
+
+// Unknown kinds, unknown fields, wrong types, broken rules: each is a complaint. Defaults are applied to a
+// copy. Pure; O(size of the document).
+Validated validate(const Document& document);
+
+}  // namespace ocicat
