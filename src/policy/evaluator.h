@@ -3,7 +3,7 @@
 // Written in the words of the specification, one linear walk a question, no index. Property tests hold the
 // compiler and every datapath to it; `ocicat explain` and `ocicat verify` run it.
 //
-//   source   ../spec: semantics.md 1 to 3
+//   source   docs/spec: semantics.md 1 to 3
 //   cost     O(resources) a question
 #pragma once
 

@@ -3,7 +3,7 @@
 // The evaluator reads these one packet at a time; the compiler turns them into decision tables. Both start here,
 // so what differs between them is only how they think, never what they were told.
 //
-//   source   ../spec: semantics.md 1.3 (rewriting), 2 (order), 3 (rules)
+//   source   docs/spec: semantics.md 1.3 (rewriting), 2 (order), 3 (rules)
 #pragma once
 
 #include <optional>

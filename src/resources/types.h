@@ -4,7 +4,7 @@
 // ServiceAccount as Profile, a Pod as WorkloadEndpoint, a Kubernetes NetworkPolicy as NetworkPolicy; the key
 // they are kept under stays the Kubernetes one.
 //
-//   source   ../spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
+//   source   docs/spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
 #pragma once
 
 #include <boost/container/flat_map.hpp>

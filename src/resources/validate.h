@@ -1,6 +1,6 @@
 // What the API accepts: the schema of every field, the defaults and the rules across fields.
 //
-//   source   schema/api-v3.fields.txt (every field); ../spec: validation.md 2 to 5 and 7
+//   source   schema/api-v3.fields.txt (every field); docs/spec: validation.md 2 to 5 and 7
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -1,6 +1,6 @@
 // Calico's selector language: which labels something must have.
 //
-//   source   ../spec: semantics.md 1.1, validation.md 9
+//   source   docs/spec: semantics.md 1.1, validation.md 9
 #pragma once
 
 #include <map>
