@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policy/verdict.h"
@@ -17,30 +18,42 @@
 namespace ocicat::policy {
 
 // One side of a rule. Every criterion that is set must hold.
+//
+// A *member* below is an endpoint or network set; an address is in the set of a selector if one of its owners
+// is selected. An address may have several owners, or none (a stranger).
 struct EntityMatch {
-  // The address belongs to an endpoint or network set that this selects. (pos) && !(neg) are already one.
+  // The address has an owner that this selects. (pos) && !(neg) are already one. all() means every member,
+  // not every address.
   std::optional<Selector> selector;
   // Only where the rule has no positive part: the address is *not* in this set, which strangers satisfy.
   std::optional<Selector> not_in_selector;
+  // The namespace is always filled in. Until EndpointSlices are known, the set is empty: nothing matches.
   std::optional<ServiceMatch> services;
-  std::vector<Prefix> nets;      // any of; empty: no limit
-  std::vector<Prefix> not_nets;  // none of
-  std::vector<PortRange> ports;  // numeric or named, any of; both empty: no limit
+  std::vector<Prefix> nets;      // any of; empty: no limit; masked
+  std::vector<Prefix> not_nets;  // none of; masked
+  // Numeric or named, any of; both empty: no limit. A named port is the set of (address, protocol, port) of
+  // the endpoints that have a port of that name and named_port_protocol(), restricted by `selector` of this
+  // side. Network sets have none. Where a side has named ports only, they stand for `selector` as well.
+  std::vector<PortRange> ports;
   std::vector<std::string> named_ports;
-  std::vector<PortRange> not_ports;  // none of
+  // None of. The sets of named ports are restricted by `selector` here too.
+  std::vector<PortRange> not_ports;
   std::vector<std::string> not_named_ports;
 
   bool operator==(const EntityMatch&) const = default;
 };
 
+// All criteria must hold; those that are not set do. HTTP is for the filter in the pod and not part of this.
 struct MatchRule {
   Action action = Action::kAllow;
-  // Families it can match at all: ipVersion, ICMP by name, and nets of one family (semantics.md 3).
+  // Families it can match at all: ipVersion, ICMP by name, and nets of one family. Neither: it never matches.
   bool ipv4 = true;
   bool ipv6 = true;
   std::optional<Protocol> protocol;
   std::optional<Protocol> not_protocol;
+  // Holds for carries_icmp() packets of that type and code. Has a type where it is set.
   std::optional<IcmpMatch> icmp;
+  // Fails for exactly the packets for which the same `icmp` would hold: it says nothing about the protocol.
   std::optional<IcmpMatch> not_icmp;
   EntityMatch source;
   EntityMatch destination;
@@ -62,7 +75,7 @@ struct Policy {
   bool do_not_track = false;
   bool pre_dnat = false;
   bool apply_on_forward = false;
-  std::string broken;  // not empty: denies all, in its directions
+  std::string broken;  // not empty: denies all, in its directions, for whom it selects
 
   bool operator==(const Policy&) const = default;
 };
@@ -71,17 +84,36 @@ struct ProfileRules {
   std::string name;
   std::vector<MatchRule> ingress;
   std::vector<MatchRule> egress;
-  std::string broken;
+  std::string broken;  // not empty: denies all
 
   bool operator==(const ProfileRules&) const = default;
 };
 
 // Fails only where the selector cannot be read: whom it concerns is then unknown, and the caller keeps the last
-// readable version. A rule that cannot be read makes the policy `broken`.
+// readable version. A rule that cannot be read, or that asks for what cannot be (ports without a protocol that
+// has them, an empty range), makes the policy `broken` and leaves it without rules.
+//
+// Not for a staged policy with stagedAction Delete: it says nothing about packets, callers leave it out.
 Result<Policy> effective(const NetworkPolicy& policy);
 ProfileRules effective(const Profile& profile);
 
-// Order of policies within a tier: order (none last), then "name/namespace/kind" (semantics.md 2.1).
+// projectcalico-default-allow, which always exists and allows all.
+inline constexpr std::string_view kDefaultAllowProfile = "projectcalico-default-allow";
+ProfileRules default_allow_profile();
+
+// Order of policies within a tier: order (none last), then "name/namespace/kind".
 bool before(const Policy& a, const Policy& b);
+
+// Whether `icmp` criteria can say anything about such a packet: ICMP over IPv4, ICMPv6 over IPv6.
+constexpr bool carries_icmp(Family family, Protocol protocol) {
+  return protocol == (family == Family::kIpv4 ? kIcmp : kIcmpV6);
+}
+
+// The protocol that a rule's named ports must have: the rule's own, else TCP.
+constexpr Protocol named_port_protocol(const MatchRule& rule) { return rule.protocol.value_or(kTcp); }
+
+inline bool can_match(const MatchRule& rule, Family family) {
+  return family == Family::kIpv4 ? rule.ipv4 : rule.ipv6;
+}
 
 }  // namespace ocicat::policy

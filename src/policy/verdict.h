@@ -1,8 +1,10 @@
 // What is asked of policy, and what it answers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip.h"
@@ -34,26 +36,36 @@ struct Packet {
   Family family() const { return destination.family(); }
 };
 
-// One decision on the way. Prints as "default|NetworkPolicy shop/api|rule 2|allow".
+// One decision on the way: a rule that matched, or what stands in for one.
 struct TraceStep {
   static constexpr int kTierDefault = -1;   // fell off the end of the tier
-  static constexpr int kNoProfile = -2;     // no profile allowed it, or there is none
-  static constexpr int kBroken = -3;        // the policy cannot be compiled and therefore denies
+  static constexpr int kNoProfile = -2;     // no profile allowed it; or the one named in `policy` is missing
+  static constexpr int kBroken = -3;        // the policy or profile cannot be compiled and therefore denies
 
-  std::string tier;     // "__PROFILE__" for profiles (semantics.md 9)
-  ResourceKey policy;   // the policy or profile that decided; empty name for kTierDefault and kNoProfile
+  std::string tier;     // kProfileTier for profiles
+  // The policy or profile that decided. A profile is named as a Profile, whatever kind it was made from. No
+  // name for kTierDefault, and for kNoProfile where none of the profiles decided.
+  ResourceKey policy;
   int rule = 0;         // index in its direction's list, from 0; or one of the constants
   Action action = Action::kDeny;  // what was done: pass and log lead on to the next step
-  // For kTierDefault: the policies of the tier that select the endpoint in this direction, in order.
+  // For kTierDefault: the policies of the tier that select the endpoint in this direction, in order; staged
+  // ones only in a trace that counts them as enforced.
   std::vector<ResourceKey> selected_by;
 
   bool operator==(const TraceStep&) const = default;
 };
+inline constexpr std::string_view kProfileTier = "__PROFILE__";
+
+// "default|NetworkPolicy shop/api|rule 2|allow", "default|-|end of tier|deny", "__PROFILE__|-|no profile|deny",
+// "__PROFILE__|Profile kns.shop|missing|deny", "default|NetworkPolicy shop/api|broken|deny".
+std::string to_string(const TraceStep& step);
 
 // The end of policy's thinking about one packet in one direction at one endpoint.
 struct Outcome {
   Verdict verdict = Verdict::kDeny;
-  std::vector<TraceStep> trace;  // what decided: Pass and Log rules passed, then the last word
+  // What decided, in order: Log and Pass rules that matched, tiers left by their default action Pass, then the
+  // last word.
+  std::vector<TraceStep> trace;
 
   bool operator==(const Outcome&) const = default;
 };
