@@ -1,0 +1,183 @@
+#include "views/explain.h"
+
+#include <fmt/ranges.h>
+
+#include <boost/json.hpp>
+
+namespace ocicat::views {
+namespace {
+
+using policy::Direction;
+using policy::NearMiss;
+using policy::TraceStep;
+using policy::Verdict;
+namespace json = boost::json;
+
+constexpr std::string_view kProfileTier = "__PROFILE__";
+
+Side side_of(const policy::Evaluator& evaluator, const Question& question, Direction direction) {
+  const Party& here = direction == Direction::kEgress ? question.from : question.to;
+  const Party& there = direction == Direction::kEgress ? question.to : question.from;
+  Side side;
+  if (!here.endpoint) {
+    side.note = "no endpoint here";
+    return side;
+  }
+  if (direction == Direction::kIngress && there.is_host && there.node == here.node) {
+    side.note = "a host always reaches its own workloads";
+    return side;
+  }
+  const policy::Packet packet = question.traffic.packet(*question.from.address(question.family),
+                                                        *question.to.address(question.family), question.source_port);
+  policy::Explanation explanation = evaluator.explain(*here.endpoint, direction, packet);
+  side.verdict = explanation.enforced.verdict;
+  side.pending = explanation.pending.verdict;
+  side.trace = std::move(explanation.enforced.trace);
+  side.near_misses = std::move(explanation.near_misses);
+  return side;
+}
+
+Verdict both(Verdict egress, Verdict ingress) {
+  return egress == Verdict::kAllow && ingress == Verdict::kAllow ? Verdict::kAllow : Verdict::kDeny;
+}
+
+std::string rule_text(const ResourceKey& policy, int rule, Direction direction) {
+  return fmt::format("{}, {}[{}]", policy.to_string(), policy::to_string(direction), rule);
+}
+
+std::string_view action_in_words(Action action) {
+  switch (action) {
+    case Action::kAllow: return "allows";
+    case Action::kDeny: return "denies";
+    case Action::kLog: return "logs, and goes on";
+    case Action::kPass: return "passes to the next tier";
+  }
+  return "";
+}
+
+std::string names_of(const std::vector<ResourceKey>& keys) {
+  std::vector<std::string> names;
+  for (const ResourceKey& key : keys) names.push_back(key.to_string());
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+void append_side(std::string& out, const Side& side, Direction direction, const Party& here) {
+  fmt::format_to(std::back_inserter(out), "\n{} at {}: {}{}{}\n",
+                 direction == Direction::kEgress ? "Egress" : "Ingress", here.name, policy::to_string(side.verdict),
+                 side.note.empty() ? "" : ", ", side.note);
+  for (const TraceStep& step : side.trace) {
+    fmt::format_to(std::back_inserter(out), "  {}\n", in_words(step, direction));
+    if (!step.selected_by.empty()) {
+      fmt::format_to(std::back_inserter(out), "    policies of this tier that select {}: {}\n", here.name,
+                     names_of(step.selected_by));
+    }
+  }
+  for (const NearMiss& miss : side.near_misses) {
+    fmt::format_to(std::back_inserter(out), "  nearest miss: {}, {}, but {}\n",
+                   rule_text(miss.policy, miss.rule, direction), action_in_words(miss.action), miss.why);
+  }
+  if (side.pending != side.verdict) {
+    fmt::format_to(std::back_inserter(out), "  with staged policy enforced: {}\n", policy::to_string(side.pending));
+  }
+}
+
+json::object json_of(const TraceStep& step, Direction direction) {
+  json::object object;
+  object["tier"] = step.tier;
+  if (!step.policy.name.empty()) {
+    object["kind"] = info(step.policy.kind).name;
+    if (!step.policy.ns.empty()) object["namespace"] = step.policy.ns;
+    object["name"] = step.policy.name;
+  }
+  object["rule"] = step.rule;
+  object["action"] = to_string(step.action);
+  if (!step.selected_by.empty()) {
+    json::array selected;
+    for (const ResourceKey& key : step.selected_by) selected.emplace_back(key.to_string());
+    object["selectedBy"] = std::move(selected);
+  }
+  object["text"] = in_words(step, direction);
+  return object;
+}
+
+json::object json_of(const Side& side, Direction direction) {
+  json::object object;
+  object["verdict"] = policy::to_string(side.verdict);
+  object["pending"] = policy::to_string(side.pending);
+  json::array trace;
+  for (const TraceStep& step : side.trace) trace.push_back(json_of(step, direction));
+  object["trace"] = std::move(trace);
+  json::array misses;
+  for (const NearMiss& miss : side.near_misses) {
+    json::object entry;
+    entry["policy"] = miss.policy.to_string();
+    entry["rule"] = miss.rule;
+    entry["action"] = to_string(miss.action);
+    entry["why"] = miss.why;
+    misses.push_back(std::move(entry));
+  }
+  object["nearMisses"] = std::move(misses);
+  if (!side.note.empty()) object["note"] = side.note;
+  return object;
+}
+
+}  // namespace
+
+Verdict Explained::verdict() const { return both(egress.verdict, ingress.verdict); }
+Verdict Explained::pending() const { return both(egress.pending, ingress.pending); }
+
+Explained explain(const policy::Evaluator& evaluator, const Question& question) {
+  return {question, side_of(evaluator, question, Direction::kEgress), side_of(evaluator, question, Direction::kIngress)};
+}
+
+std::string in_words(const TraceStep& step, Direction direction) {
+  if (step.rule == TraceStep::kNoProfile) return "profiles: none allows it, so it is denied";
+  const std::string where = step.tier == kProfileTier ? "profiles" : fmt::format("tier {}", step.tier);
+  if (step.rule == TraceStep::kTierDefault) {
+    return fmt::format("{}: no rule matched, and the tier {} by default", where,
+                       step.action == Action::kPass ? "passes to the next tier" : "denies");
+  }
+  if (step.rule == TraceStep::kBroken) {
+    return fmt::format("{}: {} cannot be compiled, and therefore denies", where, step.policy.to_string());
+  }
+  return fmt::format("{}: {}, {}", where, rule_text(step.policy, step.rule, direction), action_in_words(step.action));
+}
+
+std::string to_text(const Explained& explained) {
+  const Question& question = explained.question;
+  const bool allowed = explained.verdict() == Verdict::kAllow;
+  std::string out = fmt::format(
+      "{} → {}, {}, IPv{} ({} → {}): {}\n", question.from.name, question.to.name, question.traffic.to_string(),
+      number_of(question.family), question.from.address(question.family)->to_string(),
+      question.to.address(question.family)->to_string(), allowed ? "ALLOWED" : "DENIED");
+  append_side(out, explained.egress, Direction::kEgress, question.from);
+  append_side(out, explained.ingress, Direction::kIngress, question.to);
+  return out;
+}
+
+void add_traffic(json::object& object, const Traffic& traffic, Family family) {
+  object["protocol"] = traffic.protocol_text();
+  if (traffic.has_port()) object["port"] = traffic.port;
+  if (traffic.is_icmp()) {
+    object["icmpType"] = traffic.icmp_type;
+    object["icmpCode"] = traffic.icmp_code;
+  }
+  object["family"] = number_of(family);
+}
+
+json::object to_json(const Explained& explained) {
+  const Question& question = explained.question;
+  json::object object;
+  object["from"] = question.from.name;
+  object["to"] = question.to.name;
+  object["source"] = question.from.address(question.family)->to_string();
+  object["destination"] = question.to.address(question.family)->to_string();
+  add_traffic(object, question.traffic, question.family);
+  object["verdict"] = policy::to_string(explained.verdict());
+  object["pending"] = policy::to_string(explained.pending());
+  object["egress"] = json_of(explained.egress, Direction::kEgress);
+  object["ingress"] = json_of(explained.ingress, Direction::kIngress);
+  return object;
+}
+
+}  // namespace ocicat::views

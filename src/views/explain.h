@@ -1,0 +1,55 @@
+// Why a packet passes or not, in words and as JSON.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/evaluator.h"
+#include "views/inventory.h"
+#include "views/traffic.h"
+
+namespace ocicat::views {
+
+struct Question {
+  Party from;
+  Party to;
+  Traffic traffic;
+  Family family = Family::kIpv4;  // both parties have an address of it
+  std::uint16_t source_port = kAnySourcePort;
+};
+
+// What one end says.
+struct Side {
+  policy::Verdict verdict = policy::Verdict::kAllow;
+  policy::Verdict pending = policy::Verdict::kAllow;  // as if staged policy were enforced
+  std::vector<policy::TraceStep> trace;
+  std::vector<policy::NearMiss> near_misses;
+  std::string note;  // why there is no trace: "no endpoint here"
+};
+
+struct Explained {
+  Question question;
+  Side egress;   // at the source
+  Side ingress;  // at the destination
+
+  policy::Verdict verdict() const;  // allow only where both sides allow
+  policy::Verdict pending() const;
+};
+
+Explained explain(const policy::Evaluator& evaluator, const Question& question);
+
+// One step in words: "tier default: NetworkPolicy shop/api, ingress[2], allows".
+std::string in_words(const policy::TraceStep& step, policy::Direction direction);
+
+std::string to_text(const Explained& explained);
+// {"from","to","source","destination","protocol","port","family","verdict","pending",
+//  "egress":{"verdict","trace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has "icmpType" and "icmpCode", and no
+// port. Rules are numbered from 0, as in field paths.
+boost::json::object to_json(const Explained& explained);
+// "protocol", and "port" or "icmpType" and "icmpCode", and "family": the same in every view.
+void add_traffic(boost::json::object& json, const Traffic& traffic, Family family);
+
+}  // namespace ocicat::views

@@ -1,0 +1,52 @@
+// Who can talk: the endpoints of a snapshot, found by what people call them.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/evaluator.h"
+
+namespace ocicat::views {
+
+// One end of a conversation.
+struct Party {
+  std::string name;                     // "shop/api", "host:node1", "192.0.2.1"
+  std::optional<ResourceKey> endpoint;  // none: policy has no endpoint there, it only sees the address
+  std::string node;                     // where it runs, as far as it is known; for host:NAME the name
+  bool is_host = false;                 // the node itself
+  std::vector<IpAddress> addresses;
+
+  // The first address of the family.
+  std::optional<IpAddress> address(Family family) const;
+};
+
+class Inventory {
+ public:
+  explicit Inventory(const policy::Snapshot& snapshot);
+
+  // NAMESPACE/NAME of a workload (pod) or of its endpoint, host:NAME, or an IP address; an address that a
+  // workload endpoint has stands for that endpoint. Errors say what was looked for and what there is.
+  Result<Party> find(std::string_view text) const;
+
+  // Every workload endpoint with an address, by name. The name is the workload's, as long as that names one
+  // endpoint; else the endpoint's own.
+  const std::vector<Party>& endpoints() const { return endpoints_; }
+
+ private:
+  Result<Party> find_host(std::string_view name) const;
+  Result<Party> find_endpoint(std::string_view text) const;
+
+  std::vector<Party> endpoints_;
+  std::map<std::string, std::vector<std::size_t>> endpoints_by_name_;  // both names, index into endpoints_
+  std::map<IpAddress, std::size_t> endpoints_by_address_;
+  std::map<std::string, Party> hosts_;
+};
+
+// The family two parties can talk in: the one wanted, else IPv4 where both have it, else IPv6.
+Result<Family> common_family(const Party& from, const Party& to, std::optional<Family> wanted);
+
+}  // namespace ocicat::views
