@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <tuple>
 #include <utility>
 
 namespace ocicat::policy {
@@ -27,7 +28,9 @@ Result<std::optional<Selector>> parse_if_written(std::string_view field, const s
   return std::optional{*std::move(selector)};
 }
 
-void add(std::optional<Selector>& all, const Selector& more) { all = all ? *all && more : more; }
+void add(std::optional<Selector>& all, const Selector& more) {
+  all = all ? *all && more : more;
+}
 
 // --- whom a policy selects ---
 
@@ -144,25 +147,28 @@ Result<EntityMatch> effective_side(const EntityRule& entity, const std::string& 
   return match;
 }
 
-Result<std::optional<IcmpMatch>> effective_icmp(std::string_view field, const std::optional<IcmpMatch>& icmp) {
+Result<std::optional<IcmpMatch>> effective_icmp(std::string_view field,
+                                                const std::optional<IcmpMatch>& icmp) {
   if (icmp && icmp->code && !icmp->type) return fail(ErrorCode::kInvalid, "{}: a code needs a type", field);
   if (!icmp || !icmp->type) return std::nullopt;  // `icmp: {}` limits nothing
   return icmp;
 }
 
-// Nets that are all of the other family leave nothing of this one to match, negated or not; and nothing is left
-// of a family that notNets takes away whole.
+// Nets that are all of the other family leave nothing of this one to match, negated or not; and nothing is
+// left of a family that notNets takes away whole.
 bool nets_leave(Family family, const EntityMatch& side) {
   const auto is_of_family = [&](const Prefix& net) { return net.family() == family; };
   for (const auto* nets : {&side.nets, &side.not_nets}) {
     if (!nets->empty() && std::ranges::none_of(*nets, is_of_family)) return false;
   }
-  return std::ranges::none_of(side.not_nets, [&](const Prefix& net) { return is_of_family(net) && net.length == 0; });
+  return std::ranges::none_of(side.not_nets,
+                              [&](const Prefix& net) { return is_of_family(net) && net.length == 0; });
 }
 
 bool family_can_match(Family family, const Rule& rule, const MatchRule& match) {
   if (rule.ip_version && *rule.ip_version != family) return false;
-  if (rule.protocol && rule.protocol->implies_family && !carries_icmp(family, rule.protocol->number)) return false;
+  if (rule.protocol && rule.protocol->implies_family && !carries_icmp(family, rule.protocol->number))
+    return false;
   return nets_leave(family, match.source) && nets_leave(family, match.destination);
 }
 
@@ -215,7 +221,10 @@ void read_rules(const From& from, const std::string& own_ns, To& to) {
   to.egress = *std::move(egress);
 }
 
-// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls alike.
+constexpr double kLastOrder = std::numeric_limits<double>::infinity();
+
+// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls
+// alike.
 std::string_view name_for_order(Kind kind) {
   if (kind == Kind::kKubernetesNetworkPolicy) return "KubernetesNetworkPolicy";
   if (kind == Kind::kClusterNetworkPolicy) return "KubernetesClusterNetworkPolicy";
@@ -254,13 +263,40 @@ ProfileRules effective(const Profile& profile) {
 }
 
 ProfileRules default_allow_profile() {
-  return {.name = std::string{kDefaultAllowProfile}, .ingress = {MatchRule{}}, .egress = {MatchRule{}}, .broken = {}};
+  return {.name = std::string{kDefaultAllowProfile},
+          .ingress = {MatchRule{}},
+          .egress = {MatchRule{}},
+          .broken = {}};
+}
+
+TierPlace effective(const Tier& tier) {
+  const bool passes = tier.default_action == Action::kPass;
+  return {.name = tier.metadata.name,
+          .order = tier.order,
+          .default_action = passes ? Action::kPass : Action::kDeny,
+          .missing = false};
+}
+
+TierPlace undescribed_tier(std::string_view name) {
+  const auto built_in = [&](double order, Action action) {
+    return TierPlace{.name = std::string{name}, .order = order, .default_action = action, .missing = false};
+  };
+  if (name == "kube-admin") return built_in(1'000, Action::kPass);
+  if (name == "default") return built_in(1'000'000, Action::kDeny);
+  if (name == "kube-baseline") return built_in(10'000'000, Action::kPass);
+  return {.name = std::string{name}, .order = std::nullopt, .default_action = Action::kDeny, .missing = true};
+}
+
+bool before(const TierPlace& a, const TierPlace& b) {
+  const auto place = [](const TierPlace& tier) {
+    return std::tuple{tier.missing, tier.order.value_or(kLastOrder), std::string_view{tier.name}};
+  };
+  return place(a) < place(b);
 }
 
 bool before(const Policy& a, const Policy& b) {
-  constexpr double kLast = std::numeric_limits<double>::infinity();
-  const double order_a = a.order.value_or(kLast);
-  const double order_b = b.order.value_or(kLast);
+  const double order_a = a.order.value_or(kLastOrder);
+  const double order_b = b.order.value_or(kLastOrder);
   if (order_a != order_b) return order_a < order_b;
   return name_for_order(a.id) < name_for_order(b.id);
 }

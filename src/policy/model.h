@@ -1,7 +1,8 @@
-// Policy in its effective form: selectors rewritten, families resolved, Calico's and Kubernetes' kinds made one.
+// Policy in its effective form: selectors rewritten, families resolved, Calico's and Kubernetes' kinds made
+// one.
 //
-// The evaluator reads these one packet at a time; the compiler turns them into decision tables. Both start here,
-// so what differs between them is only how they think, never what they were told.
+// The evaluator reads these one packet at a time; the compiler turns them into decision tables. Both start
+// here, so what differs between them is only how they think, never what they were told.
 //
 //   source   docs/spec: semantics.md 1.3 (rewriting), 2 (order), 3 (rules)
 #pragma once
@@ -89,13 +90,31 @@ struct ProfileRules {
   bool operator==(const ProfileRules&) const = default;
 };
 
-// Fails only where the selector cannot be read: whom it concerns is then unknown, and the caller keeps the last
-// readable version. A rule that cannot be read, or that asks for what cannot be (ports without a protocol that
-// has them, an empty range), makes the policy `broken` and leaves it without rules.
+// Fails only where the selector cannot be read: whom it concerns is then unknown, and the caller keeps the
+// last readable version. A rule that cannot be read, or that asks for what cannot be (ports without a
+// protocol that has them, an empty range), makes the policy `broken` and leaves it without rules.
 //
 // Not for a staged policy with stagedAction Delete: it says nothing about packets, callers leave it out.
 Result<Policy> effective(const NetworkPolicy& policy);
 ProfileRules effective(const Profile& profile);
+
+// A tier, as far as policy is concerned with it.
+struct TierPlace {
+  std::string name;
+  std::optional<double> order;            // none sorts last
+  Action default_action = Action::kDeny;  // kPass, or kDeny which all else means
+  bool missing = false;                   // named by policies only: they still apply, after all other tiers
+
+  bool operator==(const TierPlace&) const = default;
+};
+
+TierPlace effective(const Tier& tier);
+// A tier that no resource describes. The built-in ones (default, kube-admin, kube-baseline) exist
+// nevertheless, with the order and action that the API prescribes for them; others are missing and deny.
+TierPlace undescribed_tier(std::string_view name);
+
+// Order of tiers: missing ones last, then by order (none last), then by name.
+bool before(const TierPlace& a, const TierPlace& b);
 
 // projectcalico-default-allow, which always exists and allows all.
 inline constexpr std::string_view kDefaultAllowProfile = "projectcalico-default-allow";
@@ -110,7 +129,9 @@ constexpr bool carries_icmp(Family family, Protocol protocol) {
 }
 
 // The protocol that a rule's named ports must have: the rule's own, else TCP.
-constexpr Protocol named_port_protocol(const MatchRule& rule) { return rule.protocol.value_or(kTcp); }
+constexpr Protocol named_port_protocol(const MatchRule& rule) {
+  return rule.protocol.value_or(kTcp);
+}
 
 inline bool can_match(const MatchRule& rule, Family family) {
   return family == Family::kIpv4 ? rule.ipv4 : rule.ipv6;

@@ -10,9 +10,12 @@ std::string_view to_string(Direction direction) {
 
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kAllow: return "allow";
-    case Verdict::kDeny: return "deny";
-    case Verdict::kNone: return "none";
+    case Verdict::kAllow:
+      return "allow";
+    case Verdict::kDeny:
+      return "deny";
+    case Verdict::kNone:
+      return "none";
   }
   return "unknown";
 }
@@ -21,10 +24,14 @@ namespace {
 
 std::string what_decided(const TraceStep& step) {
   switch (step.rule) {
-    case TraceStep::kTierDefault: return "end of tier";
-    case TraceStep::kNoProfile: return step.policy.name.empty() ? "no profile" : "missing";
-    case TraceStep::kBroken: return "broken";
-    default: return fmt::format("rule {}", step.rule);
+    case TraceStep::kTierDefault:
+      return "end of tier";
+    case TraceStep::kNoProfile:
+      return step.policy.name.empty() ? "no profile" : "missing";
+    case TraceStep::kBroken:
+      return "broken";
+    default:
+      return fmt::format("rule {}", step.rule);
   }
 }
 

@@ -38,15 +38,15 @@ struct Packet {
 
 // One decision on the way: a rule that matched, or what stands in for one.
 struct TraceStep {
-  static constexpr int kTierDefault = -1;   // fell off the end of the tier
-  static constexpr int kNoProfile = -2;     // no profile allowed it; or the one named in `policy` is missing
-  static constexpr int kBroken = -3;        // the policy or profile cannot be compiled and therefore denies
+  static constexpr int kTierDefault = -1;  // fell off the end of the tier
+  static constexpr int kNoProfile = -2;    // no profile allowed it; or the one named in `policy` is missing
+  static constexpr int kBroken = -3;       // the policy or profile cannot be compiled and therefore denies
 
-  std::string tier;     // kProfileTier for profiles
+  std::string tier;  // kProfileTier for profiles
   // The policy or profile that decided. A profile is named as a Profile, whatever kind it was made from. No
   // name for kTierDefault, and for kNoProfile where none of the profiles decided.
   ResourceKey policy;
-  int rule = 0;         // index in its direction's list, from 0; or one of the constants
+  int rule = 0;                   // index in its direction's list, from 0; or one of the constants
   Action action = Action::kDeny;  // what was done: pass and log lead on to the next step
   // For kTierDefault: the policies of the tier that select the endpoint in this direction, in order; staged
   // ones only in a trace that counts them as enforced.
@@ -56,15 +56,16 @@ struct TraceStep {
 };
 inline constexpr std::string_view kProfileTier = "__PROFILE__";
 
-// "default|NetworkPolicy shop/api|rule 2|allow", "default|-|end of tier|deny", "__PROFILE__|-|no profile|deny",
+// "default|NetworkPolicy shop/api|rule 2|allow", "default|-|end of tier|deny", "__PROFILE__|-|no
+// profile|deny",
 // "__PROFILE__|Profile kns.shop|missing|deny", "default|NetworkPolicy shop/api|broken|deny".
 std::string to_string(const TraceStep& step);
 
 // The end of policy's thinking about one packet in one direction at one endpoint.
 struct Outcome {
   Verdict verdict = Verdict::kDeny;
-  // What decided, in order: Log and Pass rules that matched, tiers left by their default action Pass, then the
-  // last word.
+  // What decided, in order: Log and Pass rules that matched, tiers left by their default action Pass, then
+  // the last word.
   std::vector<TraceStep> trace;
 
   bool operator==(const Outcome&) const = default;
