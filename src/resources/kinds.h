@@ -40,14 +40,14 @@ enum class Kind : std::uint8_t {
 
 struct KindInfo {
   Kind kind;
-  std::string_view name;       // "NetworkPolicy": what a document's `kind` says
-  std::string_view group;      // "projectcalico.org"; "" is the core group
-  std::string_view version;    // "v3"
-  std::string_view plural;     // "networkpolicies"
-  std::string_view singular;   // "networkpolicy"
+  std::string_view name;         // "NetworkPolicy": what a document's `kind` says
+  std::string_view group;        // "projectcalico.org"; "" is the core group
+  std::string_view version;      // "v3"
+  std::string_view plural;       // "networkpolicies"
+  std::string_view singular;     // "networkpolicy"
   std::string_view short_names;  // as the CLI takes them, comma separated
   bool namespaced;
-  bool served;                 // this version stores and serves it
+  bool served;  // this version stores and serves it
 
   std::string api_version() const;  // "projectcalico.org/v3", "v1"
 };
@@ -58,7 +58,8 @@ const KindInfo& info(Kind kind);
 // By a document's apiVersion and kind; the version must match as well.
 std::optional<Kind> find_kind(std::string_view api_version, std::string_view kind_name);
 // By the words of a URL: "/apis/GROUP/VERSION/PLURAL".
-std::optional<Kind> find_kind_by_plural(std::string_view group, std::string_view version, std::string_view plural);
+std::optional<Kind> find_kind_by_plural(std::string_view group, std::string_view version,
+                                        std::string_view plural);
 // By what a person types: any case, singular, plural or short name. `networkpolicy` is Calico's kind;
 // Kubernetes' own goes by `networkpolicy.networking.k8s.io`, `k8snetworkpolicy` or `knp`.
 std::optional<Kind> find_kind_by_word(std::string_view word);
@@ -69,7 +70,9 @@ struct ResourceKey {
   std::string ns;  // empty for kinds without a namespace
   std::string name;
 
-  std::string to_string() const;  // "NetworkPolicy shop/frontend", "Tier security"
+  // "NetworkPolicy shop/frontend", "Tier security"; Kubernetes' own is "KubernetesNetworkPolicy
+  // shop/frontend".
+  std::string to_string() const;
   auto operator<=>(const ResourceKey&) const = default;
 };
 

@@ -25,8 +25,8 @@ class LabelSource {
 
 // What can be told of one label without evaluating: necessary conditions, not sufficient ones. For an index.
 struct LabelRestriction {
-  bool present = false;  // the label must be there
-  bool absent = false;   // must not be there; with `present`, nothing can match
+  bool present = false;                         // the label must be there
+  bool absent = false;                          // must not be there; with `present`, nothing can match
   std::optional<std::set<std::string>> one_of;  // its value must be in here; empty: nothing can match
 
   bool operator==(const LabelRestriction&) const = default;
@@ -51,12 +51,14 @@ class Selector {
   // Every label name it mentions.
   std::set<std::string> label_names() const;
 
-  // Rewriting; each returns a new selector.
+  // Rewriting; each returns a new selector. Its canonical text may exceed what parse() takes, in depth or in
+  // the length of a name, where the selector was near that bound.
   Selector with_prefix(std::string_view prefix) const;          // put before every label name
   Selector replace_all_with_has(std::string_view label) const;  // each all() becomes has(label)
   Selector replace_global_with_not_has(std::string_view label) const;
   Selector operator&&(const Selector& other) const;
   Selector operator!() const;
+  // Of a value that holds both kinds of quote no text could say it: such a value is never equal.
   static Selector label_equals(std::string_view label, std::string_view value);
   static Selector label_in(std::string_view label, const std::set<std::string>& values);
 
@@ -68,7 +70,6 @@ class Selector {
  private:
   explicit Selector(std::shared_ptr<const Node> root);
   std::shared_ptr<const Node> root_;
-  std::shared_ptr<const std::string> canonical_;
 };
 
 }  // namespace ocicat

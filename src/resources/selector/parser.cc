@@ -1,0 +1,180 @@
+// Selector::parse(): recursive descent, as deep as kMaxDepth and no deeper.
+#include <algorithm>
+#include <utility>
+
+#include "resources/selector/node.h"
+#include "resources/selector/tokenizer.h"
+
+namespace ocicat {
+namespace {
+
+// What was found, as an error message may show it.
+std::string describe(const Token& token) {
+  switch (token.kind) {
+    case TokenKind::kEnd:
+      return "the end";
+    case TokenKind::kLabel:
+      return fmt::format("label {}", token.text);
+    case TokenKind::kHas:
+      return fmt::format("has({})", token.text);
+    case TokenKind::kString:
+      return fmt::format("string '{}'", token.text);
+    default:
+      return fmt::format("'{}'", to_string(token.kind));
+  }
+}
+
+std::unexpected<Error> unexpected_token(const Token& token, std::string_view expected) {
+  return fail(ErrorCode::kInvalid, "position {}: expected {}, found {}", token.position, expected,
+              describe(token));
+}
+
+struct Operand {
+  Terms terms;
+  std::size_t depth = 0;  // of groups
+};
+
+class Parser {
+ public:
+  explicit Parser(std::string_view text) : tokens_(text) {}
+
+  Result<Terms> selector() {
+    TRY_VOID(advance());
+    if (token_.kind == TokenKind::kEnd) return leaf(Operator::kAll);
+    TRY(auto whole, disjunction());
+    if (token_.kind != TokenKind::kEnd) return unexpected_token(token_, "&&, || or the end");
+    return std::move(whole.terms);
+  }
+
+ private:
+  Result<Operand> disjunction() { return group(Operator::kOr, TokenKind::kOr, &Parser::conjunction); }
+  Result<Operand> conjunction() { return group(Operator::kAnd, TokenKind::kAnd, &Parser::operation); }
+
+  // Operands with a separator between them; just the operand where there is one.
+  Result<Operand> group(Operator op, TokenKind separator, Result<Operand> (Parser::*parse)()) {
+    const auto position = token_.position;
+    TRY(auto first, (this->*parse)());
+    if (token_.kind != separator) return first;
+    auto depth = first.depth;
+    std::vector<Terms> operands;
+    operands.push_back(std::move(first.terms));
+    while (token_.kind == separator) {
+      TRY_VOID(advance());
+      TRY(auto operand, (this->*parse)());
+      depth = std::max(depth, operand.depth);
+      operands.push_back(std::move(operand.terms));
+    }
+    if (++depth > kMaxDepth) return too_deep(position);
+    return Operand{grouped(op, std::move(operands)), depth};
+  }
+
+  Result<Operand> operation() {
+    bool negate = false;
+    while (token_.kind == TokenKind::kNot) {
+      negate = !negate;
+      TRY_VOID(advance());
+    }
+    TRY(auto operand, positive_operation());
+    if (negate) operand.terms = negated(std::move(operand.terms));
+    return operand;
+  }
+
+  Result<Operand> positive_operation() {
+    const auto token = token_;
+    TRY_VOID(advance());
+    switch (token.kind) {
+      case TokenKind::kAll:
+        return Operand{leaf(Operator::kAll)};
+      case TokenKind::kGlobal:
+        return Operand{leaf(Operator::kGlobal)};
+      case TokenKind::kHas:
+        return Operand{leaf(Operator::kHas, token.text)};
+      case TokenKind::kLabel:
+        return comparison(token.text);
+      case TokenKind::kOpenParenthesis:
+        return parenthesised(token.position);
+      default:
+        return unexpected_token(token, "a label, has(…), all(), ! or (");
+    }
+  }
+
+  Result<Operand> parenthesised(std::size_t position) {
+    if (++open_ > kMaxDepth) return too_deep(position);
+    TRY(auto inner, disjunction());
+    if (token_.kind != TokenKind::kCloseParenthesis) return unexpected_token(token_, "&&, || or )");
+    --open_;
+    TRY_VOID(advance());
+    return inner;
+  }
+
+  Result<Operand> comparison(std::string_view label) {
+    const auto kind = token_.kind;
+    TRY_VOID(advance());
+    switch (kind) {
+      case TokenKind::kEqual:
+        return with_string(Operator::kEqual, label);
+      case TokenKind::kNotEqual:
+        return with_string(Operator::kNotEqual, label);
+      case TokenKind::kContains:
+        return with_string(Operator::kContains, label);
+      case TokenKind::kStartsWith:
+        return with_string(Operator::kStartsWith, label);
+      case TokenKind::kEndsWith:
+        return with_string(Operator::kEndsWith, label);
+      case TokenKind::kIn:
+        return with_set(Operator::kIn, label);
+      case TokenKind::kNotIn:
+        return with_set(Operator::kNotIn, label);
+      default:
+        return fail(ErrorCode::kInvalid, "position {}: expected an operator after label {}", token_.position,
+                    label);
+    }
+  }
+
+  Result<Operand> with_string(Operator op, std::string_view label) {
+    if (token_.kind != TokenKind::kString) return unexpected_token(token_, "a string in quotes");
+    std::vector<std::string> value{std::string(token_.text)};
+    TRY_VOID(advance());
+    return Operand{leaf(op, label, std::move(value))};
+  }
+
+  // A set may be empty, and may end with a comma.
+  Result<Operand> with_set(Operator op, std::string_view label) {
+    if (token_.kind != TokenKind::kOpenBrace) return unexpected_token(token_, "a set in braces");
+    std::vector<std::string> values;
+    TRY_VOID(advance());
+    while (token_.kind == TokenKind::kString) {
+      values.emplace_back(token_.text);
+      TRY_VOID(advance());
+      if (token_.kind != TokenKind::kComma) break;
+      TRY_VOID(advance());
+    }
+    if (token_.kind != TokenKind::kCloseBrace) {
+      return unexpected_token(token_, values.empty() ? "a string in quotes or }" : "a comma or }");
+    }
+    TRY_VOID(advance());
+    return Operand{leaf(op, label, std::move(values))};
+  }
+
+  std::unexpected<Error> too_deep(std::size_t position) {
+    return fail(ErrorCode::kInvalid, "position {}: nested more than {} deep", position, kMaxDepth);
+  }
+
+  Result<void> advance() {
+    TRY(token_, tokens_.next());
+    return {};
+  }
+
+  Tokenizer tokens_;
+  Token token_;
+  std::size_t open_ = 0;  // parentheses
+};
+
+}  // namespace
+
+Result<Selector> Selector::parse(std::string_view text) {
+  TRY(auto terms, Parser(text).selector());
+  return Selector(std::make_shared<const Node>(std::move(terms)));
+}
+
+}  // namespace ocicat

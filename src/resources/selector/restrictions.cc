@@ -1,0 +1,92 @@
+// Selector::restrictions(): what a selector demands of single labels.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "resources/selector/node.h"
+
+namespace ocicat {
+namespace {
+
+using Restrictions = std::map<std::string, LabelRestriction>;
+using Values = std::set<std::string>;
+
+Values intersection(const Values& a, const Values& b) {
+  Values both;
+  std::ranges::set_intersection(a, b, std::inserter(both, both.end()));
+  return both;
+}
+
+// What holds where both hold.
+Restrictions both(Restrictions a, const Restrictions& b) {
+  for (const auto& [label, more] : b) {
+    auto& restriction = a[label];
+    restriction.present |= more.present;
+    restriction.absent |= more.absent;
+    if (!more.one_of) continue;
+    restriction.one_of = restriction.one_of ? intersection(*restriction.one_of, *more.one_of) : *more.one_of;
+  }
+  return a;
+}
+
+// What holds where at least one holds.
+Restrictions either(const Restrictions& a, const Restrictions& b) {
+  Restrictions common;
+  for (const auto& [label, first] : a) {
+    const auto found = b.find(label);
+    if (found == b.end()) continue;
+    const auto& second = found->second;
+    LabelRestriction restriction{first.present && second.present, first.absent && second.absent, {}};
+    if (first.one_of && second.one_of) {
+      restriction.one_of = first.one_of;
+      restriction.one_of->insert(second.one_of->begin(), second.one_of->end());
+    }
+    if (restriction != LabelRestriction{}) common.emplace(label, std::move(restriction));
+  }
+  return common;
+}
+
+Restrictions of_leaf(const Term& term, bool negate) {
+  const LabelRestriction present{true, false, {}};
+  const LabelRestriction absent{false, true, {}};
+  const LabelRestriction valued{true, false, Values(term.values.begin(), term.values.end())};
+  switch (term.op) {
+    case Operator::kHas:
+      return {{term.label, negate ? absent : present}};
+    case Operator::kEqual:
+    case Operator::kIn:
+      return negate ? Restrictions() : Restrictions{{term.label, valued}};
+    case Operator::kNotEqual:
+    case Operator::kNotIn:
+      return negate ? Restrictions{{term.label, valued}} : Restrictions();
+    case Operator::kContains:
+    case Operator::kStartsWith:
+    case Operator::kEndsWith:
+      return negate ? Restrictions() : Restrictions{{term.label, present}};
+    default:
+      return {};
+  }
+}
+
+Restrictions of_term(const Terms& terms, std::size_t at, bool negate) {
+  const auto& term = terms[at];
+  if (is_leaf(term.op)) return of_leaf(term, negate);
+  if (term.op == Operator::kNot) return of_term(terms, at + 1, !negate);
+  // Not both is either not, and the other way round (De Morgan).
+  const bool all_must_hold = (term.op == Operator::kAnd) != negate;
+  auto operand = at + 1;
+  auto whole = of_term(terms, operand, negate);
+  for (operand += terms[operand].span; operand < at + term.span; operand += terms[operand].span) {
+    auto next = of_term(terms, operand, negate);
+    whole = all_must_hold ? both(std::move(whole), next) : either(whole, next);
+  }
+  return whole;
+}
+
+}  // namespace
+
+std::map<std::string, LabelRestriction> Selector::restrictions() const {
+  return of_term(root_->terms, 0, false);
+}
+
+}  // namespace ocicat

@@ -1,0 +1,68 @@
+#include "resources/types.h"
+
+#include <array>
+
+namespace ocicat {
+namespace {
+
+// In the order in which an agent lists them: what others refer to comes first.
+constexpr std::array kWatchedKinds{
+    Kind::kFelixConfiguration,
+    Kind::kNode,
+    Kind::kIpPool,
+    Kind::kTier,
+    Kind::kNamespace,
+    Kind::kServiceAccount,
+    Kind::kProfile,
+    Kind::kNetworkSet,
+    Kind::kGlobalNetworkSet,
+    Kind::kNetworkPolicy,
+    Kind::kGlobalNetworkPolicy,
+    Kind::kKubernetesNetworkPolicy,
+    Kind::kStagedNetworkPolicy,
+    Kind::kStagedGlobalNetworkPolicy,
+    Kind::kStagedKubernetesNetworkPolicy,
+    Kind::kPod,
+    Kind::kWorkloadEndpoint,
+};
+
+}  // namespace
+
+std::string_view to_string(Action action) {
+  switch (action) {
+    case Action::kAllow:
+      return "allow";
+    case Action::kDeny:
+      return "deny";
+    case Action::kLog:
+      return "log";
+    case Action::kPass:
+      return "pass";
+  }
+  return "deny";
+}
+
+std::string protocol_name(Protocol protocol) {
+  switch (protocol) {
+    case kIcmp:
+      return "ICMP";
+    case kTcp:
+      return "TCP";
+    case kUdp:
+      return "UDP";
+    case kIcmpV6:
+      return "ICMPv6";
+    case kSctp:
+      return "SCTP";
+    case kUdpLite:
+      return "UDPLite";
+    default:
+      return std::to_string(protocol);
+  }
+}
+
+std::span<const Kind> watched_kinds() {
+  return kWatchedKinds;
+}
+
+}  // namespace ocicat
