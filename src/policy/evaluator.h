@@ -3,11 +3,12 @@
 // Written in the words of the specification, one linear walk a question, no index. Property tests hold the
 // compiler and every datapath to it; `ocicat explain` and `ocicat verify` run it.
 //
-//   source   docs/spec: semantics.md 1 to 3
+//   source   Calico's semantics: labels and inheritance, order, verdicts, matching of rules; model.h
 //   cost     O(resources) a question
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,10 +24,10 @@ using Snapshot = std::map<ResourceKey, Resource>;
 
 // A rule that would have decided otherwise, had one more criterion held.
 struct NearMiss {
-  ResourceKey policy;
-  int rule = 0;
+  ResourceKey policy;  // or profile
+  int rule = 0;        // index in its direction's list, from 0
   Action action = Action::kAllow;
-  std::string why;  // "destination port 5432 is not in 8080" 
+  std::string why;  // "destination port 5432 is not one of 8080, 9090"
 
   bool operator==(const NearMiss&) const = default;
 };
@@ -34,19 +35,23 @@ struct NearMiss {
 struct Explanation {
   Outcome enforced;
   Outcome pending;  // as if staged policy were enforced
-  // For a denial: the allow rules that came closest, best first; at most three.
+  // For a denial: the allow rules on the packet's way that lacked one criterion only, best first; at most
+  // three. Best is a port, then ICMP type, protocol, address; then the order of the rules.
   std::vector<NearMiss> near_misses;
 };
 
 class Evaluator {
  public:
-  // Keeps a copy of what it needs; resources that cannot be read are as if absent, and listed in problems().
+  // Keeps a copy of what it needs.
   explicit Evaluator(const Snapshot& snapshot);
 
-  // The verdict of one direction at one workload endpoint. `endpoint` names a WorkloadEndpoint or Pod.
+  // The verdict of one direction at one workload endpoint. `endpoint` names a WorkloadEndpoint or Pod. One
+  // that does not exist or has no address is denied, without a trace.
   Explanation explain(const ResourceKey& endpoint, Direction direction, const Packet& packet) const;
   Outcome evaluate(const ResourceKey& endpoint, Direction direction, const Packet& packet) const;
 
+  // Resources that cannot be used as they are: a policy whose selector cannot be read is as if absent, one
+  // whose rules cannot be read denies, as does a profile.
   struct Problem {
     ResourceKey key;
     std::string message;

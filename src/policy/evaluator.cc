@@ -1,0 +1,196 @@
+#include "policy/evaluator.h"
+
+#include <algorithm>
+#include <ranges>
+#include <utility>
+
+#include "policy/near_miss.h"
+#include "policy/rule_match.h"
+#include "policy/snapshot_view.h"
+
+namespace ocicat::policy {
+
+namespace {
+
+constexpr std::size_t kMostNearMisses = 3;
+
+const std::vector<MatchRule>& rules_of(const auto& policy, Direction direction) {
+  return direction == Direction::kIngress ? policy.ingress : policy.egress;
+}
+
+bool applies_to(const Policy& policy, Direction direction) {
+  return direction == Direction::kIngress ? policy.applies_to_ingress : policy.applies_to_egress;
+}
+
+// Which staged policies are taken for enforced.
+enum class Staged : std::uint8_t { kIgnored, kAsIfEnforced };
+
+// An allow rule that was tried and did not match.
+struct Missed {
+  ResourceKey policy;
+  const MatchRule* rule;  // in the view
+};
+
+// One packet on its way through tiers and profiles, in one direction at one endpoint.
+class Walk {
+ public:
+  Walk(const SnapshotView& view, const Member& endpoint, Direction direction, const Question& question,
+       Staged staged)
+      : view_(view), endpoint_(endpoint), direction_(direction), question_(question), staged_(staged) {}
+
+  Outcome run() {
+    for (const auto& tier : view_.tiers) {
+      if (const auto verdict = pass_tier(tier)) return finish(*verdict);
+    }
+    return finish(pass_profiles());
+  }
+
+  // The allow rules met before the last word that lacked one criterion only.
+  std::vector<NearMiss> near_misses() const {
+    std::vector<std::pair<Criterion, NearMiss>> near;
+    for (const auto& [policy, rule] : missed_) {
+      const auto lacking = failing(*rule, question_);
+      if (lacking.size() != 1) continue;
+      near.push_back(
+          {lacking[0], {policy, rule->index, rule->action, describe(lacking[0], *rule, question_)}});
+    }
+    std::ranges::stable_sort(near, {}, [](const auto& miss) { return miss.first; });
+    std::vector<NearMiss> best;
+    for (auto& miss : near | std::views::take(kMostNearMisses)) best.push_back(std::move(miss.second));
+    return best;
+  }
+
+ private:
+  // What a list of rules had to say. Nothing: no rule decided.
+  enum class Word : std::uint8_t { kAllow, kDeny, kPass };
+
+  std::optional<Verdict> pass_tier(const TierView& tier) {
+    const auto policies = policies_here(tier);
+    if (policies.empty())
+      return std::nullopt;  // the tier has nothing to say about this endpoint and direction
+    for (const auto* policy : policies) {
+      const auto word = policy->broken.empty()
+                            ? pass_rules(tier.place.name, policy->id, rules_of(*policy, direction_))
+                            : deny(tier.place.name, policy->id, TraceStep::kBroken);
+      if (word == Word::kPass) return std::nullopt;
+      if (word) return *word == Word::kAllow ? Verdict::kAllow : Verdict::kDeny;
+    }
+    return end_tier(tier, policies);
+  }
+
+  // The policies of a tier that select the endpoint in this direction, in order. Untracked and pre-DNAT
+  // policies are for host endpoints only.
+  std::vector<const Policy*> policies_here(const TierView& tier) const {
+    std::vector<const Policy*> policies;
+    for (const auto& policy : tier.policies) {
+      if (policy.staged && staged_ == Staged::kIgnored) continue;
+      if (policy.do_not_track || policy.pre_dnat) continue;
+      if (applies_to(policy, direction_) && endpoint_.is_selected_by(policy.selector))
+        policies.push_back(&policy);
+    }
+    return policies;
+  }
+
+  std::optional<Verdict> end_tier(const TierView& tier, const std::vector<const Policy*>& policies) {
+    TraceStep step{.tier = tier.place.name,
+                   .policy = {},
+                   .rule = TraceStep::kTierDefault,
+                   .action = tier.place.default_action,
+                   .selected_by = {}};
+    for (const auto* policy : policies) step.selected_by.push_back(policy->id);
+    trace_.push_back(std::move(step));
+    if (tier.place.default_action == Action::kPass) return std::nullopt;
+    return Verdict::kDeny;
+  }
+
+  Verdict pass_profiles() {
+    const std::string tier{kProfileTier};
+    for (const auto& name : endpoint_.profiles) {
+      const ResourceKey id{Kind::kProfile, "", name};
+      const auto profile = view_.profiles.find(name);
+      const auto word = profile == view_.profiles.end() ? deny(tier, id, TraceStep::kNoProfile)
+                        : !profile->second.broken.empty()
+                            ? deny(tier, id, TraceStep::kBroken)
+                            : pass_rules(tier, id, rules_of(profile->second, direction_));
+      if (word == Word::kAllow) return Verdict::kAllow;
+      if (word == Word::kDeny) return Verdict::kDeny;
+      // Passed, or no rule decided: the next profile.
+    }
+    deny(tier, {}, TraceStep::kNoProfile);
+    return Verdict::kDeny;
+  }
+
+  std::optional<Word> pass_rules(const std::string& tier, const ResourceKey& id,
+                                 const std::vector<MatchRule>& rules) {
+    for (const auto& rule : rules) {
+      if (!matches(rule, question_)) {
+        if (rule.action == Action::kAllow) missed_.push_back({id, &rule});
+        continue;
+      }
+      trace_.push_back(
+          {.tier = tier, .policy = id, .rule = rule.index, .action = rule.action, .selected_by = {}});
+      switch (rule.action) {
+        case Action::kAllow:
+          return Word::kAllow;
+        case Action::kDeny:
+          return Word::kDeny;
+        case Action::kPass:
+          return Word::kPass;
+        case Action::kLog:
+          break;  // the next rule
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Word> deny(const std::string& tier, const ResourceKey& id, int why) {
+    trace_.push_back({.tier = tier, .policy = id, .rule = why, .action = Action::kDeny, .selected_by = {}});
+    return Word::kDeny;
+  }
+
+  Outcome finish(Verdict verdict) { return {verdict, std::move(trace_)}; }
+
+  const SnapshotView& view_;
+  const Member& endpoint_;
+  Direction direction_;
+  const Question& question_;
+  Staged staged_;
+  std::vector<TraceStep> trace_;
+  std::vector<Missed> missed_;
+};
+
+}  // namespace
+
+struct Evaluator::State {
+  SnapshotView view;
+
+  Question question(const Packet& packet) const {
+    return {packet, view.owners(packet.source), view.owners(packet.destination)};
+  }
+};
+
+Evaluator::Evaluator(const Snapshot& snapshot) : state_(std::make_shared<State>(State{view_of(snapshot)})) {}
+
+Explanation Evaluator::explain(const ResourceKey& key, Direction direction, const Packet& packet) const {
+  const auto* endpoint = state_->view.endpoint(key);
+  if (endpoint == nullptr) return {};
+  const auto question = state_->question(packet);
+  Walk enforced{state_->view, *endpoint, direction, question, Staged::kIgnored};
+  Walk pending{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced};
+  Explanation explanation{.enforced = enforced.run(), .pending = pending.run(), .near_misses = {}};
+  if (explanation.enforced.verdict == Verdict::kDeny) explanation.near_misses = enforced.near_misses();
+  return explanation;
+}
+
+Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const Packet& packet) const {
+  const auto* endpoint = state_->view.endpoint(key);
+  if (endpoint == nullptr) return {};
+  const auto question = state_->question(packet);
+  return Walk{state_->view, *endpoint, direction, question, Staged::kIgnored}.run();
+}
+
+const std::vector<Evaluator::Problem>& Evaluator::problems() const {
+  return state_->view.problems;
+}
+
+}  // namespace ocicat::policy

@@ -1,0 +1,157 @@
+#include "policy/snapshot_view.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ocicat::policy {
+
+namespace {
+
+class LabelsOf : public LabelSource {
+ public:
+  explicit LabelsOf(const Labels& labels) : labels_(labels) {}
+  const std::string* find(std::string_view name) const override {
+    const auto it = labels_.find(std::string{name});
+    return it == labels_.end() ? nullptr : &it->second;
+  }
+
+ private:
+  const Labels& labels_;
+};
+
+// By the name that endpoints use; of two with one name the first in the order of keys, a Profile itself.
+std::map<std::string, const Profile*> profiles_of(const Snapshot& snapshot) {
+  std::map<std::string, const Profile*> profiles;
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* profile = std::get_if<Profile>(&resource))
+      profiles.emplace(profile->metadata.name, profile);
+  }
+  return profiles;
+}
+
+// A member's own label wins, else the first profile that has it.
+Labels inherit(Labels labels, const std::vector<std::string>& names,
+               const std::map<std::string, const Profile*>& profiles) {
+  for (const auto& name : names) {
+    const auto profile = profiles.find(name);
+    if (profile == profiles.end()) continue;
+    for (const auto& [label, value] : profile->second->labels_to_apply) labels.emplace(label, value);
+  }
+  return labels;
+}
+
+Member member_of(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
+  const auto& name = endpoint.workload.empty() ? key.name : endpoint.workload;
+  Member member{.key = key,
+                .title = key.ns.empty() ? name : fmt::format("{}/{}", key.ns, name),
+                .labels = endpoint.metadata.labels,
+                .profiles = endpoint.profiles,
+                .nets = {},
+                .ports = endpoint.ports};
+  for (const auto& address : endpoint.addresses) member.nets.push_back(Prefix::host(address));
+  return member;
+}
+
+// A set in a namespace is labelled with it and inherits its labels; a global one has its own labels only.
+Member member_of(const ResourceKey& key, const NetworkSet& set) {
+  Member member{.key = key,
+                .title = key.to_string(),
+                .labels = set.metadata.labels,
+                .profiles = {},
+                .nets = set.nets,
+                .ports = {}};
+  if (const auto& ns = set.metadata.ns; !ns.empty()) {
+    member.labels["projectcalico.org/namespace"] = ns;
+    member.profiles.push_back(fmt::format("kns.{}", ns));
+  }
+  return member;
+}
+
+void read_members(const Snapshot& snapshot, SnapshotView& view) {
+  const auto profiles = profiles_of(snapshot);
+  const auto with_inherited = [&](Member member) {
+    member.labels = inherit(std::move(member.labels), member.profiles, profiles);
+    return member;
+  };
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource);
+        endpoint && !endpoint->addresses.empty()) {
+      view.endpoints.push_back(with_inherited(member_of(key, *endpoint)));
+    } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {
+      view.sets.push_back(with_inherited(member_of(key, *set)));
+    }
+  }
+}
+
+void read_profiles(const Snapshot& snapshot, SnapshotView& view) {
+  view.profiles.emplace(kDefaultAllowProfile, default_allow_profile());
+  for (const auto& [key, resource] : snapshot) {
+    const auto* profile = std::get_if<Profile>(&resource);
+    if (profile == nullptr) continue;
+    auto rules = effective(*profile);
+    if (!rules.broken.empty()) view.problems.push_back({key, rules.broken});
+    view.profiles.emplace(rules.name, std::move(rules));
+  }
+}
+
+void read_policies(const Snapshot& snapshot, SnapshotView& view) {
+  std::map<std::string, TierView> tiers;
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* tier = std::get_if<Tier>(&resource)) {
+      tiers.emplace(tier->metadata.name, TierView{effective(*tier), {}});
+    }
+  }
+  for (const auto& [key, resource] : snapshot) {
+    const auto* written = std::get_if<NetworkPolicy>(&resource);
+    if (written == nullptr || written->staged_delete) continue;
+    auto policy = effective(*written);
+    if (!policy) {
+      view.problems.push_back({key, policy.error().message});
+      continue;
+    }
+    if (!policy->broken.empty()) view.problems.push_back({key, policy->broken});
+    const auto tier = tiers.emplace(policy->tier, TierView{undescribed_tier(policy->tier), {}}).first;
+    tier->second.policies.push_back(*std::move(policy));
+  }
+  for (auto& [name, tier] : tiers) {
+    std::ranges::sort(tier.policies, [](const Policy& a, const Policy& b) { return before(a, b); });
+    view.tiers.push_back(std::move(tier));
+  }
+  std::ranges::sort(view.tiers,
+                    [](const TierView& a, const TierView& b) { return before(a.place, b.place); });
+}
+
+}  // namespace
+
+bool Member::owns(const IpAddress& address) const {
+  return std::ranges::any_of(nets, [&](const Prefix& net) { return net.contains(address); });
+}
+
+bool Member::is_selected_by(const Selector& selector) const {
+  return selector.matches(LabelsOf{labels});
+}
+
+const Member* SnapshotView::endpoint(const ResourceKey& key) const {
+  const auto it = std::ranges::find(endpoints, key, &Member::key);
+  return it == endpoints.end() ? nullptr : &*it;
+}
+
+std::vector<const Member*> SnapshotView::owners(const IpAddress& address) const {
+  std::vector<const Member*> owners;
+  for (const auto* members : {&endpoints, &sets}) {
+    for (const auto& member : *members) {
+      if (member.owns(address)) owners.push_back(&member);
+    }
+  }
+  return owners;
+}
+
+SnapshotView view_of(const Snapshot& snapshot) {
+  SnapshotView view;
+  read_members(snapshot, view);
+  read_profiles(snapshot, view);
+  read_policies(snapshot, view);
+  return view;
+}
+
+}  // namespace ocicat::policy

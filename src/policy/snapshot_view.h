@@ -1,0 +1,53 @@
+// A snapshot in the terms that policy is told in: members and their labels, tiers and their policies,
+// profiles.
+//
+//   in       resources as they stand; keys and resources may come in any mixture
+//   out      values only; nothing refers back to the snapshot
+//   errors   none: what cannot be used is in `problems`
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/evaluator.h"
+#include "policy/model.h"
+
+namespace ocicat::policy {
+
+// An endpoint or network set: what selectors select.
+struct Member {
+  ResourceKey key;
+  std::string title;  // for people: "billing/card-vault", "NetworkSet shop/partners"
+  Labels labels;      // its own, then those inherited from its profiles, in their order
+  std::vector<std::string> profiles;
+  std::vector<Prefix> nets;         // an endpoint's addresses as host prefixes
+  std::vector<EndpointPort> ports;  // network sets have none
+
+  bool owns(const IpAddress& address) const;
+  bool is_selected_by(const Selector& selector) const;
+};
+
+struct TierView {
+  TierPlace place;
+  std::vector<Policy> policies;  // in order
+};
+
+struct SnapshotView {
+  std::vector<Member> endpoints;  // with at least one address
+  std::vector<Member> sets;
+  std::vector<TierView> tiers;                   // in order; those without policies too
+  std::map<std::string, ProfileRules> profiles;  // by the name endpoints use
+  std::vector<Evaluator::Problem> problems;
+
+  // Null where there is none.
+  const Member* endpoint(const ResourceKey& key) const;
+  // Every member that has this address.
+  std::vector<const Member*> owners(const IpAddress& address) const;
+};
+
+// Where a Profile and a namespace or service account go by one profile name, the Profile counts.
+SnapshotView view_of(const Snapshot& snapshot);
+
+}  // namespace ocicat::policy
