@@ -44,7 +44,12 @@ struct ReadDocuments {
 // whole: what can be read is read. Bounded: depth, aliases and size have limits that are named in complaints.
 ReadDocuments read_documents(std::string_view text, std::string file_name);
 
-// The text of one or more objects.
+// Block style, as kubectl prints it; an array at the top becomes several documents. read_documents() gives back
+// what was written.
 std::string to_yaml(const boost::json::value& value);
+
+// For complaints: "NetworkPolicy shop/api", as far as the object says; and a value as JSON of at most 80 bytes.
+std::string describe(const boost::json::object& object);
+std::string shortened(const boost::json::value& value);
 
 }  // namespace ocicat
