@@ -1,0 +1,180 @@
+#include "views/status.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "resources/types.h"
+#include "views/text_table.h"
+
+namespace ocicat::views {
+namespace {
+
+namespace json = boost::json;
+
+RevisionsByKey read_revisions(const json::object& object, Path path) {
+  RevisionsByKey revisions;
+  const auto* value = find_at(object, path);
+  const auto* entries = value ? value->if_object() : nullptr;
+  if (!entries) return revisions;
+  for (const auto& entry : *entries) revisions[std::string(entry.key())] = number_at(*entries, {entry.key()});
+  return revisions;
+}
+
+std::uint64_t newest(const RevisionsByKey& revisions) {
+  std::uint64_t result = 0;
+  for (const auto& [kind, revision] : revisions) result = std::max(result, revision);
+  return result;
+}
+
+std::string age_of(const AgentView& agent, TimePoint now) {
+  const auto heartbeat = parse_time(agent.heartbeat);
+  return heartbeat ? age_text(now - *heartbeat) : "unknown";
+}
+
+json::object json_of(const AgentView& agent, const RevisionsByKey& wanted, TimePoint now) {
+  json::object object;
+  object["node"] = agent.node;
+  object["version"] = agent.version;
+  object["pid"] = agent.pid;
+  object["dataplane"] = agent.dataplane;
+  object["revision"] = newest(agent.applied);
+  json::array behind;
+  for (const Lag& lag : lags(agent, wanted)) {
+    behind.push_back(json::object{{"kind", lag.kind}, {"applied", lag.applied}, {"server", lag.wanted}});
+  }
+  object["upToDate"] = what_is_missing(agent, wanted).empty();
+  object["behind"] = std::move(behind);
+  object["endpoints"] = json::object{{"wanted", agent.endpoints_wanted}, {"ready", agent.endpoints_ready}};
+  json::array refused;
+  for (const Refusal& refusal : agent.refused) {
+    refused.push_back(json::object{{"object", refusal.object}, {"reason", refusal.reason}});
+  }
+  object["refused"] = std::move(refused);
+  object["refusedCount"] = agent.refused_count;
+  object["error"] = agent.error;
+  object["heartbeat"] = agent.heartbeat;
+  if (const auto heartbeat = parse_time(agent.heartbeat)) {
+    object["heartbeatAgeSeconds"] = std::chrono::duration<double>(now - *heartbeat).count();
+  }
+  return object;
+}
+
+}  // namespace
+
+std::string revision_key(Kind kind) {
+  const KindInfo& about = info(kind);
+  return about.group.empty() ? std::string(about.name) : fmt::format("{}.{}", about.name, about.group);
+}
+
+ServerStatus ServerStatus::read(const json::object& object) {
+  return {text_at(object, {"version"}), number_at(object, {"revision"}), read_revisions(object, {"revisions"})};
+}
+
+AgentView AgentView::read(const json::object& object) {
+  AgentView agent;
+  agent.node = text_at(object, {"metadata", "name"});
+  agent.version = text_at(object, {"status", "version"});
+  agent.pid = number_at(object, {"status", "pid"});
+  agent.dataplane = text_at(object, {"status", "dataplane"});
+  agent.applied = read_revisions(object, {"status", "applied"});
+  agent.endpoints_wanted = number_at(object, {"status", "endpoints", "wanted"});
+  agent.endpoints_ready = number_at(object, {"status", "endpoints", "ready"});
+  agent.error = text_at(object, {"status", "error"});
+  agent.heartbeat = text_at(object, {"status", "heartbeat"});
+  const auto* refused = find_at(object, {"status", "refused"});
+  if (const auto* entries = refused ? refused->if_array() : nullptr) {
+    for (const auto& entry : *entries) {
+      if (!entry.is_object()) continue;
+      agent.refused.push_back({text_at(entry.get_object(), {"object"}), text_at(entry.get_object(), {"reason"})});
+    }
+  }
+  agent.refused_count = std::max<std::uint64_t>(agent.refused.size(), number_at(object, {"status", "refusedCount"}));
+  return agent;
+}
+
+std::vector<Lag> lags(const AgentView& agent, const RevisionsByKey& wanted) {
+  std::vector<Lag> result;
+  for (const Kind kind : watched_kinds()) {
+    const std::string key = revision_key(kind);
+    const auto target = wanted.find(key);
+    if (target == wanted.end()) continue;
+    const auto reached = agent.applied.find(key);
+    const std::uint64_t revision = reached == agent.applied.end() ? 0 : reached->second;
+    if (revision < target->second) result.push_back({key, revision, target->second});
+  }
+  return result;
+}
+
+std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted) {
+  std::vector<std::string> reasons;
+  for (const Lag& lag : lags(agent, wanted)) {
+    reasons.push_back(fmt::format("has {} to revision {} of {}", lag.kind, lag.applied, lag.wanted));
+  }
+  if (agent.endpoints_ready < agent.endpoints_wanted) {
+    reasons.push_back(fmt::format("{} of {} endpoints are ready", agent.endpoints_ready, agent.endpoints_wanted));
+  }
+  if (!agent.error.empty()) reasons.push_back(agent.error);
+  return fmt::format("{}", fmt::join(reasons, "; "));
+}
+
+std::vector<std::string> who_is_behind(const SystemStatus& status) {
+  std::vector<std::string> behind;
+  for (const AgentView& agent : status.agents) {
+    const std::string missing = what_is_missing(agent, status.server.revisions);
+    if (!missing.empty()) behind.push_back(fmt::format("{}: {}", agent.node, missing));
+  }
+  for (const std::string& node : status.silent_nodes) {
+    behind.push_back(fmt::format("{}: no agent has reported", node));
+  }
+  if (status.agents.empty() && status.silent_nodes.empty()) behind.emplace_back("no agent has reported");
+  return behind;
+}
+
+std::string to_text(const SystemStatus& status, TimePoint now) {
+  std::string out = fmt::format("Server: version {}, revision {}\n\n", status.server.version, status.server.revision);
+  TextTable table;
+  table.headers = {"NODE", "VERSION", "DATAPLANE", "REVISION", "UP TO DATE", "ENDPOINTS", "REFUSED", "HEARTBEAT"};
+  for (const AgentView& agent : status.agents) {
+    const bool current = what_is_missing(agent, status.server.revisions).empty();
+    table.rows.push_back({agent.node, agent.version, agent.dataplane, fmt::format("{}", newest(agent.applied)),
+                          current ? "yes" : "no",
+                          fmt::format("{}/{}", agent.endpoints_ready, agent.endpoints_wanted),
+                          fmt::format("{}", agent.refused_count), fmt::format("{} ago", age_of(agent, now))});
+  }
+  for (const std::string& node : status.silent_nodes) {
+    table.rows.push_back({node, "-", "-", "-", "no", "-", "-", "never"});
+  }
+  out += table.rows.empty() ? "No agent has reported yet: start one with `ocicat agent` on each host.\n"
+                            : table.to_string();
+  for (const AgentView& agent : status.agents) {
+    const std::string missing = what_is_missing(agent, status.server.revisions);
+    if (!missing.empty()) out += fmt::format("\n{}: {}\n", agent.node, printable(missing));
+    for (const Refusal& refusal : agent.refused) {
+      out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object), printable(refusal.reason));
+    }
+    if (agent.refused_count > agent.refused.size()) {
+      out += fmt::format("\n{} refuses {} more\n", agent.node, agent.refused_count - agent.refused.size());
+    }
+  }
+  return out;
+}
+
+json::object to_json(const SystemStatus& status, TimePoint now) {
+  json::object object;
+  json::object revisions;
+  for (const auto& [kind, revision] : status.server.revisions) revisions[kind] = revision;
+  object["server"] = json::object{{"version", status.server.version},
+                                  {"revision", status.server.revision},
+                                  {"revisions", std::move(revisions)}};
+  json::array agents;
+  for (const AgentView& agent : status.agents) agents.push_back(json_of(agent, status.server.revisions, now));
+  object["agents"] = std::move(agents);
+  json::array silent;
+  for (const std::string& node : status.silent_nodes) silent.emplace_back(node);
+  object["silentNodes"] = std::move(silent);
+  return object;
+}
+
+}  // namespace ocicat::views

@@ -1,0 +1,81 @@
+// How the system is: the server, and what each host has brought to its kernel.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "resources/kinds.h"
+#include "views/json_read.h"
+
+namespace ocicat::views {
+
+// "NetworkPolicy.projectcalico.org"; for the core group just "Pod". How revisions are keyed in JSON.
+std::string revision_key(Kind kind);
+using RevisionsByKey = std::map<std::string, std::uint64_t>;
+
+struct ServerStatus {
+  std::string version;
+  std::uint64_t revision = 0;
+  RevisionsByKey revisions;  // the last change of each kind
+
+  // From the server's answer at /ocicat/status.
+  static ServerStatus read(const boost::json::object& json);
+};
+
+struct Refusal {
+  std::string object;
+  std::string reason;
+
+  bool operator==(const Refusal&) const = default;
+};
+
+struct AgentView {
+  std::string node;
+  std::string version;
+  std::uint64_t pid = 0;
+  std::string dataplane;
+  RevisionsByKey applied;  // what is in the kernel
+  std::uint64_t endpoints_wanted = 0;
+  std::uint64_t endpoints_ready = 0;
+  std::vector<Refusal> refused;     // the first ones
+  std::uint64_t refused_count = 0;  // all of them
+  std::string error;
+  std::string heartbeat;
+
+  // From an AgentStatus document.
+  static AgentView read(const boost::json::object& json);
+};
+
+// A kind of which a host has not yet all.
+struct Lag {
+  std::string kind;
+  std::uint64_t applied = 0;
+  std::uint64_t wanted = 0;
+};
+
+// Of the kinds that agents watch, those where the agent has not reached `wanted`.
+std::vector<Lag> lags(const AgentView& agent, const RevisionsByKey& wanted);
+// Why the agent cannot be said to enforce what stood at `wanted`; empty where it does.
+std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted);
+
+struct SystemStatus {
+  ServerStatus server;
+  std::vector<AgentView> agents;          // by node
+  std::vector<std::string> silent_nodes;  // Nodes of which no agent has reported
+};
+
+// Why not every host enforces what stands at the server, one line a host; empty where all do.
+std::vector<std::string> who_is_behind(const SystemStatus& status);
+
+std::string to_text(const SystemStatus& status, TimePoint now);
+// {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
+//  "behind":[{"kind","applied","server"}],"endpoints":{"wanted","ready"},"refused":[{"object","reason"}],
+//  "refusedCount","error","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
+boost::json::object to_json(const SystemStatus& status, TimePoint now);
+
+}  // namespace ocicat::views
