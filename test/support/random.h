@@ -1,0 +1,38 @@
+// Random choices that a seed reproduces, whatever the standard library.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace ocicat::test {
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+
+  // 0 to n - 1. n is at least 1.
+  std::size_t below(std::size_t n) { return static_cast<std::size_t>(engine_() % n); }
+  // True in so many of a hundred cases.
+  bool percent(unsigned chance) { return below(100) < chance; }
+  // `items` is not empty.
+  template <class Item>
+  const Item& pick(const std::vector<Item>& items) {
+    return items[below(items.size())];
+  }
+  // 0 to `most` of the items, each at most once, in random order.
+  template <class Item>
+  std::vector<Item> some(std::vector<Item> items, std::size_t most) {
+    std::size_t wanted = below(std::min(most, items.size()) + 1);
+    for (std::size_t i = 0; i < wanted; ++i) std::swap(items[i], items[i + below(items.size() - i)]);
+    items.resize(wanted);
+    return items;
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+}  // namespace ocicat::test
