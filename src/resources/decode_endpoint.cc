@@ -1,0 +1,145 @@
+// What has addresses: endpoints, network sets, nodes and pools.
+#include <utility>
+
+#include "resources/decode.h"
+#include "resources/decoders.h"
+#include "resources/fields.h"
+#include "resources/number_or_string.h"
+
+namespace ocicat::decoding {
+namespace json = boost::json;
+
+namespace {
+
+// Ports that policies can name; one without a name is of no use to them.
+Result<std::vector<EndpointPort>> read_named_ports(const json::object& spec) {
+  TRY(const auto entries, fields::objects_at(spec, "ports"));
+  std::vector<EndpointPort> ports;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto wrong_in_entry = [&](const Error& error) { return fields::inside("ports", i, error); };
+    const auto name = fields::string_at(*entries[i], "name");
+    if (!name) return wrong_in_entry(name.error());
+    if (name->empty()) continue;
+    const auto number = fields::integer_at(*entries[i], "port", 1, 65535);
+    if (!number) return wrong_in_entry(number.error());
+    const auto* stated = fields::find(*entries[i], "protocol");
+    if (!*number || stated == nullptr)
+      return wrong_in_entry({ErrorCode::kInvalid, "must have protocol and port"});
+    const auto protocol = read_protocol(*stated);
+    if (!protocol) return wrong_in_entry({ErrorCode::kInvalid, "protocol: " + protocol.error().message});
+    ports.push_back({std::string(*name), protocol->number, static_cast<std::uint16_t>(**number)});
+  }
+  return ports;
+}
+
+Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint) {
+  using Field = std::pair<std::string_view, std::string*>;
+  std::string pod;
+  for (const auto& [name, target] :
+       {Field{"node", &endpoint.node}, Field{"orchestrator", &endpoint.orchestrator},
+        Field{"workload", &endpoint.workload}, Field{"pod", &pod},
+        Field{"interfaceName", &endpoint.interface_name},
+        Field{"serviceAccountName", &endpoint.service_account}}) {
+    TRY(const auto text, fields::string_at(spec, name));
+    *target = text;
+  }
+  if (!pod.empty()) endpoint.workload = std::move(pod);
+  TRY(const auto networks, fields::prefixes_at(spec, "ipNetworks"));
+  for (const auto& network : networks) endpoint.addresses.push_back(network.address);  // whatever the length
+  TRY(endpoint.profiles, fields::strings_at(spec, "profiles"));
+  TRY(endpoint.ports, read_named_ports(spec));
+  TRY(endpoint.allowed_source_prefixes, fields::prefixes_at(spec, "allowSpoofedSourcePrefixes"));
+  return {};
+}
+
+// The address of a node with the length of its subnet; without a length it is the only one in it.
+Result<std::optional<Prefix>> read_node_address(const json::object& bgp, std::string_view name,
+                                                Family family) {
+  TRY(const auto text, fields::string_at(bgp, name));
+  if (text.empty()) return std::nullopt;
+  const auto prefix = Prefix::parse(text, true);
+  if (!prefix || prefix->family() != family) {
+    return fields::wrong(name, *fields::find(bgp, name),
+                         family == Family::kIpv4
+                             ? "must be an IPv4 address, with or without the length of its subnet"
+                             : "must be an IPv6 address, with or without the length of its subnet");
+  }
+  return *prefix;
+}
+
+}  // namespace
+
+void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
+                   std::string_view service_account) {
+  for (auto it = labels.begin(); it != labels.end();) {
+    const bool handed_down =
+        it->first.starts_with(kNamespacePrefix) || it->first.starts_with(kServiceAccountPrefix);
+    it = handed_down ? labels.erase(it) : it + 1;
+  }
+  labels.insert_or_assign(std::string(kNamespaceLabel), std::string(ns));
+  labels.insert_or_assign(std::string(kOrchestratorLabel), std::string(orchestrator));
+  if (!service_account.empty()) {
+    labels.insert_or_assign(std::string(kServiceAccountLabel), std::string(service_account));
+  }
+}
+
+Result<WorkloadEndpoint> workload_endpoint(const json::object& document) {
+  WorkloadEndpoint endpoint;
+  TRY(endpoint.metadata, read_metadata(Kind::kWorkloadEndpoint, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return fields::wrong("spec", "must be there");
+  if (auto read = read_workload(*spec, endpoint); !read)
+    return fields::inside("spec", std::move(read).error());
+  settle_labels(endpoint.metadata.labels, endpoint.metadata.ns, endpoint.orchestrator,
+                endpoint.service_account);
+  return endpoint;
+}
+
+Result<NetworkSet> network_set(Kind kind, const json::object& document) {
+  NetworkSet set;
+  TRY(set.metadata, read_metadata(kind, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return set;
+  auto nets = fields::prefixes_at(*spec, "nets");
+  if (!nets) return fields::inside("spec", std::move(nets).error());
+  set.nets = *std::move(nets);
+  return set;
+}
+
+Result<Node> node(const json::object& document) {
+  Node node;
+  TRY(node.metadata, read_metadata(Kind::kNode, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return node;
+  const auto bgp = fields::object_at(*spec, "bgp");
+  if (!bgp) return fields::inside("spec", bgp.error());
+  if (*bgp == nullptr) return node;
+  const auto ipv4 = read_node_address(**bgp, "ipv4Address", Family::kIpv4);
+  if (!ipv4) return fields::inside("spec.bgp", ipv4.error());
+  const auto ipv6 = read_node_address(**bgp, "ipv6Address", Family::kIpv6);
+  if (!ipv6) return fields::inside("spec.bgp", ipv6.error());
+  node.ipv4 = *ipv4;
+  node.ipv6 = *ipv6;
+  return node;
+}
+
+Result<IpPool> ip_pool(const json::object& document) {
+  IpPool pool;
+  TRY(pool.metadata, read_identity(Kind::kIpPool, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return fields::wrong("spec", "must be there");
+  const auto text = fields::string_at(*spec, "cidr");
+  if (!text) return fields::inside("spec", text.error());
+  const auto cidr = Prefix::parse(*text);
+  if (!cidr) return fields::wrong("spec.cidr", json::value(*text), "must be a CIDR");
+  pool.cidr = cidr->masked();
+  for (const auto& [name, target] :
+       {std::pair{"natOutgoing", &pool.nat_outgoing}, {"disabled", &pool.disabled}}) {
+    const auto value = fields::bool_at(*spec, name);
+    if (!value) return fields::inside("spec", value.error());
+    *target = *value;
+  }
+  return pool;
+}
+
+}  // namespace ocicat::decoding

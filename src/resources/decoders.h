@@ -1,0 +1,54 @@
+// The decoders of the single kinds, behind decode(). Private to resources/.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <string_view>
+
+#include "base/result.h"
+#include "resources/types.h"
+
+namespace ocicat::decoding {
+
+// Labels that the engine and the policies of namespaces rely on.
+inline constexpr std::string_view kNamespaceLabel = "projectcalico.org/namespace";
+inline constexpr std::string_view kOrchestratorLabel = "projectcalico.org/orchestrator";
+inline constexpr std::string_view kServiceAccountLabel = "projectcalico.org/serviceaccount";
+// Before the labels that a profile hands down from a namespace and from a service account.
+inline constexpr std::string_view kNamespacePrefix = "pcns.";
+inline constexpr std::string_view kServiceAccountPrefix = "pcsa.";
+
+// What metadata says. A namespace where the kind has none is ignored; a missing name, or a missing namespace
+// where the kind has one, is an error.
+Result<Metadata> read_metadata(Kind kind, const boost::json::object& document);
+// The same without labels: for kinds whose labels nothing depends on.
+Result<Metadata> read_identity(Kind kind, const boost::json::object& document);
+
+Result<Rule> read_rule(const boost::json::object& rule);
+// A list of rules; the field may be absent.
+Result<std::vector<Rule>> read_rules(const boost::json::object& spec, std::string_view name);
+
+// The labels of a workload endpoint as the engine sees them: those that only a profile may hand down are
+// gone, those that say where it belongs are set. An empty service account leaves its label as it is.
+void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
+                   std::string_view service_account);
+
+Result<Tier> tier(const boost::json::object& document);
+Result<NetworkPolicy> policy(Kind kind, const boost::json::object& document);
+Result<Profile> profile(const boost::json::object& document);
+
+Result<NetworkSet> network_set(Kind kind, const boost::json::object& document);
+Result<WorkloadEndpoint> workload_endpoint(const boost::json::object& document);
+Result<Node> node(const boost::json::object& document);
+Result<IpPool> ip_pool(const boost::json::object& document);
+Result<FelixConfiguration> felix_configuration(const boost::json::object& document);
+
+// Converted from Kubernetes' own.
+Result<Profile> profile_of_namespace(const boost::json::object& document);
+Result<Profile> profile_of_service_account(const boost::json::object& document);
+// A pod that is not scheduled, has finished or uses its host's network has no addresses.
+Result<WorkloadEndpoint> endpoint_of_pod(const boost::json::object& document);
+// kKubernetesNetworkPolicy or its staged twin.
+Result<NetworkPolicy> policy_of_kubernetes(Kind kind, const boost::json::object& document);
+
+}  // namespace ocicat::decoding
