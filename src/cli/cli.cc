@@ -1,0 +1,62 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "cli/run.h"
+#include "lab/commands.h"
+
+namespace ocicat::cli {
+namespace {
+
+constexpr std::string_view kFooter = R"(Exit codes: 0 done, 1 it could not be done or a check failed, 2 wrong usage.
+
+Examples:
+  ocicat server                                     # keep resources; one for all hosts
+  ocicat agent --node host1                         # enforce them; one on every host, as root
+  ocicat apply -f policies/                         # send documents, all or none
+  ocicat get networkpolicy -A -o wide
+  ocicat explain shop/frontend shop/api tcp/8080    # may it, and why
+  ocicat status --wait                              # until every host enforces what stands at the server
+
+`ocicat COMMAND --help` says more about each.)";
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  CLI::App app("Plain routed networking for workloads, and network policy that can be explained.", "ocicat");
+  app.require_subcommand(1);
+  app.footer(std::string(kFooter));
+  app.set_version_flag("--version", "ocicat " OCICAT_VERSION);
+
+  app.get_formatter()->column_width(36);
+  add_server_command(app);
+  add_agent_command(app);
+  add_write_commands(app);
+  add_delete_command(app);
+  add_get_command(app);
+  add_label_command(app);
+  add_status_command(app);
+  add_explain_command(app);
+  add_matrix_command(app);
+  add_verify_command(app);
+  lab::add_lab_commands(app);
+  add_about_commands(app);
+  add_completion_command(app);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& ended) {
+    std::fflush(stdout);
+    return ended.get_exit_code();
+  } catch (const CLI::ParseError& wrong) {
+    return app.exit(wrong) == 0 ? kDone : kUsage;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    print_error({ErrorCode::kExhausted, "cannot write the output"});
+    return kFailed;
+  }
+  return kDone;
+}
+
+}  // namespace ocicat::cli

@@ -1,0 +1,23 @@
+// One function a group of commands, each in a file of its own. A command ends through finish() (run.h).
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace ocicat::cli {
+
+void add_server_command(CLI::App& app);
+void add_agent_command(CLI::App& app);
+void add_write_commands(CLI::App& app);  // apply, create, replace
+void add_delete_command(CLI::App& app);
+void add_get_command(CLI::App& app);
+void add_label_command(CLI::App& app);
+void add_status_command(CLI::App& app);
+void add_explain_command(CLI::App& app);
+void add_matrix_command(CLI::App& app);
+void add_verify_command(CLI::App& app);
+void add_about_commands(CLI::App& app);       // version, api-kinds
+void add_completion_command(CLI::App& app);  // knows all other commands: added last
+
+}  // namespace ocicat::cli

@@ -1,0 +1,90 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/snapshot.h"
+#include "views/explain.h"
+
+namespace ocicat::cli {
+namespace {
+
+struct Options {
+  std::string from;
+  std::string to;
+  std::string traffic;
+  std::string family;
+  std::uint16_t source_port = views::kAnySourcePort;
+  FileOptions files;
+  std::string server;
+  std::string output;
+};
+
+Result<views::Question> question_of(const Options& options, const policy::Snapshot& snapshot) {
+  const views::Inventory inventory(snapshot);
+  views::Question question;
+  TRY(question.traffic, views::parse_traffic(options.traffic));
+  TRY(question.from, inventory.find(options.from));
+  TRY(question.to, inventory.find(options.to));
+  std::optional<Family> wanted = question.traffic.family;
+  if (!options.family.empty()) {
+    TRY(const Family family, views::parse_family(options.family));
+    if (wanted && *wanted != family) {
+      return fail(ErrorCode::kInvalid, "{} is of IPv{} only", options.traffic, views::number_of(*wanted));
+    }
+    wanted = family;
+  }
+  TRY(question.family, views::common_family(question.from, question.to, wanted));
+  question.source_port = options.source_port;
+  return question;
+}
+
+Result<int> run_explain(const Options& options) {
+  TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
+  TRY(const views::Question question, question_of(options, snapshot));
+  const policy::Evaluator evaluator(snapshot);
+  for (const auto& problem : evaluator.problems()) {
+    print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
+  }
+  const views::Explained explained = views::explain(evaluator, question);
+  if (options.output.empty()) {
+    say("{}", views::to_text(explained));
+  } else {
+    say("{}", document_text(views::to_json(explained), *parse_format(options.output)));
+  }
+  return kDone;
+}
+
+constexpr std::string_view kFooter = R"(FROM and TO are NAMESPACE/NAME of a workload (or of its endpoint), host:NAME of a node, or an IP address; an
+address that a workload has stands for that workload. PROTO/PORT is tcp/80, udp/53, sctp/132, icmp or icmpv6 (an
+echo request), icmp/TYPE, icmp/TYPE/CODE, or a protocol number.
+
+The answer is that for the first packet of a connection: at the source (egress) and at the destination (ingress), and
+what decided. Rules are numbered from 0, as in field paths: ingress[0] is the first one. Without --family it is IPv4
+where both sides have an IPv4 address, else IPv6.
+
+Examples:
+  ocicat explain shop/frontend shop/api tcp/8080
+  ocicat explain 192.0.2.7 shop/frontend tcp/443 -o json
+  ocicat explain shop/api shop/db tcp/5432 -f policies/ -f workloads.yaml     # no server needed)";
+
+}  // namespace
+
+void add_explain_command(CLI::App& app) {
+  auto* command = app.add_subcommand("explain", "Say whether a packet may pass, and what decided");
+  auto options = std::make_shared<Options>();
+  command->add_option("FROM", options->from, "Who sends")->required();
+  command->add_option("TO", options->to, "Who receives")->required();
+  command->add_option("PROTO/PORT", options->traffic, "What is sent")->required();
+  command->add_option("--source-port", options->source_port, "Source port")->capture_default_str()->type_name("PORT");
+  command->add_option("--family", options->family, "IP family: 4 or 6")->check(CLI::IsMember({"4", "6"}));
+  add_file_options(*command, options->files, false);
+  command->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  add_server_option(*command, options->server);
+  command->footer(std::string(kFooter));
+  command->callback([options] { finish(run_explain(*options)); });
+}
+
+}  // namespace ocicat::cli

@@ -1,0 +1,236 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/json.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/named.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "resources/decode.h"
+#include "views/resource_table.h"
+
+namespace ocicat::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  std::vector<std::string> words;
+  std::string ns;
+  bool all_namespaces = false;
+  std::string selector;
+  std::string output;
+  bool watch = false;
+  bool show_labels = false;
+  bool no_headers = false;
+  std::string server;
+
+  Format format() const { return parse_format(output).value_or(Format::kTable); }
+  // The namespace to ask for; none: all of them, or a kind that has none.
+  std::optional<std::string> namespace_for(Kind kind) const {
+    if (all_namespaces || !info(kind).namespaced) return {};
+    return ns.empty() ? "default" : ns;
+  }
+  views::TableStyle style_for(Kind kind) const {
+    return {format() == Format::kWide, all_namespaces && info(kind).namespaced, show_labels};
+  }
+};
+
+views::TimePoint now() { return std::chrono::system_clock::now(); }
+
+// Objects of one kind, and where to watch from.
+struct Found {
+  Kind kind{};
+  std::vector<json::object> objects;
+  std::string resource_version;
+};
+
+Result<std::vector<Found>> find_by_name(api::Client& client, const std::vector<ResourceKey>& keys) {
+  std::vector<Found> found;
+  for (const ResourceKey& key : keys) {
+    auto object = client.get(key);
+    if (!object) return within(key.to_string(), object.error());
+    auto same = std::ranges::find(found, key.kind, &Found::kind);
+    if (same == found.end()) same = found.insert(found.end(), Found{key.kind, {}, {}});
+    same->objects.push_back(*std::move(object));
+  }
+  return found;
+}
+
+Result<std::vector<Found>> find_all(api::Client& client, const Options& options, const std::vector<Kind>& kinds) {
+  std::vector<Found> found;
+  for (const Kind kind : kinds) {
+    auto listed = client.list(kind, options.namespace_for(kind), options.selector);
+    if (!listed) return within(info(kind).plural, listed.error());
+    found.push_back({kind, std::move(listed->items), std::move(listed->resource_version)});
+  }
+  return found;
+}
+
+void print_names(const Found& found) {
+  for (const json::object& object : found.objects) {
+    if (const auto key = key_of(object)) say("{}\n", short_name(*key));
+  }
+}
+
+void print_tables(const std::vector<Found>& all, const Options& options) {
+  bool first = true;
+  for (const Found& found : all) {
+    if (found.objects.empty()) continue;
+    if (!first) say("\n");
+    first = false;
+    const auto table = views::table_for(found.kind, found.objects, options.style_for(found.kind), now());
+    say("{}", table.to_string(!options.no_headers));
+  }
+  if (!first || all.empty()) return;
+  const auto ns = options.namespace_for(all.front().kind);
+  fmt::print(stderr, "No objects found{}.\n", ns ? fmt::format(" in namespace {}", *ns) : "");
+}
+
+void print(const std::vector<Found>& all, const Options& options, bool one_by_name) {
+  if (options.format() == Format::kTable || options.format() == Format::kWide) return print_tables(all, options);
+  if (options.format() == Format::kName) {
+    std::ranges::for_each(all, print_names);
+    return;
+  }
+  std::vector<json::object> objects;
+  for (const Found& found : all) objects.insert(objects.end(), found.objects.begin(), found.objects.end());
+  const json::object document = one_by_name && objects.size() == 1 ? objects.front() : list_of(objects);
+  say("{}", document_text(document, options.format()));
+}
+
+// Prints objects as they come, a row or a document each. Columns are as wide as the first rows made them; wider
+// cells just push the line.
+class EventPrinter {
+ public:
+  EventPrinter(const Options& options, Kind kind) : options_(options), kind_(kind) {}
+
+  void print(std::string_view event, const json::object& object) {
+    switch (options_.format()) {
+      case Format::kJson: say("{}", document_text(object, Format::kJson)); break;
+      case Format::kYaml: say("---\n{}", document_text(object, Format::kYaml)); break;
+      case Format::kName: print_names({kind_, {object}, {}}); break;
+      default: print_row(event, object);
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  void print_row(std::string_view event, const json::object& object) {
+    views::TextTable table{views::headers_for(kind_, options_.style_for(kind_)), {}};
+    table.headers.insert(table.headers.begin(), "EVENT");
+    auto row = views::row_for(kind_, object, options_.style_for(kind_), now());
+    row.insert(row.begin(), std::string(event));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (widths_.size() <= i) widths_.push_back(views::display_width(table.headers[i]));
+      widths_[i] = std::max(widths_[i], views::display_width(row[i]));
+      // A header of blanks keeps the column as wide as it ever was.
+      if (!first_ || options_.no_headers) table.headers[i].assign(widths_[i], ' ');
+    }
+    table.rows.push_back(std::move(row));
+    const std::string text = table.to_string();
+    const bool with_headers = first_ && !options_.no_headers;
+    say("{}", with_headers ? text : text.substr(text.find('\n') + 1));
+    first_ = false;
+  }
+
+  const Options& options_;
+  Kind kind_;
+  std::vector<std::size_t> widths_;
+  bool first_ = true;
+};
+
+std::string_view name_of(api::Client::EventType type) {
+  switch (type) {
+    case api::Client::EventType::kAdded: return "ADDED";
+    case api::Client::EventType::kModified: return "MODIFIED";
+    case api::Client::EventType::kDeleted: return "DELETED";
+    case api::Client::EventType::kBookmark: return "BOOKMARK";
+  }
+  return "";
+}
+
+// Until the server goes away. A stream that ends is taken up where it ended.
+Result<int> watch(api::Client& client, const Options& options, Kind kind, const std::string& name) {
+  const auto wanted = [&](const json::object& object) {
+    return name.empty() || views::text_at(object, {"metadata", "name"}) == name;
+  };
+  const auto ns = options.namespace_for(kind);
+  TRY(api::Listed listed, client.list(kind, ns));
+  EventPrinter printer(options, kind);
+  for (const json::object& object : listed.items) {
+    if (wanted(object)) printer.print("ADDED", object);
+  }
+  std::string from = listed.resource_version;
+  while (true) {
+    const auto ended = client.watch(kind, ns, from, [&](const api::Client::Event& event) {
+      from = views::text_at(event.object, {"metadata", "resourceVersion"});
+      if (event.type != api::Client::EventType::kBookmark && wanted(event.object)) {
+        printer.print(name_of(event.type), event.object);
+      }
+      return true;
+    });
+    if (!ended) return std::unexpected(ended.error());
+  }
+}
+
+Result<int> run_get(const Options& options) {
+  if (options.all_namespaces && !options.ns.empty()) return fail(ErrorCode::kInvalid, "-n and -A exclude each other");
+  TRY(const std::vector<ResourceKey> keys, keys_of_words(options.words, options.ns));
+  if (!keys.empty() && (!options.selector.empty() || options.all_namespaces)) {
+    return fail(ErrorCode::kInvalid, "objects are named, so there is nothing for -l or -A to choose");
+  }
+  std::vector<Kind> kinds;
+  if (keys.empty()) {
+    TRY(kinds, kinds_of_words(options.words.front()));
+  }
+  if (options.watch && (keys.size() > 1 || kinds.size() > 1 || !options.selector.empty())) {
+    return fail(ErrorCode::kInvalid, "-w watches one kind or one object, without -l");
+  }
+  TRY(api::Client client, connect(options.server));
+  if (options.watch) {
+    return keys.empty() ? watch(client, options, kinds.front(), "")
+                        : watch(client, options, keys.front().kind, keys.front().name);
+  }
+  if (!keys.empty()) {
+    TRY(const std::vector<Found> found, find_by_name(client, keys));
+    print(found, options, keys.size() == 1);
+  } else {
+    TRY(const std::vector<Found> found, find_all(client, options, kinds));
+    print(found, options, false);
+  }
+  return kDone;
+}
+
+constexpr std::string_view kFooter = R"(KIND is a kind in singular or plural, or its short name (`ocicat api-kinds`). `networkpolicy` is Calico's; that of
+Kubernetes goes by networkpolicy.networking.k8s.io or knp.
+
+Examples:
+  ocicat get networkpolicy -n shop
+  ocicat get tier,gnp -o wide
+  ocicat get gnp/quarantine -o yaml
+  ocicat get workloadendpoints -A -l app=web -o name
+  ocicat get pods -A -w)";
+
+}  // namespace
+
+void add_get_command(CLI::App& app) {
+  auto* command = app.add_subcommand("get", "Show objects");
+  auto options = std::make_shared<Options>();
+  command->add_option("KIND NAME", options->words, "KIND[,KIND...], KIND NAME..., or KIND/NAME...")->required();
+  command->add_option("-n,--namespace", options->ns, "Namespace (default: \"default\")")->type_name("NS");
+  command->add_flag("-A,--all-namespaces", options->all_namespaces, "Of all namespaces");
+  command->add_option("-l,--selector", options->selector, "Only with these labels: app=web,tier!=db")
+      ->type_name("LABELS");
+  command->add_option("-o,--output", options->output, "Output: json, yaml, wide or name")
+      ->check(CLI::IsMember({"json", "yaml", "wide", "name"}));
+  command->add_flag("-w,--watch", options->watch, "Show them, then every change, until interrupted");
+  command->add_flag("--show-labels", options->show_labels, "A column of labels");
+  command->add_flag("--no-headers", options->no_headers, "No line of column names");
+  add_server_option(*command, options->server);
+  command->footer(std::string(kFooter));
+  command->callback([options] { finish(run_get(*options)); });
+}
+
+}  // namespace ocicat::cli

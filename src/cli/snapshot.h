@@ -1,0 +1,25 @@
+// Everything policy is computed from: out of files, or from the server.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/client/client.h"
+#include "cli/inputs.h"
+#include "policy/evaluator.h"
+
+namespace ocicat::cli {
+
+struct LoadedSnapshot {
+  policy::Snapshot resources;
+  std::vector<std::string> warnings;  // what could not be used, and what is missing
+};
+
+LoadedSnapshot snapshot_of(const std::vector<Input>& objects);
+Result<LoadedSnapshot> snapshot_of(api::Client& client);
+
+// From the files where there are any, else from the server; prints warnings. Complaints about files are printed,
+// and the result is an error that says how many there are.
+Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::string& server);
+
+}  // namespace ocicat::cli
