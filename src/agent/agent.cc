@@ -1,0 +1,138 @@
+#include "agent/agent.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "agent/metrics.h"
+#include "agent/policy_loop.h"
+#include "agent/status_reporter.h"
+#include "api/client/informer.h"
+#include "base/unique_fd.h"
+#include "http/server.h"
+
+namespace ocicat::agent {
+namespace {
+
+// A round of the engine's loop that takes longer is a hang, not work.
+constexpr std::chrono::seconds kStuck{60};
+
+// The folder is ours for as long as the descriptor lives.
+Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return fail(ErrorCode::kPermission, "cannot make {}: {}", folder.string(), error.message());
+  const std::filesystem::path path = folder / "agent.lock";
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return fail_errno(fmt::format("cannot open {}", path.string()), errno);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(ErrorCode::kUnavailable, "another agent works with {}: stop it, or choose another --run-dir",
+                folder.string());
+  }
+  return lock;
+}
+
+std::vector<Kind> served_kinds() {
+  std::vector<Kind> kinds;
+  for (const Kind kind : watched_kinds()) {
+    if (info(kind).served) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
+}  // namespace
+
+// Those who are told before those who tell: destroyed in reverse, nobody calls what is gone.
+struct Agent::State {
+  UniqueFd lock;
+  Metrics metrics;
+  Mailbox<HostChanges> to_dataplane;
+  std::unique_ptr<StatusReporter> reporter;
+  std::unique_ptr<dataplane::DataplaneLoop> dataplane;
+  std::unique_ptr<PolicyLoop> policy;
+  std::unique_ptr<api::Informers> informers;
+  std::unique_ptr<http::Server> health;
+
+  void on_report(const dataplane::Report& report) {
+    metrics.reported(report);
+    News news;
+    news.report = report;
+    reporter->tell(std::move(news));
+  }
+
+  http::Response answer(const http::Request& request) {
+    if (request.method != "GET" && request.method != "HEAD") return {405, "text/plain", {}, "only GET\n", {}};
+    if (request.target == "/liveness") return liveness();
+    if (request.target == "/readiness") return readiness();
+    if (request.target == "/metrics") {
+      metrics.server_connected(informers->status().connected);
+      return {200, "text/plain; version=0.0.4; charset=utf-8", {}, metrics.text(), {}};
+    }
+    return {404, "text/plain", {}, "there are /liveness, /readiness and /metrics\n", {}};
+  }
+
+  http::Response liveness() const {
+    if (policy->since_last_round() < kStuck) return {200, "text/plain", {}, "alive\n", {}};
+    return {503, "text/plain", {}, "the policy engine does not answer\n", {}};
+  }
+
+  http::Response readiness() const {
+    if (!policy->in_sync()) {
+      const std::string why = informers->status().last_error;
+      return {503, "text/plain", {}, fmt::format("not in sync with the server{}{}\n", why.empty() ? "" : ": ", why), {}};
+    }
+    if (!metrics.applied_once()) return {503, "text/plain", {}, "nothing is in the kernel yet\n", {}};
+    return {200, "text/plain", {}, "ready\n", {}};
+  }
+};
+
+Agent::Agent(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Agent::~Agent() = default;
+
+Result<std::unique_ptr<Agent>> Agent::start(Options options) {
+  auto state = std::make_unique<State>();
+  State* const self = state.get();
+  TRY(state->lock, lock_folder(options.run_dir));
+  TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
+  spdlog::info("node {}, server {}, {} ids adopted from the kernel", options.node, options.server.text,
+               dictionary.size());
+
+  state->reporter = std::make_unique<StatusReporter>(
+      options.server, AgentStatus(options.node, "nftables", ::getpid()),
+      StatusReporter::Observer{
+          [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
+          [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
+  state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
+      options.dataplane, state->to_dataplane, [self](const dataplane::Report& report) { self->on_report(report); });
+  state->policy = std::make_unique<PolicyLoop>(
+      Engine({options.node, std::move(dictionary)}),
+      PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
+                          [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
+  state->informers = std::make_unique<api::Informers>(
+      options.server, served_kinds(), [self](api::Update update) { self->policy->put(std::move(update)); });
+  if (options.health) {
+    http::ServerOptions serving;
+    serving.endpoints = {*options.health};
+    serving.workers = 1;
+    serving.max_connections = 64;
+    auto server = http::Server::start(std::move(serving), [self](http::Request request, http::Respond respond) {
+      respond(self->answer(request));
+    });
+    if (!server) return within("health", server.error());
+    state->health = *std::move(server);
+  }
+  return std::unique_ptr<Agent>(new Agent(std::move(state)));
+}
+
+std::optional<http::Endpoint> Agent::health() const {
+  if (!state_->health) return {};
+  return state_->health->endpoints().front();
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,46 @@
+// One host's agent: keeps up with the server, computes policy and routes, and keeps the kernel so.
+//
+//   threads   informers → engine → dataplane, and one that reports; between them only mailboxes that absorb
+//   server    once lost, it goes on with what it has; before the first full snapshot nothing is written
+//   end       leaves the kernel as it is
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/client/client.h"
+#include "base/result.h"
+#include "dataplane/dataplane.h"
+#include "http/endpoint.h"
+
+namespace ocicat::agent {
+
+struct Options {
+  std::string node;
+  api::Address server;
+  std::filesystem::path run_dir = "/run/ocicat/agent";  // made where it is missing; one agent a folder
+  std::optional<http::Endpoint> health;                 // /liveness, /readiness, /metrics; none: not served
+  dataplane::Options dataplane;
+};
+
+class Agent {
+ public:
+  // In the network namespace of the caller, which it works on. Fails where the folder is another agent's, the
+  // health address is taken or the kernel cannot be read.
+  static Result<std::unique_ptr<Agent>> start(Options options);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  // Where health is served, with the port that was chosen.
+  std::optional<http::Endpoint> health() const;
+
+ private:
+  struct State;
+  explicit Agent(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,68 @@
+#include "agent/agent_status.h"
+
+#include <boost/json.hpp>
+#include <utility>
+
+#include "views/json_read.h"
+#include "views/status.h"
+
+namespace ocicat::agent {
+namespace {
+
+namespace json = boost::json;
+
+std::string shortened(std::string text) {
+  if (text.size() <= kMaxReasonBytes) return text;
+  std::size_t end = kMaxReasonBytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  text.resize(end);
+  return text + "…";
+}
+
+}  // namespace
+
+AgentStatus::AgentStatus(std::string node, std::string dataplane, int pid)
+    : node_(std::move(node)), dataplane_(std::move(dataplane)), pid_(pid) {}
+
+bool AgentStatus::apply(const News& news) {
+  const json::object before = document({});
+  if (news.report) report_ = *news.report;
+  news.unreadable.apply_to(unreadable_);
+  news.refused.apply_to(uncompiled_);
+  return document({}) != before;
+}
+
+std::map<ResourceKey, std::string> AgentStatus::refused() const {
+  std::map<ResourceKey, std::string> all = unreadable_;
+  all.insert(uncompiled_.begin(), uncompiled_.end());
+  return all;
+}
+
+json::object AgentStatus::document(std::chrono::system_clock::time_point heartbeat) const {
+  json::object applied;
+  for (const auto& [kind, revision] : report_.revisions) applied[views::revision_key(kind)] = std::to_string(revision);
+
+  const std::map<ResourceKey, std::string> all = refused();
+  json::array refusals;
+  for (const auto& [key, reason] : all) {
+    if (refusals.size() == kMaxRefusals) break;
+    refusals.push_back(json::object{{"object", key.to_string()}, {"reason", shortened(reason)}});
+  }
+
+  json::object status;
+  status["version"] = OCICAT_VERSION;
+  status["pid"] = pid_;
+  status["dataplane"] = dataplane_;
+  status["applied"] = std::move(applied);
+  status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};
+  status["refused"] = std::move(refusals);
+  status["refusedCount"] = all.size();
+  status["error"] = shortened(report_.error);
+  status["heartbeat"] = views::time_text(heartbeat);
+  return {{"apiVersion", info(Kind::kAgentStatus).api_version()},
+          {"kind", info(Kind::kAgentStatus).name},
+          {"metadata", json::object{{"name", node_}}},
+          {"status", std::move(status)}};
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,40 @@
+// What an agent says of itself at the server: the AgentStatus document of its node.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <chrono>
+#include <map>
+#include <string>
+
+#include "agent/news.h"
+
+namespace ocicat::agent {
+
+// Bounds the document: more refusals than these are only counted, longer texts are cut.
+inline constexpr std::size_t kMaxRefusals = 100;
+inline constexpr std::size_t kMaxReasonBytes = 1000;
+
+class AgentStatus {
+ public:
+  AgentStatus(std::string node, std::string dataplane, int pid);
+
+  // True where the document says something else afterwards, heartbeat aside.
+  bool apply(const News& news);
+
+  boost::json::object document(std::chrono::system_clock::time_point heartbeat) const;
+
+  // All that is refused and why; what cannot even be read counts before what cannot be compiled.
+  std::map<ResourceKey, std::string> refused() const;
+  const dataplane::Report& report() const { return report_; }
+
+ private:
+  std::string node_;
+  std::string dataplane_;
+  int pid_;
+  dataplane::Report report_;
+  std::map<ResourceKey, std::string> unreadable_;
+  std::map<ResourceKey, std::string> uncompiled_;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,32 @@
+#include "agent/apply_clock.h"
+
+#include <algorithm>
+
+namespace ocicat::agent {
+namespace {
+
+bool reaches(const Revisions& applied, const Revisions& wanted) {
+  return std::ranges::all_of(wanted, [&](const auto& entry) {
+    const auto it = applied.find(entry.first);
+    return it != applied.end() && it->second >= entry.second;
+  });
+}
+
+}  // namespace
+
+void ApplyClock::sent(const Revisions& revisions, Time now) {
+  if (revisions.empty()) return;
+  batches_.push_back({revisions, now});
+  if (batches_.size() > kMaxBatches) batches_.pop_front();
+}
+
+std::vector<std::chrono::duration<double>> ApplyClock::applied(const Revisions& revisions, Time now) {
+  std::vector<std::chrono::duration<double>> times;
+  while (!batches_.empty() && reaches(revisions, batches_.front().revisions)) {
+    times.emplace_back(now - batches_.front().sent);
+    batches_.pop_front();
+  }
+  return times;
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,14 @@
+#include "agent/news.h"
+
+#include <utility>
+
+namespace ocicat::agent {
+
+void News::absorb(News later) {
+  if (later.report) report = std::move(later.report);
+  if (later.counters) counters = later.counters;
+  unreadable.absorb(std::move(later.unreadable));
+  refused.absorb(std::move(later.refused));
+}
+
+}  // namespace ocicat::agent

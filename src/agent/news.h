@@ -1,0 +1,22 @@
+// What the loops of an agent tell the one that reports to the server.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/changes.h"
+#include "dataplane/dataplane.h"
+#include "engine/engine.h"
+
+namespace ocicat::agent {
+
+struct News {
+  std::optional<dataplane::Report> report;
+  std::optional<Engine::Counters> counters;
+  Changes<ResourceKey, std::string> unreadable;  // the server holds it, and it cannot be decoded
+  Changes<ResourceKey, std::string> refused;     // it can be read, and cannot be compiled
+
+  void absorb(News later);
+};
+
+}  // namespace ocicat::agent

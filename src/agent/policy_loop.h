@@ -1,0 +1,41 @@
+// The engine's thread: what informers saw becomes what the host should look like.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "agent/news.h"
+#include "api/client/informer.h"
+#include "base/mailbox.h"
+#include "engine/engine.h"
+
+namespace ocicat::agent {
+
+// Nothing leaves before the first update that is in sync: then the whole state, as one message.
+class PolicyLoop {
+ public:
+  struct Outlets {
+    Mailbox<HostChanges>* to_dataplane;           // borrowed
+    std::function<void(News)> tell;
+    std::function<void(const Revisions&)> on_sent;  // just before a message is put into `to_dataplane`
+  };
+
+  PolicyLoop(Engine engine, Outlets outlets);
+  ~PolicyLoop();  // stops and joins
+  PolicyLoop(const PolicyLoop&) = delete;
+  PolicyLoop& operator=(const PolicyLoop&) = delete;
+
+  // From any thread.
+  void put(api::Update update);
+  bool in_sync() const;
+  // Since the loop last went round; it does so at least once a second unless it computes.
+  std::chrono::steady_clock::duration since_last_round() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,89 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cctype>
+#include <memory>
+
+#include "agent/agent.h"
+#include "cli/commands.h"
+#include "cli/logging.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+
+namespace ocicat::cli {
+namespace {
+
+struct Options {
+  std::string node;
+  std::string server;
+  std::string run_dir = "/run/ocicat/agent";
+  std::string health = "127.0.0.1:9099";
+  std::string dataplane = "nftables";
+  std::string log_level = "info";
+  bool cleanup = false;
+};
+
+// As Calico names a node where nobody says: the host's name in lower case.
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return {};
+  std::string text(name.data());
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+Result<int> run_agent(const Options& options) {
+  if (options.cleanup) {
+    TRY_VOID(dataplane::remove_all({}));
+    say("Removed what carries our mark from the kernel: nothing is enforced on this host now.\n");
+    return kDone;
+  }
+  agent::Options wanted;
+  wanted.node = options.node.empty() ? host_name() : options.node;
+  wanted.run_dir = options.run_dir;
+  if (wanted.node.empty()) return fail(ErrorCode::kInvalid, "this host has no name: say --node NAME");
+  TRY(wanted.server, address_of(options.server));
+  if (options.health != "none") {
+    TRY(wanted.health, http::Endpoint::parse(options.health));
+  }
+  StopSignals signals;
+  start_logging(options.log_level, fmt::format("agent {}", wanted.node));
+  TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(std::move(wanted)));
+  signals.wait();
+  return kDone;
+}
+
+constexpr std::string_view kFooter = R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
+over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80.
+
+Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
+
+Examples:
+  ocicat agent --node host1
+  ocicat agent --node host1 --server http://127.0.0.1:8321 --health unix:///run/ocicat/agent/health.sock
+  ocicat agent --cleanup)";
+
+}  // namespace
+
+void add_agent_command(CLI::App& app) {
+  auto* command = app.add_subcommand("agent", "Enforce policy and routes on this host");
+  auto options = std::make_shared<Options>();
+  command->add_option("--node", options->node, "Name of this host's Node (default: the host's name)")
+      ->type_name("NAME")
+      ->envname("OCICAT_NODE");
+  add_server_option(*command, options->server);
+  command->add_option("--run-dir", options->run_dir, "Folder of this agent")->capture_default_str()->type_name("DIR");
+  command->add_option("--health", options->health, "Where to serve health: ADDRESS:PORT, unix:///PATH or none")
+      ->capture_default_str()
+      ->type_name("ADDR");
+  command->add_option("--dataplane", options->dataplane, "What enforces policy")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"nftables"}));
+  command->add_flag("--cleanup", options->cleanup, "Remove everything of ours from the kernel, and leave");
+  add_log_option(*command, options->log_level);
+  command->footer(std::string(kFooter));
+  command->callback([options] { finish(run_agent(*options)); });
+}
+
+}  // namespace ocicat::cli
