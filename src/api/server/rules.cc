@@ -1,0 +1,139 @@
+#include "api/server/rules.h"
+
+#include <algorithm>
+#include <array>
+
+#include "api/server/stored_text.h"
+#include "base/ip.h"
+#include "resources/decode.h"
+
+namespace ocicat::api {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::array kBuiltInTiers{
+    BuiltInTier{"kube-admin", 1'000, "Pass"},
+    BuiltInTier{"default", 1'000'000, "Deny"},
+    BuiltInTier{"kube-baseline", 10'000'000, "Pass"},
+};
+constexpr std::array kTieredKinds{Kind::kNetworkPolicy, Kind::kGlobalNetworkPolicy, Kind::kStagedNetworkPolicy,
+                                  Kind::kStagedGlobalNetworkPolicy};
+constexpr std::string_view kDefaultAllow = "projectcalico-default-allow";
+
+bool is_tiered(Kind kind) { return std::ranges::find(kTieredKinds, kind) != kTieredKinds.end(); }
+
+std::string tier_of(const json::object& policy) {
+  const auto tier = child_text(child_object(policy, "spec"), "tier");
+  return tier.empty() ? "default" : std::string(tier);
+}
+
+std::optional<Failure> tier_exists(const store::View& view, const ResourceKey& key, const json::object& policy) {
+  const auto tier = tier_of(policy);
+  if (view.get({Kind::kTier, "", tier})) return std::nullopt;
+  return invalid(key, {Cause{"spec.tier", fmt::format("\"{}\": no such tier; create it first", tier)}});
+}
+
+std::optional<Failure> tier_is_empty(const store::View& view, const ResourceKey& tier) {
+  std::optional<ResourceKey> inside;
+  for (const Kind kind : kTieredKinds) {
+    view.each(kind, std::nullopt, [&](const store::Entry& entry) {
+      // Most policies do not even contain the word; only for the others is it worth looking where.
+      const bool may_be = tier.name == "default" || entry.document->find(tier.name) != std::string::npos;
+      if (may_be && tier_of(from_stored_text(*entry.document)) == tier.name) inside = entry.key;
+      return !inside;
+    });
+    if (inside) return forbidden(tier, fmt::format("the tier has policies in it, such as {}; delete them first", inside->to_string()));
+  }
+  return std::nullopt;
+}
+
+std::optional<Prefix> cidr_of(const json::object& pool) {
+  const auto prefix = Prefix::parse(child_text(child_object(pool, "spec"), "cidr"), true);
+  return prefix ? std::optional(prefix->masked()) : std::nullopt;
+}
+
+std::optional<Failure> pool_overlaps_none(const store::View& view, const ResourceKey& key, const json::object& pool) {
+  const auto cidr = cidr_of(pool);
+  if (!cidr) return invalid(key, {Cause{"spec.cidr", "must be a CIDR"}});
+  std::optional<Failure> failure;
+  view.each(Kind::kIpPool, std::nullopt, [&](const store::Entry& entry) {
+    const auto other = cidr_of(from_stored_text(*entry.document));
+    if (entry.key != key && other && (cidr->contains(*other) || other->contains(*cidr))) {
+      failure = invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": overlaps {} of IPPool {}", cidr->to_string(), other->to_string(), entry.key.name)}});
+    }
+    return !failure;
+  });
+  return failure;
+}
+
+std::optional<Failure> has_computed_name(const ResourceKey& key, const json::object& endpoint) {
+  const auto& spec = child_object(endpoint, "spec");
+  const auto orchestrator = child_text(spec, "orchestrator");
+  const auto workload = orchestrator == "k8s"          ? child_text(spec, "pod")
+                        : orchestrator == "cni"        ? child_text(spec, "containerID")
+                        : orchestrator == "libnetwork" ? std::string_view("libnetwork")
+                                                       : child_text(spec, "workload");
+  const auto name = workload_endpoint_name(child_text(spec, "node"), orchestrator, workload, child_text(spec, "endpoint"));
+  if (key.name == name) return std::nullopt;
+  return invalid(key, {Cause{"metadata.name", fmt::format("\"{}\": must be \"{}\", made of node, orchestrator, workload and endpoint", key.name, name)}});
+}
+
+std::optional<Failure> profile_is_writable(const ResourceKey& key) {
+  if (key.kind != Kind::kProfile || key.name != kDefaultAllow) return std::nullopt;
+  return forbidden(key, "this profile is built in: it allows everything and cannot be written");
+}
+
+}  // namespace
+
+std::span<const BuiltInTier> built_in_tiers() { return kBuiltInTiers; }
+
+json::object built_in_tier(const BuiltInTier& tier) {
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "Tier"},
+          {"metadata", json::object{{"name", tier.name}}},
+          {"spec", json::object{{"order", static_cast<std::int64_t>(tier.order)}, {"defaultAction", tier.default_action}}}};
+}
+
+void complete(Kind kind, json::object& object) {
+  auto& metadata = object["metadata"].get_object();
+  const auto label = [&](std::string_view name, std::string_view value) {
+    auto& labels = metadata["labels"];
+    if (!labels.is_object()) labels.emplace_object();
+    labels.get_object()[name] = value;
+  };
+  if (is_tiered(kind)) label("projectcalico.org/tier", tier_of(object));
+  if (kind == Kind::kWorkloadEndpoint) {
+    label("projectcalico.org/namespace", std::string(child_text(metadata, "namespace")));
+    label("projectcalico.org/orchestrator", child_text(child_object(object, "spec"), "orchestrator"));
+  }
+}
+
+std::optional<Failure> may_create(const store::View& view, const ResourceKey& key, const json::object& object) {
+  if (is_tiered(key.kind)) return tier_exists(view, key, object);
+  if (key.kind == Kind::kIpPool) return pool_overlaps_none(view, key, object);
+  if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
+  return profile_is_writable(key);
+}
+
+std::optional<Failure> may_update(const store::View&, const ResourceKey& key, const json::object& object, const json::object& stored) {
+  if (key.kind == Kind::kIpPool && cidr_of(object) != cidr_of(stored)) {
+    return invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": cannot be changed, it is \"{}\"", child_text(child_object(object, "spec"), "cidr"),
+                                                        child_text(child_object(stored, "spec"), "cidr"))}});
+  }
+  if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
+  return profile_is_writable(key);
+}
+
+std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key) {
+  if (key.kind == Kind::kTier) {
+    if (std::ranges::find(kBuiltInTiers, key.name, &BuiltInTier::name) != kBuiltInTiers.end()) {
+      return forbidden(key, "this tier is built in and cannot be deleted");
+    }
+    return tier_is_empty(view, key);
+  }
+  return profile_is_writable(key);
+}
+
+}  // namespace ocicat::api
