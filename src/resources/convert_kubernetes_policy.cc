@@ -102,7 +102,7 @@ Result<EntityRule> read_peer(const json::object& peer) {
   TRY(const auto* namespaces, fields::object_at(peer, "namespaceSelector"));
   if (namespaces == nullptr) {
     if (fields::find(peer, "podSelector") == nullptr) {
-      return fail(ErrorCode::kInvalid, "must have one of podSelector, namespaceSelector and ipBlock");
+      return fields::wrong("podSelector", "must be there where namespaceSelector and ipBlock are not");
     }
     return entity;
   }

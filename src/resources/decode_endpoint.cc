@@ -23,8 +23,10 @@ Result<std::vector<EndpointPort>> read_named_ports(const json::object& spec) {
     const auto number = fields::integer_at(*entries[i], "port", 1, 65535);
     if (!number) return wrong_in_entry(number.error());
     const auto* stated = fields::find(*entries[i], "protocol");
-    if (!*number || stated == nullptr)
-      return wrong_in_entry({ErrorCode::kInvalid, "must have protocol and port"});
+    if (!*number || stated == nullptr) {
+      return wrong_in_entry(
+          {ErrorCode::kInvalid, fmt::format("{}: must be there", *number ? "protocol" : "port")});
+    }
     const auto protocol = read_protocol(*stated);
     if (!protocol) return wrong_in_entry({ErrorCode::kInvalid, "protocol: " + protocol.error().message});
     ports.push_back({std::string(*name), protocol->number, static_cast<std::uint16_t>(**number)});

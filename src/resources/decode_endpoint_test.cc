@@ -54,10 +54,10 @@ TEST(DecodeWorkloadEndpoint, SaysWhatCannotBeRead) {
   const std::map<std::string, std::string> errors{
       {R"("ipNetworks": ["10.0.0.1", "x"])", R"(spec.ipNetworks[1]: "x": must be a CIDR or an IP address)"},
       {R"("ipNetworks": "10.0.0.1")", R"(spec.ipNetworks: "10.0.0.1": must be a list)"},
-      {R"("profiles": [1])", "spec.profiles[0]: must be a string"},
+      {R"("profiles": [1])", "spec.profiles[0]: 1: must be a string"},
       {R"("ports": [{"name": "a", "port": 0, "protocol": "TCP"}])",
        "spec.ports[0].port: 0: must be a whole number from 1 to 65535"},
-      {R"("ports": [{"name": "a", "port": 80}])", "spec.ports[0].must have protocol and port"},
+      {R"("ports": [{"name": "a", "port": 80}])", "spec.ports[0].protocol: must be there"},
       {R"("node": {})", "spec.node: an object: must be a string"},
   };
   for (const auto& [spec, error] : errors)

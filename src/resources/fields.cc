@@ -107,8 +107,7 @@ Result<std::vector<std::string>> strings_at(const json::object& object, std::str
   strings.reserve(array->size());
   for (const auto& value : *array) {
     const auto text = text_of(value);
-    if (!text)
-      return inside(fmt::format("{}[{}]", name, strings.size()), {ErrorCode::kInvalid, "must be a string"});
+    if (!text) return wrong(fmt::format("{}[{}]", name, strings.size()), value, "must be a string");
     strings.emplace_back(*text);
   }
   return strings;
