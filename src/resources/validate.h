@@ -25,4 +25,11 @@ struct Validated {
 // copy. Pure; O(size of the document).
 Validated validate(const Document& document);
 
+// The same, for an object that is there already: also what may not change, as an IPPool's cidr.
+Validated validate_update(const Document& document, const boost::json::object& old);
+
+// Made by the system and not to be deleted: the tiers default, kube-admin and kube-baseline, and the profile
+// projectcalico-default-allow.
+bool is_built_in(const ResourceKey& key);
+
 }  // namespace ocicat
