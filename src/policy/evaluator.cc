@@ -47,16 +47,17 @@ class Walk {
 
   // The allow rules met before the last word that lacked one criterion only.
   std::vector<NearMiss> near_misses() const {
-    std::vector<std::pair<Criterion, NearMiss>> near;
-    for (const auto& [policy, rule] : missed_) {
-      const auto lacking = failing(*rule, question_);
-      if (lacking.size() != 1) continue;
-      near.push_back(
-          {lacking[0], {policy, rule->index, rule->action, describe(lacking[0], *rule, question_)}});
+    std::vector<std::pair<Criterion, std::size_t>> near;  // what lacked, and whose place on the way it was
+    for (std::size_t i = 0; i < missed_.size(); ++i) {
+      const auto lacking = failing(*missed_[i].rule, question_);
+      if (lacking.size() == 1) near.push_back({lacking[0], i});
     }
-    std::ranges::stable_sort(near, {}, [](const auto& miss) { return miss.first; });
+    std::ranges::sort(near);
     std::vector<NearMiss> best;
-    for (auto& miss : near | std::views::take(kMostNearMisses)) best.push_back(std::move(miss.second));
+    for (const auto& [criterion, i] : near | std::views::take(kMostNearMisses)) {
+      const auto& [policy, rule] = missed_[i];
+      best.push_back({policy, rule->index, rule->action, describe(criterion, *rule, question_)});
+    }
     return best;
   }
 
@@ -66,8 +67,8 @@ class Walk {
 
   std::optional<Verdict> pass_tier(const TierView& tier) {
     const auto policies = policies_here(tier);
-    if (policies.empty())
-      return std::nullopt;  // the tier has nothing to say about this endpoint and direction
+    // Then the tier has nothing to say about this endpoint and direction.
+    if (policies.empty()) return std::nullopt;
     for (const auto* policy : policies) {
       const auto word = policy->broken.empty()
                             ? pass_rules(tier.place.name, policy->id, rules_of(*policy, direction_))
@@ -85,8 +86,8 @@ class Walk {
     for (const auto& policy : tier.policies) {
       if (policy.staged && staged_ == Staged::kIgnored) continue;
       if (policy.do_not_track || policy.pre_dnat) continue;
-      if (applies_to(policy, direction_) && endpoint_.is_selected_by(policy.selector))
-        policies.push_back(&policy);
+      if (!applies_to(policy, direction_) || !endpoint_.is_selected_by(policy.selector)) continue;
+      policies.push_back(&policy);
     }
     return policies;
   }

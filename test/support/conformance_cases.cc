@@ -40,7 +40,8 @@ json::array container_ports() {
     auto name = fmt::format("serve-{}-{}", service.port, service.protocol);
     std::ranges::transform(name, name.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    ports.push_back({{"name", name}, {"containerPort", std::int64_t{service.port}}, {"protocol", service.protocol}});
+    ports.push_back(
+        {{"name", name}, {"containerPort", std::int64_t{service.port}}, {"protocol", service.protocol}});
   }
   return ports;
 }
