@@ -7,10 +7,9 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
-#include <filesystem>
 #include <thread>
 
-#include "api/server/server.h"
+#include "api/client/test_server.h"
 
 namespace ocicat::api {
 namespace {
@@ -18,35 +17,10 @@ namespace {
 namespace json = boost::json;
 using testing::HasSubstr;
 
-// A server of its own on a socket of its own, in a folder of its own.
 class ClientTest : public testing::Test {
  protected:
-  ClientTest() {
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("ocicat-client-{}-{}", ::getpid(), ::testing::UnitTest::GetInstance()->random_seed());
-    std::filesystem::create_directories(folder_);
-    options_.socket_path = folder_ / "server.sock";
-    options_.database_path = folder_ / "ocicat.db";
-    auto server = Server::start(options_);
-    if (!server) ADD_FAILURE() << server.error().message;
-    server_ = *std::move(server);
-  }
-  ~ClientTest() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  Client client() const { return Client(Address{"unix://" + options_.socket_path}); }
-
-  static json::object network_set(std::string_view name, std::string_view net) {
-    return {{"apiVersion", "projectcalico.org/v3"},
-            {"kind", "GlobalNetworkSet"},
-            {"metadata", json::object{{"name", name}, {"labels", json::object{{"name", name}}}}},
-            {"spec", json::object{{"nets", json::array{net}}}}};
-  }
-
-  std::filesystem::path folder_;
-  ServerOptions options_;
-  std::unique_ptr<Server> server_;
+  Client client() const { return server_.client(); }
+  TestServer server_;
 };
 
 TEST_F(ClientTest, AnObjectIsCreatedReadReplacedAndDeleted) {
@@ -88,7 +62,7 @@ TEST_F(ClientTest, RefusalsCarryTheCodeTheServerMeant) {
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
   EXPECT_THAT(refused.error().message, HasSubstr("spec.nets[0]"));
   EXPECT_EQ(client.watch(Kind::kGlobalNetworkSet, {}, "999999999", [](auto) { return true; }).error().code, ErrorCode::kExpired);
-  server_->stop();
+  server_.stop();
   EXPECT_EQ(client.get({Kind::kGlobalNetworkSet, "", "a"}).error().code, ErrorCode::kUnavailable);
 }
 
@@ -138,9 +112,8 @@ TEST_F(ClientTest, WhatWasWrittenIsThereAfterARestart) {
   auto client = this->client();
   const auto created = client.create(network_set("a", "10.0.0.0/8"));
   ASSERT_TRUE(created) << created.error().message;
-  server_.reset();
-  auto again = Server::start(options_);
-  ASSERT_TRUE(again) << again.error().message;
+  server_.stop();
+  server_.start();
   EXPECT_EQ(client.get({Kind::kGlobalNetworkSet, "", "a"}), *created);
 }
 

@@ -38,7 +38,8 @@ milliseconds Backoff::next() {
 }
 
 Follower::Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Callbacks callbacks)
-    : loop_(loop), kind_(kind), callbacks_(std::move(callbacks)), connection_(loop, std::move(endpoint), kTimeouts) {}
+    : loop_(loop), endpoint_(std::move(endpoint)), kind_(kind), callbacks_(std::move(callbacks)),
+      connection_(std::make_unique<http::Connection>(loop, endpoint_, kTimeouts)) {}
 
 void Follower::start() {
   status_ = 0;
@@ -58,7 +59,7 @@ void Follower::list() {
   };
   callbacks.on_data = [this](std::string_view data) { body_ += data; };
   callbacks.on_end = [this](Result<void> result) { on_list_end(std::move(result)); };
-  connection_.send(get(path_of(kind_, std::nullopt)), std::move(callbacks));
+  connection_->send(get(path_of(kind_, std::nullopt)), std::move(callbacks));
 }
 
 void Follower::on_list_end(Result<void> result) {
@@ -94,7 +95,7 @@ void Follower::watch() {
     if (status != 200) return;
     if (answering_store_ != store_) {
       broken_ = Error{ErrorCode::kExpired, "the server now serves other data"};
-      return;
+      return drop_watch();
     }
     callbacks_.on_state(std::nullopt);
   };
@@ -103,15 +104,20 @@ void Follower::watch() {
       body_ += data;
       return;
     }
-    if (broken_) return;
     auto fed = lines_.feed(data, [this](std::string_view line) { return take_line(line); });
     if (!fed) broken_ = fed.error();
     deliver(std::exchange(pending_, {}));
+    if (broken_) drop_watch();
   };
   callbacks.on_end = [this](Result<void> result) { on_watch_end(std::move(result)); };
-  connection_.send(get(fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}", path_of(kind_, std::nullopt),
+  connection_->send(get(fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}", path_of(kind_, std::nullopt),
                                    kWatchTime.count(), http::percent_encode(resource_version_))),
                    std::move(callbacks));
+}
+
+void Follower::drop_watch() {
+  connection_ = std::make_unique<http::Connection>(loop_, endpoint_, kTimeouts);
+  on_watch_end({});
 }
 
 bool Follower::take_line(std::string_view line) {
@@ -139,7 +145,8 @@ bool Follower::take_line(std::string_view line) {
 
 void Follower::on_watch_end(Result<void> result) {
   if (!broken_ && status_ != 200 && status_ != 0) broken_ = error_of(status_, body_);
-  if (broken_ && broken_->code == ErrorCode::kExpired) resource_version_.clear();  // list next
+  // Of other data or too far behind: list anew, and tell what vanished meanwhile.
+  if (broken_ && broken_->code == ErrorCode::kExpired) resource_version_.clear();
   if (broken_) return try_again(*broken_);
   if (!result) return try_again(result.error());
   // The usual end of a watch; but a server that ends each one at once is not asked again at once.

@@ -50,6 +50,7 @@ class Follower {
   void take_list(std::string_view body);
   void watch();
   void on_watch_end(Result<void> result);
+  void drop_watch();  // which may be quiet for ever, as what it said is of no use
   // False: the watch is over.
   bool take_line(std::string_view line);
 
@@ -60,9 +61,10 @@ class Follower {
   void try_again(const Error& error);
 
   http::Loop& loop_;
+  const http::Endpoint endpoint_;
   const Kind kind_;
   const Callbacks callbacks_;
-  http::Connection connection_;
+  std::unique_ptr<http::Connection> connection_;
   std::unique_ptr<http::Loop::Timer> timer_;
   Backoff backoff_;
 
