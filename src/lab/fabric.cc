@@ -1,0 +1,137 @@
+#include "lab/fabric.h"
+
+#include <net/if.h>
+
+#include "lab/netns.h"
+#include "lab/process.h"
+
+namespace ocicat::lab {
+namespace {
+
+constexpr std::string_view kHostMac = "ee:ee:ee:ee:ee:ee";
+// What the kernel makes of that MAC (RFC 4291, appendix A), the same on every host.
+constexpr std::string_view kHostLinkLocal = "fe80::ecee:eeff:feee:eeee";
+constexpr std::string_view kGateway = "169.254.1.1";
+
+IpAddress v6_of(std::uint16_t first_group, int last_groups) {
+  IpAddress::Bytes bytes{};
+  bytes[0] = static_cast<std::uint8_t>(first_group >> 8);
+  bytes[1] = static_cast<std::uint8_t>(first_group & 0xff);
+  bytes[14] = static_cast<std::uint8_t>(last_groups >> 8);
+  bytes[15] = static_cast<std::uint8_t>(last_groups & 0xff);
+  return IpAddress::v6(bytes);
+}
+
+std::string single(const IpAddress& address) { return Prefix::host(address).to_string(); }
+
+Result<void> batch(const std::string& network_namespace, std::string_view lines) {
+  TRY([[maybe_unused]] const auto printed, run({"ip", "-n", network_namespace, "-batch", "-"}, lines));
+  return {};
+}
+
+// Duplicate address detection would keep addresses unusable for a second; no address here can be taken.
+Result<void> settle(const std::string& network_namespace, bool is_host) {
+  return in_namespace(network_namespace, [&]() -> Result<void> {
+    for (const auto* which : {"all", "default"}) {
+      TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/accept_dad", which), "0"));
+      TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/accept_ra", which), "0"));
+      if (is_host) TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/forwarding", which), "1"));
+    }
+    if (is_host) TRY_VOID(set_sysctl("net/ipv4/ip_forward", "1"));
+    return {};
+  });
+}
+
+}  // namespace
+
+IpAddress node_address(int host, Family family) {
+  if (family == Family::kIpv4) return IpAddress::v4(0xac1f0000U + static_cast<std::uint32_t>(host));
+  return v6_of(0xfd31, host);
+}
+
+IpAddress pod_address(int index, Family family) {
+  if (family == Family::kIpv4) return IpAddress::v4(0x0a410000U + static_cast<std::uint32_t>(index));
+  return v6_of(0xfd65, index);
+}
+
+std::string link_name(const std::string& peer) { return fmt::format("to-{}", peer); }
+
+std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index) {
+  std::string lines;
+  for (std::size_t peer = index + 1; peer < hosts.size(); ++peer) {
+    lines += fmt::format("link add {} type veth peer name {} netns {}\n", link_name(hosts[peer].name),
+                         link_name(hosts[index].name), hosts[peer].network_namespace);
+  }
+  return lines;
+}
+
+std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index) {
+  const auto& self = hosts[index];
+  std::string lines = "link set lo up\n";
+  for (const auto& address : {self.ipv4, self.ipv6}) lines += fmt::format("addr add {} dev lo\n", single(address));
+  for (const auto& peer : hosts) {
+    if (peer.name == self.name) continue;
+    const auto link = link_name(peer.name);
+    lines += fmt::format("link set {} up\n", link);
+    // On every link too: a neighbour solicitation is answered only for addresses of the interface it comes by.
+    lines += fmt::format("addr add {} dev {}\n", single(self.ipv4), link);
+    lines += fmt::format("addr add {} dev {} nodad\n", single(self.ipv6), link);
+    lines += fmt::format("route add {} dev {} src {}\n", single(peer.ipv4), link, self.ipv4.to_string());
+    lines += fmt::format("route add {} dev {} src {}\n", single(peer.ipv6), link, self.ipv6.to_string());
+  }
+  return lines;
+}
+
+std::string pair_lines(const PodWiring& pod) {
+  return fmt::format("link add {0} address {1} type veth peer name eth0 netns {2}\nlink set {0} up\n",
+                     pod.host_interface, kHostMac, pod.network_namespace);
+}
+
+std::string pod_lines(const PodWiring& pod) {
+  std::string lines = "link set lo up\nlink set eth0 up\n";
+  for (const auto& address : pod.addresses) lines += fmt::format("addr add {} dev eth0\n", single(address));
+  for (const auto& address : pod.addresses) {
+    if (address.is_v4()) {
+      lines += fmt::format("route add {0} dev eth0 scope link\nroute add default via {0} dev eth0\n", kGateway);
+    } else {
+      lines += fmt::format("route add default via {} dev eth0\n", kHostLinkLocal);
+    }
+  }
+  return lines;
+}
+
+Result<void> wire_hosts(const std::vector<HostWiring>& hosts) {
+  for (const auto& host : hosts) {
+    TRY_VOID(create_namespace(host.network_namespace));
+    TRY_VOID(settle(host.network_namespace, true));
+  }
+  for (std::size_t index = 0; index + 1 < hosts.size(); ++index) {
+    TRY_VOID(batch(hosts[index].network_namespace, link_lines(hosts, index)));
+  }
+  for (std::size_t index = 0; index < hosts.size(); ++index) {
+    TRY_VOID(batch(hosts[index].network_namespace, host_lines(hosts, index)));
+  }
+  return {};
+}
+
+Result<void> wire_pod(const PodWiring& pod) {
+  TRY_VOID(settle(pod.network_namespace, false));
+  TRY_VOID(batch(pod.host_namespace, pair_lines(pod)));
+  // The host answers for the gateway address, which it does not have, and at once.
+  const auto answer_for_gateway = [&]() -> Result<void> {
+    TRY_VOID(set_sysctl(fmt::format("net/ipv4/conf/{}/proxy_arp", pod.host_interface), "1"));
+    return set_sysctl(fmt::format("net/ipv4/neigh/{}/proxy_delay", pod.host_interface), "0");
+  };
+  TRY_VOID(in_namespace(pod.host_namespace, answer_for_gateway));
+  return batch(pod.network_namespace, pod_lines(pod));
+}
+
+Result<void> unwire_pod(const PodWiring& pod) {
+  return in_namespace(pod.host_namespace, [&]() -> Result<void> {
+    if (if_nametoindex(pod.host_interface.c_str()) == 0) return {};
+    TRY([[maybe_unused]] const auto printed, run({"ip", "link", "del", pod.host_interface}));
+    return {};
+  });
+}
+
+}  // namespace ocicat::lab

@@ -1,0 +1,54 @@
+// The wiring of a lab, as lines for `ip -batch`: pure text, so that it can be read and tested.
+//
+// Hosts are joined by a full mesh of point-to-point links, without a bridge; a host's node addresses are on its
+// loopback and on every link, and the other nodes' are one hop away. Pods are wired as Calico wires them: a pair of
+// interfaces, single addresses, and a default route by 169.254.1.1 or the host's link-local address, for which the
+// host answers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+
+namespace ocicat::lab {
+
+struct HostWiring {
+  std::string name;               // "host1"
+  std::string network_namespace;
+  IpAddress ipv4;
+  IpAddress ipv6;
+};
+
+struct PodWiring {
+  std::string network_namespace;
+  std::string host_namespace;
+  std::string host_interface;  // "cali12345678901"
+  std::vector<IpAddress> addresses;
+};
+
+// The node addresses of the n-th host, from 1: 172.31.0.n and fd31::n. Private to the lab's namespaces.
+IpAddress node_address(int host, Family family);
+// The n-th pod address, from 1: 10.65.0.0/16 and fd65::/112.
+IpAddress pod_address(int index, Family family);
+
+// The far side of a host's link to PEER is called after the peer: "to-host2".
+std::string link_name(const std::string& peer);
+
+// Run inside `hosts[index]`: its links to the hosts after it.
+std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index);
+// Run inside `hosts[index]` once all links are there: addresses and routes to the other nodes.
+std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index);
+// Run inside the pod's host: the pair of interfaces.
+std::string pair_lines(const PodWiring& pod);
+// Run inside the pod: addresses and routes.
+std::string pod_lines(const PodWiring& pod);
+
+// These do it: namespaces, settings and lines.
+Result<void> wire_hosts(const std::vector<HostWiring>& hosts);
+Result<void> wire_pod(const PodWiring& pod);
+// Takes the pair away, on both sides, if it is there; the pod's namespace stays.
+Result<void> unwire_pod(const PodWiring& pod);
+
+}  // namespace ocicat::lab

@@ -1,0 +1,133 @@
+#include "lab/lab.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "lab/fabric.h"
+#include "lab/netns.h"
+#include "lab/objects.h"
+#include "lab/progress.h"
+#include "lab/wiring.h"
+
+namespace ocicat::lab {
+namespace {
+
+namespace json = boost::json;
+
+std::string agent_of(std::string_view host) { return fmt::format("agent-{}", host); }
+
+}  // namespace
+
+Result<void> Lab::up(const LabRecord& lab) {
+  if (std::filesystem::exists(layout_.folder())) {
+    return fail(ErrorCode::kAlreadyExists, "lab \"{0}\" is there already; remove it with: ocicat lab down --name {0}",
+                layout_.name());
+  }
+  auto done = begin(lab);
+  if (done) return {};
+  if (const auto removed = down(); !removed) return within(removed.error().message, done.error());
+  return done;
+}
+
+Result<void> Lab::begin(const LabRecord& lab) {
+  std::error_code failed;
+  for (const auto& folder : {layout_.pods_folder(), layout_.folder() / "log", layout_.folder() / "process"}) {
+    std::filesystem::create_directories(folder, failed);
+    if (failed) return fail(ErrorCode::kPermission, "create {}: {}", folder.string(), failed.message());
+  }
+  TRY_VOID(write_lab(layout_, lab));
+  const auto hosts = host_wirings(layout_, lab);
+  TRY_VOID(wire_hosts(hosts));
+  TRY_VOID(start_server());
+  api::Client client(server_address());
+  for (const auto& host : hosts) {
+    TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, host.ipv4, host.ipv6)));
+  }
+  for (const auto& host : hosts) TRY_VOID(start_agent(host.name));
+  return wait_until_applied();
+}
+
+Result<bool> Lab::down() {
+  std::set<std::string> own;
+  for (auto& name : namespaces()) {
+    if (layout_.owns_namespace(name)) own.insert(std::move(name));
+  }
+  const bool something = !own.empty() || std::filesystem::exists(layout_.folder());
+  TRY_VOID(end_processes());
+  for (const auto& process : processes_in(own)) TRY_VOID(stop(process, SIGKILL, kPatience));
+  for (const auto& name : own) TRY_VOID(delete_namespace(name));
+  std::error_code failed;
+  std::filesystem::remove_all(layout_.folder(), failed);
+  if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", layout_.folder().string(), failed.message());
+  return something;
+}
+
+Result<void> Lab::end_processes() {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(layout_.folder() / "process", ignored)) {
+    TRY_VOID(stop(entry.path(), SIGKILL, kPatience));
+  }
+  return {};
+}
+
+std::optional<Process> Lab::running(std::string_view process) const {
+  const auto found = recorded(layout_.process_file(process));
+  return found && is_running(*found) ? found : std::nullopt;
+}
+
+Result<void> Lab::end(std::string_view process, int signal) const {
+  if (!running(process)) return fail(ErrorCode::kNotFound, "{} is not running in lab \"{}\"", process, layout_.name());
+  return stop(layout_.process_file(process), signal, kPatience);
+}
+
+Result<void> Lab::start_server() {
+  TRY(const auto lab, read_lab(layout_));
+  if (running("server")) return fail(ErrorCode::kAlreadyExists, "the server is running already");
+  Daemon daemon{.command = {lab.program, "server", "--listen", server_address().text, "--data",
+                            layout_.database().string()},
+                .network_namespace = {},
+                .log = layout_.log_file("server"),
+                .record = layout_.process_file("server")};
+  TRY(const auto process, start(daemon));
+  auto serving = lab::wait_until_serving(server_address(), kPatience);
+  if (serving) return {};
+  return fail(serving.error().code, "{}; process {} said: {}", serving.error().message, process.pid,
+              tail(daemon.log, 5));
+}
+
+Result<void> Lab::start_agent(const std::string& host) {
+  TRY(const auto lab, read_lab(layout_));
+  TRY_VOID(lab.check_host(host));
+  if (running(agent_of(host))) return fail(ErrorCode::kAlreadyExists, "the agent of {} is running already", host);
+  std::error_code ignored;
+  std::filesystem::create_directories(layout_.run_folder(host), ignored);
+  Daemon daemon{.command = {lab.program, "agent", "--node", host, "--server", server_address().text, "--run-dir",
+                            layout_.run_folder(host).string()},
+                .network_namespace = layout_.host_namespace(host),
+                .log = layout_.log_file(agent_of(host)),
+                .record = layout_.process_file(agent_of(host))};
+  TRY([[maybe_unused]] const auto process, start(daemon));
+  return {};
+}
+
+std::map<std::string, int> Lab::running_agents() const {
+  std::map<std::string, int> pids;
+  const auto lab = read_lab(layout_);
+  if (!lab) return pids;
+  for (const auto& host : lab->host_names()) {
+    if (const auto process = running(agent_of(host))) pids.emplace(host, process->pid);
+  }
+  return pids;
+}
+
+Result<void> Lab::wait_until_applied() {
+  api::Client client(server_address());
+  auto applied = lab::wait_until_applied(client, running_agents(), kPatience);
+  if (applied) return {};
+  return fail(applied.error().code, "{}; the agents' logs are in {}", applied.error().message,
+              (layout_.folder() / "log").string());
+}
+
+}  // namespace ocicat::lab

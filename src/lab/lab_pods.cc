@@ -1,0 +1,171 @@
+// The pods of a lab: each a network namespace, a listener, and a WorkloadEndpoint document.
+#include <signal.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "lab/fabric.h"
+#include "lab/lab.h"
+#include "lab/netns.h"
+#include "lab/objects.h"
+#include "lab/wiring.h"
+
+namespace ocicat::lab {
+namespace {
+
+namespace json = boost::json;
+
+// Tries again as long as somebody else's change comes in between; gives up when it never stops.
+Result<void> change(api::Client& client, const ResourceKey& key, const std::function<void(json::object&)>& edit) {
+  constexpr int kTries = 20;
+  for (int attempt = 1;; ++attempt) {
+    TRY(auto object, client.get(key));
+    edit(object);
+    const auto updated = client.update(object);
+    if (updated) return {};
+    if (updated.error().code != ErrorCode::kConflict || attempt == kTries) return std::unexpected(updated.error());
+  }
+}
+
+json::object& child(json::object& object, std::string_view field) {
+  auto& value = object[field];
+  if (!value.is_object()) value.emplace_object();
+  return value.get_object();
+}
+
+Result<void> removed(Result<json::object> result) {
+  if (result || result.error().code == ErrorCode::kNotFound) return {};
+  return std::unexpected(result.error());
+}
+
+std::string listener_of(const PodRecord& pod) { return fmt::format("listen-{}.{}", pod.ns, pod.name); }
+
+}  // namespace
+
+Result<PodRecord> Lab::add_pod(PodRequest request) {
+  TRY(const auto lab, read_lab(layout_));
+  TRY_VOID(lab.check_host(request.pod.host));
+  TRY(request.pod, record_pod(std::move(request.pod)));
+  if (auto done = realize_pod(request, lab); !done) {
+    // As if it had never been asked for; what cannot be undone now, `lab down` removes.
+    const auto undone = take_pod_away(request.pod);
+    if (!undone) return within(done.error().message, undone.error());
+    return std::unexpected(done.error());
+  }
+  if (request.wait) TRY_VOID(wait_until_applied());
+  return request.pod;
+}
+
+// The record comes first and under the lock: from here on the addresses are taken.
+Result<PodRecord> Lab::record_pod(PodRecord pod) {
+  TRY(const auto held, lock(layout_));
+  const auto others = read_pods(layout_);
+  for (const auto& other : others) {
+    if (other.ns == pod.ns && other.name == pod.name) {
+      return fail(ErrorCode::kAlreadyExists, "pod {} is there already, on {}", pod.full_name(), other.host);
+    }
+    for (const auto& address : pod.addresses) {
+      if (std::ranges::find(other.addresses, address) == other.addresses.end()) continue;
+      return fail(ErrorCode::kAlreadyExists, "address {} belongs to pod {}", address.to_string(), other.full_name());
+    }
+  }
+  allot_addresses(pod, others);
+  TRY_VOID(write_pod(layout_, pod));
+  return pod;
+}
+
+Result<void> Lab::realize_pod(const PodRequest& request, const LabRecord& lab) {
+  const auto& pod = request.pod;
+  const auto wiring = pod_wiring(layout_, pod);
+  TRY_VOID(create_namespace(wiring.network_namespace));
+  TRY_VOID(wire_pod(wiring));
+  TRY_VOID(start_listener(pod, lab.program));
+  api::Client client(server_address());
+  TRY_VOID(create_if_missing(client, namespace_object(pod.ns, {})));
+  if (!pod.service_account.empty()) {
+    TRY_VOID(create_if_missing(client, service_account_object(pod.ns, pod.service_account)));
+  }
+  TRY([[maybe_unused]] const auto created, client.create(endpoint_object(pod, request.labels)));
+  return {};
+}
+
+Result<void> Lab::create_if_missing(api::Client& client, const json::object& object) {
+  const auto created = client.create(object);
+  if (created || created.error().code == ErrorCode::kAlreadyExists) return {};
+  return std::unexpected(created.error());
+}
+
+Result<void> Lab::start_listener(const PodRecord& pod, const std::string& program) {
+  const auto name = listener_of(pod);
+  TRY([[maybe_unused]] const auto process,
+      start({.command = {program, "lab", "listen", "--ports", ports_text(pod.listens), "--ready-fd", "3"},
+             .network_namespace = layout_.pod_namespace(pod.ns, pod.name),
+             .log = layout_.log_file(name),
+             .record = layout_.process_file(name),
+             .tells_when_ready = true}));
+  return {};
+}
+
+Result<void> Lab::delete_pod(std::string_view ns, std::string_view name) {
+  TRY(const auto pod, read_pod(layout_, ns, name));
+  TRY_VOID(take_pod_away(pod));
+  return wait_until_applied();
+}
+
+Result<void> Lab::take_pod_away(const PodRecord& pod) {
+  api::Client client(server_address());
+  TRY_VOID(removed(client.remove(endpoint_key(pod))));
+  TRY_VOID(stop(layout_.process_file(listener_of(pod)), SIGKILL, kPatience));
+  const auto wiring = pod_wiring(layout_, pod);
+  for (const auto& process : processes_in({wiring.network_namespace})) TRY_VOID(stop(process, SIGKILL, kPatience));
+  // The kernel takes a namespace down some time later; the pair of interfaces shall be gone now.
+  TRY_VOID(unwire_pod(wiring));
+  TRY_VOID(delete_namespace(wiring.network_namespace));
+  remove_pod(layout_, pod.ns, pod.name);
+  std::error_code ignored;
+  std::filesystem::remove(layout_.log_file(listener_of(pod)), ignored);
+  return {};
+}
+
+Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std::string& host) {
+  TRY(const auto lab, read_lab(layout_));
+  TRY_VOID(lab.check_host(host));
+  TRY(const auto before, read_pod(layout_, ns, name));
+  if (before.host == host) return fail(ErrorCode::kInvalid, "pod {} is on {} already", before.full_name(), host);
+  auto after = before;
+  after.host = host;
+
+  api::Client client(server_address());
+  TRY(const auto document, client.get(endpoint_key(before)));
+  const auto labels = labels_of(document);
+  TRY_VOID(unwire_pod(pod_wiring(layout_, before)));
+  TRY_VOID(wire_pod(pod_wiring(layout_, after)));
+  TRY_VOID(write_pod(layout_, after));
+  TRY_VOID(removed(client.remove(endpoint_key(before))));
+  TRY([[maybe_unused]] const auto created, client.create(endpoint_object(after, labels)));
+  return wait_until_applied();
+}
+
+Result<void> Lab::label_pod(std::string_view ns, std::string_view name, const Labels& set,
+                            const std::vector<std::string>& remove) {
+  TRY(const auto pod, read_pod(layout_, ns, name));
+  api::Client client(server_address());
+  TRY_VOID(change(client, endpoint_key(pod), [&](json::object& object) {
+    auto& labels = child(child(object, "metadata"), "labels");
+    for (const auto& [key, value] : set) labels[key] = value;
+    for (const auto& key : remove) labels.erase(key);
+  }));
+  return wait_until_applied();
+}
+
+Result<void> Lab::label_namespace(std::string_view ns, const Labels& labels) {
+  api::Client client(server_address());
+  const auto wanted = namespace_object(ns, labels);
+  TRY_VOID(create_if_missing(client, wanted));
+  TRY_VOID(change(client, {Kind::kNamespace, "", std::string(ns)}, [&](json::object& object) {
+    child(object, "metadata")["labels"] = wanted.at("metadata").at("labels");
+  }));
+  return wait_until_applied();
+}
+
+}  // namespace ocicat::lab

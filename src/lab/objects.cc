@@ -1,0 +1,85 @@
+#include "lab/objects.h"
+
+#include <boost/json.hpp>
+
+#include "resources/decode.h"
+
+namespace ocicat::lab {
+namespace {
+
+namespace json = boost::json;
+
+json::object json_of(const Labels& labels) {
+  json::object object;
+  for (const auto& [key, value] : labels) object[key] = value;
+  return object;
+}
+
+std::string protocol_word(Protocol protocol) {
+  return protocol == kTcp ? "TCP" : protocol == kUdp ? "UDP" : "SCTP";
+}
+
+}  // namespace
+
+json::object node_object(std::string_view host, const IpAddress& ipv4, const IpAddress& ipv6) {
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "Node"},
+          {"metadata", json::object{{"name", host}}},
+          {"spec", json::object{{"bgp", json::object{{"ipv4Address", Prefix::host(ipv4).to_string()},
+                                                     {"ipv6Address", Prefix::host(ipv6).to_string()}}}}}};
+}
+
+json::object namespace_object(std::string_view ns, const Labels& labels) {
+  auto all = json_of(labels);
+  all["kubernetes.io/metadata.name"] = ns;
+  return {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", ns}, {"labels", all}}}};
+}
+
+json::object service_account_object(std::string_view ns, std::string_view name) {
+  return {{"apiVersion", "v1"},
+          {"kind", "ServiceAccount"},
+          {"metadata", json::object{{"name", name}, {"namespace", ns}}}};
+}
+
+Labels labels_of(const json::object& document) {
+  Labels labels;
+  const auto* metadata = document.if_contains("metadata");
+  const auto* found = metadata != nullptr && metadata->is_object() ? metadata->get_object().if_contains("labels") : nullptr;
+  if (found == nullptr || !found->is_object()) return labels;
+  for (const auto& [key, value] : found->get_object()) {
+    if (value.is_string()) labels[std::string(key)] = std::string(value.get_string());
+  }
+  return labels;
+}
+
+ResourceKey endpoint_key(const PodRecord& pod) {
+  return {Kind::kWorkloadEndpoint, pod.ns, workload_endpoint_name(pod.host, "k8s", pod.name, "eth0")};
+}
+
+json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
+  json::array networks;
+  for (const auto& address : pod.addresses) networks.emplace_back(Prefix::host(address).to_string());
+  json::array profiles{fmt::format("kns.{}", pod.ns)};
+  if (!pod.service_account.empty()) profiles.emplace_back(fmt::format("ksa.{}.{}", pod.ns, pod.service_account));
+  json::array ports;
+  for (const auto& port : pod.listens) {
+    if (port.name.empty()) continue;
+    ports.push_back(json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", port.port}});
+  }
+  json::object spec{{"orchestrator", "k8s"},
+                    {"node", pod.host},
+                    {"pod", pod.name},
+                    {"endpoint", "eth0"},
+                    {"interfaceName", workload_interface_name(pod.ns, pod.name)},
+                    {"ipNetworks", networks},
+                    {"profiles", profiles}};
+  if (!ports.empty()) spec["ports"] = ports;
+  if (!pod.service_account.empty()) spec["serviceAccountName"] = pod.service_account;
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "WorkloadEndpoint"},
+          {"metadata",
+           json::object{{"name", endpoint_key(pod).name}, {"namespace", pod.ns}, {"labels", json_of(labels)}}},
+          {"spec", spec}};
+}
+
+}  // namespace ocicat::lab

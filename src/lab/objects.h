@@ -1,0 +1,21 @@
+// The documents that stand for a lab's hosts and pods.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <string_view>
+
+#include "lab/state.h"
+#include "resources/kinds.h"
+
+namespace ocicat::lab {
+
+boost::json::object node_object(std::string_view host, const IpAddress& ipv4, const IpAddress& ipv6);
+// With kubernetes.io/metadata.name, as an API server adds it.
+boost::json::object namespace_object(std::string_view ns, const Labels& labels);
+boost::json::object service_account_object(std::string_view ns, std::string_view name);
+boost::json::object endpoint_object(const PodRecord& pod, const Labels& labels);
+Labels labels_of(const boost::json::object& document);
+ResourceKey endpoint_key(const PodRecord& pod);
+
+}  // namespace ocicat::lab

@@ -1,0 +1,36 @@
+// Ports as people write them: "tcp/80", "http=tcp/80", "sctp/81", "icmp".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "resources/types.h"
+
+namespace ocicat::lab {
+
+// kIcmp stands for echo requests of either family and has no port.
+struct NamedPort {
+  std::string name;  // may be empty
+  Protocol protocol = kTcp;
+  std::uint16_t port = 0;
+
+  std::string to_string() const;  // "tcp/80", "icmp"; without the name
+  bool operator==(const NamedPort&) const = default;
+};
+
+// Comma separated; blanks around entries are skipped; empty text is an empty list.
+Result<std::vector<NamedPort>> parse_ports(std::string_view text);
+
+// As parse_ports() takes them, names included.
+std::string ports_text(const std::vector<NamedPort>& ports);
+
+// "a=b,c=d"; values may be empty.
+Result<Labels> parse_labels(std::string_view text);
+
+// The pieces between commas, without blanks around them; none of an empty text.
+std::vector<std::string> split_list(std::string_view text);
+
+}  // namespace ocicat::lab

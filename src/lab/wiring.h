@@ -1,0 +1,13 @@
+// From a lab's records to what the fabric wires.
+#pragma once
+
+#include "lab/fabric.h"
+#include "lab/layout.h"
+#include "lab/state.h"
+
+namespace ocicat::lab {
+
+std::vector<HostWiring> host_wirings(const Layout& layout, const LabRecord& lab);
+PodWiring pod_wiring(const Layout& layout, const PodRecord& pod);
+
+}  // namespace ocicat::lab
