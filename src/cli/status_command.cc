@@ -1,0 +1,73 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/duration.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/system_status.h"
+
+namespace ocicat::cli {
+namespace {
+
+struct Options {
+  std::string server;
+  std::string output;
+  bool wait = false;
+  std::string timeout = "30s";
+};
+
+void print(const views::SystemStatus& status, const Options& options) {
+  const auto now = std::chrono::system_clock::now();
+  if (options.output.empty()) {
+    say("{}", views::to_text(status, now));
+  } else {
+    say("{}", document_text(views::to_json(status, now), *parse_format(options.output)));
+  }
+}
+
+Result<int> run_status(const Options& options) {
+  TRY(const std::chrono::milliseconds patience, parse_duration(options.timeout));
+  TRY(api::Client client, connect(options.server));
+  if (!options.wait) {
+    TRY(const views::SystemStatus status, read_system_status(client));
+    print(status, options);
+    return kDone;
+  }
+  TRY(const views::SystemStatus status, wait_until_applied(client, patience));
+  print(status, options);
+  const std::vector<std::string> behind = views::who_is_behind(status);
+  if (behind.empty()) return kDone;
+  print_error({ErrorCode::kUnavailable, fmt::format("after {} these are still behind:", options.timeout)});
+  for (const std::string& line : behind) fmt::print(stderr, "  {}\n", line);
+  return kFailed;
+}
+
+constexpr std::string_view kFooter = R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
+error, and how long ago it last reported. --wait returns as soon as every host enforces what stood at the server when
+it was called, and all its endpoints are ready; after the timeout it says who is behind, and the exit code is 1.
+
+Examples:
+  ocicat status
+  ocicat apply -f policies/ && ocicat status --wait
+  ocicat status --wait --timeout 5s -o json)";
+
+}  // namespace
+
+void add_status_command(CLI::App& app) {
+  auto* command = app.add_subcommand("status", "Show the server, and what each host has brought to its kernel");
+  auto options = std::make_shared<Options>();
+  command->add_flag("--wait", options->wait, "Wait until every host enforces what stands at the server now");
+  command->add_option("--timeout", options->timeout, "With --wait: how long, such as 500ms, 10s or 2m")
+      ->capture_default_str()
+      ->type_name("TIME");
+  command->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  add_server_option(*command, options->server);
+  command->footer(std::string(kFooter));
+  command->callback([options] { finish(run_status(*options)); });
+}
+
+}  // namespace ocicat::cli
