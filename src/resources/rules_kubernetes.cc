@@ -148,7 +148,7 @@ void check_pod(const Scope& document) {
     for (const auto* list : {"initContainers", "containers"}) {
       spec.each(list, [&](const Scope& container) {
         const bool taken = container.is_set("name") && !names.insert(container.text("name")).second;
-        if (taken && std::string_view(list) == "containers") container.complain("name", "another container has it already");
+        if (taken) container.complain("name", "another container has it already");
         check_container_ports(container, spec.is_true("hostNetwork"));
       });
     }

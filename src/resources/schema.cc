@@ -201,7 +201,20 @@ class TableReader {
     if (value == "^.*") return;  // says nothing
     auto pattern = std::make_shared<re2::RE2>(re2::StringPiece(value.data(), value.size()), re2::RE2::Quiet);
     CHECK(pattern->ok());
+    field.pattern_rule = in_words(value);
     field.pattern = std::move(pattern);
+  }
+
+  // What the patterns that recur ask for; others are shown as they are.
+  static std::string in_words(std::string_view pattern) {
+    constexpr std::string_view kWords = "^(?i)(";
+    if (pattern.starts_with(kWords) && pattern.ends_with(")?$")) {
+      const auto words = pattern.substr(kWords.size(), pattern.size() - kWords.size() - 3);
+      return fmt::format("must be one of {}", fmt::join(split(words, '|'), ", "));
+    }
+    if (pattern == unquoted(tables().patterns.at("@P1"))) return "must be a duration in whole units, such as 90s or 1m30s";
+    if (pattern == unquoted(tables().patterns.at("@P3"))) return "must be a duration such as 90s, or Auto";
+    return fmt::format("must match {}", pattern);
   }
 
   static void set_list(std::string_view value, Field& field) {

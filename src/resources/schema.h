@@ -58,6 +58,7 @@ struct Field {
   std::optional<std::size_t> min_size;  // of a string in characters, of a list, of an object
   std::optional<std::size_t> max_size;
   std::shared_ptr<const re2::RE2> pattern;
+  std::string pattern_rule;  // the pattern in words
   std::vector<ValueCheck> formats;
   std::vector<ValueCheck> checks;  // passed over for a field that is empty text, which Calico takes for no field
   bool items_are_unique = false;

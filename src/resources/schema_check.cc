@@ -25,20 +25,22 @@ void Findings::add(const Place& place, std::string rule) {
 
 namespace {
 
-// Edits that turn one word into the other: insertions, deletions, replacements.
+// Edits that turn one word into the other: insertions, deletions, replacements, neighbours swapped.
 std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
+  std::vector<std::vector<std::size_t>> edits(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        edits[i][j] = i + j;
+        continue;
+      }
+      const bool same = a[i - 1] == b[j - 1];
+      edits[i][j] = std::min({edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + (same ? 0 : 1)});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) edits[i][j] = std::min(edits[i][j], edits[i - 2][j - 2] + 1);
     }
   }
-  return row.back();
+  return edits[a.size()][b.size()];
 }
 
 std::string lower(std::string_view text) {
@@ -151,7 +153,7 @@ class Checker {
       if (field.max_size && length > *field.max_size) return fmt::format("must be at most {} characters; it has {}", *field.max_size, length);
       if (field.min_size && length < *field.min_size) return fmt::format("must be at least {} characters", *field.min_size);
       if (field.pattern && !re2::RE2::PartialMatch(re2::StringPiece(text->data(), text->size()), *field.pattern)) {
-        return fmt::format("must match {}", field.pattern->pattern());
+        return field.pattern_rule;
       }
     }
     if (!value.is_number() || (!field.min && !field.max)) return {};

@@ -39,11 +39,11 @@ std::string check_ipv4(std::string_view text) { return check_address(text, Famil
 std::string check_ipv6(std::string_view text) { return check_address(text, Family::kIpv6, "must be an IPv6 address"); }
 
 std::string check_prefix(std::string_view text, std::optional<Family> family) {
-  const std::string_view name = !family ? "" : *family == Family::kIpv4 ? "IPv4 " : "IPv6 ";
   const auto prefix = Prefix::parse(text, true);
   if (prefix && (!family || prefix->family() == *family)) return {};
-  return fmt::format("must be an {}address or an {}CIDR such as {}", name, name,
-                     family == Family::kIpv6 ? "fd00:10::/64" : "10.0.0.0/16");
+  if (!family) return "must be an address or a CIDR such as 10.0.0.0/16";
+  return *family == Family::kIpv4 ? "must be an IPv4 address or CIDR such as 10.0.0.0/16"
+                                  : "must be an IPv6 address or CIDR such as fd00:10::/64";
 }
 
 std::string check_net(std::string_view text, std::optional<Family> family) {

@@ -31,27 +31,41 @@ int line_at(const Document& document, std::string_view path) {
   return document.line;
 }
 
+// "projectcalico.org/v3 Tier, NetworkPolicy; v1 Pod"
 std::string served_kinds() {
-  std::string names;
+  std::string text;
+  std::string last;
   for (const KindInfo& kind : all_kinds()) {
-    if (kind.served) names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", kind.name, kind.api_version());
+    if (!kind.served) continue;
+    const std::string version = kind.api_version();
+    if (version == last) {
+      text += ", ";
+    } else {
+      text += fmt::format("{}{} ", text.empty() ? "" : "; ", version);
+    }
+    text += kind.name;
+    last = version;
   }
-  return names;
+  return text;
+}
+
+bool is_served_elsewhere(std::string_view kind_name) {
+  return std::ranges::any_of(all_kinds(), [&](const KindInfo& kind) { return kind.served && kind.name == kind_name; });
 }
 
 // Why this apiVersion and kind are not for us.
 std::string refusal(std::string_view api_version, std::string_view kind_name) {
-  std::string elsewhere;
+  std::string versions;
   std::vector<std::string_view> names;
   for (const KindInfo& kind : all_kinds()) {
     if (!kind.served) continue;
     names.push_back(kind.name);
-    if (kind.name == kind_name) elsewhere += fmt::format("{}{}", elsewhere.empty() ? "" : " or ", kind.api_version());
+    if (kind.name == kind_name) versions += (versions.empty() ? "" : " or ") + kind.api_version();
   }
-  if (!elsewhere.empty()) return fmt::format("{} is served as apiVersion {}", kind_name, elsewhere);
+  if (!versions.empty()) return fmt::format("{} is served as apiVersion {}", kind_name, versions);
   std::string rule = find_kind(api_version, kind_name) ? "this version does not serve this kind" : "unknown kind";
   if (auto hint = schema::did_you_mean(kind_name, names); !hint.empty()) rule += "; " + hint;
-  return fmt::format("{}; served: {}", rule, served_kinds());
+  return fmt::format("{}{} served: {}", rule, rule.ends_with('?') ? "" : ";", served_kinds());
 }
 
 class Validation {
@@ -70,8 +84,7 @@ class Validation {
     if (api_version.empty() || name.empty()) return std::nullopt;
     const auto kind = find_kind(api_version, name);
     if (kind && info(*kind).served) return kind;
-    const bool version_only = !kind && refusal(api_version, name).find("is served as") != std::string::npos;
-    const auto* key = version_only ? "apiVersion" : "kind";
+    const auto* key = is_served_elsewhere(name) ? "apiVersion" : "kind";
     complain({key, shortened(document_.json.at(key)), refusal(api_version, name)});
     return std::nullopt;
   }
