@@ -67,7 +67,9 @@ std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index) 
 
 std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index) {
   const auto& self = hosts[index];
-  std::string lines = "link set lo up\n";
+  // A host answers for the pods' gateway only where it has a route to it by another interface; on a machine with a
+  // default route that is so anyway.
+  std::string lines = fmt::format("link set lo up\nroute add {} dev lo scope link\n", kGateway);
   for (const auto& address : {self.ipv4, self.ipv6}) lines += fmt::format("addr add {} dev lo\n", single(address));
   for (const auto& peer : hosts) {
     if (peer.name == self.name) continue;
