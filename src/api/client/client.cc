@@ -88,9 +88,14 @@ Result<json::object> Client::update(const json::object& object) {
 Result<json::object> Client::remove(const ResourceKey& key) { return state_->send_for_object(request_of("DELETE", path_of(key))); }
 
 Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std::string_view resource_version,
-                           const std::function<bool(Event)>& on_event) {
-  const auto target = fmt::format("{}?watch=true&allowWatchBookmarks=true&resourceVersion={}", path_of(kind, ns), http::percent_encode(resource_version));
-  TRY(auto* client, state_->connected(state_->watch_http, {.data = std::chrono::hours(24)}));
+                           const std::function<bool(Event)>& on_event,
+                           std::optional<std::chrono::milliseconds> patience) {
+  auto target = fmt::format("{}?watch=true&allowWatchBookmarks=true&resourceVersion={}", path_of(kind, ns), http::percent_encode(resource_version));
+  std::optional<http::BlockingClient> bounded;  // its timeout is this watch's own
+  if (patience) target += fmt::format("&timeoutSeconds={}", std::chrono::ceil<std::chrono::seconds>(*patience).count());
+  TRY(auto* client, patience ? state_->connected(bounded, {.data = *patience})
+                             : state_->connected(state_->watch_http, {.data = std::chrono::hours(24)}));
+  const auto deadline = std::chrono::steady_clock::now() + patience.value_or(std::chrono::hours(24));
   Lines lines;
   Result<void> outcome;
   const auto on_line = [&](std::string_view line) {
@@ -105,8 +110,12 @@ Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std:
     if (!fed) outcome = std::move(fed);
     return go_on && outcome.has_value();
   };
-  TRY(const auto response, client->stream(request_of("GET", target), on_data));
-  if (response.status != 200) return std::unexpected(error_of(response.status, response.body));
+  const auto response = client->stream(request_of("GET", target), on_data);
+  if (!response) {
+    if (patience && std::chrono::steady_clock::now() >= deadline) return {};
+    return std::unexpected(response.error());
+  }
+  if (response->status != 200) return std::unexpected(error_of(response->status, response->body));
   return outcome;
 }
 

@@ -3,6 +3,7 @@
 
 #include <boost/json/object.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -51,9 +52,11 @@ class Client {
     EventType type;
     boost::json::object object;
   };
-  // Calls `on_event` for each event after `resource_version` until it returns false or the stream ends.
+  // Calls `on_event` for each event after `resource_version` until it returns false or the stream ends. With
+  // `patience` it ends after that long, and at most a second later where events keep coming.
   Result<void> watch(Kind kind, const std::optional<std::string>& ns, std::string_view resource_version,
-                     const std::function<bool(Event)>& on_event);
+                     const std::function<bool(Event)>& on_event,
+                     std::optional<std::chrono::milliseconds> patience = {});
 
   // GET of any path, as JSON: "/version", "/ocicat/status".
   Result<boost::json::value> get_raw(std::string_view path);
