@@ -50,6 +50,9 @@ Entry random_service_account(Random& random) {
 Entry random_profile(Random& random, const SnapshotSize& size) {
   Profile profile;
   profile.metadata.name = fmt::format("profile-{}", random.below(size.profiles + 1));
+  // A few go by a name that something else has too.
+  if (random.percent(5)) profile.metadata.name = fmt::format("kns.{}", random.pick(names::kNamespaces));
+  if (random.percent(2)) profile.metadata.name = policy::kDefaultAllowProfile;
   profile.labels_to_apply = random_labels(random, "");
   profile.ingress = random_rules(random, size.rules);
   profile.egress = random_rules(random, size.rules);
