@@ -1,7 +1,7 @@
 #include "resources/document.h"
 
-#include <boost/json/serializer.hpp>
 #include <fmt/format.h>
+#include <boost/json/serializer.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -78,15 +78,16 @@ std::string Complaint::to_string() const {
 
 namespace {
 
-// A part of the text that stands alone: from one `---` to the next, so that a fault in one document does not cost
-// the others.
+// A part of the text that stands alone: from one `---` to the next, so that a fault in one document does not
+// cost the others.
 struct Chunk {
   std::string_view text;
   int first_line = 1;
 };
 
 bool is_marker(std::string_view line) {
-  return line.starts_with("---") && (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+  return line.starts_with("---") &&
+         (line.size() == 3 || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
 }
 
 std::vector<Chunk> split(std::string_view text) {
@@ -123,7 +124,8 @@ std::vector<ReadValue> read_chunk(Chunk chunk) {
   std::string_view body = chunk.text;
   int line = chunk.first_line;
   if (const auto end = std::min(body.find('\n'), body.size());
-      is_marker(body.substr(0, end)) && body.substr(3, end - 3).find_first_not_of(" \t\r") == std::string_view::npos) {
+      is_marker(body.substr(0, end)) &&
+      body.substr(3, end - 3).find_first_not_of(" \t\r") == std::string_view::npos) {
     body.remove_prefix(std::min(end + 1, body.size()));
     ++line;
   }
@@ -192,7 +194,8 @@ class Reader {
   }
 
   // The lines of what lies under `prefix`, with paths that begin there.
-  static std::map<std::string, int> below(const std::map<std::string, int>& line_of, const std::string& prefix) {
+  static std::map<std::string, int> below(const std::map<std::string, int>& line_of,
+                                          const std::string& prefix) {
     std::map<std::string, int> lines;
     for (auto at = line_of.lower_bound(prefix); at != line_of.end() && at->first.starts_with(prefix); ++at) {
       std::string_view rest = std::string_view(at->first).substr(prefix.size());
@@ -213,7 +216,8 @@ ReadDocuments read_documents(std::string_view text, std::string file_name) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   if (text.size() > kMaxText) {
-    reader.complain(0, "", "", "", fmt::format("larger than {} MiB; split it into several files", kMaxText >> 20));
+    reader.complain(0, "", "", "",
+                    fmt::format("larger than {} MiB; split it into several files", kMaxText >> 20));
     return reader.take();
   }
   for (const Chunk& chunk : split(text)) {

@@ -14,7 +14,8 @@
 namespace ocicat {
 
 // One complaint about a document. Prints as
-//   shop.yaml:14: NetworkPolicy shop/api: spec.ingress[0].action: "allow": must be one of Allow, Deny, Log, Pass
+//   shop.yaml:14: NetworkPolicy shop/api: spec.ingress[0].action: "allow": must be one of Allow, Deny, Log,
+//   Pass
 struct Complaint {
   std::string file;
   int line = 0;            // 1-based; 0 where there is none, as for JSON over HTTP
@@ -44,11 +45,12 @@ struct ReadDocuments {
 // whole: what can be read is read. Bounded: depth, aliases and size have limits that are named in complaints.
 ReadDocuments read_documents(std::string_view text, std::string file_name);
 
-// Block style, as kubectl prints it; an array at the top becomes several documents. read_documents() gives back
-// what was written.
+// Block style, as kubectl prints it; an array at the top becomes several documents. read_documents() gives
+// back what was written.
 std::string to_yaml(const boost::json::value& value);
 
-// For complaints: "NetworkPolicy shop/api", as far as the object says; and a value as JSON of at most 80 bytes.
+// For complaints: "NetworkPolicy shop/api", as far as the object says; and a value as JSON of at most 80
+// bytes.
 std::string describe(const boost::json::object& object);
 std::string shortened(const boost::json::value& value);
 

@@ -1,7 +1,7 @@
 #include "resources/document_path.h"
 
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <iterator>

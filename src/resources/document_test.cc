@@ -1,12 +1,10 @@
 #include "resources/document.h"
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <boost/json/serialize.hpp>
 
-#include <random>
 #include <string>
 
 namespace ocicat {
@@ -131,7 +129,8 @@ TEST(Document, KnowsTheLineOfEveryField) {
 }
 
 TEST(Document, KnowsTheLineOfEveryFieldInJson) {
-  const auto read = read_documents("\n{\n \"spec\": {\n  \"list\": [\n   {\"x\": 1},\n   2\n  ]\n }\n}\n", "f.json");
+  const auto read =
+      read_documents("\n{\n \"spec\": {\n  \"list\": [\n   {\"x\": 1},\n   2\n  ]\n }\n}\n", "f.json");
   ASSERT_EQ(read.documents.size(), 1U);
   EXPECT_EQ(read.documents[0].line, 2);
   EXPECT_EQ(read.documents[0].line_of.at("spec.list[0].x"), 5);
@@ -140,7 +139,9 @@ TEST(Document, KnowsTheLineOfEveryFieldInJson) {
 
 TEST(Document, SeparatesDocumentsAndPassesOverEmptyOnes) {
   const auto read = read_documents(
-      "%YAML 1.1\n---\na: 1\n---\n# nothing\n---\n\n--- # comment\na: 2\n...\n---\n~\n--- {a: 3}\n---\r\na: 4\r\n", "f.yaml");
+      "%YAML 1.1\n---\na: 1\n---\n# nothing\n---\n\n--- # comment\na: 2\n...\n---\n~\n--- {a: 3}\n---\r\na: "
+      "4\r\n",
+      "f.yaml");
   EXPECT_THAT(complaints_of(read), IsEmpty());
   EXPECT_THAT(bodies_of(read), ElementsAre(R"({"a":1})", R"({"a":2})", R"({"a":3})", R"({"a":4})"));
   EXPECT_EQ(read.documents[1].line, 9);
@@ -172,20 +173,23 @@ TEST(Document, AMalformedDocumentDoesNotHideTheOthers) {
       "g: 5\n",
       "f.yaml");
   EXPECT_THAT(bodies_of(read), ElementsAre(R"({"a":1})", R"({"d":4})", R"({"g":5})"));
-  EXPECT_THAT(complaints_of(read),
-              ElementsAre("f.yaml:4: b: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence "
-                          "that begins on line 3",
-                          HasSubstr("f.yaml:9:"),
-                          "f.yaml:11: \"just text\": a document must be a mapping with apiVersion, kind and metadata"));
+  EXPECT_THAT(
+      complaints_of(read),
+      ElementsAre(
+          "f.yaml:4: b: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence "
+          "that begins on line 3",
+          HasSubstr("f.yaml:9:"),
+          "f.yaml:11: \"just text\": a document must be a mapping with apiVersion, kind and metadata"));
   EXPECT_THAT(complaints_of(read)[1], HasSubstr("indent with blanks, not with tabs"));
 }
 
 TEST(Document, ComplainsAboutEveryKeyThatAppearsTwice) {
   const std::string yaml =
       "kind: Tier\nmetadata:\n  name: security\nspec:\n  order: 1\n  order: 2\nspec: {}\n";
-  EXPECT_THAT(complaints_of(read_documents(yaml, "t.yaml")),
-              ElementsAre("t.yaml:6: Tier security: spec.order: the key order appears twice; it is already on line 5",
-                          "t.yaml:7: Tier security: spec: the key spec appears twice; it is already on line 5"));
+  EXPECT_THAT(
+      complaints_of(read_documents(yaml, "t.yaml")),
+      ElementsAre("t.yaml:6: Tier security: spec.order: the key order appears twice; it is already on line 5",
+                  "t.yaml:7: Tier security: spec: the key spec appears twice; it is already on line 5"));
   EXPECT_THAT(complaints_of(read_documents("{\"a\": 1,\n \"a\": 2}", "t.json")),
               ElementsAre("t.json:2: a: the key a appears twice; it is already on line 1"));
 }
@@ -204,7 +208,8 @@ TEST(Document, ComplainsAboutWhatJsonCannotHold) {
   for (const auto& [text, want] : kCases) {
     EXPECT_THAT(complaints_of(read_documents(text, "f.yaml")), ElementsAre(want)) << text;
   }
-  EXPECT_THAT(complaints_of(read_documents("a: \"\xff\"\n", "f.yaml")), ElementsAre(HasSubstr("f.yaml:1: not valid text")));
+  EXPECT_THAT(complaints_of(read_documents("a: \"\xff\"\n", "f.yaml")),
+              ElementsAre(HasSubstr("f.yaml:1: not valid text")));
 }
 
 TEST(Document, AnchorsAliasesAndMergesAreFollowed) {
@@ -227,12 +232,14 @@ TEST(Document, AliasesCannotBlowADocumentUp) {
 
 TEST(Document, DepthIsBounded) {
   const std::string deep = "a: " + std::string(100'000, '[');
-  EXPECT_THAT(complaints_of(read_documents(deep, "f.yaml")), ElementsAre(HasSubstr("nested deeper than 64 levels")));
+  EXPECT_THAT(complaints_of(read_documents(deep, "f.yaml")),
+              ElementsAre(HasSubstr("nested deeper than 64 levels")));
   EXPECT_THAT(complaints_of(read_documents("{\"a\":" + std::string(100'000, '['), "f.json")),
               ElementsAre(HasSubstr("nested deeper than 64 levels")));
   std::string chain = "a0: &a0 [x]\n";
   for (int i = 1; i < 100; ++i) chain += fmt::format("a{}: &a{} [*a{}]\n", i, i, i - 1);
-  EXPECT_THAT(complaints_of(read_documents(chain, "f.yaml")), ElementsAre(HasSubstr("nested deeper than 64 levels")));
+  EXPECT_THAT(complaints_of(read_documents(chain, "f.yaml")),
+              ElementsAre(HasSubstr("nested deeper than 64 levels")));
 }
 
 TEST(Document, ListsAreTakenApartWithTheLinesOfTheirItems) {
@@ -259,8 +266,10 @@ TEST(Document, ListsAreTakenApartWithTheLinesOfTheirItems) {
 
 TEST(Document, ItemsOfATypedListNeedNotSayTheirKind) {
   const auto read = read_documents(
-      R"({"kind":"TierList","apiVersion":"projectcalico.org/v3","metadata":{},"items":[{"spec":{}}]})", "l.json");
-  EXPECT_THAT(bodies_of(read), ElementsAre(R"({"spec":{},"kind":"Tier","apiVersion":"projectcalico.org/v3"})"));
+      R"({"kind":"TierList","apiVersion":"projectcalico.org/v3","metadata":{},"items":[{"spec":{}}]})",
+      "l.json");
+  EXPECT_THAT(bodies_of(read),
+              ElementsAre(R"({"spec":{},"kind":"Tier","apiVersion":"projectcalico.org/v3"})"));
 }
 
 TEST(Document, LongValuesAreShortenedAndControlCharactersNeverReachTheTerminal) {
@@ -268,117 +277,6 @@ TEST(Document, LongValuesAreShortenedAndControlCharactersNeverReachTheTerminal) 
   const auto read = read_documents("kind: \"T\\e[31m\"\nkind: x\n", "f.yaml");
   ASSERT_EQ(read.complaints.size(), 1U);
   EXPECT_EQ(read.complaints[0].to_string().find('\x1b'), std::string::npos);
-}
-
-// --- writing
-
-TEST(Document, WritesYamlAsPeopleWriteIt) {
-  const auto value = json::parse(R"({
-    "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
-    "metadata": {"name": "api", "labels": {"pci": "true", "tier": "8"}, "annotations": {}},
-    "spec": {"order": 10, "types": ["Ingress"], "ingress": [
-      {"action": "Allow", "source": {"nets": ["10.0.0.0/8"], "selector": "app == 'x'"},
-       "destination": {"ports": [80, "8000:8080", "http"]}}, {"action": "Deny"}],
-      "note": "two\nlines\n", "empty": ""}})");
-  EXPECT_EQ(to_yaml(value),
-            "apiVersion: projectcalico.org/v3\n"
-            "kind: NetworkPolicy\n"
-            "metadata:\n"
-            "  name: api\n"
-            "  labels:\n"
-            "    pci: \"true\"\n"
-            "    tier: \"8\"\n"
-            "  annotations: {}\n"
-            "spec:\n"
-            "  order: 10\n"
-            "  types:\n"
-            "  - Ingress\n"
-            "  ingress:\n"
-            "  - action: Allow\n"
-            "    source:\n"
-            "      nets:\n"
-            "      - 10.0.0.0/8\n"
-            "      selector: app == 'x'\n"
-            "    destination:\n"
-            "      ports:\n"
-            "      - 80\n"
-            "      - \"8000:8080\"\n"
-            "      - http\n"
-            "  - action: Deny\n"
-            "  note: |\n"
-            "    two\n"
-            "    lines\n"
-            "  empty: \"\"\n");
-}
-
-class RandomValue {
- public:
-  explicit RandomValue(std::uint64_t seed) : random_(seed) {}
-
-  json::object object(int depth) {
-    json::object result;
-    const auto size = below(5);
-    for (std::uint64_t i = 0; i < size; ++i) result.emplace(text(), value(depth + 1));
-    return result;
-  }
-
- private:
-  json::value value(int depth) {
-    switch (below(depth > 5 ? 6 : 9)) {
-      case 0: return nullptr;
-      case 1: return below(2) == 0;
-      case 2: return static_cast<std::int64_t>(random_());
-      case 3: return random_();
-      case 4: return static_cast<double>(static_cast<std::int64_t>(random_())) / 1024;
-      case 5:
-      case 6: return json::value(text());
-      case 7: return object(depth);
-      default: {
-        json::array list;
-        const auto size = below(4);
-        for (std::uint64_t i = 0; i < size; ++i) list.push_back(value(depth + 1));
-        return list;
-      }
-    }
-  }
-
-  std::string text() {
-    static const std::string_view kPieces[] = {
-        "a",  "B",    "-",  ":",     " ",  "\n", "#",    "yes",  "null", "0x1", "1e3", "12:30", "'", "\"", "\\",
-        "{",  "]",    "&",  "*x",    "!",  "%",  "@",    "\t",   "\r",   "é",   "😀",  "\u2028", "\u0085", "\ufeff",
-        "- ", "---",  "...", "<<",   "~",  "=",  "\x01", "\x7f", ": ",   " #",  "|",   "2026-01-31", std::string_view("\0", 1),
-    };
-    if (below(60) == 0) return std::string(2000, 'k') + std::to_string(below(1000));
-    std::string result;
-    const auto size = below(5);
-    for (std::uint64_t i = 0; i < size; ++i) result += kPieces[below(std::size(kPieces))];
-    return result;
-  }
-
-  std::uint64_t below(std::uint64_t bound) { return random_() % bound; }
-
-  std::mt19937_64 random_;
-};
-
-TEST(Document, WhatIsWrittenReadsBackAsTheSameValue) {
-  const auto seed = std::random_device{}();
-  RandomValue random(seed);
-  for (int round = 0; round < 3000; ++round) {
-    json::object value = random.object(0);
-    value["kind"] = "Thing";
-    const std::string yaml = to_yaml(value);
-    const auto read = read_documents(yaml, "f.yaml");
-    ASSERT_THAT(complaints_of(read), IsEmpty()) << "seed " << seed << "\n" << yaml;
-    ASSERT_EQ(read.documents.size(), 1U) << "seed " << seed << "\n" << yaml;
-    ASSERT_EQ(read.documents[0].json, value) << "seed " << seed << "\n" << yaml;
-  }
-}
-
-TEST(Document, SeveralObjectsAreWrittenAsSeveralDocuments) {
-  const json::array values{json::object{{"a", 1}}, json::object{{"a", "---\nb"}}};
-  const std::string yaml = to_yaml(values);
-  EXPECT_EQ(yaml, "a: 1\n---\na: |-\n  ---\n  b\n");
-  EXPECT_THAT(bodies_of(read_documents(yaml, "f.yaml")), ElementsAre(R"({"a":1})", R"({"a":"---\nb"})"));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// JSON with line numbers. The grammar's skeleton is walked here; each string and number is handed to Boost.JSON,
-// so escapes and surrogate pairs are its business.
+// JSON with line numbers. The grammar's skeleton is walked here; each string and number is handed to
+// Boost.JSON, so escapes and surrogate pairs are its business.
 #include <boost/json/parse.hpp>
 
 #include <cmath>
@@ -51,10 +51,14 @@ class JsonReader {
     if (depth > kMaxDepth) return false;
     current_->line_of.emplace(path_, line_);
     switch (peek()) {
-      case '{': return object(depth, out);
-      case '[': return list(depth, out);
-      case '"': return string(out);
-      default: return word(out);
+      case '{':
+        return object(depth, out);
+      case '[':
+        return list(depth, out);
+      case '"':
+        return string(out);
+      default:
+        return word(out);
     }
   }
 
@@ -129,10 +133,9 @@ class JsonReader {
 
   void note_duplicate(int line, std::string_view key) {
     const auto first = current_->line_of.find(path_);
-    current_->faults.push_back(
-        {line, path_,
-         fmt::format("the key {} appears twice; it is already on line {}", key,
-                     first == current_->line_of.end() ? 0 : first->second)});
+    current_->faults.push_back({line, path_,
+                                fmt::format("the key {} appears twice; it is already on line {}", key,
+                                            first == current_->line_of.end() ? 0 : first->second)});
   }
 
   std::string_view text_;

@@ -18,8 +18,8 @@ namespace {
 constexpr std::size_t kMaxAnnotationBytes = 262144;
 
 bool is_policy(Kind kind) {
-  return kind == Kind::kNetworkPolicy || kind == Kind::kGlobalNetworkPolicy || kind == Kind::kStagedNetworkPolicy ||
-         kind == Kind::kStagedGlobalNetworkPolicy;
+  return kind == Kind::kNetworkPolicy || kind == Kind::kGlobalNetworkPolicy ||
+         kind == Kind::kStagedNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy;
 }
 
 // "" or what is wrong with the name, by kind.
@@ -27,7 +27,8 @@ std::string name_rule(Kind kind, std::string_view name) {
   static const re2::RE2 kPolicyName(R"(([a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)?)");
   switch (kind) {
     case Kind::kTier:
-    case Kind::kNamespace: return schema::check_dns_label(name);
+    case Kind::kNamespace:
+      return schema::check_dns_label(name);
     case Kind::kNetworkPolicy:
     case Kind::kStagedNetworkPolicy:
     case Kind::kGlobalNetworkPolicy:
@@ -43,7 +44,8 @@ std::string name_rule(Kind kind, std::string_view name) {
     case Kind::kProfile:
       if (name == "projectcalico-default-allow") return "this profile is built in and cannot be written";
       return schema::check_dns_subdomain(name);
-    default: return schema::check_dns_subdomain(name);
+    default:
+      return schema::check_dns_subdomain(name);
   }
 }
 
@@ -61,16 +63,19 @@ std::string_view text_at(const json::object& object, std::string_view key) {
 void check_metadata(Kind kind, const Scope& document) {
   document.in("metadata", [&](const Scope& metadata) {
     if (!metadata.is_set("name")) {
-      if (!metadata.has("name") || metadata.find("name")->is_string()) metadata.complain("name", "required, and missing");
+      if (!metadata.has("name") || metadata.find("name")->is_string())
+        metadata.complain("name", "required, and missing");
     } else if (auto rule = name_rule(kind, metadata.text("name")); !rule.empty()) {
       metadata.complain("name", std::move(rule));
     }
     const KindInfo& about = info(kind);
     const std::string_view ns = metadata.text("namespace");
     if (about.namespaced && !metadata.is_set("namespace")) {
-      metadata.complain("namespace", fmt::format("required, and missing: a {} belongs to a namespace", about.name));
+      metadata.complain("namespace",
+                        fmt::format("required, and missing: a {} belongs to a namespace", about.name));
     } else if (about.namespaced && metadata.find("namespace")->is_string()) {
-      if (auto rule = schema::check_dns_label(ns); !rule.empty()) metadata.complain("namespace", std::move(rule));
+      if (auto rule = schema::check_dns_label(ns); !rule.empty())
+        metadata.complain("namespace", std::move(rule));
     } else if (!about.namespaced && metadata.is_set("namespace")) {
       metadata.complain("namespace", fmt::format("a {} belongs to no namespace; leave it out", about.name));
     }
@@ -88,13 +93,15 @@ void check_annotations(const Scope& metadata) {
   for (const auto& [key, value] : *annotations) {
     bytes += key.size() + (value.is_string() ? value.get_string().size() : 0);
     std::string lower(key);
-    std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(lower, lower.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     if (auto rule = schema::check_label_key(lower); !rule.empty()) {
       metadata.findings().add(Place(place, std::string_view(key)), "the key " + rule);
     }
   }
   if (bytes > kMaxAnnotationBytes) {
-    metadata.findings().add(place, fmt::format("must be at most {} bytes together; they are {}", kMaxAnnotationBytes, bytes));
+    metadata.findings().add(
+        place, fmt::format("must be at most {} bytes together; they are {}", kMaxAnnotationBytes, bytes));
   }
 }
 
@@ -111,20 +118,30 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
   if (is_policy(kind) || kind == Kind::kProfile) return check_policy(kind, document);
   switch (kind) {
     case Kind::kKubernetesNetworkPolicy:
-    case Kind::kStagedKubernetesNetworkPolicy: return check_kubernetes_policy(document);
-    case Kind::kPod: return check_pod(document);
-    case Kind::kTier: return check_tier(document);
+    case Kind::kStagedKubernetesNetworkPolicy:
+      return check_kubernetes_policy(document);
+    case Kind::kPod:
+      return check_pod(document);
+    case Kind::kTier:
+      return check_tier(document);
     case Kind::kNetworkSet:
-    case Kind::kGlobalNetworkSet: return check_network_set(document);
-    case Kind::kWorkloadEndpoint: return check_workload_endpoint(document);
-    case Kind::kNode: return check_node(document);
-    case Kind::kIpPool: return check_ip_pool(document);
-    case Kind::kFelixConfiguration: return check_felix_configuration(document);
-    default: return;
+    case Kind::kGlobalNetworkSet:
+      return check_network_set(document);
+    case Kind::kWorkloadEndpoint:
+      return check_workload_endpoint(document);
+    case Kind::kNode:
+      return check_node(document);
+    case Kind::kIpPool:
+      return check_ip_pool(document);
+    case Kind::kFelixConfiguration:
+      return check_felix_configuration(document);
+    default:
+      return;
   }
 }
 
-void check_update(Kind kind, const json::object& object, const json::object& old, schema::Findings& findings) {
+void check_update(Kind kind, const json::object& object, const json::object& old,
+                  schema::Findings& findings) {
   if (kind != Kind::kIpPool) return;
   const Place root;
   const auto* old_spec = old.if_contains("spec");
@@ -133,13 +150,16 @@ void check_update(Kind kind, const json::object& object, const json::object& old
   Scope(object, root, findings).in("spec", [&](const Scope& spec) {
     const auto old_cidr = Prefix::parse(text_at(before, "cidr"));
     if (old_cidr && Prefix::parse(spec.text("cidr")) != old_cidr) {
-      spec.complain("cidr", fmt::format("cannot be changed from {}; make another pool", old_cidr->to_string()));
+      spec.complain("cidr",
+                    fmt::format("cannot be changed from {}; make another pool", old_cidr->to_string()));
     }
     const auto* old_size = before.if_contains("blockSize");
-    if (old_size != nullptr && !is_zero(*old_size) && spec.has("blockSize") && *spec.find("blockSize") != *old_size) {
+    if (old_size != nullptr && !is_zero(*old_size) && spec.has("blockSize") &&
+        *spec.find("blockSize") != *old_size) {
       spec.complain("blockSize", "cannot be changed; make another pool");
     }
-    if (lists(before.if_contains("allowedUses"), "LoadBalancer") && !lists(spec.find("allowedUses"), "LoadBalancer")) {
+    if (lists(before.if_contains("allowedUses"), "LoadBalancer") &&
+        !lists(spec.find("allowedUses"), "LoadBalancer")) {
       spec.complain("allowedUses", "a pool for load balancers cannot be put to other uses");
     }
   });

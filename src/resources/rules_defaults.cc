@@ -12,8 +12,8 @@ namespace json = boost::json;
 namespace {
 
 bool is_policy(Kind kind) {
-  return kind == Kind::kNetworkPolicy || kind == Kind::kGlobalNetworkPolicy || kind == Kind::kStagedNetworkPolicy ||
-         kind == Kind::kStagedGlobalNetworkPolicy;
+  return kind == Kind::kNetworkPolicy || kind == Kind::kGlobalNetworkPolicy ||
+         kind == Kind::kStagedNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy;
 }
 
 json::object* object_at(json::object& object, std::string_view key) {
@@ -81,10 +81,12 @@ void default_kubernetes_policy(json::object& spec) {
 
 void default_tier(const json::object& document, json::object& spec) {
   const auto* metadata = document.if_contains("metadata");
-  const auto name = metadata != nullptr && metadata->is_object() ? text_at(metadata->get_object(), "name") : "";
+  const auto name =
+      metadata != nullptr && metadata->is_object() ? text_at(metadata->get_object(), "name") : "";
   const bool admin = name == "kube-admin";
   const bool baseline = name == "kube-baseline";
-  if (!spec.contains("order") || spec["order"].is_null()) spec["order"] = admin ? 1000 : baseline ? 10'000'000 : 1'000'000;
+  if (!spec.contains("order") || spec["order"].is_null())
+    spec["order"] = admin ? 1000 : baseline ? 10'000'000 : 1'000'000;
   set_if_unset(spec, "defaultAction", admin || baseline ? "Pass" : "Deny");
 }
 
@@ -102,7 +104,8 @@ void default_ip_pool(json::object& spec) {
 
 void default_felix(json::object& spec) {
   set_if_unset(spec, "floatingIPs", "Disabled");
-  if (const auto* old = spec.if_contains("bpfConnectTimeLoadBalancingEnabled"); old != nullptr && old->is_bool()) {
+  if (const auto* old = spec.if_contains("bpfConnectTimeLoadBalancingEnabled");
+      old != nullptr && old->is_bool()) {
     spec["bpfConnectTimeLoadBalancing"] = old->get_bool() ? "Enabled" : "Disabled";
     spec["bpfHostNetworkedNATWithoutCTLB"] = "Disabled";
   }
@@ -130,12 +133,18 @@ void fill_defaults(Kind kind, json::object& document) {
   if (is_policy(kind)) return default_policy(kind, document, *spec);
   switch (kind) {
     case Kind::kKubernetesNetworkPolicy:
-    case Kind::kStagedKubernetesNetworkPolicy: return default_kubernetes_policy(*spec);
-    case Kind::kTier: return default_tier(document, *spec);
-    case Kind::kIpPool: return default_ip_pool(*spec);
-    case Kind::kFelixConfiguration: return default_felix(*spec);
-    case Kind::kWorkloadEndpoint: return default_workload_endpoint(document, *spec);
-    default: return;
+    case Kind::kStagedKubernetesNetworkPolicy:
+      return default_kubernetes_policy(*spec);
+    case Kind::kTier:
+      return default_tier(document, *spec);
+    case Kind::kIpPool:
+      return default_ip_pool(*spec);
+    case Kind::kFelixConfiguration:
+      return default_felix(*spec);
+    case Kind::kWorkloadEndpoint:
+      return default_workload_endpoint(document, *spec);
+    default:
+      return;
   }
 }
 

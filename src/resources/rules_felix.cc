@@ -20,7 +20,8 @@ constexpr std::int64_t kMaxTables = 65535;
 void check_selector(const Scope& spec, std::string_view name) {
   if (!spec.is_set("nodeSelector")) return;
   if (name == "default" || name.starts_with("node.")) {
-    return spec.complain("nodeSelector", "must be left out here; it is for configurations with names of their own");
+    return spec.complain("nodeSelector",
+                         "must be left out here; it is for configurations with names of their own");
   }
   // Calico ignores a configuration whose selector it cannot read. Nobody means that.
   if (auto rule = schema::check_text("selector", spec.text("nodeSelector")); !rule.empty()) {
@@ -67,7 +68,8 @@ void check_failsafe(const Scope& port) {
   const auto number = port.number("port");
   if (number && (*number < 0 || *number > 65535)) port.complain("port", "must be from 0 to 65535");
   if (!port.is_set("net")) return;
-  if (auto rule = schema::check_text("cidr", port.text("net")); !rule.empty()) port.complain("net", std::move(rule));
+  if (auto rule = schema::check_text("cidr", port.text("net")); !rule.empty())
+    port.complain("net", std::move(rule));
 }
 
 void check_health_timeout(const Scope& entry) {
@@ -103,7 +105,8 @@ void check_felix_configuration(const Scope& document) {
     constexpr std::size_t kMaxRegion = 63 - std::string_view("openstack-region-").size();
     const auto region = spec.text("openstackRegion");
     if (!region.empty() && (region.size() > kMaxRegion || !schema::check_dns_label(region).empty())) {
-      spec.complain("openstackRegion", fmt::format("must be a name of a-z, 0-9 and -, at most {} characters", kMaxRegion));
+      spec.complain("openstackRegion",
+                    fmt::format("must be a name of a-z, 0-9 and -, at most {} characters", kMaxRegion));
     }
     spec.each("failsafeInboundHostPorts", check_failsafe);
     spec.each("failsafeOutboundHostPorts", check_failsafe);

@@ -34,8 +34,8 @@ void check_endpoint_name(const Scope& document) {
                                       : "must not begin or end with -");
     }
     if (!complete) return;
-    const auto wanted = workload_endpoint_name(spec.text("node"), orchestrator,
-                                               needs_part ? spec.text(part) : "libnetwork", spec.text("endpoint"));
+    const auto wanted = workload_endpoint_name(
+        spec.text("node"), orchestrator, needs_part ? spec.text(part) : "libnetwork", spec.text("endpoint"));
     document.in("metadata", [&](const Scope& metadata) {
       if (metadata.is_set("name") && metadata.text("name") != wanted) {
         metadata.complain("name", fmt::format("must be {}, from node, orchestrator, {} and endpoint", wanted,
@@ -58,7 +58,8 @@ void check_endpoint_port(const Scope& port) {
       port.complain("protocol", "must be one of TCP, UDP, SCTP, which have ports");
     }
   }
-  if (!port.is_set("name") && !port.is_set("hostPort")) port.complain("name", "required where there is no hostPort");
+  if (!port.is_set("name") && !port.is_set("hostPort"))
+    port.complain("name", "required where there is no hostPort");
 }
 
 void check_endpoint_addresses(const Scope& spec) {
@@ -78,7 +79,8 @@ void check_endpoint_addresses(const Scope& spec) {
       if (!nat.is_set(key)) nat.complain(key, "required, and missing");
     }
     if (!inside || !outside) return;
-    if (inside->family() != outside->family()) nat.complain("externalIP", "must be of the family of internalIP");
+    if (inside->family() != outside->family())
+      nat.complain("externalIP", "must be of the family of internalIP");
     const bool own = std::ranges::any_of(nets, [&](const Prefix& net) { return net.contains(*inside); });
     if (!own) nat.complain("internalIP", "must be one of ipNetworks");
   });
@@ -102,7 +104,9 @@ PoolUses uses_of(const Scope& spec) {
   return uses;
 }
 
-bool encapsulates(const Scope& spec, std::string_view key) { return spec.is_set(key) && spec.text(key) != "Never"; }
+bool encapsulates(const Scope& spec, std::string_view key) {
+  return spec.is_set(key) && spec.text(key) != "Never";
+}
 
 void check_pool_range(const Scope& spec) {
   const auto cidr = Prefix::parse(spec.text("cidr"));
@@ -117,9 +121,12 @@ void check_pool_range(const Scope& spec) {
   const auto size = spec.number("blockSize").value_or(0);
   const auto least = is_v4 ? 20 : 116;
   if (size != 0 && (size < least || size > bits_of(cidr->family()))) {
-    spec.complain("blockSize", fmt::format("must be from {} to {} in an {} pool", least, bits_of(cidr->family()), is_v4 ? "IPv4" : "IPv6"));
+    spec.complain("blockSize", fmt::format("must be from {} to {} in an {} pool", least,
+                                           bits_of(cidr->family()), is_v4 ? "IPv4" : "IPv6"));
   } else if (size != 0 && cidr->length > size && !spec.is_true("disabled")) {
-    spec.complain("cidr", fmt::format("must hold at least one block of /{}; make it larger or blockSize smaller", size));
+    spec.complain(
+        "cidr",
+        fmt::format("must hold at least one block of /{}; make it larger or blockSize smaller", size));
   }
   if (!is_v4 && encapsulates(spec, "ipipMode")) spec.complain("ipipMode", "must be Never in an IPv6 pool");
 }
@@ -127,15 +134,18 @@ void check_pool_range(const Scope& spec) {
 void check_pool_uses(const Scope& spec) {
   const PoolUses uses = uses_of(spec);
   if (uses.tunnel && spec.is_set("namespaceSelector")) {
-    spec.complain("namespaceSelector", "cannot be combined with the use Tunnel; set allowedUses to [Workload]");
+    spec.complain("namespaceSelector",
+                  "cannot be combined with the use Tunnel; set allowedUses to [Workload]");
   }
   if (!uses.load_balancer) return;
   if (uses.workload || uses.tunnel) spec.complain("allowedUses", "LoadBalancer must stand alone");
   for (const auto* mode : {"ipipMode", "vxlanMode"}) {
     if (encapsulates(spec, mode)) spec.complain(mode, "must be Never in a pool for load balancers");
   }
-  if (spec.is_true("disableBGPExport")) spec.complain("disableBGPExport", "must be false in a pool for load balancers");
-  if (spec.text("nodeSelector") != "all()") spec.complain("nodeSelector", "must be all() in a pool for load balancers");
+  if (spec.is_true("disableBGPExport"))
+    spec.complain("disableBGPExport", "must be false in a pool for load balancers");
+  if (spec.text("nodeSelector") != "all()")
+    spec.complain("nodeSelector", "must be all() in a pool for load balancers");
 }
 
 }  // namespace

@@ -48,29 +48,39 @@ TEST(KindRules, NetworkSetsTakeAddressesAndNetsOfBothFamilies) {
   const RuleCase kCases[] = {
       {"{}", {}},
       {"{nets: [10.0.0.1, 10.0.0.1/8, 'fd00::/8', 0.0.0.0/0]}", {}},
-      {"{nets: [10.0.0.0/33]}", {R"(spec.nets[0]: "10.0.0.0/33": must be an address or a CIDR such as 10.0.0.0/16)"}},
+      {"{nets: [10.0.0.0/33]}",
+       {R"(spec.nets[0]: "10.0.0.0/33": must be an address or a CIDR such as 10.0.0.0/16)"}},
       {"{nets: [1.1.1.1, 1.1.1.1]}", {R"(spec.nets[1]: "1.1.1.1": stands in the list twice)"}},
       {"{nets: 1.1.1.1}", {R"(spec.nets: "1.1.1.1": must be a list)"}},
       {"{nets: [5]}", {"spec.nets[0]: 5: must be text; put it in quotes"}},
   };
   expect_specs("NetworkSet", "shop/s", kCases);
   expect_specs("GlobalNetworkSet", "s", kCases);
-  EXPECT_THAT(complaints_about("apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\n"
-                               "metadata: {name: s, labels: {projectcalico.org/namespace: shop}}\nspec: {}\n"),
-              ElementsAre(R"(metadata.labels["projectcalico.org/namespace"]: "shop": is set by the system; leave it out)"));
+  EXPECT_THAT(
+      complaints_about("apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\n"
+                       "metadata: {name: s, labels: {projectcalico.org/namespace: shop}}\nspec: {}\n"),
+      ElementsAre(
+          R"(metadata.labels["projectcalico.org/namespace"]: "shop": is set by the system; leave it out)"));
 }
 
 TEST(KindRules, WorkloadEndpointsAreNamedAfterWhatTheyBelongTo) {
   const auto endpoint = [](std::string_view name, std::string_view spec) {
     return complaints_about(document_of("WorkloadEndpoint", name, spec));
   };
-  EXPECT_THAT(endpoint("shop/host--1-k8s-front--end-eth0", "{node: host-1, orchestrator: k8s, pod: front-end, endpoint: eth0}"),
+  EXPECT_THAT(endpoint("shop/host--1-k8s-front--end-eth0",
+                       "{node: host-1, orchestrator: k8s, pod: front-end, endpoint: eth0}"),
               IsEmpty());
-  EXPECT_THAT(endpoint("shop/h-cni-c1-eth0", "{node: h, orchestrator: cni, containerID: c1, endpoint: eth0}"), IsEmpty());
-  EXPECT_THAT(endpoint("shop/h-libnetwork-libnetwork-e", "{node: h, orchestrator: libnetwork, endpoint: e}"), IsEmpty());
-  EXPECT_THAT(endpoint("shop/h-openstack-vm-e", "{node: h, orchestrator: openstack, workload: vm, endpoint: e}"), IsEmpty());
-  EXPECT_THAT(endpoint("shop/other", "{node: h, orchestrator: k8s, pod: p, endpoint: eth0}"),
-              ElementsAre(R"(metadata.name: "other": must be h-k8s-p-eth0, from node, orchestrator, pod and endpoint)"));
+  EXPECT_THAT(endpoint("shop/h-cni-c1-eth0", "{node: h, orchestrator: cni, containerID: c1, endpoint: eth0}"),
+              IsEmpty());
+  EXPECT_THAT(endpoint("shop/h-libnetwork-libnetwork-e", "{node: h, orchestrator: libnetwork, endpoint: e}"),
+              IsEmpty());
+  EXPECT_THAT(
+      endpoint("shop/h-openstack-vm-e", "{node: h, orchestrator: openstack, workload: vm, endpoint: e}"),
+      IsEmpty());
+  EXPECT_THAT(
+      endpoint("shop/other", "{node: h, orchestrator: k8s, pod: p, endpoint: eth0}"),
+      ElementsAre(
+          R"(metadata.name: "other": must be h-k8s-p-eth0, from node, orchestrator, pod and endpoint)"));
   EXPECT_THAT(endpoint("shop/other", "{orchestrator: k8s, pod: p}"),
               ElementsAre("spec.node: required, and missing: the endpoint's name is made from it",
                           "spec.endpoint: required, and missing: the endpoint's name is made from it"));
@@ -97,7 +107,8 @@ TEST(KindRules, OfWorkloadEndpoints) {
       {"ports: [{name: http, port: 80, protocol: ICMP}]",
        {R"(spec.ports[0].protocol: "ICMP": must be one of TCP, UDP, SCTP, which have ports)"}},
       {"ports: [{name: http}]",
-       {"spec.ports[0].port: required, and missing", "spec.ports[0].protocol: required, and missing; one of TCP, UDP, SCTP"}},
+       {"spec.ports[0].port: required, and missing",
+        "spec.ports[0].protocol: required, and missing; one of TCP, UDP, SCTP"}},
       {"ports: [{name: http, port: 0, protocol: TCP}]", {"spec.ports[0].port: 0: must be greater than 0"}},
       {"ports: [{name: HTTP, port: 65536, protocol: TCP}]",
        {R"(spec.ports[0].name: "HTTP": must be the name of a port: at most 15 of a-z 0-9 -, at least one letter, no - at the ends or doubled)",
@@ -109,7 +120,8 @@ TEST(KindRules, OfWorkloadEndpoints) {
        {R"(spec.qosControls.dscp: "CS7": must be 0 to 63 or the name of a DSCP such as EF or AF21)"}},
   };
   for (const auto& [spec, complaints] : kCases) {
-    const auto yaml = document_of("WorkloadEndpoint", "shop/h-k8s-p-eth0", fmt::format("{{{}, {}}}", base, spec));
+    const auto yaml =
+        document_of("WorkloadEndpoint", "shop/h-k8s-p-eth0", fmt::format("{{{}, {}}}", base, spec));
     auto got = complaints_about(yaml);
     std::ranges::sort(got);
     auto want = complaints;
@@ -143,13 +155,18 @@ TEST(KindRules, OfPools) {
       {"{cidr: 10.0.0.0/16}", {}},
       {"{cidr: 'FD00:10::/48', blockSize: 122, natOutgoing: true}", {}},
       {"{}", {"spec.cidr: required, and missing"}},
-      {"{cidr: 10.0.0.1/16}", {R"(spec.cidr: "10.0.0.1/16": bits are set beyond the prefix length; write 10.0.0.0/16)"}},
-      {"{cidr: 10.0.0.1}", {R"(spec.cidr: "10.0.0.1": must be a CIDR, an address with a prefix length such as 10.0.0.0/16)"}},
-      {"{cidr: 169.254.4.0/24}", {R"(spec.cidr: "169.254.4.0/24": must not overlap the link-local addresses 169.254.0.0/16)"}},
-      {"{cidr: 'fe80::/16'}", {R"(spec.cidr: "fe80::/16": must not overlap the link-local addresses fe80::/10)"}},
+      {"{cidr: 10.0.0.1/16}",
+       {R"(spec.cidr: "10.0.0.1/16": bits are set beyond the prefix length; write 10.0.0.0/16)"}},
+      {"{cidr: 10.0.0.1}",
+       {R"(spec.cidr: "10.0.0.1": must be a CIDR, an address with a prefix length such as 10.0.0.0/16)"}},
+      {"{cidr: 169.254.4.0/24}",
+       {R"(spec.cidr: "169.254.4.0/24": must not overlap the link-local addresses 169.254.0.0/16)"}},
+      {"{cidr: 'fe80::/16'}",
+       {R"(spec.cidr: "fe80::/16": must not overlap the link-local addresses fe80::/10)"}},
       {"{cidr: 10.0.0.0/16, blockSize: 33}", {"spec.blockSize: 33: must be from 20 to 32 in an IPv4 pool"}},
       {"{cidr: 10.0.0.0/16, blockSize: 19}", {"spec.blockSize: 19: must be from 20 to 32 in an IPv4 pool"}},
-      {"{cidr: 'fd00::/48', blockSize: 100}", {"spec.blockSize: 100: must be from 116 to 128 in an IPv6 pool"}},
+      {"{cidr: 'fd00::/48', blockSize: 100}",
+       {"spec.blockSize: 100: must be from 116 to 128 in an IPv6 pool"}},
       {"{cidr: 10.0.0.0/28}",
        {R"(spec.cidr: "10.0.0.0/28": must hold at least one block of /26; make it larger or blockSize smaller)"}},
       {"{cidr: 10.0.0.0/28, disabled: true}", {}},
@@ -157,11 +174,13 @@ TEST(KindRules, OfPools) {
       {"{cidr: 10.0.0.0/16, ipipMode: Always}", {}},
       {"{cidr: 10.0.0.0/16, ipipMode: Always, vxlanMode: CrossSubnet}",
        {R"(spec.vxlanMode: "CrossSubnet": must be Never where ipipMode is not; a pool has one encapsulation)"}},
-      {"{cidr: 'fd00::/48', ipipMode: Always}", {R"(spec.ipipMode: "Always": must be Never in an IPv6 pool)"}},
+      {"{cidr: 'fd00::/48', ipipMode: Always}",
+       {R"(spec.ipipMode: "Always": must be Never in an IPv6 pool)"}},
       {"{cidr: 10.0.0.0/16, allowedUses: [Everything]}",
        {R"(spec.allowedUses[0]: "Everything": must be one of Workload, Tunnel, LoadBalancer)"}},
       {"{cidr: 10.0.0.0/16, allowedUses: [LoadBalancer]}", {}},
-      {"{cidr: 10.0.0.0/16, allowedUses: [LoadBalancer, Tunnel], vxlanMode: Always, disableBGPExport: true, nodeSelector: has(a)}",
+      {"{cidr: 10.0.0.0/16, allowedUses: [LoadBalancer, Tunnel], vxlanMode: Always, disableBGPExport: true, "
+       "nodeSelector: has(a)}",
        {R"(spec.allowedUses: ["LoadBalancer","Tunnel"]: LoadBalancer must stand alone)",
         R"(spec.vxlanMode: "Always": must be Never in a pool for load balancers)",
         "spec.disableBGPExport: true: must be false in a pool for load balancers",
@@ -184,7 +203,8 @@ TEST(KindRules, OfFelixConfigurations) {
       {"{bpfLogLevel: Loud}", {R"(spec.bpfLogLevel: "Loud": must be one of Off, Info, Debug)"}},
       {"{reportingInterval: 1.5s}",
        {R"(spec.reportingInterval: "1.5s": must be a duration in whole units, such as 90s or 1m30s)"}},
-      {"{nftablesRefreshInterval: soon}", {R"(spec.nftablesRefreshInterval: "soon": must be a duration such as 90s or 1m30s)"}},
+      {"{nftablesRefreshInterval: soon}",
+       {R"(spec.nftablesRefreshInterval: "soon": must be a duration such as 90s or 1m30s)"}},
       {"{routeTableRange: {min: 1, max: 250}}", {}},
       {"{routeTableRange: {min: 5, max: 251}}",
        {R"(spec.routeTableRange: {"min":5,"max":251}: must be from 1 to 250, min before max)"}},
@@ -194,7 +214,8 @@ TEST(KindRules, OfFelixConfigurations) {
       {"{routeTableRanges: [{min: 0, max: 1}, {min: 3, max: 2}]}",
        {"spec.routeTableRanges[0]: min must be at least 1 and not above max",
         "spec.routeTableRanges[1]: min must be at least 1 and not above max"}},
-      {"{routeTableRanges: [{min: 1, max: 4294967296}]}", {"spec.routeTableRanges[0].max: 4294967296: must be at most 4294967295"}},
+      {"{routeTableRanges: [{min: 1, max: 4294967296}]}",
+       {"spec.routeTableRanges[0].max: 4294967296: must be at most 4294967295"}},
       {"{routeTableRanges: [{min: 1, max: 65536}]}",
        {R"(spec.routeTableRanges: [{"min":1,"max":65536}]: must name at most 65535 tables together)"}},
       {"{routeTableRanges: [{min: 1}]}", {"spec.routeTableRanges[0].max: required, and missing"}},
@@ -206,12 +227,14 @@ TEST(KindRules, OfFelixConfigurations) {
       {"{kubeNodePortRanges: ['30000:32767', 40000]}", {}},
       {"{kubeNodePortRanges: [http]}",
        {R"(spec.kubeNodePortRanges[0]: "http": must be a port or a range of ports, not a name)"}},
-      {"{kubeNodePortRanges: [1, 2, 3, 4, 5, 6, 7, 8]}", {"spec.kubeNodePortRanges: must have at most 7 items; it has 8"}},
+      {"{kubeNodePortRanges: [1, 2, 3, 4, 5, 6, 7, 8]}",
+       {"spec.kubeNodePortRanges: must have at most 7 items; it has 8"}},
       {"{externalNodesList: [10.0.0.0/8, 10.0.0.1]}", {}},
       {"{externalNodesList: ['fd00::/8']}",
        {R"(spec.externalNodesList[0]: "fd00::/8": must be an IPv4 address or CIDR such as 10.0.0.0/16)"}},
       {"{openstackRegion: region-1}", {}},
-      {"{openstackRegion: Region}", {R"(spec.openstackRegion: "Region": must be a name of a-z, 0-9 and -, at most 46 characters)"}},
+      {"{openstackRegion: Region}",
+       {R"(spec.openstackRegion: "Region": must be a name of a-z, 0-9 and -, at most 46 characters)"}},
       {"{failsafeInboundHostPorts: [{protocol: TCP, port: 22, net: 10.0.0.0/8}]}", {}},
       {"{failsafeOutboundHostPorts: [{protocol: tcp, port: 70000, net: x}]}",
        {R"(spec.failsafeOutboundHostPorts[0].protocol: "tcp": must be one of TCP, UDP, SCTP)",
@@ -222,7 +245,8 @@ TEST(KindRules, OfFelixConfigurations) {
        {R"(spec.healthTimeoutOverrides[0].name: "a:b": must be letters, digits, _, - and blanks)",
         R"(spec.healthTimeoutOverrides[0].timeout: "-1s": must not be negative)"}},
       {"{interfacePrefx: cali}", {"spec.interfacePrefx: unknown field; did you mean interfacePrefix?"}},
-      {"{bpfDataIfacePattern: '('}", {R"(spec.bpfDataIfacePattern: "(": not a regular expression: missing ): ()"}},
+      {"{bpfDataIfacePattern: '('}",
+       {R"(spec.bpfDataIfacePattern: "(": not a regular expression: missing ): ()"}},
   };
   expect_specs("FelixConfiguration", "default", kDefault);
   const RuleCase kOwn[] = {

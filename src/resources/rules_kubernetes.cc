@@ -26,10 +26,12 @@ void check_expression(const Scope& expression) {
     expression.complain("operator", "must be one of In, NotIn, Exists, DoesNotExist");
   }
   if (expression.has("key")) {
-    if (auto rule = schema::check_label_key(expression.text("key")); !rule.empty()) expression.complain("key", std::move(rule));
+    if (auto rule = schema::check_label_key(expression.text("key")); !rule.empty())
+      expression.complain("key", std::move(rule));
   }
   expression.each_text("values", [&](std::size_t i, std::string_view value) {
-    if (auto rule = schema::check_label_value(value); !rule.empty()) expression.complain("values", i, std::move(rule));
+    if (auto rule = schema::check_label_value(value); !rule.empty())
+      expression.complain("values", i, std::move(rule));
   });
 }
 
@@ -38,7 +40,8 @@ void check_label_selector(const Scope& selector) {
     for (const auto& [key, value] : labels.json()) {
       if (auto rule = schema::check_label_key(key); !rule.empty()) labels.complain(key, "the key " + rule);
       if (!value.is_string()) continue;
-      if (auto rule = schema::check_label_value(value.get_string()); !rule.empty()) labels.complain(key, std::move(rule));
+      if (auto rule = schema::check_label_value(value.get_string()); !rule.empty())
+        labels.complain(key, std::move(rule));
     }
   });
   selector.each("matchExpressions", check_expression);
@@ -77,8 +80,10 @@ void check_policy_port(const Scope& entry) {
   const auto port = entry.number("port");
   const auto* named = entry.find("port");
   if (named != nullptr && named->is_string()) {
-    if (entry.text("port").empty()) entry.complain("port", "must be a port or the name of one");
-    else if (auto rule = schema::check_text("portName", entry.text("port")); !rule.empty()) entry.complain("port", std::move(rule));
+    if (entry.text("port").empty())
+      entry.complain("port", "must be a port or the name of one");
+    else if (auto rule = schema::check_text("portName", entry.text("port")); !rule.empty())
+      entry.complain("port", std::move(rule));
   } else if (named != nullptr && (!port || *port < 1 || *port > 65535)) {
     entry.complain("port", "must be from 1 to 65535");
   }
@@ -101,7 +106,8 @@ void check_container_ports(const Scope& container, bool host_network) {
   std::set<std::string_view> names;
   container.each("ports", [&](const Scope& port) {
     const auto name = port.text("name");
-    if (!name.empty() && !names.insert(name).second) port.complain("name", "another port of the container has it already");
+    if (!name.empty() && !names.insert(name).second)
+      port.complain("name", "another port of the container has it already");
     const auto host_port = port.number("hostPort").value_or(0);
     if (host_network && host_port != 0 && host_port != port.number("containerPort")) {
       port.complain("hostPort", "must be the containerPort in a pod on the host's network");
@@ -115,7 +121,8 @@ void check_pod_addresses(const Scope& status) {
   status.each("podIPs", [&](const Scope& entry) {
     const auto address = IpAddress::parse(entry.text("ip"));
     if (!address) return;
-    if (!families.insert(address->family()).second) entry.complain("ip", "a pod has one address of each family");
+    if (!families.insert(address->family()).second)
+      entry.complain("ip", "a pod has one address of each family");
     const auto single = IpAddress::parse(status.text("podIP"));
     if (first && single && *single != *address) entry.complain("ip", "the first of podIPs must be podIP");
     first = false;
@@ -137,7 +144,8 @@ void check_kubernetes_policy(const Scope& document) {
     check_direction(spec, "ingress", "from");
     check_direction(spec, "egress", "to");
     spec.each_text("policyTypes", [&](std::size_t i, std::string_view type) {
-      if (type != "Ingress" && type != "Egress") spec.complain("policyTypes", i, "must be one of Ingress, Egress");
+      if (type != "Ingress" && type != "Egress")
+        spec.complain("policyTypes", i, "must be one of Ingress, Egress");
     });
   });
 }

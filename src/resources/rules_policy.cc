@@ -36,12 +36,15 @@ struct RuleContext {
   bool is_ingress;
 
   bool is_policy() const { return kind != Kind::kProfile; }
-  bool is_global() const { return kind == Kind::kGlobalNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy; }
+  bool is_global() const {
+    return kind == Kind::kGlobalNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy;
+  }
 };
 
 void check_http(const Scope& rule) {
   const auto protocol = protocol_number(rule.find("protocol"));
-  if (rule.has("protocol") && protocol != 6) rule.complain("protocol", "must be TCP, or missing, in a rule with http");
+  if (rule.has("protocol") && protocol != 6)
+    rule.complain("protocol", "must be TCP, or missing, in a rule with http");
   if (rule.text("action") != "Allow") rule.complain("action", "must be Allow in a rule with http");
   rule.in("http", [](const Scope& http) {
     std::set<std::string_view> methods;
@@ -49,11 +52,13 @@ void check_http(const Scope& rule) {
       if (!methods.insert(method).second) http.complain("methods", i, "stands in the list twice");
     });
     http.each("paths", [](const Scope& path) {
-      if (path.is_set("exact") == path.is_set("prefix")) return path.complain("must have one of exact and prefix");
+      if (path.is_set("exact") == path.is_set("prefix"))
+        return path.complain("must have one of exact and prefix");
       const auto* key = path.is_set("exact") ? "exact" : "prefix";
       const auto value = path.text(key);
       if (!value.starts_with('/')) path.complain(key, "must begin with /");
-      if (value.find_first_of("?# ") != std::string_view::npos) path.complain(key, "must not contain ?, # or blanks");
+      if (value.find_first_of("?# ") != std::string_view::npos)
+        path.complain(key, "must not contain ?, # or blanks");
     });
   });
 }
@@ -66,8 +71,10 @@ void check_icmp(const Scope& rule) {
   for (const auto* key : {"protocol", "notProtocol"}) {
     const auto number = protocol_number(rule.find(key));
     const auto version = rule.number("ipVersion");
-    if (version && number == 1 && *version != 4) rule.complain("ipVersion", fmt::format("must be 4 with {} ICMP", key));
-    if (version && number == 58 && *version != 6) rule.complain("ipVersion", fmt::format("must be 6 with {} ICMPv6", key));
+    if (version && number == 1 && *version != 4)
+      rule.complain("ipVersion", fmt::format("must be 4 with {} ICMP", key));
+    if (version && number == 58 && *version != 6)
+      rule.complain("ipVersion", fmt::format("must be 6 with {} ICMPv6", key));
   }
   for (const auto* key : {"icmp", "notICMP"}) {
     rule.in(key, [](const Scope& icmp) {
@@ -85,10 +92,12 @@ void check_ports(const Scope& rule) {
         const auto* ports = entity.list(key);
         if (ports == nullptr || ports->empty()) continue;
         if (has_protocol && protocol != 6 && protocol != 17 && protocol != 132) {
-          entity.complain(key, "only TCP, UDP and SCTP have ports; leave them out or set one of these as the protocol");
+          entity.complain(
+              key, "only TCP, UDP and SCTP have ports; leave them out or set one of these as the protocol");
         }
         for (std::size_t i = 0; !has_protocol && i < ports->size(); ++i) {
-          if (!is_named_port((*ports)[i])) entity.complain(key, i, "needs a protocol in the rule, TCP, UDP or SCTP");
+          if (!is_named_port((*ports)[i]))
+            entity.complain(key, i, "needs a protocol in the rule, TCP, UDP or SCTP");
         }
       }
     });
@@ -111,8 +120,9 @@ void check_nets(const Scope& rule) {
             return entity.complain(key, i, fmt::format("must be a CIDR; write {}", net->to_string()));
           }
           if (family && net->family() != *family) {
-            return entity.complain(key, i, version ? fmt::format("is not of ipVersion {}", *version)
-                                                   : "IPv4 and IPv6 must not be mixed in one rule; write two rules");
+            return entity.complain(key, i,
+                                   version ? fmt::format("is not of ipVersion {}", *version)
+                                           : "IPv4 and IPv6 must not be mixed in one rule; write two rules");
           }
           family = net->family();
           if (std::string_view(key) == "notNets" && net->length == 0) {
@@ -153,7 +163,8 @@ void check_entity(const Scope& rule, std::string_view side, const RuleContext& c
     check_services(entity, context);
     const bool own_side = (side == "destination") == context.is_ingress;
     if (context.is_policy() && own_side) {
-      entity.complain("services", fmt::format("cannot stand in the {} of {} rule", side, context.is_ingress ? "an ingress" : "an egress"));
+      entity.complain("services", fmt::format("cannot stand in the {} of {} rule", side,
+                                              context.is_ingress ? "an ingress" : "an egress"));
     }
     if (side == "destination" && (entity.is_set("ports") || entity.is_set("notPorts"))) {
       entity.complain(entity.is_set("ports") ? "ports" : "notPorts",
@@ -192,12 +203,15 @@ void check_global_spec(const Scope& spec) {
   const bool pre_dnat = spec.is_true("preDNAT");
   if (untracked && pre_dnat) spec.complain("preDNAT", "cannot be combined with doNotTrack");
   if ((untracked || pre_dnat) && !spec.is_true("applyOnForward")) {
-    spec.complain("applyOnForward", fmt::format("must be true with {}", untracked ? "doNotTrack" : "preDNAT"));
+    spec.complain("applyOnForward",
+                  fmt::format("must be true with {}", untracked ? "doNotTrack" : "preDNAT"));
   }
   if (!pre_dnat) return;
-  if (spec.is_set("egress")) spec.complain("egress", "cannot be combined with preDNAT, which is for ingress only");
+  if (spec.is_set("egress"))
+    spec.complain("egress", "cannot be combined with preDNAT, which is for ingress only");
   spec.each_text("types", [&](std::size_t i, std::string_view type) {
-    if (type == "Egress") spec.complain("types", i, "cannot be combined with preDNAT, which is for ingress only");
+    if (type == "Egress")
+      spec.complain("types", i, "cannot be combined with preDNAT, which is for ingress only");
   });
 }
 

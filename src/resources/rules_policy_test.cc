@@ -14,7 +14,8 @@ void expect_rule(std::string_view kind, std::string_view name, std::string_view 
   for (const auto& [rule, complaints] : cases) {
     const auto yaml = document_of(kind, name, fmt::format("{{{}: [{}]}}", direction, rule));
     std::vector<std::string> want;
-    for (const auto& complaint : complaints) want.push_back(fmt::format("spec.{}[0]{}", direction, complaint));
+    for (const auto& complaint : complaints)
+      want.push_back(fmt::format("spec.{}[0]{}", direction, complaint));
     EXPECT_THAT(complaints_about(yaml), ElementsAreArray(want)) << yaml;
   }
 }
@@ -36,10 +37,12 @@ TEST(PolicyRules, HoldForEveryRuleInBothDirectionsAndInProfiles) {
       {"{action: Allow, icmp: {code: 1}, protocol: 1}", {".icmp.code: 1: needs the type it belongs to"}},
       {"{action: Allow, notICMP: {code: 1}}", {".notICMP.code: 1: needs the type it belongs to"}},
       {"{action: Allow, icmp: {type: 255}, protocol: 1}", {".icmp.type: 255: must be from 0 to 254"}},
-      {"{action: Allow, icmp: {type: 1, code: 256}, protocol: 1}", {".icmp.code: 256: must be from 0 to 255"}},
+      {"{action: Allow, icmp: {type: 1, code: 256}, protocol: 1}",
+       {".icmp.code: 256: must be from 0 to 255"}},
       {"{action: Allow, protocol: ICMP, ipVersion: 4}", {}},
       {"{action: Allow, protocol: 1, ipVersion: 6}", {".ipVersion: 6: must be 4 with protocol ICMP"}},
-      {"{action: Allow, notProtocol: ICMPv6, ipVersion: 4}", {".ipVersion: 4: must be 6 with notProtocol ICMPv6"}},
+      {"{action: Allow, notProtocol: ICMPv6, ipVersion: 4}",
+       {".ipVersion: 4: must be 6 with notProtocol ICMPv6"}},
       {"{action: Allow, notProtocol: 58, ipVersion: 6}", {}},
 
       {"{action: Allow, protocol: tcp}",
@@ -62,12 +65,14 @@ TEST(PolicyRules, HoldForEveryRuleInBothDirectionsAndInProfiles) {
 
       {"{action: Allow, source: {nets: [10.0.0.0/8], notNets: [10.1.0.0/16]}}", {}},
       {"{action: Allow, source: {nets: ['::/0']}}", {}},
-      {"{action: Allow, source: {nets: [10.0.0.1]}}", {R"~(.source.nets[0]: "10.0.0.1": must be a CIDR; write 10.0.0.1/32)~"}},
+      {"{action: Allow, source: {nets: [10.0.0.1]}}",
+       {R"~(.source.nets[0]: "10.0.0.1": must be a CIDR; write 10.0.0.1/32)~"}},
       {"{action: Allow, source: {nets: [10.0.0.1/8]}}",
        {R"~(.source.nets[0]: "10.0.0.1/8": bits are set beyond the prefix length; write 10.0.0.0/8)~"}},
       {"{action: Allow, source: {nets: [ten]}}",
        {R"~(.source.nets[0]: "ten": must be an address or a CIDR such as 10.0.0.0/16)~"}},
-      {"{action: Allow, source: {nets: ['']}}", {R"~(.source.nets[0]: "": must be an address or a CIDR such as 10.0.0.0/16)~"}},
+      {"{action: Allow, source: {nets: ['']}}",
+       {R"~(.source.nets[0]: "": must be an address or a CIDR such as 10.0.0.0/16)~"}},
       {"{action: Allow, source: {nets: [10.0.0.0/8, 10.0.0.0/8]}}",
        {R"~(.source.nets[1]: "10.0.0.0/8": stands in the list twice)~"}},
       {"{action: Allow, source: {nets: [10.0.0.0/8]}, destination: {notNets: ['fd00::/8']}}",
@@ -76,7 +81,8 @@ TEST(PolicyRules, HoldForEveryRuleInBothDirectionsAndInProfiles) {
        {R"~(.source.nets[0]: "10.0.0.0/8": is not of ipVersion 6)~"}},
       {"{action: Allow, source: {notNets: [0.0.0.0/0]}}",
        {R"~(.source.notNets[0]: "0.0.0.0/0": would exclude every address)~"}},
-      {"{action: Allow, source: {notNets: ['0:0::/0']}}", {R"~(.source.notNets[0]: "0:0::/0": would exclude every address)~"}},
+      {"{action: Allow, source: {notNets: ['0:0::/0']}}",
+       {R"~(.source.notNets[0]: "0:0::/0": would exclude every address)~"}},
 
       {"{action: Allow, source: {selector: \"a == 'b'\", namespaceSelector: 'global( )'}}", {}},
       {"{action: Allow, source: {selector: 'a =='}}",
@@ -103,10 +109,13 @@ TEST(PolicyRules, HttpIsForAllowOverTcpWithPathsThatArePaths) {
       {"{action: Allow, http: {methods: [GET], paths: [{prefix: /a}]}}", {}},
       {"{action: Allow, protocol: 6, http: {methods: [GET]}}", {}},
       {"{action: Deny, http: {}}", {R"~(.action: "Deny": must be Allow in a rule with http)~"}},
-      {"{action: Allow, protocol: UDP, http: {}}", {R"~(.protocol: "UDP": must be TCP, or missing, in a rule with http)~"}},
-      {"{action: Allow, http: {methods: [GET, GET]}}", {R"~(.http.methods[1]: "GET": stands in the list twice)~"}},
+      {"{action: Allow, protocol: UDP, http: {}}",
+       {R"~(.protocol: "UDP": must be TCP, or missing, in a rule with http)~"}},
+      {"{action: Allow, http: {methods: [GET, GET]}}",
+       {R"~(.http.methods[1]: "GET": stands in the list twice)~"}},
       {"{action: Allow, http: {paths: [{exact: /a, prefix: /b}, {}]}}",
-       {".http.paths[0]: must have one of exact and prefix", ".http.paths[1]: must have one of exact and prefix"}},
+       {".http.paths[0]: must have one of exact and prefix",
+        ".http.paths[1]: must have one of exact and prefix"}},
       {"{action: Allow, http: {paths: [{exact: a}, {prefix: '/a?b'}]}}",
        {R"~(.http.paths[0].exact: "a": must begin with /)~",
         R"~(.http.paths[1].prefix: "/a?b": must not contain ?, # or blanks)~"}},
@@ -121,8 +130,10 @@ TEST(PolicyRules, ServicesStandAloneOnTheOtherSideOfTheRule) {
   const RuleCase kIngress[] = {
       {"{action: Allow, source: {services: {name: api, namespace: shop}}}", {}},
       {"{action: Allow, protocol: TCP, source: {services: {name: api, namespace: shop}, ports: [80]}}", {}},
-      {"{action: Allow, source: {services: {namespace: shop}}}", {".source.services.name: required, and missing"}},
-      {"{action: Allow, source: {services: {name: api, namespace: s}, selector: all(), nets: [10.0.0.0/8], serviceAccounts: {}}}",
+      {"{action: Allow, source: {services: {namespace: shop}}}",
+       {".source.services.name: required, and missing"}},
+      {"{action: Allow, source: {services: {name: api, namespace: s}, selector: all(), nets: [10.0.0.0/8], "
+       "serviceAccounts: {}}}",
        {R"~(.source.selector: "all()": cannot be combined with services)~",
         R"~(.source.nets: ["10.0.0.0/8"]: cannot be combined with services)~",
         ".source.serviceAccounts: {}: cannot be combined with services"}},
@@ -133,7 +144,8 @@ TEST(PolicyRules, ServicesStandAloneOnTheOtherSideOfTheRule) {
   expect_rule("GlobalNetworkPolicy", "p", "ingress", kIngress);
   const RuleCase kEgress[] = {
       {"{action: Allow, destination: {services: {name: api, namespace: shop}}}", {}},
-      {"{action: Allow, protocol: TCP, destination: {services: {name: api, namespace: shop}, notPorts: [80]}}",
+      {"{action: Allow, protocol: TCP, destination: {services: {name: api, namespace: shop}, notPorts: "
+       "[80]}}",
        {".destination.notPorts: [80]: cannot be combined with services, which bring their own ports"}},
       {"{action: Allow, source: {services: {name: api, namespace: shop}}}",
        {R"~(.source.services: {"name":"api","namespace":"shop"}: cannot stand in the source of an egress rule)~"}},
@@ -157,7 +169,9 @@ void expect_specs(std::string_view kind, std::string_view name, std::span<const 
 TEST(PolicyRules, OfTheWholePolicy) {
   const RuleCase kCases[] = {
       {"{}", {}},
-      {"{tier: security, order: -1.5, selector: \"a == 'b'\", serviceAccountSelector: has(x), types: [Egress]}", {}},
+      {"{tier: security, order: -1.5, selector: \"a == 'b'\", serviceAccountSelector: has(x), types: "
+       "[Egress]}",
+       {}},
       {"{types: [Ingress, Ingress]}", {R"~(spec.types[1]: "Ingress": stands in the list twice)~"}},
       {"{types: [Inbound]}", {R"~(spec.types[0]: "Inbound": must be one of Ingress, Egress)~"}},
       {"{selector: 'has(a) && global()'}",
@@ -166,10 +180,12 @@ TEST(PolicyRules, OfTheWholePolicy) {
        {R"~(spec.serviceAccountSelector: "global()": must not contain global(), which only a rule's namespaceSelector may say)~"}},
       {"{tier: A_b}",
        {R"~(spec.tier: "A_b": must be a name of a-z, 0-9, - and ., each part beginning and ending with a letter or digit)~"}},
-      {"{performanceHints: [Fast]}", {R"~(spec.performanceHints[0]: "Fast": must be one of AssumeNeededOnEveryNode)~"}},
+      {"{performanceHints: [Fast]}",
+       {R"~(spec.performanceHints[0]: "Fast": must be one of AssumeNeededOnEveryNode)~"}},
   };
   for (const auto* kind : {"NetworkPolicy", "StagedNetworkPolicy"}) expect_specs(kind, "shop/p", kCases);
-  for (const auto* kind : {"GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"}) expect_specs(kind, "p", kCases);
+  for (const auto* kind : {"GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"})
+    expect_specs(kind, "p", kCases);
   EXPECT_THAT(complaints_about(document_of("NetworkPolicy", "shop/p", "{preDNAT: true}")),
               testing::ElementsAre(testing::StartsWith("spec.preDNAT: unknown field")));
 }
@@ -189,7 +205,8 @@ TEST(PolicyRules, OfGlobalPolicies) {
       {"{preDNAT: true, applyOnForward: true, types: [Ingress], egress: [{action: Allow}]}",
        {R"~(spec.egress: [{"action":"Allow"}]: cannot be combined with preDNAT, which is for ingress only)~"}},
   };
-  for (const auto* kind : {"GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"}) expect_specs(kind, "p", kCases);
+  for (const auto* kind : {"GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"})
+    expect_specs(kind, "p", kCases);
 }
 
 TEST(PolicyRules, AStagedDeleteSaysNothingElse) {
@@ -200,7 +217,8 @@ TEST(PolicyRules, AStagedDeleteSaysNothingElse) {
       {"{stagedAction: Delete, selector: all(), ingress: [{action: Deny}]}",
        {R"~(spec.selector: "all()": must be left out where stagedAction is Delete)~",
         R"~(spec.ingress: [{"action":"Deny"}]: must be left out where stagedAction is Delete)~"}},
-      {"{stagedAction: Remove}", {R"~(spec.stagedAction: "Remove": must be one of Set, Delete, Learn, Ignore)~"}},
+      {"{stagedAction: Remove}",
+       {R"~(spec.stagedAction: "Remove": must be one of Set, Delete, Learn, Ignore)~"}},
   };
   expect_specs("StagedNetworkPolicy", "shop/p", kCases);
   expect_specs("StagedGlobalNetworkPolicy", "p", kCases);
@@ -219,11 +237,14 @@ TEST(PolicyRules, ListsAreBounded) {
     for (std::size_t i = 0; i < count; ++i) text += fmt::format("{}{}", i == 0 ? "" : ", ", what);
     return text;
   };
-  const auto policy = [](std::string_view spec) { return complaints_about(document_of("NetworkPolicy", "shop/p", spec)); };
+  const auto policy = [](std::string_view spec) {
+    return complaints_about(document_of("NetworkPolicy", "shop/p", spec));
+  };
   EXPECT_THAT(policy(fmt::format("{{ingress: [{}]}}", repeated(1024, "{action: Deny}"))), IsEmpty());
   EXPECT_THAT(policy(fmt::format("{{ingress: [{}]}}", repeated(1025, "{action: Deny}"))),
               testing::ElementsAre("spec.ingress: must have at most 1024 items; it has 1025"));
-  EXPECT_THAT(policy(fmt::format("{{ingress: [{{action: Deny, protocol: TCP, source: {{ports: [{}]}}}}]}}", repeated(51, "1"))),
+  EXPECT_THAT(policy(fmt::format("{{ingress: [{{action: Deny, protocol: TCP, source: {{ports: [{}]}}}}]}}",
+                                 repeated(51, "1"))),
               testing::ElementsAre("spec.ingress[0].source.ports: must have at most 50 items; it has 51"));
   EXPECT_THAT(policy(fmt::format("{{selector: 'has({})'}}", std::string(1030, 'a'))),
               testing::ElementsAre(testing::HasSubstr("must be at most 1024 characters; it has 1035")));

@@ -8,20 +8,30 @@ namespace json = boost::json;
 
 bool is_zero(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return true;
-    case json::kind::bool_: return !value.get_bool();
-    case json::kind::int64: return value.get_int64() == 0;
-    case json::kind::uint64: return value.get_uint64() == 0;
-    case json::kind::double_: return value.get_double() == 0;
-    case json::kind::string: return value.get_string().empty();
-    case json::kind::array: return value.get_array().empty();
+    case json::kind::null:
+      return true;
+    case json::kind::bool_:
+      return !value.get_bool();
+    case json::kind::int64:
+      return value.get_int64() == 0;
+    case json::kind::uint64:
+      return value.get_uint64() == 0;
+    case json::kind::double_:
+      return value.get_double() == 0;
+    case json::kind::string:
+      return value.get_string().empty();
+    case json::kind::array:
+      return value.get_array().empty();
     case json::kind::object:
-      return std::ranges::all_of(value.get_object(), [](const auto& field) { return is_zero(field.value()); });
+      return std::ranges::all_of(value.get_object(),
+                                 [](const auto& field) { return is_zero(field.value()); });
   }
   return false;
 }
 
-const json::value* Scope::find(std::string_view key) const { return object_.if_contains(key); }
+const json::value* Scope::find(std::string_view key) const {
+  return object_.if_contains(key);
+}
 
 std::string_view Scope::text(std::string_view key) const {
   const auto* value = find(key);

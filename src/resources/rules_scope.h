@@ -75,8 +75,8 @@ class Scope {
 };
 
 // The rules of the kinds, each given the whole document.
-void check_policy(Kind kind, const Scope& document);       // Calico's policies, and Profile
-void check_kubernetes_policy(const Scope& document);       // networking.k8s.io, and the staged kind
+void check_policy(Kind kind, const Scope& document);  // Calico's policies, and Profile
+void check_kubernetes_policy(const Scope& document);  // networking.k8s.io, and the staged kind
 void check_pod(const Scope& document);
 void check_tier(const Scope& document);
 void check_network_set(const Scope& document);

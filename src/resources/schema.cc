@@ -1,8 +1,8 @@
 // Reading the field tables. They are ours and embedded: a line that cannot be read is a broken invariant.
 #include "resources/schema.h"
 
-#include <boost/json/string.hpp>
 #include <fmt/format.h>
+#include <boost/json/string.hpp>
 
 #include <algorithm>
 #include <array>
@@ -57,7 +57,8 @@ Number number_of(std::string_view text) {
 }
 
 std::string_view unquoted(std::string_view text) {
-  const bool quoted = text.size() >= 2 && (text.front() == '\'' || text.front() == '`') && text.back() == text.front();
+  const bool quoted =
+      text.size() >= 2 && (text.front() == '\'' || text.front() == '`') && text.back() == text.front();
   return quoted ? text.substr(1, text.size() - 2) : text;
 }
 
@@ -95,7 +96,8 @@ class TableReader {
   // The fields of a section, as children of `root`.
   void read(std::string_view section, std::string_view kind_name, Field& root) {
     for (const auto line : split(section, '\n')) {
-      if (!line.starts_with(kind_name) || line.size() <= kind_name.size() || line[kind_name.size()] != '.') continue;
+      if (!line.starts_with(kind_name) || line.size() <= kind_name.size() || line[kind_name.size()] != '.')
+        continue;
       const auto columns = split(line, '\t');
       CHECK(columns.size() >= 2);
       Field& field = place(columns[0].substr(kind_name.size() + 1), root);
@@ -137,11 +139,20 @@ class TableReader {
       return set_type(type.substr(11), *field.element);
     }
     static const std::map<std::string_view, Type> kTypes{
-        {"any", Type::kAny},          {"object", Type::kObject},   {"string", Type::kString},
-        {"integer", Type::kInteger},  {"int", Type::kInteger},     {"int64", Type::kInteger},
-        {"uint16", Type::kInteger},   {"number", Type::kNumber},   {"boolean", Type::kBoolean},
-        {"Port", Type::kIntOrString}, {"DSCP", Type::kIntOrString}, {"int-or-string", Type::kIntOrString},
-        {"Protocol", Type::kIntOrString}, {"ASNumber", Type::kIntOrString},
+        {"any", Type::kAny},
+        {"object", Type::kObject},
+        {"string", Type::kString},
+        {"integer", Type::kInteger},
+        {"int", Type::kInteger},
+        {"int64", Type::kInteger},
+        {"uint16", Type::kInteger},
+        {"number", Type::kNumber},
+        {"boolean", Type::kBoolean},
+        {"Port", Type::kIntOrString},
+        {"DSCP", Type::kIntOrString},
+        {"int-or-string", Type::kIntOrString},
+        {"Protocol", Type::kIntOrString},
+        {"ASNumber", Type::kIntOrString},
     };
     field.type = kTypes.at(type);
     if (type == "uint16") {
@@ -170,15 +181,19 @@ class TableReader {
     if (key == "required") field.required = true;
     if (key == "default") field.default_value = default_of(unquoted(value), field);
     if (key == "enum") {
-      for (const auto word : split(value.substr(1, value.size() - 2), '|')) field.one_of.emplace_back(unquoted(word));
+      for (const auto word : split(value.substr(1, value.size() - 2), '|'))
+        field.one_of.emplace_back(unquoted(word));
     }
     if (key == "min") field.min = number_of<std::int64_t>(value);
     if (key == "max") field.max = number_of<std::int64_t>(value);
-    if (key == "minLen" || key == "minItems" || key == "minProps") field.min_size = number_of<std::size_t>(value);
-    if (key == "maxLen" || key == "maxItems" || key == "maxProps") field.max_size = number_of<std::size_t>(value);
+    if (key == "minLen" || key == "minItems" || key == "minProps")
+      field.min_size = number_of<std::size_t>(value);
+    if (key == "maxLen" || key == "maxItems" || key == "maxProps")
+      field.max_size = number_of<std::size_t>(value);
     if (key == "pattern") set_pattern(value, field);
     if (key == "format") {
-      if (auto check = find_check(fmt::format("format:{}", value))) field.formats.push_back(*std::move(check));
+      if (auto check = find_check(fmt::format("format:{}", value)))
+        field.formats.push_back(*std::move(check));
     }
     if (key == "go") {
       Field& typed = field.type == Type::kList ? *field.element : field;
@@ -212,7 +227,8 @@ class TableReader {
       const auto words = pattern.substr(kWords.size(), pattern.size() - kWords.size() - 3);
       return fmt::format("must be one of {}", fmt::join(split(words, '|'), ", "));
     }
-    if (pattern == unquoted(tables().patterns.at("@P1"))) return "must be a duration in whole units, such as 90s or 1m30s";
+    if (pattern == unquoted(tables().patterns.at("@P1")))
+      return "must be a duration in whole units, such as 90s or 1m30s";
     if (pattern == unquoted(tables().patterns.at("@P3"))) return "must be a duration such as 90s, or Auto";
     return fmt::format("must match {}", pattern);
   }
@@ -277,7 +293,9 @@ const Field* Field::find(std::string_view field_name) const {
   return found == fields.end() ? nullptr : &*found;
 }
 
-Field* Field::find(std::string_view field_name) { return const_cast<Field*>(std::as_const(*this).find(field_name)); }
+Field* Field::find(std::string_view field_name) {
+  return const_cast<Field*>(std::as_const(*this).find(field_name));
+}
 
 const Field* table_of(Kind kind) {
   struct Slot {

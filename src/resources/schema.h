@@ -1,11 +1,11 @@
 // Every field of every kind: what may be written where.
 //
-// The tables in schema/*.fields.txt are part of the binary; the one of a kind is parsed when it is first asked
-// for. What they cannot say, rules across fields, stands in rules.h.
+// The tables in schema/*.fields.txt are part of the binary; the one of a kind is parsed when it is first
+// asked for. What they cannot say, rules across fields, stands in rules.h.
 #pragma once
 
-#include <boost/json/object.hpp>
 #include <re2/re2.h>
+#include <boost/json/object.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -42,7 +42,15 @@ class Findings {
 };
 
 enum class Type : std::uint8_t {
-  kAny, kObject, kList, kMap, kString, kInteger, kNumber, kBoolean, kIntOrString,
+  kAny,
+  kObject,
+  kList,
+  kMap,
+  kString,
+  kInteger,
+  kNumber,
+  kBoolean,
+  kIntOrString,
 };
 
 // What may stand in one place.
@@ -60,7 +68,8 @@ struct Field {
   std::shared_ptr<const re2::RE2> pattern;
   std::string pattern_rule;  // the pattern in words
   std::vector<ValueCheck> formats;
-  std::vector<ValueCheck> checks;  // passed over for a field that is empty text, which Calico takes for no field
+  std::vector<ValueCheck>
+      checks;  // passed over for a field that is empty text, which Calico takes for no field
   bool items_are_unique = false;
   bool keys_are_labels = false;  // a map of labels: keys and values as Kubernetes wants them
   std::string unique_key;        // a list's items are told apart by this field of theirs
@@ -72,12 +81,12 @@ struct Field {
   Field* find(std::string_view field_name);
 };
 
-// The document as a whole, with apiVersion, kind and metadata. Null for a kind without a table. Thread safe; what
-// it points to stays.
+// The document as a whole, with apiVersion, kind and metadata. Null for a kind without a table. Thread safe;
+// what it points to stays.
 const Field* table_of(Kind kind);
 
-// Holds `object` against the table: unknown fields, types, bounds, formats. Fills in defaults, takes fields out
-// that are null, and turns whole numbers written as 5.0 into integers.
+// Holds `object` against the table: unknown fields, types, bounds, formats. Fills in defaults, takes fields
+// out that are null, and turns whole numbers written as 5.0 into integers.
 void check(const Field& table, boost::json::object& object, const Place& place, Findings& findings);
 
 // "did you mean x?", where one of the words is close enough to what was written; else "".

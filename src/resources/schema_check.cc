@@ -1,5 +1,5 @@
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -35,7 +35,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
         continue;
       }
       const bool same = a[i - 1] == b[j - 1];
-      edits[i][j] = std::min({edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + (same ? 0 : 1)});
+      edits[i][j] =
+          std::min({edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + (same ? 0 : 1)});
       const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
       if (swapped) edits[i][j] = std::min(edits[i][j], edits[i - 2][j - 2] + 1);
     }
@@ -45,7 +46,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::ranges::transform(result, result.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  std::ranges::transform(result, result.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return result;
 }
 
@@ -142,7 +144,8 @@ class Checker {
 
   static std::string outside_enum(const Field& field, const json::value& value) {
     if (field.one_of.empty() || field.type == Type::kList) return {};
-    const std::string text = value.is_string() ? std::string(std::string_view(value.get_string())) : json::serialize(value);
+    const std::string text =
+        value.is_string() ? std::string(std::string_view(value.get_string())) : json::serialize(value);
     if (std::ranges::find(field.one_of, text) != field.one_of.end()) return {};
     return fmt::format("must be one of {}", fmt::join(field.one_of, ", "));
   }
@@ -150,17 +153,23 @@ class Checker {
   static std::string outside_bounds(const Field& field, const json::value& value) {
     if (const auto* text = value.if_string()) {
       const std::size_t length = length_of(*text);
-      if (field.max_size && length > *field.max_size) return fmt::format("must be at most {} characters; it has {}", *field.max_size, length);
-      if (field.min_size && length < *field.min_size) return fmt::format("must be at least {} characters", *field.min_size);
-      if (field.pattern && !re2::RE2::PartialMatch(re2::StringPiece(text->data(), text->size()), *field.pattern)) {
+      if (field.max_size && length > *field.max_size)
+        return fmt::format("must be at most {} characters; it has {}", *field.max_size, length);
+      if (field.min_size && length < *field.min_size)
+        return fmt::format("must be at least {} characters", *field.min_size);
+      if (field.pattern &&
+          !re2::RE2::PartialMatch(re2::StringPiece(text->data(), text->size()), *field.pattern)) {
         return field.pattern_rule;
       }
     }
     if (!value.is_number() || (!field.min && !field.max)) return {};
     const double number = value.to_number<double>();
-    if ((!field.min || number >= static_cast<double>(*field.min)) && (!field.max || number <= static_cast<double>(*field.max))) return {};
+    if ((!field.min || number >= static_cast<double>(*field.min)) &&
+        (!field.max || number <= static_cast<double>(*field.max)))
+      return {};
     if (field.min && field.max) return fmt::format("must be from {} to {}", *field.min, *field.max);
-    return field.min ? fmt::format("must be at least {}", *field.min) : fmt::format("must be at most {}", *field.max);
+    return field.min ? fmt::format("must be at least {}", *field.min)
+                     : fmt::format("must be at most {}", *field.max);
   }
 
   void list(const Field& field, json::array& items, const Place& place) {
@@ -193,7 +202,8 @@ class Checker {
   void label(std::string_view key, const json::value& value, const Place& place) {
     if (auto rule = check_label_key(key); !rule.empty()) findings_.add(place, "the key " + rule);
     if (!value.is_string()) return;
-    if (auto rule = check_label_value(value.get_string()); !rule.empty()) findings_.add(place, value, std::move(rule));
+    if (auto rule = check_label_value(value.get_string()); !rule.empty())
+      findings_.add(place, value, std::move(rule));
   }
 
   void check_size(const Field& field, std::size_t size, std::string_view what, const Place& place) {
@@ -209,34 +219,51 @@ class Checker {
     if (value.is_double() && (field.type == Type::kInteger || field.type == Type::kIntOrString)) {
       const double number = value.get_double();
       constexpr double kExact = 9007199254740992.0;  // beyond 2^53 a double names no single integer
-      if (number == std::trunc(number) && std::abs(number) <= kExact) value = static_cast<std::int64_t>(number);
+      if (number == std::trunc(number) && std::abs(number) <= kExact)
+        value = static_cast<std::int64_t>(number);
     }
     switch (field.type) {
-      case Type::kAny: return true;
+      case Type::kAny:
+        return true;
       case Type::kObject:
-      case Type::kMap: return value.is_object();
-      case Type::kList: return value.is_array();
-      case Type::kString: return value.is_string();
-      case Type::kInteger: return value.is_int64() || value.is_uint64();
-      case Type::kNumber: return value.is_number();
-      case Type::kBoolean: return value.is_bool();
-      case Type::kIntOrString: return value.is_int64() || value.is_uint64() || value.is_string();
+      case Type::kMap:
+        return value.is_object();
+      case Type::kList:
+        return value.is_array();
+      case Type::kString:
+        return value.is_string();
+      case Type::kInteger:
+        return value.is_int64() || value.is_uint64();
+      case Type::kNumber:
+        return value.is_number();
+      case Type::kBoolean:
+        return value.is_bool();
+      case Type::kIntOrString:
+        return value.is_int64() || value.is_uint64() || value.is_string();
     }
     return false;
   }
 
   static std::string type_rule(const Field& field, const json::value& value) {
     switch (field.type) {
-      case Type::kAny: return {};
-      case Type::kObject: return "must be a mapping of fields";
-      case Type::kMap: return "must be a mapping of keys to values";
-      case Type::kList: return "must be a list";
+      case Type::kAny:
+        return {};
+      case Type::kObject:
+        return "must be a mapping of fields";
+      case Type::kMap:
+        return "must be a mapping of keys to values";
+      case Type::kList:
+        return "must be a list";
       case Type::kString:
         return value.is_primitive() && !value.is_null() ? "must be text; put it in quotes" : "must be text";
-      case Type::kInteger: return "must be a whole number";
-      case Type::kNumber: return "must be a number";
-      case Type::kBoolean: return "must be true or false";
-      case Type::kIntOrString: return "must be a whole number or text";
+      case Type::kInteger:
+        return "must be a whole number";
+      case Type::kNumber:
+        return "must be a number";
+      case Type::kBoolean:
+        return "must be true or false";
+      case Type::kIntOrString:
+        return "must be a whole number or text";
     }
     return {};
   }

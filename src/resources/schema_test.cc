@@ -23,7 +23,8 @@ TEST(Schema, EveryServedKindHasATable) {
 TEST(Schema, TablesAreReadOnceHoweverManyAskAtTheSameTime) {
   std::vector<const Field*> seen(8);
   std::vector<std::thread> threads;
-  for (auto& slot : seen) threads.emplace_back([&slot] { slot = table_of(Kind::kStagedGlobalNetworkPolicy); });
+  for (auto& slot : seen)
+    threads.emplace_back([&slot] { slot = table_of(Kind::kStagedGlobalNetworkPolicy); });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(std::set(seen.begin(), seen.end()).size(), 1U);
 }
@@ -74,12 +75,18 @@ TEST(Schema, FormatsTakeWhatCalicoTakes) {
       {"containerID", {"aB-9"}, {"-a", "a_b"}},
       {"selector", {"", "all()", "a in {'b'}"}, {"a ==", "("}},
       {"portName", {"http", "a-1", "1a"}, {"80", "-a", "a--b", "HTTP", "sixteen-letters1", ""}},
-      {"mac", {"02:00:5e:10:00:01", "02-00-5E-10-00-01", "0200.5e10.0001", "02:00:5e:10:00:00:00:01"}, {"02:00", "0x"}},
+      {"mac",
+       {"02:00:5e:10:00:01", "02-00-5E-10-00-01", "0200.5e10.0001", "02:00:5e:10:00:00:00:01"},
+       {"02:00", "0x"}},
       {"keyValueList", {"", "a=b", "a=b, c=", ",a=b,"}, {"a", "a=b,c"}},
       {"prometheusHost", {"10.0.0.1", "a+b"}, {"", "a b"}},
       {"regexp", {"", "^a.*$"}, {"(", "*"}},
-      {"wireguardPublicKey", {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, {"AAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB="}},
-      {"IP:port", {"10.0.0.1", "10.0.0.1:179", "[fd00::1]:179", "fd00::1"}, {"", "10.0.0.1:0", "10.0.0.1:65536", "x:1"}},
+      {"wireguardPublicKey",
+       {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+       {"AAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB="}},
+      {"IP:port",
+       {"10.0.0.1", "10.0.0.1:179", "[fd00::1]:179", "fd00::1"},
+       {"", "10.0.0.1:0", "10.0.0.1:65536", "x:1"}},
       {"reachableBy", {"10.0.0.1"}, {"x"}},
       {"net", {"10.0.0.0/8", "10.0.0.1", "fd00::/8"}, {"10.0.0.1/8", "10.0.0.0/33", "x"}},
       {"netv4", {"10.0.0.0/8"}, {"fd00::/8"}},
@@ -93,7 +100,9 @@ TEST(Schema, FormatsTakeWhatCalicoTakes) {
       {"ipType", {"CalicoNodeIP", "InternalIP", "ExternalIP"}, {"internalip"}},
       {"createDefaultHostEndpoint", {"Enabled", "Disabled"}, {"enabled"}},
       {"Duration", {"90s", "1h2m3.5s", "0", "-1ms", "1µs"}, {"90", "s", "1 s", ""}},
-      {"format:date-time", {"2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00"}, {"2026-01-31", "2026-13-01T00:00:00Z"}},
+      {"format:date-time",
+       {"2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00"},
+       {"2026-01-31", "2026-13-01T00:00:00Z"}},
       {"format:cidr", {"10.0.0.0/8"}, {"10.0.0.1"}},
   };
   for (const auto& [check, good, bad] : kCases) {
@@ -110,7 +119,9 @@ TEST(Schema, NumbersOrStringsTakeWhatCalicoTakes) {
     std::vector<value> bad;
   };
   const Case kCases[] = {
-      {"Port", {1, 65535, "80", "1:65535", "http", "a_B.c-9"}, {0, 65536, -1, "0", "0:5", "9:8", "1:", "a b", "", 1.5}},
+      {"Port",
+       {1, 65535, "80", "1:65535", "http", "a_B.c-9"},
+       {0, 65536, -1, "0", "0:5", "9:8", "1:", "a b", "", 1.5}},
       {"Protocol", {1, 255, "TCP", "ICMPv6", "UDPLite", "17"}, {0, 256, "tcp", "0", "", "IGMP"}},
       {"ASNumber", {0, 4294967295, "64512", "65535.65535"}, {-1, 4294967296, "65536.0", "1.2.3", "x", ""}},
       {"DSCP", {0, 63, "46", "EF", "af41", "DF", "CS6"}, {-1, 64, "CS7", "AF44", ""}},

@@ -23,7 +23,8 @@ std::string_view text(const json::object& object, std::string_view key) {
 // The line of a field, or of the closest thing around it that has one.
 int line_at(const Document& document, std::string_view path) {
   for (std::string_view at = path;;) {
-    if (const auto found = document.line_of.find(std::string(at)); found != document.line_of.end()) return found->second;
+    if (const auto found = document.line_of.find(std::string(at)); found != document.line_of.end())
+      return found->second;
     const auto end = at.find_last_of(".[");
     if (end == std::string_view::npos) break;
     at = at.substr(0, end);
@@ -50,7 +51,8 @@ std::string served_kinds() {
 }
 
 bool is_served_elsewhere(std::string_view kind_name) {
-  return std::ranges::any_of(all_kinds(), [&](const KindInfo& kind) { return kind.served && kind.name == kind_name; });
+  return std::ranges::any_of(all_kinds(),
+                             [&](const KindInfo& kind) { return kind.served && kind.name == kind_name; });
 }
 
 // Why this apiVersion and kind are not for us.
@@ -63,7 +65,8 @@ std::string refusal(std::string_view api_version, std::string_view kind_name) {
     if (kind.name == kind_name) versions += (versions.empty() ? "" : " or ") + kind.api_version();
   }
   if (!versions.empty()) return fmt::format("{} is served as apiVersion {}", kind_name, versions);
-  std::string rule = find_kind(api_version, kind_name) ? "this version does not serve this kind" : "unknown kind";
+  std::string rule =
+      find_kind(api_version, kind_name) ? "this version does not serve this kind" : "unknown kind";
   if (auto hint = schema::did_you_mean(kind_name, names); !hint.empty()) rule += "; " + hint;
   return fmt::format("{}{} served: {}", rule, rule.ends_with('?') ? "" : ";", served_kinds());
 }
@@ -79,7 +82,8 @@ class Validation {
     for (const auto* key : {"apiVersion", "kind"}) {
       if (!text(document_.json, key).empty()) continue;
       const auto* value = document_.json.if_contains(key);
-      complain({key, value == nullptr ? "" : shortened(*value), value == nullptr ? "required, and missing" : "must be text"});
+      complain({key, value == nullptr ? "" : shortened(*value),
+                value == nullptr ? "required, and missing" : "must be text"});
     }
     if (api_version.empty() || name.empty()) return std::nullopt;
     const auto kind = find_kind(api_version, name);
@@ -91,8 +95,8 @@ class Validation {
 
   void complain(schema::Finding finding) {
     const int line = line_at(document_, finding.field_path);
-    complaints_.push_back({document_.file, line, object_, std::move(finding.field_path), std::move(finding.value),
-                           std::move(finding.rule)});
+    complaints_.push_back({document_.file, line, object_, std::move(finding.field_path),
+                           std::move(finding.value), std::move(finding.rule)});
   }
 
   std::vector<Complaint> take() {
@@ -136,9 +140,13 @@ Validated run(const Document& document, const json::object* old) {
 
 }  // namespace
 
-Validated validate(const Document& document) { return run(document, nullptr); }
+Validated validate(const Document& document) {
+  return run(document, nullptr);
+}
 
-Validated validate_update(const Document& document, const json::object& old) { return run(document, &old); }
+Validated validate_update(const Document& document, const json::object& old) {
+  return run(document, &old);
+}
 
 bool is_built_in(const ResourceKey& key) {
   static constexpr std::string_view kTiers[] = {"default", "kube-admin", "kube-baseline"};

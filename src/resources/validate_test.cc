@@ -55,22 +55,27 @@ metadata:
   labels:
     a b: c
 )";
-  EXPECT_THAT(complaints_in(yaml, "shop.yaml"),
-              ElementsAre(HasSubstr("shop.yaml:24: kind: not valid YAML: did not find expected ',' or ']'"),
-                          "shop.yaml:7: NetworkPolicy shop/api: spec.selctor: unknown field; did you mean selector?",
-                          "shop.yaml:8: NetworkPolicy shop/api: spec.order: \"10\": must be a number",
-                          "shop.yaml:10: NetworkPolicy shop/api: spec.ingress[0].action: \"allow\": must be one of Allow, "
-                          "Deny, Log, Pass",
-                          "shop.yaml:15: NetworkPolicy shop/api: spec.ingress[0].source.nets[1]: \"10.1.2.3/8\": bits are set "
-                          "beyond the prefix length; write 10.0.0.0/8",
-                          "shop.yaml:16: NetworkPolicy shop/api: spec.ingress[1].action: required, and missing; one of Allow, "
-                          "Deny, Log, Pass",
-                          HasSubstr("shop.yaml:28: Namespace Shop: metadata.name: \"Shop\": must be at most 63"),
-                          HasSubstr("shop.yaml:30: Namespace Shop: metadata.labels[\"a b\"]: the key must be a name")));
+  EXPECT_THAT(
+      complaints_in(yaml, "shop.yaml"),
+      ElementsAre(
+          HasSubstr("shop.yaml:24: kind: not valid YAML: did not find expected ',' or ']'"),
+          "shop.yaml:7: NetworkPolicy shop/api: spec.selctor: unknown field; did you mean selector?",
+          "shop.yaml:8: NetworkPolicy shop/api: spec.order: \"10\": must be a number",
+          "shop.yaml:10: NetworkPolicy shop/api: spec.ingress[0].action: \"allow\": must be one of Allow, "
+          "Deny, Log, Pass",
+          "shop.yaml:15: NetworkPolicy shop/api: spec.ingress[0].source.nets[1]: \"10.1.2.3/8\": bits are "
+          "set "
+          "beyond the prefix length; write 10.0.0.0/8",
+          "shop.yaml:16: NetworkPolicy shop/api: spec.ingress[1].action: required, and missing; one of "
+          "Allow, "
+          "Deny, Log, Pass",
+          HasSubstr("shop.yaml:28: Namespace Shop: metadata.name: \"Shop\": must be at most 63"),
+          HasSubstr("shop.yaml:30: Namespace Shop: metadata.labels[\"a b\"]: the key must be a name")));
 }
 
 TEST(Validate, ADocumentWithoutALineIsNamedByItsFileOrNotAtAll) {
-  const Document document{json::parse(R"({"apiVersion":"v1","kind":"Namespace","metadata":{}})").as_object(), "", 0, {}};
+  const Document document{
+      json::parse(R"({"apiVersion":"v1","kind":"Namespace","metadata":{}})").as_object(), "", 0, {}};
   const auto result = validate(document);
   ASSERT_EQ(result.complaints.size(), 1U);
   EXPECT_EQ(result.complaints[0].to_string(), "Namespace: metadata.name: required, and missing");
@@ -78,14 +83,18 @@ TEST(Validate, ADocumentWithoutALineIsNamedByItsFileOrNotAtAll) {
 }
 
 TEST(Validate, KindsThatAreNotServedAreRefusedWithWhatIs) {
-  EXPECT_THAT(complaints_about("apiVersion: projectcalico.org/v3\nkind: NetworkPolicee\n"),
-              ElementsAre(HasSubstr("kind: \"NetworkPolicee\": unknown kind; did you mean NetworkPolicy? served: "
-                                    "projectcalico.org/v3 Tier, NetworkPolicy")));
-  EXPECT_THAT(complaints_about("apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"),
-              ElementsAre(HasSubstr("kind: \"ClusterNetworkPolicy\": this version does not serve this kind")));
+  EXPECT_THAT(
+      complaints_about("apiVersion: projectcalico.org/v3\nkind: NetworkPolicee\n"),
+      ElementsAre(HasSubstr("kind: \"NetworkPolicee\": unknown kind; did you mean NetworkPolicy? served: "
+                            "projectcalico.org/v3 Tier, NetworkPolicy")));
+  EXPECT_THAT(
+      complaints_about("apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"),
+      ElementsAre(HasSubstr("kind: \"ClusterNetworkPolicy\": this version does not serve this kind")));
   EXPECT_THAT(complaints_about("apiVersion: v1\nkind: NetworkPolicy\n"),
-              ElementsAre("apiVersion: \"v1\": NetworkPolicy is served as apiVersion projectcalico.org/v3 or networking.k8s.io/v1"));
-  EXPECT_THAT(complaints_about("kind: 5\n"), ElementsAre("apiVersion: required, and missing", "kind: 5: must be text"));
+              ElementsAre("apiVersion: \"v1\": NetworkPolicy is served as apiVersion projectcalico.org/v3 or "
+                          "networking.k8s.io/v1"));
+  EXPECT_THAT(complaints_about("kind: 5\n"),
+              ElementsAre("apiVersion: required, and missing", "kind: 5: must be text"));
   EXPECT_FALSE(validated("kind: Tier\n").key.has_value());
 }
 
@@ -132,13 +141,22 @@ TEST(Validate, NamesFollowTheRuleOfTheirKind) {
 
 TEST(Validate, MetadataIsChecked) {
   const auto metadata = [](std::string_view text) {
-    return complaints_about(fmt::format("apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {{name: a, {}}}\nspec: {{}}\n", text));
+    return complaints_about(fmt::format(
+        "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {{name: a, {}}}\nspec: {{}}\n", text));
   };
-  EXPECT_THAT(metadata("labels: {a/b: c, d: ''}, annotations: {Some/Key: 'any text'}, creationTimestamp: null"), IsEmpty());
-  EXPECT_THAT(metadata("ownerReferences: [{apiVersion: v1, kind: Pod, name: x, uid: u}], managedFields: [{any: thing}]"), IsEmpty());
-  EXPECT_THAT(metadata("labels: {a: 5}"), ElementsAre("metadata.labels.a: 5: must be text; put it in quotes"));
-  EXPECT_THAT(metadata(fmt::format("labels: {{a: {}}}", std::string(64, 'x'))), ElementsAre(HasSubstr("must be empty or at most 63")));
-  EXPECT_THAT(metadata("annotations: {'a b': c}"), ElementsAre(HasSubstr("metadata.annotations[\"a b\"]: the key must be")));
+  EXPECT_THAT(
+      metadata("labels: {a/b: c, d: ''}, annotations: {Some/Key: 'any text'}, creationTimestamp: null"),
+      IsEmpty());
+  EXPECT_THAT(
+      metadata(
+          "ownerReferences: [{apiVersion: v1, kind: Pod, name: x, uid: u}], managedFields: [{any: thing}]"),
+      IsEmpty());
+  EXPECT_THAT(metadata("labels: {a: 5}"),
+              ElementsAre("metadata.labels.a: 5: must be text; put it in quotes"));
+  EXPECT_THAT(metadata(fmt::format("labels: {{a: {}}}", std::string(64, 'x'))),
+              ElementsAre(HasSubstr("must be empty or at most 63")));
+  EXPECT_THAT(metadata("annotations: {'a b': c}"),
+              ElementsAre(HasSubstr("metadata.annotations[\"a b\"]: the key must be")));
   EXPECT_THAT(metadata(fmt::format("annotations: {{a: {}}}", std::string(262144, 'x'))),
               ElementsAre("metadata.annotations: must be at most 262144 bytes together; they are 262145"));
   EXPECT_THAT(metadata("creationTimestamp: yesterday"), ElementsAre(HasSubstr("must be a time such as")));
@@ -161,7 +179,8 @@ TEST(Validate, DefaultsAreFilledIn) {
        R"({"egress":[{"action":"Deny"}],"types":["Egress"],"tier":"default"})"},
       {"GlobalNetworkPolicy", "p", "{tier: a, egress: [{action: Deny}], ingress: [{action: Deny}]}",
        R"({"tier":"a","egress":[{"action":"Deny"}],"ingress":[{"action":"Deny"}],"types":["Ingress","Egress"]})"},
-      {"StagedNetworkPolicy", "shop/p", "{}", R"({"types":["Ingress"],"stagedAction":"Set","tier":"default"})"},
+      {"StagedNetworkPolicy", "shop/p", "{}",
+       R"({"types":["Ingress"],"stagedAction":"Set","tier":"default"})"},
       {"StagedGlobalNetworkPolicy", "p", "{stagedAction: Delete, types: [Egress]}",
        R"({"stagedAction":"Delete","tier":"default"})"},
       {"Tier", "security", "{}", R"({"order":1000000,"defaultAction":"Deny"})"},
@@ -182,15 +201,18 @@ TEST(Validate, LabelsOfTheSystemAreSet) {
   const auto labels_of = [](std::string_view kind, std::string_view name, std::string_view spec) {
     return json::serialize(validated(document_of(kind, name, spec)).json.at("metadata").at("labels"));
   };
-  EXPECT_EQ(labels_of("NetworkPolicy", "shop/p", "{tier: security}"), R"({"projectcalico.org/tier":"security"})");
+  EXPECT_EQ(labels_of("NetworkPolicy", "shop/p", "{tier: security}"),
+            R"({"projectcalico.org/tier":"security"})");
   EXPECT_EQ(labels_of("StagedGlobalNetworkPolicy", "p", "{}"), R"({"projectcalico.org/tier":"default"})");
-  EXPECT_EQ(labels_of("WorkloadEndpoint", "shop/h-k8s-p-eth0", "{node: h, orchestrator: k8s, pod: p, endpoint: eth0}"),
+  EXPECT_EQ(labels_of("WorkloadEndpoint", "shop/h-k8s-p-eth0",
+                      "{node: h, orchestrator: k8s, pod: p, endpoint: eth0}"),
             R"({"projectcalico.org/namespace":"shop","projectcalico.org/orchestrator":"k8s"})");
 }
 
 TEST(Validate, WhatIsValidStaysAsItIsWhenValidatedAgain) {
-  for (const auto& yaml : {document_of("NetworkPolicy", "shop/p", "{egress: [{action: Deny}]}"),
-                           document_of("IPPool", "p", "{cidr: 10.0.0.0/16}"), document_of("Tier", "t", "{order: 5.0}")}) {
+  for (const auto& yaml :
+       {document_of("NetworkPolicy", "shop/p", "{egress: [{action: Deny}]}"),
+        document_of("IPPool", "p", "{cidr: 10.0.0.0/16}"), document_of("Tier", "t", "{order: 5.0}")}) {
     const auto once = validated(yaml);
     const auto twice = validate(Document{once.json, "", 0, {}});
     EXPECT_TRUE(twice.ok());
@@ -199,7 +221,9 @@ TEST(Validate, WhatIsValidStaysAsItIsWhenValidatedAgain) {
 }
 
 TEST(Validate, WhatMayNotChangeIsRefusedInAnUpdate) {
-  const auto old = json::parse(R"({"spec":{"cidr":"10.0.0.0/16","blockSize":26,"allowedUses":["LoadBalancer"]}})").as_object();
+  const auto old =
+      json::parse(R"({"spec":{"cidr":"10.0.0.0/16","blockSize":26,"allowedUses":["LoadBalancer"]}})")
+          .as_object();
   const auto update = [&](std::string_view spec) {
     const auto read = read_documents(document_of("IPPool", "p", spec), "");
     std::vector<std::string> lines;
@@ -225,7 +249,9 @@ TEST(Validate, BuiltInObjectsAreKnown) {
 TEST(Validate, ADocumentThatIsWrongEverywhereIsToldSoABoundedNumberOfTimes) {
   std::string nets;
   for (int i = 0; i < 5000; ++i) nets += fmt::format("x{}, ", i);
-  EXPECT_EQ(validated(document_of("NetworkSet", "shop/s", fmt::format("{{nets: [{}]}}", nets))).complaints.size(), 1000U);
+  EXPECT_EQ(
+      validated(document_of("NetworkSet", "shop/s", fmt::format("{{nets: [{}]}}", nets))).complaints.size(),
+      1000U);
 }
 
 }  // namespace

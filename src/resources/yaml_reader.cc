@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "resources/document_path.h"
+#include "resources/yaml_anchors.h"
 #include "resources/yaml_scalar.h"
 
 namespace ocicat {
@@ -24,33 +25,6 @@ struct Event {
   Event& operator=(const Event&) = delete;
   ~Event() { yaml_event_delete(&raw); }
 };
-
-// How much a value costs to copy.
-struct Weight {
-  std::size_t nodes = 0;
-  std::size_t bytes = 0;
-  int height = 0;
-};
-
-Weight weigh(const json::value& value) {
-  Weight weight{1, 0, 0};
-  const auto add = [&weight](const Weight& child) {
-    weight.nodes += child.nodes;
-    weight.bytes += child.bytes;
-    weight.height = std::max(weight.height, child.height + 1);
-  };
-  if (const auto* text = value.if_string()) weight.bytes = text->size();
-  if (const auto* list = value.if_array()) {
-    for (const auto& item : *list) add(weigh(item));
-  }
-  if (const auto* object = value.if_object()) {
-    for (const auto& [key, item] : *object) {
-      weight.bytes += key.size();
-      add(weigh(item));
-    }
-  }
-  return weight;
-}
 
 std::string_view text_of(const yaml_char_t* text, std::size_t size) {
   return {reinterpret_cast<const char*>(text), size};
@@ -78,10 +52,6 @@ class YamlReader {
   }
 
  private:
-  struct Anchored {
-    json::value value;
-    Weight weight;
-  };
   // A fault that ends the reading, as opposed to those that are noted.
   static constexpr bool kStop = false;
 
@@ -100,8 +70,7 @@ class YamlReader {
 
     current_ = &values_.emplace_back();
     current_->line = line_of(event.raw.start_mark);
-    anchors_.clear();
-    aliased_ = {};
+    anchors_ = {};
     path_.clear();
     Event root;
     if (!next(root)) return false;
@@ -137,7 +106,8 @@ class YamlReader {
         refuse_tag(text_of(event.data.mapping_start.tag), "tag:yaml.org,2002:map", line);
         ok = mapping(depth, out);
         break;
-      default: break;
+      default:
+        break;
     }
     return ok && (anchor.empty() || keep(anchor, out, line));
   }
@@ -194,7 +164,8 @@ class YamlReader {
     if (value.is_object()) {
       merges.push_back(std::move(value));
     } else if (auto* list = value.if_array();
-               list != nullptr && std::ranges::all_of(*list, [](const auto& item) { return item.is_object(); })) {
+               list != nullptr &&
+               std::ranges::all_of(*list, [](const auto& item) { return item.is_object(); })) {
       for (auto& item : *list) merges.push_back(std::move(item));
     } else {
       fault(line, "`<<` must be followed by a mapping or a list of mappings");
@@ -209,7 +180,8 @@ class YamlReader {
       is_merge = event.data.scalar.plain_implicit != 0 &&
                  text_of(event.data.scalar.value, event.data.scalar.length) == "<<";
       scalar(event, value);
-      if (event.data.scalar.anchor != nullptr && !keep(text_of(event.data.scalar.anchor), value, line)) return kStop;
+      if (event.data.scalar.anchor != nullptr && !keep(text_of(event.data.scalar.anchor), value, line))
+        return kStop;
     } else if (event.type == YAML_ALIAS_EVENT) {
       if (!alias(event, depth, value)) return kStop;
     } else {
@@ -234,13 +206,15 @@ class YamlReader {
     const std::string_view text = text_of(scalar.value, scalar.length);
     const std::string tag = text_of(scalar.tag);
     constexpr std::string_view kCore = "tag:yaml.org,2002:";
-    const bool is_text = scalar.plain_implicit == 0 && (tag.empty() || tag == "!" || tag == "tag:yaml.org,2002:str");
+    const bool is_text =
+        scalar.plain_implicit == 0 && (tag.empty() || tag == "!" || tag == "tag:yaml.org,2002:str");
     if (is_text) {
       out.emplace_string().assign(text.data(), text.size());
       return;
     }
     out = resolve_plain_scalar(text);
-    if (!tag.empty()) check_scalar_tag(std::string_view(tag).starts_with(kCore) ? tag.substr(kCore.size()) : tag, event, out);
+    if (!tag.empty())
+      check_scalar_tag(std::string_view(tag).starts_with(kCore) ? tag.substr(kCore.size()) : tag, event, out);
     if (out.is_double() && !std::isfinite(out.get_double())) {
       fault(line_of(event.start_mark), fmt::format("{} is not a number that JSON can hold", text));
     }
@@ -249,8 +223,9 @@ class YamlReader {
   // An explicit `!!int "5"`: the text must be of that type.
   void check_scalar_tag(const std::string& tag, const yaml_event_t& event, json::value& out) {
     if (tag == "float" && out.is_int64()) out = static_cast<double>(out.get_int64());
-    const bool fits = (tag == "int" && (out.is_int64() || out.is_uint64())) || (tag == "float" && out.is_double()) ||
-                      (tag == "bool" && out.is_bool()) || (tag == "null" && out.is_null());
+    const bool fits = (tag == "int" && (out.is_int64() || out.is_uint64())) ||
+                      (tag == "float" && out.is_double()) || (tag == "bool" && out.is_bool()) ||
+                      (tag == "null" && out.is_null());
     if (!fits) fault(line_of(event.start_mark), fmt::format("the tag !{} is not supported here", tag));
   }
 
@@ -260,39 +235,20 @@ class YamlReader {
     }
   }
 
-  // Remembers an anchored value. Copies are counted here and at every alias, so that neither nested anchors nor
-  // aliases of aliases can grow a document beyond its bound.
-  bool keep(const std::string& anchor, const json::value& value, int line) {
-    const Weight weight = weigh(value);
-    if (!spend(weight, line)) return kStop;
-    anchors_.insert_or_assign(anchor, Anchored{value, weight});
-    return true;
+  bool keep(std::string anchor, const json::value& value, int line) {
+    const auto kept = anchors_.keep(std::move(anchor), value);
+    if (!kept) fault(line, kept.error().message);
+    return kept.has_value();
   }
 
   bool alias(const yaml_event_t& event, int depth, json::value& out) {
-    const std::string name = text_of(event.data.alias.anchor);
-    const int line = line_of(event.start_mark);
-    const auto anchored = anchors_.find(name);
-    if (anchored == anchors_.end()) {
-      fault(line, fmt::format("the alias *{} has no anchor &{} before it", name, name));
+    auto value = anchors_.repeat(text_of(event.data.alias.anchor), depth);
+    if (value) {
+      out = *std::move(value);
       return true;
     }
-    const auto& [value, weight] = anchored->second;
-    if (depth + weight.height > kMaxDepth) {
-      return fault(line, fmt::format("nested deeper than {} levels", kMaxDepth)), kStop;
-    }
-    if (!spend(weight, line)) return kStop;
-    out = value;
-    return true;
-  }
-
-  bool spend(const Weight& weight, int line) {
-    aliased_.nodes += weight.nodes;
-    aliased_.bytes += weight.bytes;
-    if (aliased_.nodes <= kMaxAliasedNodes && aliased_.bytes <= kMaxAliasedBytes) return true;
-    fault(line, fmt::format("anchors and aliases add more than {} values or {} MiB to the document", kMaxAliasedNodes,
-                            kMaxAliasedBytes >> 20));
-    return kStop;
+    fault(line_of(event.start_mark), value.error().message);
+    return value.error().code == ErrorCode::kNotFound;
   }
 
   void note_duplicate(int line, std::string_view key) {
@@ -314,7 +270,8 @@ class YamlReader {
       return fault(line, fmt::format("not valid text: {}", parser_.problem)), kStop;
     }
     const int line = line_of(parser_.problem_mark);
-    std::string rule = fmt::format("not valid YAML: {}", parser_.problem != nullptr ? parser_.problem : "out of memory");
+    std::string rule =
+        fmt::format("not valid YAML: {}", parser_.problem != nullptr ? parser_.problem : "out of memory");
     if (parser_.context != nullptr) {
       rule += fmt::format(" {}", parser_.context);
       if (parser_.context_mark.line != parser_.problem_mark.line) {
@@ -343,8 +300,7 @@ class YamlReader {
   std::vector<ReadValue> values_;
   ReadValue* current_ = nullptr;
   std::string path_;
-  std::map<std::string, Anchored, std::less<>> anchors_;
-  Weight aliased_;
+  YamlAnchors anchors_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Text to values, with the line of every field. YAML through libyaml's events; JSON by a reader of its own, since
-// it allows what YAML's grammar does not (surrogate pairs) and is what machines write.
+// Text to values, with the line of every field. YAML through libyaml's events; JSON by a reader of its own,
+// since it allows what YAML's grammar does not (surrogate pairs) and is what machines write.
 #pragma once
 
 #include <boost/json/value.hpp>
@@ -32,8 +32,8 @@ inline constexpr int kMaxDepth = 64;
 inline constexpr std::size_t kMaxAliasedNodes = 100'000;
 inline constexpr std::size_t kMaxAliasedBytes = std::size_t{4} << 20;
 
-// The documents of a text. `first_line` is the number of the text's first line in its file. After a syntax error
-// the rest of the text is lost: it is the last value's fault.
+// The documents of a text. `first_line` is the number of the text's first line in its file. After a syntax
+// error the rest of the text is lost: it is the last value's fault.
 std::vector<ReadValue> read_yaml(std::string_view text, int first_line);
 
 // The values of a text that is JSON from end to end, several in a row allowed; nothing where it is not.

@@ -19,15 +19,17 @@ bool is_one_of(std::string_view text, const std::array<std::string_view, N>& wor
   return std::ranges::find(words, text) != words.end();
 }
 
-constexpr std::array<std::string_view, 11> kTrue{"y",    "Y",    "yes",  "Yes", "YES", "true",
-                                                 "True", "TRUE", "on",   "On",  "ON"};
+constexpr std::array<std::string_view, 11> kTrue{"y",    "Y",    "yes", "Yes", "YES", "true",
+                                                 "True", "TRUE", "on",  "On",  "ON"};
 constexpr std::array<std::string_view, 11> kFalse{"n",     "N",     "no",  "No",  "NO", "false",
                                                   "False", "FALSE", "off", "Off", "OFF"};
 constexpr std::array<std::string_view, 5> kNull{"", "~", "null", "Null", "NULL"};
 constexpr std::array<std::string_view, 3> kNan{".nan", ".NaN", ".NAN"};
 constexpr std::array<std::string_view, 3> kInfinity{".inf", ".Inf", ".INF"};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 std::size_t digits_at(std::string_view text, std::size_t from) {
   std::size_t end = from;
@@ -61,10 +63,21 @@ bool looks_like_a_float(std::string_view text) {
 int take_base(std::string_view& digits) {
   if (digits.size() < 2 || digits[0] != '0') return 10;
   switch (digits[1]) {
-    case 'x': case 'X': digits.remove_prefix(2); return 16;
-    case 'b': case 'B': digits.remove_prefix(2); return 2;
-    case 'o': case 'O': digits.remove_prefix(2); return 8;
-    default: digits.remove_prefix(1); return 8;
+    case 'x':
+    case 'X':
+      digits.remove_prefix(2);
+      return 16;
+    case 'b':
+    case 'B':
+      digits.remove_prefix(2);
+      return 2;
+    case 'o':
+    case 'O':
+      digits.remove_prefix(2);
+      return 8;
+    default:
+      digits.remove_prefix(1);
+      return 8;
   }
 }
 
@@ -98,7 +111,9 @@ std::optional<json::value> parse_float(std::string_view text) {
   return json::value(number);
 }
 
-json::value as_text(std::string_view text) { return json::value(json::string_view(text.data(), text.size())); }
+json::value as_text(std::string_view text) {
+  return json::value(json::string_view(text.data(), text.size()));
+}
 
 std::optional<json::value> resolve_word(std::string_view text) {
   if (is_one_of(text, kNull)) return json::value(nullptr);

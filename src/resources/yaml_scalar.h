@@ -1,7 +1,7 @@
 // What an unquoted word of YAML means.
 //
-// As the Kubernetes tools read it, which is YAML 1.1: yes, no, on, off, y and n are booleans, 0x10, 0b11 and 010
-// are numbers, and 1_000 is a thousand; but 12:30 is text, and so is a date.
+// As the Kubernetes tools read it, which is YAML 1.1: yes, no, on, off, y and n are booleans, 0x10, 0b11 and
+// 010 are numbers, and 1_000 is a thousand; but 12:30 is text, and so is a date.
 //
 //   source   sigs.k8s.io/yaml, whose reader kubectl and calicoctl use
 #pragma once

@@ -1,7 +1,7 @@
-// to_yaml(): block style, as kubectl prints it. What is written reads back as the same value, here and in readers
-// of YAML 1.1 and 1.2 alike: a string that any of them could take for something else is quoted.
-#include <boost/json/serialize.hpp>
+// to_yaml(): block style, as kubectl prints it. What is written reads back as the same value, here and in
+// readers of YAML 1.1 and 1.2 alike: a string that any of them could take for something else is quoted.
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -20,17 +20,21 @@ constexpr std::size_t kMaxSimpleKey = 500;
 // YAML's list of characters that cannot begin an unquoted word, and a few that only sometimes can.
 constexpr std::string_view kIndicators = "-?:,[]{}#&*!|>'\"%@`=<~";
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // Dates, and numbers to the base 60, which only some readers take for more than text.
 bool looks_like_a_time(std::string_view text) {
   const bool starts_numeric = is_digit(text[0]) || text[0] == '+';
-  const bool starts_with_year = text.size() > 4 && text[4] == '-' && std::ranges::all_of(text.substr(0, 4), is_digit);
+  const bool starts_with_year =
+      text.size() > 4 && text[4] == '-' && std::ranges::all_of(text.substr(0, 4), is_digit);
   return starts_with_year || (starts_numeric && text.find(':') != std::string_view::npos);
 }
 
 bool can_stand_unquoted(std::string_view text) {
-  if (text.empty() || text.size() > 1000 || text.front() == ' ' || text.back() == ' ' || text.back() == ':') return false;
+  if (text.empty() || text.size() > 1000 || text.front() == ' ' || text.back() == ' ' || text.back() == ':')
+    return false;
   if (kIndicators.find(text.front()) != std::string_view::npos || text.starts_with("...")) return false;
   if (std::ranges::any_of(text, [](char c) { return c < ' ' || c > '~'; })) return false;
   if (text.find(": ") != std::string_view::npos || text.find(" #") != std::string_view::npos) return false;
@@ -40,7 +44,8 @@ bool can_stand_unquoted(std::string_view text) {
 // Lines that can stand under `|` as they are, and nothing that a reader would fold, strip or refuse.
 bool can_stand_as_lines(std::string_view text) {
   if (text.find('\n') == std::string_view::npos || text.front() == '\n' || text.front() == ' ') return false;
-  if (text.ends_with("\n\n") || text.find(" \n") != std::string_view::npos || text.back() == ' ') return false;
+  if (text.ends_with("\n\n") || text.find(" \n") != std::string_view::npos || text.back() == ' ')
+    return false;
   return std::ranges::all_of(text, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); });
 }
 
@@ -145,8 +150,8 @@ class YamlWriter {
       const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
       const std::string_view sequence = text.substr(at, length);
       const std::uint32_t code = decode(sequence);
-      const bool printable = code >= 0xA0 && code != 0x2028 && code != 0x2029 && code != 0xFEFF && code != 0xFFFE &&
-                             code != 0xFFFF;
+      const bool printable = code >= 0xA0 && code != 0x2028 && code != 0x2029 && code != 0xFEFF &&
+                             code != 0xFFFE && code != 0xFFFF;
       printable ? void(out_ += sequence) : void(fmt::format_to(std::back_inserter(out_), "\\u{:04X}", code));
       at += length;
     }
@@ -155,23 +160,36 @@ class YamlWriter {
 
   void ascii(char c) {
     switch (c) {
-      case '"': out_ += "\\\""; break;
-      case '\\': out_ += "\\\\"; break;
-      case '\n': out_ += "\\n"; break;
-      case '\t': out_ += "\\t"; break;
-      case '\r': out_ += "\\r"; break;
+      case '"':
+        out_ += "\\\"";
+        break;
+      case '\\':
+        out_ += "\\\\";
+        break;
+      case '\n':
+        out_ += "\\n";
+        break;
+      case '\t':
+        out_ += "\\t";
+        break;
+      case '\r':
+        out_ += "\\r";
+        break;
       default:
         if (c >= ' ' && c <= '~') {
           out_ += c;
         } else {
-          fmt::format_to(std::back_inserter(out_), "\\x{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+          fmt::format_to(std::back_inserter(out_), "\\x{:02X}",
+                         static_cast<unsigned>(static_cast<unsigned char>(c)));
         }
     }
   }
 
   // The code point of one UTF-8 sequence; JSON strings hold no broken ones.
   static std::uint32_t decode(std::string_view sequence) {
-    const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(sequence[i])); };
+    const auto byte = [&](std::size_t i) {
+      return static_cast<std::uint32_t>(static_cast<unsigned char>(sequence[i]));
+    };
     std::uint32_t code = byte(0) & (0xFFU >> (sequence.size() + 1));
     for (std::size_t i = 1; i < sequence.size(); ++i) code = (code << 6) | (byte(i) & 0x3F);
     return code;
