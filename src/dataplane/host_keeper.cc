@@ -1,0 +1,59 @@
+#include "dataplane/host_keeper.h"
+
+#include <algorithm>
+
+namespace ocicat::dataplane {
+
+void HostKeeper::take(const HostChanges& changes) {
+  started_ = true;
+  mending_routes_ = false;
+  if (const auto applied = policy_.apply(changes); !applied) {
+    mending_policy_ = false;
+    take_error_ = applied.error().message;
+  }
+  routes_.want(changes.routes, changes.endpoints);
+  changes.endpoints.apply_to(endpoints_);
+  for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
+}
+
+void HostKeeper::doubt(const Doubts& doubts) {
+  if (doubts.policy) {
+    mending_policy_ = policy_.in_step() || mending_policy_;
+    policy_.distrust();
+  }
+  if (doubts.routes) {
+    mending_routes_ = true;
+    routes_.distrust_routes();
+  }
+  if (doubts.links) routes_.distrust_links();
+  if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
+}
+
+bool HostKeeper::attempt() {
+  if (!started_) return true;
+  std::string error = std::exchange(take_error_, {});
+  if (!policy_.in_step()) {
+    const auto done = policy_.resync();
+    // What failed when changes were taken no longer matters once all of it is there.
+    error = done ? std::string() : done.error().message;
+    if (done && *done && mending_policy_) ++report_.repairs;
+    mending_policy_ = mending_policy_ && !done;
+  }
+  const bool policy_in_force = policy_.in_step();
+  if (policy_in_force) {
+    const auto writes = routes_.writes();
+    const auto done = routes_.sync();
+    if (!done) error = "routes: " + done.error().message;
+    if (routes_.writes() != writes && mending_routes_) ++report_.repairs;
+    mending_routes_ = mending_routes_ && !done;
+  }
+  if (error.empty()) report_.revisions = wanted_;
+  report_.endpoints = endpoints_.size();
+  report_.endpoints_ready = policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
+      endpoints_, [&](const auto& entry) { return routes_.is_ready(entry.second); })) : 0;
+  report_.error = std::move(error);
+  report_.kernel_writes = policy_.writes() + routes_.writes();
+  return report_.error.empty();
+}
+
+}  // namespace ocicat::dataplane

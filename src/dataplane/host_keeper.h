@@ -1,0 +1,48 @@
+// Holds one host to what is desired: policy first, then routes, so that no way leads past policy. The part of
+// DataplaneLoop that neither waits nor knows the time.
+#pragma once
+
+#include <map>
+
+#include "dataplane/dataplane.h"
+#include "dataplane/nftables/policy_table.h"
+#include "dataplane/routes/route_table.h"
+
+namespace ocicat::dataplane {
+
+class HostKeeper {
+ public:
+  // Borrows both kernels.
+  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options)
+      : policy_(nft), routes_(routes, {options.route_protocol, options.sweep}) {}
+
+  // A step of what is desired. Written at once where the kernel's state is known; else by the next attempt().
+  void take(const HostChanges& changes);
+
+  // Somebody else may have changed something.
+  struct Doubts {
+    bool policy = false, routes = false, links = false, next_hops = false;
+    bool any() const { return policy || routes || links || next_hops; }
+  };
+  void doubt(const Doubts& doubts);
+
+  // Makes it so. Nothing is written before the first take(). False: something failed, as the report says.
+  bool attempt();
+
+  // Whether there is anything to do.
+  bool started() const { return started_; }
+  const Report& report() const { return report_; }
+
+ private:
+  bool started_ = false;
+  PolicyTable policy_;
+  RouteTable routes_;
+  std::map<ResourceKey, EndpointState> endpoints_;
+  Revisions wanted_;
+  std::string take_error_;
+  bool mending_policy_ = false;  // doubts and nothing else: what is written then is a repair
+  bool mending_routes_ = false;
+  Report report_;
+};
+
+}  // namespace ocicat::dataplane

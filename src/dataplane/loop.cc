@@ -1,0 +1,185 @@
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "base/unique_fd.h"
+#include "dataplane/dataplane.h"
+#include "dataplane/host_keeper.h"
+#include "kernel/nft_kernel.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kResyncPeriod{90'000};  // in case the kernel did not tell us of something
+constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an error
+// Between repairs, lest two who want different things keep a host busy.
+constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
+
+struct Doors {
+  std::unique_ptr<kernel::nft::NetlinkKernel> nft;
+  std::unique_ptr<kernel::NetlinkRoutes> routes;
+  std::optional<kernel::nft::Monitor> nft_monitor;
+  std::optional<kernel::RouteMonitor> route_monitor;
+};
+
+Result<Doors> open_doors(const Options& options) {
+  Doors doors;
+  TRY(doors.nft, kernel::nft::NetlinkKernel::open(options.nft_table));
+  TRY(doors.routes, kernel::NetlinkRoutes::open());
+  TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
+  TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
+  return doors;
+}
+
+}  // namespace
+
+struct DataplaneLoop::State {
+  Options options;
+  Mailbox<HostChanges>& inbox;
+  std::function<void(const Report&)> on_report;
+  // Shared with the mailbox, which may still be waking us while we end.
+  std::shared_ptr<UniqueFd> wake = std::make_shared<UniqueFd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  std::atomic<bool> stopping = false;
+  std::thread thread;
+
+  // Of the thread.
+  HostKeeper::Doubts doubts{};
+  milliseconds pause = kFirstPause;
+  Clock::time_point not_before{};  // after an error
+  Clock::time_point policy_repair_from{}, route_repair_from{};
+  Clock::time_point next_resync = Clock::now() + kResyncPeriod;
+
+  void wake_up() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake->get(), &one, sizeof one);
+  }
+
+  // Until something happens, or the time is up.
+  void wait(const Doors* doors, Clock::time_point until) const {
+    std::array<pollfd, 3> fds{pollfd{wake->get(), POLLIN, 0}, pollfd{-1, POLLIN, 0}, pollfd{-1, POLLIN, 0}};
+    if (doors != nullptr) {
+      fds[1].fd = doors->nft_monitor->fd();
+      fds[2].fd = doors->route_monitor->fd();
+    }
+    const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
+    ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp<long long>(left, 0, kResyncPeriod.count())));
+    std::uint64_t count = 0;
+    while (::read(wake->get(), &count, sizeof count) > 0) {
+    }
+  }
+
+  std::optional<Doors> open_until_stopped() {
+    while (!stopping) {
+      auto doors = open_doors(options);
+      if (doors) return std::move(*doors);
+      Report report;
+      report.error = doors.error().message;
+      on_report(report);
+      const auto until = Clock::now() + std::exchange(pause, std::min(pause * 2, kLongestPause));
+      while (!stopping && Clock::now() < until) wait(nullptr, until);
+    }
+    return std::nullopt;
+  }
+
+  void listen(Doors& doors) {
+    // A monitor that cannot be read has lost messages for all we know.
+    const auto policy_changed = doors.nft_monitor->changed();
+    doubts.policy |= !policy_changed || *policy_changed;
+    const auto events = doors.route_monitor->read(options.route_protocol);
+    doubts.routes |= !events || events->own;
+    doubts.links |= !events || events->links;
+    doubts.next_hops |= !events || events->others;
+    if (Clock::now() >= next_resync) doubts = {true, true, true, true};
+  }
+
+  // The doubts whose time has come.
+  HostKeeper::Doubts due(Clock::time_point now) {
+    HostKeeper::Doubts ripe;
+    if (now >= policy_repair_from) ripe.policy = std::exchange(doubts.policy, false);
+    if (now >= route_repair_from) {
+      ripe.routes = std::exchange(doubts.routes, false);
+      ripe.links = std::exchange(doubts.links, false);
+      ripe.next_hops = std::exchange(doubts.next_hops, false);
+    }
+    return ripe;
+  }
+
+  Clock::time_point next_moment(bool failed) const {
+    auto moment = std::max(next_resync, not_before);
+    if (failed) moment = std::min(moment, not_before);
+    if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, not_before));
+    if (doubts.routes || doubts.links || doubts.next_hops) {
+      moment = std::min(moment, std::max(route_repair_from, not_before));
+    }
+    return moment;
+  }
+
+  void run() {
+    auto doors = open_until_stopped();
+    if (!doors) return;
+    pause = kFirstPause;
+    HostKeeper keeper(*doors->nft, *doors->routes, options);
+    bool failed = false;
+    while (!stopping) {
+      listen(*doors);
+      auto message = inbox.take();
+      if (message) keeper.take(*message);
+      const auto now = Clock::now();
+      if (keeper.started() && now >= not_before) {
+        const auto ripe = due(now);
+        keeper.doubt(ripe);
+        if (message || failed || ripe.any()) {
+          if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
+          if (ripe.any()) route_repair_from = now + kRouteRepairGap;
+          if (now >= next_resync) next_resync = now + kResyncPeriod;
+          failed = !keeper.attempt();
+          pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
+          if (failed) not_before = Clock::now() + pause;
+          on_report(keeper.report());
+        }
+      } else if (message) {
+        failed = true;  // to be written when the pause is over
+      }
+      if (!keeper.started() && now >= next_resync) next_resync = now + kResyncPeriod;
+      wait(&*doors, next_moment(failed));
+    }
+  }
+};
+
+DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report)
+    : state_(new State{.options = std::move(options), .inbox = inbox, .on_report = std::move(on_report)}) {
+  inbox.on_put([wake = state_->wake] {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake->get(), &one, sizeof one);
+  });
+  state_->thread = std::thread([this] { state_->run(); });
+}
+
+DataplaneLoop::~DataplaneLoop() {
+  state_->stopping = true;
+  state_->wake_up();
+  state_->thread.join();
+  state_->inbox.on_put({});
+}
+
+Result<policy::Dictionary> adopt_dictionary(const Options& options) {
+  TRY(const auto kernel, kernel::nft::NetlinkKernel::open(options.nft_table));
+  return read_dictionary(*kernel);
+}
+
+Result<void> remove_all(const Options& options) {
+  TRY(const auto nft, kernel::nft::NetlinkKernel::open(options.nft_table));
+  TRY_VOID(remove_table(*nft));
+  TRY(const auto routes, kernel::NetlinkRoutes::open());
+  return remove_routes(*routes, options.route_protocol);
+}
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,189 @@
+#include "dataplane/nftables/entries.h"
+
+#include <linux/if.h>
+
+#include <algorithm>
+
+namespace ocicat::dataplane {
+namespace {
+
+using kernel::nft::Element;
+using kernel::nft::ElementData;
+using kernel::nft::ElementKey;
+
+template <class Id>
+  requires std::is_enum_v<Id>
+std::uint32_t number(Id id) {
+  return static_cast<std::uint32_t>(id);
+}
+
+// IPv6 nets may begin or end among the IPv4-mapped addresses, so the family is not the address's to tell.
+void append_address(ElementKey& key, Family family, const IpAddress& address) {
+  const auto bytes = std::span(address.bytes());
+  key.append(family == Family::kIpv4 ? bytes.last(4) : bytes);
+}
+
+// Table, protocol, detail; the last two as registers hold what is loaded from a packet: padded behind.
+ElementKey cell_key(policy::TableId table, std::uint32_t key) {
+  ElementKey bytes;
+  bytes.append_be32(number(table));
+  const std::array<std::uint8_t, 8> rest{static_cast<std::uint8_t>(key >> 16), 0, 0, 0,
+                                         static_cast<std::uint8_t>(key >> 8), static_cast<std::uint8_t>(key), 0, 0};
+  bytes.append(rest);
+  return bytes;
+}
+
+bool is_interface_name(std::string_view name) { return !name.empty() && name.size() < IFNAMSIZ; }
+
+ElementKey interface_key(std::string_view name) {
+  ElementKey key;
+  key.append({reinterpret_cast<const std::uint8_t*>(name.data()), name.size()});
+  key.pad_to(IFNAMSIZ);
+  return key;
+}
+
+bool before_in_kernel(const Element& a, const Element& b) {
+  if (a.key != b.key) return a.key < b.key;
+  return a.interval_end && !b.interval_end;  // one interval ends where the next begins
+}
+
+}  // namespace
+
+bool same_place(const Entry& a, const Entry& b) { return a.map == b.map && a.key == b.key && a.end == b.end; }
+
+Answer answer_of(const policy::Outcome* outcome) {
+  if (outcome == nullptr) return Answer::kDeny;
+  const bool log = std::ranges::any_of(outcome->trace, [](const auto& step) { return step.action == Action::kLog; });
+  if (outcome->verdict == policy::Verdict::kAllow) return log ? Answer::kLogAllow : Answer::kAllow;
+  return log ? Answer::kLogDeny : Answer::kDeny;
+}
+
+void add_cells(policy::TableId id, const policy::Table& table,
+               const std::map<policy::OutcomeId, policy::Outcome>& outcomes, Entries& entries) {
+  for (const auto& interval : table.intervals) {
+    Entry entry{Map::kCells, cell_key(id, interval.first), {}, {}};
+    entry.end = interval.last == policy::kLastTableKey ? cell_key(policy::TableId{number(id) + 1}, 0)
+                                                       : cell_key(id, interval.last + 1);
+    entry.data.append_be32(0);
+    if (interval.source_ports != policy::TableId{}) {
+      entry.data.append_be32(number(interval.source_ports));
+      entry.data.append_be32(number(Answer::kSourcePorts));
+    } else {
+      const auto outcome = outcomes.find(interval.outcome);
+      entry.data.append_be32(number(interval.outcome));
+      entry.data.append_be32(number(answer_of(outcome == outcomes.end() ? nullptr : &outcome->second)));
+    }
+    entries.push_back(entry);
+  }
+}
+
+Entry program_entry(policy::ProgramId id, const policy::Program& program) {
+  Entry entry{Map::kPrograms, {}, {}, {}};
+  entry.key.append_be32(number(id));
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(program.base));
+  entry.data.append_be32(number(program.vocabulary));
+  return entry;
+}
+
+Entry table_entry(const policy::TableKey& key, policy::TableId table) {
+  Entry entry{Map::kTables, {}, {}, {}};
+  entry.key.append_be32(number(key.program));
+  entry.key.append_be32(number(key.projection));
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(table));
+  return entry;
+}
+
+Entry projection_entry(const policy::ProjectionKey& key, policy::ProjectionId projection) {
+  Entry entry{Map::kProjections, {}, {}, {}};
+  entry.key.append_be32(number(key.vocabulary));
+  entry.key.append_be32(number(key.address_class));
+  entry.data.append_be32(number(projection));
+  return entry;
+}
+
+Entry class_entry(const IpAddress& address, policy::ClassId address_class) {
+  Entry entry{classes_map(address.family()), {}, {}, {}};
+  append_address(entry.key, address.family(), address);
+  entry.data.append_be32(number(address_class));
+  return entry;
+}
+
+Entry unknown_class_entry(Family family) {
+  Entry entry{classes_map(family), {}, {}, {}};
+  entry.data.append_be32(kUnknownClass);
+  return entry;
+}
+
+Entry range_entry(Family family, const IpAddress& first, const IpAddress& last, policy::ClassId address_class) {
+  Entry entry{ranges_map(family), {}, {}, {}};
+  append_address(entry.key, family, first);
+  if (const auto next = last.next()) append_address(entry.end, family, *next);
+  entry.data.append_be32(number(address_class));
+  return entry;
+}
+
+Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id) {
+  Entry entry{Map::kDictionary, {}, {}, {}};
+  entry.key.append(key.meaning.bytes);
+  entry.key.append_be32(number(key.space));
+  entry.data.append_be32(id);
+  return entry;
+}
+
+Entry interface_entry(std::string_view interface_name) {
+  return {Map::kInterfaces, interface_key(interface_name), {}, {}};
+}
+
+std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
+                                    const IpAddress& address, policy::ProgramId program) {
+  if (!is_interface_name(interface_name)) return std::nullopt;
+  Entry entry{programs_map(direction, address.family()), interface_key(interface_name), {}, {}};
+  append_address(entry.key, address.family(), address);
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(program));
+  return entry;
+}
+
+Result<policy::Dictionary> dictionary_of(const std::vector<Element>& elements) {
+  const auto& layout = set_of(Map::kDictionary);
+  policy::Dictionary dictionary;
+  for (const auto& element : elements) {
+    if (element.key.size() != layout.key_length || element.data.size() != layout.data_length) {
+      return fail(ErrorCode::kInvalid, "the dictionary in the kernel is of another layout");
+    }
+    policy::DictionaryKey key;
+    std::ranges::copy(element.key.view().first(key.meaning.bytes.size()), key.meaning.bytes.begin());
+    key.space = static_cast<policy::IdSpace>(element.key.be32_at(key.meaning.bytes.size()));
+    dictionary.emplace(key, element.data.be32_at(0));
+  }
+  return dictionary;
+}
+
+Result<Entries> entries_of(Map map, std::vector<Element> elements) {
+  const auto damaged = [&] { return fail(ErrorCode::kInvalid, "map {}: intervals do not fit", set_of(map).name); };
+  std::ranges::sort(elements, before_in_kernel);
+  Entries entries;
+  entries.reserve(elements.size());
+  bool open = false;
+  for (const auto& element : elements) {
+    if (element.interval_end) {
+      if (!open) return damaged();
+      entries.back().end = element.key;
+      open = false;
+      continue;
+    }
+    if (open) return damaged();
+    entries.push_back({map, element.key, {}, element.data});
+    open = set_of(map).interval;
+  }
+  return entries;
+}
+
+void add_elements(const Entry& entry, std::vector<Element>& elements) {
+  elements.push_back({entry.key, false, entry.data});
+  if (!entry.end.empty()) elements.push_back({entry.end, true, {}});
+}
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,46 @@
+#include "dataplane/nftables/maps.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+// Datatypes of the `nft` command, for whoever lists the table; a concatenation packs six bits each.
+constexpr std::uint32_t kInteger = 4, kAddress4 = 7, kAddress6 = 8, kNumber = 19, kName = 41;
+constexpr std::uint32_t both(std::uint32_t first, std::uint32_t second) { return first << 6 | second; }
+
+using kernel::nft::Set;
+
+const std::array<Set, kMapCount>& sets() {
+  static const std::array<Set, kMapCount> all{
+      Set{"cells", kInteger, 12, 12, false, true},
+      Set{"programs", kNumber, 4, 12, false, false},
+      Set{"tables", both(kNumber, kNumber), 8, 8, false, false},
+      Set{"projections", both(kNumber, kNumber), 8, 4, false, false},
+      Set{"dictionary", kInteger, 20, 4, false, false},
+      Set{"ranges4", kAddress4, 4, 4, false, true},
+      Set{"ranges6", kAddress6, 16, 4, false, true},
+      Set{"classes4", kAddress4, 4, 4, false, false},
+      Set{"classes6", kAddress6, 16, 4, false, false},
+      Set{"interfaces", kName, 16, 0, false, false},
+      Set{"ingress4", both(kName, kAddress4), 20, 8, false, false},
+      Set{"ingress6", both(kName, kAddress6), 32, 8, false, false},
+      Set{"egress4", both(kName, kAddress4), 20, 8, false, false},
+      Set{"egress6", both(kName, kAddress6), 32, 8, false, false},
+  };
+  return all;
+}
+
+}  // namespace
+
+const Set& set_of(Map map) { return sets()[static_cast<std::size_t>(map)]; }
+std::span<const Set> all_maps() { return sets(); }
+
+Map programs_map(policy::Direction direction, Family family) {
+  const bool v4 = family == Family::kIpv4;
+  if (direction == policy::Direction::kIngress) return v4 ? Map::kIngress4 : Map::kIngress6;
+  return v4 ? Map::kEgress4 : Map::kEgress6;
+}
+
+Map classes_map(Family family) { return family == Family::kIpv4 ? Map::kClasses4 : Map::kClasses6; }
+Map ranges_map(Family family) { return family == Family::kIpv4 ? Map::kRanges4 : Map::kRanges6; }
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,54 @@
+// Table `inet ocicat` in a kernel: holds it to what is desired.
+//
+//   writes   a change is one transaction of the elements that differ, and a second for what it leaves behind
+//   errors   the kernel keeps what it had; the table then counts as unknown until resync() has succeeded
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/nftables/desired_policy.h"
+#include "kernel/nft.h"
+
+namespace ocicat::dataplane {
+
+class PolicyTable {
+ public:
+  // Borrows the kernel.
+  explicit PolicyTable(kernel::nft::Kernel& kernel) : kernel_(kernel) {}
+
+  // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing is
+  // written: call resync().
+  Result<void> apply(const HostChanges& changes);
+
+  // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this shape
+  // in one transaction. Whether anything had to be written.
+  Result<bool> resync();
+
+  // Whether the kernel holds what is desired, as far as is known.
+  bool in_step() const { return in_step_; }
+  void distrust() { in_step_ = false; }
+  std::uint64_t writes() const { return writes_; }
+
+ private:
+  struct Actual {
+    bool shape_fits = false;  // sets and chains, constants included
+    bool rules_fit = false;
+    Entries entries;
+  };
+  Result<void> commit(const kernel::nft::Batch& batch);
+  Result<Actual> read(const struct Ruleset& ruleset);
+  Result<void> rebuild(const struct Ruleset& ruleset);
+
+  kernel::nft::Kernel& kernel_;
+  DesiredPolicy desired_;
+  bool in_step_ = false;
+  std::uint64_t writes_ = 0;
+};
+
+// Ids that the kernel's table uses; empty where there is none of this layout.
+Result<policy::Dictionary> read_dictionary(kernel::nft::Kernel& kernel);
+
+// Removes the table, if there is one.
+Result<void> remove_table(kernel::nft::Kernel& kernel);
+
+}  // namespace ocicat::dataplane

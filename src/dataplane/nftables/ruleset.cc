@@ -1,0 +1,182 @@
+#include "dataplane/nftables/ruleset.h"
+
+#include <linux/if.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter_ipv4.h>
+
+#include "base/digest.h"
+#include "dataplane/nftables/maps.h"
+#include "kernel/nft_expressions.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using kernel::ByteView;
+using kernel::nft::Chain;
+using kernel::nft::Expressions;
+using kernel::nft::HeaderBase;
+using kernel::nft::Hook;
+using kernel::nft::Meta;
+
+constexpr std::array<std::uint8_t, 1> kFamily4{NFPROTO_IPV4}, kFamily6{NFPROTO_IPV6}, kIcmpV6Number{kIcmpV6},
+    kTcpNumber{kTcp};
+constexpr std::array<std::uint8_t, 4> kZero{};
+constexpr const char* kNeighbourTypes = "neighbour_types";
+
+ByteView bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+class Writer {
+ public:
+  explicit Writer(const HostSettings& settings) : settings_(settings) {}
+
+  Ruleset write() {
+    // Listener and router discovery, neighbours: what a workload needs to speak IPv6 at all.
+    StaticElements types{{kNeighbourTypes, 4, 1, 0, false, false}, {}};
+    for (const int type : {130, 131, 132, 133, 135, 136}) {
+      const std::array<std::uint8_t, 1> key{static_cast<std::uint8_t>(type)};
+      types.elements.push_back({kernel::nft::ElementKey(key), false, {}});
+    }
+    ruleset_.constants.push_back(std::move(types));
+    add_endings();
+    add_lookups(ruleset_);
+    add_directions();
+    add_anti_spoofing();
+    add_to_host();
+    add_hooks();
+    return std::move(ruleset_);
+  }
+
+ private:
+  void chain(std::string name, std::optional<Hook> hook = {}) {
+    chain_ = name;
+    ruleset_.chains.push_back(Chain{std::move(name), hook});
+  }
+  void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
+  void rule(Expressions&& expressions) { rule(expressions); }
+
+  static Expressions with_state(std::uint32_t bits) {
+    Expressions rule;
+    std::array<std::uint8_t, 4> mask{};
+    std::memcpy(mask.data(), &bits, sizeof bits);
+    rule.conntrack_state(0).mask(0, mask).differs(0, kZero);
+    return rule;
+  }
+  static Expressions neighbour_discovery() {
+    Expressions rule;
+    rule.meta(Meta::kFamily, 0).equals(0, kFamily6).meta(Meta::kProtocol, 0).equals(0, kIcmpV6Number);
+    rule.payload(HeaderBase::kTransport, 0, 1, 0).in_set(kNeighbourTypes, 0);
+    return rule;
+  }
+
+  // Where answers lead.
+  void add_endings() {
+    chain("deny");
+    if (settings_.reject) {
+      rule(Expressions().meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset());
+      rule(Expressions().reject_unreachable());
+    }
+    rule(Expressions().verdict(NF_DROP));
+    chain("log_allow");
+    rule(Expressions().log(settings_.log_prefix + ": "));
+    chain("log_deny");
+    rule(Expressions().log(settings_.log_prefix + ": "));
+    rule(Expressions().verdict(NFT_GOTO, "deny"));
+  }
+
+  // Jumped to; return means allowed.
+  void add_directions() {
+    for (const auto direction : policy::kDirections) {
+      chain(std::string(policy::to_string(direction)));
+      if (settings_.drop_invalid) rule(with_state(kernel::nft::kStateInvalid).verdict(NF_DROP));
+      rule(Expressions().meta(Meta::kFamily, 0).equals(0, kFamily4).verdict(NFT_GOTO, chain_ + "4"));
+      rule(Expressions().meta(Meta::kFamily, 0).equals(0, kFamily6).verdict(NFT_GOTO, chain_ + "6"));
+      rule(Expressions().verdict(NF_DROP));
+    }
+  }
+
+  // A workload sends from its own addresses only. Link-local and unspecified sources are for the link: the kernel
+  // forwards neither (RFC 4291 2.5.2, 2.5.6), so they reach the host at most.
+  void add_anti_spoofing() {
+    chain("anti_spoofing");
+    for (const auto family : kFamilies) {
+      const bool v4 = family == Family::kIpv4;
+      rule(Expressions()
+               .meta(Meta::kFamily, 0).equals(0, v4 ? kFamily4 : kFamily6)
+               .meta(Meta::kInputName, 0).payload(HeaderBase::kNetwork, v4 ? 12 : 8, v4 ? 4 : 16, 4)
+               .map(set_of(programs_map(policy::Direction::kEgress, family)).name, 0, 8)
+               .verdict(NF_ACCEPT));
+    }
+    constexpr std::array<std::uint8_t, 2> kLinkLocal{0xfe, 0x80}, kLinkLocalMask{0xff, 0xc0};
+    constexpr std::array<std::uint8_t, 16> kUnspecified{};
+    rule(neighbour_discovery()
+             .payload(HeaderBase::kNetwork, 8, 2, 0).mask(0, kLinkLocalMask).equals(0, kLinkLocal)
+             .verdict(NF_ACCEPT));
+    rule(neighbour_discovery()
+             .payload(HeaderBase::kNetwork, 8, 16, 0).equals(0, kUnspecified).verdict(NF_ACCEPT));
+    rule(Expressions().verdict(NF_DROP));
+  }
+
+  void add_to_host() {
+    chain("to_host");
+    rule(neighbour_discovery().verdict(NF_ACCEPT));
+    rule(Expressions().verdict(NFT_JUMP, "egress"));
+    switch (settings_.endpoint_to_host) {
+      case HostSettings::ToHost::kDrop: rule(Expressions().verdict(NF_DROP)); break;
+      case HostSettings::ToHost::kAccept: rule(Expressions().verdict(NF_ACCEPT)); break;
+      case HostSettings::ToHost::kReturn: rule(Expressions().verdict(NFT_RETURN)); break;
+    }
+  }
+
+  // Packets of a workload's interface go to `target`.
+  void dispatch(Meta side, int verdict, const char* target) {
+    for (const auto& prefix : settings_.workload_prefixes) {
+      if (prefix.empty() || prefix.size() >= IFNAMSIZ) continue;  // matches no interface, or would match all
+      rule(Expressions().meta(side, 0).equals(0, bytes_of(prefix)).verdict(verdict, target));
+    }
+    rule(Expressions().meta(side, 0).in_set(set_of(Map::kInterfaces).name, 0).verdict(verdict, target));
+  }
+
+  // Accept ends these chains only: whoever else has chains at a hook has his say as well.
+  void add_hooks() {
+    constexpr auto kKnown = kernel::nft::kStateEstablished | kernel::nft::kStateRelated;
+    chain("prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_RAW});
+    dispatch(Meta::kInputName, NFT_GOTO, "anti_spoofing");
+    chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
+    rule(with_state(kKnown).verdict(NF_ACCEPT));
+    dispatch(Meta::kInputName, NFT_GOTO, "to_host");
+    chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
+    rule(with_state(kKnown).verdict(NF_ACCEPT));
+    dispatch(Meta::kInputName, NFT_JUMP, "egress");
+    dispatch(Meta::kOutputName, NFT_JUMP, "ingress");
+  }
+
+  const HostSettings& settings_;
+  Ruleset ruleset_;
+  std::string chain_;
+};
+
+}  // namespace
+
+kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions) {
+  std::string meaning(chain);
+  meaning.push_back('\0');
+  meaning.append(reinterpret_cast<const char*>(expressions.data()), expressions.size());
+  const auto digest = Digest::of(meaning);
+  return {std::string(chain), std::move(expressions), {digest.bytes.begin(), digest.bytes.end()}};
+}
+
+kernel::nft::Shape Ruleset::shape() const {
+  kernel::nft::Shape shape;
+  for (const auto& set : all_maps()) shape.sets.emplace(set.name, set);
+  for (const auto& constant : constants) shape.sets.emplace(constant.set.name, constant.set);
+  for (const auto& one : chains) shape.chains.emplace(one.name, one);
+  for (const auto& one : rules) shape.rules_by_chain[one.chain].push_back(one.mark);
+  return shape;
+}
+
+Ruleset ruleset_for(const HostSettings& settings) { return Writer(settings).write(); }
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,39 @@
+// The fixed part of table `inet ocicat`: chains, rules, and maps with their constant elements.
+//
+// It depends on the host's settings only. All policy is in the elements of maps (maps.h), which rules look up one
+// after the other: the answer of one lookup is in the registers that are the next one's key. A lookup that finds
+// nothing ends its rule, and the next rule tries the next way; the last rule of every such chain drops.
+//
+//   design   docs/design/dataplane.md#rules
+#pragma once
+
+#include <vector>
+
+#include "engine/host_state.h"
+#include "kernel/nft.h"
+
+namespace ocicat::dataplane {
+
+struct StaticElements {
+  kernel::nft::Set set;
+  std::vector<kernel::nft::Element> elements;
+};
+
+struct Ruleset {
+  std::vector<kernel::nft::Chain> chains;
+  std::vector<StaticElements> constants;  // maps whose elements never change
+  std::vector<kernel::nft::Rule> rules;   // in order; marked with the digest of what they say
+
+  // What a kernel that holds this answers to read_shape(), the maps of maps.h included.
+  kernel::nft::Shape shape() const;
+};
+
+Ruleset ruleset_for(const HostSettings& settings);
+
+// The chains that decide: (direction, family), by kind of protocol. In lookup_rules.cc.
+void add_lookups(Ruleset& ruleset);
+
+// A rule that can be known again.
+kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,166 @@
+#include "kernel/nft_expressions.h"
+
+#include <linux/netfilter/nf_tables.h>
+
+#include <array>
+
+#include "base/result.h"
+
+namespace ocicat::kernel::nft {
+namespace {
+
+std::uint32_t number_of(Register reg) {
+  CHECK(reg < NFT_REG32_COUNT);
+  return NFT_REG32_00 + reg;
+}
+
+std::array<std::uint8_t, 4> be32(std::uint32_t value) {
+  return {static_cast<std::uint8_t>(value >> 24), static_cast<std::uint8_t>(value >> 16),
+          static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)};
+}
+
+}  // namespace
+
+std::size_t Expressions::begin(std::string_view name) {
+  const std::size_t expression = attributes_.begin_nest(NFTA_LIST_ELEM);
+  attributes_.put_string(NFTA_EXPR_NAME, name);
+  data_ = attributes_.begin_nest(NFTA_EXPR_DATA);
+  return expression;
+}
+
+void Expressions::end(std::size_t expression) {
+  attributes_.end_nest(data_);
+  attributes_.end_nest(expression);
+}
+
+void Expressions::put_data(std::uint16_t type, ByteView bytes) {
+  const std::size_t nest = attributes_.begin_nest(type);
+  attributes_.put(NFTA_DATA_VALUE, bytes);
+  attributes_.end_nest(nest);
+}
+
+Expressions& Expressions::meta(Meta what, Register into) {
+  const auto expression = begin("meta");
+  attributes_.put_be32(NFTA_META_DREG, number_of(into));
+  attributes_.put_be32(NFTA_META_KEY, static_cast<std::uint32_t>(what));
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::payload(HeaderBase base, std::uint32_t offset, std::uint32_t length, Register into) {
+  const auto expression = begin("payload");
+  attributes_.put_be32(NFTA_PAYLOAD_DREG, number_of(into));
+  attributes_.put_be32(NFTA_PAYLOAD_BASE, static_cast<std::uint32_t>(base));
+  attributes_.put_be32(NFTA_PAYLOAD_OFFSET, offset);
+  attributes_.put_be32(NFTA_PAYLOAD_LEN, length);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::conntrack_state(Register into) {
+  const auto expression = begin("ct");
+  attributes_.put_be32(NFTA_CT_DREG, number_of(into));
+  attributes_.put_be32(NFTA_CT_KEY, NFT_CT_STATE);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::immediate(ByteView bytes, Register into) {
+  const auto expression = begin("immediate");
+  attributes_.put_be32(NFTA_IMMEDIATE_DREG, number_of(into));
+  put_data(NFTA_IMMEDIATE_DATA, bytes);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::immediate_be32(std::uint32_t value, Register into) {
+  return immediate(be32(value), into);
+}
+
+Expressions& Expressions::mask(Register in_place, ByteView mask) {
+  const auto expression = begin("bitwise");
+  const std::vector<std::uint8_t> zeros(mask.size());
+  attributes_.put_be32(NFTA_BITWISE_SREG, number_of(in_place));
+  attributes_.put_be32(NFTA_BITWISE_DREG, number_of(in_place));
+  attributes_.put_be32(NFTA_BITWISE_LEN, static_cast<std::uint32_t>(mask.size()));
+  put_data(NFTA_BITWISE_MASK, mask);
+  put_data(NFTA_BITWISE_XOR, zeros);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::compare(std::uint32_t operation, Register reg, ByteView bytes) {
+  const auto expression = begin("cmp");
+  attributes_.put_be32(NFTA_CMP_SREG, number_of(reg));
+  attributes_.put_be32(NFTA_CMP_OP, operation);
+  put_data(NFTA_CMP_DATA, bytes);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::equals(Register reg, ByteView bytes) { return compare(NFT_CMP_EQ, reg, bytes); }
+Expressions& Expressions::differs(Register reg, ByteView bytes) { return compare(NFT_CMP_NEQ, reg, bytes); }
+
+Expressions& Expressions::in_set(std::string_view set, Register key) {
+  const auto expression = begin("lookup");
+  attributes_.put_string(NFTA_LOOKUP_SET, set);
+  attributes_.put_be32(NFTA_LOOKUP_SREG, number_of(key));
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::map(std::string_view map, Register key, Register into) {
+  const auto expression = begin("lookup");
+  attributes_.put_string(NFTA_LOOKUP_SET, map);
+  attributes_.put_be32(NFTA_LOOKUP_SREG, number_of(key));
+  attributes_.put_be32(NFTA_LOOKUP_DREG, number_of(into));
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::verdict_map(std::string_view map, Register key) {
+  const auto expression = begin("lookup");
+  attributes_.put_string(NFTA_LOOKUP_SET, map);
+  attributes_.put_be32(NFTA_LOOKUP_SREG, number_of(key));
+  attributes_.put_be32(NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::verdict(int code, std::string_view chain) {
+  const auto expression = begin("immediate");
+  attributes_.put_be32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+  const auto data = attributes_.begin_nest(NFTA_IMMEDIATE_DATA);
+  const auto nest = attributes_.begin_nest(NFTA_DATA_VERDICT);
+  attributes_.put_be32(NFTA_VERDICT_CODE, static_cast<std::uint32_t>(code));
+  if (!chain.empty()) attributes_.put_string(NFTA_VERDICT_CHAIN, chain);
+  attributes_.end_nest(nest);
+  attributes_.end_nest(data);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::log(std::string_view prefix) {
+  const auto expression = begin("log");
+  attributes_.put_string(NFTA_LOG_PREFIX, prefix);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::reject_with_tcp_reset() {
+  const auto expression = begin("reject");
+  attributes_.put_be32(NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST);
+  attributes_.put_u8(NFTA_REJECT_ICMP_CODE, 0);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::reject_unreachable() {
+  const auto expression = begin("reject");
+  attributes_.put_be32(NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
+  attributes_.put_u8(NFTA_REJECT_ICMP_CODE, NFT_REJECT_ICMPX_PORT_UNREACH);
+  end(expression);
+  return *this;
+}
+
+}  // namespace ocicat::kernel::nft

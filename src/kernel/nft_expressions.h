@@ -1,0 +1,61 @@
+// Writes the expressions of a rule: a small program over sixteen registers of 32 bits, 0 to 15. An expression
+// whose condition fails, or whose lookup finds nothing, ends the rule; the next rule begins.
+//
+//   source   linux/netfilter/nf_tables.h, enum nft_*_attributes
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "kernel/message.h"
+
+namespace ocicat::kernel::nft {
+
+using Register = std::uint32_t;  // 0 to 15
+
+enum class HeaderBase : std::uint32_t { kNetwork = 1, kTransport = 2 };  // NFT_PAYLOAD_*
+enum class Meta : std::uint32_t {  // NFT_META_*
+  kInputName = 6,
+  kOutputName = 7,
+  kFamily = 15,
+  kProtocol = 16,
+};
+
+class Expressions {
+ public:
+  Expressions& meta(Meta what, Register into);
+  Expressions& payload(HeaderBase base, std::uint32_t offset, std::uint32_t length, Register into);
+  // Bits of the connection's state, as conntrack_state(): host order.
+  Expressions& conntrack_state(Register into);
+  Expressions& immediate(ByteView bytes, Register into);
+  Expressions& immediate_be32(std::uint32_t value, Register into);
+  Expressions& mask(Register in_place, ByteView mask);
+  Expressions& equals(Register reg, ByteView bytes);
+  Expressions& differs(Register reg, ByteView bytes);
+  Expressions& in_set(std::string_view set, Register key);
+  Expressions& map(std::string_view map, Register key, Register into);
+  Expressions& verdict_map(std::string_view map, Register key);
+  Expressions& verdict(int code, std::string_view chain = {});
+  Expressions& log(std::string_view prefix);
+  Expressions& reject_with_tcp_reset();
+  Expressions& reject_unreachable();  // port unreachable, ICMP or ICMPv6
+
+  std::vector<std::uint8_t> take() { return attributes_.bytes(); }
+
+ private:
+  std::size_t begin(std::string_view name);
+  void end(std::size_t expression);
+  void put_data(std::uint16_t type, ByteView bytes);
+  Expressions& compare(std::uint32_t operation, Register reg, ByteView bytes);
+
+  MessageBuilder attributes_;
+  std::size_t data_ = 0;
+};
+
+// Both keep the bits of the kernel's enum ip_conntrack_info (linux/netfilter/nf_conntrack_common.h).
+inline constexpr std::uint32_t kStateInvalid = 1;
+inline constexpr std::uint32_t kStateEstablished = 2;
+inline constexpr std::uint32_t kStateRelated = 4;
+
+}  // namespace ocicat::kernel::nft

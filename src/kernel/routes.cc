@@ -1,0 +1,227 @@
+#include "kernel/routes.h"
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <span>
+
+#include "base/unique_fd.h"
+
+namespace ocicat::kernel {
+namespace {
+
+// A send is answered by at most so many errors; they must fit into the receive buffer.
+constexpr std::size_t kRoutesASend = 1024;
+constexpr int kBuffer = 8 << 20;
+constexpr int kAttempts = 5;
+
+std::uint8_t family_number(Family family) { return family == Family::kIpv4 ? AF_INET : AF_INET6; }
+
+ByteView address_bytes(const IpAddress& address) {
+  const auto bytes = std::span(address.bytes());
+  return address.is_v4() ? bytes.last(4) : bytes;
+}
+
+std::optional<IpAddress> address_of(ByteView bytes) {
+  if (bytes.size() == 4) {
+    return IpAddress::v4(std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 |
+                         bytes[3]);
+  }
+  if (bytes.size() != 16) return std::nullopt;
+  IpAddress::Bytes raw{};
+  std::ranges::copy(bytes, raw.begin());
+  return IpAddress::v6(raw);
+}
+
+void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t flags, std::uint32_t sequence,
+               int protocol, const KernelRoute& route) {
+  rtmsg header{};
+  header.rtm_family = family_number(route.destination.family());
+  header.rtm_dst_len = route.destination.length;
+  header.rtm_table = RT_TABLE_MAIN;
+  header.rtm_protocol = static_cast<std::uint8_t>(protocol);
+  header.rtm_type = RTN_UNICAST;
+  header.rtm_scope = route.gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  if (route.gateway) header.rtm_flags = RTNH_F_ONLINK;
+  builder.begin(message, static_cast<std::uint16_t>(NLM_F_REQUEST | flags), sequence, header);
+  builder.put(RTA_DST, address_bytes(route.destination.address));
+  if (route.gateway) builder.put(RTA_GATEWAY, address_bytes(*route.gateway));
+  builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
+  builder.put_u32(RTA_PRIORITY, route.metric);
+  builder.end();
+}
+
+std::optional<KernelRoute> route_of(MessageView message, int protocol) {
+  if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
+  const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
+  if (header->rtm_protocol != protocol || header->rtm_table != RT_TABLE_MAIN || header->rtm_type != RTN_UNICAST) {
+    return std::nullopt;
+  }
+  const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
+  KernelRoute route;
+  const Family family = header->rtm_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
+  const auto destination = address_of(attributes.bytes(RTA_DST));
+  route.destination.address = destination.value_or(family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{});
+  route.destination.length = header->rtm_dst_len;
+  route.link = static_cast<int>(attributes.u32(RTA_OIF));
+  route.gateway = address_of(attributes.bytes(RTA_GATEWAY));
+  route.metric = attributes.u32(RTA_PRIORITY);
+  return route;
+}
+
+template <class T, class Try>
+Result<T> repeated(Try attempt_once) {
+  Result<T> result = attempt_once();
+  for (int attempt = 1; attempt < kAttempts && !result && result.error().code == ErrorCode::kUnavailable; ++attempt) {
+    result = attempt_once();
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY_VOID(socket.send_buffer(kBuffer));
+  TRY_VOID(socket.receive_buffer(kBuffer));
+  return std::unique_ptr<NetlinkRoutes>(new NetlinkRoutes(std::move(socket)));
+}
+
+Result<std::vector<Link>> NetlinkRoutes::links() {
+  return repeated<std::vector<Link>>([&]() -> Result<std::vector<Link>> {
+    MessageBuilder request;
+    request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), ifinfomsg{});
+    request.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    request.end();
+    std::vector<Link> links;
+    TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
+      const auto* header = reinterpret_cast<const ifinfomsg*>(&message + 1);
+      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_IFNAME + 1);
+      links.push_back({header->ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header->ifi_flags & IFF_UP) != 0});
+    }));
+    return links;
+  });
+}
+
+Result<std::vector<KernelRoute>> NetlinkRoutes::routes(int protocol) {
+  return repeated<std::vector<KernelRoute>>([&]() -> Result<std::vector<KernelRoute>> {
+    std::vector<KernelRoute> routes;
+    for (const auto family : kFamilies) {
+      rtmsg header{};
+      header.rtm_family = family_number(family);
+      header.rtm_protocol = static_cast<std::uint8_t>(protocol);
+      header.rtm_table = RT_TABLE_MAIN;
+      MessageBuilder request;
+      request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), header);
+      request.end();
+      TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
+        if (const auto route = route_of(message, protocol)) routes.push_back(*route);
+      }));
+    }
+    return routes;
+  });
+}
+
+Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, std::uint16_t flags, int protocol,
+                                                        const std::vector<KernelRoute>& routes) {
+  std::vector<RouteFailure> failures;
+  const int harmless = message == RTM_NEWROUTE ? EEXIST : ESRCH;
+  for (std::size_t next = 0; next < routes.size();) {
+    MessageBuilder builder;
+    const std::size_t start = next;
+    const std::uint32_t first_sequence = socket_.next_sequence();
+    for (; next < routes.size() && next - start < kRoutesASend; ++next) {
+      const auto sequence = static_cast<std::uint32_t>(first_sequence + (next - start));
+      put_route(builder, message, flags, sequence, protocol, routes[next]);
+      socket_.sequence_used(sequence);
+    }
+    // Only errors are answered.
+    TRY(const auto acks, socket_.request(builder.bytes()));
+    for (const auto& ack : acks) {
+      if (ack.error_number == 0 || ack.error_number == harmless || ack.sequence < first_sequence) continue;
+      const auto& route = routes.at(start + (ack.sequence - first_sequence));
+      auto what = fmt::format("{} route {}", message == RTM_NEWROUTE ? "add" : "remove", route.destination.to_string());
+      if (!ack.text.empty()) what += fmt::format(" ({})", ack.text);
+      failures.push_back({route, fail_errno(what, ack.error_number).error()});
+    }
+  }
+  return failures;
+}
+
+Result<std::vector<RouteFailure>> NetlinkRoutes::add(int protocol, const std::vector<KernelRoute>& routes) {
+  return change(RTM_NEWROUTE, NLM_F_CREATE, protocol, routes);
+}
+
+Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol, const std::vector<KernelRoute>& routes) {
+  return change(RTM_DELROUTE, 0, protocol, routes);
+}
+
+Result<NextHop> NetlinkRoutes::next_hop(const IpAddress& address) {
+  rtmsg header{};
+  header.rtm_family = family_number(address.family());
+  header.rtm_dst_len = static_cast<std::uint8_t>(bits_of(address.family()));
+  MessageBuilder request;
+  request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), header);
+  request.put(RTA_DST, address_bytes(address));
+  request.end();
+  std::optional<NextHop> hop;
+  const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
+    const auto* found = reinterpret_cast<const rtmsg*>(&message + 1);
+    const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
+    if (message.nlmsg_type != RTM_NEWROUTE || found->rtm_type != RTN_UNICAST) return;
+    hop = NextHop{static_cast<int>(attributes.u32(RTA_OIF)), address_of(attributes.bytes(RTA_GATEWAY))};
+  });
+  if (!asked || !hop) return fail(ErrorCode::kNotFound, "no route to next hop {}", address.to_string());
+  return *hop;
+}
+
+Result<bool> NetlinkRoutes::set(const std::string& setting, const std::string& value) {
+  const std::string path = "/proc/sys/" + setting;
+  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file) return fail_errno(path, errno);
+  std::array<char, 64> buffer{};
+  const ssize_t size = ::read(file.get(), buffer.data(), buffer.size());
+  if (size < 0) return fail_errno("read " + path, errno);
+  std::string_view present(buffer.data(), static_cast<std::size_t>(size));
+  while (!present.empty() && present.back() == '\n') present.remove_suffix(1);
+  if (present == value) return false;
+  if (::pwrite(file.get(), value.data(), value.size(), 0) < 0) return fail_errno("write " + path, errno);
+  return true;
+}
+
+Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY_VOID(socket.receive_buffer(kBuffer));
+  TRY_VOID(socket.ignore_changes_of(own_port));
+  for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                               RTNLGRP_IPV6_ROUTE}) {
+    TRY_VOID(socket.join(group));
+  }
+  return RouteMonitor(std::move(socket));
+}
+
+Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
+  Events events;
+  const auto received = socket_.receive_waiting([&](MessageView message) {
+    switch (message.nlmsg_type) {
+      case RTM_NEWLINK: case RTM_DELLINK: case RTM_NEWADDR: case RTM_DELADDR: events.links = true; break;
+      case RTM_NEWROUTE: case RTM_DELROUTE: {
+        const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
+        if (header->rtm_table != RT_TABLE_MAIN) break;
+        (header->rtm_protocol == protocol ? events.own : events.others) = true;
+        break;
+      }
+      default: break;
+    }
+  });
+  if (!received && received.error().code != ErrorCode::kExhausted) return std::unexpected(received.error());
+  if (!received) return Events{true, true, true};
+  return events;
+}
+
+}  // namespace ocicat::kernel

@@ -1,0 +1,106 @@
+// Links and routes of a network namespace, as far as a dataplane needs them.
+//
+//   scope    the main table; only routes that carry one protocol number are listed or removed
+//   source   linux/rtnetlink.h; rtnetlink(7)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "kernel/netlink.h"
+
+namespace ocicat::kernel {
+
+struct Link {
+  int index = 0;
+  std::string name;
+  bool up = false;
+
+  bool operator==(const Link&) const = default;
+};
+
+// A route as the kernel has it.
+struct KernelRoute {
+  Prefix destination;
+  int link = 0;
+  std::optional<IpAddress> gateway;  // taken to be on the link
+  std::uint32_t metric = 0;
+
+  auto operator<=>(const KernelRoute&) const = default;
+};
+
+struct NextHop {
+  int link = 0;
+  std::optional<IpAddress> gateway;  // nothing: the address itself is on the link
+
+  bool operator==(const NextHop&) const = default;
+};
+
+struct RouteFailure {
+  KernelRoute route;
+  Error error;
+};
+
+class RouteKernel {
+ public:
+  virtual ~RouteKernel() = default;
+
+  virtual Result<std::vector<Link>> links() = 0;
+  virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
+  // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or removing
+  // one that is not, has not failed.
+  virtual Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) = 0;
+  virtual Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) = 0;
+  // How the kernel itself would reach the address. kNotFound: it would not.
+  virtual Result<NextHop> next_hop(const IpAddress& address) = 0;
+  // Sets "net/ipv4/conf/…" under /proc/sys; whether that changed it. kNotFound: there is no such setting.
+  virtual Result<bool> set(const std::string& setting, const std::string& value) = 0;
+};
+
+class NetlinkRoutes final : public RouteKernel {
+ public:
+  static Result<std::unique_ptr<NetlinkRoutes>> open();
+
+  Result<std::vector<Link>> links() override;
+  Result<std::vector<KernelRoute>> routes(int protocol) override;
+  Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
+  Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) override;
+  Result<NextHop> next_hop(const IpAddress& address) override;
+  Result<bool> set(const std::string& setting, const std::string& value) override;
+
+  std::uint32_t port() const { return socket_.port(); }
+
+ private:
+  explicit NetlinkRoutes(NetlinkSocket socket) : socket_(std::move(socket)) {}
+  Result<std::vector<RouteFailure>> change(std::uint16_t message, std::uint16_t flags, int protocol,
+                                           const std::vector<KernelRoute>& routes);
+
+  NetlinkSocket socket_;
+};
+
+// Hears of links that come, go, rise and fall, of addresses, and of others' changes to routes.
+class RouteMonitor {
+ public:
+  static Result<RouteMonitor> open(std::uint32_t own_port);
+
+  int fd() const { return socket_.fd(); }
+  struct Events {
+    bool links = false;   // a link or an address of one
+    bool own = false;     // a route that carries `protocol`
+    bool others = false;  // any other route of the main table
+  };
+  // Reads what has arrived. Messages that were lost count as everything.
+  Result<Events> read(int protocol);
+
+ private:
+  explicit RouteMonitor(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  NetlinkSocket socket_;
+};
+
+}  // namespace ocicat::kernel
