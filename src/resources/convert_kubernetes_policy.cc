@@ -5,7 +5,7 @@
 // policy is `broken` and allows nothing at all, which is reported.
 #include <algorithm>
 #include <map>
-#include <ranges>
+#include <set>
 #include <utility>
 
 #include "resources/decoders.h"
@@ -18,6 +18,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr double kOrder = 1000;
+// Peers times ports of one rule: what it costs in memory, and far beyond what anyone means.
+constexpr std::size_t kMostPorts = 200'000;
 constexpr std::string_view kKubernetesEndpoints = "projectcalico.org/orchestrator == 'k8s'";
 
 bool is_label_name(std::string_view name) {
@@ -159,10 +161,11 @@ Result<Understood> add_port(const json::object& entry, PortsByProtocol& all) {
 std::vector<Port> simplified(const std::vector<Port>& ports) {
   std::vector<Port> simple;
   std::vector<PortRange> ranges;
+  std::set<std::string_view> names;
   for (const auto& port : ports) {
     if (const auto* range = std::get_if<PortRange>(&port)) {
       ranges.push_back(*range);
-    } else if (std::ranges::find(simple, port) == simple.end()) {
+    } else if (names.insert(std::get<std::string>(port)).second) {
       simple.push_back(port);
     }
   }
@@ -214,10 +217,14 @@ Result<void> add_rules(const json::object& stated, const Direction& direction, s
   }
   for (const auto& [name, of_protocol] : ports) {
     rule.protocol = ProtocolMatch{of_protocol.first, false};
+    const auto simple = simplified(of_protocol.second);
+    if (simple.size() * entities.size() > kMostPorts) {
+      return fields::wrong("ports", fmt::format("peers times ports must not exceed {}", kMostPorts));
+    }
     for (const auto& entity : entities) {
       auto& converted = rules.emplace_back(rule);
       converted.*direction.peer = entity;
-      converted.destination.ports = simplified(of_protocol.second);
+      converted.destination.ports = simple;
     }
   }
   return {};

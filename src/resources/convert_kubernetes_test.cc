@@ -212,6 +212,19 @@ TEST(KubernetesNetworkPolicy, IsBrokenWhereAPeerCannotBeRead) {
   EXPECT_NE(policy_of(R"("ingress": [{"from": [{}]}])").broken, "");
 }
 
+TEST(KubernetesNetworkPolicy, IsBrokenWhereItWouldFillTheMemory) {
+  std::string peers;
+  std::string ports;
+  for (int i = 0; i < 1000; ++i) {
+    peers += R"({"podSelector": {}},)";
+    ports += fmt::format(R"({{"port": {}}},)", 2 * i + 1);
+  }
+  peers.pop_back();
+  ports.pop_back();
+  const auto policy = policy_of(fmt::format(R"("ingress": [{{"from": [{}], "ports": [{}]}}])", peers, ports));
+  EXPECT_EQ(policy.broken, "spec.ingress[0].ports: peers times ports must not exceed 200000");
+}
+
 TEST(KubernetesNetworkPolicy, CannotSmuggleASelectorInALabel) {
   const auto policy = policy_of(
       R"("ingress": [{"from": [{"podSelector": {"matchLabels": {"a": "x' || all() || a == 'y"}}}]}])");

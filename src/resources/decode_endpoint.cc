@@ -1,4 +1,5 @@
 // What has addresses: endpoints, network sets, nodes and pools.
+#include <algorithm>
 #include <utility>
 
 #include "resources/decode.h"
@@ -73,10 +74,13 @@ Result<std::optional<Prefix>> read_node_address(const json::object& bgp, std::st
 
 void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
                    std::string_view service_account) {
-  for (auto it = labels.begin(); it != labels.end();) {
-    const bool handed_down =
-        it->first.starts_with(kNamespacePrefix) || it->first.starts_with(kServiceAccountPrefix);
-    it = handed_down ? labels.erase(it) : it + 1;
+  const auto handed_down = [](const auto& label) {
+    return label.first.starts_with(kNamespacePrefix) || label.first.starts_with(kServiceAccountPrefix);
+  };
+  if (std::ranges::any_of(labels, handed_down)) {
+    auto entries = labels.extract_sequence();
+    entries.erase(std::remove_if(entries.begin(), entries.end(), handed_down), entries.end());
+    labels.adopt_sequence(boost::container::ordered_unique_range, std::move(entries));
   }
   labels.insert_or_assign(std::string(kNamespaceLabel), std::string(ns));
   labels.insert_or_assign(std::string(kOrchestratorLabel), std::string(orchestrator));

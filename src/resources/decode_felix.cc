@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <map>
 #include <utility>
 
 #include "resources/decoders.h"
@@ -69,6 +70,13 @@ std::optional<double> seconds_of(std::string_view text) {
   return seconds;
 }
 
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower;
+}
+
 std::string scalar_text(const json::value& value) {
   const auto text = fields::text_of(value);
   return text ? std::string(*text) : json::serialize(value);
@@ -81,10 +89,8 @@ std::string field_text(const json::object& object, std::string_view name) {
 
 // "tcp:22", "tcp:10.0.0.0/8:22", "tcp:[fd00::/8]:22".
 std::string failsafe_text(const json::object& port) {
-  auto protocol = field_text(port, "protocol");
+  auto protocol = lower_case(field_text(port, "protocol"));
   if (protocol.empty()) protocol = "tcp";
-  std::ranges::transform(protocol, protocol.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const auto net = field_text(port, "net");
   const auto number = field_text(port, "port");
   if (net.empty()) return fmt::format("{}:{}", protocol, number);
@@ -134,26 +140,18 @@ std::string value_text(std::string_view name, const json::value& value) {
   return seconds ? fmt::format("{}", in_milliseconds ? *seconds * 1000 : *seconds) : text;
 }
 
-bool same_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(
-      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
+// By name in lower case: the name as written, and the text.
+using Values = std::map<std::string, std::pair<std::string, std::string>>;
 
 // "config.projectcalico.org/LogSeverityScreen" says the field raw, and wins over it.
-void apply_annotations(const json::object& document, Labels& values) {
+void apply_annotations(const json::object& document, Values& values) {
   const auto metadata = fields::object_at(document, "metadata");
   const auto annotations = fields::labels_at(**metadata, "annotations");
   if (!annotations) return;
   for (const auto& [key, text] : *annotations) {
     if (!key.starts_with(kAnnotationPrefix)) continue;
     const auto name = std::string_view(key).substr(kAnnotationPrefix.size());
-    const auto stated = std::ranges::find_if(
-        values, [&](const auto& value) { return same_ignoring_case(value.first, name); });
-    if (stated != values.end()) {
-      stated->second = text;
-    } else {
-      values.emplace(name, text);
-    }
+    values.try_emplace(lower_case(name), name, "").first->second.second = text;
   }
 }
 
@@ -163,6 +161,7 @@ Result<FelixConfiguration> felix_configuration(const json::object& document) {
   FelixConfiguration configuration;
   TRY(configuration.metadata, read_metadata(Kind::kFelixConfiguration, document));
   TRY(const auto* spec, fields::object_at(document, "spec"));
+  Values values;
   if (spec != nullptr) {
     auto selector = fields::selector_at(*spec, "nodeSelector");
     if (!selector) return fields::inside("spec", std::move(selector).error());
@@ -170,10 +169,14 @@ Result<FelixConfiguration> felix_configuration(const json::object& document) {
     for (const auto& [key, value] : *spec) {
       const auto name = fields::view(key);
       if (name == "nodeSelector" || value.is_null()) continue;
-      configuration.values.emplace(name, value_text(name, value));
+      values.try_emplace(lower_case(name), name, value_text(name, value));
     }
   }
-  apply_annotations(document, configuration.values);
+  apply_annotations(document, values);
+  Labels::sequence_type entries;
+  entries.reserve(values.size());
+  for (auto& [lower, value] : values) entries.emplace_back(std::move(value.first), std::move(value.second));
+  configuration.values = fields::labels_from(std::move(entries));
   return configuration;
 }
 

@@ -152,5 +152,19 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
   }
 }
 
+TEST(Decode, TakesLabelsInAnyOrderAndNumber) {
+  constexpr int kMany = 100'000;
+  json::object labels;
+  for (int i = kMany; i > 0; --i) {
+    labels[fmt::format("label-{:06}", i)] = "";
+    labels[fmt::format("pcns.{:06}", i)] = "";
+  }
+  const json::object pod{{"metadata", {{"name", "x"}, {"namespace", "shop"}, {"labels", labels}}}};
+  const auto endpoint = std::get<WorkloadEndpoint>(*decode(Kind::kPod, pod));
+  EXPECT_EQ(endpoint.metadata.labels.size(), kMany + 2u);
+  EXPECT_TRUE(std::ranges::is_sorted(endpoint.metadata.labels));
+  EXPECT_TRUE(endpoint.metadata.labels.contains("label-000001"));
+}
+
 }  // namespace
 }  // namespace ocicat

@@ -3,7 +3,9 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "resources/selector/selector.h"
 
@@ -130,19 +132,27 @@ Result<std::vector<Prefix>> prefixes_at(const json::object& object, std::string_
 
 Result<Labels> labels_at(const json::object& object, std::string_view name, std::string_view prefix) {
   TRY(const auto* stated, object_at(object, name));
-  Labels labels;
-  if (stated == nullptr) return labels;
+  Labels::sequence_type labels;
+  if (stated == nullptr) return Labels();
   labels.reserve(stated->size() + 3);  // room for what the kinds add
   for (const auto& [key, value] : *stated) {
     const auto text = text_of(value);
     if (!text)
       return wrong(fmt::format("{}.{}", name, view(key).substr(0, kShown)), value, "must be a string");
-    std::string label;
-    label.reserve(prefix.size() + key.size());
-    label.append(prefix).append(view(key));
-    // The API sends labels sorted, so that each comes last.
-    labels.emplace_hint(labels.end(), std::move(label), *text);
+    auto& label = labels.emplace_back();
+    label.first.reserve(prefix.size() + key.size());
+    label.first.append(prefix).append(view(key));
+    label.second = *text;
   }
+  return labels_from(std::move(labels));
+}
+
+Labels labels_from(Labels::sequence_type entries) {
+  // The API sends labels sorted; keys of one object are unique.
+  constexpr auto kName = &Labels::sequence_type::value_type::first;
+  if (!std::ranges::is_sorted(entries, {}, kName)) std::ranges::sort(entries, {}, kName);
+  Labels labels;
+  labels.adopt_sequence(boost::container::ordered_unique_range, std::move(entries));
   return labels;
 }
 

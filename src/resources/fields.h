@@ -48,6 +48,8 @@ Result<std::vector<Prefix>> prefixes_at(const boost::json::object& object, std::
 // An object whose values are all strings; `prefix` goes before each name.
 Result<Labels> labels_at(const boost::json::object& object, std::string_view name,
                          std::string_view prefix = {});
+// Sorts what need not be sorted, once: a flat_map filled one by one in a hostile order costs the square.
+Labels labels_from(Labels::sequence_type entries);
 // A selector that parses; its text as written.
 Result<std::string> selector_at(const boost::json::object& object, std::string_view name);
 // Objects of a list, in order: nullptr entries there are none.

@@ -30,20 +30,22 @@ Restrictions both(Restrictions a, const Restrictions& b) {
 }
 
 // What holds where at least one holds.
-Restrictions either(const Restrictions& a, const Restrictions& b) {
-  Restrictions common;
-  for (const auto& [label, first] : a) {
-    const auto found = b.find(label);
-    if (found == b.end()) continue;
-    const auto& second = found->second;
-    LabelRestriction restriction{first.present && second.present, first.absent && second.absent, {}};
-    if (first.one_of && second.one_of) {
-      restriction.one_of = first.one_of;
-      restriction.one_of->insert(second.one_of->begin(), second.one_of->end());
+Restrictions either(Restrictions a, const Restrictions& b) {
+  for (auto it = a.begin(); it != a.end();) {
+    auto& restriction = it->second;
+    const auto found = b.find(it->first);
+    const LabelRestriction none;
+    const auto& other = found == b.end() ? none : found->second;
+    restriction.present &= other.present;
+    restriction.absent &= other.absent;
+    if (!other.one_of) {
+      restriction.one_of.reset();
+    } else if (restriction.one_of) {
+      restriction.one_of->insert(other.one_of->begin(), other.one_of->end());
     }
-    if (restriction != LabelRestriction{}) common.emplace(label, std::move(restriction));
+    it = restriction == none ? a.erase(it) : std::next(it);
   }
-  return common;
+  return a;
 }
 
 Restrictions of_leaf(const Term& term, bool negate) {
@@ -78,7 +80,7 @@ Restrictions of_term(const Terms& terms, std::size_t at, bool negate) {
   auto whole = of_term(terms, operand, negate);
   for (operand += terms[operand].span; operand < at + term.span; operand += terms[operand].span) {
     auto next = of_term(terms, operand, negate);
-    whole = all_must_hold ? both(std::move(whole), next) : either(whole, next);
+    whole = all_must_hold ? both(std::move(whole), next) : either(std::move(whole), next);
   }
   return whole;
 }
