@@ -19,12 +19,12 @@ class Replica::Follower final : public Watch {
   }
 
   ~Follower() override {
-    const std::unique_lock lock(replica_.mutex_);
+    const std::scoped_lock lock(replica_.mutex_);
     track_.followers.erase(this);
   }
 
   Result<Batch> next(std::size_t max_events) override {
-    const std::shared_lock lock(replica_.mutex_);
+    const std::scoped_lock lock(replica_.mutex_);
     if (next_ < track_.first) {
       return fail(ErrorCode::kExpired, "this watch was too slow: history now begins after revision {}", track_.floor);
     }
@@ -41,11 +41,11 @@ class Replica::Follower final : public Watch {
   }
 
   void on_more(std::function<void()> wake) override {
-    const std::unique_lock lock(replica_.mutex_);
+    const std::scoped_lock lock(replica_.mutex_);
     wake_ = std::move(wake);
   }
 
-  // Under the replica's lock, held alone.
+  // Under the replica's lock.
   void notify() {
     if (std::exchange(waiting_, false) && wake_) wake_();
   }
@@ -55,7 +55,7 @@ class Replica::Follower final : public Watch {
   Track& track_;
   const std::optional<std::string> ns_;
   std::uint64_t next_;    // running number of the next event to give
-  bool waiting_ = false;  // written by its one reader under the shared lock, by the writer under the exclusive one
+  bool waiting_ = false;  // the last batch was empty, and nothing has come since
   std::function<void()> wake_;
 };
 
@@ -73,7 +73,7 @@ void Replica::Objects::each(Kind kind, const std::optional<std::string>& ns,
 
 void Replica::load(std::vector<Entry> objects, std::vector<Event> history, const std::map<Kind, Revision>& floors,
                    Revision revision) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   for (const auto& info : all_kinds()) tracks_[info.kind];  // references into tracks_ stay valid from here on
   for (auto& entry : objects) {
     auto& track = tracks_[entry.key.kind];
@@ -105,7 +105,7 @@ bool Replica::remember(std::shared_ptr<const Event> event) {
 }
 
 std::map<Kind, Revision> Replica::apply(std::vector<Event> events) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   std::map<Kind, Revision> floors;
   std::vector<Kind> kinds;
   for (auto& event : events) {
@@ -126,13 +126,13 @@ std::map<Kind, Revision> Replica::apply(std::vector<Event> events) {
 }
 
 std::optional<Entry> Replica::get(const ResourceKey& key) const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const Entry* entry = view_.get(key);
   return entry ? std::optional(*entry) : std::nullopt;
 }
 
 Listing Replica::list(Kind kind, const std::optional<std::string>& ns) const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   Listing listing;
   listing.revision = revision_;
   view_.each(kind, ns, [&](const Entry& entry) {
@@ -143,12 +143,12 @@ Listing Replica::list(Kind kind, const std::optional<std::string>& ns) const {
 }
 
 Revision Replica::revision() const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return revision_;
 }
 
 Result<std::unique_ptr<Watch>> Replica::watch(Kind kind, const std::optional<std::string>& ns, Revision after) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   auto& track = tracks_[kind];
   if (after > revision_) {
     return fail(ErrorCode::kExpired, "revision {} has not been yet (the last one is {}): it is of another store", after, revision_);
@@ -162,7 +162,7 @@ Result<std::unique_ptr<Watch>> Replica::watch(Kind kind, const std::optional<std
 }
 
 StoreStatus Replica::status() const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   StoreStatus status;
   status.revision = revision_;
   status.objects = view_.by_key.size();
@@ -174,7 +174,7 @@ StoreStatus Replica::status() const {
 }
 
 Result<std::optional<Change>> Replica::rehearse(const Edit& edit) const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return edit(view_);
 }
 

@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <unordered_set>
 #include <vector>
 
@@ -68,7 +67,7 @@ class Replica {
   bool remember(std::shared_ptr<const Event> event);  // whether something old went
 
   const HistoryLimits limits_;
-  mutable std::shared_mutex mutex_;
+  mutable std::mutex mutex_;  // not a shared one: overlapping readers could keep the writer out
   Objects view_;
   std::map<Kind, Track> tracks_;
   Revision revision_ = 0;
