@@ -1,8 +1,8 @@
 // What the files of the lab's command line share.
 #pragma once
 
-#include <CLI/App.hpp>
 #include <fmt/format.h>
+#include <CLI/App.hpp>
 
 #include <chrono>
 #include <cstdio>

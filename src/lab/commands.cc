@@ -32,7 +32,8 @@ Result<void> up(Lab& lab, const UpOptions& options) {
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
   if (failed) return fail(ErrorCode::kInternal, "/proc/self/exe: {}", failed.message());
   TRY_VOID(lab.up({.hosts = options.hosts, .dataplane = options.dataplane, .program = program.string()}));
-  fmt::print("lab \"{}\" is up: {} hosts, in {:.0f} ms\n", lab.layout().name(), options.hosts, watch.milliseconds());
+  fmt::print("lab \"{}\" is up: {} hosts, in {:.0f} ms\n", lab.layout().name(), options.hosts,
+             watch.milliseconds());
   fmt::print("for other commands: export OCICAT_SERVER={} OCICAT_LAB={}\n", lab.server_address().text,
              lab.layout().name());
   return {};
@@ -120,15 +121,15 @@ Result<void> status(const Lab& lab, const StatusOptions& options) {
 void add_up(CLI::App& group) {
   auto* command = group.add_subcommand("up", "Start a lab: hosts, a server, and an agent on every host");
   auto options = std::make_shared<UpOptions>();
-  command->add_option("--hosts", options->hosts, "How many hosts")->capture_default_str()->check(CLI::Range(1, kMostHosts));
+  command->add_option("--hosts", options->hosts, "How many hosts")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kMostHosts));
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
       ->check(CLI::IsMember({"nftables"}));
   add_name_option(*command, options->name);
   command->footer("Examples:\n  ocicat lab up\n  ocicat lab up --hosts 5 --name try");
-  command->callback([options] {
-    run_in_lab(options->name, [&](Lab& lab) { return up(lab, *options); });
-  });
+  command->callback([options] { run_in_lab(options->name, [&](Lab& lab) { return up(lab, *options); }); });
 }
 
 void add_down(CLI::App& group) {
@@ -144,9 +145,8 @@ void add_status(CLI::App& group) {
   auto options = std::make_shared<StatusOptions>();
   command->add_option("-o,--output", options->output, "Output: json")->check(CLI::IsMember({"json"}));
   add_name_option(*command, options->name);
-  command->callback([options] {
-    run_in_lab(options->name, [&](Lab& lab) { return status(lab, *options); });
-  });
+  command->callback(
+      [options] { run_in_lab(options->name, [&](Lab& lab) { return status(lab, *options); }); });
 }
 
 constexpr const char* kFooter = R"(Examples:
@@ -180,7 +180,8 @@ void run_in_lab(const std::string& name, const std::function<Result<void>(Lab&)>
 }
 
 void add_lab_commands(CLI::App& app) {
-  auto* group = app.add_subcommand("lab", "Try it out: several hosts as network namespaces on this machine (as root)");
+  auto* group =
+      app.add_subcommand("lab", "Try it out: several hosts as network namespaces on this machine (as root)");
   group->require_subcommand(1);
   group->footer(kFooter);
   add_up(*group);

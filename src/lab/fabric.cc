@@ -22,7 +22,9 @@ IpAddress v6_of(std::uint16_t first_group, int last_groups) {
   return IpAddress::v6(bytes);
 }
 
-std::string single(const IpAddress& address) { return Prefix::host(address).to_string(); }
+std::string single(const IpAddress& address) {
+  return Prefix::host(address).to_string();
+}
 
 Result<void> batch(const std::string& network_namespace, std::string_view lines) {
   TRY([[maybe_unused]] const auto printed, run({"ip", "-n", network_namespace, "-batch", "-"}, lines));
@@ -54,7 +56,9 @@ IpAddress pod_address(int index, Family family) {
   return v6_of(0xfd65, index);
 }
 
-std::string link_name(const std::string& peer) { return fmt::format("to-{}", peer); }
+std::string link_name(const std::string& peer) {
+  return fmt::format("to-{}", peer);
+}
 
 std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index) {
   std::string lines;
@@ -67,15 +71,17 @@ std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index) 
 
 std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index) {
   const auto& self = hosts[index];
-  // A host answers for the pods' gateway only where it has a route to it by another interface; on a machine with a
-  // default route that is so anyway.
+  // A host answers for the pods' gateway only where it has a route to it by another interface; on a machine
+  // with a default route that is so anyway.
   std::string lines = fmt::format("link set lo up\nroute add {} dev lo scope link\n", kGateway);
-  for (const auto& address : {self.ipv4, self.ipv6}) lines += fmt::format("addr add {} dev lo\n", single(address));
+  for (const auto& address : {self.ipv4, self.ipv6})
+    lines += fmt::format("addr add {} dev lo\n", single(address));
   for (const auto& peer : hosts) {
     if (peer.name == self.name) continue;
     const auto link = link_name(peer.name);
     lines += fmt::format("link set {} up\n", link);
-    // On every link too: a neighbour solicitation is answered only for addresses of the interface it comes by.
+    // On every link too: a neighbour solicitation is answered only for addresses of the interface it comes
+    // by.
     lines += fmt::format("addr add {} dev {}\n", single(self.ipv4), link);
     lines += fmt::format("addr add {} dev {} nodad\n", single(self.ipv6), link);
     lines += fmt::format("route add {} dev {} src {}\n", single(peer.ipv4), link, self.ipv4.to_string());
@@ -94,7 +100,8 @@ std::string pod_lines(const PodWiring& pod) {
   for (const auto& address : pod.addresses) lines += fmt::format("addr add {} dev eth0\n", single(address));
   for (const auto& address : pod.addresses) {
     if (address.is_v4()) {
-      lines += fmt::format("route add {0} dev eth0 scope link\nroute add default via {0} dev eth0\n", kGateway);
+      lines +=
+          fmt::format("route add {0} dev eth0 scope link\nroute add default via {0} dev eth0\n", kGateway);
     } else {
       lines += fmt::format("route add default via {} dev eth0\n", kHostLinkLocal);
     }

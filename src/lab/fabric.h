@@ -1,9 +1,9 @@
 // The wiring of a lab, as lines for `ip -batch`: pure text, so that it can be read and tested.
 //
-// Hosts are joined by a full mesh of point-to-point links, without a bridge; a host's node addresses are on its
-// loopback and on every link, and the other nodes' are one hop away. Pods are wired as Calico wires them: a pair of
-// interfaces, single addresses, and a default route by 169.254.1.1 or the host's link-local address, for which the
-// host answers.
+// Hosts are joined by a full mesh of point-to-point links, without a bridge; a host's node addresses are on
+// its loopback and on every link, and the other nodes' are one hop away. Pods are wired as Calico wires them:
+// a pair of interfaces, single addresses, and a default route by 169.254.1.1 or the host's link-local
+// address, for which the host answers.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@
 namespace ocicat::lab {
 
 struct HostWiring {
-  std::string name;               // "host1"
+  std::string name;  // "host1"
   std::string network_namespace;
   IpAddress ipv4;
   IpAddress ipv6;

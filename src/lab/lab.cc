@@ -16,14 +16,16 @@ namespace {
 
 namespace json = boost::json;
 
-std::string agent_of(std::string_view host) { return fmt::format("agent-{}", host); }
+std::string agent_of(std::string_view host) {
+  return fmt::format("agent-{}", host);
+}
 
 }  // namespace
 
 Result<void> Lab::up(const LabRecord& lab) {
   if (std::filesystem::exists(layout_.folder())) {
-    return fail(ErrorCode::kAlreadyExists, "lab \"{0}\" is there already; remove it with: ocicat lab down --name {0}",
-                layout_.name());
+    return fail(ErrorCode::kAlreadyExists,
+                "lab \"{0}\" is there already; remove it with: ocicat lab down --name {0}", layout_.name());
   }
   auto done = begin(lab);
   if (done) return {};
@@ -78,14 +80,15 @@ std::optional<Process> Lab::running(std::string_view process) const {
 }
 
 Result<void> Lab::end(std::string_view process, int signal) const {
-  if (!running(process)) return fail(ErrorCode::kNotFound, "{} is not running in lab \"{}\"", process, layout_.name());
+  if (!running(process))
+    return fail(ErrorCode::kNotFound, "{} is not running in lab \"{}\"", process, layout_.name());
   return stop(layout_.process_file(process), signal, kPatience);
 }
 
 Result<void> Lab::start_server() {
   TRY(const auto lab, read_lab(layout_));
   if (running("server")) return fail(ErrorCode::kAlreadyExists, "the server is running already");
-  Daemon daemon{.command = {lab.program, "server", "--listen", server_address().text, "--data",
+  Daemon daemon{.command = {lab.program, "server", "--socket", layout_.server_socket().string(), "--database",
                             layout_.database().string()},
                 .network_namespace = {},
                 .log = layout_.log_file("server"),
@@ -100,11 +103,12 @@ Result<void> Lab::start_server() {
 Result<void> Lab::start_agent(const std::string& host) {
   TRY(const auto lab, read_lab(layout_));
   TRY_VOID(lab.check_host(host));
-  if (running(agent_of(host))) return fail(ErrorCode::kAlreadyExists, "the agent of {} is running already", host);
+  if (running(agent_of(host)))
+    return fail(ErrorCode::kAlreadyExists, "the agent of {} is running already", host);
   std::error_code ignored;
   std::filesystem::create_directories(layout_.run_folder(host), ignored);
-  Daemon daemon{.command = {lab.program, "agent", "--node", host, "--server", server_address().text, "--run-dir",
-                            layout_.run_folder(host).string()},
+  Daemon daemon{.command = {lab.program, "agent", "--node", host, "--server", server_address().text,
+                            "--run-dir", layout_.run_folder(host).string(), "--dataplane", lab.dataplane},
                 .network_namespace = layout_.host_namespace(host),
                 .log = layout_.log_file(agent_of(host)),
                 .record = layout_.process_file(agent_of(host))};

@@ -1,8 +1,8 @@
 // A lab: hosts, a server, agents and pods, on one machine, in network namespaces.
 //
-// Every operation is complete when it returns: the processes answer, the agents have what was written in their
-// kernels. State lives in files and in the kernel, never in this object, so that commands and crashes may come in
-// any order; `down` needs nothing but the lab's name.
+// Every operation is complete when it returns: the processes answer, the agents have what was written in
+// their kernels. State lives in files and in the kernel, never in this object, so that commands and crashes
+// may come in any order; `down` needs nothing but the lab's name.
 #pragma once
 
 #include <chrono>
@@ -33,8 +33,8 @@ class Lab {
 
   // kAlreadyExists where the lab, or what is left of it, is there. Takes everything back where it fails.
   Result<void> up(const LabRecord& lab);
-  // Ends the processes it started and those inside its namespaces, removes the namespaces and the folder. Whatever is
-  // missing is no error; false where nothing was there.
+  // Ends the processes it started and those inside its namespaces, removes the namespaces and the folder.
+  // Whatever is missing is no error; false where nothing was there.
   Result<bool> down();
 
   // Creates the namespace and service account documents where they are missing.

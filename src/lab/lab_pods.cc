@@ -16,14 +16,16 @@ namespace {
 namespace json = boost::json;
 
 // Tries again as long as somebody else's change comes in between; gives up when it never stops.
-Result<void> change(api::Client& client, const ResourceKey& key, const std::function<void(json::object&)>& edit) {
+Result<void> change(api::Client& client, const ResourceKey& key,
+                    const std::function<void(json::object&)>& edit) {
   constexpr int kTries = 20;
   for (int attempt = 1;; ++attempt) {
     TRY(auto object, client.get(key));
     edit(object);
     const auto updated = client.update(object);
     if (updated) return {};
-    if (updated.error().code != ErrorCode::kConflict || attempt == kTries) return std::unexpected(updated.error());
+    if (updated.error().code != ErrorCode::kConflict || attempt == kTries)
+      return std::unexpected(updated.error());
   }
 }
 
@@ -38,7 +40,9 @@ Result<void> removed(Result<json::object> result) {
   return std::unexpected(result.error());
 }
 
-std::string listener_of(const PodRecord& pod) { return fmt::format("listen-{}.{}", pod.ns, pod.name); }
+std::string listener_of(const PodRecord& pod) {
+  return fmt::format("listen-{}.{}", pod.ns, pod.name);
+}
 
 }  // namespace
 
@@ -66,7 +70,8 @@ Result<PodRecord> Lab::record_pod(PodRecord pod) {
     }
     for (const auto& address : pod.addresses) {
       if (std::ranges::find(other.addresses, address) == other.addresses.end()) continue;
-      return fail(ErrorCode::kAlreadyExists, "address {} belongs to pod {}", address.to_string(), other.full_name());
+      return fail(ErrorCode::kAlreadyExists, "address {} belongs to pod {}", address.to_string(),
+                  other.full_name());
     }
   }
   allot_addresses(pod, others);
@@ -117,7 +122,8 @@ Result<void> Lab::take_pod_away(const PodRecord& pod) {
   TRY_VOID(removed(client.remove(endpoint_key(pod))));
   TRY_VOID(stop(layout_.process_file(listener_of(pod)), SIGKILL, kPatience));
   const auto wiring = pod_wiring(layout_, pod);
-  for (const auto& process : processes_in({wiring.network_namespace})) TRY_VOID(stop(process, SIGKILL, kPatience));
+  for (const auto& process : processes_in({wiring.network_namespace}))
+    TRY_VOID(stop(process, SIGKILL, kPatience));
   // The kernel takes a namespace down some time later; the pair of interfaces shall be gone now.
   TRY_VOID(unwire_pod(wiring));
   TRY_VOID(delete_namespace(wiring.network_namespace));
@@ -131,7 +137,8 @@ Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std
   TRY(const auto lab, read_lab(layout_));
   TRY_VOID(lab.check_host(host));
   TRY(const auto before, read_pod(layout_, ns, name));
-  if (before.host == host) return fail(ErrorCode::kInvalid, "pod {} is on {} already", before.full_name(), host);
+  if (before.host == host)
+    return fail(ErrorCode::kInvalid, "pod {} is on {} already", before.full_name(), host);
   auto after = before;
   after.host = host;
 

@@ -9,8 +9,12 @@ namespace {
 constexpr std::string_view kRoot = "/run/ocicat/lab";
 constexpr std::size_t kLongestName = 40;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name_character(char c) { return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-';
+}
 
 }  // namespace
 
@@ -22,8 +26,9 @@ Result<Layout> Layout::named(std::string_view name) {
   }
   if (chosen.size() > kLongestName || chosen.front() == '-' || chosen.back() == '-' ||
       !std::ranges::all_of(chosen, is_name_character)) {
-    return fail(ErrorCode::kInvalid, "lab name \"{}\": must be lower-case letters, digits and dashes, at most {}",
-                chosen, kLongestName);
+    return fail(ErrorCode::kInvalid,
+                "lab name \"{}\": must be lower-case letters, digits and dashes, at most {}", chosen,
+                kLongestName);
   }
   if (chosen.find("-host") != std::string::npos || chosen.find("-pod-") != std::string::npos) {
     return fail(ErrorCode::kInvalid, "lab name \"{}\": must not contain \"-host\" or \"-pod-\"", chosen);
@@ -41,7 +46,9 @@ std::vector<std::string> Layout::existing() {
   return names;
 }
 
-std::filesystem::path Layout::folder() const { return std::filesystem::path(kRoot) / name_; }
+std::filesystem::path Layout::folder() const {
+  return std::filesystem::path(kRoot) / name_;
+}
 
 std::filesystem::path Layout::pod_file(std::string_view ns, std::string_view pod) const {
   return pods_folder() / fmt::format("{}.{}.json", ns, pod);
@@ -55,7 +62,9 @@ std::filesystem::path Layout::process_file(std::string_view process) const {
   return folder() / "process" / process;
 }
 
-std::string Layout::host_namespace(std::string_view host) const { return fmt::format("{}-{}", name_, host); }
+std::string Layout::host_namespace(std::string_view host) const {
+  return fmt::format("{}-{}", name_, host);
+}
 
 std::string Layout::pod_namespace(std::string_view ns, std::string_view pod) const {
   return fmt::format("{}-pod-{}.{}", name_, ns, pod);

@@ -1,7 +1,7 @@
 // Where a lab keeps its things and what it calls them.
 //
-// Everything a lab makes is either in its folder, /run/ocicat/lab/NAME, or a network namespace that carries its
-// name, so several labs live side by side and removing one needs nothing but its name.
+// Everything a lab makes is either in its folder, /run/ocicat/lab/NAME, or a network namespace that carries
+// its name, so several labs live side by side and removing one needs nothing but its name.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +15,8 @@ namespace ocicat::lab {
 
 class Layout {
  public:
-  // An empty name stands for $OCICAT_LAB, else "default". Lower-case letters, digits and dashes, at most 40, without
+  // An empty name stands for $OCICAT_LAB, else "default". Lower-case letters, digits and dashes, at most 40,
+  // without
   // "-host" and "-pod-", so that the namespaces of two labs cannot be mistaken for each other.
   static Result<Layout> named(std::string_view name);
   // The names of the labs whose folder is there.
@@ -33,7 +34,7 @@ class Layout {
   std::filesystem::path server_socket() const { return folder() / "server.sock"; }
   std::filesystem::path database() const { return folder() / "server.db"; }
 
-  std::string host_namespace(std::string_view host) const;                      // "NAME-host1"
+  std::string host_namespace(std::string_view host) const;                     // "NAME-host1"
   std::string pod_namespace(std::string_view ns, std::string_view pod) const;  // "NAME-pod-shop.db"
   bool owns_namespace(std::string_view network_namespace) const;
 

@@ -7,7 +7,9 @@
 namespace ocicat::lab {
 namespace {
 
-Layout layout(std::string_view name) { return *Layout::named(name); }
+Layout layout(std::string_view name) {
+  return *Layout::named(name);
+}
 
 TEST(Layout, ALabWithoutANameIsTheOneOfTheEnvironmentElseTheDefault) {
   unsetenv("OCICAT_LAB");

@@ -140,7 +140,8 @@ class Listener {
     while (true) {
       sockaddr_storage peer{};
       socklen_t length = sizeof peer;
-      const auto count = recvfrom(fd, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&peer), &length);
+      const auto count =
+          recvfrom(fd, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&peer), &length);
       if (count < 0) return;
       sendto(fd, buffer_.data(), static_cast<std::size_t>(count), MSG_NOSIGNAL,
              reinterpret_cast<const sockaddr*>(&peer), length);
@@ -151,7 +152,8 @@ class Listener {
     while (true) {
       sockaddr_storage peer{};
       socklen_t length = sizeof peer;
-      const auto count = recvfrom(fd, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&peer), &length);
+      const auto count =
+          recvfrom(fd, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&peer), &length);
       if (count < 0) return;
       auto bytes = std::span(buffer_).first(static_cast<std::size_t>(count));
       if (with_ip_header) bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), (bytes[0] & 0x0fU) * 4U));

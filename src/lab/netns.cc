@@ -16,7 +16,9 @@ namespace {
 
 constexpr const char* kFolder = "/run/netns";
 
-std::string path_of(const std::string& name) { return fmt::format("{}/{}", kFolder, name); }
+std::string path_of(const std::string& name) {
+  return fmt::format("{}/{}", kFolder, name);
+}
 
 Result<void> on_a_thread_of_its_own(const std::function<Result<void>()>& work) {
   Result<void> result;
@@ -24,8 +26,9 @@ Result<void> on_a_thread_of_its_own(const std::function<Result<void>()>& work) {
   return result;
 }
 
-// The folder must be a shared mount: else other mount namespaces keep copies of what we unmount, and with them
-// the network namespaces alive. Several of us may come here at once, hence the lock; iproute2 takes the same.
+// The folder must be a shared mount: else other mount namespaces keep copies of what we unmount, and with
+// them the network namespaces alive. Several of us may come here at once, hence the lock; iproute2 takes the
+// same.
 Result<void> prepare_folder() {
   std::error_code failed;
   std::filesystem::create_directories(kFolder, failed);
@@ -34,8 +37,10 @@ Result<void> prepare_folder() {
   if (!folder || flock(folder.get(), LOCK_EX) != 0) return fail_errno("lock /run/netns", errno);
   if (mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) == 0) return {};
   if (errno != EINVAL) return fail_errno("share /run/netns", errno);
-  if (mount(kFolder, kFolder, "none", MS_BIND | MS_REC, nullptr) != 0) return fail_errno("bind /run/netns", errno);
-  if (mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) != 0) return fail_errno("share /run/netns", errno);
+  if (mount(kFolder, kFolder, "none", MS_BIND | MS_REC, nullptr) != 0)
+    return fail_errno("bind /run/netns", errno);
+  if (mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) != 0)
+    return fail_errno("share /run/netns", errno);
   return {};
 }
 
@@ -55,7 +60,8 @@ Result<void> create_namespace(const std::string& name) {
   TRY_VOID(prepare_folder());
   const auto path = path_of(name);
   const UniqueFd file(open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0));
-  if (!file && errno == EEXIST) return fail(ErrorCode::kAlreadyExists, "network namespace {} is there already", name);
+  if (!file && errno == EEXIST)
+    return fail(ErrorCode::kAlreadyExists, "network namespace {} is there already", name);
   if (!file) return fail_errno(path, errno);
   return on_a_thread_of_its_own([&]() -> Result<void> {
     if (unshare(CLONE_NEWNET) != 0) return fail_errno("make a network namespace", errno);
@@ -89,7 +95,8 @@ Result<void> in_namespace(const std::string& name, const std::function<Result<vo
 
 Result<void> enter_namespace(const std::string& name) {
   TRY(const auto file, open_namespace(name));
-  if (setns(file.get(), CLONE_NEWNET) != 0) return fail_errno(fmt::format("enter network namespace {}", name), errno);
+  if (setns(file.get(), CLONE_NEWNET) != 0)
+    return fail_errno(fmt::format("enter network namespace {}", name), errno);
   return {};
 }
 

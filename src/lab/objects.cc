@@ -32,7 +32,8 @@ json::object node_object(std::string_view host, const IpAddress& ipv4, const IpA
 json::object namespace_object(std::string_view ns, const Labels& labels) {
   auto all = json_of(labels);
   all["kubernetes.io/metadata.name"] = ns;
-  return {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", ns}, {"labels", all}}}};
+  return {
+      {"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", ns}, {"labels", all}}}};
 }
 
 json::object service_account_object(std::string_view ns, std::string_view name) {
@@ -44,7 +45,8 @@ json::object service_account_object(std::string_view ns, std::string_view name) 
 Labels labels_of(const json::object& document) {
   Labels labels;
   const auto* metadata = document.if_contains("metadata");
-  const auto* found = metadata != nullptr && metadata->is_object() ? metadata->get_object().if_contains("labels") : nullptr;
+  const auto* found =
+      metadata != nullptr && metadata->is_object() ? metadata->get_object().if_contains("labels") : nullptr;
   if (found == nullptr || !found->is_object()) return labels;
   for (const auto& [key, value] : found->get_object()) {
     if (value.is_string()) labels[std::string(key)] = std::string(value.get_string());
@@ -60,11 +62,13 @@ json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
   json::array networks;
   for (const auto& address : pod.addresses) networks.emplace_back(Prefix::host(address).to_string());
   json::array profiles{fmt::format("kns.{}", pod.ns)};
-  if (!pod.service_account.empty()) profiles.emplace_back(fmt::format("ksa.{}.{}", pod.ns, pod.service_account));
+  if (!pod.service_account.empty())
+    profiles.emplace_back(fmt::format("ksa.{}.{}", pod.ns, pod.service_account));
   json::array ports;
   for (const auto& port : pod.listens) {
     if (port.name.empty()) continue;
-    ports.push_back(json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", port.port}});
+    ports.push_back(
+        json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", port.port}});
   }
   json::object spec{{"orchestrator", "k8s"},
                     {"node", pod.host},
@@ -75,11 +79,12 @@ json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
                     {"profiles", profiles}};
   if (!ports.empty()) spec["ports"] = ports;
   if (!pod.service_account.empty()) spec["serviceAccountName"] = pod.service_account;
-  return {{"apiVersion", "projectcalico.org/v3"},
-          {"kind", "WorkloadEndpoint"},
-          {"metadata",
-           json::object{{"name", endpoint_key(pod).name}, {"namespace", pod.ns}, {"labels", json_of(labels)}}},
-          {"spec", spec}};
+  return {
+      {"apiVersion", "projectcalico.org/v3"},
+      {"kind", "WorkloadEndpoint"},
+      {"metadata",
+       json::object{{"name", endpoint_key(pod).name}, {"namespace", pod.ns}, {"labels", json_of(labels)}}},
+      {"spec", spec}};
 }
 
 }  // namespace ocicat::lab

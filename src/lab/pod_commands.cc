@@ -58,8 +58,8 @@ Result<void> move(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
   TRY(const auto names, split_pod_name(options.pod));
   TRY_VOID(lab.move_pod(names.first, names.second, options.host));
-  fmt::print("pod {} moved to {}, in {:.0f} ms until every host had it in its kernel\n", options.pod, options.host,
-             watch.milliseconds());
+  fmt::print("pod {} moved to {}, in {:.0f} ms until every host had it in its kernel\n", options.pod,
+             options.host, watch.milliseconds());
   return {};
 }
 
@@ -77,7 +77,8 @@ Result<void> label(Lab& lab, const PodOptions& options) {
     set.insert(labels.begin(), labels.end());
   }
   TRY_VOID(lab.label_pod(names.first, names.second, set, removed));
-  fmt::print("pod {} labelled, in {:.0f} ms until every host had it in its kernel\n", options.pod, watch.milliseconds());
+  fmt::print("pod {} labelled, in {:.0f} ms until every host had it in its kernel\n", options.pod,
+             watch.milliseconds());
   return {};
 }
 
@@ -90,14 +91,13 @@ Result<void> label_namespace(Lab& lab, const PodOptions& options) {
 
 using Work = Result<void> (*)(Lab&, const PodOptions&);
 
-std::shared_ptr<PodOptions> add_command(CLI::App& group, CLI::App*& command, const char* word, const char* about,
-                                        Work work) {
+std::shared_ptr<PodOptions> add_command(CLI::App& group, CLI::App*& command, const char* word,
+                                        const char* about, Work work) {
   command = group.add_subcommand(word, about);
   auto options = std::make_shared<PodOptions>();
   add_name_option(*command, options->name);
-  command->callback([options, work] {
-    run_in_lab(options->name, [&](Lab& lab) { return work(lab, *options); });
-  });
+  command->callback(
+      [options, work] { run_in_lab(options->name, [&](Lab& lab) { return work(lab, *options); }); });
   return options;
 }
 
@@ -112,10 +112,14 @@ void add_pod_add(CLI::App& pod) {
   command->add_option("--host", options->host, "Where it runs")->required();
   command->add_option("--labels", options->labels, "KEY=VALUE,...");
   command->add_option("--service-account", options->service_account, "Created where it is missing");
-  command->add_option("--listen", options->listen, "What it accepts and echoes")->type_name("[NAME=]PROTO/PORT,...");
-  command->add_option("--ip", options->addresses, "Addresses instead of the next free ones, at most one a family");
+  command->add_option("--listen", options->listen, "What it accepts and echoes")
+      ->type_name("[NAME=]PROTO/PORT,...");
+  command->add_option("--ip", options->addresses,
+                      "Addresses instead of the next free ones, at most one a family");
   command->add_flag("--no-wait", options->no_wait, "Do not wait for the agents");
-  command->footer("Examples:\n  ocicat lab pod add shop/db --host host1 --labels app=db,tier=data --listen tcp/5432,udp/53");
+  command->footer(
+      "Examples:\n  ocicat lab pod add shop/db --host host1 --labels app=db,tier=data --listen "
+      "tcp/5432,udp/53");
 }
 
 }  // namespace
@@ -129,7 +133,8 @@ void add_pod_commands(CLI::App& group) {
   auto options = add_command(*pod, command, "delete", "Stop and remove a pod", remove);
   add_pod_name(*command, *options);
 
-  options = add_command(*pod, command, "move", "Wire a pod, with its addresses and processes, to another host", move);
+  options = add_command(*pod, command, "move",
+                        "Wire a pod, with its addresses and processes, to another host", move);
   add_pod_name(*command, *options);
   command->add_option("--host", options->host, "Where to")->required();
 
@@ -137,7 +142,8 @@ void add_pod_commands(CLI::App& group) {
   add_pod_name(*command, *options);
   command->add_option("CHANGE", options->changes, "KEY=VALUE or KEY-")->required();
 
-  options = add_command(group, command, "namespace", "Create a namespace or replace its labels", label_namespace);
+  options =
+      add_command(group, command, "namespace", "Create a namespace or replace its labels", label_namespace);
   command->add_option("NAMESPACE", options->pod, "The namespace")->required();
   command->add_option("--labels", options->labels, "KEY=VALUE,...");
 }

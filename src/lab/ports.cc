@@ -37,8 +37,8 @@ Result<NamedPort> parse_port(std::string_view text) {
     port.protocol = protocol;
     return port;
   }
-  return fail(ErrorCode::kInvalid, "port \"{}\": must be tcp/PORT, udp/PORT, sctp/PORT (with NAME= in front) or icmp",
-              text);
+  return fail(ErrorCode::kInvalid,
+              "port \"{}\": must be tcp/PORT, udp/PORT, sctp/PORT (with NAME= in front) or icmp", text);
 }
 
 }  // namespace

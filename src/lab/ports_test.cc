@@ -8,24 +8,29 @@ namespace {
 TEST(Ports, AreReadWithAndWithoutNames) {
   const auto ports = parse_ports("http=tcp/80, udp/53,sctp/81,icmp");
   ASSERT_TRUE(ports.has_value()) << ports.error().message;
-  EXPECT_EQ(*ports, (std::vector<NamedPort>{{"http", kTcp, 80}, {"", kUdp, 53}, {"", kSctp, 81}, {"", kIcmp, 0}}));
+  EXPECT_EQ(*ports,
+            (std::vector<NamedPort>{{"http", kTcp, 80}, {"", kUdp, 53}, {"", kSctp, 81}, {"", kIcmp, 0}}));
   EXPECT_EQ((*ports)[0].to_string(), "tcp/80");
   EXPECT_EQ((*ports)[3].to_string(), "icmp");
   EXPECT_EQ(ports_text(*ports), "http=tcp/80,udp/53,sctp/81,icmp");
 }
 
 TEST(Ports, NonsenseIsRefusedByName) {
-  for (const auto* text : {"tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/80x", "ftp/21", "80", "tcp/-1", "x=icmp"}) {
+  for (const auto* text :
+       {"tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/80x", "ftp/21", "80", "tcp/-1", "x=icmp"}) {
     const auto ports = parse_ports(text);
     ASSERT_FALSE(ports.has_value()) << text;
     EXPECT_NE(ports.error().message.find(text), std::string::npos);
   }
 }
 
-TEST(Ports, AnEmptyTextIsAnEmptyList) { EXPECT_TRUE(parse_ports("")->empty()); }
+TEST(Ports, AnEmptyTextIsAnEmptyList) {
+  EXPECT_TRUE(parse_ports("")->empty());
+}
 
 TEST(Labels, AreReadAndAKeyIsNeeded) {
-  EXPECT_EQ(*parse_labels("app=db, pci=true,empty="), (Labels{{"app", "db"}, {"pci", "true"}, {"empty", ""}}));
+  EXPECT_EQ(*parse_labels("app=db, pci=true,empty="),
+            (Labels{{"app", "db"}, {"pci", "true"}, {"empty", ""}}));
   EXPECT_FALSE(parse_labels("app").has_value());
   EXPECT_FALSE(parse_labels("=x").has_value());
 }

@@ -27,7 +27,8 @@ std::vector<ProbeResult> all_probes(const std::vector<ProbeEnd>& ends, const Pro
       if (from == to) continue;
       for (const auto& traffic : options.traffics) {
         for (const auto family : kFamilies) {
-          if (options.family.value_or(family) != family || traffic.family.value_or(family) != family) continue;
+          if (options.family.value_or(family) != family || traffic.family.value_or(family) != family)
+            continue;
           if (!address_of(ends[from], family) || !address_of(ends[to], family)) continue;
           probes.push_back({.from = from, .to = to, .traffic = traffic, .family = family});
         }
@@ -39,7 +40,8 @@ std::vector<ProbeResult> all_probes(const std::vector<ProbeEnd>& ends, const Pro
 
 bool can_be_probed(const views::Traffic& traffic) {
   if (!traffic.is_icmp()) return has_ports(traffic.protocol);
-  return traffic.icmp_type == (traffic.protocol == kIcmp ? kEchoRequest : kEchoRequestV6) && traffic.icmp_code == 0;
+  return traffic.icmp_type == (traffic.protocol == kIcmp ? kEchoRequest : kEchoRequestV6) &&
+         traffic.icmp_code == 0;
 }
 
 NamedPort as_port(const views::Traffic& traffic) {
@@ -116,7 +118,8 @@ Result<std::vector<ProbeResult>> probe(const std::vector<ProbeEnd>& ends, const 
   return probes;
 }
 
-std::vector<views::Cell> to_cells(const std::vector<ProbeEnd>& ends, const std::vector<ProbeResult>& results) {
+std::vector<views::Cell> to_cells(const std::vector<ProbeEnd>& ends,
+                                  const std::vector<ProbeResult>& results) {
   std::vector<views::Cell> cells;
   cells.reserve(results.size());
   for (const auto& result : results) {

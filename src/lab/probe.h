@@ -16,9 +16,9 @@ namespace ocicat::lab {
 
 // A workload that probes and is probed.
 struct ProbeEnd {
-  std::string name;               // "shop/frontend"
+  std::string name;  // "shop/frontend"
   std::string network_namespace;
-  std::vector<IpAddress> addresses;   // at most one of each family is used
+  std::vector<IpAddress> addresses;  // at most one of each family is used
   std::vector<NamedPort> listens;
 };
 
@@ -37,22 +37,22 @@ struct ProbeResult {
   views::Traffic traffic;
   Family family = Family::kIpv4;
   Answer answer = Answer::kNone;
-  // An echo means allowed. So does a refusal by an end that does not listen there: only the end itself can have
-  // sent it. A refusal by one that does listen comes from something in between that rejects.
+  // An echo means allowed. So does a refusal by an end that does not listen there: only the end itself can
+  // have sent it. A refusal by one that does listen comes from something in between that rejects.
   bool allowed = false;
 };
 
 struct ProbeOptions {
   std::vector<views::Traffic> traffics;  // TCP, UDP, SCTP and echo requests
   std::optional<Family> family;          // none: both
-  // How long silence must last to mean "denied": since the last packet was sent, and while answers still come in,
-  // since the last answer. Unanswered probes are sent again at a third and two thirds of it.
+  // How long silence must last to mean "denied": since the last packet was sent, and while answers still come
+  // in, since the last answer. Unanswered probes are sent again at a third and two thirds of it.
   std::chrono::milliseconds patience{500};
 };
 
-// Every ordered pair of different ends, each traffic, each family that both have, in the order from, to, traffic,
-// family. All at once from one thread that enters the namespaces one after the other; in several rounds where
-// the limit of open files demands it.
+// Every ordered pair of different ends, each traffic, each family that both have, in the order from, to,
+// traffic, family. All at once from one thread that enters the namespaces one after the other; in several
+// rounds where the limit of open files demands it.
 Result<std::vector<ProbeResult>> probe(const std::vector<ProbeEnd>& ends, const ProbeOptions& options);
 
 // As cells of a matrix, without what only the policy itself knows.

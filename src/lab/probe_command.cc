@@ -48,7 +48,8 @@ Result<void> run_probe(const Lab& lab, const ProbeCommand& command) {
   if (command.output == "json") {
     fmt::print("{}\n", boost::json::serialize(views::to_json(cells)));
   } else {
-    fmt::print("{}\n{} probes with real packets in {:.0f} ms\n", views::to_text(cells), cells.size(), watch.milliseconds());
+    fmt::print("{}\n{} probes with real packets in {:.0f} ms\n", views::to_text(cells), cells.size(),
+               watch.milliseconds());
   }
   return {};
 }
@@ -58,20 +59,27 @@ Result<void> run_probe(const Lab& lab, const ProbeCommand& command) {
 void add_probe_command(CLI::App& group) {
   auto* command = group.add_subcommand("probe", "Try every pair of pods with real packets");
   auto options = std::make_shared<ProbeCommand>();
-  command->add_option("--ports", options->ports, "What is sent: tcp/PORT, udp/PORT, sctp/PORT, icmp, icmpv6")->required();
-  command->add_option("--family", options->family, "Only this IP family: 4 or 6")->check(CLI::IsMember({"4", "6"}));
-  command->add_option("--pods", options->pods, "Only between these")->delimiter(',')->type_name("NS/NAME,...");
-  command->add_option("--timeout", options->patience, "How long silence lasts that means denied, in milliseconds")
+  command->add_option("--ports", options->ports, "What is sent: tcp/PORT, udp/PORT, sctp/PORT, icmp, icmpv6")
+      ->required();
+  command->add_option("--family", options->family, "Only this IP family: 4 or 6")
+      ->check(CLI::IsMember({"4", "6"}));
+  command->add_option("--pods", options->pods, "Only between these")
+      ->delimiter(',')
+      ->type_name("NS/NAME,...");
+  command
+      ->add_option("--timeout", options->patience,
+                   "How long silence lasts that means denied, in milliseconds")
       ->capture_default_str()
       ->check(CLI::Range(3, 60000));
   command->add_option("-o,--output", options->output, "Output: json")->check(CLI::IsMember({"json"}));
   add_name_option(*command, options->name);
   command->footer(
-      "TCP: a connection; UDP: a datagram and its echo; SCTP: INIT and INIT ACK; ICMP: echo request and reply.\n\n"
-      "Examples:\n  ocicat lab probe --ports tcp/80,udp/53\n  ocicat lab probe --ports tcp/80,icmp,icmpv6 -o json");
-  command->callback([options] {
-    run_in_lab(options->name, [&](Lab& lab) { return run_probe(lab, *options); });
-  });
+      "TCP: a connection; UDP: a datagram and its echo; SCTP: INIT and INIT ACK; ICMP: echo request and "
+      "reply.\n\n"
+      "Examples:\n  ocicat lab probe --ports tcp/80,udp/53\n  ocicat lab probe --ports tcp/80,icmp,icmpv6 -o "
+      "json");
+  command->callback(
+      [options] { run_in_lab(options->name, [&](Lab& lab) { return run_probe(lab, *options); }); });
 }
 
 }  // namespace ocicat::lab

@@ -55,9 +55,13 @@ struct SocketAddress {
   }
 };
 
-int domain_of(Family family) { return family == Family::kIpv4 ? AF_INET : AF_INET6; }
+int domain_of(Family family) {
+  return family == Family::kIpv4 ? AF_INET : AF_INET6;
+}
 
-Answer answer_of(int error_number) { return error_number == ECONNREFUSED ? Answer::kRefused : Answer::kUnreachable; }
+Answer answer_of(int error_number) {
+  return error_number == ECONNREFUSED ? Answer::kRefused : Answer::kUnreachable;
+}
 
 // The Internet checksum (RFC 1071) of an ICMP message; the kernel fills in that of ICMPv6.
 std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) {
@@ -188,7 +192,8 @@ Result<void> ProbeRound::ask_by_raw_socket(std::size_t index) {
                                          .initiate_tag = static_cast<std::uint32_t>(random_() | 1U)})
                          : echo_request(question.target.family(), echo_id_, own);
   const SocketAddress target(question.target, 0);
-  if (sendto(raw_sockets_[raw].fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL, target.get(), target.length) < 0 &&
+  if (sendto(raw_sockets_[raw].fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL, target.get(),
+             target.length) < 0 &&
       errno != EAGAIN && errno != ENOBUFS) {
     answer(index, answer_of(errno));
   }
@@ -228,7 +233,8 @@ Result<void> ProbeRound::collect(Clock::time_point until) {
   while (open_questions_ > 0) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
     if (left <= 0) return {};
-    const int count = epoll_wait(poll_.get(), events.data(), static_cast<int>(events.size()), static_cast<int>(left));
+    const int count =
+        epoll_wait(poll_.get(), events.data(), static_cast<int>(events.size()), static_cast<int>(left));
     if (count < 0 && errno != EINTR) return fail_errno("epoll_wait", errno);
     for (int at = 0; at < count; ++at) {
       const int fd = events[static_cast<std::size_t>(at)].data.fd;
@@ -275,7 +281,8 @@ void ProbeRound::take_raw(const RawSocket& raw) {
     if (count <= 0) return;
     auto bytes = std::span<const std::uint8_t>(buffer).first(static_cast<std::size_t>(count));
     // Raw IPv4 sockets show the IP header as well.
-    if (raw.family == Family::kIpv4) bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), (bytes[0] & 0x0fU) * 4U));
+    if (raw.family == Family::kIpv4)
+      bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), (bytes[0] & 0x0fU) * 4U));
     if (raw.protocol == kSctp) {
       take_sctp(raw, bytes, sender.address());
     } else {
@@ -284,16 +291,20 @@ void ProbeRound::take_raw(const RawSocket& raw) {
   }
 }
 
-void ProbeRound::take_echo_reply(const RawSocket& raw, std::span<const std::uint8_t> bytes, const IpAddress& sender) {
+void ProbeRound::take_echo_reply(const RawSocket& raw, std::span<const std::uint8_t> bytes,
+                                 const IpAddress& sender) {
   if (bytes.size() < kEchoHeader) return;
-  const auto number = [&](std::size_t at) { return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]); };
+  const auto number = [&](std::size_t at) {
+    return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
+  };
   if (number(4) != echo_id_) return;
   const std::size_t index = static_cast<std::uint16_t>(number(6) - first_port_);
   if (index >= questions_.size() || questions_[index].target != sender) return;
   if (questions_[index].network_namespace == raw.network_namespace) answer(index, Answer::kEcho);
 }
 
-void ProbeRound::take_sctp(const RawSocket& raw, std::span<const std::uint8_t> bytes, const IpAddress& sender) {
+void ProbeRound::take_sctp(const RawSocket& raw, std::span<const std::uint8_t> bytes,
+                           const IpAddress& sender) {
   const auto packet = sctp::decode(bytes);
   if (!packet || packet->chunk == sctp::Chunk::kInit) return;
   const std::size_t index = static_cast<std::uint16_t>(packet->destination_port - first_port_);

@@ -71,7 +71,7 @@ class ProbeRound {
   std::chrono::steady_clock::time_point last_answer_{};
 
   UniqueFd poll_;
-  std::vector<UniqueFd> sockets_;       // streams and datagrams
+  std::vector<UniqueFd> sockets_;  // streams and datagrams
   std::vector<RawSocket> raw_sockets_;
   std::map<int, Watched> watched_;
   std::map<std::size_t, int> datagram_socket_of_;

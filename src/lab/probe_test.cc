@@ -64,7 +64,8 @@ class ProbeTest : public testing::Test {
   ProbeTest() : layout_(must(Layout::named(fmt::format("unit-{}", getpid())))) {
     lab_.hosts = 2;
     must(wire_hosts(host_wirings(layout_, lab_)));
-    for (const auto& [name, host] : {std::pair("a", "host1"), {"b", "host1"}, {"c", "host2"}}) add_pod(name, host);
+    for (const auto& [name, host] : {std::pair("a", "host1"), {"b", "host1"}, {"c", "host2"}})
+      add_pod(name, host);
     for (const auto& pod : pods_) add_routes(pod);
   }
   ~ProbeTest() override {
@@ -75,7 +76,11 @@ class ProbeTest : public testing::Test {
   }
 
   void add_pod(const std::string& name, const std::string& host) {
-    PodRecord pod{.ns = "shop", .name = name, .host = host, .service_account = {}, .addresses = {},
+    PodRecord pod{.ns = "shop",
+                  .name = name,
+                  .host = host,
+                  .service_account = {},
+                  .addresses = {},
                   .listens = *parse_ports(kPorts)};
     allot_addresses(pod, pods_);
     const auto wiring = pod_wiring(layout_, pod);
@@ -90,7 +95,8 @@ class ProbeTest : public testing::Test {
     for (const auto& host : host_wirings(layout_, lab_)) {
       for (const auto& address : pod.addresses) {
         const auto node = node_address(pod.host == "host1" ? 1 : 2, address.family()).to_string();
-        const auto way = host.name == pod.host ? "dev " + pod_wiring(layout_, pod).host_interface : "via " + node;
+        const auto way =
+            host.name == pod.host ? "dev " + pod_wiring(layout_, pod).host_interface : "via " + node;
         must(run({"ip", "-n", host.network_namespace, "-batch", "-"},
                  fmt::format("route add {} {}\n", Prefix::host(address).to_string(), way)));
       }
@@ -133,7 +139,8 @@ TEST_F(ProbeTest, WhatIsDroppedIsDeniedAndNothingElse) {
                        "ip daddr {0} sctp dport 81 drop\n}}\n}}\n",
                        target)));
   for (const auto& result : probe_all("tcp/80,udp/53,sctp/81,icmp", std::chrono::milliseconds(900))) {
-    const bool dropped = ends_[result.to].name == "shop/c" && result.family == Family::kIpv4 && !result.traffic.is_icmp();
+    const bool dropped =
+        ends_[result.to].name == "shop/c" && result.family == Family::kIpv4 && !result.traffic.is_icmp();
     EXPECT_EQ(result.allowed, !dropped) << result.traffic.to_string() << " " << to_string(result.answer);
     EXPECT_EQ(result.answer, dropped ? Answer::kNone : Answer::kEcho);
   }

@@ -105,7 +105,9 @@ std::optional<Process> recorded(const std::filesystem::path& record) {
   return process;
 }
 
-bool is_running(const Process& process) { return start_time_of(process.pid) == process.start_time; }
+bool is_running(const Process& process) {
+  return start_time_of(process.pid) == process.start_time;
+}
 
 Result<Process> start(const Daemon& daemon) {
   std::array<int, 2> ends{};
@@ -121,7 +123,8 @@ Result<Process> start(const Daemon& daemon) {
   writing.reset();
   waitpid(child, nullptr, 0);
 
-  // End of file without a word: the command runs (the pipe closed itself at exec), or ended without being ready.
+  // End of file without a word: the command runs (the pipe closed itself at exec), or ended without being
+  // ready.
   TRY(const auto word, read_all(reading.get()));
   const auto name = std::filesystem::path(daemon.record).filename().string();
   const bool ready = word == (daemon.tells_when_ready ? "+" : "");
@@ -155,9 +158,10 @@ Result<void> stop(const Process& process, int signal, std::chrono::milliseconds 
 
 std::vector<Process> processes_in(const std::set<std::string>& network_namespaces) {
   std::set<std::pair<dev_t, ino_t>> wanted;
-  struct stat seen {};
+  struct stat seen{};
   for (const auto& name : network_namespaces) {
-    if (stat(fmt::format("/run/netns/{}", name).c_str(), &seen) == 0) wanted.emplace(seen.st_dev, seen.st_ino);
+    if (stat(fmt::format("/run/netns/{}", name).c_str(), &seen) == 0)
+      wanted.emplace(seen.st_dev, seen.st_ino);
   }
   std::vector<Process> found;
   std::error_code ignored;
@@ -186,7 +190,8 @@ Result<std::string> run(const std::vector<std::string>& command, std::string_vie
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDERR_FILENO);
   pid_t pid = 0;
-  const int failed = posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, pointers(command).data(), environ);
+  const int failed =
+      posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, pointers(command).data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) return fail_errno(command[0], failed);
   int status = 0;

@@ -28,11 +28,12 @@ std::optional<Process> recorded(const std::filesystem::path& record);
 bool is_running(const Process& process);
 
 struct Daemon {
-  std::vector<std::string> command;   // command[0] is a path
-  std::string network_namespace;      // empty: the caller's
-  std::filesystem::path log;          // what it prints, appended
-  std::filesystem::path record;       // written by the process itself before it runs the command, so none is lost
-  // The command ends in "--ready-fd 3" and, when it is ready, writes "+" there and closes it; start() waits for that.
+  std::vector<std::string> command;  // command[0] is a path
+  std::string network_namespace;     // empty: the caller's
+  std::filesystem::path log;         // what it prints, appended
+  std::filesystem::path record;  // written by the process itself before it runs the command, so none is lost
+  // The command ends in "--ready-fd 3" and, when it is ready, writes "+" there and closes it; start() waits
+  // for that.
   bool tells_when_ready = false;
 };
 

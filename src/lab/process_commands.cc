@@ -46,18 +46,19 @@ Result<void> exec_on_host(const Lab& lab, const ExecOptions& options) {
   return become(lab.layout().host_namespace(options.where), options.command);
 }
 
-void add_exec(CLI::App& group, const char* word, const char* about, Result<void> (*work)(const Lab&, const ExecOptions&)) {
+void add_exec(CLI::App& group, const char* word, const char* about,
+              Result<void> (*work)(const Lab&, const ExecOptions&)) {
   auto* command = group.add_subcommand(word, about);
   auto options = std::make_shared<ExecOptions>();
   const bool on_host = work == exec_on_host;
-  command->add_option(on_host ? "HOST" : "NAMESPACE/NAME", options->where, on_host ? "The host" : "The pod")->required();
+  command->add_option(on_host ? "HOST" : "NAMESPACE/NAME", options->where, on_host ? "The host" : "The pod")
+      ->required();
   command->add_option("COMMAND", options->command, "What to run; write -- before it")->required();
   add_name_option(*command, options->name);
   command->footer(on_host ? "Examples:\n  ocicat lab host exec host1 -- nft list table inet ocicat"
                           : "Examples:\n  ocicat lab exec shop/web -- ping -c 1 10.65.0.1");
-  command->callback([options, work] {
-    run_in_lab(options->name, [&](Lab& lab) { return work(lab, *options); });
-  });
+  command->callback(
+      [options, work] { run_in_lab(options->name, [&](Lab& lab) { return work(lab, *options); }); });
 }
 
 // start, stop and kill for one kind of process.
@@ -80,7 +81,8 @@ void add_life_cycle(CLI::App& group, const std::string& kind, const char* about)
     auto* command = commands->add_subcommand(entry.word, entry.about);
     auto options = std::make_shared<ProcessOptions>();
     if (has_host) command->add_option("HOST", options->host, "Which host's")->required();
-    if (entry.signal == 0) command->add_flag("--no-wait", options->no_wait, "Do not wait until agents have caught up");
+    if (entry.signal == 0)
+      command->add_flag("--no-wait", options->no_wait, "Do not wait until agents have caught up");
     add_name_option(*command, options->name);
     command->callback([options, process_of, has_host, signal = entry.signal] {
       run_in_lab(options->name, [&](Lab& lab) -> Result<void> {

@@ -11,7 +11,8 @@ namespace {
 
 class ProcessTest : public testing::Test {
  protected:
-  ProcessTest() : folder_(std::filesystem::temp_directory_path() / fmt::format("ocicat-process-{}", getpid())) {
+  ProcessTest()
+      : folder_(std::filesystem::temp_directory_path() / fmt::format("ocicat-process-{}", getpid())) {
     std::filesystem::create_directories(folder_);
   }
   ~ProcessTest() override {
@@ -20,7 +21,10 @@ class ProcessTest : public testing::Test {
   }
   std::filesystem::path record() const { return folder_ / "record"; }
   Daemon daemon(std::vector<std::string> command, bool tells_when_ready = false) const {
-    return {.command = std::move(command), .network_namespace = {}, .log = folder_ / "log", .record = record(),
+    return {.command = std::move(command),
+            .network_namespace = {},
+            .log = folder_ / "log",
+            .record = record(),
             .tells_when_ready = tells_when_ready};
   }
 

@@ -14,11 +14,12 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPause{3};
 
 // Empty where the agent is as far as wanted.
-std::string what_is_missing(const std::map<std::string, views::AgentView>& agents, const std::string& host, int pid,
-                            const views::RevisionsByKey& wanted) {
+std::string what_is_missing(const std::map<std::string, views::AgentView>& agents, const std::string& host,
+                            int pid, const views::RevisionsByKey& wanted) {
   const auto agent = agents.find(host);
   if (agent == agents.end()) return "its agent has not reported yet";
-  if (agent->second.pid != static_cast<std::uint64_t>(pid)) return "its agent has not reported since it started";
+  if (agent->second.pid != static_cast<std::uint64_t>(pid))
+    return "its agent has not reported since it started";
   return views::what_is_missing(agent->second, wanted);
 }
 
@@ -50,7 +51,8 @@ Result<void> wait_until_applied(api::Client& client, const std::map<std::string,
     TRY(const auto behind, who_is_behind(client, pid_by_host, wanted));
     if (behind.empty()) return {};
     if (Clock::now() >= deadline) {
-      return fail(ErrorCode::kUnavailable, "not every host is up to date after {} ms: {}", patience.count(), behind);
+      return fail(ErrorCode::kUnavailable, "not every host is up to date after {} ms: {}", patience.count(),
+                  behind);
     }
     std::this_thread::sleep_for(kPause);
   }

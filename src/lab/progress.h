@@ -10,8 +10,8 @@
 
 namespace ocicat::lab {
 
-// Until every named agent, running as the process given, has brought to its kernel all that the server held when
-// this began. kUnavailable after `patience`, saying who is behind in what.
+// Until every named agent, running as the process given, has brought to its kernel all that the server held
+// when this began. kUnavailable after `patience`, saying who is behind in what.
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                 std::chrono::milliseconds patience);
 

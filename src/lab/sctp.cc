@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::size_t kCommonHeader = 12;
 constexpr std::size_t kChecksumAt = 8;
-constexpr std::size_t kInitLength = 20;       // chunk header and the fixed fields
-constexpr std::uint16_t kStateCookie = 7;     // parameter that an INIT ACK must carry
+constexpr std::size_t kInitLength = 20;    // chunk header and the fixed fields
+constexpr std::uint16_t kStateCookie = 7;  // parameter that an INIT ACK must carry
 constexpr std::uint32_t kReceiverWindow = 65536;
 
 using Bytes = std::vector<std::uint8_t>;
@@ -85,7 +85,9 @@ std::optional<Packet> decode(std::span<const std::uint8_t> bytes) {
   for (std::size_t at = 0; at < field.size(); ++at) {
     if (bytes[kChecksumAt + at] != field[at]) return std::nullopt;
   }
-  Packet packet{.source_port = get16(bytes, 0), .destination_port = get16(bytes, 2), .verification_tag = get32(bytes, 4)};
+  Packet packet{.source_port = get16(bytes, 0),
+                .destination_port = get16(bytes, 2),
+                .verification_tag = get32(bytes, 4)};
   switch (bytes[kCommonHeader]) {
     case static_cast<std::uint8_t>(Chunk::kInit):
     case static_cast<std::uint8_t>(Chunk::kInitAck):

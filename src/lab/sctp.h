@@ -1,5 +1,5 @@
-// Just enough SCTP (RFC 9260) to open an association's first half: kernels of small machines often have no SCTP
-// sockets, while connection tracking and policy know the protocol well.
+// Just enough SCTP (RFC 9260) to open an association's first half: kernels of small machines often have no
+// SCTP sockets, while connection tracking and policy know the protocol well.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Packet {
   std::uint16_t destination_port = 0;
   std::uint32_t verification_tag = 0;  // 0 in an INIT
   Chunk chunk = Chunk::kInit;
-  std::uint32_t initiate_tag = 0;      // INIT and INIT ACK; never 0 there
+  std::uint32_t initiate_tag = 0;  // INIT and INIT ACK; never 0 there
 
   bool operator==(const Packet&) const = default;
 };

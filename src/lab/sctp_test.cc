@@ -14,7 +14,8 @@ TEST(Sctp, WhatIsEncodedIsDecoded) {
 }
 
 TEST(Sctp, TheChecksumIsCrc32cAsAnotherImplementationComputesIt) {
-  // scapy: SCTP(sport=1,dport=2,tag=0)/SCTPChunkInit(init_tag=1,a_rwnd=65536,n_out_streams=1,n_in_streams=1,init_tsn=1)
+  // scapy:
+  // SCTP(sport=1,dport=2,tag=0)/SCTPChunkInit(init_tag=1,a_rwnd=65536,n_out_streams=1,n_in_streams=1,init_tsn=1)
   const auto bytes = encode({.source_port = 1, .destination_port = 2, .initiate_tag = 1});
   const std::vector<std::uint8_t> sum(bytes.begin() + 8, bytes.begin() + 12);
   EXPECT_EQ(sum, (std::vector<std::uint8_t>{0xaa, 0x21, 0x9b, 0xbc}));

@@ -91,7 +91,8 @@ std::vector<std::string> LabRecord::host_names() const {
 Result<void> LabRecord::check_host(std::string_view host) const {
   const auto names = host_names();
   if (std::ranges::find(names, host) != names.end()) return {};
-  return fail(ErrorCode::kNotFound, "there is no host \"{}\"; the hosts are {}", host, fmt::join(names, ", "));
+  return fail(ErrorCode::kNotFound, "there is no host \"{}\"; the hosts are {}", host,
+              fmt::join(names, ", "));
 }
 
 Result<std::pair<std::string, std::string>> split_pod_name(std::string_view text) {
@@ -99,8 +100,8 @@ Result<std::pair<std::string, std::string>> split_pod_name(std::string_view text
   const auto ns = text.substr(0, slash);
   const auto name = slash == std::string_view::npos ? std::string_view() : text.substr(slash + 1);
   if (!is_dns_label(ns) || !is_dns_label(name)) {
-    return fail(ErrorCode::kInvalid, "pod \"{}\": must be NAMESPACE/NAME, each of lower-case letters, digits and dashes",
-                text);
+    return fail(ErrorCode::kInvalid,
+                "pod \"{}\": must be NAMESPACE/NAME, each of lower-case letters, digits and dashes", text);
   }
   return std::pair(std::string(ns), std::string(name));
 }
@@ -108,7 +109,8 @@ Result<std::pair<std::string, std::string>> split_pod_name(std::string_view text
 Result<LabRecord> read_lab(const Layout& layout) {
   const auto object = read_object(layout.state_file());
   if (!object && object.error().code == ErrorCode::kNotFound) {
-    return fail(ErrorCode::kNotFound, "there is no lab \"{0}\"; start it with: ocicat lab up --name {0}", layout.name());
+    return fail(ErrorCode::kNotFound, "there is no lab \"{0}\"; start it with: ocicat lab up --name {0}",
+                layout.name());
   }
   if (!object) return std::unexpected(object.error());
   LabRecord lab{.dataplane = text_of(*object, "dataplane"), .program = text_of(*object, "program")};

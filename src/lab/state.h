@@ -19,7 +19,7 @@ struct LabRecord {
   std::string dataplane = "nftables";
   std::string program;  // the ocicat that runs here
 
-  std::vector<std::string> host_names() const;  // "host1", …
+  std::vector<std::string> host_names() const;           // "host1", …
   Result<void> check_host(std::string_view host) const;  // kNotFound, naming the hosts there are
 
   bool operator==(const LabRecord&) const = default;
