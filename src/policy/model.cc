@@ -223,19 +223,17 @@ void read_rules(const From& from, const std::string& own_ns, To& to) {
 
 constexpr double kLastOrder = std::numeric_limits<double>::infinity();
 
-// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls
-// alike.
+std::string order_text(const ResourceKey& id) {
+  return fmt::format("{}/{}/{}", id.name, id.ns, name_for_order(id.kind));
+}
+
+}  // namespace
+
 std::string_view name_for_order(Kind kind) {
   if (kind == Kind::kKubernetesNetworkPolicy) return "KubernetesNetworkPolicy";
   if (kind == Kind::kClusterNetworkPolicy) return "KubernetesClusterNetworkPolicy";
   return info(kind).name;
 }
-
-std::string name_for_order(const ResourceKey& id) {
-  return fmt::format("{}/{}/{}", id.name, id.ns, name_for_order(id.kind));
-}
-
-}  // namespace
 
 Result<Policy> effective(const NetworkPolicy& policy) {
   Policy result;
@@ -298,7 +296,7 @@ bool before(const Policy& a, const Policy& b) {
   const double order_a = a.order.value_or(kLastOrder);
   const double order_b = b.order.value_or(kLastOrder);
   if (order_a != order_b) return order_a < order_b;
-  return name_for_order(a.id) < name_for_order(b.id);
+  return order_text(a.id) < order_text(b.id);
 }
 
 }  // namespace ocicat::policy

@@ -120,6 +120,9 @@ bool before(const TierPlace& a, const TierPlace& b);
 inline constexpr std::string_view kDefaultAllowProfile = "projectcalico-default-allow";
 ProfileRules default_allow_profile();
 
+// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls alike.
+std::string_view name_for_order(Kind kind);
+
 // Order of policies within a tier: order (none last), then "name/namespace/kind".
 bool before(const Policy& a, const Policy& b);
 

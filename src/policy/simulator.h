@@ -1,6 +1,12 @@
 // The decision tables looked up in memory, exactly as a datapath looks them up in the kernel.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
 #include "base/ip.h"
 #include "policy/tables.h"
 
@@ -17,8 +23,12 @@ class Simulator {
   ClassId class_of(const IpAddress& address) const;
 
  private:
+  // Null: the base table.
+  const Table* table(ProgramId program, VocabularyId vocabulary, ClassId class_id) const;
+
   const Tables& tables_;
-  // Host prefixes are found by hash; others by length, longest first.
+  boost::unordered_flat_map<Prefix, ClassId> class_by_prefix_;
+  std::array<std::vector<std::uint8_t>, 2> lengths_;  // that prefixes have, longest first; by family
 };
 
 }  // namespace ocicat::policy

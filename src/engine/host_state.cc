@@ -1,0 +1,27 @@
+#include "engine/host_state.h"
+
+#include <utility>
+
+namespace ocicat {
+
+void HostChanges::apply_to(HostState& state) const {
+  if (settings) state.settings = *settings;
+  state.tables.apply(tables);
+  endpoints.apply_to(state.endpoints);
+  routes.apply_to(state.routes);
+}
+
+void HostChanges::absorb(HostChanges later) {
+  if (later.settings) settings = std::move(later.settings);
+  tables.absorb(std::move(later.tables));
+  endpoints.absorb(std::move(later.endpoints));
+  routes.absorb(std::move(later.routes));
+  refused.absorb(std::move(later.refused));
+  for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
+}
+
+bool HostChanges::empty() const {
+  return !settings && tables.empty() && endpoints.empty() && routes.empty() && refused.empty() && revisions.empty();
+}
+
+}  // namespace ocicat

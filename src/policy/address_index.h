@@ -1,0 +1,159 @@
+// Classes: which addresses no active rule tells apart.
+//
+// A *place* is a prefix that somebody owns or that an active rule mentions. Places with the same owners' kin,
+// the same nets and the same enclosing place are of one *blend*; what follows from it, the signature (all sets it
+// is in, those of enclosing places included) and the class, is computed once a blend. So a set that comes into
+// use costs one look at each blend, and writes only where a class is divided.
+//
+//   out      an entry for each place whose class differs from what the places around it say already
+//   cost     a place that changes: the lengths of prefixes in use; a net that comes or goes: one pass over places
+#pragma once
+
+#include <boost/unordered/unordered_flat_set.hpp>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "policy/id_registry.h"
+#include "policy/sequence_pool.h"
+#include "policy/set_space.h"
+#include "policy/tables.h"
+
+namespace ocicat::policy {
+
+using MemberId = std::uint32_t;  // below 2^31
+using KinId = std::uint32_t;     // below 2^31
+using PlaceId = std::uint32_t;   // from 1
+
+// What the address index must know of members.
+class Kinship {
+ public:
+  virtual ~Kinship() = default;
+  virtual KinId kin_of(MemberId member) const = 0;
+  virtual std::span<const SetId> sets_of(KinId kin) const = 0;
+  // Kin in use by a blend stay.
+  virtual void retain_kin(KinId kin) = 0;
+  virtual void release_kin(KinId kin) = 0;
+};
+
+class AddressIndex {
+ public:
+  AddressIndex(SetSpace& sets, IdRegistry& ids);
+
+  // A member has the prefix; once a member and prefix.
+  PlaceId attach(const Prefix& prefix, MemberId member);
+  void detach(PlaceId place, MemberId member);
+  // The prefix is one of the nets of a set.
+  void attach_nets(const Prefix& prefix, SetId set);
+  void detach_nets(const Prefix& prefix, SetId set);
+  // A member of the place changed its kin.
+  void touch(PlaceId place);
+  // The sets of some kin changed.
+  void touch_all_blends() { all_blends_touched_ = true; }
+
+  struct Update {
+    Changes<Prefix, ClassId> classes;
+    std::vector<SignatureId> new_classes;
+    std::vector<ClassId> gone_classes;
+    bool any = false;  // a signature of some place may have changed
+  };
+  Update update(Kinship& kinship);
+
+  PlaceId find(const Prefix& prefix) const;
+  const Prefix& prefix(PlaceId place) const { return places_[place].prefix; }
+  // The members that have exactly this prefix, ascending.
+  std::vector<MemberId> members(PlaceId place) const;
+  // What the address of a place is in. Valid after update().
+  SignatureId signature(PlaceId place) const { return blends_[places_[place].blend].signature; }
+  // 0 for the empty signature.
+  ClassId class_of(SignatureId signature) const;
+  // Signatures that have a class. Visits each once.
+  template <class Visit>
+  void for_each_class(Visit visit) const {
+    for (SignatureId id = 1; id < classes_.size(); ++id) {
+      if (classes_[id].id != 0) visit(id, ClassId{classes_[id].id});
+    }
+  }
+  std::size_t class_count() const { return class_count_; }
+  std::size_t place_count() const { return index_.size(); }
+
+ private:
+  struct Place {
+    Prefix prefix;
+    bool touched = false;
+    bool moved = false;
+    std::uint32_t members = 0;  // 0: none; odd: one, shifted; even: a list in member_lists_, shifted
+    SequencePool::Id nets = 0;  // sets whose nets this prefix is one of, in net_lists_
+    SequencePool::Id blend = 0;
+    PlaceId previous = 0;  // of the blend
+    PlaceId next = 0;
+  };
+  struct Blend {
+    SignatureId signature = 0;
+    PlaceId first = 0;
+    std::uint32_t emitted = 0;  // class id that its places show; 0: none
+    bool computed = false;
+  };
+  struct Class {
+    std::uint32_t id = 0;
+    std::uint32_t blends = 0;
+    bool touched = false;
+  };
+  struct Moved {
+    Prefix prefix;
+    PlaceId place;          // 0: gone
+    std::uint32_t emitted;  // what it showed before the batch
+  };
+  struct Hash {
+    using is_transparent = void;
+    const AddressIndex* index;
+    std::size_t operator()(PlaceId id) const { return hash_value(index->places_[id].prefix); }
+    std::size_t operator()(const Prefix& prefix) const { return hash_value(prefix); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    const AddressIndex* index;
+    bool operator()(PlaceId a, PlaceId b) const { return a == b; }
+    bool operator()(const Prefix& prefix, PlaceId id) const { return prefix == index->places_[id].prefix; }
+    bool operator()(PlaceId id, const Prefix& prefix) const { return prefix == index->places_[id].prefix; }
+  };
+
+  PlaceId find_or_add(const Prefix& prefix);
+  PlaceId enclosing(const Prefix& prefix) const;
+  void touch_enclosed();
+  void settle(PlaceId id, Kinship& kinship);
+  void note_moved(PlaceId id);
+  void link(PlaceId id, SequencePool::Id blend);
+  void unlink(PlaceId id, Kinship& kinship);
+  SignatureId compute(SequencePool::Id blend, const Kinship& kinship);
+  void set_signature(SequencePool::Id blend, SignatureId signature);
+  void settle_classes(Update& update);
+  void emit(Update& update);
+  std::uint32_t shown_by(SequencePool::Id blend) const;
+
+  SetSpace& sets_;
+  IdRegistry& ids_;
+  std::deque<Place> places_;
+  std::vector<PlaceId> free_places_;
+  boost::unordered_flat_set<PlaceId, Hash, Equal> index_;
+  std::array<std::array<std::uint32_t, 129>, 2> wide_by_length_{};  // places that are no hosts, by family
+  SequencePool member_lists_;
+  SequencePool net_lists_;
+  SequencePool blend_keys_;  // enclosing place, kin ascending, nets' sets with the top bit set, ascending
+  std::vector<Blend> blends_;
+  std::vector<Class> classes_;  // by signature
+  std::size_t class_count_ = 0;
+
+  std::vector<PlaceId> touched_;
+  std::vector<Prefix> wide_changes_;  // places that are no hosts, new or gone
+  std::vector<SequencePool::Id> new_blends_;
+  std::vector<Moved> moved_;
+  std::vector<SignatureId> touched_classes_;
+  bool all_blends_touched_ = false;
+};
+
+}  // namespace ocicat::policy

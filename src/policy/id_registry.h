@@ -1,0 +1,62 @@
+// Hands out the ids that a kernel sees, the same ones again after a restart.
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "policy/tables.h"
+
+namespace ocicat::policy {
+
+// One meaning, one id, counted. An id whose last user goes can have another meaning in the next batch at the
+// earliest. Ids are the smallest that are free.
+class IdRegistry {
+ public:
+  // `adopted` are ids in use by a kernel. Those that nobody asks for in the first batch go with its end.
+  explicit IdRegistry(const Dictionary& adopted);
+
+  struct Acquired {
+    std::uint32_t id;
+    bool is_new;  // no user had it before, as far as this process knows
+  };
+  Acquired acquire(IdSpace space, const Digest& meaning);
+  void retain(IdSpace space, std::uint32_t id);
+  // True where that was the last user.
+  bool release(IdSpace space, std::uint32_t id);
+  // Gives an id in use another meaning, one that no id has; its users stay.
+  void rename(IdSpace space, std::uint32_t id, const Digest& meaning);
+  // The id that a meaning in use has, or 0.
+  std::uint32_t find(IdSpace space, const Digest& meaning) const;
+  const Digest& meaning(IdSpace space, std::uint32_t id) const;
+  std::size_t size(IdSpace space) const;
+
+  // Ends the batch and says what became of the dictionary since the last time.
+  Changes<DictionaryKey, std::uint32_t> end_batch();
+
+ private:
+  struct Entry {
+    Digest meaning;
+    std::uint32_t users = 0;
+  };
+  struct Space {
+    std::vector<Entry> entries;  // by id
+    boost::unordered_flat_map<Digest, std::uint32_t> id_by_meaning;
+    boost::unordered_flat_map<Digest, std::uint32_t> unclaimed;  // adopted
+    std::vector<std::uint32_t> free_ids;                         // a heap, smallest first
+    std::vector<std::uint32_t> resting;                          // free after this batch
+    std::vector<bool> reserved;                                  // adopted ids, by id
+    std::size_t in_use = 0;
+  };
+  Space& of(IdSpace space) { return spaces_[static_cast<std::size_t>(space)]; }
+  const Space& of(IdSpace space) const { return spaces_[static_cast<std::size_t>(space)]; }
+  static std::uint32_t take_free_id(Space& space);
+  static void put_free_id(Space& space, std::uint32_t id);
+
+  std::array<Space, 6> spaces_;
+  Changes<DictionaryKey, std::uint32_t> changes_;
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,29 @@
+// Keys of resources as dense numbers, in a tenth of the memory.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "policy/sequence_pool.h"
+#include "resources/kinds.h"
+
+namespace ocicat::policy {
+
+class KeyPool {
+ public:
+  using Id = SequencePool::Id;  // from 1
+
+  SequencePool::Acquired acquire(const ResourceKey& key) { return pool_.acquire(pack(key)); }
+  void release(Id id) { pool_.release(id); }
+  // 0 where there is none.
+  Id find(const ResourceKey& key) const { return pool_.find(pack(key)); }
+  ResourceKey operator[](Id id) const;
+  std::size_t size() const { return pool_.size(); }
+
+ private:
+  static std::vector<std::uint32_t> pack(const ResourceKey& key);
+
+  SequencePool pool_;
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,206 @@
+#include "policy/member_index.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/result.h"
+
+namespace ocicat::policy {
+
+void sort_pairs(std::vector<std::uint32_t>& words) {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
+  for (std::size_t i = 0; i < words.size(); i += 2) pairs.emplace_back(words[i], words[i + 1]);
+  std::ranges::sort(pairs);
+  pairs.erase(std::ranges::unique(pairs).begin(), pairs.end());
+  words.clear();
+  for (const auto& [first, second] : pairs) {
+    words.push_back(first);
+    words.push_back(second);
+  }
+}
+
+MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
+    : sets_(sets), addresses_(addresses), selected_by_look_(1) {}
+
+// --- members as they are handed in ---
+
+SequencePool::Id MemberIndex::acquire_labels(const Labels& labels) {
+  std::vector<std::uint32_t> words;
+  words.reserve(2 * labels.size());
+  for (const auto& [name, value] : labels) {
+    words.push_back(strings_.acquire(name));
+    words.push_back(strings_.acquire(value));
+  }
+  sort_pairs(words);
+  const auto [id, is_new] = labels_.acquire(words);
+  if (!is_new) {
+    for (const auto word : words) strings_.release(word);
+  }
+  return id;
+}
+
+void MemberIndex::release_labels(SequencePool::Id id) {
+  const std::vector<std::uint32_t> words(labels_[id].begin(), labels_[id].end());
+  if (!labels_.release(id)) return;
+  for (const auto word : words) strings_.release(word);
+}
+
+SequencePool::Id MemberIndex::acquire_profiles(std::span<const std::string> names) {
+  std::vector<std::uint32_t> words;
+  for (const auto& name : names) words.push_back(strings_.acquire(name));
+  const auto [id, is_new] = profiles_.acquire(words);
+  if (!is_new) {
+    for (const auto word : words) strings_.release(word);
+  }
+  return id;
+}
+
+void MemberIndex::release_profiles(SequencePool::Id id) {
+  const std::vector<std::uint32_t> words(profiles_[id].begin(), profiles_[id].end());
+  if (!profiles_.release(id)) return;
+  for (const auto word : words) strings_.release(word);
+}
+
+SequencePool::Id MemberIndex::acquire_ports(std::span<const EndpointPort> ports) {
+  std::vector<std::uint32_t> words;
+  for (const auto& port : ports) {
+    words.push_back(strings_.acquire(port.name));
+    words.push_back(std::uint32_t{port.protocol} << 16 | port.port);
+  }
+  const auto given = words;
+  sort_pairs(words);
+  const auto [id, is_new] = ports_.acquire(words);
+  if (is_new) {
+    for (std::size_t i = 0; i < words.size(); i += 2) strings_.retain(words[i]);
+  }
+  for (std::size_t i = 0; i < given.size(); i += 2) strings_.release(given[i]);
+  return id;
+}
+
+void MemberIndex::release_ports(SequencePool::Id id) {
+  const std::vector<std::uint32_t> words(ports_[id].begin(), ports_[id].end());
+  if (!ports_.release(id)) return;
+  for (std::size_t i = 0; i < words.size(); i += 2) strings_.release(words[i]);
+}
+
+void MemberIndex::set_places(MemberId id, std::span<const Prefix> nets) {
+  std::vector<Prefix> wanted;
+  for (const auto& net : nets) wanted.push_back(net.masked());
+  std::ranges::sort(wanted);
+  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  const auto current = place_lists_[members_[id].places];
+  const bool same = std::ranges::equal(current, wanted, {}, [this](PlaceId place) { return addresses_.prefix(place); });
+  if (same) return;
+  // New ones first, so that a place that stays is not dropped in between.
+  std::vector<PlaceId> places;
+  const std::vector<PlaceId> old(current.begin(), current.end());
+  for (const auto& net : wanted) {
+    const auto known = addresses_.find(net);
+    const bool kept = known != 0 && std::ranges::find(old, known) != old.end();
+    places.push_back(kept ? known : addresses_.attach(net, id));
+  }
+  for (const auto place : old) {
+    if (std::ranges::find(places, place) == places.end()) addresses_.detach(place, id);
+  }
+  place_lists_.release(members_[id].places);
+  members_[id].places = place_lists_.acquire(places).id;
+}
+
+void MemberIndex::join_profile_list(MemberId id) {
+  auto& member = members_[id];
+  if (first_by_profiles_.size() <= member.profiles) first_by_profiles_.resize(member.profiles + 1);
+  auto& first = first_by_profiles_[member.profiles];
+  member.previous = 0;
+  member.next = first;
+  if (first != 0) members_[first - 1].previous = id + 1;
+  first = id + 1;
+}
+
+void MemberIndex::leave_profile_list(MemberId id) {
+  auto& member = members_[id];
+  (member.previous == 0 ? first_by_profiles_[member.profiles] : members_[member.previous - 1].next) = member.next;
+  if (member.next != 0) members_[member.next - 1].previous = member.previous;
+}
+
+void MemberIndex::touch(MemberId id) {
+  auto& member = members_[id];
+  if (member.touched) return;
+  member.touched = true;
+  touched_.push_back(id);
+}
+
+void MemberIndex::set(MemberId id, const MemberView& view) {
+  while (members_.size() <= id) members_.emplace_back();
+  auto& member = members_[id];
+  const auto labels = acquire_labels(view.labels);
+  const auto profiles = acquire_profiles(view.profiles);
+  const auto ports = acquire_ports(view.ports);
+  if (member.present) {
+    leave_profile_list(id);
+    release_labels(member.labels);
+    release_profiles(member.profiles);
+    release_ports(member.ports);
+  }
+  const bool same = member.present && member.labels == labels && member.profiles == profiles && member.ports == ports;
+  member.present = true;
+  member.labels = labels;
+  member.profiles = profiles;
+  member.ports = ports;
+  join_profile_list(id);
+  set_places(id, view.nets);
+  if (!same) touch(id);
+}
+
+void MemberIndex::remove(MemberId id) {
+  auto& member = members_[id];
+  if (!member.present) return;
+  leave_profile_list(id);
+  set_places(id, {});
+  release_labels(member.labels);
+  release_profiles(member.profiles);
+  release_ports(member.ports);
+  member.labels = member.profiles = member.ports = 0;
+  member.present = false;
+  touch(id);
+}
+
+// --- what members inherit ---
+
+void MemberIndex::touch_heirs(StringPool::Id profile) {
+  for (SequencePool::Id list = 1; list < first_by_profiles_.size(); ++list) {
+    if (!profiles_.contains(list) || std::ranges::find(profiles_[list], profile) == profiles_[list].end()) continue;
+    for (auto at = first_by_profiles_[list]; at != 0; at = members_[at - 1].next) touch(at - 1);
+  }
+}
+
+void MemberIndex::replace_profile_labels(std::string_view profile, SequencePool::Id labels) {
+  const auto name = strings_.acquire(profile);
+  const auto [it, is_new] = labels_by_profile_.emplace(name, 0);
+  if (it->second != labels) touch_heirs(name);
+  release_labels(it->second);
+  it->second = labels;
+  if (!is_new) strings_.release(name);
+  if (labels != 0) return;
+  labels_by_profile_.erase(name);
+  strings_.release(name);
+}
+
+void MemberIndex::set_profile_labels(std::string_view profile, const Labels& labels) {
+  replace_profile_labels(profile, acquire_labels(labels));
+}
+
+void MemberIndex::remove_profile_labels(std::string_view profile) { replace_profile_labels(profile, 0); }
+
+void MemberIndex::view_labels(MemberId id, LabelView& view) const {
+  view.clear();
+  const auto add = [&](SequencePool::Id list) {
+    const auto words = labels_[list];
+    for (std::size_t i = 0; i < words.size(); i += 2) view.add(strings_[words[i]], strings_[words[i + 1]]);
+  };
+  add(members_[id].labels);
+  for (const auto profile : profiles_[members_[id].profiles]) {
+    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end()) add(it->second);
+  }
+}
+
+}  // namespace ocicat::policy

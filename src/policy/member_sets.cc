@@ -1,0 +1,286 @@
+// MemberIndex::update(): from active atoms to looks, kin and sets.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/result.h"
+#include "policy/member_index.h"
+
+namespace ocicat::policy {
+
+namespace {
+
+std::uint64_t port_key(StringPool::Id name, Protocol protocol) { return std::uint64_t{name} << 8 | protocol; }
+
+}  // namespace
+
+std::span<const MemberIndex::PortSet> MemberIndex::ports_of(AtomId atom) const {
+  if (atom >= atoms_.size()) return {};
+  return atoms_[atom].ports;
+}
+
+// --- atoms ---
+
+void MemberIndex::watch_labels(const Selector& selector, bool watch) {
+  for (const auto& name : selector.label_names()) {
+    if (watch) {
+      const auto id = strings_.acquire(name);
+      if (watched_.size() <= id) watched_.resize(id + 1);
+      watched_changed_ |= ++watched_[id] == 1;
+    } else {
+      const auto id = strings_.find(name);
+      watched_changed_ |= --watched_[id] == 0;
+      strings_.release(id);
+    }
+  }
+}
+
+void MemberIndex::deactivate(AtomId id) {
+  auto& state = atoms_[id];
+  for (const auto& net : state.nets) addresses_.detach_nets(net, state.set);
+  if (state.port_name != 0) {
+    const auto it = atoms_by_port_.find(port_key(state.port_name, state.protocol));
+    std::erase(it->second, id);
+    if (it->second.empty()) atoms_by_port_.erase(it);
+    strings_.release(state.port_name);
+  }
+  if (state.selector != 0) {
+    if (state.set != 0) atom_by_selector_.erase(state.selector);
+    const auto selector = selectors_[state.selector];
+    if (selectors_.remove(state.selector)) {
+      gone_selectors_.push_back(state.selector);
+      watch_labels(selector, false);
+    }
+  }
+  sets_changed_ = sets_changed_ || state.nets.empty();
+  if (state.set != 0) sets_.destroy(state.set);
+  auto ports = std::move(state.ports);
+  state = {};
+  state.ports = std::move(ports);  // until the kin that are in their sets are settled
+}
+
+void MemberIndex::activate(AtomId id, const Atom& atom) {
+  auto& state = atoms_[id];
+  state.active = true;
+  state.digest = atom.digest;
+  if (atom.selector) {
+    const auto [selector, is_new] = selectors_.add(*atom.selector);
+    state.selector = selector;
+    if (is_new) {
+      new_selectors_.push_back(selector);
+      watch_labels(*atom.selector, true);
+    }
+  }
+  sets_changed_ = sets_changed_ || atom.type != Atom::Type::kNets;
+  switch (atom.type) {
+    case Atom::Type::kSelector:
+      state.set = sets_.create(atom.digest);
+      atom_by_selector_.emplace(state.selector, id);
+      break;
+    case Atom::Type::kNets:
+      state.set = sets_.create(atom.digest);
+      state.nets = atom.nets;
+      for (const auto& net : state.nets) addresses_.attach_nets(net, state.set);
+      break;
+    case Atom::Type::kNamedPort:
+      state.port_name = strings_.acquire(atom.port_name);
+      state.protocol = atom.protocol;
+      atoms_by_port_[port_key(state.port_name, state.protocol)].push_back(id);
+      changed_ports_.push_back(id);
+      break;
+  }
+}
+
+// --- looks ---
+
+SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
+  std::vector<std::uint32_t>& words = scratch_;
+  words.clear();
+  const auto add = [&](SequencePool::Id list) {
+    const auto labels = labels_[list];
+    const auto before = words.size();
+    for (std::size_t i = 0; i < labels.size(); i += 2) {
+      const auto name = labels[i];
+      if (name >= watched_.size() || watched_[name] == 0) continue;
+      bool known = false;  // the first to have a label wins
+      for (std::size_t j = 0; j < before; j += 2) known = known || words[j] == name;
+      if (known) continue;
+      words.push_back(name);
+      words.push_back(labels[i + 1]);
+    }
+    return words.size() > before && before > 0;
+  };
+  bool mixed = add(member.labels);
+  for (const auto profile : profiles_[member.profiles]) {
+    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end()) mixed |= add(it->second);
+  }
+  if (mixed) sort_pairs(words);
+  const auto [look, is_new] = looks_.acquire(words);
+  if (is_new) {
+    for (const auto word : words) strings_.retain(word);
+    if (selected_by_look_.size() <= look) selected_by_look_.resize(look + 1);
+    LabelView view;
+    view_look(looks_[look], view);
+    selectors_.match(view, selected_by_look_[look]);
+  }
+  return look;
+}
+
+void MemberIndex::release_look(SequencePool::Id look) {
+  const std::vector<std::uint32_t> words(looks_[look].begin(), looks_[look].end());
+  if (!looks_.release(look)) return;
+  for (const auto word : words) strings_.release(word);
+  selected_by_look_[look] = {};
+}
+
+void MemberIndex::view_look(std::span<const std::uint32_t> look, LabelView& view) const {
+  view.clear();
+  for (std::size_t i = 0; i < look.size(); i += 2) view.add(strings_[look[i]], strings_[look[i + 1]]);
+}
+
+// Puts selectors that came or went to every look there is. The look without labels is always there.
+void MemberIndex::ask_looks() {
+  if (new_selectors_.empty() && gone_selectors_.empty()) return;
+  LabelView view;
+  for (SequencePool::Id look = 0; look < selected_by_look_.size(); ++look) {
+    if (!looks_.contains(look)) continue;
+    auto& selected = selected_by_look_[look];
+    for (const auto gone : gone_selectors_) std::erase(selected, gone);
+    if (new_selectors_.empty()) continue;
+    view_look(looks_[look], view);
+    for (const auto id : new_selectors_) {
+      if (selectors_[id].matches(view)) selected.push_back(id);
+    }
+    std::ranges::sort(selected);
+  }
+}
+
+// --- kin ---
+
+SetId MemberIndex::port_set(AtomId atom, std::uint16_t port) {
+  auto& state = atoms_[atom];
+  const auto at = std::ranges::lower_bound(state.ports, port, {}, &PortSet::port);
+  if (at != state.ports.end() && at->port == port) return at->set;
+  const auto set = sets_.create(Digest::of(fmt::format("{}|{}", state.digest.to_hex(), port)));
+  state.ports.insert(at, {port, set, 0});
+  port_by_set_.emplace(set, std::pair{atom, port});
+  changed_ports_.push_back(atom);
+  return set;
+}
+
+void MemberIndex::count_port_sets(SignatureId sets, bool more) {
+  if (port_by_set_.empty()) return;
+  for (const auto set : sets_.signatures[sets]) {
+    const auto it = port_by_set_.find(set);
+    if (it == port_by_set_.end()) continue;
+    const auto [atom, port] = it->second;
+    auto& ports = atoms_[atom].ports;
+    const auto at = std::ranges::lower_bound(ports, port, {}, &PortSet::port);
+    if (more) {
+      ++at->kin;
+    } else if (--at->kin == 0) {
+      ports.erase(at);
+      port_by_set_.erase(it);
+      sets_.destroy(set);
+      changed_ports_.push_back(atom);
+    }
+  }
+}
+
+void MemberIndex::set_kin_sets(KinId kin) {
+  const auto look = kin_[kin][0];
+  const auto ports = ports_[kin_[kin][1]];
+  const auto& selected = selected_by_look_[look];
+  std::vector<SetId> sets;
+  for (const auto selector : selected) {
+    if (const auto it = atom_by_selector_.find(selector); it != atom_by_selector_.end()) {
+      sets.push_back(atoms_[it->second].set);
+    }
+  }
+  for (std::size_t i = 0; i < ports.size() && !atoms_by_port_.empty(); i += 2) {
+    const auto it = atoms_by_port_.find(port_key(ports[i], static_cast<Protocol>(ports[i + 1] >> 16)));
+    if (it == atoms_by_port_.end()) continue;
+    for (const auto atom : it->second) {
+      const auto selector = atoms_[atom].selector;
+      if (selector != 0 && !std::ranges::binary_search(selected, selector)) continue;
+      sets.push_back(port_set(atom, static_cast<std::uint16_t>(ports[i + 1])));
+    }
+  }
+  std::ranges::sort(sets);
+  sets.erase(std::ranges::unique(sets).begin(), sets.end());
+  const auto signature = sets_.signatures.acquire(sets).id;
+  count_port_sets(signature, true);
+  count_port_sets(kin_sets_[kin], false);
+  sets_.signatures.release(kin_sets_[kin]);
+  kin_sets_[kin] = signature;
+}
+
+void MemberIndex::release_kin_use(KinId kin) {
+  if (kin == 0) return;
+  const auto look = kin_[kin][0];
+  const auto ports = kin_[kin][1];
+  if (!kin_.release(kin)) return;
+  count_port_sets(kin_sets_[kin], false);
+  sets_.signatures.release(kin_sets_[kin]);
+  kin_sets_[kin] = 0;
+  release_look(look);
+  release_ports(ports);
+}
+
+// Finds the kin of a member anew.
+void MemberIndex::settle(MemberId id) {
+  auto& member = members_[id];
+  member.touched = false;
+  KinId kin = 0;
+  if (member.present) {
+    const auto look = acquire_look(member);
+    const std::array<std::uint32_t, 2> key{look, member.ports};
+    const auto acquired = kin_.acquire(key);
+    kin = acquired.id;
+    if (acquired.is_new) {
+      ports_.retain(member.ports);
+      if (kin_sets_.size() <= kin) kin_sets_.resize(kin + 1);
+      set_kin_sets(kin);
+    } else {
+      release_look(look);
+    }
+  }
+  const auto old = std::exchange(member.kin, kin);
+  if (old != kin) {
+    for (const auto place : place_lists_[member.places]) addresses_.touch(place);
+  }
+  release_kin_use(old);
+}
+
+void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) {
+  changed_ports_.clear();
+  if (atoms_.size() < book.atom_bound()) atoms_.resize(book.atom_bound());
+  for (const auto id : touched) {
+    if (atoms_[id].active && book.atom(id).active == 0) deactivate(id);
+  }
+  // Numbers of selectors that went may be used again from here on.
+  ask_looks();
+  gone_selectors_.clear();
+  for (const auto id : touched) {
+    if (!atoms_[id].active && book.atom(id).active > 0) activate(id, book.atom(id));
+  }
+  if (watched_changed_) {
+    for (MemberId id = 0; id < members_.size(); ++id) {
+      if (members_[id].present) touch(id);
+    }
+  }
+  ask_looks();
+  new_selectors_.clear();
+  if (sets_changed_) {
+    for (KinId kin = 1; kin < kin_sets_.size(); ++kin) {
+      if (kin_.contains(kin)) set_kin_sets(kin);
+    }
+    addresses_.touch_all_blends();
+  }
+  for (const auto id : touched_) settle(id);
+  touched_.clear();
+  watched_changed_ = false;
+  sets_changed_ = false;
+}
+
+}  // namespace ocicat::policy

@@ -1,0 +1,57 @@
+#include "policy/plan.h"
+
+#include <algorithm>
+
+namespace ocicat::policy {
+
+namespace {
+
+// Every part with its length in front, so that different lists of parts make different texts.
+void add(std::string& text, std::string_view part) { text += fmt::format("{}:{}", part.size(), part); }
+
+void add(std::string& text, const Digest& digest) {
+  text.append(reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size());
+}
+
+}  // namespace
+
+Digest digest_of(const RuleList& list, const RuleBook& book) {
+  std::string text;
+  add(text, list.id.to_string());
+  text += fmt::format("{},{}", list.denies, list.rules.size());
+  for (const auto& rule : list.rules) {
+    text += fmt::format(";{},{},", rule.index, static_cast<int>(rule.action));
+    add(text, book.match(rule.match).digest);
+  }
+  return Digest::of(text);
+}
+
+Digest digest_of(const Plan& plan) {
+  std::string text{to_string(plan.direction)};
+  for (const auto& stage : plan.stages) {
+    add(text, stage.tier);
+    text += fmt::format("{},{}", static_cast<int>(stage.default_action), stage.policies.size());
+    for (const auto& policy : stage.policies) add(text, policy->digest);
+  }
+  text += "profiles";
+  for (const auto& profile : plan.profiles) add(text, profile->digest);
+  return Digest::of(text);
+}
+
+std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book) {
+  std::vector<AtomId> atoms;
+  for_each_list(plan, [&](const RuleList& list) {
+    for (const auto& rule : list.rules) {
+      const auto& match = book.match(rule.match);
+      for (const auto* side : {&match.source, &match.destination}) {
+        atoms.insert(atoms.end(), side->named_ports.begin(), side->named_ports.end());
+        atoms.insert(atoms.end(), side->not_named_ports.begin(), side->not_named_ports.end());
+      }
+    }
+  });
+  std::ranges::sort(atoms);
+  atoms.erase(std::ranges::unique(atoms).begin(), atoms.end());
+  return atoms;
+}
+
+}  // namespace ocicat::policy

@@ -1,0 +1,61 @@
+// What applies to an endpoint in one direction: tiers, policies, profiles, in order, ready to be compiled.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "policy/rule_book.h"
+#include "policy/verdict.h"
+
+namespace ocicat::policy {
+
+struct CompactRule {
+  MatchId match = 0;
+  std::int32_t index = 0;  // as written
+  Action action = Action::kAllow;
+};
+
+// The rules of a policy or profile in one direction. Immutable, shared.
+struct RuleList {
+  ResourceKey id;  // as a trace names it
+  // kRules, or why it denies all: TraceStep::kBroken, or kNoProfile for a profile that is missing.
+  static constexpr int kRules = 0;
+  int denies = kRules;
+  std::vector<CompactRule> rules;
+  Digest digest;  // of all of the above, in names
+};
+
+struct Stage {
+  std::string tier;
+  Action default_action = Action::kDeny;
+  std::vector<std::shared_ptr<const RuleList>> policies;  // at least one
+};
+
+// Immutable, shared by all endpoints to which the same applies.
+struct Plan {
+  Direction direction = Direction::kIngress;
+  std::vector<Stage> stages;
+  std::vector<std::shared_ptr<const RuleList>> profiles;  // those that can decide
+  std::vector<AtomId> named_ports;                        // that it asks for, on either side; ascending
+  Digest digest;
+};
+
+Digest digest_of(const RuleList& list, const RuleBook& book);
+Digest digest_of(const Plan& plan);
+// Atoms for named ports that a plan asks for, on either side; ascending.
+std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book);
+
+// Policies and profiles, in order.
+template <class Visit>
+void for_each_list(const Plan& plan, Visit visit) {
+  for (const auto& stage : plan.stages) {
+    for (const auto& policy : stage.policies) visit(*policy);
+  }
+  for (const auto& profile : plan.profiles) visit(*profile);
+}
+
+}  // namespace ocicat::policy

@@ -1,0 +1,294 @@
+#include "policy/policy_index.h"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include "base/result.h"
+
+namespace ocicat::policy {
+
+namespace {
+
+// "name/namespace/kind" against another one, without writing them down.
+bool joined_before(const ResourceKey& a, const ResourceKey& b) {
+  const auto parts = [](const ResourceKey& key) {
+    return std::array<std::string_view, 5>{key.name, "/", key.ns, "/", name_for_order(key.kind)};
+  };
+  const auto pa = parts(a);
+  const auto pb = parts(b);
+  std::size_t ia = 0, ib = 0, at = 0, bt = 0;
+  while (true) {
+    while (ia < pa.size() && at == pa[ia].size()) ++ia, at = 0;
+    while (ib < pb.size() && bt == pb[ib].size()) ++ib, bt = 0;
+    if (ib == pb.size()) return false;
+    if (ia == pa.size()) return true;
+    const auto ca = static_cast<unsigned char>(pa[ia][at++]);
+    const auto cb = static_cast<unsigned char>(pb[ib][bt++]);
+    if (ca != cb) return ca < cb;
+  }
+}
+
+std::size_t index_of(Direction direction) { return direction == Direction::kIngress ? 0 : 1; }
+
+}  // namespace
+
+// --- policies ---
+
+void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
+  const auto known = policy_by_key_.find(key);
+  const auto old = known == policy_by_key_.end() ? std::optional<PolicyNumber>{} : known->second;
+  PolicyNumber number = 0;
+  if (free_policies_.empty()) {
+    number = static_cast<PolicyNumber>(policies_.size());
+    policies_.emplace_back();
+  } else {
+    number = free_policies_.back();
+    free_policies_.pop_back();
+  }
+  policy_by_key_.insert_or_assign(key, number);
+  auto& stored = policies_[number];
+  stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .lists = {}};
+  // Staged policies only matter to what would be; untracked and pre-DNAT ones only to host endpoints.
+  if (!policy.staged && !policy.do_not_track && !policy.pre_dnat) {
+    if (policy.applies_to_ingress) stored.lists[0] = make_list(book_, policy.id, policy.broken, policy.ingress);
+    if (policy.applies_to_egress) stored.lists[1] = make_list(book_, policy.id, policy.broken, policy.egress);
+    const auto [selector, is_new] = selectors_.add(policy.selector);
+    stored.selector = selector;
+    if (is_new) {
+      new_selectors_.push_back(selector);
+      if (policies_by_selector_.size() <= selector) {
+        policies_by_selector_.resize(selector + 1);
+        locals_by_selector_.resize(selector + 1);
+      }
+    }
+    policies_by_selector_[selector].push_back(number);
+    changed_selectors_.push_back(selector);
+    if (locals_by_selector_[selector] > 0) set_active(stored, true);
+  }
+  if (old) drop_policy(*old);
+}
+
+void PolicyIndex::remove_policy(const ResourceKey& key) {
+  const auto it = policy_by_key_.find(key);
+  if (it == policy_by_key_.end()) return;
+  const auto number = it->second;
+  policy_by_key_.erase(it);
+  drop_policy(number);
+}
+
+void PolicyIndex::drop_policy(PolicyNumber number) {
+  auto& policy = policies_[number];
+  set_active(policy, false);
+  release(book_, policy.lists);
+  if (policy.selector != 0) {
+    std::erase(policies_by_selector_[policy.selector], number);
+    changed_selectors_.push_back(policy.selector);
+    if (selectors_.remove(policy.selector)) forget_selector(policy.selector);
+  }
+  policy = {};
+  free_policies_.push_back(number);
+}
+
+// Its number may soon mean another selector.
+void PolicyIndex::forget_selector(SelectorIndex::Id id) {
+  std::erase(new_selectors_, id);
+  locals_by_selector_[id] = 0;
+  for (auto& [member, local] : locals_) {
+    const auto it = std::ranges::lower_bound(local.selectors, id);
+    if (it == local.selectors.end() || *it != id) continue;
+    local.selectors.erase(it);
+    local.replan = true;
+  }
+}
+
+void PolicyIndex::set_active(StoredPolicy& policy, bool active) {
+  if (std::exchange(policy.active, active) == active) return;
+  if (active) {
+    activate(book_, policy.lists);
+    ++active_policies_;
+  } else {
+    deactivate(book_, policy.lists);
+    --active_policies_;
+  }
+}
+
+// --- tiers and profiles ---
+
+void PolicyIndex::set_tier(const Tier& tier) {
+  tiers_.insert_or_assign(tier.metadata.name, effective(tier));
+  touch_tier(tier.metadata.name);
+}
+
+void PolicyIndex::remove_tier(const std::string& name) {
+  tiers_.erase(name);
+  touch_tier(name);
+}
+
+void PolicyIndex::touch_tier(const std::string& name) {
+  for (auto& [member, local] : locals_) {
+    for (const auto& plan : local.plans) {
+      if (plan && std::ranges::find(plan->stages, name, &Stage::tier) != plan->stages.end()) local.replan = true;
+    }
+  }
+}
+
+void PolicyIndex::touch_profiles(const std::vector<std::string>& names) {
+  for (auto& [member, local] : locals_) {
+    for (const auto& name : names) {
+      if (std::ranges::find(local.profiles, name) != local.profiles.end()) local.replan = true;
+    }
+  }
+}
+
+void PolicyIndex::set_profile(const ResourceKey& key, const Profile& profile, const ProfileRules& rules) {
+  touch_profiles(profiles_.set(key, profile, rules));
+}
+
+void PolicyIndex::remove_profile(const ResourceKey& key) { touch_profiles(profiles_.remove(key)); }
+
+// --- local endpoints ---
+
+void PolicyIndex::set_local(MemberId member, std::vector<std::string> profiles) {
+  auto& local = locals_[member];
+  local.relabelled = true;
+  if (local.profiles == profiles) return;
+  local.replan = true;
+  for (const auto& name : profiles) profiles_.join(name);
+  for (const auto& name : local.profiles) profiles_.leave(name);
+  local.profiles = std::move(profiles);
+}
+
+void PolicyIndex::remove_local(MemberId member) {
+  const auto it = locals_.find(member);
+  if (it == locals_.end()) return;
+  for (const auto selector : it->second.selectors) count_selector(selector, false);
+  for (const auto& name : it->second.profiles) profiles_.leave(name);
+  locals_.erase(it);
+}
+
+void PolicyIndex::touch_labels(MemberId member) {
+  if (const auto it = locals_.find(member); it != locals_.end()) it->second.relabelled = true;
+}
+
+void PolicyIndex::count_selector(SelectorIndex::Id id, bool more) {
+  auto& count = locals_by_selector_[id];
+  count += more ? 1U : ~0U;
+  if (count != (more ? 1U : 0U)) return;
+  for (const auto number : policies_by_selector_[id]) set_active(policies_[number], more);
+}
+
+void PolicyIndex::match(MemberId member, Local& local) {
+  LabelView labels;
+  if (std::exchange(local.relabelled, false)) {
+    members_.view_labels(member, labels);
+    std::vector<SelectorIndex::Id> selectors;
+    selectors_.match(labels, selectors);
+    if (selectors == local.selectors) return;
+    for (const auto id : selectors) count_selector(id, true);
+    for (const auto id : local.selectors) count_selector(id, false);
+    local.selectors = std::move(selectors);
+    local.replan = true;
+    return;
+  }
+  if (new_selectors_.empty()) return;
+  members_.view_labels(member, labels);
+  for (const auto id : new_selectors_) {
+    const auto at = std::ranges::lower_bound(local.selectors, id);
+    if ((at != local.selectors.end() && *at == id) || !selectors_[id].matches(labels)) continue;
+    local.selectors.insert(at, id);
+    count_selector(id, true);
+  }
+}
+
+std::vector<MemberId> PolicyIndex::update() {
+  std::vector<MemberId> changed;
+  for (auto& [member, local] : locals_) match(member, local);
+  std::ranges::sort(changed_selectors_);
+  const auto is_changed = [&](SelectorIndex::Id id) { return std::ranges::binary_search(changed_selectors_, id); };
+  for (auto& [member, local] : locals_) {
+    if (!local.replan && (changed_selectors_.empty() || std::ranges::none_of(local.selectors, is_changed))) continue;
+    local.replan = false;
+    auto plans = plans_of(local);
+    if (plans == local.plans) continue;
+    local.plans = std::move(plans);
+    changed.push_back(member);
+  }
+  new_selectors_.clear();
+  changed_selectors_.clear();
+  plans_of_batch_.clear();
+  if (changed.empty()) return changed;
+  boost::unordered::erase_if(plan_by_digest_, [](const auto& entry) { return entry.second.expired(); });
+  return changed;
+}
+
+// --- plans ---
+
+bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
+  constexpr double kLast = std::numeric_limits<double>::infinity();
+  const double order_a = policies_[a].order.value_or(kLast);
+  const double order_b = policies_[b].order.value_or(kLast);
+  if (order_a != order_b) return order_a < order_b;
+  return joined_before(policies_[a].id, policies_[b].id);
+}
+
+Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
+  const auto side = index_of(direction);
+  std::map<std::string_view, std::vector<PolicyNumber>> policies_by_tier;
+  for (const auto selector : local.selectors) {
+    for (const auto number : policies_by_selector_[selector]) {
+      const auto& policy = policies_[number];
+      if (policy.lists[side]) policies_by_tier[policy.tier].push_back(number);
+    }
+  }
+  std::vector<TierPlace> tiers;
+  for (const auto& [name, policies] : policies_by_tier) {
+    const auto it = tiers_.find(std::string{name});
+    tiers.push_back(it == tiers_.end() ? undescribed_tier(name) : it->second);
+  }
+  std::ranges::sort(tiers, [](const TierPlace& a, const TierPlace& b) { return before(a, b); });
+
+  Plan plan{.direction = direction, .stages = {}, .profiles = {}, .named_ports = {}, .digest = {}};
+  for (const auto& tier : tiers) {
+    auto& numbers = policies_by_tier[tier.name];
+    std::ranges::sort(numbers, [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); });
+    auto& stage = plan.stages.emplace_back(Stage{tier.name, tier.default_action, {}});
+    for (const auto number : numbers) stage.policies.push_back(policies_[number].lists[side]);
+  }
+  for (const auto& name : local.profiles) {
+    const auto& list = profiles_.lists(name)[side];
+    // One without rules decides nothing, and nobody ever hears of it.
+    if (!list->rules.empty() || list->denies != RuleList::kRules) plan.profiles.push_back(list);
+  }
+  return plan;
+}
+
+std::shared_ptr<const Plan> PolicyIndex::intern(Plan plan) {
+  plan.digest = digest_of(plan);
+  auto& known = plan_by_digest_[plan.digest];
+  if (auto shared = known.lock()) return shared;
+  plan.named_ports = named_port_atoms(plan, book_);
+  auto shared = std::make_shared<const Plan>(std::move(plan));
+  known = shared;
+  return shared;
+}
+
+PolicyIndex::Plans PolicyIndex::plans_of(const Local& local) {
+  PlanKey key(local.selectors.begin(), local.selectors.end());
+  key.push_back(0);
+  for (const auto& name : local.profiles) {
+    const auto& lists = profiles_.lists(name);
+    for (const auto& list : lists) {
+      const bool decides = !list->rules.empty() || list->denies != RuleList::kRules;
+      key.push_back(decides ? reinterpret_cast<std::uintptr_t>(list.get()) : 0);
+    }
+  }
+  const auto [it, is_new] = plans_of_batch_.emplace(std::move(key), Plans{});
+  if (is_new) {
+    it->second = {intern(plan_of(local, Direction::kIngress)), intern(plan_of(local, Direction::kEgress))};
+  }
+  return it->second;
+}
+
+}  // namespace ocicat::policy

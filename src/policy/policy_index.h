@@ -1,0 +1,104 @@
+// Which policies and profiles apply to the endpoints of this host, in which order.
+//
+//   in       policies, tiers, profiles, local endpoints
+//   out      the plan of each local endpoint and direction; to the rule book, which matches are active
+//   cost     a policy that changes: one question to each local endpoint, new plans for those it selects
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/member_index.h"
+#include "policy/model.h"
+#include "policy/plan.h"
+#include "policy/profile_index.h"
+#include "policy/selector_index.h"
+
+namespace ocicat::policy {
+
+class PolicyIndex {
+ public:
+  PolicyIndex(RuleBook& book, MemberIndex& members) : book_(book), members_(members), profiles_(book, members) {}
+
+  void set_policy(const ResourceKey& key, const Policy& policy);
+  void remove_policy(const ResourceKey& key);
+  bool has_policy(const ResourceKey& key) const { return policy_by_key_.contains(key); }
+  void set_tier(const Tier& tier);
+  void remove_tier(const std::string& name);
+  void set_profile(const ResourceKey& key, const Profile& profile, const ProfileRules& rules);
+  void remove_profile(const ResourceKey& key);
+
+  // An endpoint on this host; must be a member.
+  void set_local(MemberId member, std::vector<std::string> profiles);
+  void remove_local(MemberId member);
+  bool is_local(MemberId member) const { return locals_.contains(member); }
+  // Labels of the member may have changed; nothing where it is not local.
+  void touch_labels(MemberId member);
+
+  using Plans = std::array<std::shared_ptr<const Plan>, 2>;  // by direction
+  // Brings plans up to date. The local endpoints that have other plans now, ascending.
+  std::vector<MemberId> update();
+  const Plans& plans(MemberId member) const { return locals_.at(member).plans; }
+
+  std::size_t policy_count() const { return policy_by_key_.size(); }
+  std::size_t active_policy_count() const { return active_policies_; }
+
+ private:
+  struct StoredPolicy {
+    ResourceKey id;
+    std::string tier;
+    std::optional<double> order;
+    SelectorIndex::Id selector = 0;  // 0: for host endpoints only, or staged
+    RuleLists lists;
+    bool active = false;
+  };
+  using PolicyNumber = std::uint32_t;
+  struct Local {
+    std::vector<SelectorIndex::Id> selectors;  // that match; ascending
+    std::vector<std::string> profiles;
+    Plans plans;
+    bool relabelled = true;
+    bool replan = true;
+  };
+  using PlanKey = std::vector<std::uintptr_t>;
+
+  void drop_policy(PolicyNumber number);
+  void forget_selector(SelectorIndex::Id id);
+  void set_active(StoredPolicy& policy, bool active);
+  void touch_tier(const std::string& name);
+  void touch_profiles(const std::vector<std::string>& names);
+  void count_selector(SelectorIndex::Id id, bool more);
+  void match(MemberId member, Local& local);
+  bool comes_before(PolicyNumber a, PolicyNumber b) const;
+  Plans plans_of(const Local& local);
+  Plan plan_of(const Local& local, Direction direction);
+  std::shared_ptr<const Plan> intern(Plan plan);
+
+  RuleBook& book_;
+  MemberIndex& members_;
+  ProfileIndex profiles_;
+  std::deque<StoredPolicy> policies_;
+  std::vector<PolicyNumber> free_policies_;
+  boost::unordered_flat_map<ResourceKey, PolicyNumber, ResourceKeyHash> policy_by_key_;
+  SelectorIndex selectors_;
+  std::vector<std::vector<PolicyNumber>> policies_by_selector_;
+  std::vector<std::uint32_t> locals_by_selector_;  // how many
+  std::map<std::string, TierPlace> tiers_;
+  std::map<MemberId, Local> locals_;
+  boost::unordered_flat_map<Digest, std::weak_ptr<const Plan>> plan_by_digest_;
+  std::size_t active_policies_ = 0;
+
+  std::vector<SelectorIndex::Id> new_selectors_;
+  std::vector<SelectorIndex::Id> changed_selectors_;  // a policy with this selector came, went or changed
+  std::map<PlanKey, Plans> plans_of_batch_;
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,106 @@
+// Programs and what they see of classes: vocabularies, projections, tables.
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "policy/address_index.h"
+#include "policy/compiler.h"
+#include "policy/table_store.h"
+
+namespace ocicat::policy {
+
+// Endpoints with the same policy share a program; programs that ask about the same sets share a vocabulary.
+//
+//   in       plans and own addresses; classes that come and go
+//   out      programs, their tables, projections
+//   cost     a new program: its rules, once for each projection; a new class: one projection a vocabulary, and
+//            tables for projections that are new
+class ProgramStore {
+ public:
+  ProgramStore(const RuleBook& book, const MemberIndex& members, SetSpace& sets, IdRegistry& ids)
+      : book_(book), members_(members), sets_(sets), ids_(ids), tables_(ids) {}
+
+  // Index of the program of `plan` for an own address with that signature; one more user. Call when sets are
+  // settled; in a batch first all acquire(), then all release(), then update().
+  using Index = std::uint32_t;  // from 1
+  Index acquire(const std::shared_ptr<const Plan>& plan, Family family, SignatureId own);
+  void release(Index index);
+  ProgramId id(Index index) const { return ProgramId{programs_[index].id}; }
+
+  void update(const AddressIndex& addresses, const AddressIndex::Update& classes, TablesChanges& changes);
+
+  std::size_t program_count() const { return program_by_digest_.size(); }
+  std::size_t vocabulary_count() const { return vocabulary_by_sets_.size(); }
+
+ private:
+  struct Program {
+    std::uint32_t id = 0;
+    std::uint32_t users = 0;
+    std::uint32_t vocabulary = 0;  // index
+    TableId base{};
+    boost::unordered_flat_map<SignatureId, TableId> tables;  // by projection; absent: the base
+    std::shared_ptr<const Plan> plan;
+    Family family = Family::kIpv4;
+    SignatureId own = 0;  // own sets that rules ask for
+    Digest digest;
+  };
+  struct Projection {
+    std::uint32_t id = 0;
+    std::uint32_t users = 0;  // pairs of vocabulary and class
+  };
+  struct Vocabulary {
+    std::uint32_t id = 0;
+    SignatureId sets = 0;
+    std::vector<Index> programs;
+    boost::unordered_flat_map<std::uint32_t, SignatureId> projection_by_class;
+    boost::unordered_flat_map<SignatureId, std::uint32_t> users;  // classes, by projection
+    bool is_new = true;
+    std::vector<SignatureId> changed;  // projections that got their first user or lost their last
+  };
+  struct OwnKey {
+    const Plan* plan;
+    Family family;
+    SignatureId own;
+    bool operator==(const OwnKey&) const = default;
+    friend std::size_t hash_value(const OwnKey& key) {
+      return (reinterpret_cast<std::uintptr_t>(key.plan) >> 4) * 0x9e3779b97f4a7c15ULL ^
+             (std::uint64_t{key.own} << 8 | static_cast<std::uint64_t>(key.family));
+    }
+  };
+  using OwnSets = boost::unordered_flat_map<OwnKey, std::vector<SetId>>;
+
+  std::uint32_t acquire_vocabulary(std::vector<SetId> sets, Index program);
+  void release_vocabulary(std::uint32_t index, Index program);
+  void add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature);
+  void remove_projection(Vocabulary& vocabulary, ClassId class_id);
+  void retain_projection(SignatureId projection);
+  void release_projection(SignatureId projection);
+  void compile(Index index, bool everything);
+  void set_table(Program& program, SignatureId projection, TableId table);
+  Compiler compiler(const Program& program) const;
+
+  const RuleBook& book_;
+  const MemberIndex& members_;
+  SetSpace& sets_;
+  IdRegistry& ids_;
+  TableStore tables_;
+  std::vector<Program> programs_{1};
+  std::vector<Index> free_programs_;
+  boost::unordered_flat_map<Digest, Index> program_by_digest_;
+  std::vector<Vocabulary> vocabularies_{1};
+  std::vector<std::uint32_t> free_vocabularies_;
+  boost::unordered_flat_map<SignatureId, std::uint32_t> vocabulary_by_sets_;
+  boost::unordered_flat_map<SignatureId, Projection> projections_;
+
+  // Of the batch.
+  OwnSets own_sets_;
+  boost::unordered_flat_map<OwnKey, Index> program_by_own_;
+  std::vector<Index> new_programs_;
+  TablesChanges changes_;
+};
+
+}  // namespace ocicat::policy

@@ -1,0 +1,61 @@
+#include "policy/simulator.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace ocicat::policy {
+
+namespace {
+
+std::size_t index_of(Family family) { return family == Family::kIpv4 ? 0 : 1; }
+
+const Interval* find(const Table& table, std::uint32_t key) {
+  const auto it = std::ranges::lower_bound(table.intervals, key, {}, &Interval::last);
+  return it == table.intervals.end() || key < it->first ? nullptr : &*it;
+}
+
+}  // namespace
+
+Simulator::Simulator(const Tables& tables) : tables_(tables) {
+  for (const auto& [prefix, class_id] : tables.classes) {
+    class_by_prefix_.emplace(prefix, class_id);
+    lengths_[index_of(prefix.family())].push_back(prefix.length);
+  }
+  for (auto& lengths : lengths_) {
+    std::ranges::sort(lengths, std::greater{});
+    lengths.erase(std::ranges::unique(lengths).begin(), lengths.end());
+  }
+}
+
+ClassId Simulator::class_of(const IpAddress& address) const {
+  for (const auto length : lengths_[index_of(address.family())]) {
+    const auto it = class_by_prefix_.find(Prefix{address, length}.masked());
+    if (it != class_by_prefix_.end()) return it->second;
+  }
+  return {};
+}
+
+const Table* Simulator::table(ProgramId program, VocabularyId vocabulary, ClassId class_id) const {
+  const auto projection = tables_.projections.find({vocabulary, class_id});
+  if (projection == tables_.projections.end()) return nullptr;
+  const auto table = tables_.tables_by_projection.find({program, projection->second});
+  return table == tables_.tables_by_projection.end() ? nullptr : &tables_.tables.at(table->second);
+}
+
+const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Packet& packet) const {
+  static const Outcome kNoProgram;
+  const auto program = tables_.programs.find(id);
+  if (program == tables_.programs.end()) return kNoProgram;
+  const auto key = table_key(packet);
+  const Interval* cell = nullptr;
+  if (const auto* own = table(id, program->second.vocabulary, class_of(peer))) cell = find(*own, key);
+  if (cell == nullptr) cell = find(tables_.tables.at(program->second.base), key);
+  if (cell == nullptr) return kNoProgram;
+  if (cell->source_ports != TableId{}) {
+    cell = find(tables_.tables.at(cell->source_ports), packet.source_port);
+    if (cell == nullptr) return kNoProgram;
+  }
+  return tables_.outcomes.at(cell->outcome);
+}
+
+}  // namespace ocicat::policy

@@ -1,0 +1,160 @@
+// From an ordered list of rules to disjoint intervals: what is still undecided gets smaller with every rule.
+//
+// The space is table keys × source ports. Only where a rule names source ports is a stretch of keys divided over
+// them; all else is one dimension.
+//
+//   cost     each rule: the undecided stretches that it touches
+#pragma once
+
+#include <cstdint>
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "policy/tables.h"
+
+namespace ocicat::policy {
+
+// How far the thinking about a packet has got: Log and Pass rules so far, and in the end the last word. A number
+// whose meaning is the caller's.
+using ThoughtId = std::uint32_t;
+
+inline constexpr std::uint32_t kLastSourcePort = 0xffff;
+
+// What a rule matches: keys and source ports, both ends included.
+struct Rectangle {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  std::uint32_t first_source = 0;
+  std::uint32_t last_source = kLastSourcePort;
+
+  bool all_sources() const { return first_source == 0 && last_source == kLastSourcePort; }
+};
+
+// Part of a stretch of keys, by source port.
+struct SourceCell {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  ThoughtId thought = 0;
+
+  bool operator==(const SourceCell&) const = default;
+};
+
+// A stretch of keys with one answer, or with one for each stretch of source ports.
+struct Cell {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  ThoughtId thought = 0;
+  std::vector<SourceCell> by_source;  // empty: `thought` is for all source ports
+
+  bool same_answer(const Cell& other) const { return thought == other.thought && by_source == other.by_source; }
+};
+
+class Sweep {
+ public:
+  // All is undecided, with one thought.
+  explicit Sweep(ThoughtId start);
+
+  bool done() const { return open_.empty(); }
+
+  // `think(ThoughtId)` gives what a thought becomes where the rectangle holds.
+  // What it covers is decided.
+  template <class Think>
+  void decide(const Rectangle& area, Think think);
+  // What it covers goes on with another thought.
+  template <class Think>
+  void note(const Rectangle& area, Think think);
+  // What it covers waits for reopen().
+  template <class Think>
+  void set_aside(const Rectangle& area, Think think);
+  // Everything that is still open: decided, or only noted.
+  template <class Think>
+  void decide_rest(Think think);
+  template <class Think>
+  void note_rest(Think think);
+  // What was set aside is open again.
+  void reopen();
+
+  // All of the space in order, neighbours with one answer made one. Only when done().
+  std::vector<Cell> take_cells();
+
+ private:
+  enum class Fate : std::uint8_t { kDecided, kOpen, kAside };
+  template <class Think>
+  void apply(const Rectangle& area, Fate fate, Think think);
+  // The stretches within [first, last] after cutting at both ends: a half-open range of indices.
+  std::pair<std::size_t, std::size_t> cut(std::uint32_t first, std::uint32_t last);
+
+  std::vector<Cell> open_;  // ascending, disjoint; by_source may have gaps: those are decided or aside
+  std::vector<Cell> aside_;
+  std::vector<Cell> decided_;
+};
+
+template <class Think>
+void Sweep::apply(const Rectangle& area, Fate fate, Think think) {
+  const auto [begin, end] = cut(area.first, area.last);
+  bool gaps = false;
+  auto& elsewhere = fate == Fate::kAside ? aside_ : decided_;
+  for (auto i = begin; i < end; ++i) {
+    auto& cell = open_[i];
+    if (area.all_sources() && cell.by_source.empty()) {
+      cell.thought = think(cell.thought);
+      if (fate == Fate::kOpen) continue;
+      elsewhere.push_back(cell);
+      cell.last = 0;
+      cell.first = 1;  // a gap
+      gaps = true;
+      continue;
+    }
+    std::vector<SourceCell> before;
+    before.swap(cell.by_source);
+    if (before.empty()) before.push_back({0, kLastSourcePort, cell.thought});
+    Cell hit{cell.first, cell.last, 0, {}};
+    for (const auto& part : before) {
+      const auto first = std::max(part.first, area.first_source);
+      const auto last = std::min(part.last, area.last_source);
+      if (first > last) {
+        cell.by_source.push_back(part);
+        continue;
+      }
+      if (part.first < first) cell.by_source.push_back({part.first, first - 1, part.thought});
+      const SourceCell middle{first, last, think(part.thought)};
+      (fate == Fate::kOpen ? cell.by_source : hit.by_source).push_back(middle);
+      if (last < part.last) cell.by_source.push_back({last + 1, part.last, part.thought});
+    }
+    cell.thought = 0;
+    if (!hit.by_source.empty()) elsewhere.push_back(std::move(hit));
+    if (!cell.by_source.empty()) continue;
+    cell.last = 0;
+    cell.first = 1;
+    gaps = true;
+  }
+  if (gaps) std::erase_if(open_, [](const Cell& cell) { return cell.first > cell.last; });
+}
+
+template <class Think>
+void Sweep::decide(const Rectangle& area, Think think) {
+  apply(area, Fate::kDecided, think);
+}
+
+template <class Think>
+void Sweep::note(const Rectangle& area, Think think) {
+  apply(area, Fate::kOpen, think);
+}
+
+template <class Think>
+void Sweep::set_aside(const Rectangle& area, Think think) {
+  apply(area, Fate::kAside, think);
+}
+
+template <class Think>
+void Sweep::decide_rest(Think think) {
+  apply({0, kLastTableKey, 0, kLastSourcePort}, Fate::kDecided, think);
+}
+
+template <class Think>
+void Sweep::note_rest(Think think) {
+  apply({0, kLastTableKey, 0, kLastSourcePort}, Fate::kOpen, think);
+}
+
+}  // namespace ocicat::policy

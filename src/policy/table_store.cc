@@ -1,0 +1,164 @@
+#include "policy/table_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/result.h"
+
+namespace ocicat::policy {
+
+namespace {
+
+void add(std::string& text, std::string_view part) {
+  text += fmt::format("{}:", part.size());
+  text += part;
+}
+
+Digest digest_of(const Outcome& outcome) {
+  std::string text = fmt::format("{}", to_string(outcome.verdict));
+  for (const auto& step : outcome.trace) {
+    add(text, step.tier);
+    // The kind by name: its number may differ between versions.
+    add(text, step.policy.name.empty() ? std::string{} : step.policy.to_string());
+    text += fmt::format("{},{},{}", step.rule, static_cast<int>(step.action), step.selected_by.size());
+    for (const auto& key : step.selected_by) add(text, key.to_string());
+  }
+  return Digest::of(text);
+}
+
+bool same_answer(const Interval& a, const Interval& b) {
+  return a.outcome == b.outcome && a.source_ports == b.source_ports;
+}
+
+// Where two tables that cover everything differ, as the first of them says.
+Table difference(const Table& table, const Table& base) {
+  Table rest;
+  auto other = base.intervals.begin();
+  for (const auto& interval : table.intervals) {
+    std::uint32_t at = interval.first;
+    while (at <= interval.last) {
+      while (other->last < at) ++other;
+      const auto last = std::min(interval.last, other->last);
+      if (!same_answer(interval, *other)) {
+        auto& kept = rest.intervals;
+        if (!kept.empty() && kept.back().last + 1 == at && same_answer(kept.back(), interval)) {
+          kept.back().last = last;
+        } else {
+          kept.push_back({at, last, interval.outcome, interval.source_ports});
+        }
+      }
+      at = last + 1;
+    }
+  }
+  return rest;
+}
+
+}  // namespace
+
+OutcomeId TableStore::Session::outcome(ThoughtId thought) {
+  if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
+  auto& id = outcomes_[thought];
+  if (id == 0) {
+    auto outcome = compiler_.outcome(thought);
+    const auto acquired = store_.ids_.acquire(IdSpace::kOutcome, digest_of(outcome));
+    id = acquired.id;
+    if (acquired.is_new) store_.outcome_changes_.update(OutcomeId{id}, std::move(outcome));
+  }
+  return OutcomeId{id};
+}
+
+TableStore::Session::~Session() {
+  for (const auto id : outcomes_) {
+    if (id != 0) store_.release_outcome(OutcomeId{id});
+  }
+}
+
+void TableStore::release_outcome(OutcomeId id) {
+  if (ids_.release(IdSpace::kOutcome, static_cast<std::uint32_t>(id))) outcome_changes_.remove(id);
+}
+
+// A table uses every outcome and table that it mentions, once a mention.
+void TableStore::retain_parts(const Table& table) {
+  for (const auto& interval : table.intervals) {
+    if (interval.source_ports != TableId{}) {
+      ids_.retain(IdSpace::kTable, static_cast<std::uint32_t>(interval.source_ports));
+    } else {
+      ids_.retain(IdSpace::kOutcome, static_cast<std::uint32_t>(interval.outcome));
+    }
+  }
+}
+
+TableId TableStore::intern(Table table, char kind) {
+  std::string text(1, kind);
+  for (const auto& [first, last, outcome, sources] : table.intervals) {
+    const bool leads_on = sources != TableId{};
+    const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
+                                : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
+    text += fmt::format("{},{},{}", first, last, leads_on ? 's' : 'o');
+    text.append(reinterpret_cast<const char*>(part.bytes.data()), part.bytes.size());
+  }
+  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, Digest::of(text));
+  if (is_new) {
+    retain_parts(table);
+    if (tables_.size() <= id) tables_.resize(id + 1);
+    table_changes_.update(TableId{id}, table);
+    tables_[id] = std::move(table);
+  }
+  return TableId{id};
+}
+
+void TableStore::release(TableId id) {
+  const auto number = static_cast<std::uint32_t>(id);
+  if (!ids_.release(IdSpace::kTable, number)) return;
+  const auto table = std::exchange(tables_[number], {});
+  table_changes_.remove(id);
+  for (const auto& interval : table.intervals) {
+    if (interval.source_ports != TableId{}) {
+      release(interval.source_ports);
+    } else {
+      release_outcome(interval.outcome);
+    }
+  }
+}
+
+TableId TableStore::acquire_sources(const std::vector<SourceCell>& cells, Session& session) {
+  Table table;
+  for (const auto& cell : cells) table.intervals.push_back({cell.first, cell.last, session.outcome(cell.thought), {}});
+  return intern(std::move(table), 's');
+}
+
+// Holds one use of each second table that it mentions.
+Table TableStore::to_table(const std::vector<Cell>& cells, Session& session) {
+  Table table;
+  for (const auto& cell : cells) {
+    Interval interval{cell.first, cell.last, {}, {}};
+    if (cell.by_source.empty()) {
+      interval.outcome = session.outcome(cell.thought);
+    } else {
+      interval.source_ports = acquire_sources(cell.by_source, session);
+    }
+    table.intervals.push_back(interval);
+  }
+  return table;
+}
+
+TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
+  return acquire_difference(cells, {}, session);
+}
+
+TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
+  const auto whole = to_table(cells, session);
+  auto table = base.intervals.empty() ? whole : difference(whole, base);
+  const auto id = table.intervals.empty() ? TableId{} : intern(std::move(table), 'k');
+  for (const auto& interval : whole.intervals) {
+    if (interval.source_ports != TableId{}) release(interval.source_ports);
+  }
+  return id;
+}
+
+void TableStore::take_changes(TablesChanges& changes) {
+  changes.outcomes.absorb(std::exchange(outcome_changes_, {}));
+  changes.tables.absorb(std::exchange(table_changes_, {}));
+}
+
+}  // namespace ocicat::policy

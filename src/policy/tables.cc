@@ -1,0 +1,45 @@
+#include "policy/tables.h"
+
+namespace ocicat::policy {
+
+std::uint32_t table_key(const Packet& packet) {
+  switch (packet.protocol) {
+    case kTcp:
+    case kUdp:
+    case kSctp:
+    case kUdpLite:
+      return table_key(packet.protocol, packet.destination_port);
+    case kIcmp:
+    case kIcmpV6:
+      return table_key(packet.protocol, static_cast<std::uint16_t>(packet.icmp_type << 8 | packet.icmp_code));
+    default:
+      return table_key(packet.protocol, 0);
+  }
+}
+
+void TablesChanges::absorb(TablesChanges later) {
+  outcomes.absorb(std::move(later.outcomes));
+  tables.absorb(std::move(later.tables));
+  programs.absorb(std::move(later.programs));
+  tables_by_projection.absorb(std::move(later.tables_by_projection));
+  projections.absorb(std::move(later.projections));
+  classes.absorb(std::move(later.classes));
+  dictionary.absorb(std::move(later.dictionary));
+}
+
+bool TablesChanges::empty() const {
+  return outcomes.empty() && tables.empty() && programs.empty() && tables_by_projection.empty() &&
+         projections.empty() && classes.empty() && dictionary.empty();
+}
+
+void Tables::apply(const TablesChanges& changes) {
+  changes.outcomes.apply_to(outcomes);
+  changes.tables.apply_to(tables);
+  changes.programs.apply_to(programs);
+  changes.tables_by_projection.apply_to(tables_by_projection);
+  changes.projections.apply_to(projections);
+  changes.classes.apply_to(classes);
+  changes.dictionary.apply_to(dictionary);
+}
+
+}  // namespace ocicat::policy
