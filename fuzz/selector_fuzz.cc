@@ -61,8 +61,10 @@ void check_with(const Selector& selector, const Selector& again, const MapLabels
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto selector = Selector::parse(text);
+  const auto checked = Selector::check(text);
+  CHECK(checked.has_value() == selector.has_value());
   if (!selector) {
-    CHECK(!selector.error().message.empty());
+    CHECK(!selector.error().message.empty() && checked.error() == selector.error());
     return 0;
   }
   const auto again = Selector::parse(selector->canonical());

@@ -159,7 +159,7 @@ Labels labels_from(Labels::sequence_type entries) {
 Result<std::string> selector_at(const json::object& object, std::string_view name) {
   TRY(const auto text, string_at(object, name));
   if (!text.empty()) {
-    const auto selector = Selector::parse(text);
+    const auto selector = Selector::check(text);
     if (!selector) return wrong(name, *find(object, name), selector.error().message);
   }
   return std::string(text);

@@ -36,11 +36,12 @@ struct Operand {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : tokens_(text) {}
+  // Without `build` the terms come back empty: only the text is checked, and nothing allocated.
+  Parser(std::string_view text, bool build) : tokens_(text), build_(build) {}
 
   Result<Terms> selector() {
     TRY_VOID(advance());
-    if (token_.kind == TokenKind::kEnd) return leaf(Operator::kAll);
+    if (token_.kind == TokenKind::kEnd) return built(Operator::kAll).terms;
     TRY(auto whole, disjunction());
     if (token_.kind != TokenKind::kEnd) return unexpected_token(token_, "&&, || or the end");
     return std::move(whole.terms);
@@ -57,15 +58,15 @@ class Parser {
     if (token_.kind != separator) return first;
     auto depth = first.depth;
     std::vector<Terms> operands;
-    operands.push_back(std::move(first.terms));
+    if (build_) operands.push_back(std::move(first.terms));
     while (token_.kind == separator) {
       TRY_VOID(advance());
       TRY(auto operand, (this->*parse)());
       depth = std::max(depth, operand.depth);
-      operands.push_back(std::move(operand.terms));
+      if (build_) operands.push_back(std::move(operand.terms));
     }
     if (++depth > kMaxDepth) return too_deep(position);
-    return Operand{grouped(op, std::move(operands)), depth};
+    return Operand{build_ ? grouped(op, std::move(operands)) : Terms(), depth};
   }
 
   Result<Operand> operation() {
@@ -75,7 +76,7 @@ class Parser {
       TRY_VOID(advance());
     }
     TRY(auto operand, positive_operation());
-    if (negate) operand.terms = negated(std::move(operand.terms));
+    if (negate && build_) operand.terms = negated(std::move(operand.terms));
     return operand;
   }
 
@@ -84,11 +85,11 @@ class Parser {
     TRY_VOID(advance());
     switch (token.kind) {
       case TokenKind::kAll:
-        return Operand{leaf(Operator::kAll)};
+        return built(Operator::kAll);
       case TokenKind::kGlobal:
-        return Operand{leaf(Operator::kGlobal)};
+        return built(Operator::kGlobal);
       case TokenKind::kHas:
-        return Operand{leaf(Operator::kHas, token.text)};
+        return built(Operator::kHas, token.text);
       case TokenKind::kLabel:
         return comparison(token.text);
       case TokenKind::kOpenParenthesis:
@@ -133,27 +134,35 @@ class Parser {
 
   Result<Operand> with_string(Operator op, std::string_view label) {
     if (token_.kind != TokenKind::kString) return unexpected_token(token_, "a string in quotes");
-    std::vector<std::string> value{std::string(token_.text)};
+    const auto value = token_.text;
     TRY_VOID(advance());
-    return Operand{leaf(op, label, std::move(value))};
+    return built(op, label, {&value, 1});
   }
 
   // A set may be empty, and may end with a comma.
   Result<Operand> with_set(Operator op, std::string_view label) {
     if (token_.kind != TokenKind::kOpenBrace) return unexpected_token(token_, "a set in braces");
-    std::vector<std::string> values;
+    std::vector<std::string_view> values;
+    bool any = false;
     TRY_VOID(advance());
     while (token_.kind == TokenKind::kString) {
-      values.emplace_back(token_.text);
+      if (build_) values.push_back(token_.text);
+      any = true;
       TRY_VOID(advance());
       if (token_.kind != TokenKind::kComma) break;
       TRY_VOID(advance());
     }
     if (token_.kind != TokenKind::kCloseBrace) {
-      return unexpected_token(token_, values.empty() ? "a string in quotes or }" : "a comma or }");
+      return unexpected_token(token_, !any ? "a string in quotes or }" : "a comma or }");
     }
     TRY_VOID(advance());
-    return Operand{leaf(op, label, std::move(values))};
+    return built(op, label, values);
+  }
+
+  Operand built(Operator op, std::string_view label = {},
+                std::span<const std::string_view> values = {}) const {
+    if (!build_) return {};
+    return {leaf(op, label, std::vector<std::string>(values.begin(), values.end()))};
   }
 
   std::unexpected<Error> too_deep(std::size_t position) {
@@ -167,14 +176,21 @@ class Parser {
 
   Tokenizer tokens_;
   Token token_;
+  bool build_;
   std::size_t open_ = 0;  // parentheses
 };
 
 }  // namespace
 
 Result<Selector> Selector::parse(std::string_view text) {
-  TRY(auto terms, Parser(text).selector());
+  TRY(auto terms, Parser(text, true).selector());
   return Selector(std::make_shared<const Node>(std::move(terms)));
+}
+
+Result<void> Selector::check(std::string_view text) {
+  if (auto checked = Parser(text, false).selector(); !checked)
+    return std::unexpected(std::move(checked).error());
+  return {};
 }
 
 }  // namespace ocicat

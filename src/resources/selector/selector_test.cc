@@ -65,6 +65,9 @@ TEST(SelectorVectors, ParseExactlyWhatIsValid) {
   for_each_with("valid", 224, [](const json::value& vector) {
     const auto selector = Selector::parse(text_of(vector, "selector"));
     EXPECT_EQ(selector.has_value(), vector.at("valid").as_bool());
+    const auto checked = Selector::check(text_of(vector, "selector"));
+    EXPECT_EQ(checked.has_value(), selector.has_value());
+    EXPECT_EQ(checked ? "" : checked.error().message, selector ? "" : selector.error().message);
     if (!selector) {
       EXPECT_TRUE(selector.error().message.starts_with("position ")) << selector.error().message;
     }

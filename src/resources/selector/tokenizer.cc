@@ -88,12 +88,13 @@ Result<Token> Tokenizer::next() {
     return token(TokenKind::kEnd);
   }
   if (std::exchange(after_label_, false)) return operator_after_label();
+  if (is_name_character(text_[at_])) return call_or_label();
+  if (text_[at_] == '"' || text_[at_] == '\'') return quoted();
   for (const auto& [symbol, kind] : kSymbols) {
     if (take(symbol)) return token(kind);
   }
   if (take("==")) return token(TokenKind::kEqual);
-  if (text_[at_] == '"' || text_[at_] == '\'') return quoted();
-  return call_or_label();
+  return fail(ErrorCode::kInvalid, "position {}: unexpected character '{}'", start_, printable(text_[at_]));
 }
 
 void Tokenizer::skip_blanks() {
@@ -157,9 +158,6 @@ Result<Token> Tokenizer::quoted() {
 
 Result<Token> Tokenizer::call_or_label() {
   const auto name = take_name();
-  if (name.empty()) {
-    return fail(ErrorCode::kInvalid, "position {}: unexpected character '{}'", start_, printable(text_[at_]));
-  }
   const bool called = at_ < text_.size() && text_[at_] == '(';
   if (called && (name == "has" || name == "all" || name == "global")) {
     ++at_;
