@@ -1,0 +1,139 @@
+// The nftables datapath against the simulator: the same tables, the same packets, through a real kernel.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "dataplane/nftables/policy_table.h"
+#include "kernel/nft_kernel.h"
+#include "netns/random_tables.h"
+#include "netns/testbed.h"
+#include "policy/simulator.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::PolicyTable;
+using policy::Direction;
+using policy::ProgramId;
+using policy::Verdict;
+
+std::unique_ptr<kernel::nft::NetlinkKernel> kernel_of(const Testbed& bed) {
+  std::unique_ptr<kernel::nft::NetlinkKernel> opened;
+  bed.host().run([&] {
+    auto nft = kernel::nft::NetlinkKernel::open("ocicat");
+    CHECK(nft);
+    opened = std::move(*nft);
+  });
+  return opened;
+}
+
+ResourceKey pod_key(const std::string& name) { return {Kind::kPod, "shop", name}; }
+
+EndpointState endpoint(const Station& pod, ProgramId ingress, ProgramId egress) {
+  return {pod.interface(), {{pod.address(Family::kIpv4), ingress, egress}, {pod.address(Family::kIpv6), ingress, egress}}};
+}
+
+std::vector<IpAddress> addresses(std::initializer_list<const char*> texts) {
+  std::vector<IpAddress> result;
+  for (const auto* text : texts) result.push_back(*IpAddress::parse(text));
+  return result;
+}
+
+std::vector<Prefix> prefixes(std::initializer_list<const char*> texts) {
+  std::vector<Prefix> result;
+  for (const auto* text : texts) result.push_back(*Prefix::parse(text));
+  return result;
+}
+
+class RandomLookups : public testing::TestWithParam<Family> {};
+
+TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  Random random(seed);
+  const Family family = GetParam();
+  Testbed bed;
+  auto& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2");
+  auto& b = bed.add_pod("b", "10.65.0.3", "fd00:65::3");
+  const auto nft = kernel_of(bed);
+  PolicyTable table(*nft);
+
+  const bool v4 = family == Family::kIpv4;
+  const auto strangers = v4 ? addresses({"203.0.113.0", "203.0.113.1", "203.0.113.7", "203.0.113.8", "203.0.113.255"})
+                            : addresses({"2001:db8:f::", "2001:db8:f::1", "2001:db8:f::7", "2001:db8:f::8", "2001:db8:f::ffff"});
+  RandomTablesOptions options;
+  options.peers = strangers;
+  options.peers.push_back(a.address(family));
+  options.peers.push_back(b.address(family));
+  options.nets = v4 ? prefixes({"203.0.113.0/24", "203.0.113.0/28", "203.0.113.8/29", "203.0.113.255/32", "10.65.0.0/16", "0.0.0.0/0"})
+                    : prefixes({"2001:db8:f::/64", "2001:db8:f::/125", "2001:db8:f::8/125", "::/0", "fd00:65::/64", "ff00::/8"});
+
+  policy::Tables before;
+  for (int round = 0; round < 12; ++round) {
+    const auto tables = random_tables(random, options);
+    HostChanges changes;
+    if (round == 0) {
+      changes.settings.emplace().drop_invalid = false;  // what tracking thinks of odd packets is not asked here
+      changes.endpoints.update(pod_key("a"), endpoint(a, ProgramId{1}, ProgramId{2}));
+      changes.endpoints.update(pod_key("b"), endpoint(b, ProgramId{3}, ProgramId{4}));
+    }
+    changes.tables = changes_between(before, tables);
+    before = tables;
+    ASSERT_TRUE(table.apply(changes));
+    if (round == 0) {
+      ASSERT_TRUE(table.resync());
+    }
+    ASSERT_TRUE(table.in_step());
+
+    const policy::Simulator simulator(tables);
+    const auto allowed = [&](std::uint32_t program, const IpAddress& peer, const policy::Packet& packet) {
+      return simulator.lookup(ProgramId{program}, peer, packet).verdict == Verdict::kAllow;
+    };
+    const auto check = [&](const Station& from, const Station& to, auto source, auto destination, auto expected) {
+      std::vector<RawPacket> packets;
+      std::uint32_t token = 0;
+      for (int i = 0; i < 60; ++i) {
+        RawPacket packet{random_packet(random, family), 0x02, ++token};
+        packet.packet.source = source();
+        packet.packet.destination = destination();
+        packets.push_back(packet);
+      }
+      bed.forget_connections();  // or one way's packets are replies to another's
+      const auto arrived = bed.arriving(from, to, packets);
+      for (const auto& packet : packets) {
+        const auto& asked = packet.packet;
+        EXPECT_EQ(arrived.contains(packet.token), expected(asked))
+            << "round " << round << ": " << asked.source.to_string() << " -> " << asked.destination.to_string()
+            << " protocol " << int{asked.protocol} << " ports " << asked.source_port << " " << asked.destination_port
+            << " icmp code " << int{asked.icmp_code};
+      }
+    };
+    const auto stranger = [&] { return random.pick(strangers); };
+    const auto of_a = [&] { return a.address(family); };
+    const auto of_b = [&] { return b.address(family); };
+    check(bed.outside(), a, stranger, of_a, [&](const auto& packet) { return allowed(1, packet.source, packet); });
+    check(a, bed.outside(), of_a, stranger, [&](const auto& packet) { return allowed(2, packet.destination, packet); });
+    check(a, b, of_a, of_b, [&](const auto& packet) {
+      return allowed(2, packet.destination, packet) && allowed(3, packet.source, packet);
+    });
+  }
+
+  // Whatever way it came there, the kernel holds what a fresh start would write.
+  PolicyTable fresh(*nft);
+  HostChanges whole;
+  whole.settings.emplace().drop_invalid = false;
+  whole.tables = changes_between({}, before);
+  whole.endpoints.update(pod_key("a"), endpoint(a, ProgramId{1}, ProgramId{2}));
+  whole.endpoints.update(pod_key("b"), endpoint(b, ProgramId{3}, ProgramId{4}));
+  ASSERT_TRUE(fresh.apply(whole));
+  const auto wrote = fresh.resync();
+  ASSERT_TRUE(wrote) << wrote.error().message;
+  EXPECT_FALSE(*wrote);
+  EXPECT_EQ(fresh.writes(), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothFamilies, RandomLookups, testing::ValuesIn(kFamilies),
+                         [](const auto& family) { return family.param == Family::kIpv4 ? "Ipv4" : "Ipv6"; });
+
+}  // namespace
+}  // namespace ocicat::test

@@ -1,0 +1,72 @@
+// A host with workloads and an outside world, each a network namespace, for tests with real packets.
+//
+//   host      forwards; workloads at interfaces cali…, the outside at `uplink`
+//   pods      one address of each family, default routes through the host, as a CNI plugin sets them up
+//   outside   sends with any source address and answers nothing
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/unique_fd.h"
+#include "kernel/network_namespace.h"
+#include "netns/packets.h"
+
+namespace ocicat::test {
+
+// Runs a shell command in the calling thread's namespace; aborts the test where it fails.
+void shell(const std::string& command);
+
+class Station {
+ public:
+  Station(std::string name, IpAddress v4, IpAddress v6);
+
+  const std::string& interface() const { return interface_; }  // the host's side
+  const IpAddress& address(Family family) const { return family == Family::kIpv4 ? v4_ : v6_; }
+  const kernel::NetworkNamespace& ns() const { return ns_; }
+
+  // From a thread inside. In order, all on one processor.
+  void send(const std::vector<RawPacket>& packets) const;
+  // Tokens of packets that have arrived at the station's interface since the last call.
+  std::set<std::uint32_t> received() const;
+  // Waits for the packet.
+  void await(std::uint32_t token, std::set<std::uint32_t>& seen) const;
+
+ private:
+  friend class Testbed;
+  std::string interface_;
+  IpAddress v4_, v6_;
+  kernel::NetworkNamespace ns_;
+  UniqueFd sniffer_;
+};
+
+class Testbed {
+ public:
+  Testbed();
+  Testbed(const Testbed&) = delete;
+  Testbed& operator=(const Testbed&) = delete;
+
+  // At the host's interface cali`name`. The host has routes to it unless somebody else shall make them.
+  enum class Routes { kMade, kMissing };
+  Station& add_pod(const std::string& name, const std::string& v4, const std::string& v6, Routes routes = Routes::kMade);
+  Station& outside() { return *stations_.front(); }
+  const kernel::NetworkNamespace& host() const { return host_; }
+
+  // Forgets all connections.
+  void forget_connections() const;
+  // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is known
+  // to pass, sent after them on the same way, tells when all have arrived that will.
+  std::set<std::uint32_t> arriving(const Station& from, const Station& to, const std::vector<RawPacket>& packets) const;
+
+ private:
+  Station& add_station(const std::string& interface, const std::string& v4, const std::string& v6);
+
+  kernel::NetworkNamespace host_;
+  std::vector<std::unique_ptr<Station>> stations_;
+};
+
+}  // namespace ocicat::test
