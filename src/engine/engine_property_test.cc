@@ -89,5 +89,113 @@ TEST(EngineProperty, SmallDecisionTablesAgreeWithTheEvaluatorOnEveryBoundaryPack
   });
 }
 
+// A history of resources, with the engine that saw it step by step.
+class History {
+ public:
+  explicit History(std::optional<std::string> node) : node_(std::move(node)), engine_({.node = node_, .dictionary = {}}) {}
+
+  HostChanges step(const ResourceChanges& changes) {
+    for (const auto& [key, resource] : changes.entries()) {
+      if (!resource) {
+        now_.erase(key);
+      } else if (is_readable(*resource) || !now_.contains(key)) {
+        now_.insert_or_assign(key, *resource);
+      }  // else the last readable version counts
+    }
+    auto out = engine_.update(changes);
+    out.apply_to(state_);
+    return out;
+  }
+
+  const policy::Snapshot& now() const { return now_; }
+  const HostState& state() const { return state_; }
+  const Engine& engine() const { return engine_; }
+
+  // What a new engine makes of the same resources, given the ids that are in use.
+  HostState rebuilt() const {
+    Engine anew({.node = node_, .dictionary = state_.tables.dictionary});
+    HostState state;
+    anew.update(all_of(now_)).apply_to(state);
+    return state;
+  }
+
+ private:
+  static bool is_readable(const Resource& resource) {
+    const auto* policy = std::get_if<NetworkPolicy>(&resource);
+    return policy == nullptr || policy->staged_delete || policy::effective(*policy).has_value();
+  }
+
+  std::optional<std::string> node_;
+  policy::Snapshot now_;
+  Engine engine_;
+  HostState state_;
+};
+
+// Names the first part in which two states differ.
+std::string difference(const HostState& a, const HostState& b) {
+  if (a.settings != b.settings) return "settings";
+  if (a.tables.outcomes != b.tables.outcomes) return "outcomes";
+  if (a.tables.tables != b.tables.tables) return "tables";
+  if (a.tables.programs != b.tables.programs) return "programs";
+  if (a.tables.tables_by_projection != b.tables.tables_by_projection) return "tables by projection";
+  if (a.tables.projections != b.tables.projections) return "projections";
+  if (a.tables.classes != b.tables.classes) return "classes";
+  if (a.tables.dictionary != b.tables.dictionary) return "dictionary";
+  if (a.endpoints != b.endpoints) return "endpoints";
+  if (a.routes != b.routes) return "routes";
+  return {};
+}
+
+TEST(EngineProperty, StepByStepGivesWhatBuildingFromNothingGives) {
+  test::for_seeds(60, [](std::uint64_t seed) {
+    test::Random random(seed);
+    History history(random.percent(50) ? std::optional<std::string>{"host0"} : std::nullopt);
+    history.step(all_of(test::random_snapshot(random)));
+    for (int step = 0; step < 25; ++step) {
+      history.step(test::random_change(random, history.now()));
+      const auto found = difference(history.state(), history.rebuilt());
+      EXPECT_EQ(found, "") << "after step " << step << " OCICAT_SEED=" << seed;
+      if (!found.empty()) return false;
+    }
+    const auto found = first_disagreement(random, history.now(), history.state(), 10);
+    EXPECT_EQ(found, "") << "after the last step, OCICAT_SEED=" << seed;
+    return found.empty();
+  });
+}
+
+TEST(EngineProperty, AHistoryThatEndsWithNothingLeavesNothing) {
+  test::for_seeds(40, [](std::uint64_t seed) {
+    test::Random random(seed);
+    History history(random.percent(50) ? std::optional<std::string>{"host0"} : std::nullopt);
+    history.step(all_of(test::random_snapshot(random)));
+    for (int step = 0; step < 10; ++step) history.step(test::random_change(random, history.now()));
+    while (!history.now().empty()) {
+      ResourceChanges changes;
+      for (const auto& [key, resource] : history.now()) {
+        if (random.percent(30)) changes.remove(key);
+      }
+      history.step(changes);
+    }
+    const auto found = difference(history.state(), HostState{});
+    const auto left = history.engine().counters();
+    const auto sum = left.endpoints + left.local_endpoints + left.policies + left.active_policies + left.sets +
+                     left.classes + left.programs + left.tables + left.outcomes;
+    EXPECT_EQ(found, "") << "OCICAT_SEED=" << seed;
+    EXPECT_EQ(sum, 0U) << "OCICAT_SEED=" << seed;
+    return found.empty() && sum == 0;
+  });
+}
+
+TEST(EngineProperty, AChangeToWhatIsAlreadyTrueChangesNothing) {
+  test::for_seeds(60, [](std::uint64_t seed) {
+    test::Random random(seed);
+    History history(std::nullopt);
+    history.step(all_of(test::random_snapshot(random)));
+    const auto again = history.step(all_of(history.now()));
+    EXPECT_TRUE(again.empty()) << "OCICAT_SEED=" << seed;
+    return again.empty();
+  });
+}
+
 }  // namespace
 }  // namespace ocicat
