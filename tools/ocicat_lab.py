@@ -209,5 +209,6 @@ def differences(left, right):
     for key in sorted(set(left) | set(right)):
         if left.get(key) != right.get(key):
             source, target, port, family = key
-            lines.append("%s -> %s %s IPv%s: %s, not %s" % (source, target, port, family, left.get(key), right.get(key)))
+            lines.append("%s -> %s %s IPv%s: %s, not %s"
+                         % (source, target, port, family, left.get(key), right.get(key)))
     return lines

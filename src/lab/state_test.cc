@@ -1,0 +1,81 @@
+#include "lab/state.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "lab/fabric.h"
+
+namespace ocicat::lab {
+namespace {
+
+class StateTest : public testing::Test {
+ protected:
+  StateTest() : layout_(*Layout::named(fmt::format("state-{}", getpid()))) {
+    std::filesystem::create_directories(layout_.pods_folder());
+  }
+  ~StateTest() override { std::filesystem::remove_all(layout_.folder()); }
+
+  static PodRecord pod(const std::string& name) {
+    return {.ns = "shop",
+            .name = name,
+            .host = "host1",
+            .service_account = "robot",
+            .addresses = {},
+            .listens = {{"http", kTcp, 80}, {"", kUdp, 53}}};
+  }
+
+  Layout layout_;
+};
+
+TEST_F(StateTest, WhatIsWrittenIsRead) {
+  const LabRecord lab{.hosts = 3, .dataplane = "nftables", .program = "/usr/bin/ocicat"};
+  ASSERT_TRUE(write_lab(layout_, lab).has_value());
+  EXPECT_EQ(read_lab(layout_), lab);
+
+  auto first = pod("b");
+  allot_addresses(first, {});
+  ASSERT_TRUE(write_pod(layout_, first).has_value());
+  auto second = pod("a");
+  allot_addresses(second, {first});
+  ASSERT_TRUE(write_pod(layout_, second).has_value());
+  EXPECT_EQ(read_pods(layout_), (std::vector{second, first}));
+  EXPECT_EQ(read_pod(layout_, "shop", "b"), first);
+}
+
+TEST_F(StateTest, WhatIsNotThereSaysHowToBegin) {
+  const auto lab = read_lab(layout_);
+  ASSERT_FALSE(lab.has_value());
+  EXPECT_EQ(lab.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(lab.error().message.find("ocicat lab up"), std::string::npos);
+  EXPECT_EQ(read_pod(layout_, "shop", "x").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(StateTest, ADamagedRecordIsAnErrorAndNotAnEmptyLab) {
+  std::ofstream(layout_.state_file()) << "{";
+  EXPECT_EQ(read_lab(layout_).error().code, ErrorCode::kInternal);
+}
+
+TEST_F(StateTest, AddressesAreTheLowestThatNobodyHas) {
+  auto first = pod("a");
+  allot_addresses(first, {});
+  EXPECT_EQ(first.addresses, (std::vector{pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)}));
+  auto third = pod("c");
+  third.addresses = {pod_address(2, Family::kIpv4)};
+  allot_addresses(third, {first});
+  EXPECT_EQ(third.addresses, (std::vector{pod_address(2, Family::kIpv4), pod_address(2, Family::kIpv6)}));
+  auto second = pod("b");
+  allot_addresses(second, {first, third});
+  EXPECT_EQ(second.addresses.front(), pod_address(3, Family::kIpv4));
+}
+
+TEST(PodName, IsNamespaceAndName) {
+  EXPECT_EQ(split_pod_name("shop/db"), (std::pair<std::string, std::string>("shop", "db")));
+  for (const auto* text : {"shop", "shop/", "/db", "shop/db/x", "Shop/db", "shop/d.b", "shop/-b", "../x/y"}) {
+    EXPECT_FALSE(split_pod_name(text).has_value()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace ocicat::lab

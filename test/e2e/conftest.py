@@ -1,0 +1,77 @@
+"""Labs for tests. Each module gets labs of its own, by names nobody else uses, so modules run side by side."""
+import itertools
+import os
+import pathlib
+import shutil
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from ocicat_lab import Failed, Lab  # noqa: E402
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = os.environ.get("OCICAT_BIN") or shutil.which("ocicat")
+    if not path:
+        pytest.exit("set OCICAT_BIN to the binary under test", returncode=2)
+    return pathlib.Path(path).resolve()
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="module")
+def make_lab(binary):
+    """make_lab(hosts) starts a lab that is gone at the end of the module; its logs are shown if something failed."""
+    labs = []
+
+    def make(hosts=2):
+        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts)
+        labs.append(lab)
+        lab.up()
+        return lab
+
+    yield make
+    for lab in labs:
+        lab.down()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed:
+        labs = [value for value in item.funcargs.values() if isinstance(value, Lab)]
+        for lab in labs:
+            for log in sorted((lab.folder / "log").glob("*.log")):
+                text = log.read_text(errors="replace").splitlines()[-25:]
+                if text:
+                    report.sections.append(("%s %s" % (lab.name, log.name), "\n".join(text)))
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """eventually(question, seconds): asks until the answer is true; gives how long it took, or fails."""
+
+    def ask(question, seconds):
+        begin = time.monotonic()
+        while True:
+            answer = question()
+            took = time.monotonic() - begin
+            if answer:
+                return took
+            assert took < seconds, "still not so after %.1f s" % took
+            time.sleep(0.02)  # between two looks at the condition
+
+    return ask
+
+
+__all__ = ["Failed", "Lab"]

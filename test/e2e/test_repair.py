@@ -1,0 +1,74 @@
+"""Somebody else changes the kernel: what is ours is mended, what is theirs is left alone."""
+import pytest
+
+import shop
+from ocicat_lab import differences
+
+PATIENCE = 10  # seconds, as promised
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab, root):
+    lab = make_lab(3)
+    shop.add_pods(lab)
+    lab.apply_files(root / "examples/shop/policies")
+    lab.wait()
+    return lab
+
+
+def holds(lab, wanted):
+    return lambda: lab.probe(shop.PORTS) == wanted
+
+
+@pytest.mark.parametrize("words", [["flush", "ruleset"], ["delete", "table", "inet", "ocicat"],
+                                   ["flush", "table", "inet", "ocicat"]])
+def test_a_flush_of_nftables_is_repaired(lab, eventually, words):
+    wanted = lab.matrix(shop.PORTS)
+    before = lab.host_exec("host1", "nft", "-s", "list", "table", "inet", "ocicat").stdout
+    lab.host_exec("host1", "nft", *words)
+    eventually(lambda: lab.host_exec("host1", "nft", "-s", "list", "table", "inet", "ocicat",
+                                     check=False).stdout == before, PATIENCE)
+    assert differences(lab.probe(shop.PORTS), wanted) == []
+
+
+def test_lost_routes_are_put_back(lab, eventually):
+    wanted = lab.matrix(shop.PORTS)
+    for family in ("-4", "-6"):
+        lab.host_exec("host1", "ip", family, "route", "flush", "proto", "80")
+    eventually(holds(lab, wanted), PATIENCE)
+
+
+def test_tables_and_routes_of_others_are_left_alone(lab):
+    rules = "table inet theirs {\nchain c { type filter hook forward priority 5; meta mark 0x7 counter\n}\n}\n"
+    lab.host_exec("host2", "nft", "-f", "-", stdin=rules)
+    lab.host_exec("host2", "ip", "route", "add", "198.51.100.0/24", "dev", "lo", "proto", "static")
+    before = lab.host_exec("host2", "nft", "-s", "list", "table", "inet", "theirs").stdout
+    lab.run("lab", "agent", "kill", "host2")
+    lab.run("lab", "agent", "start", "host2")
+    extra = shop.policy("shop", "extra", {"selector": "app == 'nobody'"})
+    lab.apply(extra)
+    lab.wait()
+    lab.delete(extra)
+    lab.wait()
+    assert lab.host_exec("host2", "nft", "-s", "list", "table", "inet", "theirs").stdout == before
+    assert "198.51.100.0/24" in lab.host_exec("host2", "ip", "route").stdout
+    lab.host_exec("host2", "nft", "delete", "table", "inet", "theirs")
+    lab.host_exec("host2", "ip", "route", "del", "198.51.100.0/24")
+
+
+def test_the_packet_mark_passes_through_untouched(lab):
+    """A mark set before our chains is still there behind them."""
+    rules = ("table inet marks {\n"
+             "chain before { type filter hook prerouting priority -400;"
+             " icmp type echo-request meta mark set 0x1234\n}\n"
+             "chain after { type filter hook postrouting priority 400;"
+             " icmp type echo-request meta mark 0x1234 counter name seen\n}\n"
+             "counter seen { }\n}\n")
+    lab.host_exec("host2", "nft", "-f", "-", stdin=rules)
+    try:
+        cells = lab.probe("icmp", "--pods", "shop/frontend,shop/api")
+        assert cells["shop/frontend", "shop/api", "icmp", 4] == "allow"
+        counter = lab.host_exec("host2", "nft", "list", "counter", "inet", "marks", "seen").stdout
+        assert "packets 0" not in counter
+    finally:
+        lab.host_exec("host2", "nft", "delete", "table", "inet", "marks")

@@ -1,0 +1,74 @@
+"""A workload can send from its own addresses only."""
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKETS = pathlib.Path(__file__).with_name("packets.py")
+# Of each family: nobody's address, an outsider's, a node's.
+FOREIGN = {4: ["10.65.77.77", "192.0.2.1", "172.31.0.1"], 6: ["fd65::7777", "2001:db8::1", "fd31::1"]}
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2)
+    lab.together([lab.pod_words("shop/sender", "host1", listen="udp/9"),
+                  lab.pod_words("shop/sibling", "host1", listen="udp/9"),
+                  lab.pod_words("shop/near", "host1", listen="udp/9"),
+                  lab.pod_words("shop/far", "host2", listen="udp/9")])
+    return lab
+
+
+class Ear:
+    def __init__(self, lab, pod):
+        self.process = subprocess.Popen(
+            [lab.binary, "lab", "exec", pod, "--name", lab.name, "--", sys.executable, str(PACKETS), "hear", "last"],
+            stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "+\n"
+
+    def heard(self):
+        """All that came up to the last, honest packet; those before it have been judged by then."""
+        return self.process.communicate(timeout=60)[0].split()
+
+
+def send(lab, source, target, *texts):
+    lab.exec("shop/sender", sys.executable, str(PACKETS), "send", source, target, "9", *texts)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("target", ["shop/near", "shop/far"])
+def test_packets_with_a_foreign_source_never_arrive(lab, family, target):
+    address = lab.address(target, family)
+    honest = lab.address("shop/sender", family)
+    ear = Ear(lab, target)
+    for source in FOREIGN[family] + [lab.address("shop/sibling", family), address]:
+        send(lab, source, address, "spoofed-as-" + source)
+    send(lab, honest, address, "honest", "last")
+    assert ear.heard() == ["honest", "last"]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_host_itself_is_not_fooled_either(lab, family):
+    node = {4: "172.31.0.1", 6: "fd31::1"}[family]
+    ear = Ear(lab, "shop/near")
+    for source in FOREIGN[family]:
+        send(lab, source, node, "spoofed")
+    # Conntrack entries show what the host's stack has accepted.
+    send(lab, lab.address("shop/sender", family), lab.address("shop/near", family), "last")
+    assert ear.heard() == ["last"]
+    counted = lab.host_exec("host1", "cat", "/proc/net/nf_conntrack", check=False).stdout
+    assert not [line for line in counted.splitlines() if any("src=%s " % s in line for s in FOREIGN[family][:2])]
+
+
+def test_a_pod_that_takes_anothers_address_does_not_get_its_traffic(lab):
+    stolen = lab.address("shop/sibling")
+    lab.exec("shop/sender", "ip", "addr", "add", stolen + "/32", "dev", "eth0")
+    try:
+        cells = lab.probe("tcp/9,icmp", "--pods", "shop/sibling,shop/far")
+        assert set(cells.values()) == {"allow"}
+        report = lab.exec("shop/sender", "ping", "-c", "2", "-W", "1", "-i", "0.2", "-I", stolen,
+                          lab.address("shop/far"), check=False)
+        assert ", 0 received" in report.stdout
+    finally:
+        lab.exec("shop/sender", "ip", "addr", "del", stolen + "/32", "dev", "eth0")
