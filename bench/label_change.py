@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""How long until a label change is enforced: a lab of three hosts, real packets, nftables.
+
+A client on host1 may talk to a server on host2 only while it carries a label. Each round sends the PUT that adds the
+label and, at the same moment, a datagram every few tens of microseconds; the first echo ends the round. So a figure
+holds: HTTP, SQLite's sync, the watch, the engine and the nf_tables transaction on both hosts, and one echo.
+
+Prints `figure value unit` lines.
+"""
+import ctypes
+import os
+import pathlib
+import socket
+import statistics
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from ocicat_lab import Lab  # noqa: E402
+
+ROUNDS = int(os.environ.get("OCICAT_BENCH_ROUNDS", "300"))
+PATIENCE_S = 10.0
+POLICY = {
+    "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+    "metadata": {"name": "server", "namespace": "bench"},
+    "spec": {"selector": "app == 'server'", "types": ["Ingress"],
+             "ingress": [{"action": "Allow", "protocol": "UDP",
+                          "source": {"selector": "may == 'yes'"}, "destination": {"ports": [7000]}}]},
+}
+
+
+def sockets_in(netns, address, count):
+    """Connected datagram sockets made inside a network namespace, by a thread of their own that enters it."""
+    made = []
+
+    def enter():
+        libc = ctypes.CDLL(None, use_errno=True)
+        handle = os.open(netns, os.O_RDONLY)
+        if libc.setns(handle, 0x40000000) != 0:  # CLONE_NEWNET
+            raise OSError(ctypes.get_errno(), "setns " + netns)
+        os.close(handle)
+        for _ in range(count):
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            client.connect((address, 7000))
+            client.setblocking(False)
+            made.append(client)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    return made
+
+
+def first_echo(client, give_up):
+    """Sends until an echo comes; the time of the echo."""
+    while time.monotonic() < give_up:
+        client.send(b"x")
+        try:
+            client.recv(16)
+            return time.monotonic()
+        except BlockingIOError:
+            pass
+    raise TimeoutError("the label was not enforced within %g s" % PATIENCE_S)
+
+
+def one_round(lab, path, client):
+    document = lab.request("GET", path)
+    document["metadata"]["labels"]["may"] = "yes"
+    begin = time.monotonic()
+    put = threading.Thread(target=lab.request, args=("PUT", path, document))
+    put.start()
+    end = first_echo(client, begin + PATIENCE_S)
+    put.join()
+    lab.relabel("bench/client", may="no")
+    lab.wait()
+    return end - begin
+
+
+def main():
+    with Lab("bench-%d" % os.getpid(), os.environ["OCICAT_BIN"]) as lab:
+        lab.add_pod("bench/client", "host1", labels={"app": "client", "may": "no"}, listen="udp/7001")
+        lab.add_pod("bench/server", "host2", labels={"app": "server"}, listen="udp/7000")
+        lab.apply(POLICY)
+        lab.wait()
+        path = lab.endpoint_path("bench/client")
+        netns = "/run/netns/" + lab.pod("bench/client")["netns"]
+        clients = sockets_in(netns, lab.address("bench/server"), ROUNDS)
+        times = sorted(1e3 * one_round(lab, path, client) for client in clients)
+    print("lab-label-change %.3f ms" % statistics.median(times))
+    print("lab-label-change-p99 %.3f ms" % times[min(len(times) - 1, int(0.99 * len(times)))])
+
+
+if __name__ == "__main__":
+    main()
