@@ -139,6 +139,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void refuse(int status, std::string_view message) {
     phase_ = Phase::kHandling;
     keep_ = false;
+    unread_ = true;
     answer(core_->refusal(status, message));
   }
 
@@ -203,7 +204,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void after_response() {
     if (phase_ == Phase::kClosed) return;
     if (keep_ && !core_->stopping) return read_head();
-    linger();
+    unread_ ? linger() : close();
   }
 
   // Closing over unread bytes would reset the connection, and the peer could lose the answer: so say that there
@@ -303,6 +304,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
   Phase phase_ = Phase::kIdle;
   bool keep_ = false;
+  bool unread_ = false;  // the peer may have sent more than was read
   std::shared_ptr<Session> anchor_;  // to itself, while nothing on the loop refers to it
   std::shared_ptr<Stream> source_;
   std::string chunk_;

@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json/serialize.hpp>
+
 #include <condition_variable>
 #include <mutex>
 
 #include "api/client/test_server.h"
+#include "store/sqlite/sqlite_store.h"
 
 namespace ocicat::api {
 namespace {
@@ -163,6 +166,68 @@ TEST_F(InformersTest, NoticeOtherDataEvenWhenItsRevisionsHaveGoneFurther) {
   }
   server_.start();
   EXPECT_TRUE(seen_.wait([](const Seen& seen) { return seen.resources_.size() == 20; }));
+}
+
+// What validation would refuse, as an older or a foreign server may have let in.
+void overwrite(const TestServer& server, const ResourceKey& key, std::string document) {
+  const auto store = store::open_sqlite_store({server.options().database_path, {}, {}});
+  ASSERT_TRUE(store) << store.error().message;
+  ASSERT_TRUE((*store)->commit(store::update_edit(key, std::move(document))));
+}
+
+TEST_F(InformersTest, KeepTheLastReadableVersionOfAnObjectThatTurnsUnreadable) {
+  const ResourceKey key{Kind::kGlobalNetworkPolicy, "", "p"};
+  const auto policy = [](std::string_view selector) {
+    return json::object{{"apiVersion", "projectcalico.org/v3"},
+                        {"kind", "GlobalNetworkPolicy"},
+                        {"metadata", json::object{{"name", "p"}}},
+                        {"spec", json::object{{"selector", selector}, {"types", json::array{"Ingress"}}}}};
+  };
+  {
+    auto client = server_.client();
+    const auto created = client.create(policy("a == 'b'"));
+    ASSERT_TRUE(created) << created.error().message;
+  }
+  const auto informers = follow({Kind::kGlobalNetworkPolicy});
+  ASSERT_TRUE(seen_.wait_for_names({"p"}));
+  for (int round = 0; round < 2; ++round) {
+    server_.stop();
+    overwrite(server_, key, json::serialize(policy(fmt::format("(( {}", round))));
+    server_.start();
+    ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.contains(key); }));
+    EXPECT_TRUE(seen_.wait([&](const Seen& seen) { return seen.resources_.contains(key) && seen.removals_ == 0; }));
+    auto client = server_.client();
+    const auto mended = client.update(policy(fmt::format("a == '{}'", round)));
+    ASSERT_TRUE(mended) << mended.error().message;
+    ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.empty(); }));
+  }
+  server_.stop();
+  overwrite(server_, key, json::serialize(policy("((")));
+  server_.start();
+  ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.contains(key); }));
+  auto client = server_.client();
+  ASSERT_TRUE(client.remove(key));
+  EXPECT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.empty() && seen.resources_.empty(); }));
+}
+
+TEST_F(InformersTest, ListAnewWhenHistoryHasOvertakenThem) {
+  create("a");
+  create("b");
+  const auto informers = follow();
+  ASSERT_TRUE(seen_.wait_for_names({"a", "b"}));
+  server_.stop();
+  {
+    const auto store = store::open_sqlite_store({server_.options().database_path, {}, {}});
+    ASSERT_TRUE(store) << store.error().message;
+    const auto document = *(*store)->get({Kind::kGlobalNetworkSet, "", "b"})->document;
+    ASSERT_TRUE((*store)->commit(store::delete_edit({Kind::kGlobalNetworkSet, "", "a"})));
+    for (std::size_t i = 0; i < store::HistoryLimits{}.events; ++i) {
+      ASSERT_TRUE((*store)->commit(store::update_edit({Kind::kGlobalNetworkSet, "", "b"}, document), store::Durability::kProcess));
+    }
+  }
+  server_.start();
+  EXPECT_TRUE(seen_.wait_for_names({"b"}));
+  EXPECT_EQ(seen_.removals_, 1);
 }
 
 TEST_F(InformersTest, StopWhileTheServerIsAway) {
