@@ -73,8 +73,10 @@ const Index& tables() {
     Index index;
     std::string_view name;
     const char* begin = nullptr;
-    for (const auto line : split(kTables, '\n')) {
-      const bool ends = line.starts_with("====") || line.starts_with("####");
+    const std::string_view text = kTables;
+    for (const auto line : split(text, '\n')) {
+      const bool is_last = line.data() + line.size() == text.data() + text.size();
+      const bool ends = is_last || line.starts_with("====") || line.starts_with("####");
       if (ends && begin != nullptr) {
         index.sections.emplace(name, std::string_view(begin, static_cast<std::size_t>(line.data() - begin)));
         begin = nullptr;

@@ -35,6 +35,7 @@ class Findings {
   void add(const Place& place, const boost::json::value& value, std::string rule);
   void add(const Place& place, std::string rule);  // about a field that is not there, or only about its name
   bool empty() const { return findings_.empty(); }
+  bool full() const { return findings_.size() >= kMax; }
   std::vector<Finding> take() { return std::move(findings_); }
 
  private:

@@ -14,12 +14,12 @@ namespace ocicat::schema {
 namespace json = boost::json;
 
 void Findings::add(const Place& place, const json::value& value, std::string rule) {
-  if (findings_.size() >= kMax) return;
+  if (full()) return;
   findings_.push_back({place.to_string(), shortened(value), std::move(rule)});
 }
 
 void Findings::add(const Place& place, std::string rule) {
-  if (findings_.size() >= kMax) return;
+  if (full()) return;
   findings_.push_back({place.to_string(), "", std::move(rule)});
 }
 
@@ -103,6 +103,7 @@ class Checker {
   }
 
   void unknown(const Field& table, std::string_view key, const Place& place) {
+    if (findings_.full()) return;  // looking for a close name is the costly part
     std::vector<std::string_view> known;
     for (const Field& field : table.fields) known.push_back(field.name);
     std::string rule = "unknown field";
@@ -278,8 +279,11 @@ std::string did_you_mean(std::string_view written, const std::vector<std::string
   if (written.size() > kLongest) return {};
   std::string_view best;
   std::size_t least = std::max<std::size_t>(1, written.size() / 3) + 1;
+  const std::string wanted = lower(written);
   for (const auto word : words) {
-    const std::size_t edits = distance(lower(written), lower(word));
+    const auto [shorter, longer] = std::minmax(word.size(), written.size());
+    if (longer - shorter >= least) continue;
+    const std::size_t edits = distance(wanted, lower(word));
     if (edits < least) {
       least = edits;
       best = word;

@@ -151,8 +151,8 @@ std::string check_wireguard_key(std::string_view text) {
 }
 
 std::string check_selector(std::string_view text) {
-  const auto selector = Selector::parse(text);
-  return selector ? std::string() : fmt::format("not a selector: {}", selector.error().message);
+  const auto checked = Selector::check(text);
+  return checked ? std::string() : fmt::format("not a selector: {}", checked.error().message);
 }
 
 std::string check_ip_type(std::string_view text) {

@@ -98,6 +98,14 @@ TEST(Validate, KindsThatAreNotServedAreRefusedWithWhatIs) {
   EXPECT_FALSE(validated("kind: Tier\n").key.has_value());
 }
 
+TEST(Validate, WhatAgentsReportIsServed) {
+  EXPECT_THAT(complaints_about(
+                  "apiVersion: ocicat.io/v1\nkind: AgentStatus\nmetadata: {name: host1}\n"
+                  "status: {version: 0.1.0, dataplane: nftables, applied: {Tier.projectcalico.org: '7'}, "
+                  "refused: [{object: Tier x, reason: why}], endpoints: {wanted: 1, ready: 1}}\n"),
+              IsEmpty());
+}
+
 TEST(Validate, KeyIsReadAsFarAsItIsThere) {
   EXPECT_EQ(validated(document_of("NetworkPolicy", "shop/api", "{}")).key,
             (ResourceKey{Kind::kNetworkPolicy, "shop", "api"}));
@@ -252,6 +260,12 @@ TEST(Validate, ADocumentThatIsWrongEverywhereIsToldSoABoundedNumberOfTimes) {
   EXPECT_EQ(
       validated(document_of("NetworkSet", "shop/s", fmt::format("{{nets: [{}]}}", nets))).complaints.size(),
       1000U);
+
+  std::string fields;
+  for (int i = 0; i < 20'000; ++i) fields += fmt::format("unknown{}: 1, ", i);
+  EXPECT_EQ(validated(document_of("FelixConfiguration", "default", fmt::format("{{{}}}", fields)))
+                .complaints.size(),
+            1000U);
 }
 
 }  // namespace
