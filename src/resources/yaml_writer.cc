@@ -113,7 +113,9 @@ class YamlWriter {
 
   void scalar(const json::value& value, std::size_t column) {
     const auto* text = value.if_string();
-    if (text == nullptr) {
+    if (value.is_double()) {
+      number(value.get_double());
+    } else if (text == nullptr) {
       out_ += json::serialize(value);
     } else if (can_stand_unquoted(*text)) {
       out_ += std::string_view(*text);
@@ -122,6 +124,13 @@ class YamlWriter {
     } else {
       quoted(*text);
     }
+  }
+
+  // The shortest text that reads back as the same double, and as a double.
+  void number(double number) {
+    const std::string text = fmt::to_string(number);
+    out_ += text;
+    if (text.find_first_not_of("-0123456789") == std::string::npos) out_ += ".0";
   }
 
   void lines(std::string_view text, std::size_t column) {

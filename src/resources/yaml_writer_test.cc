@@ -17,7 +17,7 @@ TEST(YamlWriter, WritesYamlAsPeopleWriteIt) {
   const auto value = json::parse(R"({
     "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
     "metadata": {"name": "api", "labels": {"pci": "true", "tier": "8"}, "annotations": {}},
-    "spec": {"order": 10, "types": ["Ingress"], "ingress": [
+    "spec": {"order": 10, "half": 0.5, "whole": 3.0, "large": 1e300, "types": ["Ingress"], "ingress": [
       {"action": "Allow", "source": {"nets": ["10.0.0.0/8"], "selector": "app == 'x'"},
        "destination": {"ports": [80, "8000:8080", "http"]}}, {"action": "Deny"}],
       "note": "two\nlines\n", "empty": ""}})");
@@ -32,6 +32,9 @@ TEST(YamlWriter, WritesYamlAsPeopleWriteIt) {
             "  annotations: {}\n"
             "spec:\n"
             "  order: 10\n"
+            "  half: 0.5\n"
+            "  whole: 3.0\n"
+            "  large: 1e+300\n"
             "  types:\n"
             "  - Ingress\n"
             "  ingress:\n"
