@@ -30,7 +30,8 @@ ErrorCode code_of(int error_number) {
     case ESRCH: return ErrorCode::kNotFound;
     case EEXIST: return ErrorCode::kAlreadyExists;
     case EPERM:
-    case EACCES: return ErrorCode::kPermission;
+    case EACCES:
+    case EROFS: return ErrorCode::kPermission;
     case ENOSPC:
     case ENOMEM:
     case ENOBUFS:

@@ -324,7 +324,9 @@ class Door {
     acceptor_.assign(protocol, listening_.fd.release());
   }
 
-  const Endpoint& endpoint() const { return listening_.endpoint; }
+  ~Door() { close(); }
+  Door(const Door&) = delete;
+  Door& operator=(const Door&) = delete;
 
   void accept() {
     acceptor_.async_accept([this](error_code error, Socket socket) {

@@ -33,12 +33,11 @@ Failure failure_of(const Error& error, const ResourceKey& key) {
     }
     case ErrorCode::kInvalid:
       return {422, "Invalid", error.message, key.kind, key.name, {}};
-    case ErrorCode::kPermission:
-      return {403, "Forbidden", error.message, key.kind, key.name, {}};
     case ErrorCode::kExpired:
       return expired(error.message);
     case ErrorCode::kUnavailable:
       return {503, "ServiceUnavailable", error.message, key.kind, key.name, {}};
+    case ErrorCode::kPermission:  // of the server on its disk, not of the caller
     case ErrorCode::kExhausted:
       return {507, "InsufficientStorage", error.message, key.kind, key.name, {}};
     case ErrorCode::kUnsupported:

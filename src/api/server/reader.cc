@@ -50,7 +50,7 @@ class WatchStream final : public http::Stream {
  public:
   WatchStream(WatchRequest request, std::unique_ptr<store::Watch> watch, std::vector<store::Entry> initial, store::Revision revision)
       : request_(std::move(request)), initial_(std::make_move_iterator(initial.begin()), std::make_move_iterator(initial.end())),
-        watch_(std::move(watch)), sent_revision_(revision), bookmark_at_(Clock::now() + kBookmarkPause) {
+        watch_(std::move(watch)), sent_revision_(revision), bookmark_at_(Clock::now() + request_.bookmark_pause) {
     if (request_.timeout) ends_at_ = Clock::now() + *request_.timeout;
   }
 
@@ -106,7 +106,7 @@ class WatchStream final : public http::Stream {
   }
 
   void append_bookmark(std::string& out) {
-    bookmark_at_ = Clock::now() + kBookmarkPause;
+    bookmark_at_ = Clock::now() + request_.bookmark_pause;
     if (seen_revision_ <= sent_revision_) return;
     const auto& known = info(request_.kind);
     out += fmt::format(R"({{"type":"BOOKMARK","object":{{"apiVersion":"{}","kind":"{}","metadata":{{"resourceVersion":"{}"}}}}}})", known.api_version(),

@@ -15,17 +15,18 @@ namespace ocicat::api {
 // it is long.
 http::Response list_response(Kind kind, store::Listing listing, const Selection& selection);
 
+// How often a quiet watch that asked for bookmarks gets one, if the revision has moved.
+inline constexpr std::chrono::seconds kBookmarkPause{5};
+
 struct WatchRequest {
   Kind kind{};
   std::optional<std::string> ns;
   Selection selection;
   store::Revision after = 0;  // 0: begin with what is there, as ADDED
   bool bookmarks = false;
+  std::chrono::seconds bookmark_pause = kBookmarkPause;
   std::optional<std::chrono::seconds> timeout;
 };
-
-// How often a quiet watch that asked for bookmarks gets one, if the revision has moved.
-inline constexpr std::chrono::seconds kBookmarkPause{5};
 
 // {"type":"ADDED","object":{…}} and so on, one a line. A watch that history has overtaken ends with an ERROR whose
 // object is a Status of code 410; one that begins too far back is refused with it (kExpired).

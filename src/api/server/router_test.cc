@@ -9,6 +9,7 @@
 
 #include <future>
 
+#include "api/server/reader.h"
 #include "store/sqlite/sqlite_store.h"
 
 namespace ocicat::api {
@@ -266,6 +267,48 @@ TEST_F(RouterTest, AWatchFromALostRevisionIs410) {
   ASSERT_THAT(types(late), ElementsAre("ERROR"));
   EXPECT_EQ(late[0].at("object").at("code"), 410);
   EXPECT_EQ(stream_->next(), std::nullopt);
+}
+
+TEST_F(RouterTest, ABookmarkTellsThatTheRevisionHasMovedElsewhere) {
+  WatchRequest request{.kind = Kind::kNode, .ns = {}, .selection = {}, .after = 1, .bookmarks = true, .bookmark_pause = {}, .timeout = {}};
+  auto stream = watch_stream(**store_, std::move(request));
+  ASSERT_TRUE(stream);
+  stream_ = *stream;
+  const auto now = (*store_)->status().revision;
+  const auto first = events();
+  ASSERT_THAT(types(first), ElementsAre("BOOKMARK"));
+  EXPECT_EQ(version_of(first[0].at("object")), std::to_string(now));
+  EXPECT_EQ(first[0].at("object").at("kind"), "Node");
+  EXPECT_TRUE(events().empty()) << "nothing has moved";
+  const auto set_version = version_of(want(201, "POST", kSets, set("a")));
+  const auto second = events();
+  ASSERT_THAT(types(second), ElementsAre("BOOKMARK"));
+  EXPECT_EQ(version_of(second[0].at("object")), set_version);
+}
+
+TEST(RouterOnAFullDisk, SaysSoAndGoesOnReading) {
+  const auto store = store::open_sqlite_store({":memory:", {}, 40});
+  ASSERT_TRUE(store) << store.error().message;
+  Router router(**store);
+  ASSERT_TRUE(router.ensure_built_ins());
+  const auto send = [&](std::string method, std::string target, std::string body) {
+    std::promise<http::Response> promise;
+    router.handle({std::move(method), std::move(target), {}, std::move(body)}, [&](http::Response response) { promise.set_value(std::move(response)); });
+    return promise.get_future().get();
+  };
+  int created = 0;
+  http::Response last;
+  for (; created < 1'000; ++created) {
+    const json::object object{{"metadata", json::object{{"name", fmt::format("s{}", created)}, {"annotations", json::object{{"a", std::string(4'000, 'x')}}}}},
+                              {"spec", json::object{{"nets", json::array{}}}}};
+    last = send("POST", kSets, json::serialize(object));
+    if (last.status != 201) break;
+  }
+  EXPECT_EQ(last.status, 507);
+  EXPECT_EQ(json::parse(last.body).at("reason"), "InsufficientStorage");
+  EXPECT_THAT(last.body, HasSubstr("full"));
+  EXPECT_EQ(send("GET", kSets + "/s0", {}).status, 200);
+  EXPECT_EQ(json::parse(send("GET", kSets, {}).body).at("items").as_array().size(), static_cast<std::size_t>(created));
 }
 
 TEST_F(RouterTest, APolicyNeedsItsTier) {

@@ -130,6 +130,13 @@ TEST_F(ServerTest, RefusesABodyThatIsTooLargeWithAStatus) {
 }
 
 
+TEST_F(ServerTest, AWatchEndsAfterTheTimeItAskedFor) {
+  const auto server = start();
+  const auto ended = client().stream({"GET", kSets + "?watch=true&timeoutSeconds=1", {}, {}}, [](std::string_view) { return true; });
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->status, 200);
+}
+
 TEST_F(ServerTest, StoppingEndsOpenWatches) {
   const auto server = start();
   ASSERT_EQ(client().send(post("a"))->status, 201);

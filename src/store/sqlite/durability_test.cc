@@ -123,5 +123,17 @@ TEST(Durability, AFullFileSystemIsAClearErrorAndPassesWhenThereIsRoom) {
   EXPECT_EQ(store->list(Kind::kTier, {}).entries.size(), static_cast<std::size_t>(written) + 1);
 }
 
+TEST(Durability, AReadOnlyFileSystemIsAClearError) {
+  const TestFolder folder;
+  const SmallDisk disk(folder.path() / "disk");
+  if (!disk.mounted()) GTEST_SKIP() << "mounting needs root";
+  const auto path = (folder.path() / "disk" / "store.db").string();
+  { auto store = open_store(path); }
+  ASSERT_TRUE(disk.remount(MS_RDONLY, "size=512k"));
+  const auto store = open_sqlite_store({path, {}, {}});
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, ErrorCode::kPermission) << store.error().message;
+}
+
 }  // namespace
 }  // namespace ocicat::store
