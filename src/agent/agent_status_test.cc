@@ -1,0 +1,164 @@
+#include "agent/agent_status.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "agent/apply_clock.h"
+#include "agent/metrics.h"
+#include "agent/pacer.h"
+#include "resources/validate.h"
+#include "views/status.h"
+
+namespace ocicat::agent {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using namespace std::chrono_literals;
+
+News report_of(dataplane::Report report) {
+  News news;
+  news.report = std::move(report);
+  return news;
+}
+
+ResourceKey policy(int number) { return {Kind::kNetworkPolicy, "shop", "p" + std::to_string(1000 + number)}; }
+
+TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
+  AgentStatus status("host1", "nftables", 7);
+  EXPECT_TRUE(status.apply(report_of({.revisions = {{Kind::kPod, 5}, {Kind::kTier, 6}}, .endpoints = 3, .endpoints_ready = 2})));
+  const views::AgentView view = views::AgentView::read(status.document({}));
+  EXPECT_EQ(view.node, "host1");
+  EXPECT_EQ(view.applied, (views::RevisionsByKey{{"Pod", 5}, {"Tier.projectcalico.org", 6}}));
+  EXPECT_EQ(view.endpoints_wanted, 3u);
+  EXPECT_EQ(view.endpoints_ready, 2u);
+}
+
+TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
+  AgentStatus status("host1", "nftables", 7);
+  const News news = report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 1});
+  EXPECT_TRUE(status.apply(news));
+  EXPECT_FALSE(status.apply(news));
+  EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 2}))) << "not in the document";
+}
+
+TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
+  AgentStatus status("host1", "nftables", 7);
+  News news;
+  news.unreadable.update(policy(1), "not readable");
+  news.refused.update(policy(1), "not compilable");
+  news.refused.update(policy(2), "too wide");
+  EXPECT_TRUE(status.apply(news));
+  EXPECT_THAT(views::AgentView::read(status.document({})).refused,
+              ElementsAre(views::Refusal{"NetworkPolicy shop/p1001", "not readable"},
+                          views::Refusal{"NetworkPolicy shop/p1002", "too wide"}));
+  News mended;
+  mended.unreadable.remove(policy(1));
+  mended.refused.remove(policy(1));
+  mended.refused.remove(policy(2));
+  EXPECT_TRUE(status.apply(mended));
+  EXPECT_THAT(status.refused(), IsEmpty());
+}
+
+TEST(AgentStatus, StaysSmallHoweverMuchIsRefusedAndSatisfiesItsSchema) {
+  AgentStatus status("host1", "nftables", 7);
+  News news;
+  for (int i = 0; i < 5000; ++i) news.refused.update(policy(i), std::string(100'000, '\xc3') + "\xa4");
+  news.report.emplace();
+  news.report->error = std::string(100'000, 'e');
+  status.apply(news);
+  Document document;
+  document.json = status.document(std::chrono::system_clock::now());
+  EXPECT_LT(boost::json::serialize(document.json).size(), 400'000u);
+  const views::AgentView view = views::AgentView::read(document.json);
+  EXPECT_THAT(view.refused, SizeIs(kMaxRefusals));
+  EXPECT_EQ(view.refused_count, 5000u);
+  for (const Complaint& complaint : validate(document).complaints) ADD_FAILURE() << complaint.to_string();
+}
+
+TEST(News, ALaterOneWinsKeyByKey) {
+  News news = report_of({.endpoints = 1});
+  news.refused.update(policy(1), "a");
+  news.refused.update(policy(2), "b");
+  News later = report_of({.endpoints = 2});
+  later.refused.remove(policy(1));
+  news.absorb(later);
+  EXPECT_EQ(news.report->endpoints, 2u);
+  EXPECT_EQ(news.refused.entries().at(policy(1)), std::nullopt);
+  EXPECT_EQ(news.refused.entries().at(policy(2)), "b");
+}
+
+TEST(Pacer, WritesAtOnceThenAtMostEveryGapThenAtTheHeartbeat) {
+  const Pacer::Time start{};
+  Pacer pacer(start);
+  EXPECT_EQ(pacer.due(), start);
+  pacer.wrote(start);
+  EXPECT_EQ(pacer.due(), start + Pacer::kHeartbeat);
+  pacer.changed(start + 10ms);
+  EXPECT_EQ(pacer.due(), start + Pacer::kGap);
+  pacer.changed(start + 20ms);
+  EXPECT_EQ(pacer.due(), start + Pacer::kGap) << "more changes do not put it off";
+  pacer.wrote(start + 100ms);
+  pacer.changed(start + 5s);
+  EXPECT_EQ(pacer.due(), start + 5s) << "after a quiet time at once";
+}
+
+TEST(Pacer, AfterFailuresPausesGrowToABoundAndChangesDoNotShortenThem) {
+  const Pacer::Time start{};
+  Pacer pacer(start);
+  Pacer::Duration last{};
+  for (int i = 0; i < 20; ++i) {
+    pacer.failed(start);
+    EXPECT_GE(pacer.due() - start, last);
+    last = pacer.due() - start;
+    pacer.changed(start);
+    EXPECT_EQ(pacer.due() - start, last);
+  }
+  EXPECT_EQ(last, Pacer::kLastRetry);
+  pacer.wrote(start);
+  EXPECT_EQ(pacer.due(), start + Pacer::kHeartbeat);
+}
+
+TEST(ApplyClock, TimesEachBatchOnceWhenAllItsKindsAreInTheKernel) {
+  const ApplyClock::Time start{};
+  ApplyClock clock;
+  clock.sent({{Kind::kPod, 5}}, start);
+  clock.sent({{Kind::kPod, 7}, {Kind::kTier, 6}}, start + 1s);
+  EXPECT_THAT(clock.applied({{Kind::kPod, 4}}, start + 2s), IsEmpty());
+  EXPECT_THAT(clock.applied({{Kind::kPod, 7}}, start + 2s), ElementsAre(std::chrono::duration<double>(2)));
+  EXPECT_THAT(clock.applied({{Kind::kPod, 8}, {Kind::kTier, 6}}, start + 4s),
+              ElementsAre(std::chrono::duration<double>(3)));
+  EXPECT_THAT(clock.applied({{Kind::kPod, 8}, {Kind::kTier, 6}}, start + 5s), IsEmpty());
+}
+
+TEST(ApplyClock, ForgetsTheOldestRatherThanGrow) {
+  ApplyClock clock;
+  for (std::size_t i = 0; i < 2 * ApplyClock::kMaxBatches; ++i) clock.sent({{Kind::kPod, i + 1}}, {});
+  EXPECT_THAT(clock.applied({{Kind::kPod, 1'000'000}}, {}), SizeIs(ApplyClock::kMaxBatches));
+}
+
+TEST(Metrics, AreInPrometheusTextAndFollowReports) {
+  Metrics metrics;
+  EXPECT_FALSE(metrics.applied_once());
+  metrics.sent({{Kind::kPod, 1}});
+  metrics.reported({.revisions = {{Kind::kPod, 1}}, .endpoints = 4, .endpoints_ready = 3, .kernel_writes = 9, .repairs = 2});
+  EXPECT_TRUE(metrics.applied_once());
+  News news;
+  news.counters.emplace();
+  news.counters->classes = 12;
+  metrics.observe(news, AgentStatus("host1", "nftables", 7));
+  metrics.server_connected(true);
+  const std::string text = metrics.text();
+  for (const char* line : {"ocicat_endpoints_wanted 4", "ocicat_endpoints_ready 3", "ocicat_kernel_writes_total 9",
+                           "ocicat_repairs_total 2", "ocicat_classes 12", "ocicat_server_connected 1",
+                           "ocicat_apply_seconds_count 1", "ocicat_dataplane_failing 0"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+}  // namespace
+}  // namespace ocicat::agent

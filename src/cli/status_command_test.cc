@@ -1,0 +1,64 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <thread>
+
+#include "agent/agent_status.h"
+#include "api/client/client.h"
+#include "cli/cli_for_test.h"
+#include "resources/types.h"
+
+namespace ocicat::cli {
+namespace {
+
+using testing::HasSubstr;
+
+class Status : public WithServer {
+ protected:
+  // What an agent on `host1` reports that has everything up to `revision`.
+  boost::json::object report(std::uint64_t revision) {
+    agent::News news;
+    news.report.emplace();
+    for (const Kind kind : watched_kinds()) news.report->revisions[kind] = revision;
+    status_.apply(news);
+    return status_.document(std::chrono::system_clock::now());
+  }
+
+  agent::AgentStatus status_{"host1", "nftables", 7};
+  api::Client client_{*api::Address::parse(address())};
+};
+
+TEST_F(Status, WaitingGivesUpAfterTheTimeoutAndSaysWhoIsBehind) {
+  const Ran nobody = ocicat({"status", "--wait", "--timeout", "50ms"});
+  EXPECT_EQ(nobody.code, 1);
+  EXPECT_THAT(nobody.err, HasSubstr("no agent has reported"));
+  ASSERT_TRUE(client_.create(report(0)));
+  const Ran behind = ocicat({"status", "--wait", "--timeout", "50ms"});
+  EXPECT_EQ(behind.code, 1) << "the built-in tiers have a revision above 0";
+  EXPECT_THAT(behind.err, HasSubstr("host1: has Tier.projectcalico.org to revision 0"));
+}
+
+TEST_F(Status, WaitingReturnsWhenTheLastAgentHasWhatStoodAtTheServer) {
+  ASSERT_TRUE(client_.create(report(0)));
+  // Written from another thread at some moment of the wait; before it or during it, the answer is the same.
+  std::thread agent([this] {
+    api::Client own(*api::Address::parse(address()));
+    EXPECT_TRUE(own.update(report(1'000'000)));
+  });
+  const Ran ran = ocicat({"status", "--wait", "--timeout", "60s", "-o", "json"});
+  agent.join();
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  const auto json = boost::json::parse(ran.out);
+  EXPECT_TRUE(json.at("agents").at(0).at("upToDate").as_bool());
+}
+
+TEST_F(Status, WithoutWaitingItOnlyShows) {
+  const Ran ran = ocicat({"status"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("Server: version " OCICAT_VERSION));
+  EXPECT_EQ(ocicat({"status", "--wait", "--timeout", "soon"}).code, 1);
+}
+
+}  // namespace
+}  // namespace ocicat::cli

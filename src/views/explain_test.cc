@@ -1,0 +1,146 @@
+#include "views/explain.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "views/snapshot_for_test.h"
+
+namespace ocicat::views {
+namespace {
+
+using policy::Verdict;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+// A shop of three, where only the front end may ask the API, and nobody the database.
+constexpr std::string_view kShop = R"(
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: host1}, spec: {bgp: {ipv4Address: 192.0.2.1/24}}}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  selector: app == "api"
+  ingress:
+  - {action: Log}
+  - {action: Allow, protocol: TCP, source: {selector: app == "frontend"}, destination: {ports: [8080]}}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec: {selector: app == "db", types: [Ingress]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: frontend, namespace: shop, labels: {app: frontend}}
+spec: {nodeName: host1}
+status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: api, namespace: shop, labels: {app: api}}
+spec: {nodeName: host1}
+status: {podIPs: [{ip: 10.0.0.2}, {ip: "fd00::2"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {nodeName: host2}
+status: {podIPs: [{ip: "fd00::3"}]}
+)";
+
+class Explain : public testing::Test {
+ protected:
+  policy::Snapshot snapshot_ = snapshot_for_test(kShop);
+  policy::Evaluator evaluator_{snapshot_};
+  Inventory inventory_{snapshot_};
+
+  Explained ask(std::string_view from, std::string_view to, std::string_view traffic,
+                std::optional<Family> wanted = {}) {
+    Question question;
+    question.from = inventory_.find(from).value();
+    question.to = inventory_.find(to).value();
+    question.traffic = parse_traffic(traffic).value();
+    question.family = common_family(question.from, question.to, wanted).value();
+    return explain(evaluator_, question);
+  }
+};
+
+TEST_F(Explain, AllowsWhatBothSidesAllowAndSaysWhichRule) {
+  const Explained explained = ask("shop/frontend", "shop/api", "tcp/8080");
+  EXPECT_EQ(explained.verdict(), Verdict::kAllow);
+  EXPECT_EQ(explained.question.family, Family::kIpv4) << "both have IPv4";
+  const std::string text = to_text(explained);
+  EXPECT_THAT(text, HasSubstr("ALLOWED"));
+  EXPECT_THAT(text, HasSubstr("NetworkPolicy shop/api, ingress[0], logs, and goes on"));
+  EXPECT_THAT(text, HasSubstr("NetworkPolicy shop/api, ingress[1], allows"));
+}
+
+TEST_F(Explain, OfADefaultDenyNamesThePoliciesThatSelectedAndTheNearestMiss) {
+  const Explained explained = ask("shop/frontend", "shop/api", "tcp/8081");
+  EXPECT_EQ(explained.verdict(), Verdict::kDeny);
+  EXPECT_EQ(explained.egress.verdict, Verdict::kAllow);
+  const std::string text = to_text(explained);
+  EXPECT_THAT(text, HasSubstr("tier default: no rule matched, and the tier denies by default"));
+  EXPECT_THAT(text, HasSubstr("policies of this tier that select shop/api: NetworkPolicy shop/api"));
+  EXPECT_THAT(text, HasSubstr("nearest miss: NetworkPolicy shop/api, ingress[1], allows, but"));
+}
+
+TEST_F(Explain, JsonHasVerdictAndTraceOfBothSides) {
+  const boost::json::value json = to_json(ask("shop/frontend", "shop/api", "tcp/8081"));
+  EXPECT_EQ(json.at("verdict").as_string(), "deny");
+  EXPECT_EQ(json.at("protocol").as_string(), "tcp");
+  EXPECT_EQ(json.at("port").to_number<int>(), 8081);
+  EXPECT_EQ(json.at("family").to_number<int>(), 4);
+  EXPECT_EQ(json.at("egress").at("verdict").as_string(), "allow");
+  const auto& ingress = json.at("ingress");
+  EXPECT_EQ(ingress.at("verdict").as_string(), "deny");
+  const auto& last = ingress.at("trace").as_array().back();
+  EXPECT_EQ(last.at("tier").as_string(), "default");
+  EXPECT_EQ(last.at("selectedBy").at(0).as_string(), "NetworkPolicy shop/api");
+  EXPECT_THAT(ingress.at("nearMisses").as_array(), Not(IsEmpty()));
+}
+
+TEST_F(Explain, AnAddressThatIsNobodysHasNoSideOfItsOwn) {
+  const Explained explained = ask("198.51.100.7", "shop/frontend", "tcp/443");
+  EXPECT_EQ(explained.egress.verdict, Verdict::kAllow);
+  EXPECT_EQ(explained.egress.note, "no endpoint here");
+  EXPECT_EQ(explained.verdict(), Verdict::kAllow) << "its namespace allows where no policy selects it";
+}
+
+TEST_F(Explain, AWorkloadsAddressStandsForTheWorkload) {
+  const Explained explained = ask("10.0.0.1", "10.0.0.2", "tcp/8080");
+  EXPECT_EQ(explained.verdict(), Verdict::kAllow);
+  EXPECT_THAT(explained.ingress.trace, SizeIs(2));
+}
+
+TEST_F(Explain, AHostReachesItsOwnWorkloadsWhateverPolicySays) {
+  EXPECT_EQ(ask("host:host1", "shop/api", "tcp/8081").verdict(), Verdict::kAllow);
+  EXPECT_EQ(ask("192.0.2.1", "shop/api", "tcp/8081").verdict(), Verdict::kAllow) << "the same by its address";
+}
+
+TEST_F(Explain, TakesIpv6WhereThatIsAllThatBothHave) {
+  const Explained explained = ask("shop/frontend", "shop/db", "tcp/5432");
+  EXPECT_EQ(explained.question.family, Family::kIpv6);
+  EXPECT_EQ(explained.verdict(), Verdict::kDeny);
+}
+
+TEST_F(Explain, SaysWhyAQuestionCannotBeAsked) {
+  EXPECT_THAT(inventory_.find("shop/nobody").error().message, HasSubstr("shop/api"));
+  EXPECT_THAT(inventory_.find("frontend").error().message, HasSubstr("NAMESPACE/NAME"));
+  EXPECT_THAT(inventory_.find("host:host9").error().message, HasSubstr("host1"));
+  const Party v4 = inventory_.find("10.0.0.1").value();
+  const Party db = inventory_.find("shop/db").value();
+  EXPECT_FALSE(common_family(v4, db, {}));
+  EXPECT_FALSE(common_family(db, db, Family::kIpv4));
+}
+
+}  // namespace
+}  // namespace ocicat::views
