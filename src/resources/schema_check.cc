@@ -281,8 +281,7 @@ std::string did_you_mean(std::string_view written, const std::vector<std::string
   std::size_t least = std::max<std::size_t>(1, written.size() / 3) + 1;
   const std::string wanted = lower(written);
   for (const auto word : words) {
-    const auto [shorter, longer] = std::minmax(word.size(), written.size());
-    if (longer - shorter >= least) continue;
+    if (std::max(word.size(), wanted.size()) - std::min(word.size(), wanted.size()) >= least) continue;
     const std::size_t edits = distance(wanted, lower(word));
     if (edits < least) {
       least = edits;
