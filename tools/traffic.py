@@ -20,7 +20,7 @@ import struct
 import sys
 import time
 
-GRACE = 3.0  # seconds for the last replies
+GRACE = 1.0  # seconds without a reply after which the last ones are given up
 RECORD = struct.Struct("!Q")
 
 
@@ -176,6 +176,7 @@ class Run:
         while len(self.replies) < self.sent and time.monotonic() < end:
             if selector.select(max(0.0, end - time.monotonic())):
                 self.take()
+                end = time.monotonic() + GRACE
 
     def report(self):
         times = sorted(self.replies.values())
