@@ -1,0 +1,250 @@
+#include "engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "policy/simulator.h"
+#include "test/support/world.h"
+
+namespace ocicat {
+namespace {
+
+using policy::Verdict;
+using testing::HasSubstr;
+using test::World;
+
+WorkloadEndpoint endpoint(const std::string& name, const std::string& node, const std::string& interface_name,
+                          const std::string& address, Labels labels = {}) {
+  WorkloadEndpoint result;
+  result.metadata.name = name;
+  result.metadata.ns = "shop";
+  result.metadata.labels = std::move(labels);
+  result.node = node;
+  result.interface_name = interface_name;
+  result.addresses = {test::address(address)};
+  return result;
+}
+
+ResourceKey key(const std::string& name) { return {Kind::kWorkloadEndpoint, "shop", name}; }
+
+Node node(const std::string& name, const std::string& address) {
+  Node result;
+  result.metadata.name = name;
+  result.ipv4 = test::prefix(address);
+  return result;
+}
+
+NetworkPolicy allow_from(const std::string& name, const std::string& selector, const std::string& source) {
+  Rule rule;
+  rule.source.selector = source;
+  auto policy = test::global_ingress(name, {rule});
+  policy.selector = selector;
+  return policy;
+}
+
+ResourceKey policy_key(const std::string& name) { return {Kind::kGlobalNetworkPolicy, "", name}; }
+
+// An engine and the state that its changes lead to.
+struct Host {
+  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {})
+      : engine({.node = std::move(node), .dictionary = std::move(dictionary)}) {}
+
+  HostChanges set(const ResourceKey& at, const Resource& resource) {
+    ResourceChanges changes;
+    changes.update(at, resource);
+    return step(changes);
+  }
+  HostChanges remove(const ResourceKey& at) {
+    ResourceChanges changes;
+    changes.remove(at);
+    return step(changes);
+  }
+  HostChanges step(const ResourceChanges& changes) {
+    auto out = engine.update(changes);
+    out.apply_to(state);
+    return out;
+  }
+  Verdict ingress(const ResourceKey& at, const std::string& from) const {
+    const auto& own = state.endpoints.at(at).addresses.front();
+    const policy::Packet packet{.source = test::address(from), .destination = own.address, .destination_port = 80};
+    return policy::Simulator(state.tables).lookup(own.ingress, packet.source, packet).verdict;
+  }
+
+  Engine engine;
+  HostState state;
+};
+
+TEST(Engine, OnlyEndpointsOfItsHostGetPrograms) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
+  host.set(key("other"), endpoint("other", "b", "cali1", "10.0.0.2"));
+  EXPECT_EQ(host.state.endpoints.size(), 1U);
+  EXPECT_EQ(host.state.endpoints.begin()->first, key("mine"));
+}
+
+TEST(Engine, WithoutAHostEveryEndpointIsLocal) {
+  Host everywhere(std::nullopt);
+  everywhere.set(key("one"), endpoint("one", "a", "cali1", "10.0.0.1"));
+  everywhere.set(key("two"), endpoint("two", "b", "cali1", "10.0.0.2"));
+  EXPECT_EQ(everywhere.state.endpoints.size(), 2U);
+}
+
+TEST(Engine, SetsThatNoActivePolicyMentionsCostNothing) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(key("peer"), endpoint("peer", "b", "cali2", "10.0.0.2", {{"role", "web"}}));
+  host.set(policy_key("idle"), allow_from("idle", "role == 'db'", "role == 'web'"));
+  EXPECT_EQ(host.engine.counters().sets, 0U);
+  EXPECT_TRUE(host.state.tables.classes.empty());
+  host.set(policy_key("busy"), allow_from("busy", "role == 'api'", "role == 'web'"));
+  EXPECT_EQ(host.engine.counters().sets, 1U);
+  EXPECT_EQ(host.state.tables.classes.size(), 1U);
+  host.remove(policy_key("busy"));
+  EXPECT_EQ(host.engine.counters().sets, 0U);
+  EXPECT_TRUE(host.state.tables.classes.empty());
+}
+
+TEST(Engine, ALabelChangeWritesOneClassEntryAndNothingElse) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  for (const std::string role : {"web", "db"}) {
+    host.set(policy_key("from-" + role), allow_from("from-" + role, "role == 'api'", "role == '" + role + "'"));
+    host.set(key("first-" + role), endpoint("first-" + role, "b", "", role == "web" ? "10.0.0.2" : "10.0.0.3",
+                                            {{"role", role}}));
+  }
+  host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.4", {{"role", "web"}}));
+  const auto changes = host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.4", {{"role", "db"}}));
+  EXPECT_EQ(changes.tables.classes.size(), 1U);
+  auto rest = changes;
+  rest.tables.classes.clear();
+  EXPECT_TRUE(rest.empty());
+}
+
+TEST(Engine, ALabelThatNoActiveSelectorMentionsChangesNothing) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(policy_key("p"), allow_from("p", "role == 'api'", "role == 'web'"));
+  host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}}));
+  EXPECT_TRUE(host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}, {"x", "y"}})).empty());
+}
+
+TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
+  Host host("a");
+  for (int i = 1; i <= 5; ++i) {
+    const auto name = fmt::format("pod{}", i);
+    host.set(key(name), endpoint(name, "a", "cali" + name, fmt::format("10.0.0.{}", i), {{"role", "api"}}));
+  }
+  host.set(policy_key("p"), allow_from("p", "role == 'api'", "role == 'web'"));
+  EXPECT_EQ(host.engine.counters().programs, 2U);  // ingress and egress
+}
+
+TEST(Engine, OfTwoEndpointsWithOneInterfaceTheFirstNameHasItAndTheOtherWaits) {
+  Host host("a");
+  host.set(key("late"), endpoint("late", "a", "cali1", "10.0.0.2"));
+  const auto changes = host.set(key("early"), endpoint("early", "a", "cali1", "10.0.0.1"));
+  EXPECT_EQ(host.state.endpoints.size(), 1U);
+  EXPECT_TRUE(host.state.endpoints.contains(key("early")));
+  EXPECT_THAT(changes.refused.entries().at(key("late")).value(), HasSubstr("early"));
+  const auto after = host.remove(key("early"));
+  EXPECT_TRUE(host.state.endpoints.contains(key("late")));
+  EXPECT_EQ(after.refused.entries().at(key("late")), std::nullopt);
+}
+
+TEST(Engine, APolicyThatCannotBeCompiledDeniesForThoseItSelectsAndIsReported) {
+  Host host(std::nullopt);
+  host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(key("web"), endpoint("web", "a", "cali2", "10.0.0.2", {{"role", "web"}}));
+  host.set(policy_key("all"), allow_from("all", "", "has(role)"));
+  ASSERT_EQ(host.ingress(key("api"), "10.0.0.2"), Verdict::kAllow);
+  auto broken = allow_from("a-broken", "role == 'api'", "role == 'web'");
+  broken.broken = "spec.ingress[0]: no such field";
+  const auto changes = host.set(policy_key("a-broken"), broken);
+  EXPECT_THAT(changes.refused.entries().at(policy_key("a-broken")).value(), HasSubstr("no such field"));
+  EXPECT_EQ(host.ingress(key("api"), "10.0.0.2"), Verdict::kDeny);
+  EXPECT_EQ(host.ingress(key("web"), "10.0.0.1"), Verdict::kAllow);
+  EXPECT_EQ(host.remove(policy_key("a-broken")).refused.entries().at(policy_key("a-broken")), std::nullopt);
+  EXPECT_EQ(host.ingress(key("api"), "10.0.0.2"), Verdict::kAllow);
+}
+
+TEST(Engine, APolicyWhoseSelectorCannotBeReadStaysAsItWas) {
+  Host host(std::nullopt);
+  host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(policy_key("p"), allow_from("p", "role == 'api'", "has(role)"));
+  const auto changes = host.set(policy_key("p"), allow_from("p", "role ==", "!has(role)"));
+  EXPECT_THAT(changes.refused.entries().at(policy_key("p")).value(), HasSubstr("stays in force"));
+  EXPECT_TRUE(changes.tables.empty());
+  EXPECT_EQ(host.ingress(key("api"), "10.0.0.1"), Verdict::kAllow);
+  const auto absent = host.set(policy_key("q"), allow_from("q", "role ==", "has(role)"));
+  EXPECT_THAT(absent.refused.entries().at(policy_key("q")).value(), HasSubstr("absent"));
+}
+
+TEST(Engine, RoutesLeadToInterfacesOfLocalEndpointsAndToNodesOfOthers) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
+  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
+  EXPECT_EQ(host.state.routes.size(), 1U);
+  const auto& mine = host.state.routes.at(test::prefix("10.0.0.1/32"));
+  EXPECT_EQ(mine, (Route{Route::Kind::kWorkload, "cali1", {}}));
+  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kHost, "", test::address("192.0.2.2")}));
+  // It moves here.
+  host.set(key("other"), endpoint("other", "a", "cali2", "10.0.0.2"));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kWorkload, "cali2", {}}));
+  host.remove(key("other"));
+  EXPECT_EQ(host.state.routes.size(), 1U);
+}
+
+TEST(Engine, AnEndpointWithoutAnAddressIsIgnored) {
+  Host host("a");
+  auto bare = endpoint("bare", "a", "cali1", "10.0.0.1");
+  bare.addresses.clear();
+  EXPECT_TRUE(host.state.endpoints.empty());
+  host.set(key("bare"), bare);
+  EXPECT_TRUE(host.state.endpoints.empty());
+  EXPECT_EQ(host.engine.counters().endpoints, 0U);
+}
+
+TEST(Engine, AnEngineWithTheDictionaryOfAnotherUsesItsIds) {
+  World world;
+  world.with_namespace("shop").with_pod("shop/api", {"10.0.0.1", "fd00::1"}, {{"role", "api"}});
+  world.with_pod("shop/web", {"10.0.0.2"}, {{"role", "web"}});
+  world.with_policy(allow_from("old", "", "role == 'old'")).with_policy(allow_from("p", "", "role == 'web'"));
+  Host first(std::nullopt);
+  first.step(ResourceChanges::between({}, world.snapshot));
+  first.remove(policy_key("old"));  // so that the ids are not those that counting from one gives
+  world.snapshot.erase(policy_key("old"));
+  Host second(std::nullopt, first.state.tables.dictionary);
+  second.step(ResourceChanges::between({}, world.snapshot));
+  EXPECT_EQ(second.state.tables.dictionary, first.state.tables.dictionary);
+  EXPECT_EQ(second.state.tables.classes, first.state.tables.classes);
+  EXPECT_EQ(second.state.tables.programs, first.state.tables.programs);
+  EXPECT_EQ(second.state.endpoints, first.state.endpoints);
+}
+
+TEST(HostChanges, AbsorbingGivesWhatOneAfterTheOtherGives) {
+  Engine engine({});
+  ResourceChanges first_changes;
+  first_changes.update(key("one"), endpoint("one", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  first_changes.update(policy_key("p"), allow_from("p", "", "role == 'web'"));
+  ResourceChanges second_changes;
+  second_changes.remove(policy_key("p"));
+  second_changes.update(key("two"), endpoint("two", "a", "cali2", "10.0.0.2", {{"role", "web"}}));
+  auto first = engine.update(first_changes);
+  const auto second = engine.update(second_changes);
+  HostState stepwise;
+  first.apply_to(stepwise);
+  second.apply_to(stepwise);
+  first.absorb(second);
+  HostState at_once;
+  first.apply_to(at_once);
+  EXPECT_EQ(at_once.endpoints, stepwise.endpoints);
+  EXPECT_EQ(at_once.routes, stepwise.routes);
+  EXPECT_EQ(at_once.settings, stepwise.settings);
+  EXPECT_EQ(at_once.tables.programs, stepwise.tables.programs);
+  EXPECT_EQ(at_once.tables.dictionary, stepwise.tables.dictionary);
+  EXPECT_FALSE(first.empty());
+  EXPECT_TRUE(HostChanges{}.empty());
+}
+
+}  // namespace
+}  // namespace ocicat
