@@ -5,6 +5,7 @@
 
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/nft_kernel.h"
+#include "netns/agent_host.h"
 #include "netns/random_tables.h"
 #include "netns/testbed.h"
 #include "policy/simulator.h"
@@ -27,7 +28,7 @@ std::unique_ptr<kernel::nft::NetlinkKernel> kernel_of(const Testbed& bed) {
   return opened;
 }
 
-ResourceKey pod_key(const std::string& name) { return {Kind::kPod, "shop", name}; }
+
 
 EndpointState endpoint(const Station& pod, ProgramId ingress, ProgramId egress) {
   return {pod.interface(), {{pod.address(Family::kIpv4), ingress, egress}, {pod.address(Family::kIpv6), ingress, egress}}};

@@ -1,0 +1,91 @@
+#include "netns/agent_host.h"
+
+#include <atomic>
+#include <chrono>
+
+namespace ocicat::test {
+namespace {
+
+using namespace policy;
+
+constexpr std::chrono::seconds kGiveUp{60};
+
+}  // namespace
+
+AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
+  bed.host().run([&] {
+    loop_ = std::make_unique<dataplane::DataplaneLoop>(std::move(options), inbox_, [this](const auto& report) {
+      const std::scoped_lock lock(mutex_);
+      last_ = report;
+      reported_.notify_all();
+    });
+  });
+}
+
+dataplane::Report AgentHost::await(const std::function<bool(const dataplane::Report&)>& holds) {
+  std::unique_lock lock(mutex_);
+  const bool came = reported_.wait_for(lock, kGiveUp, [&] { return last_ && holds(*last_); });
+  if (!came && last_) std::fprintf(stderr, "last report: error '%s'\n", last_->error.c_str());
+  CHECK(came);
+  return *last_;
+}
+
+dataplane::Report AgentHost::await_revision(std::uint64_t revision) {
+  return await([&](const dataplane::Report& report) {
+    const auto found = report.revisions.find(Kind::kPod);
+    return report.error.empty() && found != report.revisions.end() && found->second >= revision &&
+           report.endpoints_ready == report.endpoints;
+  });
+}
+
+HostChanges at_revision(std::uint64_t revision) {
+  HostChanges changes;
+  changes.revisions[Kind::kPod] = revision;
+  return changes;
+}
+
+HostChanges first_state(std::uint64_t revision) {
+  HostChanges changes = at_revision(revision);
+  auto& tables = changes.tables;
+  changes.settings.emplace();
+  tables.outcomes.update(OutcomeId{1}, {Verdict::kAllow, {}});
+  tables.outcomes.update(OutcomeId{2}, {Verdict::kDeny, {}});
+  tables.tables.update(TableId{1}, {{{0, kLastTableKey, OutcomeId{1}, {}}}});
+  tables.tables.update(TableId{2}, {{{0, kLastTableKey, OutcomeId{2}, {}}}});
+  tables.tables.update(TableId{3}, {{{table_key(kTcp, 80), table_key(kTcp, 80), OutcomeId{1}, {}}}});
+  tables.programs.update(kAllowAll, {VocabularyId{1}, TableId{1}});
+  tables.programs.update(kDenyAll, {VocabularyId{1}, TableId{2}});
+  tables.programs.update(kWebFromClass1, {VocabularyId{1}, TableId{2}});
+  tables.projections.update({VocabularyId{1}, ClassId{1}}, ProjectionId{1});
+  tables.tables_by_projection.update({kWebFromClass1, ProjectionId{1}}, TableId{3});
+  tables.dictionary.update({IdSpace::kClass, Digest::of("class 1")}, 1);
+  return changes;
+}
+
+ResourceKey pod_key(const std::string& name) { return {Kind::kPod, "shop", name}; }
+
+void add_pod(HostChanges& changes, const std::string& name, const Station& pod, ProgramId ingress, ProgramId egress) {
+  EndpointState endpoint{pod.interface(), {}};
+  for (const auto family : kFamilies) {
+    endpoint.addresses.push_back({pod.address(family), ingress, egress});
+    changes.routes.update(Prefix::host(pod.address(family)), {Route::Kind::kWorkload, pod.interface(), {}});
+  }
+  changes.endpoints.update(pod_key(name), endpoint);
+}
+
+void remove_pod(HostChanges& changes, const std::string& name, const Station& pod) {
+  changes.endpoints.remove(pod_key(name));
+  for (const auto family : kFamilies) changes.routes.remove(Prefix::host(pod.address(family)));
+}
+
+RawPacket probe(const IpAddress& from, const IpAddress& to, Protocol protocol, std::uint16_t port) {
+  static std::atomic<std::uint32_t> next = 0;
+  RawPacket packet;
+  packet.token = ++next;
+  packet.packet = {from, to, protocol, static_cast<std::uint16_t>(20000 + packet.token % 40000), port, 0, 0};
+  if (protocol == kIcmp) packet.packet.icmp_type = 8;
+  if (protocol == kIcmpV6) packet.packet.icmp_type = 128;
+  return packet;
+}
+
+}  // namespace ocicat::test

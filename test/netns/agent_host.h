@@ -1,0 +1,46 @@
+// A dataplane at work on a testbed's host, and small policies for it.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "dataplane/dataplane.h"
+#include "netns/testbed.h"
+
+namespace ocicat::test {
+
+class AgentHost {
+ public:
+  explicit AgentHost(const Testbed& bed, dataplane::Options options = {});
+
+  void put(HostChanges changes) { inbox_.put(std::move(changes)); }
+  // Waits for a report of which this holds, and returns it; aborts the test where none comes.
+  dataplane::Report await(const std::function<bool(const dataplane::Report&)>& holds);
+  // Until the revision has come to the kernel and all endpoints are ready.
+  dataplane::Report await_revision(std::uint64_t revision);
+
+ private:
+  Mailbox<HostChanges> inbox_;
+  std::mutex mutex_;
+  std::condition_variable reported_;
+  std::optional<dataplane::Report> last_;
+  std::unique_ptr<dataplane::DataplaneLoop> loop_;
+};
+
+// Programs: 1 allows all, 2 denies all, 3 allows TCP port 80 from peers of class 1.
+inline constexpr policy::ProgramId kAllowAll{1}, kDenyAll{2}, kWebFromClass1{3};
+HostChanges first_state(std::uint64_t revision);
+
+ResourceKey pod_key(const std::string& name);
+// Routes included.
+void add_pod(HostChanges& changes, const std::string& name, const Station& pod, policy::ProgramId ingress,
+             policy::ProgramId egress);
+void remove_pod(HostChanges& changes, const std::string& name, const Station& pod);
+HostChanges at_revision(std::uint64_t revision);
+
+RawPacket probe(const IpAddress& from, const IpAddress& to, Protocol protocol, std::uint16_t port);
+
+}  // namespace ocicat::test
