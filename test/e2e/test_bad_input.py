@@ -84,11 +84,12 @@ def rewrite(lab, name, change):
             "SELECT kind, namespace, document FROM objects WHERE name = ?", (name,)).fetchone()
         document = json.loads(text)
         change(document)
+        text = json.dumps(document, separators=(",", ":"))  # compact, as the server writes it
         newest = database.execute("SELECT max(revision) FROM history").fetchone()[0] + 1
         database.execute("UPDATE objects SET document = ?, revision = ? WHERE name = ?",
-                         (json.dumps(document), newest, name))
+                         (text, newest, name))
         database.execute("INSERT INTO history(revision, kind, namespace, name, type, document)"
-                         " VALUES(?, ?, ?, ?, ?, ?)", (newest, kind, namespace, name, MODIFIED, json.dumps(document)))
+                         " VALUES(?, ?, ?, ?, ?, ?)", (newest, kind, namespace, name, MODIFIED, text))
     database.close()
     lab.run("lab", "server", "start", "--no-wait")
 
