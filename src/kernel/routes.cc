@@ -119,9 +119,11 @@ Result<std::vector<KernelRoute>> NetlinkRoutes::routes(int protocol) {
       MessageBuilder request;
       request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), header);
       request.end();
-      TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
+      const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
         if (const auto route = route_of(message, protocol)) routes.push_back(*route);
-      }));
+      });
+      // The kernel makes the main table with its first route: until then there is none.
+      if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
     }
     return routes;
   });

@@ -64,8 +64,9 @@ Result<void> PolicyTable::rebuild(const Ruleset& ruleset) {
   for (const auto& constant : ruleset.constants) {
     batch.emplace_back(kernel::nft::AddElements{constant.set, constant.elements});
   }
-  for (auto& operation : to_batch({}, desired_.entries())) batch.push_back(std::move(operation));
+  // Rules before elements: the kernel walks a map for every rule that comes to use it.
   for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});
+  for (auto& operation : to_batch({}, desired_.entries())) batch.push_back(std::move(operation));
   return commit(batch);
 }
 

@@ -1,0 +1,127 @@
+#include "kernel/simulated_nft.h"
+
+#include <algorithm>
+
+namespace ocicat::kernel::nft {
+namespace {
+
+// One place: two elements there cannot be together.
+std::set<Element>::iterator find_place(std::set<Element>& elements, const Element& element) {
+  const auto it = elements.lower_bound(Element{element.key, element.interval_end, {}});
+  const bool same = it != elements.end() && it->key == element.key && it->interval_end == element.interval_end;
+  return same ? it : elements.end();
+}
+
+bool overlaps(const std::set<Element>& elements) {
+  std::vector<Element> sorted(elements.begin(), elements.end());
+  std::ranges::sort(sorted, [](const Element& a, const Element& b) {
+    return a.key != b.key ? a.key < b.key : a.interval_end && !b.interval_end;
+  });
+  bool open = false;
+  for (const auto& element : sorted) {
+    if (element.interval_end != open) return true;
+    open = !element.interval_end;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<Error> SimulatedKernel::fault(bool* lose_answer) {
+  ++calls_;
+  if (!faults_) return std::nullopt;
+  const auto found = faults_(calls_);
+  if (!found) return std::nullopt;
+  if (lose_answer != nullptr) *lose_answer = found->lose_answer;
+  return found->error;
+}
+
+Result<void> SimulatedKernel::add(const AddElements& added) {
+  const auto set = shape_->sets.find(added.set.name);
+  if (set == shape_->sets.end()) return fail(ErrorCode::kNotFound, "no set {}", added.set.name);
+  auto& present = elements_[added.set.name];
+  for (const auto& element : added.elements) {
+    if (find_place(present, element) != present.end()) {
+      return fail(ErrorCode::kAlreadyExists, "element of {} is there", added.set.name);
+    }
+    const bool data_fits = set->second.verdicts || element.interval_end || element.data.size() == set->second.data_length;
+    if (!data_fits || (!element.key.empty() && element.key.size() != set->second.key_length)) {
+      return fail(ErrorCode::kInvalid, "element of {} has another size", added.set.name);
+    }
+    present.insert(element);
+  }
+  if (set->second.interval && overlaps(present)) return fail(ErrorCode::kConflict, "intervals of {} overlap", added.set.name);
+  return {};
+}
+
+Result<void> SimulatedKernel::remove(const DeleteElements& removed) {
+  if (!shape_->sets.contains(removed.set.name)) return fail(ErrorCode::kNotFound, "no set {}", removed.set.name);
+  auto& present = elements_[removed.set.name];
+  for (const auto& element : removed.elements) {
+    const auto it = find_place(present, element);
+    if (it == present.end()) return fail(ErrorCode::kNotFound, "element of {} is not there", removed.set.name);
+    present.erase(it);
+  }
+  return {};
+}
+
+Result<void> SimulatedKernel::apply(const Operation& operation) {
+  if (std::holds_alternative<AddTable>(operation)) {
+    if (!shape_) shape_.emplace();
+    return {};
+  }
+  if (!shape_) return fail(ErrorCode::kNotFound, "no table");
+  if (std::holds_alternative<DeleteTable>(operation)) {
+    drop_table();
+  } else if (const auto* set = std::get_if<AddSet>(&operation)) {
+    if (!shape_->sets.emplace(set->set.name, set->set).second) return fail(ErrorCode::kAlreadyExists, "set {}", set->set.name);
+  } else if (const auto* chain = std::get_if<AddChain>(&operation)) {
+    if (!shape_->chains.emplace(chain->chain.name, chain->chain).second) {
+      return fail(ErrorCode::kAlreadyExists, "chain {}", chain->chain.name);
+    }
+  } else if (const auto* rule = std::get_if<AddRule>(&operation)) {
+    if (!shape_->chains.contains(rule->rule.chain)) return fail(ErrorCode::kNotFound, "no chain {}", rule->rule.chain);
+    shape_->rules_by_chain[rule->rule.chain].push_back(rule->rule.mark);
+  } else if (std::holds_alternative<DeleteRules>(operation)) {
+    shape_->rules_by_chain.clear();
+  } else if (const auto* added = std::get_if<AddElements>(&operation)) {
+    return add(*added);
+  } else if (const auto* removed = std::get_if<DeleteElements>(&operation)) {
+    return remove(*removed);
+  }
+  return {};
+}
+
+Result<void> SimulatedKernel::commit(const Batch& batch) {
+  bool lose_answer = false;
+  const auto error = fault(&lose_answer);
+  if (error && !lose_answer) return std::unexpected(*error);
+  const auto shape_before = shape_;
+  const auto elements_before = elements_;
+  for (const auto& operation : batch) {
+    if (auto applied = apply(operation); !applied) {
+      shape_ = shape_before;
+      elements_ = elements_before;
+      return applied;
+    }
+  }
+  ++commits_;
+  if (observer_) observer_(*this);
+  if (error) return std::unexpected(*error);
+  return {};
+}
+
+Result<std::optional<Shape>> SimulatedKernel::read_shape() {
+  if (const auto error = fault()) return std::unexpected(*error);
+  return shape_;
+}
+
+Result<std::vector<Element>> SimulatedKernel::read_elements(const Set& set) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  const auto& present = elements_[set.name];
+  return std::vector<Element>(present.begin(), present.end());
+}
+
+std::set<Element>& SimulatedKernel::elements(const std::string& set) { return elements_[set]; }
+
+}  // namespace ocicat::kernel::nft

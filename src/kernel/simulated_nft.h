@@ -1,0 +1,53 @@
+// nf_tables in memory, with the kernel's rules and without the kernel: for tests that need its failures.
+//
+//   like the kernel   a batch is all or nothing; adding what is there, removing what is not, overlapping intervals,
+//                     unknown sets and chains are refused
+//   unlike            rules are not run
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "kernel/nft.h"
+
+namespace ocicat::kernel::nft {
+
+class SimulatedKernel final : public Kernel {
+ public:
+  Result<void> commit(const Batch& batch) override;
+  Result<std::optional<Shape>> read_shape() override;
+  Result<std::vector<Element>> read_elements(const Set& set) override;
+
+  // Asked before every call, with its number from 1 on: an error is what the call answers, and nothing is done.
+  // With `lose_answer`, a commit is done all the same.
+  struct Fault {
+    Error error;
+    bool lose_answer = false;
+  };
+  void fail_when(std::function<std::optional<Fault>(int call)> faults) { faults_ = std::move(faults); }
+  // Called after every commit that was done.
+  void watch(std::function<void(const SimulatedKernel&)> observer) { observer_ = std::move(observer); }
+  int commits() const { return commits_; }
+
+  // Somebody else's hand: elements as they are now, to look at and to spoil.
+  std::set<Element>& elements(const std::string& set);
+  const std::map<std::string, std::set<Element>>& all_elements() const { return elements_; }
+  void drop_table() { shape_.reset(), elements_.clear(); }
+
+ private:
+  std::optional<Error> fault(bool* lose_answer = nullptr);
+  Result<void> apply(const Operation& operation);
+  Result<void> add(const AddElements& added);
+  Result<void> remove(const DeleteElements& removed);
+
+  std::optional<Shape> shape_;
+  std::map<std::string, std::set<Element>> elements_;
+  std::function<std::optional<Fault>(int)> faults_;
+  std::function<void(const SimulatedKernel&)> observer_;
+  int calls_ = 0;
+  int commits_ = 0;
+};
+
+}  // namespace ocicat::kernel::nft

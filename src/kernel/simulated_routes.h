@@ -1,0 +1,37 @@
+// Links and routes in memory: for tests that need the kernel's failures.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "kernel/routes.h"
+
+namespace ocicat::kernel {
+
+class SimulatedRoutes final : public RouteKernel {
+ public:
+  Result<std::vector<Link>> links() override;
+  Result<std::vector<KernelRoute>> routes(int protocol) override;
+  Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
+  Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) override;
+  Result<NextHop> next_hop(const IpAddress& address) override;
+  Result<bool> set(const std::string& setting, const std::string& value) override;
+
+  // What there is. Settings that are not in `settings` do not exist.
+  std::map<int, Link> link_by_index;
+  std::map<int, std::set<KernelRoute>> routes_by_protocol;
+  std::map<IpAddress, NextHop> next_hops;
+  std::map<std::string, std::string> settings;
+  // Asked before every call, with its number from 1 on: an error is what the call answers.
+  std::function<std::optional<Error>(int call)> fail_when;
+  // Asked for every route to be added.
+  std::function<std::optional<Error>(const KernelRoute&)> refuse;
+
+ private:
+  std::optional<Error> fault();
+
+  int calls_ = 0;
+};
+
+}  // namespace ocicat::kernel

@@ -1,0 +1,239 @@
+// The dataplane over simulated kernels that fail at any moment.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "dataplane/host_keeper.h"
+#include "kernel/simulated_nft.h"
+#include "kernel/simulated_routes.h"
+#include "netns/random_tables.h"
+#include "policy/simulator.h"
+#include "sim/kernel_tables.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::HostKeeper;
+using kernel::nft::SimulatedKernel;
+using policy::Direction;
+using policy::ProgramId;
+
+const Error kNoMemory{ErrorCode::kExhausted, "no memory"};
+
+IpAddress address(const std::string& text) { return *IpAddress::parse(text); }
+ResourceKey pod_key(std::size_t number) { return {Kind::kPod, "shop", fmt::format("pod{}", number)}; }
+std::string interface_of(std::size_t number) { return fmt::format("cali{}", number); }
+IpAddress pod_address(std::size_t number) { return IpAddress::v4(0x0a410000 + static_cast<std::uint32_t>(number)); }
+
+// A host with three workloads' interfaces, and what is wanted of it.
+class KeptHost {
+ public:
+  explicit KeptHost(std::uint64_t seed) : random(seed) {
+    for (int i = 0; i < 3; ++i) routes.link_by_index[10 + i] = {10 + i, interface_of(static_cast<std::size_t>(i)), true};
+    routes.link_by_index[2] = {2, "uplink", true};
+    routes.settings["net/ipv4/ip_forward"] = "0";
+    routes.next_hops[address("192.0.2.1")] = {2, std::nullopt};
+  }
+
+  // A random next state; the step that leads there.
+  HostChanges step() {
+    RandomTablesOptions options;
+    for (std::size_t i = 0; i < 6; ++i) options.peers.push_back(pod_address(i));
+    const auto tables = random_tables(random, options);
+    HostChanges changes;
+    changes.tables = changes_between(wanted.tables, tables);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const auto prefix = Prefix::host(pod_address(i));
+      if (random.percent(20)) {
+        changes.endpoints.remove(pod_key(i));
+        changes.routes.update(prefix, {Route::Kind::kHost, {}, address("192.0.2.1")});
+      } else {
+        const ProgramId ingress{static_cast<std::uint32_t>(1 + random.below(4))}, egress{static_cast<std::uint32_t>(1 + random.below(4))};
+        changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ingress, egress}}});
+        changes.routes.update(prefix, {Route::Kind::kWorkload, interface_of(i), {}});
+      }
+    }
+    if (random.percent(10)) changes.settings.emplace().reject = random.percent(50);
+    changes.revisions[Kind::kPod] = ++revision;
+    changes.apply_to(wanted);
+    return changes;
+  }
+
+  Random random;
+  SimulatedKernel nft;
+  kernel::SimulatedRoutes routes;
+  HostState wanted;
+  std::uint64_t revision = 0;
+};
+
+// Whether a pod would be reached by a packet, by tables and endpoints that are wanted or that a kernel holds.
+bool passes(const std::optional<ProgramId>& program, const policy::Tables& tables, const IpAddress& peer,
+            const policy::Packet& packet) {
+  if (!program) return false;
+  const policy::Simulator simulator(tables);
+  return simulator.lookup(*program, peer, packet).verdict == policy::Verdict::kAllow;
+}
+
+std::optional<ProgramId> program_of(const HostState& state, Direction direction, std::size_t pod) {
+  const auto found = state.endpoints.find(pod_key(pod));
+  if (found == state.endpoints.end()) return std::nullopt;
+  const auto& programs = found->second.addresses.front();
+  return direction == Direction::kIngress ? programs.ingress : programs.egress;
+}
+
+class AnyFailure : public testing::TestWithParam<int> {};
+
+TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnceItIsOver) {
+  const auto seed = std::random_device{}() + static_cast<std::uint64_t>(GetParam());
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  KeptHost host(seed);
+  HostKeeper keeper(host.nft, host.routes, {});
+  bool failing = true;
+  host.nft.fail_when([&](int) -> std::optional<SimulatedKernel::Fault> {
+    if (!failing || !host.random.percent(25)) return std::nullopt;
+    return SimulatedKernel::Fault{kNoMemory, host.random.percent(50)};
+  });
+  host.routes.fail_when = [&](int) { return failing && host.random.percent(10) ? std::optional(kNoMemory) : std::nullopt; };
+
+  std::vector<HostState> since_success{HostState{}};  // any of them may be in force
+  std::vector<policy::Packet> packets;
+  for (int i = 0; i < 12; ++i) packets.push_back(random_packet(host.random, Family::kIpv4));
+  host.nft.watch([&](const SimulatedKernel& kernel) {
+    const auto tables = tables_of(kernel);
+    for (std::size_t pod = 0; pod < 3; ++pod) {
+      for (const auto direction : policy::kDirections) {
+        const auto program = test::program_of(kernel, direction, interface_of(pod), pod_address(pod));
+        for (const auto& packet : packets) {
+          const auto peer = pod_address(packet.destination_port % 6);
+          if (!passes(program, tables, peer, packet)) continue;
+          const bool granted = std::ranges::any_of(since_success, [&](const auto& state) {
+            return passes(program_of(state, direction, pod), state.tables, peer, packet);
+          });
+          EXPECT_TRUE(granted) << "pod " << pod << " " << policy::to_string(direction);
+        }
+      }
+    }
+  });
+
+  for (int i = 0; i < 15; ++i) {
+    const auto changes = host.step();
+    since_success.push_back(host.wanted);
+    keeper.take(changes);
+    if (host.random.percent(70) && keeper.attempt()) since_success.erase(since_success.begin(), std::prev(since_success.end()));
+    if (host.random.percent(20)) {
+      host.nft.drop_table();  // somebody else
+      keeper.doubt({.policy = true});
+    }
+  }
+  failing = false;
+  keeper.attempt();
+  ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
+
+  // As if made from nothing.
+  SimulatedKernel fresh_nft;
+  kernel::SimulatedRoutes fresh_routes = host.routes;
+  fresh_routes.routes_by_protocol.clear();
+  fresh_routes.fail_when = {};
+  HostKeeper fresh(fresh_nft, fresh_routes, {});
+  HostChanges whole;
+  whole.settings = host.wanted.settings;
+  whole.tables = changes_between({}, host.wanted.tables);
+  whole.endpoints = decltype(whole.endpoints)::between({}, host.wanted.endpoints);
+  whole.routes = decltype(whole.routes)::between({}, host.wanted.routes);
+  fresh.take(whole);
+  ASSERT_TRUE(fresh.attempt());
+  for (const auto& [set, elements] : fresh_nft.all_elements()) EXPECT_EQ(host.nft.elements(set), elements) << set;
+  EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
+  EXPECT_EQ(host.routes.routes_by_protocol[80], fresh_routes.routes_by_protocol[80]);
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), host.revision);
+}
+
+INSTANTIATE_TEST_SUITE_P(Histories, AnyFailure, testing::Range(0, 40));
+
+TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
+  KeptHost host(1);
+  HostKeeper keeper(host.nft, host.routes, {});
+  keeper.doubt({true, true, true, true});
+  EXPECT_TRUE(keeper.attempt());
+  EXPECT_EQ(host.nft.commits(), 0);
+}
+
+TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
+  KeptHost host(2);
+  HostKeeper keeper(host.nft, host.routes, {});
+  keeper.take(host.step());
+  ASSERT_TRUE(keeper.attempt());
+  host.nft.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory, false}; });
+  keeper.take(host.step());
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), 1U);
+  EXPECT_NE(keeper.report().error.find("no memory"), std::string::npos);
+  EXPECT_EQ(keeper.report().endpoints_ready, 0U);
+  host.nft.fail_when({});
+  EXPECT_TRUE(keeper.attempt());
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), 2U);
+}
+
+TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
+  KeptHost host(3);
+  HostKeeper keeper(host.nft, host.routes, {});
+  HostChanges first;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    first.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000000 + i)), policy::ClassId{1});
+  }
+  keeper.take(first);
+  ASSERT_TRUE(keeper.attempt());
+  const auto writes = keeper.report().kernel_writes;
+  HostChanges one;
+  one.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000007)), policy::ClassId{2});
+  keeper.take(one);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(keeper.report().kernel_writes, writes + 2);  // out, and in again
+  keeper.take(one);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(keeper.report().kernel_writes, writes + 2);
+}
+
+TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
+  KeptHost host(4);
+  HostKeeper keeper(host.nft, host.routes, {});
+  host.routes.refuse = [](const kernel::KernelRoute& route) {
+    return route.destination.address == pod_address(1) ? std::optional(kNoMemory) : std::nullopt;
+  };
+  HostChanges changes;
+  for (std::size_t i = 0; i < 3; ++i) {
+    changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ProgramId{1}, ProgramId{1}}}});
+    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kWorkload, interface_of(i), {}});
+  }
+  keeper.take(changes);
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_EQ(keeper.report().endpoints_ready, 2U);
+  host.routes.refuse = {};
+  EXPECT_TRUE(keeper.attempt());
+  EXPECT_EQ(keeper.report().endpoints_ready, 3U);
+}
+
+TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
+  KeptHost host(5);
+  HostKeeper keeper(host.nft, host.routes, {});
+  const auto claim = [&](std::size_t pod, std::uint32_t program) {
+    HostChanges changes;
+    changes.endpoints.update(pod_key(pod), {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
+    return changes;
+  };
+  const auto holder = [&] { return test::program_of(host.nft, Direction::kEgress, "cali0", pod_address(0)); };
+  keeper.take(claim(2, 2));
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(holder(), ProgramId{2});
+  keeper.take(claim(1, 1));
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(holder(), ProgramId{1});
+  HostChanges gone;
+  gone.endpoints.remove(pod_key(1));
+  keeper.take(gone);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(holder(), ProgramId{2});
+}
+
+}  // namespace
+}  // namespace ocicat::test
