@@ -1,7 +1,6 @@
-// store-writes: durable creates a second by eight writers, each waiting for its own acknowledgement; on the disk that
-// holds the temporary folder ($TMPDIR).
-// store-watch: events a second that ten watchers receive over a Unix socket, following 8,000 stored events each;
-// server and clients share the machine.
+// store-writes: durable creates a second by eight writers, each waiting for its own acknowledgement; on the
+// disk that holds the temporary folder ($TMPDIR). store-watch: events a second that ten watchers receive over
+// a Unix socket, following 8,000 stored events each; server and clients share the machine.
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,13 +38,18 @@ std::unique_ptr<store::Store> open_at(const std::string& path) {
 
 // About the size of a workload endpoint.
 std::string document(int number) {
-  return fmt::format(R"({{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkSet","metadata":{{"name":"n{}","labels":{{"app":"shop","filler":"{}"}}}},"spec":{{"nets":["10.0.0.0/8"]}}}})",
-                     number, std::string(400, 'x'));
+  return fmt::format(
+      R"({{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkSet","metadata":{{"name":"n{}","labels":{{"app":"shop","filler":"{}"}}}},"spec":{{"nets":["10.0.0.0/8"]}}}})",
+      number, std::string(400, 'x'));
 }
 
-ResourceKey key(int number) { return {Kind::kGlobalNetworkSet, "", fmt::format("n{}", number)}; }
+ResourceKey key(int number) {
+  return {Kind::kGlobalNetworkSet, "", fmt::format("n{}", number)};
+}
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double writes_per_second(const std::string& path) {
   auto store = open_at(path);
@@ -65,11 +69,13 @@ double writes_per_second(const std::string& path) {
 
 double deliveries_per_second(const std::string& path, const std::string& socket) {
   auto store = open_at(path);
-  for (int i = 0; i < kEvents; ++i) CHECK(store->commit(store::create_edit(key(i), document(i)), store::Durability::kProcess));
+  for (int i = 0; i < kEvents; ++i)
+    CHECK(store->commit(store::create_edit(key(i), document(i)), store::Durability::kProcess));
   api::Router router(*store);
   http::ServerOptions options;
   options.endpoints = {http::Endpoint::unix_socket(socket)};
-  auto server = http::Server::start(options, [&](http::Request request, http::Respond respond) { router.handle(request, respond); });
+  auto server = http::Server::start(
+      options, [&](http::Request request, http::Respond respond) { router.handle(request, respond); });
   CHECK(server);
 
   const auto start = Clock::now();
@@ -98,7 +104,8 @@ double median(std::vector<double> values) {
 }  // namespace
 
 int main() {
-  const auto folder = std::filesystem::temp_directory_path() / fmt::format("ocicat-store-bench-{}", ::getpid());
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("ocicat-store-bench-{}", ::getpid());
   std::vector<double> writes, deliveries;
   for (int round = 0; round < kRounds; ++round) {
     std::filesystem::create_directories(folder);

@@ -1,8 +1,8 @@
 // Requests to the API server, without sockets, over a store in memory that lives as long as the process: so a
 // history of requests is tried, not only single ones.
 //
-// The input is a list of requests, one after the other: a line "METHOD TARGET [CONTENT-TYPE]", then the body up to a
-// line with a single "." or the end.
+// The input is a list of requests, one after the other: a line "METHOD TARGET [CONTENT-TYPE]", then the body
+// up to a line with a single "." or the end.
 #include <boost/json/parse.hpp>
 
 #include <cstdint>

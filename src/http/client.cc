@@ -47,10 +47,12 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     message_.version(11);
     message_.method_string(request.method);
     message_.target(request.target);
-    message_.set(beast::http::field::host, endpoint_.is_unix() ? "localhost" : endpoint_.to_string().substr(7));
+    message_.set(beast::http::field::host,
+                 endpoint_.is_unix() ? "localhost" : endpoint_.to_string().substr(7));
     for (const auto& [name, value] : request.headers) message_.set(name, value);
     message_.body() = std::move(request.body);
-    if (!message_.body().empty() || request.method == "POST" || request.method == "PUT") message_.prepare_payload();
+    if (!message_.body().empty() || request.method == "POST" || request.method == "PUT")
+      message_.prepare_payload();
     if (still_open()) return write();
     connect();
   }
@@ -77,7 +79,9 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     try {
       target = asio_endpoint(endpoint_);
     } catch (const boost::system::system_error& error) {  // the path is too long
-      return asio::post(loop_->context, [self = shared_from_this(), code = error.code()] { self->fail_with("connect", code); });
+      return asio::post(loop_->context, [self = shared_from_this(), code = error.code()] {
+        self->fail_with("connect", code);
+      });
     }
     stream_->expires_after(timeouts_.connect);
     stream_->async_connect(target, [self = shared_from_this()](error_code error) {
@@ -103,16 +107,18 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     parser_.emplace();
     parser_->header_limit(kMaxHeadBytes);
     parser_->body_limit(boost::none);
-    beast::http::async_read_header(*stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
-      if (self->closed_) return;
-      if (error) return self->fail_with("receive", error);
-      self->on_head();
-    });
+    beast::http::async_read_header(*stream_, buffer_, *parser_,
+                                   [self = shared_from_this()](error_code error, std::size_t) {
+                                     if (self->closed_) return;
+                                     if (error) return self->fail_with("receive", error);
+                                     self->on_head();
+                                   });
   }
 
   void on_head() {
     Headers headers;
-    for (const auto& field : parser_->get()) headers.push_back({std::string(field.name_string()), std::string(field.value())});
+    for (const auto& field : parser_->get())
+      headers.push_back({std::string(field.name_string()), std::string(field.value())});
     const auto callbacks = callbacks_;  // stays while it runs, even if it destroys the connection
     if (callbacks->on_head) callbacks->on_head(static_cast<int>(parser_->get().result_int()), headers);
     if (closed_) return;
@@ -125,16 +131,17 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     parser_->get().body().size = piece_.size();
     parser_->get().body().more = true;
     stream_->expires_after(timeouts_.data);
-    beast::http::async_read_some(*stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
-      if (self->closed_) return;
-      if (error && error != beast::http::error::need_buffer) return self->fail_with("receive", error);
-      const auto got = self->piece_.size() - self->parser_->get().body().size;
-      if (const auto callbacks = self->callbacks_; got > 0 && callbacks->on_data) {
-        callbacks->on_data({self->piece_.data(), got});
-        if (self->closed_) return;
-      }
-      self->read_body();
-    });
+    beast::http::async_read_some(
+        *stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
+          if (self->closed_) return;
+          if (error && error != beast::http::error::need_buffer) return self->fail_with("receive", error);
+          const auto got = self->piece_.size() - self->parser_->get().body().size;
+          if (const auto callbacks = self->callbacks_; got > 0 && callbacks->on_data) {
+            callbacks->on_data({self->piece_.data(), got});
+            if (self->closed_) return;
+          }
+          self->read_body();
+        });
   }
 
   void finish() {
@@ -146,10 +153,11 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
   void fail_with(std::string_view doing, error_code error) {
     if (closed_) return;
     stream_.reset();
-    const auto why = error == beast::error::timeout                          ? std::string("no answer in time")
-                     : error == beast::http::error::end_of_stream ||
-                             error == beast::http::error::partial_message ? std::string("the server broke off")
-                                                                             : error.message();
+    const auto why =
+        error == beast::error::timeout ? std::string("no answer in time")
+        : error == beast::http::error::end_of_stream || error == beast::http::error::partial_message
+            ? std::string("the server broke off")
+            : error.message();
     end(fail(ErrorCode::kUnavailable, "{}: {}: {}", endpoint_.to_string(), doing, why));
   }
 
@@ -174,16 +182,24 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
 
 Connection::Connection(Loop& loop, Endpoint endpoint, Timeouts timeouts)
     : session_(std::make_shared<Session>(loop.state(), std::move(endpoint), timeouts)) {}
-Connection::~Connection() { session_->close(); }
+Connection::~Connection() {
+  session_->close();
+}
 
-void Connection::send(Request request, Callbacks callbacks) { session_->send(std::move(request), std::move(callbacks)); }
+void Connection::send(Request request, Callbacks callbacks) {
+  session_->send(std::move(request), std::move(callbacks));
+}
 
-BlockingClient::BlockingClient(Endpoint endpoint, Timeouts timeouts) : endpoint_(std::move(endpoint)), timeouts_(timeouts) {}
+BlockingClient::BlockingClient(Endpoint endpoint, Timeouts timeouts)
+    : endpoint_(std::move(endpoint)), timeouts_(timeouts) {}
 BlockingClient::~BlockingClient() = default;
 
-Result<Response> BlockingClient::send(Request request) { return stream(std::move(request), {}); }
+Result<Response> BlockingClient::send(Request request) {
+  return stream(std::move(request), {});
+}
 
-Result<Response> BlockingClient::stream(Request request, const std::function<bool(std::string_view)>& on_data) {
+Result<Response> BlockingClient::stream(Request request,
+                                        const std::function<bool(std::string_view)>& on_data) {
   if (!connection_) connection_ = std::make_unique<Connection>(loop_, endpoint_, timeouts_);
   Response response;
   std::optional<Result<void>> end;

@@ -20,8 +20,8 @@ struct Timeouts {
 };
 
 // Called on the loop's thread. `on_head` comes at most once and before any `on_data`; `on_end` comes exactly
-// once, last, unless the connection is destroyed first. Any of them may destroy the connection or, in `on_end`,
-// send again.
+// once, last, unless the connection is destroyed first. Any of them may destroy the connection or, in
+// `on_end`, send again.
 struct Callbacks {
   std::function<void(int status, const Headers& headers)> on_head;
   std::function<void(std::string_view data)> on_data;
@@ -45,16 +45,16 @@ class Connection {
   std::shared_ptr<Session> session_;
 };
 
-// Sends and waits for the whole response, on a loop of its own: for command lines, tests and other callers that
-// may block.
+// Sends and waits for the whole response, on a loop of its own: for command lines, tests and other callers
+// that may block.
 class BlockingClient {
  public:
   explicit BlockingClient(Endpoint endpoint, Timeouts timeouts = {});
   ~BlockingClient();
 
   Result<Response> send(Request request);
-  // Calls `on_data` for each piece until it returns false or the body ends. For a status other than 200 the whole
-  // body comes back in the response, and `on_data` is not called.
+  // Calls `on_data` for each piece until it returns false or the body ends. For a status other than 200 the
+  // whole body comes back in the response, and `on_data` is not called.
   Result<Response> stream(Request request, const std::function<bool(std::string_view)>& on_data);
 
  private:

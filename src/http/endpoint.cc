@@ -65,12 +65,14 @@ Result<UniqueFd> claim(const Endpoint& endpoint, const SocketAddress& address) {
   UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0660));
   if (!lock) return fail_errno(lock_path, errno);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::kUnavailable, "{}: another process listens there ({} is locked)", endpoint.path, lock_path);
+    return fail(ErrorCode::kUnavailable, "{}: another process listens there ({} is locked)", endpoint.path,
+                lock_path);
   }
   struct stat info{};
   if (::lstat(endpoint.path.c_str(), &info) != 0) return lock;
   if (!S_ISSOCK(info.st_mode)) {
-    return fail(ErrorCode::kInvalid, "{}: exists and is not a socket; remove it or choose another path", endpoint.path);
+    return fail(ErrorCode::kInvalid, "{}: exists and is not a socket; remove it or choose another path",
+                endpoint.path);
   }
   TRY(const UniqueFd probe, open_socket(address));
   if (::connect(probe.get(), address.get(), address.length) == 0 || errno == EAGAIN) {
@@ -83,7 +85,8 @@ Result<UniqueFd> claim(const Endpoint& endpoint, const SocketAddress& address) {
 Result<std::uint16_t> port_of(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return fail_errno("getsockname", errno);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0)
+    return fail_errno("getsockname", errno);
   sockaddr_in6 name{};  // the port is at the same place in both families
   std::memcpy(&name, &storage, sizeof name);
   return ntohs(name.sin6_port);
@@ -105,7 +108,8 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
     return unix_socket(std::string(text));
   }
   if (text.starts_with("https://")) {
-    return fail(ErrorCode::kUnsupported, "{}: TLS is not there yet; use unix://PATH or http://127.0.0.1:PORT", whole);
+    return fail(ErrorCode::kUnsupported, "{}: TLS is not there yet; use unix://PATH or http://127.0.0.1:PORT",
+                whole);
   }
   if (text.starts_with("http://")) text.remove_prefix(7);
   if (text.ends_with('/')) text.remove_suffix(1);
@@ -117,7 +121,8 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
 
   Endpoint endpoint;
   const auto address = IpAddress::parse(host);
-  const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), endpoint.port);
+  const auto [end, error] =
+      std::from_chars(port_text.data(), port_text.data() + port_text.size(), endpoint.port);
   if (!address || port_text.empty() || error != std::errc() || end != port_text.data() + port_text.size()) {
     return fail(ErrorCode::kInvalid, "\"{}\": expected unix://PATH or http://ADDRESS:PORT", whole);
   }
@@ -133,7 +138,8 @@ bool Endpoint::is_loopback() const {
 
 std::string Endpoint::to_string() const {
   if (is_unix()) return "unix://" + path;
-  return fmt::format(fmt::runtime(address.is_v4() ? "http://{}:{}" : "http://[{}]:{}"), address.to_string(), port);
+  return fmt::format(fmt::runtime(address.is_v4() ? "http://{}:{}" : "http://[{}]:{}"), address.to_string(),
+                     port);
 }
 
 Result<Listening> listen(const Endpoint& endpoint) {
@@ -146,9 +152,12 @@ Result<Listening> listen(const Endpoint& endpoint) {
   const int on = 1;
   if (!endpoint.is_unix()) ::setsockopt(result.fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   // The mode of a socket file is what bind() leaves of the mode of the descriptor.
-  if (endpoint.is_unix() && ::fchmod(result.fd.get(), 0660) != 0) return fail_errno(endpoint.to_string(), errno);
-  if (::bind(result.fd.get(), address.get(), address.length) != 0) return fail_errno(endpoint.to_string(), errno);
-  if (endpoint.is_unix() && ::chmod(endpoint.path.c_str(), 0660) != 0) return fail_errno(endpoint.to_string(), errno);
+  if (endpoint.is_unix() && ::fchmod(result.fd.get(), 0660) != 0)
+    return fail_errno(endpoint.to_string(), errno);
+  if (::bind(result.fd.get(), address.get(), address.length) != 0)
+    return fail_errno(endpoint.to_string(), errno);
+  if (endpoint.is_unix() && ::chmod(endpoint.path.c_str(), 0660) != 0)
+    return fail_errno(endpoint.to_string(), errno);
   if (::listen(result.fd.get(), kBacklog) != 0) return fail_errno(endpoint.to_string(), errno);
   if (!endpoint.is_unix()) {
     TRY(result.endpoint.port, port_of(result.fd.get()));

@@ -23,7 +23,7 @@ struct Endpoint {
   static Endpoint unix_socket(std::string path);
 
   bool is_unix() const { return !path.empty(); }
-  bool is_loopback() const;  // true for a Unix socket
+  bool is_loopback() const;       // true for a Unix socket
   std::string to_string() const;  // as parse() takes it
 };
 

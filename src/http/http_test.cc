@@ -25,7 +25,8 @@ using testing::StartsWith;
 
 std::string socket_path() {
   static int count = 0;
-  return (std::filesystem::temp_directory_path() / fmt::format("ocicat-http-{}-{}.sock", ::getpid(), ++count)).string();
+  return (std::filesystem::temp_directory_path() / fmt::format("ocicat-http-{}-{}.sock", ::getpid(), ++count))
+      .string();
 }
 
 Response text(std::string body) {
@@ -52,7 +53,9 @@ class HttpTest : public testing::Test {
     ASSERT_TRUE(server) << server.error().message;
     server_ = *std::move(server);
   }
-  BlockingClient client(Timeouts timeouts = {}) const { return BlockingClient(Endpoint::unix_socket(path_), timeouts); }
+  BlockingClient client(Timeouts timeouts = {}) const {
+    return BlockingClient(Endpoint::unix_socket(path_), timeouts);
+  }
 
   // Sends bytes as they are, and returns all that comes back until the server closes.
   std::string exchange_raw(std::string_view bytes) const {
@@ -66,7 +69,8 @@ class HttpTest : public testing::Test {
     });
     std::string answer;
     std::array<char, 4096> piece{};
-    for (ssize_t got = 0; (got = ::recv(fd.get(), piece.data(), piece.size(), 0)) > 0;) answer.append(piece.data(), static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::recv(fd.get(), piece.data(), piece.size(), 0)) > 0;)
+      answer.append(piece.data(), static_cast<std::size_t>(got));
     sender.join();
     return answer;
   }
@@ -149,7 +153,8 @@ TEST_F(HttpTest, ARequestReachesTheHandlerAndItsAnswerComesBack) {
 TEST_F(HttpTest, AConnectionCarriesManyRequestsAndSurvivesANewServer) {
   serve(echo);
   auto client = this->client();
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(client.send({"GET", fmt::format("/{}", i), {}, {}})->body, fmt::format("GET /{} ", i));
+  for (int i = 0; i < 10; ++i)
+    EXPECT_EQ(client.send({"GET", fmt::format("/{}", i), {}, {}})->body, fmt::format("GET /{} ", i));
   server_.reset();
   EXPECT_EQ(client.send({}).error().code, ErrorCode::kUnavailable);
   serve(echo);
@@ -173,10 +178,12 @@ TEST_F(HttpTest, ManyConnectionsAreServedAtTheSameTime) {
   std::latch all_in(kClients);
   ServerOptions options;
   options.workers = kClients;
-  serve([&](const Request&, const Respond& respond) {
-    all_in.arrive_and_wait();
-    respond(text("together"));
-  }, options);
+  serve(
+      [&](const Request&, const Respond& respond) {
+        all_in.arrive_and_wait();
+        respond(text("together"));
+      },
+      options);
   std::vector<std::thread> threads;
   for (int i = 0; i < kClients; ++i) {
     threads.emplace_back([this] { EXPECT_EQ(client().send({})->body, "together"); });
@@ -191,6 +198,7 @@ TEST_F(HttpTest, AnAnswerMayComeLaterAndFromAnotherThread) {
     later = std::thread([respond = std::move(respond)] { respond(text("later")); });
   });
   EXPECT_EQ(client().send({})->body, "later");
+  server_.reset();  // the handler has returned, so `later` is set
   later.join();
 }
 
@@ -218,16 +226,20 @@ TEST_F(HttpTest, WhatIsNotHttpIsRefusedAndTheServerGoesOn) {
   EXPECT_THAT(exchange_raw(std::string("GET /\0 HTTP/1.1\r\n\r\n", 19)), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(exchange_raw("GET / HTTP/1.1\r\nno colon\r\n\r\n"), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(exchange_raw("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), StartsWith("HTTP/1.1 400"));
-  EXPECT_THAT(exchange_raw("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"), StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(exchange_raw("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+              StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(exchange_raw("GET / HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 505"));
-  EXPECT_THAT(exchange_raw("GET / HTTP/1.1\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n"), StartsWith("HTTP/1.1 431"));
+  EXPECT_THAT(exchange_raw("GET / HTTP/1.1\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n"),
+              StartsWith("HTTP/1.1 431"));
   EXPECT_TRUE(client().send({}));
 }
 
 TEST_F(HttpTest, AClientThatAsksFirstIsToldToGoOn) {
   serve(echo);
-  EXPECT_THAT(exchange_raw("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"),
-              testing::AllOf(StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"), HasSubstr("POST / hi")));
+  EXPECT_THAT(
+      exchange_raw("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: "
+                   "close\r\nContent-Length: 2\r\n\r\nhi"),
+      testing::AllOf(StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"), HasSubstr("POST / hi")));
 }
 
 TEST_F(HttpTest, AClientThatNeverFinishesItsHeadIsCutOff) {
@@ -280,11 +292,13 @@ TEST_F(HttpTest, ASlowReaderIsNotAskedForAndThenCutOff) {
   auto source = std::make_shared<Counting>(64 * 1024, 1'000'000);
   ServerOptions options;
   options.write_timeout = 200ms;
-  serve([&](const Request&, const Respond& respond) {
-    Response response;
-    response.stream = source;
-    respond(std::move(response));
-  }, options);
+  serve(
+      [&](const Request&, const Respond& respond) {
+        Response response;
+        response.stream = source;
+        respond(std::move(response));
+      },
+      options);
   const auto fd = connect_raw();
   static constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
   ASSERT_EQ(::send(fd.get(), kRequest.data(), kRequest.size(), 0), static_cast<ssize_t>(kRequest.size()));
@@ -332,10 +346,12 @@ TEST_F(HttpTest, AServerThatDoesNotAnswerIsGivenUp) {
   std::latch done(1);
   ServerOptions options;
   options.grace = 10ms;
-  serve([&](const Request&, const Respond& respond) {
-    done.wait();
-    respond({});
-  }, options);
+  serve(
+      [&](const Request&, const Respond& respond) {
+        done.wait();
+        respond({});
+      },
+      options);
   const auto response = client({.head = 50ms}).send({});
   EXPECT_EQ(response.error().code, ErrorCode::kUnavailable);
   EXPECT_THAT(response.error().message, HasSubstr("no answer in time"));
@@ -376,7 +392,8 @@ TEST(HttpEndpoint, ReadsAddressesAndRefusesWhatItCannotDo) {
   EXPECT_TRUE(Endpoint::parse("[::1]:1")->is_loopback());
   EXPECT_FALSE(Endpoint::parse("10.0.0.1:1")->is_loopback());
   EXPECT_EQ(Endpoint::parse("https://127.0.0.1:1").error().code, ErrorCode::kUnsupported);
-  for (const auto* bad : {"", "unix://", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "example.org:80", ":80", "127.0.0.1:8x"}) {
+  for (const auto* bad : {"", "unix://", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "example.org:80",
+                          ":80", "127.0.0.1:8x"}) {
     EXPECT_EQ(Endpoint::parse(bad).error().code, ErrorCode::kInvalid) << bad;
   }
 }
@@ -390,7 +407,8 @@ TEST(HttpTarget, IsTakenApart) {
   EXPECT_EQ(target->parameter("y"), "a+b c");
   EXPECT_EQ(target->parameter("z"), "");
   EXPECT_TRUE(Target::parse("/")->segments.empty());
-  for (const auto* bad : {"", "x", "http://x/", "/%", "/%4", "/%zz", "/?a=%"}) EXPECT_FALSE(Target::parse(bad)) << bad;
+  for (const auto* bad : {"", "x", "http://x/", "/%", "/%4", "/%zz", "/?a=%"})
+    EXPECT_FALSE(Target::parse(bad)) << bad;
   EXPECT_EQ(percent_encode("a b/ü~"), "a%20b%2F%C3%BC~");
 }
 

@@ -29,10 +29,18 @@ class LoopTimer final : public Loop::Timer {
 Loop::Loop() : state_(std::make_shared<State>()) {}
 Loop::~Loop() = default;
 
-void Loop::run() { state_->context.run(); }
-void Loop::run_one() { state_->context.run_one(); }
-void Loop::stop() { state_->context.stop(); }
-void Loop::post(std::function<void()> callback) { boost::asio::post(state_->context, std::move(callback)); }
+void Loop::run() {
+  state_->context.run();
+}
+void Loop::run_one() {
+  state_->context.run_one();
+}
+void Loop::stop() {
+  state_->context.stop();
+}
+void Loop::post(std::function<void()> callback) {
+  boost::asio::post(state_->context, std::move(callback));
+}
 
 std::unique_ptr<Loop::Timer> Loop::after(std::chrono::nanoseconds pause, std::function<void()> callback) {
   return std::make_unique<LoopTimer>(state_->context, pause, std::move(callback));

@@ -7,7 +7,8 @@
 
 namespace ocicat::http {
 
-// Callbacks run inside run() or run_one(), one at a time. Only post() and stop() may be called from other threads.
+// Callbacks run inside run() or run_one(), one at a time. Only post() and stop() may be called from other
+// threads.
 class Loop {
  public:
   Loop();

@@ -7,7 +7,9 @@
 namespace ocicat::http {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -73,7 +75,8 @@ std::optional<Target> Target::parse(std::string_view text) {
     if (piece.empty()) return true;
     const auto equals = piece.find('=');
     auto name = percent_decode(piece.substr(0, equals), true);
-    auto value = equals == std::string_view::npos ? std::string() : percent_decode(piece.substr(equals + 1), true);
+    auto value =
+        equals == std::string_view::npos ? std::string() : percent_decode(piece.substr(equals + 1), true);
     if (!name || !value) return false;
     target.query.emplace_back(*std::move(name), *std::move(value));
     return true;
@@ -92,8 +95,8 @@ std::string_view Target::parameter(std::string_view name) const {
 std::string percent_encode(std::string_view text) {
   std::string encoded;
   for (const char c : text) {
-    const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                            c == '.' || c == '_' || c == '~';
+    const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                            c == '-' || c == '.' || c == '_' || c == '~';
     if (unreserved) {
       encoded += c;
     } else {

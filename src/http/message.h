@@ -36,8 +36,8 @@ class Stream {
   // What to send next. Empty: nothing now. Nothing: the end.
   virtual std::optional<std::string> next() = 0;
 
-  // Called once, before next(). After next() has returned an empty chunk, `wake` is called as soon as there is
-  // more: from any thread, but never after the stream has been destroyed.
+  // Called once, before next(). After next() has returned an empty chunk, `wake` is called as soon as there
+  // is more: from any thread, but never after the stream has been destroyed.
   virtual void on_more(std::function<void()> wake) = 0;
 
   // When next() is to be called again even without a wake.
@@ -52,7 +52,8 @@ struct Response {
   std::shared_ptr<Stream> stream;  // instead of `body`
 };
 
-// A target taken apart: "/apis/a%20b?x=1&y" → path "/apis/a%20b", segments {"apis", "a b"}, query {{"x","1"},{"y",""}}.
+// A target taken apart: "/apis/a%20b?x=1&y" → path "/apis/a%20b", segments {"apis", "a b"}, query
+// {{"x","1"},{"y",""}}.
 struct Target {
   std::string path;
   std::vector<std::string> segments;

@@ -47,7 +47,10 @@ struct Core {
   std::function<void()> on_idle;  // the last session has ended
 
   Core(ServerOptions given, Handler given_handler, std::shared_ptr<Loop::State> given_loop)
-      : options(std::move(given)), handler(std::move(given_handler)), loop(std::move(given_loop)), pool(options.workers) {}
+      : options(std::move(given)),
+        handler(std::move(given_handler)),
+        loop(std::move(given_loop)),
+        pool(options.workers) {}
 
   Response refusal(int status, std::string_view message) const {
     if (options.refuse) return options.refuse(status, message);
@@ -61,7 +64,9 @@ struct Core {
 // One connection: head → body → handler → response or stream → head of the next request.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Core& core, Socket socket) : core_(&core), stream_(std::move(socket)) { core.sessions.insert(this); }
+  Session(Core& core, Socket socket) : core_(&core), stream_(std::move(socket)) {
+    core.sessions.insert(this);
+  }
 
   void start() { read_head(); }
 
@@ -74,7 +79,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void close() {
     if (phase_ == Phase::kClosed) return;
     phase_ = Phase::kClosed;
-    const auto last = std::exchange(anchor_, nullptr);  // may be all that keeps this session: touch it no more after
+    const auto last =
+        std::exchange(anchor_, nullptr);  // may be all that keeps this session: touch it no more after
     timer_.reset();
     source_.reset();
     stream_.close();
@@ -91,8 +97,9 @@ class Session : public std::enable_shared_from_this<Session> {
     parser_->header_limit(static_cast<std::uint32_t>(core_->options.max_header_bytes));
     parser_->body_limit(core_->options.max_body_bytes);
     stream_.expires_after(core_->options.head_timeout);
-    beast::http::async_read_header(stream_, buffer_, *parser_,
-                                   [self = shared_from_this()](error_code error, std::size_t) { self->on_head(error); });
+    beast::http::async_read_header(
+        stream_, buffer_, *parser_,
+        [self = shared_from_this()](error_code error, std::size_t) { self->on_head(error); });
   }
 
   void on_head(error_code error) {
@@ -103,10 +110,11 @@ class Session : public std::enable_shared_from_this<Session> {
     if (beast::iequals(parser_->get()[beast::http::field::expect], "100-continue")) {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       stream_.expires_after(core_->options.write_timeout);
-      asio::async_write(stream_, asio::buffer(kContinue), [self = shared_from_this()](error_code failed, std::size_t) {
-        if (failed) return self->close();
-        self->read_body();
-      });
+      asio::async_write(stream_, asio::buffer(kContinue),
+                        [self = shared_from_this()](error_code failed, std::size_t) {
+                          if (failed) return self->close();
+                          self->read_body();
+                        });
       return;
     }
     read_body();
@@ -114,11 +122,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void read_body() {
     stream_.expires_after(core_->options.body_timeout);
-    beast::http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
-      if (self->phase_ == Phase::kClosed) return;
-      if (error) return self->on_broken_request(error);
-      self->dispatch();
-    });
+    beast::http::async_read(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](error_code error, std::size_t) {
+                              if (self->phase_ == Phase::kClosed) return;
+                              if (error) return self->on_broken_request(error);
+                              self->dispatch();
+                            });
   }
 
   void on_broken_request(error_code error) {
@@ -149,7 +158,8 @@ class Session : public std::enable_shared_from_this<Session> {
     Request request;
     request.method = std::string(message.method_string());
     request.target = std::string(message.target());
-    for (const auto& field : message) request.headers.push_back({std::string(field.name_string()), std::string(field.value())});
+    for (const auto& field : message)
+      request.headers.push_back({std::string(field.name_string()), std::string(field.value())});
     request.body = std::move(message.body());
     parser_.reset();
     stream_.expires_never();
@@ -195,10 +205,11 @@ class Session : public std::enable_shared_from_this<Session> {
     if (response.stream) return begin_stream(std::move(response.stream), *head);
     head->body() = std::move(response.body);
     head->prepare_payload();
-    beast::http::async_write(stream_, *head, [this_session = shared_from_this(), head](error_code error, std::size_t) {
-      if (error) return this_session->close();
-      this_session->after_response();
-    });
+    beast::http::async_write(stream_, *head,
+                             [this_session = shared_from_this(), head](error_code error, std::size_t) {
+                               if (error) return this_session->close();
+                               this_session->after_response();
+                             });
   }
 
   void after_response() {
@@ -207,8 +218,8 @@ class Session : public std::enable_shared_from_this<Session> {
     unread_ ? linger() : close();
   }
 
-  // Closing over unread bytes would reset the connection, and the peer could lose the answer: so say that there
-  // will be no more, and read on for a while.
+  // Closing over unread bytes would reset the connection, and the peer could lose the answer: so say that
+  // there will be no more, and read on for a while.
   void linger() {
     phase_ = Phase::kIdle;
     error_code ignored;
@@ -219,13 +230,15 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void drain(std::size_t budget) {
-    stream_.async_read_some(asio::buffer(chunk_), [self = shared_from_this(), budget](error_code error, std::size_t got) {
-      if (error || got >= budget) return self->close();
-      self->drain(budget - got);
-    });
+    stream_.async_read_some(asio::buffer(chunk_),
+                            [self = shared_from_this(), budget](error_code error, std::size_t got) {
+                              if (error || got >= budget) return self->close();
+                              self->drain(budget - got);
+                            });
   }
 
-  void begin_stream(std::shared_ptr<Stream> source, const beast::http::response<beast::http::string_body>& like) {
+  void begin_stream(std::shared_ptr<Stream> source,
+                    const beast::http::response<beast::http::string_body>& like) {
     phase_ = Phase::kStreaming;
     source_ = std::move(source);
     auto head = std::make_shared<beast::http::response<beast::http::empty_body>>(like.base());
@@ -238,10 +251,10 @@ class Session : public std::enable_shared_from_this<Session> {
       });
     });
     anchor_ = shared_from_this();  // the stream keeps the session until it ends
-    beast::http::async_write_header(stream_, *serializer,
-                                    [self = shared_from_this(), head, serializer](error_code error, std::size_t) {
-                                      self->after_chunk(error);
-                                    });
+    beast::http::async_write_header(
+        stream_, *serializer, [self = shared_from_this(), head, serializer](error_code error, std::size_t) {
+          self->after_chunk(error);
+        });
     watch_for_hangup();
   }
 
@@ -267,18 +280,20 @@ class Session : public std::enable_shared_from_this<Session> {
     stream_.expires_after(core_->options.write_timeout);
     if (!chunk) {
       source_.reset();
-      asio::async_write(stream_, beast::http::make_chunk_last(), [self = shared_from_this()](error_code error, std::size_t) {
-        self->anchor_.reset();
-        self->writing_ = false;
-        if (error) return self->close();
-        self->stream_.socket().cancel();  // the wait for a hang-up
-        self->after_response();
-      });
+      asio::async_write(stream_, beast::http::make_chunk_last(),
+                        [self = shared_from_this()](error_code error, std::size_t) {
+                          self->anchor_.reset();
+                          self->writing_ = false;
+                          if (error) return self->close();
+                          self->stream_.socket().cancel();  // the wait for a hang-up
+                          self->after_response();
+                        });
       return;
     }
     chunk_ = *std::move(chunk);
-    asio::async_write(stream_, beast::http::make_chunk(asio::buffer(chunk_)),
-                      [self = shared_from_this()](error_code error, std::size_t) { self->after_chunk(error); });
+    asio::async_write(
+        stream_, beast::http::make_chunk(asio::buffer(chunk_)),
+        [self = shared_from_this()](error_code error, std::size_t) { self->after_chunk(error); });
   }
 
   void after_chunk(error_code error) {
@@ -304,7 +319,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
   Phase phase_ = Phase::kIdle;
   bool keep_ = false;
-  bool unread_ = false;  // the peer may have sent more than was read
+  bool unread_ = false;              // the peer may have sent more than was read
   std::shared_ptr<Session> anchor_;  // to itself, while nothing on the loop refers to it
   std::shared_ptr<Stream> source_;
   std::string chunk_;
@@ -316,10 +331,13 @@ class Session : public std::enable_shared_from_this<Session> {
 class Door {
  public:
   Door(Core& core, Listening listening)
-      : core_(&core), listening_(std::move(listening)), acceptor_(core.loop->context), pause_(core.loop->context) {
-    const Protocol protocol(listening_.endpoint.is_unix()            ? AF_UNIX
+      : core_(&core),
+        listening_(std::move(listening)),
+        acceptor_(core.loop->context),
+        pause_(core.loop->context) {
+    const Protocol protocol(listening_.endpoint.is_unix()         ? AF_UNIX
                             : listening_.endpoint.address.is_v4() ? AF_INET
-                                                                     : AF_INET6,
+                                                                  : AF_INET6,
                             0);
     acceptor_.assign(protocol, listening_.fd.release());
   }
@@ -370,7 +388,8 @@ struct Server::State {
   std::thread thread;
   std::once_flag stopped;
 
-  State(ServerOptions options, Handler handler) : core(std::move(options), std::move(handler), loop.state()) {}
+  State(ServerOptions options, Handler handler)
+      : core(std::move(options), std::move(handler), loop.state()) {}
 
   // On the loop's thread.
   void begin_stop() {
@@ -386,7 +405,9 @@ struct Server::State {
 };
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+}
 
 Result<std::unique_ptr<Server>> Server::start(ServerOptions options, Handler handler) {
   auto state = std::make_unique<State>(std::move(options), std::move(handler));
@@ -400,7 +421,9 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, Handler han
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
-const std::vector<Endpoint>& Server::endpoints() const { return state_->endpoints; }
+const std::vector<Endpoint>& Server::endpoints() const {
+  return state_->endpoints;
+}
 
 void Server::stop() {
   std::call_once(state_->stopped, [this] {

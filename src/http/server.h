@@ -13,7 +13,8 @@
 
 namespace ocicat::http {
 
-// Answers one request; call it exactly once, from any thread, now or later. Dropped without a call it answers 500.
+// Answers one request; call it exactly once, from any thread, now or later. Dropped without a call it answers
+// 500.
 using Respond = std::function<void(Response)>;
 // Called on one of the worker threads, for many requests at a time.
 using Handler = std::function<void(Request, Respond)>;
@@ -24,8 +25,8 @@ struct ServerOptions {
   std::size_t max_body_bytes = 3 * 1024 * 1024;  // more is 413
   std::size_t max_header_bytes = 64 * 1024;      // more is 431
   std::size_t max_connections = 8192;            // more are closed at once
-  // Against slow and dead clients: the pause before a whole head has arrived, before a whole body has, and before
-  // any one write has been taken.
+  // Against slow and dead clients: the pause before a whole head has arrived, before a whole body has, and
+  // before any one write has been taken.
   std::chrono::milliseconds head_timeout{60'000};
   std::chrono::milliseconds body_timeout{30'000};
   std::chrono::milliseconds write_timeout{30'000};

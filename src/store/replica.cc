@@ -5,9 +5,13 @@
 namespace ocicat::store {
 namespace {
 
-std::size_t weight(const Event& event) { return event.entry.document ? event.entry.document->size() : 0; }
+std::size_t weight(const Event& event) {
+  return event.entry.document ? event.entry.document->size() : 0;
+}
 
-bool in_namespace(const ResourceKey& key, const std::optional<std::string>& ns) { return !ns || key.ns == *ns; }
+bool in_namespace(const ResourceKey& key, const std::optional<std::string>& ns) {
+  return !ns || key.ns == *ns;
+}
 
 }  // namespace
 
@@ -26,7 +30,8 @@ class Replica::Follower final : public Watch {
   Result<Batch> next(std::size_t max_events) override {
     const std::scoped_lock lock(replica_.mutex_);
     if (next_ < track_.first) {
-      return fail(ErrorCode::kExpired, "this watch was too slow: history now begins after revision {}", track_.floor);
+      return fail(ErrorCode::kExpired, "this watch was too slow: history now begins after revision {}",
+                  track_.floor);
     }
     Batch batch;
     while (next_ < track_.end() && batch.events.size() < max_events) {
@@ -35,7 +40,9 @@ class Replica::Follower final : public Watch {
       if (in_namespace(event->entry.key, ns_)) batch.events.push_back(event);
     }
     const bool at_end = next_ == track_.end();
-    batch.revision = at_end ? replica_.revision_ : track_.history[static_cast<std::size_t>(next_ - 1 - track_.first)]->entry.revision;
+    batch.revision = at_end
+                         ? replica_.revision_
+                         : track_.history[static_cast<std::size_t>(next_ - 1 - track_.first)]->entry.revision;
     waiting_ = at_end && batch.events.empty();
     return batch;
   }
@@ -71,8 +78,8 @@ void Replica::Objects::each(Kind kind, const std::optional<std::string>& ns,
   }
 }
 
-void Replica::load(std::vector<Entry> objects, std::vector<Event> history, const std::map<Kind, Revision>& floors,
-                   Revision revision) {
+void Replica::load(std::vector<Entry> objects, std::vector<Event> history,
+                   const std::map<Kind, Revision>& floors, Revision revision) {
   const std::scoped_lock lock(mutex_);
   for (const auto& info : all_kinds()) tracks_[info.kind];  // references into tracks_ stay valid from here on
   for (auto& entry : objects) {
@@ -147,16 +154,21 @@ Revision Replica::revision() const {
   return revision_;
 }
 
-Result<std::unique_ptr<Watch>> Replica::watch(Kind kind, const std::optional<std::string>& ns, Revision after) {
+Result<std::unique_ptr<Watch>> Replica::watch(Kind kind, const std::optional<std::string>& ns,
+                                              Revision after) {
   const std::scoped_lock lock(mutex_);
   auto& track = tracks_[kind];
   if (after > revision_) {
-    return fail(ErrorCode::kExpired, "revision {} has not been yet (the last one is {}): it is of another store", after, revision_);
+    return fail(ErrorCode::kExpired,
+                "revision {} has not been yet (the last one is {}): it is of another store", after,
+                revision_);
   }
   if (after < track.floor) {
-    return fail(ErrorCode::kExpired, "too old resource version: {} (history begins after {})", after, track.floor);
+    return fail(ErrorCode::kExpired, "too old resource version: {} (history begins after {})", after,
+                track.floor);
   }
-  const auto begin = std::ranges::upper_bound(track.history, after, {}, [](const auto& event) { return event->entry.revision; });
+  const auto begin = std::ranges::upper_bound(track.history, after, {},
+                                              [](const auto& event) { return event->entry.revision; });
   const auto skipped = static_cast<std::uint64_t>(begin - track.history.begin());
   return std::make_unique<Follower>(*this, track, ns, track.first + skipped);
 }

@@ -1,5 +1,5 @@
-// All that is kept, in memory: objects, recent history, and those who follow it. Every kind of store feeds one and
-// answers its readers from it, so that reads need no disk and go on when the disk does not.
+// All that is kept, in memory: objects, recent history, and those who follow it. Every kind of store feeds
+// one and answers its readers from it, so that reads need no disk and go on when the disk does not.
 #pragma once
 
 #include <deque>
@@ -15,8 +15,8 @@
 namespace ocicat::store {
 
 struct HistoryLimits {
-  std::size_t events = 8192;                 // of each kind, so that a busy kind does not push out a quiet one
-  std::size_t bytes = 32 * 1024 * 1024;      // of documents, of each kind
+  std::size_t events = 8192;             // of each kind, so that a busy kind does not push out a quiet one
+  std::size_t bytes = 32 * 1024 * 1024;  // of documents, of each kind
 };
 
 // Readers may come from any thread; load() and apply() only from one, the writer's.
@@ -28,10 +28,11 @@ class Replica {
 
   // What was on disk, before the first reader: `history` ascending; `floors` says for each kind up to which
   // revision history is gone.
-  void load(std::vector<Entry> objects, std::vector<Event> history, const std::map<Kind, Revision>& floors, Revision revision);
+  void load(std::vector<Entry> objects, std::vector<Event> history, const std::map<Kind, Revision>& floors,
+            Revision revision);
 
-  // Makes the changes readable and wakes those who wait. Returns the kinds whose history got shorter at its old
-  // end, and up to which revision.
+  // Makes the changes readable and wakes those who wait. Returns the kinds whose history got shorter at its
+  // old end, and up to which revision.
   std::map<Kind, Revision> apply(std::vector<Event> events);
 
   std::optional<Entry> get(const ResourceKey& key) const;
@@ -60,7 +61,8 @@ class Replica {
   class Objects final : public View {
    public:
     const Entry* get(const ResourceKey& key) const override;
-    void each(Kind kind, const std::optional<std::string>& ns, const std::function<bool(const Entry&)>& visit) const override;
+    void each(Kind kind, const std::optional<std::string>& ns,
+              const std::function<bool(const Entry&)>& visit) const override;
     std::map<ResourceKey, Entry> by_key;
   };
 

@@ -1,7 +1,8 @@
 // The revisioned keep of documents: what `ocicat server` serves, whatever keeps it on disk.
 //
 // A document is a text under a key; its meaning is not known here. Every change gets the next number of one
-// ascending revision, and stays in a bounded history, so that a reader who knows a revision can follow from there.
+// ascending revision, and stays in a bounded history, so that a reader who knows a revision can follow from
+// there.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,8 @@ class View {
   virtual ~View() = default;
   virtual const Entry* get(const ResourceKey& key) const = 0;  // nullptr: not there
   // Ordered by key, all namespaces without `ns`, until `visit` returns false.
-  virtual void each(Kind kind, const std::optional<std::string>& ns, const std::function<bool(const Entry&)>& visit) const = 0;
+  virtual void each(Kind kind, const std::optional<std::string>& ns,
+                    const std::function<bool(const Entry&)>& visit) const = 0;
 };
 
 struct Change {
@@ -53,12 +55,12 @@ struct Change {
   std::optional<std::string> document;  // nothing: delete it, which must be there
 };
 
-// Decides on one change (or, with nothing, on none) from what is kept; an error refuses. It is atomic: what it
-// reads stays as it is until the change is made. Pure: it may be called more than once.
+// Decides on one change (or, with nothing, on none) from what is kept; an error refuses. It is atomic: what
+// it reads stays as it is until the change is made. Pure: it may be called more than once.
 using Edit = std::function<Result<std::optional<Change>>(const View&)>;
 
-// The object after the change; before it, with the revision of the deletion, where it was deleted; empty key and
-// current revision where the edit decided on no change.
+// The object after the change; before it, with the revision of the deletion, where it was deleted; empty key
+// and current revision where the edit decided on no change.
 struct Committed {
   Entry entry;
   bool changed = false;
@@ -70,8 +72,8 @@ enum class Durability {
   kProcess,  // when it survives the death of this process; a loss of power may take the last ones
 };
 
-// A reader who follows one kind. It is a place in the shared history and no more, so a slow one costs no memory;
-// one that history has overtaken gets kExpired and must list again.
+// A reader who follows one kind. It is a place in the shared history and no more, so a slow one costs no
+// memory; one that history has overtaken gets kExpired and must list again.
 class Watch {
  public:
   virtual ~Watch() = default;  // after it no more wakes
@@ -82,15 +84,16 @@ class Watch {
   };
   // At most `max_events`, oldest first, without waiting; an empty batch asks for a wake.
   virtual Result<Batch> next(std::size_t max_events) = 0;
-  // `wake` is called, from any thread, when there is more after an empty batch. It must not call back in here.
+  // `wake` is called, from any thread, when there is more after an empty batch. It must not call back in
+  // here.
   virtual void on_more(std::function<void()> wake) = 0;
 };
 
 struct StoreStatus {
-  std::string location;            // where it is kept: a path
-  std::string identity;            // another one means other data, whatever the revisions say
-  Revision revision = 0;           // the last one given out
-  std::map<Kind, Revision> last;   // of each kind that ever changed, deletions included
+  std::string location;           // where it is kept: a path
+  std::string identity;           // another one means other data, whatever the revisions say
+  Revision revision = 0;          // the last one given out
+  std::map<Kind, Revision> last;  // of each kind that ever changed, deletions included
   std::size_t objects = 0;
   std::size_t watches = 0;
 };
@@ -103,16 +106,18 @@ class Store {
   virtual Result<Entry> get(const ResourceKey& key) const = 0;  // kNotFound
   virtual Listing list(Kind kind, const std::optional<std::string>& ns) const = 0;
 
-  // Queues; `done` is called from the store's own thread and must be quick. Edits that wait at the same moment
-  // share one transaction and one flush; each succeeds or is refused alone. Errors, besides those of the edit:
-  // kExhausted (disk full), kPermission (read-only), kUnavailable (busy, I/O error, closing), kInternal (damaged).
+  // Queues; `done` is called from the store's own thread and must be quick. Edits that wait at the same
+  // moment share one transaction and one flush; each succeeds or is refused alone. Errors, besides those of
+  // the edit: kExhausted (disk full), kPermission (read-only), kUnavailable (busy, I/O error, closing),
+  // kInternal (damaged).
   virtual void submit(Edit edit, Durability durability, Done done) = 0;
   // What the edit would decide now; changes nothing.
   virtual Result<std::optional<Change>> rehearse(const Edit& edit) const = 0;
 
   // Every event of the kind after `after`. kExpired where history no longer reaches back that far, or where
   // `after` has not been given out yet: then the reader's revision is of another store.
-  virtual Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns, Revision after) = 0;
+  virtual Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns,
+                                               Revision after) = 0;
 
   virtual StoreStatus status() const = 0;
 
@@ -121,8 +126,8 @@ class Store {
 };
 
 // The plain edits. `expected` 0 means whatever is there.
-Edit create_edit(ResourceKey key, std::string document);                                  // kAlreadyExists
+Edit create_edit(ResourceKey key, std::string document);                         // kAlreadyExists
 Edit update_edit(ResourceKey key, std::string document, Revision expected = 0);  // kNotFound, kConflict
-Edit delete_edit(ResourceKey key, Revision expected = 0);                              // kNotFound, kConflict
+Edit delete_edit(ResourceKey key, Revision expected = 0);                        // kNotFound, kConflict
 
 }  // namespace ocicat::store

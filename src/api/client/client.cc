@@ -17,7 +17,8 @@ namespace {
 constexpr std::string_view kStandardAddress = "unix:///run/ocicat/server.sock";
 
 http::Request request_of(std::string method, std::string target, std::string body = {}) {
-  http::Request request{std::move(method), std::move(target), {{"Accept", "application/json"}}, std::move(body)};
+  http::Request request{
+      std::move(method), std::move(target), {{"Accept", "application/json"}}, std::move(body)};
   if (!request.body.empty()) request.headers.push_back({"Content-Type", "application/json"});
   return request;
 }
@@ -36,10 +37,11 @@ Address Address::standard() {
 
 struct Client::State {
   Address address;
-  std::optional<http::BlockingClient> http;  // made at the first request
+  std::optional<http::BlockingClient> http;        // made at the first request
   std::optional<http::BlockingClient> watch_http;  // its data may be minutes apart
 
-  Result<http::BlockingClient*> connected(std::optional<http::BlockingClient>& client, http::Timeouts timeouts) {
+  Result<http::BlockingClient*> connected(std::optional<http::BlockingClient>& client,
+                                          http::Timeouts timeouts) {
     if (!client) {
       TRY(auto endpoint, http::Endpoint::parse(address.text));
       client.emplace(std::move(endpoint), timeouts);
@@ -61,19 +63,24 @@ struct Client::State {
   }
 };
 
-Client::Client(Address address) : state_(std::make_unique<State>()) { state_->address = std::move(address); }
+Client::Client(Address address) : state_(std::make_unique<State>()) {
+  state_->address = std::move(address);
+}
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 
-Result<Listed> Client::list(Kind kind, const std::optional<std::string>& ns, std::string_view label_selector) {
+Result<Listed> Client::list(Kind kind, const std::optional<std::string>& ns,
+                            std::string_view label_selector) {
   auto target = path_of(kind, ns);
   if (!label_selector.empty()) target += "?labelSelector=" + http::percent_encode(label_selector);
   TRY(const auto body, state_->send(request_of("GET", std::move(target))));
   return parse_list(kind, body);
 }
 
-Result<json::object> Client::get(const ResourceKey& key) { return state_->send_for_object(request_of("GET", path_of(key))); }
+Result<json::object> Client::get(const ResourceKey& key) {
+  return state_->send_for_object(request_of("GET", path_of(key)));
+}
 
 Result<json::object> Client::create(const json::object& object) {
   TRY(const auto key, key_of(object));
@@ -85,14 +92,18 @@ Result<json::object> Client::update(const json::object& object) {
   return state_->send_for_object(request_of("PUT", path_of(key), json::serialize(object)));
 }
 
-Result<json::object> Client::remove(const ResourceKey& key) { return state_->send_for_object(request_of("DELETE", path_of(key))); }
+Result<json::object> Client::remove(const ResourceKey& key) {
+  return state_->send_for_object(request_of("DELETE", path_of(key)));
+}
 
 Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std::string_view resource_version,
                            const std::function<bool(Event)>& on_event,
                            std::optional<std::chrono::milliseconds> patience) {
-  auto target = fmt::format("{}?watch=true&allowWatchBookmarks=true&resourceVersion={}", path_of(kind, ns), http::percent_encode(resource_version));
+  auto target = fmt::format("{}?watch=true&allowWatchBookmarks=true&resourceVersion={}", path_of(kind, ns),
+                            http::percent_encode(resource_version));
   std::optional<http::BlockingClient> bounded;  // its timeout is this watch's own
-  if (patience) target += fmt::format("&timeoutSeconds={}", std::chrono::ceil<std::chrono::seconds>(*patience).count());
+  if (patience)
+    target += fmt::format("&timeoutSeconds={}", std::chrono::ceil<std::chrono::seconds>(*patience).count());
   TRY(auto* client, patience ? state_->connected(bounded, {.data = *patience})
                              : state_->connected(state_->watch_http, {.data = std::chrono::hours(24)}));
   const auto deadline = std::chrono::steady_clock::now() + patience.value_or(std::chrono::hours(24));

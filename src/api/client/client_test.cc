@@ -61,7 +61,8 @@ TEST_F(ClientTest, RefusalsCarryTheCodeTheServerMeant) {
   const auto refused = client.create(network_set("c", "not a net"));
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
   EXPECT_THAT(refused.error().message, HasSubstr("spec.nets[0]"));
-  EXPECT_EQ(client.watch(Kind::kGlobalNetworkSet, {}, "999999999", [](auto) { return true; }).error().code, ErrorCode::kExpired);
+  EXPECT_EQ(client.watch(Kind::kGlobalNetworkSet, {}, "999999999", [](auto) { return true; }).error().code,
+            ErrorCode::kExpired);
   server_.stop();
   EXPECT_EQ(client.get({Kind::kGlobalNetworkSet, "", "a"}).error().code, ErrorCode::kUnavailable);
 }
@@ -80,14 +81,16 @@ TEST_F(ClientTest, AWatchTellsWhatCameAfterTheList) {
     EXPECT_TRUE(other.remove({Kind::kGlobalNetworkSet, "", "b"}));
   });
   std::vector<Client::EventType> seen;
-  const auto watched = client.watch(Kind::kGlobalNetworkSet, {}, list->resource_version, [&](const Client::Event& event) {
-    EXPECT_EQ(event.object.at("metadata").at("name"), "b");
-    seen.push_back(event.type);
-    return event.type != Client::EventType::kDeleted;
-  });
+  const auto watched =
+      client.watch(Kind::kGlobalNetworkSet, {}, list->resource_version, [&](const Client::Event& event) {
+        EXPECT_EQ(event.object.at("metadata").at("name"), "b");
+        seen.push_back(event.type);
+        return event.type != Client::EventType::kDeleted;
+      });
   writer.join();
   EXPECT_TRUE(watched) << watched.error().message;
-  EXPECT_THAT(seen, testing::ElementsAre(Client::EventType::kAdded, Client::EventType::kModified, Client::EventType::kDeleted));
+  EXPECT_THAT(seen, testing::ElementsAre(Client::EventType::kAdded, Client::EventType::kModified,
+                                         Client::EventType::kDeleted));
 }
 
 TEST_F(ClientTest, AListTakesALabelSelector) {

@@ -15,30 +15,39 @@ namespace {
 
 constexpr milliseconds kFirstPause{10};
 constexpr milliseconds kLongestPause{5'000};
-// The server ends a watch after this time, and it begins anew; nothing at all for a while longer means that the
-// other side is gone without a word.
+// The server ends a watch after this time, and it begins anew; nothing at all for a while longer means that
+// the other side is gone without a word.
 constexpr std::chrono::seconds kWatchTime{300};
 constexpr std::chrono::seconds kShortestWatch{1};
-constexpr http::Timeouts kTimeouts{.connect = milliseconds(5'000), .head = milliseconds(60'000), .data = kWatchTime + std::chrono::seconds(60)};
+constexpr http::Timeouts kTimeouts{.connect = milliseconds(5'000),
+                                   .head = milliseconds(60'000),
+                                   .data = kWatchTime + std::chrono::seconds(60)};
 
 std::uint64_t number_of(std::string_view resource_version) {
   std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(resource_version.data(), resource_version.data() + resource_version.size(), number);
+  const auto [end, error] =
+      std::from_chars(resource_version.data(), resource_version.data() + resource_version.size(), number);
   return error == std::errc() && end == resource_version.data() + resource_version.size() ? number : 0;
 }
 
-http::Request get(std::string target) { return {"GET", std::move(target), {{"Accept", "application/json"}}, {}}; }
+http::Request get(std::string target) {
+  return {"GET", std::move(target), {{"Accept", "application/json"}}, {}};
+}
 
 }  // namespace
 
 milliseconds Backoff::next() {
-  const auto whole = std::min<std::int64_t>(kLongestPause.count(), kFirstPause.count() << std::min(failures_, 16));
+  const auto whole =
+      std::min<std::int64_t>(kLongestPause.count(), kFirstPause.count() << std::min(failures_, 16));
   ++failures_;
   return milliseconds(std::uniform_int_distribution<std::int64_t>(whole / 2, whole)(random_));
 }
 
 Follower::Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Callbacks callbacks)
-    : loop_(loop), endpoint_(std::move(endpoint)), kind_(kind), callbacks_(std::move(callbacks)),
+    : loop_(loop),
+      endpoint_(std::move(endpoint)),
+      kind_(kind),
+      callbacks_(std::move(callbacks)),
       connection_(std::make_unique<http::Connection>(loop, endpoint_, kTimeouts)) {}
 
 void Follower::start() {
@@ -110,9 +119,11 @@ void Follower::watch() {
     if (broken_) drop_watch();
   };
   callbacks.on_end = [this](Result<void> result) { on_watch_end(std::move(result)); };
-  connection_->send(get(fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}", path_of(kind_, std::nullopt),
-                                   kWatchTime.count(), http::percent_encode(resource_version_))),
-                   std::move(callbacks));
+  connection_->send(
+      get(fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+                      path_of(kind_, std::nullopt), kWatchTime.count(),
+                      http::percent_encode(resource_version_))),
+      std::move(callbacks));
 }
 
 void Follower::drop_watch() {
@@ -192,7 +203,8 @@ void Follower::deliver(Update update) {
 
 void Follower::try_again(const Error& error) {
   const auto pause = backoff_.next();
-  callbacks_.on_state(fmt::format("{}: {}; trying again in {} ms", info(kind_).plural, error.message, pause.count()));
+  callbacks_.on_state(
+      fmt::format("{}: {}; trying again in {} ms", info(kind_).plural, error.message, pause.count()));
   timer_ = loop_.after(pause, [this] { start(); });
 }
 

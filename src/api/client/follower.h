@@ -30,8 +30,9 @@ class Backoff {
 class Follower {
  public:
   struct Callbacks {
-    std::function<void(Update)> on_update;                   // without in_sync, which is about all kinds
-    std::function<void(std::optional<std::string>)> on_state;  // what fails and what is tried next, or nothing
+    std::function<void(Update)> on_update;  // without in_sync, which is about all kinds
+    std::function<void(std::optional<std::string>)>
+        on_state;  // what fails and what is tried next, or nothing
   };
 
   Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Callbacks callbacks);

@@ -25,12 +25,14 @@ struct Informers::State {
   bool in_sync = false;
 
   mutable std::mutex mutex;
-  std::map<Kind, std::optional<std::string>> states;  // of each kind: what fails, or nothing; none before the first answer
+  std::map<Kind, std::optional<std::string>>
+      states;  // of each kind: what fails, or nothing; none before the first answer
   std::size_t kinds = 0;
   std::string address_error;
 
   void deliver(Update update) {
-    in_sync = in_sync || std::ranges::all_of(followers, [](const auto& follower) { return follower->listed(); });
+    in_sync =
+        in_sync || std::ranges::all_of(followers, [](const auto& follower) { return follower->listed(); });
     update.in_sync = in_sync;
     on_update(std::move(update));
   }
@@ -41,7 +43,8 @@ struct Informers::State {
   }
 };
 
-Informers::Informers(Address address, std::vector<Kind> kinds, std::function<void(Update)> on_update) : state_(std::make_unique<State>()) {
+Informers::Informers(Address address, std::vector<Kind> kinds, std::function<void(Update)> on_update)
+    : state_(std::make_unique<State>()) {
   state_->on_update = std::move(on_update);
   state_->kinds = kinds.size();
   const auto endpoint = http::Endpoint::parse(address.text);
@@ -52,8 +55,11 @@ Informers::Informers(Address address, std::vector<Kind> kinds, std::function<voi
   for (const Kind kind : kinds) {
     Follower::Callbacks callbacks;
     callbacks.on_update = [state = state_.get()](Update update) { state->deliver(std::move(update)); };
-    callbacks.on_state = [state = state_.get(), kind](std::optional<std::string> failure) { state->note(kind, std::move(failure)); };
-    state_->followers.push_back(std::make_unique<Follower>(state_->loop, *endpoint, kind, std::move(callbacks)));
+    callbacks.on_state = [state = state_.get(), kind](std::optional<std::string> failure) {
+      state->note(kind, std::move(failure));
+    };
+    state_->followers.push_back(
+        std::make_unique<Follower>(state_->loop, *endpoint, kind, std::move(callbacks)));
   }
   state_->loop.post([state = state_.get()] {
     for (const auto& follower : state->followers) follower->start();

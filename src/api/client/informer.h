@@ -17,8 +17,8 @@ namespace ocicat::api {
 // What informers have seen since the last message. Absorbs, so it can wait in a Mailbox.
 struct Update {
   Changes<ResourceKey, Resource> resources;
-  // Objects that could not be decoded, and why; a key leaves when a readable version or a deletion comes. Of an
-  // object that turns unreadable the last readable version stays in force.
+  // Objects that could not be decoded, and why; a key leaves when a readable version or a deletion comes. Of
+  // an object that turns unreadable the last readable version stays in force.
   Changes<ResourceKey, std::string> unreadable;
   // For each kind that has been listed: everything up to this revision is in here or was before.
   std::map<Kind, std::uint64_t> revisions;

@@ -66,7 +66,8 @@ class Seen {
 class InformersTest : public testing::Test {
  protected:
   std::unique_ptr<Informers> follow(std::vector<Kind> kinds = {Kind::kGlobalNetworkSet}) {
-    return std::make_unique<Informers>(server_.address(), std::move(kinds), [this](Update update) { seen_.take(std::move(update)); });
+    return std::make_unique<Informers>(server_.address(), std::move(kinds),
+                                       [this](Update update) { seen_.take(std::move(update)); });
   }
   void create(std::string_view name) {
     auto client = server_.client();
@@ -108,7 +109,8 @@ TEST_F(InformersTest, ReachTheRevisionThatTheServerReports) {
   auto client = server_.client();
   const auto status = client.get_raw("/ocicat/status");
   ASSERT_TRUE(status);
-  const auto last = status->at("revisions").at("GlobalNetworkSet.projectcalico.org").to_number<std::uint64_t>();
+  const auto last =
+      status->at("revisions").at("GlobalNetworkSet.projectcalico.org").to_number<std::uint64_t>();
   EXPECT_TRUE(seen_.wait([&](const Seen& seen) {
     const auto reached = seen.revisions_.find(Kind::kGlobalNetworkSet);
     return reached != seen.revisions_.end() && reached->second >= last;
@@ -124,7 +126,8 @@ TEST_F(InformersTest, KeepEverythingWhileTheServerIsAwayAndGoOnWhereTheyWere) {
     server_.stop();
     server_.start();
     create(fmt::format("c{}", round));
-    ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.resources_.size() == 3u + static_cast<unsigned>(round); }));
+    ASSERT_TRUE(seen_.wait(
+        [&](const Seen& seen) { return seen.resources_.size() == 3u + static_cast<unsigned>(round); }));
   }
   EXPECT_EQ(seen_.removals_, 0);
 }
@@ -160,7 +163,8 @@ TEST_F(InformersTest, NoticeOtherDataEvenWhenItsRevisionsHaveGoneFurther) {
     // The new data are written elsewhere, so that the informers only meet them when they are ahead.
     TestServer elsewhere;
     auto client = elsewhere.client();
-    for (int i = 0; i < 20; ++i) ASSERT_TRUE(client.create(network_set(fmt::format("new{:02}", i), "10.0.0.0/8")));
+    for (int i = 0; i < 20; ++i)
+      ASSERT_TRUE(client.create(network_set(fmt::format("new{:02}", i), "10.0.0.0/8")));
     elsewhere.stop();
     std::filesystem::copy_file(elsewhere.options().database_path, server_.options().database_path);
   }
@@ -195,7 +199,8 @@ TEST_F(InformersTest, KeepTheLastReadableVersionOfAnObjectThatTurnsUnreadable) {
     overwrite(server_, key, json::serialize(policy(fmt::format("(( {}", round))));
     server_.start();
     ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.contains(key); }));
-    EXPECT_TRUE(seen_.wait([&](const Seen& seen) { return seen.resources_.contains(key) && seen.removals_ == 0; }));
+    EXPECT_TRUE(
+        seen_.wait([&](const Seen& seen) { return seen.resources_.contains(key) && seen.removals_ == 0; }));
     auto client = server_.client();
     const auto mended = client.update(policy(fmt::format("a == '{}'", round)));
     ASSERT_TRUE(mended) << mended.error().message;
@@ -207,7 +212,8 @@ TEST_F(InformersTest, KeepTheLastReadableVersionOfAnObjectThatTurnsUnreadable) {
   ASSERT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.contains(key); }));
   auto client = server_.client();
   ASSERT_TRUE(client.remove(key));
-  EXPECT_TRUE(seen_.wait([&](const Seen& seen) { return seen.unreadable_.empty() && seen.resources_.empty(); }));
+  EXPECT_TRUE(
+      seen_.wait([&](const Seen& seen) { return seen.unreadable_.empty() && seen.resources_.empty(); }));
 }
 
 TEST_F(InformersTest, ListAnewWhenHistoryHasOvertakenThem) {
@@ -222,7 +228,8 @@ TEST_F(InformersTest, ListAnewWhenHistoryHasOvertakenThem) {
     const auto document = *(*store)->get({Kind::kGlobalNetworkSet, "", "b"})->document;
     ASSERT_TRUE((*store)->commit(store::delete_edit({Kind::kGlobalNetworkSet, "", "a"})));
     for (std::size_t i = 0; i < store::HistoryLimits{}.events; ++i) {
-      ASSERT_TRUE((*store)->commit(store::update_edit({Kind::kGlobalNetworkSet, "", "b"}, document), store::Durability::kProcess));
+      ASSERT_TRUE((*store)->commit(store::update_edit({Kind::kGlobalNetworkSet, "", "b"}, document),
+                                   store::Durability::kProcess));
     }
   }
   server_.start();

@@ -43,7 +43,8 @@ class Process {
     go_.reset();
     kill();
   }
-  Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)), go_(std::move(other.go_)), ready_(std::move(other.ready_)) {}
+  Process(Process&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), go_(std::move(other.go_)), ready_(std::move(other.ready_)) {}
   Process& operator=(Process&&) = delete;
 
   bool serve() {
@@ -97,7 +98,8 @@ TEST(Restart, InformersLoseNothingWhenTheServerIsKilledAgainAndAgain) {
     if (round % 2 == 0) server.kill();  // at once: the informers get the rest from the next one
     if (round % 2 == 1) {
       std::unique_lock lock(mutex);
-      EXPECT_TRUE(changed.wait_for(lock, 60s, [&] { return seen.size() == acknowledged + 3; })) << seen.size();
+      EXPECT_TRUE(changed.wait_for(lock, 60s, [&] { return seen.size() == acknowledged + 3; }))
+          << seen.size();
     }
     server.kill();
   }

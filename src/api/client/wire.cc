@@ -14,7 +14,9 @@ namespace {
 constexpr std::size_t kMaxLine = 32 * 1024 * 1024;
 constexpr std::size_t kMaxDepth = 128;
 
-const json::value* member(const json::object& object, std::string_view name) { return object.if_contains(name); }
+const json::value* member(const json::object& object, std::string_view name) {
+  return object.if_contains(name);
+}
 
 std::string_view text_member(const json::object& object, std::string_view name) {
   const auto* value = member(object, name);
@@ -55,14 +57,16 @@ ErrorCode code_of(int status, std::string_view reason) {
 
 Error error_of_status(int status, const json::object& body) {
   const auto message = text_member(body, "message");
-  return {code_of(status, text_member(body, "reason")), message.empty() ? fmt::format("the server answered {}", status) : std::string(message)};
+  return {code_of(status, text_member(body, "reason")),
+          message.empty() ? fmt::format("the server answered {}", status) : std::string(message)};
 }
 
 }  // namespace
 
 std::string path_of(Kind kind, const std::optional<std::string>& ns, std::string_view name) {
   const auto& known = info(kind);
-  std::string path = known.group.empty() ? fmt::format("/api/{}", known.version) : fmt::format("/apis/{}/{}", known.group, known.version);
+  std::string path = known.group.empty() ? fmt::format("/api/{}", known.version)
+                                         : fmt::format("/apis/{}/{}", known.group, known.version);
   if (known.namespaced && ns) path += "/namespaces/" + http::percent_encode(*ns);
   path += fmt::format("/{}", known.plural);
   if (!name.empty()) path += "/" + http::percent_encode(name);
@@ -88,18 +92,21 @@ Result<json::value> parse_json(std::string_view text) {
 
 Result<json::object> parse_object(std::string_view text) {
   TRY(auto value, parse_json(text));
-  if (!value.is_object()) return fail(ErrorCode::kUnavailable, "the server did not answer with a JSON object");
+  if (!value.is_object())
+    return fail(ErrorCode::kUnavailable, "the server did not answer with a JSON object");
   return std::move(value.get_object());
 }
 
 Result<Client::Event> parse_event(std::string_view line) {
   TRY(auto event, parse_object(line));
   auto* object = event.if_contains("object");
-  if (!object || !object->is_object()) return fail(ErrorCode::kUnavailable, "a watch event without an object");
+  if (!object || !object->is_object())
+    return fail(ErrorCode::kUnavailable, "a watch event without an object");
   const auto type = text_member(event, "type");
   if (type == "ERROR") {
     const auto* code = member(object->get_object(), "code");
-    return std::unexpected(error_of_status(code && code->is_int64() ? static_cast<int>(code->get_int64()) : 500, object->get_object()));
+    return std::unexpected(error_of_status(
+        code && code->is_int64() ? static_cast<int>(code->get_int64()) : 500, object->get_object()));
   }
   Client::Event result;
   if (type == "ADDED") {
@@ -119,7 +126,8 @@ Result<Client::Event> parse_event(std::string_view line) {
 
 std::string_view resource_version_of(const json::object& object) {
   const auto* metadata = member(object, "metadata");
-  return metadata && metadata->is_object() ? text_member(metadata->get_object(), "resourceVersion") : std::string_view();
+  return metadata && metadata->is_object() ? text_member(metadata->get_object(), "resourceVersion")
+                                           : std::string_view();
 }
 
 Result<Listed> parse_list(Kind kind, std::string_view body) {
@@ -154,7 +162,8 @@ Result<void> Lines::feed(std::string_view data, const std::function<bool(std::st
     data.remove_prefix(end + 1);
     if (!go_on) return {};
   }
-  if (rest_.size() + data.size() > kMaxLine) return fail(ErrorCode::kExhausted, "a watch event is longer than {} bytes", kMaxLine);
+  if (rest_.size() + data.size() > kMaxLine)
+    return fail(ErrorCode::kExhausted, "a watch event is longer than {} bytes", kMaxLine);
   rest_ += data;
   return {};
 }

@@ -19,7 +19,8 @@ namespace ocicat::api {
 std::string path_of(Kind kind, const std::optional<std::string>& ns, std::string_view name = {});
 std::string path_of(const ResourceKey& key);
 
-// What an answer other than 2xx means. The message is the one of the `Status` in the body, where there is one.
+// What an answer other than 2xx means. The message is the one of the `Status` in the body, where there is
+// one.
 Error error_of(int status, std::string_view body);
 
 Result<boost::json::value> parse_json(std::string_view text);

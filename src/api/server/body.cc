@@ -27,7 +27,9 @@ std::string_view media_type(const http::Request& request) {
 Answer<json::object> parse_yaml(const std::string& body) {
   auto read = read_documents(body, "");
   if (!read.complaints.empty()) return std::unexpected(bad_request(read.complaints.front().to_string()));
-  if (read.documents.size() != 1) return std::unexpected(bad_request(fmt::format("the body has {} documents, not one", read.documents.size())));
+  if (read.documents.size() != 1)
+    return std::unexpected(
+        bad_request(fmt::format("the body has {} documents, not one", read.documents.size())));
   return std::move(read.documents.front().json);
 }
 
@@ -42,12 +44,14 @@ Answer<json::object> parse_json(const std::string& body) {
 Answer<json::object> parse_body(const http::Request& request) {
   const auto type = media_type(request);
   if (type.empty() || type == "application/json") return parse_json(request.body);
-  if (type == "application/yaml" || type == "text/yaml" || type == "application/x-yaml") return parse_yaml(request.body);
+  if (type == "application/yaml" || type == "text/yaml" || type == "application/x-yaml")
+    return parse_yaml(request.body);
   return std::unexpected(unsupported_media_type(type));
 }
 
 // Fills `name` in, or refuses where it says something else than the path.
-std::optional<Failure> agree(json::object& object, std::string_view name, std::string_view wanted, std::string_view what) {
+std::optional<Failure> agree(json::object& object, std::string_view name, std::string_view wanted,
+                             std::string_view what) {
   auto* value = object.if_contains(name);
   if (!value || value->is_null() || (value->is_string() && value->get_string().empty())) {
     object[name] = wanted;
@@ -55,7 +59,8 @@ std::optional<Failure> agree(json::object& object, std::string_view name, std::s
   }
   if (!value->is_string()) return bad_request(fmt::format("{} must be a string", what));
   if (std::string_view(value->get_string()) == wanted) return std::nullopt;
-  return bad_request(fmt::format("{} is \"{}\" in the body and \"{}\" in the path", what, std::string_view(value->get_string()), wanted));
+  return bad_request(fmt::format("{} is \"{}\" in the body and \"{}\" in the path", what,
+                                 std::string_view(value->get_string()), wanted));
 }
 
 // Takes a text out of the metadata.
@@ -73,13 +78,15 @@ Answer<std::string> take_text(json::object& metadata, std::string_view name) {
 }
 
 std::optional<Failure> agree_with_path(json::object& object, const Location& location) {
-  if (auto failure = agree(object, "apiVersion", info(location.kind).api_version(), "apiVersion")) return failure;
+  if (auto failure = agree(object, "apiVersion", info(location.kind).api_version(), "apiVersion"))
+    return failure;
   if (auto failure = agree(object, "kind", info(location.kind).name, "kind")) return failure;
   auto& metadata = object["metadata"];
   if (metadata.is_null()) metadata.emplace_object();
   if (!metadata.is_object()) return bad_request("metadata must be an object");
   if (location.ns) {
-    if (auto failure = agree(metadata.get_object(), "namespace", *location.ns, "metadata.namespace")) return failure;
+    if (auto failure = agree(metadata.get_object(), "namespace", *location.ns, "metadata.namespace"))
+      return failure;
   }
   if (location.name.empty()) return std::nullopt;
   return agree(metadata.get_object(), "name", location.name, "metadata.name");
@@ -102,20 +109,24 @@ Answer<Submitted> read_object(const http::Request& request, const Location& loca
 
   Submitted submitted;
   auto& metadata = (*parsed)["metadata"].get_object();
-  for (const auto* decided_here : {"creationTimestamp", "generation", "managedFields", "selfLink"}) metadata.erase(decided_here);
+  for (const auto* decided_here : {"creationTimestamp", "generation", "managedFields", "selfLink"})
+    metadata.erase(decided_here);
   auto uid = take_text(metadata, "uid");
   if (!uid) return std::unexpected(std::move(uid).error());
   submitted.uid = *std::move(uid);
   const auto version = take_text(metadata, "resourceVersion");
   if (!version) return std::unexpected(version.error());
   const auto revision = parse_revision(*version);
-  if (!revision) return std::unexpected(bad_request(fmt::format("metadata.resourceVersion: \"{}\" is not one of ours", *version)));
+  if (!revision)
+    return std::unexpected(
+        bad_request(fmt::format("metadata.resourceVersion: \"{}\" is not one of ours", *version)));
   submitted.revision = *revision;
 
   Document document;
   document.json = *std::move(parsed);
   auto validated = validate(document);
-  if (!validated.ok()) return std::unexpected(invalid(validated.key.value_or(location.key()), validated.complaints));
+  if (!validated.ok())
+    return std::unexpected(invalid(validated.key.value_or(location.key()), validated.complaints));
   CHECK(validated.key && validated.key->kind == location.kind);
   submitted.key = *validated.key;
   submitted.object = std::move(validated.json);

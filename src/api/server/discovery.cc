@@ -34,7 +34,8 @@ json::array short_names(std::string_view comma_separated) {
   while (!comma_separated.empty()) {
     const auto comma = comma_separated.find(',');
     names.push_back(json::value(comma_separated.substr(0, comma)));
-    comma_separated = comma == std::string_view::npos ? std::string_view() : comma_separated.substr(comma + 1);
+    comma_separated =
+        comma == std::string_view::npos ? std::string_view() : comma_separated.substr(comma + 1);
   }
   return names;
 }
@@ -42,7 +43,9 @@ json::array short_names(std::string_view comma_separated) {
 }  // namespace
 
 json::object api_versions() {
-  return {{"kind", "APIVersions"}, {"versions", json::array{"v1"}}, {"serverAddressByClientCIDRs", json::array{}}};
+  return {{"kind", "APIVersions"},
+          {"versions", json::array{"v1"}},
+          {"serverAddressByClientCIDRs", json::array{}}};
 }
 
 json::object api_groups() {
@@ -68,31 +71,27 @@ std::optional<json::object> api_resources(std::string_view group, std::string_vi
   json::array resources;
   for (const auto& known : all_kinds()) {
     if (!known.served || known.group != group || known.version != version) continue;
-    resources.push_back(json::object{{"name", known.plural},
-                                     {"singularName", known.singular},
-                                     {"namespaced", known.namespaced},
-                                     {"kind", known.name},
-                                     {"verbs", json::array{"create", "delete", "get", "list", "update", "watch"}},
-                                     {"shortNames", short_names(known.short_names)}});
+    resources.push_back(
+        json::object{{"name", known.plural},
+                     {"singularName", known.singular},
+                     {"namespaced", known.namespaced},
+                     {"kind", known.name},
+                     {"verbs", json::array{"create", "delete", "get", "list", "update", "watch"}},
+                     {"shortNames", short_names(known.short_names)}});
   }
   if (resources.empty()) return std::nullopt;
-  return json::object{{"kind", "APIResourceList"},
-                      {"apiVersion", "v1"},
-                      {"groupVersion", group.empty() ? std::string(version) : fmt::format("{}/{}", group, version)},
-                      {"resources", std::move(resources)}};
+  return json::object{
+      {"kind", "APIResourceList"},
+      {"apiVersion", "v1"},
+      {"groupVersion", group.empty() ? std::string(version) : fmt::format("{}/{}", group, version)},
+      {"resources", std::move(resources)}};
 }
 
 json::object version_info() {
   // kubectl wants numbers here; they are those of the Kubernetes API whose conventions this server follows.
-  return {{"major", "1"},
-          {"minor", "29"},
-          {"gitVersion", "v1.29.0+ocicat-" OCICAT_VERSION},
-          {"gitCommit", ""},
-          {"gitTreeState", "clean"},
-          {"buildDate", ""},
-          {"goVersion", ""},
-          {"compiler", ""},
-          {"platform", "linux"}};
+  return {{"major", "1"},    {"minor", "29"},           {"gitVersion", "v1.29.0+ocicat-" OCICAT_VERSION},
+          {"gitCommit", ""}, {"gitTreeState", "clean"}, {"buildDate", ""},
+          {"goVersion", ""}, {"compiler", ""},          {"platform", "linux"}};
 }
 
 }  // namespace ocicat::api

@@ -10,7 +10,8 @@ namespace json = boost::json;
 namespace {
 
 Failure about(const ResourceKey& key, int code, std::string reason, std::string_view what) {
-  return {code, std::move(reason), fmt::format("{} \"{}\" {}", resource_name(key.kind), key.name, what), key.kind, key.name, {}};
+  return {code,     std::move(reason), fmt::format("{} \"{}\" {}", resource_name(key.kind), key.name, what),
+          key.kind, key.name,          {}};
 }
 
 }  // namespace
@@ -28,7 +29,8 @@ Failure failure_of(const Error& error, const ResourceKey& key) {
       return about(key, 409, "AlreadyExists", "already exists");
     case ErrorCode::kConflict: {
       auto failure = about(key, 409, "Conflict", "");
-      failure.message = fmt::format("Operation cannot be fulfilled on {} \"{}\": {}", resource_name(key.kind), key.name, error.message);
+      failure.message = fmt::format("Operation cannot be fulfilled on {} \"{}\": {}", resource_name(key.kind),
+                                    key.name, error.message);
       return failure;
     }
     case ErrorCode::kInvalid:
@@ -48,10 +50,13 @@ Failure failure_of(const Error& error, const ResourceKey& key) {
   return {500, "InternalError", error.message, key.kind, key.name, {}};
 }
 
-Failure bad_request(std::string message) { return {400, "BadRequest", std::move(message), {}, {}, {}}; }
+Failure bad_request(std::string message) {
+  return {400, "BadRequest", std::move(message), {}, {}, {}};
+}
 
 Failure not_found(std::string_view path) {
-  return {404, "NotFound", fmt::format("the server could not find the requested resource: {}", path), {}, {}, {}};
+  return {404, "NotFound", fmt::format("the server could not find the requested resource: {}", path),
+          {},  {},         {}};
 }
 
 Failure method_not_allowed(std::string_view method, std::string_view path) {
@@ -59,36 +64,50 @@ Failure method_not_allowed(std::string_view method, std::string_view path) {
 }
 
 Failure unsupported_media_type(std::string_view type) {
-  return {415, "UnsupportedMediaType",
-          fmt::format("the body is of type \"{}\", accepted are application/json and application/yaml", type), {}, {}, {}};
+  return {415,
+          "UnsupportedMediaType",
+          fmt::format("the body is of type \"{}\", accepted are application/json and application/yaml", type),
+          {},
+          {},
+          {}};
 }
 
-Failure expired(std::string message) { return {410, "Expired", std::move(message), {}, {}, {}}; }
+Failure expired(std::string message) {
+  return {410, "Expired", std::move(message), {}, {}, {}};
+}
 
 Failure invalid(const ResourceKey& key, std::vector<Cause> causes) {
   std::string list;
   for (const auto& cause : causes) {
-    list += fmt::format("{}{}{}{}", list.empty() ? "" : "; ", cause.field, cause.field.empty() ? "" : ": ", cause.message);
+    list += fmt::format("{}{}{}{}", list.empty() ? "" : "; ", cause.field, cause.field.empty() ? "" : ": ",
+                        cause.message);
   }
-  return {422, "Invalid", fmt::format("{} \"{}\" is invalid: {}", info(key.kind).name, key.name, list), key.kind, key.name, std::move(causes)};
+  return {422,      "Invalid", fmt::format("{} \"{}\" is invalid: {}", info(key.kind).name, key.name, list),
+          key.kind, key.name,  std::move(causes)};
 }
 
 Failure invalid(const ResourceKey& key, const std::vector<Complaint>& complaints) {
   std::vector<Cause> causes;
   for (const auto& complaint : complaints) {
-    auto message = complaint.value.empty() ? complaint.rule : fmt::format("{}: {}", complaint.value, complaint.rule);
+    auto message =
+        complaint.value.empty() ? complaint.rule : fmt::format("{}: {}", complaint.value, complaint.rule);
     causes.push_back({complaint.field_path, std::move(message)});
   }
   return invalid(key, std::move(causes));
 }
 
 Failure forbidden(const ResourceKey& key, std::string_view why) {
-  return {403, "Forbidden", fmt::format("{} \"{}\" is forbidden: {}", resource_name(key.kind), key.name, why), key.kind, key.name, {}};
+  return {403,
+          "Forbidden",
+          fmt::format("{} \"{}\" is forbidden: {}", resource_name(key.kind), key.name, why),
+          key.kind,
+          key.name,
+          {}};
 }
 
 json::object to_status(const Failure& failure) {
-  json::object status{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object{}}, {"status", "Failure"},
-                      {"message", failure.message}, {"reason", failure.reason}};
+  json::object status{{"kind", "Status"},    {"apiVersion", "v1"},         {"metadata", json::object{}},
+                      {"status", "Failure"}, {"message", failure.message}, {"reason", failure.reason}};
   json::object details;
   if (!failure.name.empty()) details["name"] = failure.name;
   if (failure.kind) {
@@ -98,7 +117,8 @@ json::object to_status(const Failure& failure) {
   if (!failure.causes.empty()) {
     auto& causes = details["causes"].emplace_array();
     for (const auto& cause : failure.causes) {
-      causes.push_back(json::object{{"reason", "FieldValueInvalid"}, {"message", cause.message}, {"field", cause.field}});
+      causes.push_back(
+          json::object{{"reason", "FieldValueInvalid"}, {"message", cause.message}, {"field", cause.field}});
     }
   }
   if (!details.empty()) status["details"] = std::move(details);

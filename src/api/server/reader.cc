@@ -14,13 +14,14 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kPieceBytes = 64 * 1024;  // about how much of a stream is made at a time
+constexpr std::size_t kPieceBytes = 64 * 1024;    // about how much of a stream is made at a time
 constexpr std::size_t kWholeBytes = 1024 * 1024;  // lists up to here are sent whole
 constexpr std::size_t kEventsAtATime = 16;
 
 class ListStream final : public http::Stream {
  public:
-  ListStream(std::string head, std::vector<store::Entry> entries) : head_(std::move(head)), entries_(std::move(entries)) {}
+  ListStream(std::string head, std::vector<store::Entry> entries)
+      : head_(std::move(head)), entries_(std::move(entries)) {}
 
   std::optional<std::string> next() override {
     if (ended_) return std::nullopt;
@@ -48,9 +49,13 @@ class ListStream final : public http::Stream {
 
 class WatchStream final : public http::Stream {
  public:
-  WatchStream(WatchRequest request, std::unique_ptr<store::Watch> watch, std::vector<store::Entry> initial, store::Revision revision)
-      : request_(std::move(request)), initial_(std::make_move_iterator(initial.begin()), std::make_move_iterator(initial.end())),
-        watch_(std::move(watch)), sent_revision_(revision), bookmark_at_(Clock::now() + request_.bookmark_pause) {
+  WatchStream(WatchRequest request, std::unique_ptr<store::Watch> watch, std::vector<store::Entry> initial,
+              store::Revision revision)
+      : request_(std::move(request)),
+        initial_(std::make_move_iterator(initial.begin()), std::make_move_iterator(initial.end())),
+        watch_(std::move(watch)),
+        sent_revision_(revision),
+        bookmark_at_(Clock::now() + request_.bookmark_pause) {
     if (request_.timeout) ends_at_ = Clock::now() + *request_.timeout;
   }
 
@@ -60,7 +65,8 @@ class WatchStream final : public http::Stream {
     std::string piece;
     const auto now = Clock::now();
     if (ended_ || (ends_at_ && now >= *ends_at_)) return std::nullopt;
-    for (; !initial_.empty() && piece.size() < kPieceBytes; initial_.pop_front()) append(piece, "ADDED", initial_.front(), initial_.front().revision);
+    for (; !initial_.empty() && piece.size() < kPieceBytes; initial_.pop_front())
+      append(piece, "ADDED", initial_.front(), initial_.front().revision);
     while (initial_.empty() && piece.size() < kPieceBytes) {
       auto batch = watch_->next(kEventsAtATime);
       if (!batch) {
@@ -99,7 +105,8 @@ class WatchStream final : public http::Stream {
     const bool is_in = event.type != store::EventType::kDeleted && labels.matches(*entry.document);
     bool was_in = event.type != store::EventType::kCreated;
     if (event.type == store::EventType::kDeleted) was_in = labels.matches(*entry.document);
-    // What was there before may have been forgotten: then the reader hears of a deletion that may not concern it.
+    // What was there before may have been forgotten: then the reader hears of a deletion that may not concern
+    // it.
     if (event.type == store::EventType::kUpdated && event.previous) was_in = labels.matches(*event.previous);
     if (!is_in && !was_in) return;
     append(out, !is_in ? "DELETED" : was_in ? "MODIFIED" : "ADDED", entry, entry.revision);
@@ -109,8 +116,9 @@ class WatchStream final : public http::Stream {
     bookmark_at_ = Clock::now() + request_.bookmark_pause;
     if (seen_revision_ <= sent_revision_) return;
     const auto& known = info(request_.kind);
-    out += fmt::format(R"({{"type":"BOOKMARK","object":{{"apiVersion":"{}","kind":"{}","metadata":{{"resourceVersion":"{}"}}}}}})", known.api_version(),
-                       known.name, seen_revision_);
+    out += fmt::format(
+        R"({{"type":"BOOKMARK","object":{{"apiVersion":"{}","kind":"{}","metadata":{{"resourceVersion":"{}"}}}}}})",
+        known.api_version(), known.name, seen_revision_);
     out += '\n';
     sent_revision_ = seen_revision_;
   }
@@ -134,8 +142,9 @@ class WatchStream final : public http::Stream {
 
 http::Response list_response(Kind kind, store::Listing listing, const Selection& selection) {
   std::erase_if(listing.entries, [&](const store::Entry& entry) { return !selection.matches(entry); });
-  auto head = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)", info(kind).name,
-                          info(kind).api_version(), listing.revision);
+  auto head =
+      fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)",
+                  info(kind).name, info(kind).api_version(), listing.revision);
   std::size_t bytes = 0;
   for (const auto& entry : listing.entries) bytes += entry.document->size();
 
@@ -155,12 +164,14 @@ Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchReq
   if (request.after == 0) {
     listing = store.list(request.kind, request.ns);
     request.after = listing.revision;
-    std::erase_if(listing.entries, [&](const store::Entry& entry) { return !request.selection.matches(entry); });
+    std::erase_if(listing.entries,
+                  [&](const store::Entry& entry) { return !request.selection.matches(entry); });
   }
   auto watch = store.watch(request.kind, request.ns, request.after);
   if (!watch) return std::unexpected(failure_of(watch.error(), {request.kind, "", ""}));
   const auto revision = request.after;
-  return std::make_shared<WatchStream>(std::move(request), *std::move(watch), std::move(listing.entries), revision);
+  return std::make_shared<WatchStream>(std::move(request), *std::move(watch), std::move(listing.entries),
+                                       revision);
 }
 
 }  // namespace ocicat::api

@@ -11,8 +11,8 @@
 
 namespace ocicat::api {
 
-// {"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[…]}. Sent piece by piece where
-// it is long.
+// {"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[…]}. Sent piece by piece
+// where it is long.
 http::Response list_response(Kind kind, store::Listing listing, const Selection& selection);
 
 // How often a quiet watch that asked for bookmarks gets one, if the revision has moved.
@@ -28,8 +28,8 @@ struct WatchRequest {
   std::optional<std::chrono::seconds> timeout;
 };
 
-// {"type":"ADDED","object":{…}} and so on, one a line. A watch that history has overtaken ends with an ERROR whose
-// object is a Status of code 410; one that begins too far back is refused with it (kExpired).
+// {"type":"ADDED","object":{…}} and so on, one a line. A watch that history has overtaken ends with an ERROR
+// whose object is a Status of code 410; one that begins too far back is refused with it (kExpired).
 Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchRequest request);
 
 }  // namespace ocicat::api

@@ -38,7 +38,9 @@ http::Response object_response(int status, const Written& written) {
   return response;
 }
 
-bool is_true(std::string_view text) { return text == "true" || text == "1" || text == "True" || text == "TRUE" || text == "t"; }
+bool is_true(std::string_view text) {
+  return text == "true" || text == "1" || text == "True" || text == "TRUE" || text == "t";
+}
 
 // The part behind "/api/v1" or "/apis/GROUP/VERSION": "[namespaces/NS/]PLURAL[/NAME]".
 std::optional<Location> locate(std::string_view group, std::string_view version, Segments rest) {
@@ -63,7 +65,8 @@ std::optional<Location> locate(std::string_view group, std::string_view version,
 
 std::optional<Location> locate(Segments segments) {
   if (segments.size() > 2 && segments[0] == "api") return locate("", segments[1], segments.subspan(2));
-  if (segments.size() > 3 && segments[0] == "apis") return locate(segments[1], segments[2], segments.subspan(3));
+  if (segments.size() > 3 && segments[0] == "apis")
+    return locate(segments[1], segments[2], segments.subspan(3));
   return std::nullopt;
 }
 
@@ -89,7 +92,8 @@ Answer<WatchRequest> watch_request(const http::Target& target, const Location& l
   if (const auto text = target.parameter("timeoutSeconds"); !text.empty()) {
     std::uint32_t seconds = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    if (error != std::errc() || end != text.data() + text.size()) return std::unexpected(bad_request("timeoutSeconds is not a number"));
+    if (error != std::errc() || end != text.data() + text.size())
+      return std::unexpected(bad_request("timeoutSeconds is not a number"));
     if (seconds != 0) request.timeout = std::chrono::seconds(seconds);
   }
   return request;
@@ -121,9 +125,12 @@ Result<void> Router::ensure_built_ins() {
     Submitted submitted{{Kind::kTier, "", std::string(tier.name)}, built_in_tier(tier), {}, 0};
     if (store_.get(submitted.key)) continue;
     std::promise<Answer<Written>> promise;
-    writer_.create(std::move(submitted), false, [&promise](Answer<Written> answer) { promise.set_value(std::move(answer)); });
+    writer_.create(std::move(submitted), false,
+                   [&promise](Answer<Written> answer) { promise.set_value(std::move(answer)); });
     const auto answer = promise.get_future().get();
-    if (!answer) return fail(answer.error().code == 507 ? ErrorCode::kExhausted : ErrorCode::kUnavailable, "tier {}: {}", tier.name, answer.error().message);
+    if (!answer)
+      return fail(answer.error().code == 507 ? ErrorCode::kExhausted : ErrorCode::kUnavailable, "tier {}: {}",
+                  tier.name, answer.error().message);
   }
   return {};
 }
@@ -136,14 +143,16 @@ void Router::handle(const http::Request& request, const Respond& respond) {
   respond(answer ? *std::move(answer) : to_response(answer.error()));
 }
 
-void Router::resource(const http::Request& request, const http::Target& target, const Location& location, const Respond& respond) {
+void Router::resource(const http::Request& request, const http::Target& target, const Location& location,
+                      const Respond& respond) {
   const bool collection = location.name.empty();
   if (request.method == "GET") {
     auto answer = read(target, location);
     return respond(answer ? *std::move(answer) : to_response(answer.error()));
   }
   const bool in_place = !info(location.kind).namespaced || location.ns;
-  const bool allowed = collection ? request.method == "POST" && in_place : request.method == "PUT" || request.method == "DELETE";
+  const bool allowed = collection ? request.method == "POST" && in_place
+                                  : request.method == "PUT" || request.method == "DELETE";
   if (allowed) return write(request, target, location, respond);
   auto response = to_response(method_not_allowed(request.method, target.path));
   response.headers.push_back({"Allow", !collection ? "GET, PUT, DELETE" : in_place ? "GET, POST" : "GET"});
@@ -169,15 +178,19 @@ Answer<http::Response> Router::read(const http::Target& target, const Location& 
   }
   const auto selection = selection_of(target);
   if (!selection) return std::unexpected(selection.error());
-  return with_identity(list_response(location.kind, store_.list(location.kind, location.ns), *selection), identity);
+  return with_identity(list_response(location.kind, store_.list(location.kind, location.ns), *selection),
+                       identity);
 }
 
-void Router::write(const http::Request& request, const http::Target& target, const Location& location, const Respond& respond) {
+void Router::write(const http::Request& request, const http::Target& target, const Location& location,
+                   const Respond& respond) {
   const auto refuse = [&](const Failure& failure) { respond(to_response(failure)); };
   const auto dry_run = dry_run_of(target);
   if (!dry_run) return refuse(dry_run.error());
   const auto answer_with = [respond](int status) {
-    return [respond, status](Answer<Written> written) { respond(written ? object_response(status, *written) : to_response(written.error())); };
+    return [respond, status](Answer<Written> written) {
+      respond(written ? object_response(status, *written) : to_response(written.error()));
+    };
   };
   if (request.method == "DELETE") {
     auto options = read_delete_options(request);
@@ -196,7 +209,8 @@ Answer<http::Response> Router::information(const http::Request& request, const h
   const auto is = [&](std::string_view only) { return path.size() == 1 && path[0] == only; };
   std::optional<http::Response> response;
   if (path.empty()) {
-    response = json_response({{"paths", json::array{"/api", "/apis", "/healthz", "/livez", "/readyz", "/version", "/ocicat/status"}}});
+    response = json_response({{"paths", json::array{"/api", "/apis", "/healthz", "/livez", "/readyz",
+                                                    "/version", "/ocicat/status"}}});
   } else if (is("healthz") || is("livez") || is("readyz")) {
     response.emplace().body = "ok";
   } else if (is("version")) {
@@ -226,14 +240,17 @@ http::Response Router::status() const {
     const auto last = store.last.find(known.kind);
     if (known.served) revisions[revision_key(known)] = last == store.last.end() ? 0 : last->second;
   }
-  const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_);
-  return json_response({{"version", OCICAT_VERSION},
-                        {"pid", ::getpid()},
-                        {"uptimeSeconds", uptime.count()},
-                        {"store", json::object{{"path", store.location}, {"identity", store.identity}, {"objects", store.objects}}},
-                        {"revision", store.revision},
-                        {"revisions", std::move(revisions)},
-                        {"watchers", store.watches}});
+  const auto uptime =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_);
+  return json_response(
+      {{"version", OCICAT_VERSION},
+       {"pid", ::getpid()},
+       {"uptimeSeconds", uptime.count()},
+       {"store",
+        json::object{{"path", store.location}, {"identity", store.identity}, {"objects", store.objects}}},
+       {"revision", store.revision},
+       {"revisions", std::move(revisions)},
+       {"watchers", store.watches}});
 }
 
 }  // namespace ocicat::api

@@ -25,9 +25,11 @@ class Router {
   void handle(const http::Request& request, const Respond& respond);
 
  private:
-  void resource(const http::Request& request, const http::Target& target, const Location& location, const Respond& respond);
+  void resource(const http::Request& request, const http::Target& target, const Location& location,
+                const Respond& respond);
   Answer<http::Response> read(const http::Target& target, const Location& location);
-  void write(const http::Request& request, const http::Target& target, const Location& location, const Respond& respond);
+  void write(const http::Request& request, const http::Target& target, const Location& location,
+             const Respond& respond);
   Answer<http::Response> information(const http::Request& request, const http::Target& target);
   http::Response status() const;
 

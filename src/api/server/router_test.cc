@@ -31,7 +31,8 @@ class RouterTest : public testing::Test {
     EXPECT_TRUE(router_.ensure_built_ins());
   }
 
-  http::Response send(std::string method, std::string target, std::string body = {}, std::string type = "application/json") {
+  http::Response send(std::string method, std::string target, std::string body = {},
+                      std::string type = "application/json") {
     std::promise<http::Response> promise;
     http::Request request{std::move(method), std::move(target), {}, std::move(body)};
     if (!request.body.empty()) request.headers.push_back({"Content-Type", std::move(type)});
@@ -40,7 +41,8 @@ class RouterTest : public testing::Test {
   }
   // The JSON of the answer, which must have this status.
   json::value want(int status, std::string method, std::string target, const json::value& body = nullptr) {
-    const auto response = send(std::move(method), std::move(target), body.is_null() ? std::string() : json::serialize(body));
+    const auto response =
+        send(std::move(method), std::move(target), body.is_null() ? std::string() : json::serialize(body));
     EXPECT_EQ(response.status, status) << response.body;
     return json::parse(response.body);
   }
@@ -67,13 +69,15 @@ class RouterTest : public testing::Test {
                         {"spec", json::object{{"nets", json::array{"10.0.0.0/8"}}}}};
   }
   static json::value policy(std::string_view name, std::string_view tier) {
-    return json::object{{"metadata", json::object{{"name", name}}}, {"spec", json::object{{"tier", tier}, {"selector", "all()"}}}};
+    return json::object{{"metadata", json::object{{"name", name}}},
+                        {"spec", json::object{{"tier", tier}, {"selector", "all()"}}}};
   }
   static json::value pool(std::string_view name, std::string_view cidr) {
     return json::object{{"metadata", json::object{{"name", name}}}, {"spec", json::object{{"cidr", cidr}}}};
   }
 
-  Result<std::unique_ptr<store::Store>> store_ = store::open_sqlite_store({":memory:", {.events = 100, .bytes = 1'000'000}, {}});
+  Result<std::unique_ptr<store::Store>> store_ =
+      store::open_sqlite_store({":memory:", {.events = 100, .bytes = 1'000'000}, {}});
   Router router_{**store_};
   std::shared_ptr<http::Stream> stream_;
 };
@@ -84,7 +88,9 @@ std::vector<std::string> types(const std::vector<json::value>& events) {
   return result;
 }
 
-std::string version_of(const json::value& object) { return std::string(object.at("metadata").at("resourceVersion").as_string()); }
+std::string version_of(const json::value& object) {
+  return std::string(object.at("metadata").at("resourceVersion").as_string());
+}
 
 TEST_F(RouterTest, FillsWhatTheServerDecides) {
   auto submitted = set("a");
@@ -96,7 +102,8 @@ TEST_F(RouterTest, FillsWhatTheServerDecides) {
   EXPECT_EQ(created.at("kind"), "GlobalNetworkSet");
   EXPECT_EQ(created.at("metadata").at("uid").as_string().size(), 36u);
   EXPECT_EQ(created.at("metadata").at("generation"), 1);
-  EXPECT_THAT(std::string(created.at("metadata").at("creationTimestamp").as_string()), testing::MatchesRegex("20[0-9-]{8}T[0-9:]{8}Z"));
+  EXPECT_THAT(std::string(created.at("metadata").at("creationTimestamp").as_string()),
+              testing::MatchesRegex("20[0-9-]{8}T[0-9:]{8}Z"));
   EXPECT_EQ(want(200, "GET", kSets + "/a"), created);
 }
 
@@ -105,9 +112,11 @@ TEST_F(RouterTest, KeepsWhatMustNotChangeAndCountsGenerations) {
   const auto relabelled = want(200, "PUT", kSets + "/a", set("a", {{"x", "y"}}));
   EXPECT_EQ(relabelled.at("metadata").at("generation"), 1) << "labels are no intent";
   EXPECT_EQ(relabelled.at("metadata").at("uid"), created.at("metadata").at("uid"));
-  EXPECT_EQ(relabelled.at("metadata").at("creationTimestamp"), created.at("metadata").at("creationTimestamp"));
+  EXPECT_EQ(relabelled.at("metadata").at("creationTimestamp"),
+            created.at("metadata").at("creationTimestamp"));
   EXPECT_NE(version_of(relabelled), version_of(created));
-  EXPECT_EQ(want(200, "PUT", kSets + "/a", set("a", {{"x", "y"}})), relabelled) << "the same again is no change";
+  EXPECT_EQ(want(200, "PUT", kSets + "/a", set("a", {{"x", "y"}})), relabelled)
+      << "the same again is no change";
   auto changed = set("a");
   changed.at("spec").at("nets").as_array().push_back("11.0.0.0/8");
   EXPECT_EQ(want(200, "PUT", kSets + "/a", changed).at("metadata").at("generation"), 2);
@@ -131,7 +140,8 @@ TEST_F(RouterTest, DeletingAnswersWithTheObjectAndTheRevisionOfItsDeletion) {
   const auto created = want(201, "POST", kSets, set("a"));
   want(409, "DELETE", kSets + "/a", {{"preconditions", {{"resourceVersion", "1"}}}});
   want(409, "DELETE", kSets + "/a", {{"preconditions", {{"uid", "other"}}}});
-  const auto deleted = want(200, "DELETE", kSets + "/a", {{"preconditions", {{"uid", created.at("metadata").at("uid")}}}});
+  const auto deleted =
+      want(200, "DELETE", kSets + "/a", {{"preconditions", {{"uid", created.at("metadata").at("uid")}}}});
   EXPECT_GT(std::stoull(version_of(deleted)), std::stoull(version_of(created)));
   EXPECT_EQ(deleted.at("spec"), created.at("spec"));
   EXPECT_EQ(want(404, "DELETE", kSets + "/a").at("reason"), "NotFound");
@@ -144,7 +154,9 @@ TEST_F(RouterTest, ADryRunAnswersAsIfAndStoresNothing) {
   EXPECT_EQ((*store_)->status().revision, revision);
   want(201, "POST", kSets, set("a"));
   EXPECT_EQ(want(409, "POST", kSets + "?dryRun=All", set("a")).at("reason"), "AlreadyExists");
-  EXPECT_EQ(want(200, "PUT", kSets + "/a?dryRun=All", set("a", {{"x", "y"}})).at("metadata").at("labels").at("x"), "y");
+  EXPECT_EQ(
+      want(200, "PUT", kSets + "/a?dryRun=All", set("a", {{"x", "y"}})).at("metadata").at("labels").at("x"),
+      "y");
   want(200, "DELETE", kSets + "/a?dryRun=All");
   EXPECT_TRUE(want(200, "GET", kSets + "/a").at("metadata").at("labels").as_object().empty());
   want(400, "POST", kSets + "?dryRun=Some", set("b"));
@@ -157,15 +169,18 @@ TEST_F(RouterTest, WhatBreaksARuleIsRefusedWithEveryField) {
   EXPECT_EQ(status.at("reason"), "Invalid");
   EXPECT_EQ(status.at("code"), 422);
   std::vector<std::string> fields;
-  for (const auto& cause : status.at("details").at("causes").as_array()) fields.emplace_back(cause.at("field").as_string());
+  for (const auto& cause : status.at("details").at("causes").as_array())
+    fields.emplace_back(cause.at("field").as_string());
   EXPECT_THAT(fields, ElementsAre("spec.nets[0]", "spec.nets[2]"));
   EXPECT_THAT(std::string(status.at("message").as_string()), HasSubstr("spec.nets[2]"));
   want(422, "POST", kSets, {{"metadata", {{"name", "a"}}}, {"spec", {{"netz", json::array{}}}}});
 }
 
 TEST_F(RouterTest, BodiesThatAreNoObjectOfThisPlaceAreRefused) {
-  for (const auto* body : {"", "{", "[]", "1", "\"x\"", "null", "{}x", "{\"metadata\":1}", "{\"apiVersion\":1}", "{\"metadata\":{\"name\":\"a\",\"uid\":1}}",
-                           "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"x\"}}", "{\"kind\":\"Tier\",\"metadata\":{\"name\":\"a\"}}"}) {
+  for (const auto* body : {"", "{", "[]", "1", "\"x\"", "null", "{}x", "{\"metadata\":1}",
+                           "{\"apiVersion\":1}", "{\"metadata\":{\"name\":\"a\",\"uid\":1}}",
+                           "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"x\"}}",
+                           "{\"kind\":\"Tier\",\"metadata\":{\"name\":\"a\"}}"}) {
     EXPECT_EQ(send("POST", kSets, body).status, 400) << body;
   }
   EXPECT_EQ(send("POST", kSets, std::string(10'000, '[')).status, 400);
@@ -183,14 +198,17 @@ TEST_F(RouterTest, YamlIsTakenAsWell) {
   const std::string yaml = "metadata:\n  name: a\nspec:\n  nets: [10.0.0.0/8]\n";
   const auto response = send("POST", kSets, yaml, "application/yaml; charset=utf-8");
   EXPECT_EQ(response.status, 201) << response.body;
-  EXPECT_EQ(send("POST", kSets, yaml + "---\n" + yaml, "application/yaml").status, 400) << "one object a request";
+  EXPECT_EQ(send("POST", kSets, yaml + "---\n" + yaml, "application/yaml").status, 400)
+      << "one object a request";
   EXPECT_EQ(send("POST", kSets, "a: [", "application/yaml").status, 400);
 }
 
 TEST_F(RouterTest, UnknownPlacesAndMethodsAreRefused) {
-  for (const auto* path : {"/nothing", "/api/v2/pods", "/apis/projectcalico.org/v3/dragons", "/apis/projectcalico.org/v2/tiers", "/api/v1/namespaces/shop/tiers",
-                           "/api/v1/namespaces/shop/pods/a/log", "/apis/projectcalico.org/v3/namespaces/shop/tiers", "/apis/projectcalico.org/v3/networkpolicies/a",
-                           "/apis/projectcalico.org/v3/namespaces//networkpolicies", "/api/v1/namespaces/shop/pods/a/b/c"}) {
+  for (const auto* path :
+       {"/nothing", "/api/v2/pods", "/apis/projectcalico.org/v3/dragons", "/apis/projectcalico.org/v2/tiers",
+        "/api/v1/namespaces/shop/tiers", "/api/v1/namespaces/shop/pods/a/log",
+        "/apis/projectcalico.org/v3/namespaces/shop/tiers", "/apis/projectcalico.org/v3/networkpolicies/a",
+        "/apis/projectcalico.org/v3/namespaces//networkpolicies", "/api/v1/namespaces/shop/pods/a/b/c"}) {
     EXPECT_EQ(want(404, "GET", path).at("reason"), "NotFound") << path;
   }
   want(400, "GET", "/%zz");
@@ -207,7 +225,8 @@ TEST_F(RouterTest, UnknownPlacesAndMethodsAreRefused) {
 TEST_F(RouterTest, ListsAreOfOneNamespaceOrAllAndTakeSelectors) {
   for (const auto* ns : {"a", "b"}) {
     for (const auto* name : {"x", "y"}) {
-      want(201, "POST", fmt::format("/apis/projectcalico.org/v3/namespaces/{}/networksets", ns), set(name, {{"name", name}, {ns, ""}}));
+      want(201, "POST", fmt::format("/apis/projectcalico.org/v3/namespaces/{}/networksets", ns),
+           set(name, {{"name", name}, {ns, ""}}));
     }
   }
   const auto names = [&](const std::string& target) {
@@ -215,7 +234,8 @@ TEST_F(RouterTest, ListsAreOfOneNamespaceOrAllAndTakeSelectors) {
     EXPECT_EQ(list.at("kind"), "NetworkSetList");
     std::string text;
     for (const auto& item : list.at("items").as_array()) {
-      text += fmt::format("{}/{} ", std::string(item.at("metadata").at("namespace").as_string()), std::string(item.at("metadata").at("name").as_string()));
+      text += fmt::format("{}/{} ", std::string(item.at("metadata").at("namespace").as_string()),
+                          std::string(item.at("metadata").at("name").as_string()));
     }
     return text;
   };
@@ -270,7 +290,13 @@ TEST_F(RouterTest, AWatchFromALostRevisionIs410) {
 }
 
 TEST_F(RouterTest, ABookmarkTellsThatTheRevisionHasMovedElsewhere) {
-  WatchRequest request{.kind = Kind::kNode, .ns = {}, .selection = {}, .after = 1, .bookmarks = true, .bookmark_pause = {}, .timeout = {}};
+  WatchRequest request{.kind = Kind::kNode,
+                       .ns = {},
+                       .selection = {},
+                       .after = 1,
+                       .bookmarks = true,
+                       .bookmark_pause = {},
+                       .timeout = {}};
   auto stream = watch_stream(**store_, std::move(request));
   ASSERT_TRUE(stream);
   stream_ = *stream;
@@ -293,14 +319,17 @@ TEST(RouterOnAFullDisk, SaysSoAndGoesOnReading) {
   ASSERT_TRUE(router.ensure_built_ins());
   const auto send = [&](std::string method, std::string target, std::string body) {
     std::promise<http::Response> promise;
-    router.handle({std::move(method), std::move(target), {}, std::move(body)}, [&](http::Response response) { promise.set_value(std::move(response)); });
+    router.handle({std::move(method), std::move(target), {}, std::move(body)},
+                  [&](http::Response response) { promise.set_value(std::move(response)); });
     return promise.get_future().get();
   };
   int created = 0;
   http::Response last;
   for (; created < 1'000; ++created) {
-    const json::object object{{"metadata", json::object{{"name", fmt::format("s{}", created)}, {"annotations", json::object{{"a", std::string(4'000, 'x')}}}}},
-                              {"spec", json::object{{"nets", json::array{}}}}};
+    const json::object object{
+        {"metadata", json::object{{"name", fmt::format("s{}", created)},
+                                  {"annotations", json::object{{"a", std::string(4'000, 'x')}}}}},
+        {"spec", json::object{{"nets", json::array{}}}}};
     last = send("POST", kSets, json::serialize(object));
     if (last.status != 201) break;
   }
@@ -308,7 +337,8 @@ TEST(RouterOnAFullDisk, SaysSoAndGoesOnReading) {
   EXPECT_EQ(json::parse(last.body).at("reason"), "InsufficientStorage");
   EXPECT_THAT(last.body, HasSubstr("full"));
   EXPECT_EQ(send("GET", kSets + "/s0", {}).status, 200);
-  EXPECT_EQ(json::parse(send("GET", kSets, {}).body).at("items").as_array().size(), static_cast<std::size_t>(created));
+  EXPECT_EQ(json::parse(send("GET", kSets, {}).body).at("items").as_array().size(),
+            static_cast<std::size_t>(created));
 }
 
 TEST_F(RouterTest, APolicyNeedsItsTier) {
@@ -335,7 +365,8 @@ TEST_F(RouterTest, BuiltInTiersAreThereAndStay) {
 
 TEST_F(RouterTest, PoolsKeepTheirCidrAndDoNotOverlap) {
   want(201, "POST", kPools, pool("a", "10.0.0.0/16"));
-  for (const auto* cidr : {"10.0.0.0/16", "10.0.1.0/24", "10.0.0.0/8"}) want(422, "POST", kPools, pool("b", cidr));
+  for (const auto* cidr : {"10.0.0.0/16", "10.0.1.0/24", "10.0.0.0/8"})
+    want(422, "POST", kPools, pool("b", cidr));
   want(201, "POST", kPools, pool("b", "10.1.0.0/16"));
   want(201, "POST", kPools, pool("six", "fd00::/48"));
   const auto status = want(422, "PUT", kPools + "/a", pool("a", "10.2.0.0/16"));
@@ -347,7 +378,8 @@ TEST_F(RouterTest, PoolsKeepTheirCidrAndDoNotOverlap) {
 
 TEST_F(RouterTest, TheDefaultAllowProfileCannotBeWritten) {
   const std::string profiles = "/apis/projectcalico.org/v3/profiles";
-  const json::value profile{{"metadata", {{"name", "projectcalico-default-allow"}}}, {"spec", json::object{}}};
+  const json::value profile{{"metadata", {{"name", "projectcalico-default-allow"}}},
+                            {"spec", json::object{}}};
   const auto status = send("POST", profiles, json::serialize(profile)).status;
   EXPECT_TRUE(status == 403 || status == 422) << status;
   want(404, "GET", profiles + "/projectcalico-default-allow");
@@ -356,9 +388,16 @@ TEST_F(RouterTest, TheDefaultAllowProfileCannotBeWritten) {
 TEST_F(RouterTest, AWorkloadEndpointHasTheComputedNameAndTheServersLabels) {
   const std::string endpoints = "/apis/projectcalico.org/v3/namespaces/shop/workloadendpoints";
   const auto endpoint = [](std::string_view name) {
-    return json::value{{"metadata", {{"name", name}, {"labels", {{"app", "web"}, {"projectcalico.org/namespace", "wrong"}}}}},
-                       {"spec",
-                        {{"node", "host-1"}, {"orchestrator", "k8s"}, {"pod", "web-0"}, {"endpoint", "eth0"}, {"interfaceName", "cali1"}, {"ipNetworks", json::array{"10.0.0.1/32"}}}}};
+    return json::value{
+        {"metadata",
+         {{"name", name}, {"labels", {{"app", "web"}, {"projectcalico.org/namespace", "wrong"}}}}},
+        {"spec",
+         {{"node", "host-1"},
+          {"orchestrator", "k8s"},
+          {"pod", "web-0"},
+          {"endpoint", "eth0"},
+          {"interfaceName", "cali1"},
+          {"ipNetworks", json::array{"10.0.0.1/32"}}}}};
   };
   const auto status = send("POST", endpoints, json::serialize(endpoint("web")));
   EXPECT_EQ(status.status, 422);
@@ -377,7 +416,8 @@ TEST_F(RouterTest, SaysWhatItServes) {
   const auto core = json::serialize(want(200, "GET", "/api/v1"));
   EXPECT_THAT(core, HasSubstr("\"name\":\"namespaces\""));
   EXPECT_THAT(core, HasSubstr("\"groupVersion\":\"v1\""));
-  EXPECT_THAT(json::serialize(want(200, "GET", "/apis/projectcalico.org/v3")), HasSubstr("\"kind\":\"GlobalNetworkPolicy\""));
+  EXPECT_THAT(json::serialize(want(200, "GET", "/apis/projectcalico.org/v3")),
+              HasSubstr("\"kind\":\"GlobalNetworkPolicy\""));
   want(200, "GET", "/version");
   want(404, "GET", "/apis/nobody.org/v1");
   for (const auto* path : {"/healthz", "/livez", "/readyz"}) EXPECT_EQ(send("GET", path).body, "ok");

@@ -18,18 +18,21 @@ constexpr std::array kBuiltInTiers{
     BuiltInTier{"default", 1'000'000, "Deny"},
     BuiltInTier{"kube-baseline", 10'000'000, "Pass"},
 };
-constexpr std::array kTieredKinds{Kind::kNetworkPolicy, Kind::kGlobalNetworkPolicy, Kind::kStagedNetworkPolicy,
-                                  Kind::kStagedGlobalNetworkPolicy};
+constexpr std::array kTieredKinds{Kind::kNetworkPolicy, Kind::kGlobalNetworkPolicy,
+                                  Kind::kStagedNetworkPolicy, Kind::kStagedGlobalNetworkPolicy};
 constexpr std::string_view kDefaultAllow = "projectcalico-default-allow";
 
-bool is_tiered(Kind kind) { return std::ranges::find(kTieredKinds, kind) != kTieredKinds.end(); }
+bool is_tiered(Kind kind) {
+  return std::ranges::find(kTieredKinds, kind) != kTieredKinds.end();
+}
 
 std::string tier_of(const json::object& policy) {
   const auto tier = child_text(child_object(policy, "spec"), "tier");
   return tier.empty() ? "default" : std::string(tier);
 }
 
-std::optional<Failure> tier_exists(const store::View& view, const ResourceKey& key, const json::object& policy) {
+std::optional<Failure> tier_exists(const store::View& view, const ResourceKey& key,
+                                   const json::object& policy) {
   const auto tier = tier_of(policy);
   if (view.get({Kind::kTier, "", tier})) return std::nullopt;
   return invalid(key, {Cause{"spec.tier", fmt::format("\"{}\": no such tier; create it first", tier)}});
@@ -44,7 +47,9 @@ std::optional<Failure> tier_is_empty(const store::View& view, const ResourceKey&
       if (may_be && tier_of(from_stored_text(*entry.document)) == tier.name) inside = entry.key;
       return !inside;
     });
-    if (inside) return forbidden(tier, fmt::format("the tier has policies in it, such as {}; delete them first", inside->to_string()));
+    if (inside)
+      return forbidden(tier, fmt::format("the tier has policies in it, such as {}; delete them first",
+                                         inside->to_string()));
   }
   return std::nullopt;
 }
@@ -54,14 +59,17 @@ std::optional<Prefix> cidr_of(const json::object& pool) {
   return prefix ? std::optional(prefix->masked()) : std::nullopt;
 }
 
-std::optional<Failure> pool_overlaps_none(const store::View& view, const ResourceKey& key, const json::object& pool) {
+std::optional<Failure> pool_overlaps_none(const store::View& view, const ResourceKey& key,
+                                          const json::object& pool) {
   const auto cidr = cidr_of(pool);
   if (!cidr) return invalid(key, {Cause{"spec.cidr", "must be a CIDR"}});
   std::optional<Failure> failure;
   view.each(Kind::kIpPool, std::nullopt, [&](const store::Entry& entry) {
     const auto other = cidr_of(from_stored_text(*entry.document));
     if (entry.key != key && other && (cidr->contains(*other) || other->contains(*cidr))) {
-      failure = invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": overlaps {} of IPPool {}", cidr->to_string(), other->to_string(), entry.key.name)}});
+      failure =
+          invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": overlaps {} of IPPool {}", cidr->to_string(),
+                                                       other->to_string(), entry.key.name)}});
     }
     return !failure;
   });
@@ -75,9 +83,13 @@ std::optional<Failure> has_computed_name(const ResourceKey& key, const json::obj
                         : orchestrator == "cni"        ? child_text(spec, "containerID")
                         : orchestrator == "libnetwork" ? std::string_view("libnetwork")
                                                        : child_text(spec, "workload");
-  const auto name = workload_endpoint_name(child_text(spec, "node"), orchestrator, workload, child_text(spec, "endpoint"));
+  const auto name =
+      workload_endpoint_name(child_text(spec, "node"), orchestrator, workload, child_text(spec, "endpoint"));
   if (key.name == name) return std::nullopt;
-  return invalid(key, {Cause{"metadata.name", fmt::format("\"{}\": must be \"{}\", made of node, orchestrator, workload and endpoint", key.name, name)}});
+  return invalid(
+      key, {Cause{"metadata.name",
+                  fmt::format("\"{}\": must be \"{}\", made of node, orchestrator, workload and endpoint",
+                              key.name, name)}});
 }
 
 std::optional<Failure> profile_is_writable(const ResourceKey& key) {
@@ -87,13 +99,16 @@ std::optional<Failure> profile_is_writable(const ResourceKey& key) {
 
 }  // namespace
 
-std::span<const BuiltInTier> built_in_tiers() { return kBuiltInTiers; }
+std::span<const BuiltInTier> built_in_tiers() {
+  return kBuiltInTiers;
+}
 
 json::object built_in_tier(const BuiltInTier& tier) {
   return {{"apiVersion", "projectcalico.org/v3"},
           {"kind", "Tier"},
           {"metadata", json::object{{"name", tier.name}}},
-          {"spec", json::object{{"order", static_cast<std::int64_t>(tier.order)}, {"defaultAction", tier.default_action}}}};
+          {"spec", json::object{{"order", static_cast<std::int64_t>(tier.order)},
+                                {"defaultAction", tier.default_action}}}};
 }
 
 void complete(Kind kind, json::object& object) {
@@ -110,16 +125,19 @@ void complete(Kind kind, json::object& object) {
   }
 }
 
-std::optional<Failure> may_create(const store::View& view, const ResourceKey& key, const json::object& object) {
+std::optional<Failure> may_create(const store::View& view, const ResourceKey& key,
+                                  const json::object& object) {
   if (is_tiered(key.kind)) return tier_exists(view, key, object);
   if (key.kind == Kind::kIpPool) return pool_overlaps_none(view, key, object);
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
   return profile_is_writable(key);
 }
 
-std::optional<Failure> may_update(const store::View&, const ResourceKey& key, const json::object& object, const json::object& stored) {
+std::optional<Failure> may_update(const store::View&, const ResourceKey& key, const json::object& object,
+                                  const json::object& stored) {
   if (key.kind == Kind::kIpPool && cidr_of(object) != cidr_of(stored)) {
-    return invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": cannot be changed, it is \"{}\"", child_text(child_object(object, "spec"), "cidr"),
+    return invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": cannot be changed, it is \"{}\"",
+                                                        child_text(child_object(object, "spec"), "cidr"),
                                                         child_text(child_object(stored, "spec"), "cidr"))}});
   }
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);

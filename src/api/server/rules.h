@@ -24,9 +24,10 @@ boost::json::object built_in_tier(const BuiltInTier& tier);
 void complete(Kind kind, boost::json::object& object);
 
 // Nothing, or why not. `object` is validated and completed; `stored` is what it replaces.
-std::optional<Failure> may_create(const store::View& view, const ResourceKey& key, const boost::json::object& object);
-std::optional<Failure> may_update(const store::View& view, const ResourceKey& key, const boost::json::object& object,
-                                  const boost::json::object& stored);
+std::optional<Failure> may_create(const store::View& view, const ResourceKey& key,
+                                  const boost::json::object& object);
+std::optional<Failure> may_update(const store::View& view, const ResourceKey& key,
+                                  const boost::json::object& object, const boost::json::object& stored);
 std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key);
 
 }  // namespace ocicat::api

@@ -16,7 +16,8 @@ std::string_view trim(std::string_view text) {
 }
 
 bool is_word_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '/';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+         c == '.' || c == '/';
 }
 
 }  // namespace
@@ -96,14 +97,16 @@ class LabelSelectorParser {
   }
 
   std::unexpected<Error> unexpected(std::string_view wanted) const {
-    return fail(ErrorCode::kInvalid, "label selector: expected {} before \"{}\"", wanted, rest_.substr(0, 40));
+    return fail(ErrorCode::kInvalid, "label selector: expected {} before \"{}\"", wanted,
+                rest_.substr(0, 40));
   }
 
   std::string_view rest_;
 };
 
 Result<LabelSelector> LabelSelector::parse(std::string_view text) {
-  if (text.size() > kMaxText) return fail(ErrorCode::kInvalid, "label selector: longer than {} bytes", kMaxText);
+  if (text.size() > kMaxText)
+    return fail(ErrorCode::kInvalid, "label selector: longer than {} bytes", kMaxText);
   return LabelSelectorParser(text).parse();
 }
 
@@ -122,14 +125,16 @@ bool LabelSelector::matches(std::string_view stored_text) const {
 }
 
 Result<FieldSelector> FieldSelector::parse(std::string_view text) {
-  if (text.size() > kMaxText) return fail(ErrorCode::kInvalid, "field selector: longer than {} bytes", kMaxText);
+  if (text.size() > kMaxText)
+    return fail(ErrorCode::kInvalid, "field selector: longer than {} bytes", kMaxText);
   FieldSelector selector;
   while (!trim(text).empty()) {
     const auto comma = text.find(',');
     const auto piece = trim(text.substr(0, comma));
     text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
     const auto equals = piece.find('=');
-    if (equals == std::string_view::npos || equals == 0) return fail(ErrorCode::kInvalid, "field selector: \"{}\": expected FIELD=VALUE", piece);
+    if (equals == std::string_view::npos || equals == 0)
+      return fail(ErrorCode::kInvalid, "field selector: \"{}\": expected FIELD=VALUE", piece);
     Requirement requirement;
     requirement.negated = piece[equals - 1] == '!';
     const auto field = trim(piece.substr(0, requirement.negated ? equals - 1 : equals));
@@ -138,7 +143,9 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
     requirement.value = trim(value);
     requirement.is_name = field == "metadata.name";
     if (!requirement.is_name && field != "metadata.namespace") {
-      return fail(ErrorCode::kInvalid, "field selector: \"{}\" is not supported, only metadata.name and metadata.namespace are", field);
+      return fail(ErrorCode::kInvalid,
+                  "field selector: \"{}\" is not supported, only metadata.name and metadata.namespace are",
+                  field);
     }
     selector.requirements_.push_back(std::move(requirement));
   }

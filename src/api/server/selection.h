@@ -52,7 +52,9 @@ struct Selection {
   LabelSelector labels;
   FieldSelector fields;
 
-  bool matches(const store::Entry& entry) const { return fields.matches(entry.key) && labels.matches(*entry.document); }
+  bool matches(const store::Entry& entry) const {
+    return fields.matches(entry.key) && labels.matches(*entry.document);
+  }
 };
 
 }  // namespace ocicat::api

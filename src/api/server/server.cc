@@ -29,7 +29,10 @@ Result<std::vector<http::Endpoint>> endpoints_of(const ServerOptions& options) {
   if (!options.tcp) return endpoints;
   TRY(auto tcp, http::Endpoint::parse(*options.tcp));
   if (tcp.is_unix() || !tcp.is_loopback()) {
-    return fail(ErrorCode::kInvalid, "{}: without TLS and authentication only a loopback address is allowed, such as 127.0.0.1:8321", *options.tcp);
+    return fail(
+        ErrorCode::kInvalid,
+        "{}: without TLS and authentication only a loopback address is allowed, such as 127.0.0.1:8321",
+        *options.tcp);
   }
   endpoints.push_back(std::move(tcp));
   return endpoints;
@@ -49,14 +52,17 @@ struct Server::State {
 };
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+}
 
 Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options) {
   auto state = std::make_unique<State>();
   TRY(auto endpoints, endpoints_of(options));
   TRY_VOID(make_folder_of(options.socket_path));
   if (options.database_path != ":memory:") TRY_VOID(make_folder_of(options.database_path));
-  TRY(state->store, store::open_sqlite_store({.path = options.database_path, .history = {}, .max_pages = {}}));
+  TRY(state->store,
+      store::open_sqlite_store({.path = options.database_path, .history = {}, .max_pages = {}}));
   state->router = std::make_unique<Router>(*state->store);
   TRY_VOID(state->router->ensure_built_ins());
 
@@ -64,15 +70,21 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options) {
   http_options.endpoints = std::move(endpoints);
   http_options.workers = kWorkers;
   http_options.refuse = refusal;
-  TRY(state->http, http::Server::start(std::move(http_options), [&router = *state->router](http::Request request, http::Respond respond) {
-        router.handle(request, respond);
-      }));
+  TRY(state->http,
+      http::Server::start(std::move(http_options),
+                          [&router = *state->router](http::Request request, http::Respond respond) {
+                            router.handle(request, respond);
+                          }));
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
-const std::vector<http::Endpoint>& Server::endpoints() const { return state_->http->endpoints(); }
+const std::vector<http::Endpoint>& Server::endpoints() const {
+  return state_->http->endpoints();
+}
 
-void Server::stop() { state_->http->stop(); }
+void Server::stop() {
+  state_->http->stop();
+}
 
 Result<void> run(const ServerOptions& options) {
   sigset_t signals;
@@ -82,7 +94,8 @@ Result<void> run(const ServerOptions& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // inherited by all threads that start from here
 
   TRY(const auto server, Server::start(options));
-  for (const auto& endpoint : server->endpoints()) spdlog::info("serving {} from {}", endpoint.to_string(), options.database_path);
+  for (const auto& endpoint : server->endpoints())
+    spdlog::info("serving {} from {}", endpoint.to_string(), options.database_path);
   int signal = 0;
   sigwait(&signals, &signal);
   spdlog::info("stopping after signal {}", signal);

@@ -13,14 +13,16 @@ namespace ocicat::api {
 
 struct ServerOptions {
   std::string socket_path = "/run/ocicat/server.sock";
-  std::optional<std::string> tcp;  // "127.0.0.1:8321"; only loopback, as there is no TLS and no authentication yet
+  std::optional<std::string>
+      tcp;  // "127.0.0.1:8321"; only loopback, as there is no TLS and no authentication yet
   std::string database_path = "/var/lib/ocicat/ocicat.db";  // ":memory:" keeps nothing
 };
 
 class Server {
  public:
   // Opens the database, makes the built-in tiers, and serves. Folders of socket and database are made where
-  // missing. kInvalid: an address that is not loopback; kUnavailable: another server has the database or socket.
+  // missing. kInvalid: an address that is not loopback; kUnavailable: another server has the database or
+  // socket.
   static Result<std::unique_ptr<Server>> start(const ServerOptions& options);
   ~Server();  // stops
   Server(const Server&) = delete;

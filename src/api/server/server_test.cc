@@ -24,7 +24,8 @@ class ServerTest : public testing::Test {
  protected:
   ServerTest() {
     static int count = 0;
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("ocicat-server-{}-{}", ::getpid(), ++count);
+    folder_ =
+        std::filesystem::temp_directory_path() / fmt::format("ocicat-server-{}-{}", ::getpid(), ++count);
     options_.socket_path = folder_ / "run" / "server.sock";
     options_.database_path = folder_ / "data" / "ocicat.db";
   }
@@ -38,9 +39,14 @@ class ServerTest : public testing::Test {
     }
     return *std::move(server);
   }
-  http::BlockingClient client() const { return http::BlockingClient(http::Endpoint::unix_socket(options_.socket_path)); }
+  http::BlockingClient client() const {
+    return http::BlockingClient(http::Endpoint::unix_socket(options_.socket_path));
+  }
   static http::Request post(std::string_view name) {
-    return {"POST", kSets, {{"Content-Type", "application/json"}}, fmt::format(R"({{"metadata":{{"name":"{}"}},"spec":{{"nets":[]}}}})", name)};
+    return {"POST",
+            kSets,
+            {{"Content-Type", "application/json"}},
+            fmt::format(R"({{"metadata":{{"name":"{}"}},"spec":{{"nets":[]}}}})", name)};
   }
 
   std::filesystem::path folder_;
@@ -48,7 +54,8 @@ class ServerTest : public testing::Test {
 };
 
 TEST_F(ServerTest, ListensOnTcpOnLoopbackOnly) {
-  for (const auto* address : {"0.0.0.0:0", "10.0.0.1:80", "[::]:0", "192.168.1.1:1", "unix:///tmp/x", "nonsense"}) {
+  for (const auto* address :
+       {"0.0.0.0:0", "10.0.0.1:80", "[::]:0", "192.168.1.1:1", "unix:///tmp/x", "nonsense"}) {
     options_.tcp = address;
     const auto server = Server::start(options_);
     ASSERT_FALSE(server) << address;
@@ -84,10 +91,11 @@ TEST_F(ServerTest, ManyWritersAndWatchersSeeTheSame) {
   for (auto& lines : seen) {
     threads.emplace_back([&] {
       auto watcher = client();
-      const auto ended = watcher.stream({"GET", kSets + "?watch=true&resourceVersion=" + version, {}, {}}, [&](std::string_view data) {
-        lines += data;
-        return static_cast<std::size_t>(std::ranges::count(lines, '\n')) < kWriters * kEach;
-      });
+      const auto ended = watcher.stream(
+          {"GET", kSets + "?watch=true&resourceVersion=" + version, {}, {}}, [&](std::string_view data) {
+            lines += data;
+            return static_cast<std::size_t>(std::ranges::count(lines, '\n')) < kWriters * kEach;
+          });
       EXPECT_TRUE(ended) << ended.error().message;
     });
   }
@@ -123,16 +131,17 @@ TEST_F(ServerTest, OfManyWhoCreateTheSameOneOneWins) {
 
 TEST_F(ServerTest, RefusesABodyThatIsTooLargeWithAStatus) {
   const auto server = start();
-  const auto response = client().send({"POST", kSets, {{"Content-Type", "application/json"}}, std::string(4 * 1024 * 1024, ' ')});
+  const auto response = client().send(
+      {"POST", kSets, {{"Content-Type", "application/json"}}, std::string(4 * 1024 * 1024, ' ')});
   ASSERT_TRUE(response) << response.error().message;
   EXPECT_EQ(response->status, 413);
   EXPECT_EQ(json::parse(response->body).at("kind"), "Status");
 }
 
-
 TEST_F(ServerTest, AWatchEndsAfterTheTimeItAskedFor) {
   const auto server = start();
-  const auto ended = client().stream({"GET", kSets + "?watch=true&timeoutSeconds=1", {}, {}}, [](std::string_view) { return true; });
+  const auto ended = client().stream({"GET", kSets + "?watch=true&timeoutSeconds=1", {}, {}},
+                                     [](std::string_view) { return true; });
   ASSERT_TRUE(ended) << ended.error().message;
   EXPECT_EQ(ended->status, 200);
 }

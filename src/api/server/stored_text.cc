@@ -59,6 +59,8 @@ std::string_view child_text(const json::object& object, std::string_view name) {
   return value && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
 }
 
-const json::object& labels_of(const json::object& object) { return child_object(child_object(object, "metadata"), "labels"); }
+const json::object& labels_of(const json::object& object) {
+  return child_object(child_object(object, "metadata"), "labels");
+}
 
 }  // namespace ocicat::api

@@ -1,8 +1,8 @@
 // How an object stands in the store, and how it leaves it.
 //
 // The text is compact JSON that begins with apiVersion, kind and metadata, in this order, without a
-// resourceVersion: that is the store's to know. It is put in when the object is sent, so that a list or a watch of
-// any size copies texts and parses none.
+// resourceVersion: that is the store's to know. It is put in when the object is sent, so that a list or a
+// watch of any size copies texts and parses none.
 #pragma once
 
 #include <boost/json/object.hpp>

@@ -20,19 +20,21 @@ std::string timestamp_now() {
   const auto day = std::chrono::floor<std::chrono::days>(now);
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss time(now - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                     static_cast<unsigned>(date.day()), time.hours().count(), time.minutes().count(), time.seconds().count());
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     time.hours().count(), time.minutes().count(), time.seconds().count());
 }
 
 // A random UUID (RFC 4122, version 4).
 std::string new_uid() {
   thread_local std::random_device random;
   const std::uint32_t a = random(), b = random(), c = random(), d = random();
-  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xfff, 0x8000 | ((c >> 16) & 0x3fff), c & 0xffff, d);
+  return fmt::format("{:08x}-{:04x}-4{:03x}-{:04x}-{:04x}{:08x}", a, b >> 16, b & 0xfff,
+                     0x8000 | ((c >> 16) & 0x3fff), c & 0xffff, d);
 }
 
-// An agent reports every few seconds, and the next report makes up for one that a loss of power took: such writes
-// need not wait for the disk.
+// An agent reports every few seconds, and the next report makes up for one that a loss of power took: such
+// writes need not wait for the disk.
 store::Durability durability_of(Kind kind) {
   return kind == Kind::kAgentStatus ? store::Durability::kProcess : store::Durability::kDisk;
 }
@@ -76,13 +78,16 @@ void Writer::run(const std::shared_ptr<Attempt>& attempt, bool dry_run, OnWritte
     return fail(ErrorCode::kInvalid, "{}", attempt->failure->message);
   };
   const auto refusal = [attempt](const Error& error) {
-    return std::unexpected(attempt->failure && error.code == ErrorCode::kInvalid ? *attempt->failure : failure_of(error, attempt->key));
+    return std::unexpected(attempt->failure && error.code == ErrorCode::kInvalid
+                               ? *attempt->failure
+                               : failure_of(error, attempt->key));
   };
   if (dry_run) {
     auto change = store_.rehearse(edit);
     if (!change) return on_written(refusal(change.error()));
     auto written = attempt->unchanged;
-    if (*change && (*change)->document) written.text = std::make_shared<const std::string>(*std::move((*change)->document));
+    if (*change && (*change)->document)
+      written.text = std::make_shared<const std::string>(*std::move((*change)->document));
     return on_written(std::move(written));
   }
   store_.submit(std::move(edit), durability_of(attempt->key.kind),
@@ -94,7 +99,9 @@ void Writer::run(const std::shared_ptr<Attempt>& attempt, bool dry_run, OnWritte
 }
 
 void Writer::create(Submitted submitted, bool dry_run, OnWritten on_written) {
-  if (submitted.revision != 0) return on_written(std::unexpected(bad_request("resourceVersion should not be set on objects to be created")));
+  if (submitted.revision != 0)
+    return on_written(
+        std::unexpected(bad_request("resourceVersion should not be set on objects to be created")));
   complete(submitted.key.kind, submitted.object);
   auto& metadata = submitted.object["metadata"].get_object();
   metadata["uid"] = new_uid();
@@ -103,7 +110,8 @@ void Writer::create(Submitted submitted, bool dry_run, OnWritten on_written) {
 
   auto attempt = std::make_shared<Attempt>();
   attempt->key = submitted.key;
-  attempt->decide = [submitted = std::move(submitted)](const store::View& view) -> Answer<std::optional<store::Change>> {
+  attempt->decide =
+      [submitted = std::move(submitted)](const store::View& view) -> Answer<std::optional<store::Change>> {
     const auto& key = submitted.key;
     if (view.get(key)) return std::unexpected(failure_of({ErrorCode::kAlreadyExists, {}}, key));
     if (auto failure = may_create(view, key, submitted.object)) return std::unexpected(*std::move(failure));
@@ -116,18 +124,22 @@ void Writer::update(Submitted submitted, bool dry_run, OnWritten on_written) {
   complete(submitted.key.kind, submitted.object);
   auto attempt = std::make_shared<Attempt>();
   attempt->key = submitted.key;
-  attempt->decide = [submitted = std::move(submitted)](const store::View& view) -> Answer<std::optional<store::Change>> {
+  attempt->decide =
+      [submitted = std::move(submitted)](const store::View& view) -> Answer<std::optional<store::Change>> {
     const auto& key = submitted.key;
     const auto* entry = view.get(key);
     if (!entry) return std::unexpected(failure_of({ErrorCode::kNotFound, {}}, key));
     const auto stored = from_stored_text(*entry->document);
     const auto& before = child_object(stored, "metadata");
     if (!submitted.uid.empty() && submitted.uid != child_text(before, "uid")) {
-      return std::unexpected(failure_of({ErrorCode::kConflict, "the object has been deleted and made anew (its uid is another)"}, key));
+      return std::unexpected(failure_of(
+          {ErrorCode::kConflict, "the object has been deleted and made anew (its uid is another)"}, key));
     }
     if (submitted.revision != 0 && submitted.revision != entry->revision) {
       return std::unexpected(failure_of(
-          {ErrorCode::kConflict, "the object has been modified; please apply your changes to the latest version and try again"}, key));
+          {ErrorCode::kConflict,
+           "the object has been modified; please apply your changes to the latest version and try again"},
+          key));
     }
     auto object = submitted.object;
     if (auto failure = may_update(view, key, object, stored)) return std::unexpected(*std::move(failure));
@@ -151,7 +163,8 @@ void Writer::remove(const ResourceKey& key, const DeleteOptions& options, OnWrit
     if (options.revision != 0 && options.revision != entry->revision) {
       return std::unexpected(failure_of({ErrorCode::kConflict, "the object has been modified since"}, key));
     }
-    if (!options.uid.empty() && options.uid != child_text(child_object(from_stored_text(*entry->document), "metadata"), "uid")) {
+    if (!options.uid.empty() &&
+        options.uid != child_text(child_object(from_stored_text(*entry->document), "metadata"), "uid")) {
       return std::unexpected(failure_of({ErrorCode::kConflict, "its uid is another"}, key));
     }
     if (auto failure = may_delete(view, key)) return std::unexpected(*std::move(failure));

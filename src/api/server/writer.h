@@ -10,8 +10,8 @@
 
 namespace ocicat::api {
 
-// The stored text of the object after a create or update, before a delete, and its revision (0 for a dry run of
-// a create).
+// The stored text of the object after a create or update, before a delete, and its revision (0 for a dry run
+// of a create).
 struct Written {
   store::Text text;
   store::Revision revision = 0;

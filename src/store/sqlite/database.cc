@@ -35,8 +35,12 @@ Error error_of(sqlite3* database, int code) {
 
 }  // namespace
 
-void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
-void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+void Database::Close::operator()(sqlite3* database) const {
+  sqlite3_close_v2(database);
+}
 
 Statement& Statement::start() {
   sqlite3_reset(statement_.get());
@@ -47,14 +51,15 @@ Statement& Statement::start() {
 }
 
 Statement& Statement::bind(std::int64_t value) {
-  if (const int code = sqlite3_bind_int64(statement_.get(), ++bound_, value); code != SQLITE_OK) bind_error_ = code;
+  if (const int code = sqlite3_bind_int64(statement_.get(), ++bound_, value); code != SQLITE_OK)
+    bind_error_ = code;
   return *this;
 }
 
 Statement& Statement::bind(std::optional<std::string_view> text) {
   ++bound_;
-  const int code = text ? sqlite3_bind_text64(statement_.get(), bound_, text->data() ? text->data() : "", text->size(),
-                                              SQLITE_STATIC, SQLITE_UTF8)
+  const int code = text ? sqlite3_bind_text64(statement_.get(), bound_, text->data() ? text->data() : "",
+                                              text->size(), SQLITE_STATIC, SQLITE_UTF8)
                         : sqlite3_bind_null(statement_.get(), bound_);
   if (code != SQLITE_OK) bind_error_ = code;
   return *this;
@@ -80,7 +85,9 @@ Result<void> Statement::run() {
   return {};
 }
 
-std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+std::int64_t Statement::integer(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
 
 std::string Statement::text(int column) const {
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
@@ -88,11 +95,14 @@ std::string Statement::text(int column) const {
   return bytes ? std::string(bytes, size) : std::string();
 }
 
-bool Statement::is_null(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
 
 Result<Database> Database::open(const std::string& path) {
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &raw,
+                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database;
   database.database_.reset(raw);
   database.path_ = path;
@@ -104,7 +114,8 @@ Result<Database> Database::open(const std::string& path) {
 
 Result<Statement> Database::prepare(std::string_view sql) {
   sqlite3_stmt* raw = nullptr;
-  const int code = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &raw, nullptr);
+  const int code = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &raw, nullptr);
   if (code != SQLITE_OK) return std::unexpected(error_of(database_.get(), code));
   Statement statement;
   statement.statement_.reset(raw);

@@ -51,7 +51,7 @@ class Database {
   static Result<Database> open(const std::string& path);
 
   Result<Statement> prepare(std::string_view sql);
-  Result<void> execute(const std::string& sql);  // one or more statements, rows ignored
+  Result<void> execute(const std::string& sql);          // one or more statements, rows ignored
   Result<std::string> query_text(std::string_view sql);  // the first column of the first row; "" without rows
   const std::string& path() const { return path_; }
 

@@ -1,7 +1,7 @@
 // What is left after the worst: a killed process, a full disk, a disk that may not be written.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -64,19 +64,22 @@ TEST(Durability, EveryAcknowledgedWriteIsThereAfterKill) {
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the writer ended by itself: " << WEXITSTATUS(status);
-    for (std::size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) acknowledged.push_back(text.substr(at, end - at));
+    for (std::size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1)
+      acknowledged.push_back(text.substr(at, end - at));
 
     auto store = open_store(folder.file());
     for (const auto& name : acknowledged) {
       const auto entry = store->get(tier_key(name));
-      ASSERT_TRUE(entry) << name << " was acknowledged in round " << name[0] << " and is gone after round " << round;
+      ASSERT_TRUE(entry) << name << " was acknowledged in round " << name[0] << " and is gone after round "
+                         << round;
       EXPECT_EQ(*entry->document, "document of " + name);
     }
     // What was not acknowledged is there as a whole or not at all, and history tells of it.
     auto watch = store->watch(Kind::kTier, {}, 0);
     ASSERT_TRUE(watch);
     std::size_t created = 0;
-    for (auto batch = (*watch)->next(100); batch && !batch->events.empty(); batch = (*watch)->next(100)) created += batch->events.size();
+    for (auto batch = (*watch)->next(100); batch && !batch->events.empty(); batch = (*watch)->next(100))
+      created += batch->events.size();
     EXPECT_EQ(created, store->list(Kind::kTier, {}).entries.size());
   }
 }
@@ -92,7 +95,9 @@ class SmallDisk {
     if (mounted_) ::umount2(at_.c_str(), MNT_DETACH);
   }
   bool mounted() const { return mounted_; }
-  bool remount(unsigned long flags, const char* options) const { return ::mount(nullptr, at_.c_str(), nullptr, MS_REMOUNT | flags, options) == 0; }
+  bool remount(unsigned long flags, const char* options) const {
+    return ::mount(nullptr, at_.c_str(), nullptr, MS_REMOUNT | flags, options) == 0;
+  }
 
  private:
   std::filesystem::path at_;
@@ -128,7 +133,9 @@ TEST(Durability, AReadOnlyFileSystemIsAClearError) {
   const SmallDisk disk(folder.path() / "disk");
   if (!disk.mounted()) GTEST_SKIP() << "mounting needs root";
   const auto path = (folder.path() / "disk" / "store.db").string();
-  { auto store = open_store(path); }
+  {
+    auto store = open_store(path);
+  }
   ASSERT_TRUE(disk.remount(MS_RDONLY, "size=512k"));
   const auto store = open_sqlite_store({path, {}, {}});
   ASSERT_FALSE(store);

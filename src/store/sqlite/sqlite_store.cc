@@ -24,7 +24,8 @@ Result<UniqueFd> lock_file(const std::string& path) {
   UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0660));
   if (!lock) return fail_errno(lock_path, errno);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::kUnavailable, "{}: another server has this database open ({} is locked)", path, lock_path);
+    return fail(ErrorCode::kUnavailable, "{}: another server has this database open ({} is locked)", path,
+                lock_path);
   }
   return lock;
 }
@@ -40,9 +41,12 @@ class Pending final : public View {
     return changed->second ? &*changed->second : nullptr;
   }
 
-  void each(Kind kind, const std::optional<std::string>& ns, const std::function<bool(const Entry&)>& visit) const override {
+  void each(Kind kind, const std::optional<std::string>& ns,
+            const std::function<bool(const Entry&)>& visit) const override {
     auto it = changes_.lower_bound(ResourceKey{kind, ns.value_or(""), ""});
-    const auto mine = [&] { return it != changes_.end() && it->first.kind == kind && (!ns || it->first.ns == *ns); };
+    const auto mine = [&] {
+      return it != changes_.end() && it->first.kind == kind && (!ns || it->first.ns == *ns);
+    };
     bool go_on = true;
     base_.each(kind, ns, [&](const Entry& entry) {
       for (; go_on && mine() && it->first < entry.key; ++it) go_on = !it->second || visit(*it->second);
@@ -60,7 +64,9 @@ class Pending final : public View {
     const Entry* stored = get(change.key);
     CHECK(stored || change.document);
     Event event;
-    event.entry = {change.key, revision, change.document ? std::make_shared<const std::string>(*std::move(change.document)) : stored->document};
+    event.entry = {change.key, revision,
+                   change.document ? std::make_shared<const std::string>(*std::move(change.document))
+                                   : stored->document};
     event.type = !change.document ? EventType::kDeleted : stored ? EventType::kUpdated : EventType::kCreated;
     event.previous = stored ? stored->document : nullptr;
     auto now = event.type == EventType::kDeleted ? std::nullopt : std::optional(event.entry);
@@ -76,9 +82,14 @@ class Pending final : public View {
 class SqliteStore final : public Store {
  public:
   SqliteStore(const SqliteOptions& options, UniqueFd lock, Tables tables, Contents contents)
-      : path_(options.path), identity_(std::move(contents.identity)), lock_(std::move(lock)), tables_(std::move(tables)),
-        replica_(options.history), revision_(contents.revision) {
-    replica_.load(std::move(contents.objects), std::move(contents.history), contents.floors, contents.revision);
+      : path_(options.path),
+        identity_(std::move(contents.identity)),
+        lock_(std::move(lock)),
+        tables_(std::move(tables)),
+        replica_(options.history),
+        revision_(contents.revision) {
+    replica_.load(std::move(contents.objects), std::move(contents.history), contents.floors,
+                  contents.revision);
     writer_ = std::thread([this] { write_until_closed(); });
   }
 
@@ -97,7 +108,9 @@ class SqliteStore final : public Store {
     return *std::move(entry);
   }
 
-  Listing list(Kind kind, const std::optional<std::string>& ns) const override { return replica_.list(kind, ns); }
+  Listing list(Kind kind, const std::optional<std::string>& ns) const override {
+    return replica_.list(kind, ns);
+  }
 
   void submit(Edit edit, Durability durability, Done done) override {
     {
@@ -109,7 +122,8 @@ class SqliteStore final : public Store {
 
   Result<std::optional<Change>> rehearse(const Edit& edit) const override { return replica_.rehearse(edit); }
 
-  Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns, Revision after) override {
+  Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns,
+                                       Revision after) override {
     return replica_.watch(kind, ns, after);
   }
 
@@ -185,7 +199,7 @@ class SqliteStore final : public Store {
   const UniqueFd lock_;
   Tables tables_;
   Replica replica_;
-  Revision revision_;                  // the writer's
+  Revision revision_;                // the writer's
   std::map<Kind, Revision> floors_;  // what memory has forgotten and the file has not; the writer's
   std::size_t dropped_ = 0;          // at least as many events as `floors_` would take from the file
 

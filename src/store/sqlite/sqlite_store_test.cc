@@ -37,11 +37,13 @@ TEST(SqliteStore, RefusesWhatDoesNotFitWhatIsThere) {
   ASSERT_TRUE(created);
   EXPECT_EQ(store->commit(create_edit(tier_key("a"), "2")).error().code, ErrorCode::kAlreadyExists);
   EXPECT_EQ(store->commit(update_edit(tier_key("b"), "2")).error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(store->commit(update_edit(tier_key("a"), "2", created->entry.revision + 1)).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(store->commit(update_edit(tier_key("a"), "2", created->entry.revision + 1)).error().code,
+            ErrorCode::kConflict);
   const auto updated = store->commit(update_edit(tier_key("a"), "2", created->entry.revision));
   ASSERT_TRUE(updated);
   EXPECT_GT(updated->entry.revision, created->entry.revision);
-  EXPECT_EQ(store->commit(delete_edit(tier_key("a"), created->entry.revision)).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(store->commit(delete_edit(tier_key("a"), created->entry.revision)).error().code,
+            ErrorCode::kConflict);
   const auto removed = store->commit(delete_edit(tier_key("a")));
   ASSERT_TRUE(removed);
   EXPECT_EQ(*removed->entry.document, "2");
@@ -56,14 +58,20 @@ TEST(SqliteStore, EditsOfOneBatchSeeEachOther) {
   std::promise<void> hold;
   std::vector<std::future<void>> done;
   std::atomic<int> created = 0;
-  store->submit([&](const View&) -> Result<std::optional<Change>> { hold.get_future().wait(); return std::nullopt; }, Durability::kDisk, [](auto) {});
+  store->submit(
+      [&](const View&) -> Result<std::optional<Change>> {
+        hold.get_future().wait();
+        return std::nullopt;
+      },
+      Durability::kDisk, [](auto) {});
   for (int i = 0; i < 50; ++i) {
     auto promise = std::make_shared<std::promise<void>>();
     done.push_back(promise->get_future());
-    store->submit(create_edit(tier_key(fmt::format("t{}", i % 10)), "x"), Durability::kDisk, [&, promise](Result<Committed> result) {
-      created += result ? 1 : 0;
-      promise->set_value();
-    });
+    store->submit(create_edit(tier_key(fmt::format("t{}", i % 10)), "x"), Durability::kDisk,
+                  [&, promise](Result<Committed> result) {
+                    created += result ? 1 : 0;
+                    promise->set_value();
+                  });
   }
   hold.set_value();
   for (auto& each : done) each.wait();
@@ -113,7 +121,8 @@ TEST(SqliteStore, AWatchOfOneNamespaceSeesNoOther) {
   auto store = open_store(":memory:");
   auto watch = store->watch(Kind::kNetworkSet, "shop", 0);
   ASSERT_TRUE(watch);
-  for (const auto* ns : {"bank", "shop", "shopping"}) ASSERT_TRUE(store->commit(create_edit({Kind::kNetworkSet, ns, "a"}, "1")));
+  for (const auto* ns : {"bank", "shop", "shopping"})
+    ASSERT_TRUE(store->commit(create_edit({Kind::kNetworkSet, ns, "a"}, "1")));
   const auto events = drain(**watch);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0]->entry.key.ns, "shop");
@@ -135,7 +144,8 @@ TEST(SqliteStore, ARevisionThatHistoryHasLostOrNeverHadIsExpired) {
     auto store = open_store(folder.file(), limits);
     ASSERT_TRUE(store->commit(create_edit({Kind::kNode, "", "n"}, "1")));
     first = store->commit(create_edit(tier_key("a"), "0"))->entry.revision;
-    for (int i = 0; i < 2000; ++i) ASSERT_TRUE(store->commit(update_edit(tier_key("a"), std::to_string(i)), Durability::kProcess));
+    for (int i = 0; i < 2000; ++i)
+      ASSERT_TRUE(store->commit(update_edit(tier_key("a"), std::to_string(i)), Durability::kProcess));
     check(*store, first, store->status().revision);
   }
   auto store = open_store(folder.file(), limits);
@@ -156,7 +166,8 @@ TEST(SqliteStore, AWatchThatIsTooSlowIsToldSoAndNeverSkips) {
 TEST(SqliteStore, HistoryIsBoundedByBytesToo) {
   auto store = open_store(":memory:", {.events = 1'000, .bytes = 10'000});
   ASSERT_TRUE(store->commit(create_edit(tier_key("a"), "0")));
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(store->commit(update_edit(tier_key("a"), std::string(1'000, 'x'))));
+  for (int i = 0; i < 20; ++i)
+    ASSERT_TRUE(store->commit(update_edit(tier_key("a"), std::string(1'000, 'x'))));
   EXPECT_EQ(store->watch(Kind::kTier, {}, 1).error().code, ErrorCode::kExpired);
   EXPECT_TRUE(store->watch(Kind::kTier, {}, 15));
 }
@@ -218,17 +229,21 @@ TEST(SqliteStore, FilesThatAreNotOursAreRefusedAndLeftAlone) {
     ASSERT_TRUE(other->execute("CREATE TABLE precious(x); INSERT INTO precious VALUES(1)"));
   }
   EXPECT_EQ(open_sqlite_store({folder.path() / "other", {}, {}}).error().code, ErrorCode::kInvalid);
-  { auto store = open_store(folder.path() / "newer"); }
+  {
+    auto store = open_store(folder.path() / "newer");
+  }
   ASSERT_TRUE(Database::open(folder.path() / "newer")->execute("PRAGMA user_version=99"));
   EXPECT_EQ(open_sqlite_store({folder.path() / "newer", {}, {}}).error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(open_sqlite_store({folder.path() / "no" / "such" / "folder", {}, {}}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(open_sqlite_store({folder.path() / "no" / "such" / "folder", {}, {}}).error().code,
+            ErrorCode::kNotFound);
 }
 
 TEST(SqliteStore, ADamagedFileIsReportedNotServed) {
   const TestFolder folder;
   {
     auto store = open_store(folder.file());
-    for (int i = 0; i < 200; ++i) ASSERT_TRUE(store->commit(create_edit(tier_key(fmt::format("t{}", i)), std::string(500, 'x'))));
+    for (int i = 0; i < 200; ++i)
+      ASSERT_TRUE(store->commit(create_edit(tier_key(fmt::format("t{}", i)), std::string(500, 'x'))));
   }
   std::fstream file(folder.file(), std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(5 * 4096);
@@ -247,7 +262,8 @@ TEST(SqliteStore, RevisionsThatALossOfPowerMayHaveTakenAreNotGivenOutTwice) {
     auto store = open_store(folder.file());
     last = store->commit(create_edit(tier_key("a"), "1"))->entry.revision;
   }
-  ASSERT_TRUE(Database::open(folder.file())->execute("UPDATE meta SET value='another boot' WHERE name='boot'"));
+  ASSERT_TRUE(
+      Database::open(folder.file())->execute("UPDATE meta SET value='another boot' WHERE name='boot'"));
   auto store = open_store(folder.file());
   EXPECT_GT(store->status().revision, last + 100'000);
   const auto revision = store->status().revision;
@@ -297,23 +313,28 @@ TEST(SqliteStore, ManyWritersAndReadersAgreeOnOneHistory) {
   }
 }
 
-// Random operations against a plain map, with reopening in between; and from any revision that history reaches,
-// the listing of that moment and the watch from it give what there is now.
+// Random operations against a plain map, with reopening in between; and from any revision that history
+// reaches, the listing of that moment and the watch from it give what there is now.
 TEST(SqliteStore, BehavesLikeAMapWithAHistory) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937 random(seed);
-  const auto below = [&](std::size_t end) { return std::uniform_int_distribution<std::size_t>(0, end - 1)(random); };
+  const auto below = [&](std::size_t end) {
+    return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
+  };
   const HistoryLimits limits{.events = 200, .bytes = 1'000'000};
   const TestFolder folder;
   auto store = open_store(folder.file(), limits);
   std::map<ResourceKey, std::pair<Revision, std::string>> model;
   std::map<Revision, decltype(model)> moments{{0, {}}};
   for (int step = 0; step < 1'500; ++step) {
-    const ResourceKey key{below(2) ? Kind::kNetworkSet : Kind::kNode, fmt::format("ns{}", below(2)), fmt::format("n{}", below(8))};
+    const ResourceKey key{below(2) ? Kind::kNetworkSet : Kind::kNode, fmt::format("ns{}", below(2)),
+                          fmt::format("n{}", below(8))};
     const auto stored = model.find(key);
     const bool there = stored != model.end();
-    const auto expected = below(3) == 0 ? static_cast<Revision>(below(static_cast<std::size_t>(step) + 2)) : there && below(2) ? stored->second.first : 0;
+    const auto expected = below(3) == 0 ? static_cast<Revision>(below(static_cast<std::size_t>(step) + 2))
+                          : there && below(2) ? stored->second.first
+                                              : 0;
     const bool expectation_holds = expected == 0 || (there && stored->second.first == expected);
     const auto document = fmt::format("document {}", step);
     const auto durability = below(2) ? Durability::kDisk : Durability::kProcess;
@@ -349,7 +370,8 @@ TEST(SqliteStore, BehavesLikeAMapWithAHistory) {
     for (const auto& [each, value] : model) {
       if (each.kind == kind) want.emplace(each, value);
     }
-    for (const auto& entry : store->list(kind, {}).entries) listed[entry.key] = {entry.revision, *entry.document};
+    for (const auto& entry : store->list(kind, {}).entries)
+      listed[entry.key] = {entry.revision, *entry.document};
     ASSERT_EQ(listed, want);
 
     const auto moment = std::next(moments.begin(), static_cast<std::ptrdiff_t>(below(moments.size())));

@@ -8,8 +8,8 @@ namespace ocicat::store {
 namespace {
 
 constexpr int kApplicationId = 0x6f636963;  // "ocic"
-// Revisions that a loss of power may have taken back must not be given out twice, or a reader who saw them would
-// miss the new ones: after a boot, numbering goes on behind them.
+// Revisions that a loss of power may have taken back must not be given out twice, or a reader who saw them
+// would miss the new ones: after a boot, numbering goes on behind them.
 constexpr Revision kBootGap = 1'000'000;
 
 constexpr const char* kSchema = R"(
@@ -22,7 +22,9 @@ CREATE TABLE floors(kind TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT RO
 )";
 
 // "NetworkPolicy.projectcalico.org": what a kind is called in the file.
-std::string kind_text(Kind kind) { return fmt::format("{}.{}", info(kind).name, info(kind).group); }
+std::string kind_text(Kind kind) {
+  return fmt::format("{}.{}", info(kind).name, info(kind).group);
+}
 
 const std::map<std::string, Kind>& kinds_by_text() {
   static const auto kinds = [] {
@@ -54,22 +56,26 @@ Result<void> check_schema(Database& database) {
   TRY(const auto application, database.query_text("PRAGMA application_id"));
   TRY(const auto tables, database.query_text("SELECT count(*) FROM sqlite_master"));
   if (tables == "0") {
-    return database.execute(fmt::format("BEGIN; {} PRAGMA application_id={}; PRAGMA user_version={};"
-                                        "INSERT INTO meta VALUES('identity','{}'); COMMIT;",
-                                        kSchema, kApplicationId, kSchemaVersion, new_identity()));
+    return database.execute(
+        fmt::format("BEGIN; {} PRAGMA application_id={}; PRAGMA user_version={};"
+                    "INSERT INTO meta VALUES('identity','{}'); COMMIT;",
+                    kSchema, kApplicationId, kSchemaVersion, new_identity()));
   }
   if (application != std::to_string(kApplicationId)) {
     return fail(ErrorCode::kInvalid, "this is another program's database; choose another path");
   }
   if (version != std::to_string(kSchemaVersion)) {
-    return fail(ErrorCode::kUnsupported, "the schema is of version {}, this program knows {}", version, kSchemaVersion);
+    return fail(ErrorCode::kUnsupported, "the schema is of version {}, this program knows {}", version,
+                kSchemaVersion);
   }
   TRY(const auto sound, database.query_text("PRAGMA quick_check(1)"));
   if (sound != "ok") return fail(ErrorCode::kInternal, "the database is damaged: {}", sound);
   return {};
 }
 
-std::int64_t signed_revision(Revision revision) { return static_cast<std::int64_t>(revision); }
+std::int64_t signed_revision(Revision revision) {
+  return static_cast<std::int64_t>(revision);
+}
 
 }  // namespace
 
@@ -87,11 +93,15 @@ Result<void> Tables::prepare() {
   TRY(begin_, database_.prepare("BEGIN IMMEDIATE"));
   TRY(commit_, database_.prepare("COMMIT"));
   TRY(rollback_, database_.prepare("ROLLBACK"));
-  TRY(put_, database_.prepare("INSERT INTO objects(kind, namespace, name, revision, document) VALUES(?, ?, ?, ?, ?)"
-                              " ON CONFLICT DO UPDATE SET revision = excluded.revision, document = excluded.document"));
+  TRY(put_, database_.prepare(
+                "INSERT INTO objects(kind, namespace, name, revision, document) VALUES(?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET revision = excluded.revision, document = excluded.document"));
   TRY(erase_, database_.prepare("DELETE FROM objects WHERE kind = ? AND namespace = ? AND name = ?"));
-  TRY(log_, database_.prepare("INSERT INTO history(revision, kind, namespace, name, type, document) VALUES(?, ?, ?, ?, ?, ?)"));
-  TRY(floor_, database_.prepare("INSERT INTO floors(kind, revision) VALUES(?, ?) ON CONFLICT DO UPDATE SET revision = excluded.revision"));
+  TRY(log_,
+      database_.prepare(
+          "INSERT INTO history(revision, kind, namespace, name, type, document) VALUES(?, ?, ?, ?, ?, ?)"));
+  TRY(floor_, database_.prepare("INSERT INTO floors(kind, revision) VALUES(?, ?) ON CONFLICT DO UPDATE SET "
+                                "revision = excluded.revision"));
   TRY(trim_, database_.prepare("DELETE FROM history WHERE kind = ? AND revision <= ?"));
   return {};
 }
@@ -116,11 +126,15 @@ Result<Contents> Tables::load() {
     contents.revision = std::max(contents.revision, revision);
     const auto kind = kind_of(objects.text(0));
     if (!kind) continue;
-    contents.objects.push_back({{*kind, objects.text(1), objects.text(2)}, revision, std::make_shared<const std::string>(objects.text(4))});
+    contents.objects.push_back({{*kind, objects.text(1), objects.text(2)},
+                                revision,
+                                std::make_shared<const std::string>(objects.text(4))});
   }
 
   std::map<ResourceKey, Text> previous;
-  TRY(auto history, database_.prepare("SELECT kind, namespace, name, revision, document, type FROM history ORDER BY revision"));
+  TRY(auto history,
+      database_.prepare(
+          "SELECT kind, namespace, name, revision, document, type FROM history ORDER BY revision"));
   while (true) {
     TRY(const bool row, history.step());
     if (!row) break;
@@ -129,7 +143,9 @@ Result<Contents> Tables::load() {
     const auto kind = kind_of(history.text(0));
     if (!kind) continue;
     Event event{static_cast<EventType>(history.integer(5)),
-                {{*kind, history.text(1), history.text(2)}, revision, std::make_shared<const std::string>(history.text(4))},
+                {{*kind, history.text(1), history.text(2)},
+                 revision,
+                 std::make_shared<const std::string>(history.text(4))},
                 nullptr};
     event.previous = std::exchange(previous[event.entry.key], event.entry.document);
     contents.history.push_back(std::move(event));
@@ -149,7 +165,8 @@ Result<Contents> Tables::load() {
   TRY(const auto last_boot, database_.query_text("SELECT value FROM meta WHERE name='boot'"));
   if (const auto boot = boot_id(); last_boot != boot) {
     if (!last_boot.empty()) contents.revision += kBootGap;
-    TRY_VOID(database_.execute(fmt::format("REPLACE INTO meta VALUES('base','{}'),('boot','{}')", contents.revision, boot)));
+    TRY_VOID(database_.execute(
+        fmt::format("REPLACE INTO meta VALUES('base','{}'),('boot','{}')", contents.revision, boot)));
   }
   return contents;
 }
@@ -160,12 +177,26 @@ Result<void> Tables::write_event(const Event& event) {
   if (event.type == EventType::kDeleted) {
     TRY_VOID(erase_.start().bind(kind).bind(key.ns).bind(key.name).run());
   } else {
-    TRY_VOID(put_.start().bind(kind).bind(key.ns).bind(key.name).bind(signed_revision(revision)).bind(*document).run());
+    TRY_VOID(put_.start()
+                 .bind(kind)
+                 .bind(key.ns)
+                 .bind(key.name)
+                 .bind(signed_revision(revision))
+                 .bind(*document)
+                 .run());
   }
-  return log_.start().bind(signed_revision(revision)).bind(kind).bind(key.ns).bind(key.name).bind(static_cast<std::int64_t>(event.type)).bind(*document).run();
+  return log_.start()
+      .bind(signed_revision(revision))
+      .bind(kind)
+      .bind(key.ns)
+      .bind(key.name)
+      .bind(static_cast<std::int64_t>(event.type))
+      .bind(*document)
+      .run();
 }
 
-Result<void> Tables::write(const std::vector<Event>& events, const std::map<Kind, Revision>& floors, bool flush) {
+Result<void> Tables::write(const std::vector<Event>& events, const std::map<Kind, Revision>& floors,
+                           bool flush) {
   TRY_VOID(set_flush(flush));
   TRY_VOID(begin_.start().run());
   const auto all = [&]() -> Result<void> {

@@ -27,14 +27,15 @@ struct Contents {
 
 class Tables {
  public:
-  // Makes or checks the schema. kUnsupported: a newer version wrote the file. kInvalid: it is something else's file.
-  // kInternal: it is damaged.
+  // Makes or checks the schema. kUnsupported: a newer version wrote the file. kInvalid: it is something
+  // else's file. kInternal: it is damaged.
   static Result<Tables> open(const std::string& path);
 
   // Everything. Rows of kinds that this version does not know stay in the file and count for the revision.
   Result<Contents> load();
 
-  // Writes all events and floors in one transaction, or nothing. With `flush` it is on disk when this returns.
+  // Writes all events and floors in one transaction, or nothing. With `flush` it is on disk when this
+  // returns.
   Result<void> write(const std::vector<Event>& events, const std::map<Kind, Revision>& floors, bool flush);
 
   // Bounds the file, for tests: a write beyond is kExhausted, as on a full disk.

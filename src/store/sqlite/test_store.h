@@ -26,7 +26,8 @@ class TestFolder {
   std::filesystem::path path_;
 };
 
-inline std::unique_ptr<Store> open_store(std::string path, HistoryLimits history = {}, std::optional<std::size_t> max_pages = {}) {
+inline std::unique_ptr<Store> open_store(std::string path, HistoryLimits history = {},
+                                         std::optional<std::size_t> max_pages = {}) {
   auto store = open_sqlite_store({std::move(path), history, max_pages});
   if (!store) {
     ADD_FAILURE() << store.error().message;
@@ -35,6 +36,8 @@ inline std::unique_ptr<Store> open_store(std::string path, HistoryLimits history
   return *std::move(store);
 }
 
-inline ResourceKey tier_key(std::string name) { return {Kind::kTier, "", std::move(name)}; }
+inline ResourceKey tier_key(std::string name) {
+  return {Kind::kTier, "", std::move(name)};
+}
 
 }  // namespace ocicat::store
