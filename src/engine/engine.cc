@@ -149,8 +149,9 @@ void Engine::State::set(const ResourceKey& key, const Profile& profile) {
 }
 
 MemberId Engine::State::member_of(const ResourceKey& key) {
-  if (const auto known = keys.find(key); known != 0) return known;
-  return keys.acquire(key).id;
+  const auto [id, is_new] = keys.acquire(key);
+  if (!is_new) keys.release(id);
+  return id;
 }
 
 void Engine::State::set_node_of(MemberId member, std::string_view name) {

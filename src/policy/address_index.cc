@@ -63,11 +63,15 @@ std::vector<MemberId> AddressIndex::members(PlaceId id) const {
 PlaceId AddressIndex::attach(const Prefix& prefix, MemberId member) {
   const auto id = find_or_add(prefix);
   auto& place = places_[id];
+  touch(id);
+  if (place.members == 0) {
+    place.members = member << 1 | 1;
+    return id;
+  }
   auto list = members(id);
   list.insert(std::ranges::lower_bound(list, member), member);
-  if (place.members != 0 && (place.members & 1) == 0) member_lists_.release(place.members >> 1);
-  place.members = list.size() == 1 ? member << 1 | 1 : member_lists_.acquire(list).id << 1;
-  touch(id);
+  if ((place.members & 1) == 0) member_lists_.release(place.members >> 1);
+  place.members = member_lists_.acquire(list).id << 1;
   return id;
 }
 
@@ -133,7 +137,7 @@ void AddressIndex::note_moved(PlaceId id) {
   auto& place = places_[id];
   if (place.moved) return;
   place.moved = true;
-  moved_.push_back({place.prefix, id, place.blend == 0 ? 0 : blends_[place.blend].emitted});
+  moved_.push_back({id, place.blend == 0 ? 0 : blends_[place.blend].emitted});
 }
 
 void AddressIndex::link(PlaceId id, SequencePool::Id blend) {
@@ -152,15 +156,16 @@ void AddressIndex::unlink(PlaceId id, Kinship& kinship) {
   auto& blend = blends_[place.blend];
   (place.previous == 0 ? blend.first : places_[place.previous].next) = place.next;
   if (place.next != 0) places_[place.next].previous = place.previous;
-  std::vector<KinId> kin;
-  for (const auto item : blend_keys_[place.blend].subspan(1)) {
-    if ((item & kNets) == 0) kin.push_back(item);
-  }
-  if (blend_keys_.release(place.blend)) {
+  if (blend.first == 0) {  // that was the last place
+    std::vector<KinId> kin;
+    for (const auto item : blend_keys_[place.blend].subspan(1)) {
+      if ((item & kNets) == 0) kin.push_back(item);
+    }
     set_signature(place.blend, 0);
     blend = {};
     for (const auto one : kin) kinship.release_kin(one);
   }
+  blend_keys_.release(place.blend);
   place.blend = 0;
 }
 
@@ -168,8 +173,13 @@ void AddressIndex::unlink(PlaceId id, Kinship& kinship) {
 void AddressIndex::settle(PlaceId id, Kinship& kinship) {
   auto& place = places_[id];
   place.touched = false;
-  std::vector<std::uint32_t> key{enclosing(place.prefix)};
-  for (const auto member : members(id)) key.push_back(kinship.kin_of(member));
+  auto& key = key_;
+  key.assign(1, enclosing(place.prefix));
+  if (place.members & 1) {
+    key.push_back(kinship.kin_of(place.members >> 1));
+  } else {
+    for (const auto member : member_lists_[place.members >> 1]) key.push_back(kinship.kin_of(member));
+  }
   std::ranges::sort(key.begin() + 1, key.end());
   key.erase(std::unique(key.begin() + 1, key.end()), key.end());
   const auto kin_end = key.size();
@@ -293,9 +303,10 @@ void AddressIndex::emit(Update& update) {
     }
   }
   for (const auto& moved : moved_) {
-    const auto now = moved.place == 0 ? 0 : blends_[places_[moved.place].blend].emitted;
-    if (moved.place != 0) places_[moved.place].moved = false;
-    if (now != moved.emitted) show(moved.prefix, now);
+    auto& place = places_[moved.place];
+    const auto now = place.blend == 0 ? 0 : blends_[place.blend].emitted;
+    place.moved = false;
+    if (now != moved.emitted) show(place.prefix, now);
   }
   moved_.clear();
 }
@@ -341,9 +352,6 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
     }
   }
   settle_classes(update);
-  for (auto& moved : moved_) {
-    if (places_[moved.place].members == 0 && places_[moved.place].nets == 0) moved.place = 0;
-  }
   emit(update);
   for (const auto id : gone) {
     places_[id] = {};

@@ -104,8 +104,7 @@ class AddressIndex {
     bool touched = false;
   };
   struct Moved {
-    Prefix prefix;
-    PlaceId place;          // 0: gone
+    PlaceId place;          // keeps its prefix to the end of the batch, though it may be gone
     std::uint32_t emitted;  // what it showed before the batch
   };
   struct Hash {
@@ -153,6 +152,7 @@ class AddressIndex {
   std::vector<SequencePool::Id> new_blends_;
   std::vector<Moved> moved_;
   std::vector<SignatureId> touched_classes_;
+  std::vector<std::uint32_t> key_;
   bool all_blends_touched_ = false;
 };
 

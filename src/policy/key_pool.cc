@@ -7,9 +7,10 @@ namespace ocicat::policy {
 
 // A word of kind and length of the namespace, then both texts; the last word is filled up with zeros, which
 // names do not end with.
-std::vector<std::uint32_t> KeyPool::pack(const ResourceKey& key) {
+const std::vector<std::uint32_t>& KeyPool::pack(const ResourceKey& key) const {
   const auto bytes = key.ns.size() + key.name.size();
-  std::vector<std::uint32_t> words(1 + (bytes + 3) / 4);
+  auto& words = packed_;
+  words.assign(1 + (bytes + 3) / 4, 0);
   words[0] = static_cast<std::uint32_t>(key.kind) << 24 | static_cast<std::uint32_t>(key.ns.size());
   auto* text = reinterpret_cast<char*>(words.data() + 1);
   std::memcpy(text, key.ns.data(), key.ns.size());

@@ -13,7 +13,9 @@ class KeyPool {
  public:
   using Id = SequencePool::Id;  // from 1
 
+  // One more user for the number of a key.
   SequencePool::Acquired acquire(const ResourceKey& key) { return pool_.acquire(pack(key)); }
+  // One user fewer.
   void release(Id id) { pool_.release(id); }
   // 0 where there is none.
   Id find(const ResourceKey& key) const { return pool_.find(pack(key)); }
@@ -21,9 +23,10 @@ class KeyPool {
   std::size_t size() const { return pool_.size(); }
 
  private:
-  static std::vector<std::uint32_t> pack(const ResourceKey& key);
+  const std::vector<std::uint32_t>& pack(const ResourceKey& key) const;
 
   SequencePool pool_;
+  mutable std::vector<std::uint32_t> packed_;
 };
 
 }  // namespace ocicat::policy

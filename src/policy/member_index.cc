@@ -8,15 +8,23 @@
 namespace ocicat::policy {
 
 void sort_pairs(std::vector<std::uint32_t>& words) {
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
-  for (std::size_t i = 0; i < words.size(); i += 2) pairs.emplace_back(words[i], words[i + 1]);
-  std::ranges::sort(pairs);
-  pairs.erase(std::ranges::unique(pairs).begin(), pairs.end());
-  words.clear();
-  for (const auto& [first, second] : pairs) {
-    words.push_back(first);
-    words.push_back(second);
+  // By insertion: the lists are short.
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const auto first = words[i];
+    const auto second = words[i + 1];
+    auto at = end;
+    while (at > 0 && std::pair{words[at - 2], words[at - 1]} > std::pair{first, second}) at -= 2;
+    if (at > 0 && words[at - 2] == first && words[at - 1] == second) continue;
+    for (auto j = end; j > at; j -= 2) {
+      words[j] = words[j - 2];
+      words[j + 1] = words[j - 1];
+    }
+    words[at] = first;
+    words[at + 1] = second;
+    end += 2;
   }
+  words.resize(end);
 }
 
 MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
@@ -25,8 +33,8 @@ MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
 // --- members as they are handed in ---
 
 SequencePool::Id MemberIndex::acquire_labels(const Labels& labels) {
-  std::vector<std::uint32_t> words;
-  words.reserve(2 * labels.size());
+  auto& words = scratch_;
+  words.clear();
   for (const auto& [name, value] : labels) {
     words.push_back(strings_.acquire(name));
     words.push_back(strings_.acquire(value));
@@ -83,27 +91,32 @@ void MemberIndex::release_ports(SequencePool::Id id) {
   for (std::size_t i = 0; i < words.size(); i += 2) strings_.release(words[i]);
 }
 
+void MemberIndex::set_place_list(MemberId id, std::span<const PlaceId> places) {
+  auto& member = members_[id];
+  place_lists_.release(member.places);
+  member.place = places.size() == 1 ? places.front() : 0;
+  member.places = places.size() > 1 ? place_lists_.acquire(places).id : 0;
+}
+
 void MemberIndex::set_places(MemberId id, std::span<const Prefix> nets) {
-  std::vector<Prefix> wanted;
-  for (const auto& net : nets) wanted.push_back(net.masked());
-  std::ranges::sort(wanted);
-  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
-  const auto current = place_lists_[members_[id].places];
-  const bool same = std::ranges::equal(current, wanted, {}, [this](PlaceId place) { return addresses_.prefix(place); });
-  if (same) return;
+  wanted_.clear();
+  for (const auto& net : nets) wanted_.push_back(net.masked());
+  std::ranges::sort(wanted_);
+  wanted_.erase(std::ranges::unique(wanted_).begin(), wanted_.end());
+  const auto current = places(id);
+  if (std::ranges::equal(current, wanted_, {}, [this](PlaceId place) { return addresses_.prefix(place); })) return;
   // New ones first, so that a place that stays is not dropped in between.
-  std::vector<PlaceId> places;
-  const std::vector<PlaceId> old(current.begin(), current.end());
-  for (const auto& net : wanted) {
-    const auto known = addresses_.find(net);
-    const bool kept = known != 0 && std::ranges::find(old, known) != old.end();
-    places.push_back(kept ? known : addresses_.attach(net, id));
+  std::vector<PlaceId> now;
+  const std::vector<PlaceId> before(current.begin(), current.end());
+  for (const auto& net : wanted_) {
+    const auto known = before.empty() ? 0 : addresses_.find(net);
+    const bool kept = known != 0 && std::ranges::find(before, known) != before.end();
+    now.push_back(kept ? known : addresses_.attach(net, id));
   }
-  for (const auto place : old) {
-    if (std::ranges::find(places, place) == places.end()) addresses_.detach(place, id);
+  for (const auto place : before) {
+    if (std::ranges::find(now, place) == now.end()) addresses_.detach(place, id);
   }
-  place_lists_.release(members_[id].places);
-  members_[id].places = place_lists_.acquire(places).id;
+  set_place_list(id, now);
 }
 
 void MemberIndex::join_profile_list(MemberId id) {

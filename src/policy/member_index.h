@@ -66,7 +66,12 @@ class MemberIndex : public Kinship {
 
   // All labels of a member, inherited ones included. Valid until the next change.
   void view_labels(MemberId id, LabelView& view) const;
-  std::span<const PlaceId> places(MemberId id) const { return place_lists_[members_[id].places]; }
+  // Ascending by prefix. Valid until the member changes.
+  std::span<const PlaceId> places(MemberId id) const {
+    const auto& member = members_[id];
+    if (member.places != 0) return place_lists_[member.places];
+    return {&member.place, member.place == 0 ? 0U : 1U};
+  }
   std::size_t look_count() const { return looks_.size(); }
 
   KinId kin_of(MemberId member) const override { return members_[member].kin; }
@@ -79,7 +84,8 @@ class MemberIndex : public Kinship {
     SequencePool::Id labels = 0;    // name, value, name, value…; by name id
     SequencePool::Id profiles = 0;  // names, in order
     SequencePool::Id ports = 0;     // name, protocol << 16 | number, …; ascending
-    SequencePool::Id places = 0;
+    PlaceId place = 0;            // where there is just one
+    SequencePool::Id places = 0;  // where there are more
     KinId kin = 0;
     MemberId previous = 0;  // with the same profiles; ids shifted by one, 0: none
     MemberId next = 0;
@@ -104,6 +110,7 @@ class MemberIndex : public Kinship {
   void release_profiles(SequencePool::Id id);
   void release_ports(SequencePool::Id id);
   void set_places(MemberId id, std::span<const Prefix> nets);
+  void set_place_list(MemberId id, std::span<const PlaceId> places);
   void join_profile_list(MemberId id);
   void leave_profile_list(MemberId id);
   void touch(MemberId id);
@@ -150,6 +157,7 @@ class MemberIndex : public Kinship {
   std::vector<SelectorIndex::Id> gone_selectors_;
   std::vector<AtomId> changed_ports_;
   std::vector<std::uint32_t> scratch_;
+  std::vector<Prefix> wanted_;
   bool watched_changed_ = false;
   bool sets_changed_ = false;
 };

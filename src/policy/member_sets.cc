@@ -247,7 +247,7 @@ void MemberIndex::settle(MemberId id) {
   }
   const auto old = std::exchange(member.kin, kin);
   if (old != kin) {
-    for (const auto place : place_lists_[member.places]) addresses_.touch(place);
+    for (const auto place : places(id)) addresses_.touch(place);
   }
   release_kin_use(old);
 }

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -74,7 +75,7 @@ class SequencePool {
   static constexpr std::size_t kChunk = 4096;    // words
   static constexpr std::size_t kLongest = 128;   // words; longer lists have memory of their own
 
-  std::vector<Entry> entries_;
+  std::deque<Entry> entries_;  // grows without a copy
   std::vector<Id> free_ids_;
   boost::unordered_flat_set<Id, Hash, Equal> index_;
   std::vector<std::unique_ptr<std::uint32_t[]>> chunks_;
