@@ -19,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kResyncPeriod{90'000};  // in case the kernel did not tell us of something
+constexpr int kPolicyResyncEvery = 7;          // times rarer: 200,000 elements take a second to read
 constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an error
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
@@ -42,6 +43,9 @@ Result<Doors> open_doors(const Options& options) {
 }  // namespace
 
 struct DataplaneLoop::State {
+  State(Options options_, Mailbox<HostChanges>& inbox_, std::function<void(const Report&)> on_report_)
+      : options(std::move(options_)), inbox(inbox_), on_report(std::move(on_report_)) {}
+
   Options options;
   Mailbox<HostChanges>& inbox;
   std::function<void(const Report&)> on_report;
@@ -56,6 +60,7 @@ struct DataplaneLoop::State {
   Clock::time_point not_before{};  // after an error
   Clock::time_point policy_repair_from{}, route_repair_from{};
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
+  int resyncs = 0;
 
   void wake_up() const {
     const std::uint64_t one = 1;
@@ -97,7 +102,10 @@ struct DataplaneLoop::State {
     doubts.routes |= !events || events->own;
     doubts.links |= !events || events->links;
     doubts.next_hops |= !events || events->others;
-    if (Clock::now() >= next_resync) doubts = {true, true, true, true};
+    if (Clock::now() < next_resync) return;
+    next_resync = Clock::now() + kResyncPeriod;
+    doubts.routes = doubts.links = doubts.next_hops = true;
+    if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
   }
 
   // The doubts whose time has come.
@@ -112,8 +120,9 @@ struct DataplaneLoop::State {
     return ripe;
   }
 
-  Clock::time_point next_moment(bool failed) const {
-    auto moment = std::max(next_resync, not_before);
+  Clock::time_point next_moment(bool started, bool failed) const {
+    auto moment = next_resync;
+    if (!started) return moment;
     if (failed) moment = std::min(moment, not_before);
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, not_before));
     if (doubts.routes || doubts.links || doubts.next_hops) {
@@ -139,7 +148,6 @@ struct DataplaneLoop::State {
         if (message || failed || ripe.any()) {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
           if (ripe.any()) route_repair_from = now + kRouteRepairGap;
-          if (now >= next_resync) next_resync = now + kResyncPeriod;
           failed = !keeper.attempt();
           pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
           if (failed) not_before = Clock::now() + pause;
@@ -148,14 +156,13 @@ struct DataplaneLoop::State {
       } else if (message) {
         failed = true;  // to be written when the pause is over
       }
-      if (!keeper.started() && now >= next_resync) next_resync = now + kResyncPeriod;
-      wait(&*doors, next_moment(failed));
+      wait(&*doors, next_moment(keeper.started(), failed));
     }
   }
 };
 
 DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report)
-    : state_(new State{.options = std::move(options), .inbox = inbox, .on_report = std::move(on_report)}) {
+    : state_(std::make_unique<State>(std::move(options), inbox, std::move(on_report))) {
   inbox.on_put([wake = state_->wake] {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake->get(), &one, sizeof one);

@@ -21,7 +21,7 @@ Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::open(std::string table) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_NETFILTER));
   TRY_VOID(socket.send_buffer(kSendBuffer));
   TRY_VOID(socket.receive_buffer(kReceiveBuffer));
-  return std::unique_ptr<NetlinkKernel>(new NetlinkKernel(std::move(socket), std::move(table)));
+  return std::make_unique<NetlinkKernel>(std::move(socket), std::move(table));
 }
 
 Result<void> NetlinkKernel::commit(const Batch& batch) {

@@ -89,7 +89,7 @@ Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY_VOID(socket.send_buffer(kBuffer));
   TRY_VOID(socket.receive_buffer(kBuffer));
-  return std::unique_ptr<NetlinkRoutes>(new NetlinkRoutes(std::move(socket)));
+  return std::make_unique<NetlinkRoutes>(std::move(socket));
 }
 
 Result<std::vector<Link>> NetlinkRoutes::links() {

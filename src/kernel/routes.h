@@ -65,6 +65,7 @@ class RouteKernel {
 class NetlinkRoutes final : public RouteKernel {
  public:
   static Result<std::unique_ptr<NetlinkRoutes>> open();
+  explicit NetlinkRoutes(NetlinkSocket socket) : socket_(std::move(socket)) {}
 
   Result<std::vector<Link>> links() override;
   Result<std::vector<KernelRoute>> routes(int protocol) override;
@@ -76,7 +77,6 @@ class NetlinkRoutes final : public RouteKernel {
   std::uint32_t port() const { return socket_.port(); }
 
  private:
-  explicit NetlinkRoutes(NetlinkSocket socket) : socket_(std::move(socket)) {}
   Result<std::vector<RouteFailure>> change(std::uint16_t message, std::uint16_t flags, int protocol,
                                            const std::vector<KernelRoute>& routes);
 

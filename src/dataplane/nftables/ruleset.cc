@@ -57,6 +57,10 @@ class Writer {
   void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
   void rule(Expressions&& expressions) { rule(expressions); }
 
+  std::string log_prefix() const {
+    constexpr std::size_t kLongest = 120;  // the kernel takes 127 characters and refuses the ruleset beyond
+    return settings_.log_prefix.substr(0, kLongest) + ": ";
+  }
   static Expressions with_state(std::uint32_t bits) {
     Expressions rule;
     std::array<std::uint8_t, 4> mask{};
@@ -80,9 +84,9 @@ class Writer {
     }
     rule(Expressions().verdict(NF_DROP));
     chain("log_allow");
-    rule(Expressions().log(settings_.log_prefix + ": "));
+    rule(Expressions().log(log_prefix()));
     chain("log_deny");
-    rule(Expressions().log(settings_.log_prefix + ": "));
+    rule(Expressions().log(log_prefix()));
     rule(Expressions().verdict(NFT_GOTO, "deny"));
   }
 
