@@ -1,0 +1,137 @@
+// SequencePool, StringPool, KeyPool, IdRegistry: things kept once and counted.
+#include <gtest/gtest.h>
+
+#include "policy/id_registry.h"
+#include "policy/key_pool.h"
+#include "policy/sequence_pool.h"
+#include "policy/string_pool.h"
+#include "test/support/random.h"
+
+namespace ocicat::policy {
+namespace {
+
+using List = std::vector<std::uint32_t>;
+
+TEST(SequencePool, EqualListsHaveOneIdUntilTheirLastUserGoes) {
+  SequencePool pool;
+  const auto first = pool.acquire(List{1, 2, 3});
+  const auto again = pool.acquire(List{1, 2, 3});
+  EXPECT_TRUE(first.is_new);
+  EXPECT_FALSE(again.is_new);
+  EXPECT_EQ(first.id, again.id);
+  EXPECT_NE(pool.acquire(List{1, 2}).id, first.id);
+  EXPECT_FALSE(pool.release(first.id));
+  EXPECT_TRUE(pool.release(first.id));
+  EXPECT_EQ(pool.find(List{1, 2, 3}), 0U);
+  EXPECT_EQ(pool.size(), 1U);
+}
+
+TEST(SequencePool, TheEmptyListIsAlwaysThereAndNeverCounted) {
+  SequencePool pool;
+  EXPECT_EQ(pool.acquire({}).id, 0U);
+  EXPECT_FALSE(pool.release(0));
+  EXPECT_TRUE(pool[0].empty());
+}
+
+TEST(SequencePool, KeepsWhatItWasGivenThroughAnyHistory) {
+  test::Random random(1);
+  SequencePool pool;
+  std::vector<std::pair<SequencePool::Id, List>> held;
+  for (int step = 0; step < 20'000; ++step) {
+    if (held.empty() || random.percent(55)) {
+      List list(random.percent(5) ? random.below(600) : random.below(6));
+      for (auto& item : list) item = static_cast<std::uint32_t>(random.below(4));
+      held.emplace_back(pool.acquire(list).id, list);
+    } else {
+      std::swap(held[random.below(held.size())], held.back());
+      const auto items = pool[held.back().first];
+      ASSERT_EQ(List(items.begin(), items.end()), held.back().second);
+      pool.release(held.back().first);
+      held.pop_back();
+    }
+  }
+  for (const auto& [id, list] : held) pool.release(id);
+  EXPECT_EQ(pool.size(), 0U);
+}
+
+TEST(StringPool, EqualTextsHaveOneIdUntilTheirLastUserGoes) {
+  StringPool pool;
+  const auto id = pool.acquire("role");
+  EXPECT_EQ(pool.acquire("role"), id);
+  EXPECT_EQ(pool[id], "role");
+  EXPECT_FALSE(pool.release(id));
+  EXPECT_TRUE(pool.release(id));
+  EXPECT_EQ(pool.find("role"), 0U);
+  EXPECT_EQ(pool.size(), 0U);
+}
+
+TEST(KeyPool, TellsKeysApartAndGivesThemBack) {
+  KeyPool pool;
+  const std::vector<ResourceKey> keys{{Kind::kPod, "shop", "api"},   {Kind::kPod, "sho", "papi"},
+                                      {Kind::kPod, "", "shopapi"},   {Kind::kWorkloadEndpoint, "shop", "api"},
+                                      {Kind::kPod, "shop", "api-1"}, {Kind::kPod, "", ""}};
+  std::vector<KeyPool::Id> ids;
+  for (const auto& key : keys) ids.push_back(pool.acquire(key).id);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(pool[ids[i]], keys[i]);
+    EXPECT_EQ(pool.find(keys[i]), ids[i]);
+  }
+  EXPECT_EQ(pool.size(), keys.size());
+}
+
+Digest meaning(int number) { return Digest::of(std::to_string(number)); }
+
+TEST(IdRegistry, AnIdIsNotUsedAgainInTheBatchInWhichItsLastUserGoes) {
+  IdRegistry registry({});
+  const auto first = registry.acquire(IdSpace::kClass, meaning(1)).id;
+  EXPECT_EQ(first, 1U);
+  EXPECT_TRUE(registry.release(IdSpace::kClass, first));
+  EXPECT_NE(registry.acquire(IdSpace::kClass, meaning(2)).id, first);
+  registry.end_batch();
+  EXPECT_EQ(registry.acquire(IdSpace::kClass, meaning(3)).id, first);
+}
+
+TEST(IdRegistry, SpacesDoNotShareIds) {
+  IdRegistry registry({});
+  EXPECT_EQ(registry.acquire(IdSpace::kClass, meaning(1)).id, 1U);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(1)).id, 1U);
+}
+
+TEST(IdRegistry, AdoptedIdsGoToTheirMeaningsAndToNobodyElseInTheFirstBatch) {
+  const Dictionary adopted{{{IdSpace::kTable, meaning(1)}, 1}, {{IdSpace::kTable, meaning(5)}, 5},
+                           {{IdSpace::kTable, meaning(3)}, 3}};
+  IdRegistry registry(adopted);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(10)).id, 2U);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(5)).id, 5U);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(11)).id, 4U);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(12)).id, 6U);
+  auto dictionary = adopted;
+  registry.end_batch().apply_to(dictionary);
+  EXPECT_EQ(dictionary.size(), 4U);
+  EXPECT_FALSE(dictionary.contains({IdSpace::kTable, meaning(3)}));
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(13)).id, 1U);
+  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(14)).id, 3U);
+}
+
+TEST(IdRegistry, TheDictionaryIsWhatItsChangesLeadTo) {
+  test::Random random(7);
+  IdRegistry registry({});
+  Dictionary dictionary;
+  std::map<int, std::uint32_t> held;
+  for (int step = 0; step < 2'000; ++step) {
+    const auto number = static_cast<int>(random.below(40));
+    if (const auto it = held.find(number); it != held.end()) {
+      registry.release(IdSpace::kOutcome, it->second);
+      held.erase(it);
+    } else {
+      held[number] = registry.acquire(IdSpace::kOutcome, meaning(number)).id;
+    }
+    if (!random.percent(20)) continue;
+    registry.end_batch().apply_to(dictionary);
+    ASSERT_EQ(dictionary.size(), held.size());
+    for (const auto& [key, id] : held) ASSERT_EQ(dictionary.at({IdSpace::kOutcome, meaning(key)}), id);
+  }
+}
+
+}  // namespace
+}  // namespace ocicat::policy

@@ -1,0 +1,64 @@
+#include "policy/selector_index.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "test/support/random_rules.h"
+
+namespace ocicat::policy {
+namespace {
+
+TEST(SelectorIndex, MatchesExactlyTheSelectorsThatAskingEachGives) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    test::Random random(seed);
+    SelectorIndex index;
+    std::multiset<SelectorIndex::Id> users;
+    for (int step = 0; step < 40; ++step) {
+      if (!users.empty() && random.percent(30)) {
+        const auto it = std::next(users.begin(), static_cast<std::ptrdiff_t>(random.below(users.size())));
+        const auto id = *it;
+        users.erase(it);
+        ASSERT_EQ(index.remove(id), !users.contains(id));
+      } else if (const auto selector = Selector::parse(test::random_selector(random))) {
+        users.insert(index.add(*selector).id);
+      }
+      std::map<std::string, std::string> labels;
+      for (const auto& name : test::names::kLabels) {
+        if (random.percent(60)) labels[name] = random.pick(test::names::kValues);
+      }
+      LabelView view;
+      for (const auto& [name, value] : labels) view.add(name, value);
+      std::vector<SelectorIndex::Id> matched;
+      index.match(view, matched);
+      std::vector<SelectorIndex::Id> expected;
+      for (const auto id : std::set(users.begin(), users.end())) {
+        if (index[id].matches(view)) expected.push_back(id);
+      }
+      ASSERT_EQ(matched, expected) << "seed " << seed << " step " << step;
+    }
+  }
+}
+
+TEST(SelectorIndex, OneCanonicalTextIsOneSelector) {
+  SelectorIndex index;
+  const auto first = index.add(*Selector::parse("a == 'b' && has(c)"));
+  const auto second = index.add(*Selector::parse("  (a=='b'&&has(c))"));
+  EXPECT_EQ(first.id, second.id);
+  EXPECT_FALSE(second.is_new);
+  EXPECT_FALSE(index.remove(first.id));
+  EXPECT_TRUE(index.remove(first.id));
+  EXPECT_EQ(index.size(), 0U);
+}
+
+TEST(LabelView, OfTwoLabelsWithOneNameTheFirstCounts) {
+  const std::string name = "a", first = "1", second = "2";
+  LabelView view;
+  view.add(name, first);
+  view.add(name, second);
+  EXPECT_EQ(view.find("a"), &first);
+  EXPECT_EQ(view.find("b"), nullptr);
+}
+
+}  // namespace
+}  // namespace ocicat::policy
