@@ -84,7 +84,11 @@ struct Agent::State {
   http::Response readiness() const {
     if (!policy->in_sync()) {
       const std::string why = informers->status().last_error;
-      return {503, "text/plain", {}, fmt::format("not in sync with the server{}{}\n", why.empty() ? "" : ": ", why), {}};
+      return {503,
+              "text/plain",
+              {},
+              fmt::format("not in sync with the server{}{}\n", why.empty() ? "" : ": ", why),
+              {}};
     }
     if (!metrics.applied_once()) return {503, "text/plain", {}, "nothing is in the kernel yet\n", {}};
     return {200, "text/plain", {}, "ready\n", {}};
@@ -109,7 +113,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
           [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
-      options.dataplane, state->to_dataplane, [self](const dataplane::Report& report) { self->on_report(report); });
+      options.dataplane, state->to_dataplane,
+      [self](const dataplane::Report& report) { self->on_report(report); });
   state->policy = std::make_unique<PolicyLoop>(
       Engine({options.node, std::move(dictionary)}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
@@ -121,9 +126,9 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     serving.endpoints = {*options.health};
     serving.workers = 1;
     serving.max_connections = 64;
-    auto server = http::Server::start(std::move(serving), [self](http::Request request, http::Respond respond) {
-      respond(self->answer(request));
-    });
+    auto server = http::Server::start(
+        std::move(serving),
+        [self](http::Request request, http::Respond respond) { respond(self->answer(request)); });
     if (!server) return within("health", server.error());
     state->health = *std::move(server);
   }

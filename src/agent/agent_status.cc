@@ -40,7 +40,8 @@ std::map<ResourceKey, std::string> AgentStatus::refused() const {
 
 json::object AgentStatus::document(std::chrono::system_clock::time_point heartbeat) const {
   json::object applied;
-  for (const auto& [kind, revision] : report_.revisions) applied[views::revision_key(kind)] = std::to_string(revision);
+  for (const auto& [kind, revision] : report_.revisions)
+    applied[views::revision_key(kind)] = std::to_string(revision);
 
   const std::map<ResourceKey, std::string> all = refused();
   json::array refusals;

@@ -26,11 +26,14 @@ News report_of(dataplane::Report report) {
   return news;
 }
 
-ResourceKey policy(int number) { return {Kind::kNetworkPolicy, "shop", "p" + std::to_string(1000 + number)}; }
+ResourceKey policy(int number) {
+  return {Kind::kNetworkPolicy, "shop", "p" + std::to_string(1000 + number)};
+}
 
 TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
   AgentStatus status("host1", "nftables", 7);
-  EXPECT_TRUE(status.apply(report_of({.revisions = {{Kind::kPod, 5}, {Kind::kTier, 6}}, .endpoints = 3, .endpoints_ready = 2})));
+  EXPECT_TRUE(status.apply(
+      report_of({.revisions = {{Kind::kPod, 5}, {Kind::kTier, 6}}, .endpoints = 3, .endpoints_ready = 2})));
   const views::AgentView view = views::AgentView::read(status.document({}));
   EXPECT_EQ(view.node, "host1");
   EXPECT_EQ(view.applied, (views::RevisionsByKey{{"Pod", 5}, {"Tier.projectcalico.org", 6}}));
@@ -43,7 +46,8 @@ TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
   const News news = report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 1});
   EXPECT_TRUE(status.apply(news));
   EXPECT_FALSE(status.apply(news));
-  EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 2}))) << "not in the document";
+  EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 2})))
+      << "not in the document";
 }
 
 TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
@@ -145,7 +149,11 @@ TEST(Metrics, AreInPrometheusTextAndFollowReports) {
   Metrics metrics;
   EXPECT_FALSE(metrics.applied_once());
   metrics.sent({{Kind::kPod, 1}});
-  metrics.reported({.revisions = {{Kind::kPod, 1}}, .endpoints = 4, .endpoints_ready = 3, .kernel_writes = 9, .repairs = 2});
+  metrics.reported({.revisions = {{Kind::kPod, 1}},
+                    .endpoints = 4,
+                    .endpoints_ready = 3,
+                    .kernel_writes = 9,
+                    .repairs = 2});
   EXPECT_TRUE(metrics.applied_once());
   News news;
   news.counters.emplace();
@@ -153,9 +161,10 @@ TEST(Metrics, AreInPrometheusTextAndFollowReports) {
   metrics.observe(news, AgentStatus("host1", "nftables", 7));
   metrics.server_connected(true);
   const std::string text = metrics.text();
-  for (const char* line : {"ocicat_endpoints_wanted 4", "ocicat_endpoints_ready 3", "ocicat_kernel_writes_total 9",
-                           "ocicat_repairs_total 2", "ocicat_classes 12", "ocicat_server_connected 1",
-                           "ocicat_apply_seconds_count 1", "ocicat_dataplane_failing 0"}) {
+  for (const char* line :
+       {"ocicat_endpoints_wanted 4", "ocicat_endpoints_ready 3", "ocicat_kernel_writes_total 9",
+        "ocicat_repairs_total 2", "ocicat_classes 12", "ocicat_server_connected 1",
+        "ocicat_apply_seconds_count 1", "ocicat_dataplane_failing 0"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }

@@ -19,13 +19,14 @@ prometheus::Gauge& gauge(prometheus::Registry& registry, const std::string& name
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
 }
 
-prometheus::Counter& counter(prometheus::Registry& registry, const std::string& name, const std::string& help) {
+prometheus::Counter& counter(prometheus::Registry& registry, const std::string& name,
+                             const std::string& help) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
 }
 
 prometheus::Histogram& latency(prometheus::Registry& registry) {
-  const prometheus::Histogram::BucketBoundaries bounds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                                       0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+  const prometheus::Histogram::BucketBoundaries bounds{
+      0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
   return prometheus::BuildHistogram()
       .Name("ocicat_apply_seconds")
       .Help("From a computed change to its being in the kernel")
@@ -39,29 +40,39 @@ void follow(prometheus::Counter& counter, std::uint64_t total) {
   if (behind > 0) counter.Increment(behind);
 }
 
-void set(prometheus::Gauge& gauge, std::size_t value) { gauge.Set(static_cast<double>(value)); }
+void set(prometheus::Gauge& gauge, std::size_t value) {
+  gauge.Set(static_cast<double>(value));
+}
 
 }  // namespace
 
 struct Metrics::State {
   prometheus::Registry registry;
   prometheus::Gauge& endpoints = gauge(registry, "ocicat_endpoints", "Workload endpoints known");
-  prometheus::Gauge& local_endpoints = gauge(registry, "ocicat_endpoints_local", "Workload endpoints of this host");
-  prometheus::Gauge& wanted = gauge(registry, "ocicat_endpoints_wanted", "Endpoints that the dataplane should serve");
-  prometheus::Gauge& ready = gauge(registry, "ocicat_endpoints_ready",
-                                   "Endpoints with interface, policy and routes in place");
+  prometheus::Gauge& local_endpoints =
+      gauge(registry, "ocicat_endpoints_local", "Workload endpoints of this host");
+  prometheus::Gauge& wanted =
+      gauge(registry, "ocicat_endpoints_wanted", "Endpoints that the dataplane should serve");
+  prometheus::Gauge& ready =
+      gauge(registry, "ocicat_endpoints_ready", "Endpoints with interface, policy and routes in place");
   prometheus::Gauge& policies = gauge(registry, "ocicat_policies", "Policies known");
-  prometheus::Gauge& active = gauge(registry, "ocicat_policies_active", "Policies that select an endpoint of this host");
+  prometheus::Gauge& active =
+      gauge(registry, "ocicat_policies_active", "Policies that select an endpoint of this host");
   prometheus::Gauge& sets = gauge(registry, "ocicat_sets", "Sets of addresses that active rules speak of");
   prometheus::Gauge& classes = gauge(registry, "ocicat_classes", "Classes of addresses");
   prometheus::Gauge& programs = gauge(registry, "ocicat_programs", "Compiled programs");
   prometheus::Gauge& tables = gauge(registry, "ocicat_tables", "Decision tables");
   prometheus::Gauge& outcomes = gauge(registry, "ocicat_outcomes", "Outcomes that tables lead to");
-  prometheus::Gauge& refused = gauge(registry, "ocicat_refused_objects", "Objects that cannot be read or compiled");
-  prometheus::Gauge& connected = gauge(registry, "ocicat_server_connected", "1 while connected to the server");
-  prometheus::Gauge& failing = gauge(registry, "ocicat_dataplane_failing", "1 while the kernel is not as wanted");
-  prometheus::Counter& writes = counter(registry, "ocicat_kernel_writes_total", "Messages that changed the kernel");
-  prometheus::Counter& repairs = counter(registry, "ocicat_repairs_total", "Changes by somebody else that were mended");
+  prometheus::Gauge& refused =
+      gauge(registry, "ocicat_refused_objects", "Objects that cannot be read or compiled");
+  prometheus::Gauge& connected =
+      gauge(registry, "ocicat_server_connected", "1 while connected to the server");
+  prometheus::Gauge& failing =
+      gauge(registry, "ocicat_dataplane_failing", "1 while the kernel is not as wanted");
+  prometheus::Counter& writes =
+      counter(registry, "ocicat_kernel_writes_total", "Messages that changed the kernel");
+  prometheus::Counter& repairs =
+      counter(registry, "ocicat_repairs_total", "Changes by somebody else that were mended");
   prometheus::Counter& failures = counter(registry, "ocicat_status_write_failures_total",
                                           "Writes of the status that the server did not take");
   prometheus::Histogram& apply_seconds = latency(registry);
@@ -70,7 +81,8 @@ struct Metrics::State {
   std::atomic<bool> applied_once = false;
 
   State() {
-    gauge(registry, "ocicat_build_info", "Always 1; the version is its label", {{"version", OCICAT_VERSION}}).Set(1);
+    gauge(registry, "ocicat_build_info", "Always 1; the version is its label", {{"version", OCICAT_VERSION}})
+        .Set(1);
   }
 };
 
@@ -113,9 +125,15 @@ void Metrics::status_written(bool ok) {
   if (!ok) state_->failures.Increment();
 }
 
-void Metrics::server_connected(bool connected) { state_->connected.Set(connected ? 1 : 0); }
-bool Metrics::applied_once() const { return state_->applied_once; }
+void Metrics::server_connected(bool connected) {
+  state_->connected.Set(connected ? 1 : 0);
+}
+bool Metrics::applied_once() const {
+  return state_->applied_once;
+}
 
-std::string Metrics::text() const { return prometheus::TextSerializer().Serialize(state_->registry.Collect()); }
+std::string Metrics::text() const {
+  return prometheus::TextSerializer().Serialize(state_->registry.Collect());
+}
 
 }  // namespace ocicat::agent

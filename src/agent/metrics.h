@@ -17,8 +17,8 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  void sent(const Revisions& revisions);                    // to the dataplane
-  void reported(const dataplane::Report& report);           // by the dataplane
+  void sent(const Revisions& revisions);           // to the dataplane
+  void reported(const dataplane::Report& report);  // by the dataplane
   void observe(const News& news, const AgentStatus& status);
   void status_written(bool ok);
   void server_connected(bool connected);

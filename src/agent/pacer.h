@@ -12,8 +12,8 @@ class Pacer {
   using Time = std::chrono::steady_clock::time_point;
   using Duration = std::chrono::steady_clock::duration;
 
-  static constexpr Duration kGap = std::chrono::milliseconds(100);        // between two writes
-  static constexpr Duration kHeartbeat = std::chrono::seconds(10);        // at most without any
+  static constexpr Duration kGap = std::chrono::milliseconds(100);  // between two writes
+  static constexpr Duration kHeartbeat = std::chrono::seconds(10);  // at most without any
   static constexpr Duration kFirstRetry = std::chrono::milliseconds(100);
   static constexpr Duration kLastRetry = std::chrono::seconds(2);
 

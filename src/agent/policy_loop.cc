@@ -74,8 +74,14 @@ PolicyLoop::~PolicyLoop() {
   state_->thread.join();
 }
 
-void PolicyLoop::put(api::Update update) { state_->mailbox.put(std::move(update)); }
-bool PolicyLoop::in_sync() const { return state_->in_sync; }
-Clock::duration PolicyLoop::since_last_round() const { return Clock::now() - state_->last_round.load(); }
+void PolicyLoop::put(api::Update update) {
+  state_->mailbox.put(std::move(update));
+}
+bool PolicyLoop::in_sync() const {
+  return state_->in_sync;
+}
+Clock::duration PolicyLoop::since_last_round() const {
+  return Clock::now() - state_->last_round.load();
+}
 
 }  // namespace ocicat::agent

@@ -17,7 +17,7 @@ namespace ocicat::agent {
 class PolicyLoop {
  public:
   struct Outlets {
-    Mailbox<HostChanges>* to_dataplane;           // borrowed
+    Mailbox<HostChanges>* to_dataplane;  // borrowed
     std::function<void(News)> tell;
     std::function<void(const Revisions&)> on_sent;  // just before a message is put into `to_dataplane`
   };

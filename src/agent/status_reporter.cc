@@ -63,7 +63,8 @@ struct StatusReporter::State {
   void log_write(const Result<void>& written) {
     const std::string error = written ? std::string() : written.error().message;
     if (error.empty() && !last_error.empty()) spdlog::info("the status is at the server again");
-    if (!error.empty() && last_error.empty()) spdlog::warn("cannot write the status, goes on trying: {}", error);
+    if (!error.empty() && last_error.empty())
+      spdlog::warn("cannot write the status, goes on trying: {}", error);
     last_error = error;
   }
 
@@ -85,6 +86,8 @@ StatusReporter::~StatusReporter() {
   state_->thread.join();
 }
 
-void StatusReporter::tell(News news) { state_->mailbox.put(std::move(news)); }
+void StatusReporter::tell(News news) {
+  state_->mailbox.put(std::move(news));
+}
 
 }  // namespace ocicat::agent

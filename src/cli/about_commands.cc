@@ -62,7 +62,8 @@ void add_about_commands(CLI::App& app) {
   auto* version = app.add_subcommand("version", "Print the versions of this program and of the server");
   auto options = std::make_shared<VersionOptions>();
   version->add_flag("--client", options->client_only, "Only of this program");
-  version->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  version->add_option("-o,--output", options->output, "Output: json or yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*version, options->server);
   version->footer("Examples:\n  ocicat version\n  ocicat version --client -o json");
   version->callback([options] { finish(run_version(*options)); });

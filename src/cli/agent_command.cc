@@ -1,3 +1,4 @@
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -50,11 +51,12 @@ Result<int> run_agent(const Options& options) {
   StopSignals signals;
   start_logging(options.log_level, fmt::format("agent {}", wanted.node));
   TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(std::move(wanted)));
-  signals.wait();
+  spdlog::info("stopping after signal {}; the kernel keeps what it has", signals.wait());
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
+constexpr std::string_view kFooter =
+    R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
 over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80.
 
 Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
@@ -73,8 +75,11 @@ void add_agent_command(CLI::App& app) {
       ->type_name("NAME")
       ->envname("OCICAT_NODE");
   add_server_option(*command, options->server);
-  command->add_option("--run-dir", options->run_dir, "Folder of this agent")->capture_default_str()->type_name("DIR");
-  command->add_option("--health", options->health, "Where to serve health: ADDRESS:PORT, unix:///PATH or none")
+  command->add_option("--run-dir", options->run_dir, "Folder of this agent")
+      ->capture_default_str()
+      ->type_name("DIR");
+  command
+      ->add_option("--health", options->health, "Where to serve health: ADDRESS:PORT, unix:///PATH or none")
       ->capture_default_str()
       ->type_name("ADDR");
   command->add_option("--dataplane", options->dataplane, "What enforces policy")

@@ -9,7 +9,8 @@
 namespace ocicat::cli {
 namespace {
 
-constexpr std::string_view kFooter = R"(Exit codes: 0 done, 1 it could not be done or a check failed, 2 wrong usage.
+constexpr std::string_view kFooter =
+    R"(Exit codes: 0 done, 1 it could not be done or a check failed, 2 wrong usage.
 
 Examples:
   ocicat server                                     # keep resources; one for all hosts

@@ -15,8 +15,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 TEST(Usage, HelpOfEveryCommandHasExamples) {
-  for (const char* command : {"server", "agent", "apply", "create", "replace", "delete", "get", "label", "status",
-                              "explain", "matrix", "verify", "version", "api-kinds", "completion"}) {
+  for (const char* command :
+       {"server", "agent", "apply", "create", "replace", "delete", "get", "label", "status", "explain",
+        "matrix", "verify", "version", "api-kinds", "completion"}) {
     const Ran ran = ocicat({command, "--help"});
     EXPECT_EQ(ran.code, 0) << command;
     EXPECT_THAT(ran.out, HasSubstr("Examples:")) << command;
@@ -25,8 +26,14 @@ TEST(Usage, HelpOfEveryCommandHasExamples) {
 
 TEST(Usage, WrongUsageIsTwoAndGoesToStandardError) {
   for (const std::vector<std::string>& words :
-       std::vector<std::vector<std::string>>{{}, {"frobnicate"}, {"get"}, {"get", "tiers", "--colour"},
-                                             {"explain", "a/b"}, {"matrix"}, {"apply"}, {"get", "tiers", "-o", "xml"}}) {
+       std::vector<std::vector<std::string>>{{},
+                                             {"frobnicate"},
+                                             {"get"},
+                                             {"get", "tiers", "--colour"},
+                                             {"explain", "a/b"},
+                                             {"matrix"},
+                                             {"apply"},
+                                             {"get", "tiers", "-o", "xml"}}) {
     const Ran ran = ocicat(words);
     EXPECT_EQ(ran.code, 2) << testing::PrintToString(words);
     EXPECT_THAT(ran.out, IsEmpty());
@@ -42,8 +49,8 @@ TEST(Usage, VersionIsPrinted) {
 TEST_F(InFolder, WithoutAServerTheErrorSaysWhatToDo) {
   const Ran ran = ocicat({"get", "tiers"});
   EXPECT_EQ(ran.code, 1);
-  EXPECT_THAT(ran.err, AllOf(HasSubstr("cannot reach the server at " + address()), HasSubstr("`ocicat server`"),
-                             HasSubstr("OCICAT_SERVER")));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("cannot reach the server at " + address()),
+                             HasSubstr("`ocicat server`"), HasSubstr("OCICAT_SERVER")));
 }
 
 TEST_F(InFolder, AnUnknownKindPointsToTheList) {
@@ -56,10 +63,11 @@ TEST_F(InFolder, AnUnknownKindPointsToTheList) {
 TEST_F(InFolder, CompletionScriptsAreValidShellAndKnowTheCommands) {
   const Ran bash = ocicat({"completion", "bash"});
   EXPECT_THAT(bash.out, AllOf(HasSubstr("explain"), HasSubstr("--family"), HasSubstr("networkpolicies")));
-  const std::string path = file("completion.bash", bash.out + "COMP_WORDS=(ocicat ma); COMP_CWORD=1; _ocicat\n"
-                                                              "[ \"${COMPREPLY[*]}\" = matrix ] || exit 3\n"
-                                                              "COMP_WORDS=(ocicat get ti); COMP_CWORD=2; _ocicat\n"
-                                                              "[ \"${COMPREPLY[*]}\" = tiers ] || exit 4\n");
+  const std::string path = file("completion.bash", bash.out +
+                                                       "COMP_WORDS=(ocicat ma); COMP_CWORD=1; _ocicat\n"
+                                                       "[ \"${COMPREPLY[*]}\" = matrix ] || exit 3\n"
+                                                       "COMP_WORDS=(ocicat get ti); COMP_CWORD=2; _ocicat\n"
+                                                       "[ \"${COMPREPLY[*]}\" = tiers ] || exit 4\n");
   const int status = std::system(("bash " + path).c_str());
   EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_THAT(ocicat({"completion", "zsh"}).out, HasSubstr("#compdef ocicat"));

@@ -94,8 +94,9 @@ std::string fish_quoted(std::string_view text) {
 }  // namespace
 
 std::string bash_completion(const CLI::App& app) {
-  return fmt::format("# bash completion for {0}: source <({0} completion bash)\n{1}complete -o default -F _ocicat {0}\n",
-                     app.get_name(), bash_function(app));
+  return fmt::format(
+      "# bash completion for {0}: source <({0} completion bash)\n{1}complete -o default -F _ocicat {0}\n",
+      app.get_name(), bash_function(app));
 }
 
 std::string zsh_completion(const CLI::App& app) {

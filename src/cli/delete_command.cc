@@ -24,7 +24,8 @@ struct Options {
 Result<std::vector<ResourceKey>> keys_to_delete(const Options& options) {
   if (options.files.paths.empty()) {
     TRY(std::vector<ResourceKey> keys, keys_of_words(options.words, options.files.ns));
-    if (keys.empty()) return fail(ErrorCode::kInvalid, "say what to delete: KIND NAME..., KIND/NAME... or -f FILE");
+    if (keys.empty())
+      return fail(ErrorCode::kInvalid, "say what to delete: KIND NAME..., KIND/NAME... or -f FILE");
     return keys;
   }
   const Inputs inputs = read_inputs(options.files);
@@ -70,7 +71,8 @@ Result<int> run_delete(const Options& options) {
   return exit_code;
 }
 
-constexpr std::string_view kFooter = R"(Of files, the order of deletion is that of `apply` reversed: workloads first, then policies, then what they refer to.
+constexpr std::string_view kFooter =
+    R"(Of files, the order of deletion is that of `apply` reversed: workloads first, then policies, then what they refer to.
 One that fails does not stop the others; the exit code is then 1.
 
 Examples:
@@ -85,7 +87,8 @@ void add_delete_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   command->add_option("KIND NAME", options->words, "KIND NAME..., or KIND/NAME...");
   add_file_options(*command, options->files, false);
-  command->add_option("-n,--namespace", options->files.ns, "Namespace (default: \"default\")")->type_name("NS");
+  command->add_option("-n,--namespace", options->files.ns, "Namespace (default: \"default\")")
+      ->type_name("NS");
   command->add_flag("--ignore-not-found", options->ignore_not_found, "What is not there counts as deleted");
   command->add_flag("--dry-run", options->dry_run, "Only look whether they are there");
   command->add_option("-o,--output", options->output, "Output: name")->check(CLI::IsMember({"name"}));

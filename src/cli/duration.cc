@@ -25,7 +25,8 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), last, count);
   const std::int64_t unit = length_of(std::string_view(end, static_cast<std::size_t>(last - end)));
   if (error != std::errc{} || count < 0 || unit == 0 || count > kDay / unit) {
-    return fail(ErrorCode::kInvalid, "\"{}\": a time is a number with ms, s, m or h, such as 500ms or 10s", text);
+    return fail(ErrorCode::kInvalid, "\"{}\": a time is a number with ms, s, m or h, such as 500ms or 10s",
+                text);
   }
   return std::chrono::milliseconds(count * unit);
 }

@@ -57,7 +57,8 @@ Result<int> run_explain(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(FROM and TO are NAMESPACE/NAME of a workload (or of its endpoint), host:NAME of a node, or an IP address; an
+constexpr std::string_view kFooter =
+    R"(FROM and TO are NAMESPACE/NAME of a workload (or of its endpoint), host:NAME of a node, or an IP address; an
 address that a workload has stands for that workload. PROTO/PORT is tcp/80, udp/53, sctp/132, icmp or icmpv6 (an
 echo request), icmp/TYPE, icmp/TYPE/CODE, or a protocol number.
 
@@ -78,10 +79,13 @@ void add_explain_command(CLI::App& app) {
   command->add_option("FROM", options->from, "Who sends")->required();
   command->add_option("TO", options->to, "Who receives")->required();
   command->add_option("PROTO/PORT", options->traffic, "What is sent")->required();
-  command->add_option("--source-port", options->source_port, "Source port")->capture_default_str()->type_name("PORT");
+  command->add_option("--source-port", options->source_port, "Source port")
+      ->capture_default_str()
+      ->type_name("PORT");
   command->add_option("--family", options->family, "IP family: 4 or 6")->check(CLI::IsMember({"4", "6"}));
   add_file_options(*command, options->files, false);
-  command->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  command->add_option("-o,--output", options->output, "Output: json or yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
   command->footer(std::string(kFooter));
   command->callback([options] { finish(run_explain(*options)); });

@@ -37,7 +37,9 @@ struct Options {
   }
 };
 
-views::TimePoint now() { return std::chrono::system_clock::now(); }
+views::TimePoint now() {
+  return std::chrono::system_clock::now();
+}
 
 // Objects of one kind, and where to watch from.
 struct Found {
@@ -58,7 +60,8 @@ Result<std::vector<Found>> find_by_name(api::Client& client, const std::vector<R
   return found;
 }
 
-Result<std::vector<Found>> find_all(api::Client& client, const Options& options, const std::vector<Kind>& kinds) {
+Result<std::vector<Found>> find_all(api::Client& client, const Options& options,
+                                    const std::vector<Kind>& kinds) {
   std::vector<Found> found;
   for (const Kind kind : kinds) {
     auto listed = client.list(kind, options.namespace_for(kind), options.selector);
@@ -89,7 +92,8 @@ void print_tables(const std::vector<Found>& all, const Options& options) {
 }
 
 void print(const std::vector<Found>& all, const Options& options, bool one_by_name) {
-  if (options.format() == Format::kTable || options.format() == Format::kWide) return print_tables(all, options);
+  if (options.format() == Format::kTable || options.format() == Format::kWide)
+    return print_tables(all, options);
   if (options.format() == Format::kName) {
     std::ranges::for_each(all, print_names);
     return;
@@ -100,18 +104,25 @@ void print(const std::vector<Found>& all, const Options& options, bool one_by_na
   say("{}", document_text(document, options.format()));
 }
 
-// Prints objects as they come, a row or a document each. Columns are as wide as the first rows made them; wider
-// cells just push the line.
+// Prints objects as they come, a row or a document each. Columns are as wide as the first rows made them;
+// wider cells just push the line.
 class EventPrinter {
  public:
   EventPrinter(const Options& options, Kind kind) : options_(options), kind_(kind) {}
 
   void print(std::string_view event, const json::object& object) {
     switch (options_.format()) {
-      case Format::kJson: say("{}", document_text(object, Format::kJson)); break;
-      case Format::kYaml: say("---\n{}", document_text(object, Format::kYaml)); break;
-      case Format::kName: print_names({kind_, {object}, {}}); break;
-      default: print_row(event, object);
+      case Format::kJson:
+        say("{}", document_text(object, Format::kJson));
+        break;
+      case Format::kYaml:
+        say("---\n{}", document_text(object, Format::kYaml));
+        break;
+      case Format::kName:
+        print_names({kind_, {object}, {}});
+        break;
+      default:
+        print_row(event, object);
     }
     std::fflush(stdout);
   }
@@ -143,10 +154,14 @@ class EventPrinter {
 
 std::string_view name_of(api::Client::EventType type) {
   switch (type) {
-    case api::Client::EventType::kAdded: return "ADDED";
-    case api::Client::EventType::kModified: return "MODIFIED";
-    case api::Client::EventType::kDeleted: return "DELETED";
-    case api::Client::EventType::kBookmark: return "BOOKMARK";
+    case api::Client::EventType::kAdded:
+      return "ADDED";
+    case api::Client::EventType::kModified:
+      return "MODIFIED";
+    case api::Client::EventType::kDeleted:
+      return "DELETED";
+    case api::Client::EventType::kBookmark:
+      return "BOOKMARK";
   }
   return "";
 }
@@ -176,7 +191,8 @@ Result<int> watch(api::Client& client, const Options& options, Kind kind, const 
 }
 
 Result<int> run_get(const Options& options) {
-  if (options.all_namespaces && !options.ns.empty()) return fail(ErrorCode::kInvalid, "-n and -A exclude each other");
+  if (options.all_namespaces && !options.ns.empty())
+    return fail(ErrorCode::kInvalid, "-n and -A exclude each other");
   TRY(const std::vector<ResourceKey> keys, keys_of_words(options.words, options.ns));
   if (!keys.empty() && (!options.selector.empty() || options.all_namespaces)) {
     return fail(ErrorCode::kInvalid, "objects are named, so there is nothing for -l or -A to choose");
@@ -203,7 +219,8 @@ Result<int> run_get(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(KIND is a kind in singular or plural, or its short name (`ocicat api-kinds`). `networkpolicy` is Calico's; that of
+constexpr std::string_view kFooter =
+    R"(KIND is a kind in singular or plural, or its short name (`ocicat api-kinds`). `networkpolicy` is Calico's; that of
 Kubernetes goes by networkpolicy.networking.k8s.io or knp.
 
 Examples:
@@ -218,7 +235,8 @@ Examples:
 void add_get_command(CLI::App& app) {
   auto* command = app.add_subcommand("get", "Show objects");
   auto options = std::make_shared<Options>();
-  command->add_option("KIND NAME", options->words, "KIND[,KIND...], KIND NAME..., or KIND/NAME...")->required();
+  command->add_option("KIND NAME", options->words, "KIND[,KIND...], KIND NAME..., or KIND/NAME...")
+      ->required();
   command->add_option("-n,--namespace", options->ns, "Namespace (default: \"default\")")->type_name("NS");
   command->add_flag("-A,--all-namespaces", options->all_namespaces, "Of all namespaces");
   command->add_option("-l,--selector", options->selector, "Only with these labels: app=web,tier!=db")

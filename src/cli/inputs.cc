@@ -49,8 +49,8 @@ Result<std::vector<std::string>> expand(const std::string& path, bool recursive)
   }
 }
 
-Complaint complaint_about(const Document& document, const Validated& validated, std::string path, std::string value,
-                          std::string rule) {
+Complaint complaint_about(const Document& document, const Validated& validated, std::string path,
+                          std::string value, std::string rule) {
   Complaint complaint;
   complaint.file = document.file;
   const auto line = document.line_of.find(path);
@@ -112,15 +112,16 @@ class InputReader {
     if (!ok || !validated.key) return;
     const ResourceKey key = *validated.key;
     if (!options_.ns.empty() && !key.ns.empty() && key.ns != options_.ns) {
-      inputs_.complaints.push_back(complaint_about(document, validated, "metadata.namespace",
-                                                   fmt::format("\"{}\"", key.ns),
-                                                   fmt::format("must be the namespace given with -n, {}", options_.ns)));
+      inputs_.complaints.push_back(
+          complaint_about(document, validated, "metadata.namespace", fmt::format("\"{}\"", key.ns),
+                          fmt::format("must be the namespace given with -n, {}", options_.ns)));
       return;
     }
     const auto [first, is_new] = places_.emplace(key, fmt::format("{}:{}", document.file, document.line));
     if (!is_new) {
-      inputs_.complaints.push_back(complaint_about(document, validated, "metadata.name", fmt::format("\"{}\"", key.name),
-                                                   fmt::format("the same object stands at {} already", first->second)));
+      inputs_.complaints.push_back(
+          complaint_about(document, validated, "metadata.name", fmt::format("\"{}\"", key.name),
+                          fmt::format("the same object stands at {} already", first->second)));
       return;
     }
     inputs_.objects.push_back({key, std::move(validated.json), document.file, document.line});
@@ -174,12 +175,21 @@ Result<std::string> read_text(const std::string& path) {
 int rank_of(Kind kind) {
   // Policy before the workloads it is for, so that none is ever without.
   constexpr std::array kOrder{
-      Kind::kFelixConfiguration, Kind::kAgentConfiguration, Kind::kTier,          Kind::kNamespace,
-      Kind::kServiceAccount,     Kind::kProfile,            Kind::kIpPool,        Kind::kNode,
-      Kind::kNetworkSet,         Kind::kGlobalNetworkSet,   Kind::kEndpointSlice,
+      Kind::kFelixConfiguration,
+      Kind::kAgentConfiguration,
+      Kind::kTier,
+      Kind::kNamespace,
+      Kind::kServiceAccount,
+      Kind::kProfile,
+      Kind::kIpPool,
+      Kind::kNode,
+      Kind::kNetworkSet,
+      Kind::kGlobalNetworkSet,
+      Kind::kEndpointSlice,
   };
   constexpr std::array kLast{Kind::kHostEndpoint, Kind::kWorkloadEndpoint, Kind::kPod, Kind::kAgentStatus};
-  if (const auto it = std::ranges::find(kOrder, kind); it != kOrder.end()) return static_cast<int>(it - kOrder.begin());
+  if (const auto it = std::ranges::find(kOrder, kind); it != kOrder.end())
+    return static_cast<int>(it - kOrder.begin());
   if (const auto it = std::ranges::find(kLast, kind); it != kLast.end()) {
     return static_cast<int>(kOrder.size()) + 1 + static_cast<int>(it - kLast.begin());
   }

@@ -19,7 +19,8 @@ namespace ocicat::cli {
 struct FileOptions {
   std::vector<std::string> paths;  // files, folders, or "-" for standard input
   bool recursive = false;
-  std::string ns;  // of documents that name none; a document that names another one is refused. Empty: "default"
+  std::string
+      ns;  // of documents that name none; a document that names another one is refused. Empty: "default"
 };
 
 // -f and -R.

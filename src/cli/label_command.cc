@@ -23,7 +23,9 @@ struct LabelChange {
   std::optional<std::string> value;  // none: remove it
 };
 
-bool is_change(const std::string& word) { return word.find('=') != std::string::npos || word.ends_with('-'); }
+bool is_change(const std::string& word) {
+  return word.find('=') != std::string::npos || word.ends_with('-');
+}
 
 LabelChange change_of(const std::string& word) {
   const auto equals = word.find('=');
@@ -31,7 +33,8 @@ LabelChange change_of(const std::string& word) {
   return {word.substr(0, equals), word.substr(equals + 1)};
 }
 
-Result<void> apply_changes(boost::json::object& object, const std::vector<LabelChange>& changes, bool overwrite) {
+Result<void> apply_changes(boost::json::object& object, const std::vector<LabelChange>& changes,
+                           bool overwrite) {
   auto& metadata = object["metadata"];
   if (!metadata.is_object()) metadata.emplace_object();
   auto& labels = metadata.get_object()["labels"];
@@ -88,7 +91,9 @@ constexpr std::string_view kFooter = R"(Examples:
 void add_label_command(CLI::App& app) {
   auto* command = app.add_subcommand("label", "Set or remove labels");
   auto options = std::make_shared<Options>();
-  command->add_option("KIND NAME LABEL=VALUE", options->words, "KIND NAME or KIND/NAME, then LABEL=VALUE or LABEL-")
+  command
+      ->add_option("KIND NAME LABEL=VALUE", options->words,
+                   "KIND NAME or KIND/NAME, then LABEL=VALUE or LABEL-")
       ->required();
   command->add_option("-n,--namespace", options->ns, "Namespace (default: \"default\")")->type_name("NS");
   command->add_flag("--overwrite", options->overwrite, "Change labels that have another value");

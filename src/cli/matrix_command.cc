@@ -35,7 +35,8 @@ Result<int> run_matrix(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(Every pair of different workload endpoints is looked up in the decision tables that an agent would load into its
+constexpr std::string_view kFooter =
+    R"(Every pair of different workload endpoints is looked up in the decision tables that an agent would load into its
 kernel, over every IP family that both have.
 
 Examples:
@@ -47,12 +48,16 @@ Examples:
 void add_matrix_command(CLI::App& app) {
   auto* command = app.add_subcommand("matrix", "Show who may talk to whom, every pair");
   auto options = std::make_shared<Options>();
-  command->add_option("--ports", options->ports, "What is sent, as `ocicat explain` takes it, separated by commas")
+  command
+      ->add_option("--ports", options->ports,
+                   "What is sent, as `ocicat explain` takes it, separated by commas")
       ->required()
       ->type_name("PROTO/PORT,...");
-  command->add_option("--family", options->family, "Only this IP family: 4 or 6")->check(CLI::IsMember({"4", "6"}));
+  command->add_option("--family", options->family, "Only this IP family: 4 or 6")
+      ->check(CLI::IsMember({"4", "6"}));
   add_file_options(*command, options->files, false);
-  command->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  command->add_option("-o,--output", options->output, "Output: json or yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
   command->footer(std::string(kFooter));
   command->callback([options] { finish(run_matrix(*options)); });

@@ -16,11 +16,11 @@ using testing::SizeIs;
 constexpr std::string_view kWorld = R"(
 {apiVersion: v1, kind: Namespace, metadata: {name: x}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x, labels: {app: a}}, spec: {nodeName: h1, containers: []}, status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x, labels: {app: a}}, spec: {nodeName: h1, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: x, labels: {app: b}}, spec: {nodeName: h2, containers: []}, status: {podIPs: [{ip: 10.0.0.2}, {ip: "fd00::2"}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: x, labels: {app: b}}, spec: {nodeName: h2, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.2}, {ip: "fd00::2"}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: x, labels: {app: c}}, spec: {nodeName: h2, containers: []}, status: {podIPs: [{ip: 10.0.0.3}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: x, labels: {app: c}}, spec: {nodeName: h2, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.3}]}}
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -47,9 +47,10 @@ TEST_F(Offline, TheMatrixEqualsWhatExplainSaysOfEveryPair) {
     const std::string from(cell.at("from").as_string());
     const std::string to(cell.at("to").as_string());
     const std::string family = cell.at("family").to_number<int>() == 4 ? "4" : "6";
-    const auto traffic = std::string(cell.at("protocol").as_string()) + "/" +
-                         std::to_string(cell.at("port").to_number<int>());
-    const Ran explained = ocicat({"explain", from, to, traffic, "--family", family, "-f", world_, "-o", "json"});
+    const auto traffic =
+        std::string(cell.at("protocol").as_string()) + "/" + std::to_string(cell.at("port").to_number<int>());
+    const Ran explained =
+        ocicat({"explain", from, to, traffic, "--family", family, "-f", world_, "-o", "json"});
     ASSERT_EQ(explained.code, 0) << explained.err;
     const auto json = boost::json::parse(explained.out);
     EXPECT_EQ(json.at("verdict"), cell.at("verdict")) << boost::json::serialize(cell);
@@ -79,7 +80,8 @@ TEST_F(Offline, VerifyIsZeroWhereAllHoldAndElseALineForEachFailure) {
 }
 
 TEST_F(Offline, MistakesInTheFilesAreNamedAndNothingIsAnswered) {
-  const std::string wrong = file("wrong.yaml", "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: Not_A_Name}\n");
+  const std::string wrong =
+      file("wrong.yaml", "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: Not_A_Name}\n");
   const Ran ran = ocicat({"matrix", "--ports", "tcp/80", "-f", world_, "-f", wrong});
   EXPECT_EQ(ran.code, 1);
   EXPECT_EQ(ran.out, "");
@@ -87,9 +89,12 @@ TEST_F(Offline, MistakesInTheFilesAreNamedAndNothingIsAnswered) {
 }
 
 TEST_F(Offline, APodWithoutItsNamespaceIsPointedOut) {
-  const std::string lone = file("lone.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: y}\n"
-                                             "spec: {nodeName: h1, containers: []}\nstatus: {podIPs: [{ip: 10.0.0.9}]}\n");
-  EXPECT_THAT(ocicat({"matrix", "--ports", "tcp/80", "-f", lone}).err, HasSubstr("there is no Namespace y"));
+  const std::string lone =
+      file("lone.yaml",
+           "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: lonely}\n"
+           "spec: {nodeName: h1, containers: [{name: c, image: i}]}\nstatus: {podIPs: [{ip: 10.0.0.9}]}\n");
+  EXPECT_THAT(ocicat({"matrix", "--ports", "tcp/80", "-f", lone}).err,
+              HasSubstr("there is no Namespace lonely"));
 }
 
 }  // namespace

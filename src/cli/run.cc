@@ -23,14 +23,19 @@ void finish(const Result<int>& outcome) {
   if (*outcome != kDone) throw CLI::RuntimeError(*outcome);
 }
 
-void print_error(const Error& error) { print_line("error", error.message); }
-void print_warning(std::string_view message) { print_line("warning", message); }
+void print_error(const Error& error) {
+  print_line("error", error.message);
+}
+void print_warning(std::string_view message) {
+  print_line("warning", message);
+}
 
 CLI::Option* add_server_option(CLI::App& command, std::string& server) {
   return command
-      .add_option("--server", server,
-                  "Address of the server: unix:///PATH or http://127.0.0.1:PORT (default: $OCICAT_SERVER, else the "
-                  "standard socket)")
+      .add_option(
+          "--server", server,
+          "Address of the server: unix:///PATH or http://127.0.0.1:PORT (default: $OCICAT_SERVER, else the "
+          "standard socket)")
       ->type_name("ADDR");
 }
 
@@ -44,7 +49,8 @@ Result<api::Client> connect(const std::string& server) {
   if (const auto version = client.get_raw("/version"); !version) {
     if (version.error().code != ErrorCode::kUnavailable) return std::unexpected(version.error());
     return fail(ErrorCode::kUnavailable,
-                "cannot reach the server at {} ({}): start it with `ocicat server`, or say where it is with --server or "
+                "cannot reach the server at {} ({}): start it with `ocicat server`, or say where it is with "
+                "--server or "
                 "OCICAT_SERVER",
                 address.text, version.error().message);
   }

@@ -35,8 +35,8 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 // --server, for every command that asks one.
 CLI::Option* add_server_option(CLI::App& command, std::string& server);
 
-// A client of a server that answers. An empty address stands for $OCICAT_SERVER, else the standard socket; the
-// error says what to do.
+// A client of a server that answers. An empty address stands for $OCICAT_SERVER, else the standard socket;
+// the error says what to do.
 Result<api::Client> connect(const std::string& server);
 Result<api::Address> address_of(const std::string& server);
 

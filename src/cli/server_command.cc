@@ -25,7 +25,8 @@ Result<int> run_server(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(Serves the Kubernetes-style REST API on a Unix socket, and over TCP on loopback where --listen says so. What was
+constexpr std::string_view kFooter =
+    R"(Serves the Kubernetes-style REST API on a Unix socket, and over TCP on loopback where --listen says so. What was
 acknowledged is on disk. Runs until SIGTERM; agents go on enforcing what they have while the server is away.
 
 Examples:
@@ -42,7 +43,8 @@ void add_server_command(CLI::App& app) {
   command->add_option("--socket", options->server.socket_path, "Unix socket to serve on")
       ->capture_default_str()
       ->type_name("PATH");
-  command->add_option("--listen", options->listen, "Loopback address to serve on as well")->type_name("ADDRESS:PORT");
+  command->add_option("--listen", options->listen, "Loopback address to serve on as well")
+      ->type_name("ADDRESS:PORT");
   command->add_option("--database", options->server.database_path, "SQLite file; :memory: keeps nothing")
       ->capture_default_str()
       ->type_name("PATH");

@@ -10,7 +10,9 @@
 namespace ocicat::cli {
 namespace {
 
-bool is_watched(Kind kind) { return std::ranges::count(watched_kinds(), kind) > 0; }
+bool is_watched(Kind kind) {
+  return std::ranges::count(watched_kinds(), kind) > 0;
+}
 
 void take(LoadedSnapshot& loaded, const ResourceKey& key, const boost::json::object& object) {
   auto resource = decode(key.kind, object);
@@ -22,15 +24,18 @@ void take(LoadedSnapshot& loaded, const ResourceKey& key, const boost::json::obj
   loaded.resources.emplace(key, *std::move(resource));
 }
 
-// A pod's profile is its namespace: without it the pod has no policy that allows, which is rarely what was meant.
+// A pod's profile is its namespace: without it the pod has no policy that allows, which is rarely what was
+// meant.
 void warn_of_missing_namespaces(LoadedSnapshot& loaded) {
   std::set<std::string> missing;
   for (const auto& [key, resource] : loaded.resources) {
-    if (key.kind == Kind::kPod && !loaded.resources.contains({Kind::kNamespace, "", key.ns})) missing.insert(key.ns);
+    if (key.kind == Kind::kPod && !loaded.resources.contains({Kind::kNamespace, "", key.ns}))
+      missing.insert(key.ns);
   }
   for (const std::string& ns : missing) {
     loaded.warnings.push_back(fmt::format(
-        "there is no Namespace {}: its pods have no labels from it, and what no policy allows them is denied", ns));
+        "there is no Namespace {}: its pods have no labels from it, and what no policy allows them is denied",
+        ns));
   }
 }
 
@@ -53,7 +58,8 @@ Result<LoadedSnapshot> snapshot_of(api::Client& client) {
     for (const boost::json::object& object : listed.items) {
       const auto key = key_of(object);
       if (!key) {
-        loaded.warnings.push_back(fmt::format("the server sent an object without a name: {}", key.error().message));
+        loaded.warnings.push_back(
+            fmt::format("the server sent an object without a name: {}", key.error().message));
         continue;
       }
       take(loaded, *key, object);
@@ -69,7 +75,8 @@ Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::stri
     const Inputs inputs = read_inputs(files);
     if (!inputs.ok()) {
       print_complaints(inputs);
-      return fail(ErrorCode::kInvalid, "the files have {} mistakes", inputs.complaints.size() + inputs.errors.size());
+      return fail(ErrorCode::kInvalid, "the files have {} mistakes",
+                  inputs.complaints.size() + inputs.errors.size());
     }
     loaded = snapshot_of(inputs.objects);
   } else {

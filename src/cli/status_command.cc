@@ -46,7 +46,8 @@ Result<int> run_status(const Options& options) {
   return kFailed;
 }
 
-constexpr std::string_view kFooter = R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
+constexpr std::string_view kFooter =
+    R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
 error, and how long ago it last reported. --wait returns as soon as every host enforces what stood at the server when
 it was called, and all its endpoints are ready; after the timeout it says who is behind, and the exit code is 1.
 
@@ -58,13 +59,15 @@ Examples:
 }  // namespace
 
 void add_status_command(CLI::App& app) {
-  auto* command = app.add_subcommand("status", "Show the server, and what each host has brought to its kernel");
+  auto* command =
+      app.add_subcommand("status", "Show the server, and what each host has brought to its kernel");
   auto options = std::make_shared<Options>();
   command->add_flag("--wait", options->wait, "Wait until every host enforces what stands at the server now");
   command->add_option("--timeout", options->timeout, "With --wait: how long, such as 500ms, 10s or 2m")
       ->capture_default_str()
       ->type_name("TIME");
-  command->add_option("-o,--output", options->output, "Output: json or yaml")->check(CLI::IsMember({"json", "yaml"}));
+  command->add_option("-o,--output", options->output, "Output: json or yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
   command->footer(std::string(kFooter));
   command->callback([options] { finish(run_status(*options)); });

@@ -15,12 +15,14 @@ struct Reading {
   std::string resource_version;  // of the agents' reports: watch from here
 };
 
-Result<std::vector<std::string>> silent_nodes(api::Client& client, const std::vector<views::AgentView>& agents) {
+Result<std::vector<std::string>> silent_nodes(api::Client& client,
+                                              const std::vector<views::AgentView>& agents) {
   TRY(const api::Listed nodes, client.list(Kind::kNode, {}));
   std::vector<std::string> silent;
   for (const boost::json::object& node : nodes.items) {
     std::string name = views::text_at(node, {"metadata", "name"});
-    if (std::ranges::find(agents, name, &views::AgentView::node) == agents.end()) silent.push_back(std::move(name));
+    if (std::ranges::find(agents, name, &views::AgentView::node) == agents.end())
+      silent.push_back(std::move(name));
   }
   return silent;
 }
@@ -31,7 +33,8 @@ Result<Reading> read(api::Client& client) {
   if (!answer.is_object()) return fail(ErrorCode::kUnavailable, "what answers is not an ocicat server");
   reading.status.server = views::ServerStatus::read(answer.get_object());
   TRY(const api::Listed agents, client.list(Kind::kAgentStatus, {}));
-  for (const boost::json::object& agent : agents.items) reading.status.agents.push_back(views::AgentView::read(agent));
+  for (const boost::json::object& agent : agents.items)
+    reading.status.agents.push_back(views::AgentView::read(agent));
   std::ranges::sort(reading.status.agents, {}, &views::AgentView::node);
   reading.resource_version = agents.resource_version;
   TRY(reading.status.silent_nodes, silent_nodes(client, reading.status.agents));

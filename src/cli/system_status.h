@@ -11,8 +11,8 @@ namespace ocicat::cli {
 
 Result<views::SystemStatus> read_system_status(api::Client& client);
 
-// Follows the agents' reports until every host enforces what stands at the server now, or the time is up: then
-// views::who_is_behind() of the answer is not empty.
+// Follows the agents' reports until every host enforces what stands at the server now, or the time is up:
+// then views::who_is_behind() of the answer is not empty.
 Result<views::SystemStatus> wait_until_applied(api::Client& client, std::chrono::milliseconds patience);
 
 }  // namespace ocicat::cli

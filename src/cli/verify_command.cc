@@ -50,7 +50,8 @@ Result<int> run_verify(const Options& options) {
   return failed == 0 ? kDone : kFailed;
 }
 
-constexpr std::string_view kFooter = R"(A cases file is a list, in YAML or JSON, bare or under `cases`. A case is
+constexpr std::string_view kFooter =
+    R"(A cases file is a list, in YAML or JSON, bare or under `cases`. A case is
 
   - from: shop/frontend        # NAMESPACE/NAME, host:NAME or an IP address
     to: shop/api

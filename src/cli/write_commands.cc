@@ -22,7 +22,8 @@ void print_undone(const std::vector<Input>& objects, std::size_t failed) {
   for (std::size_t i = failed + 1; i < objects.size(); ++i) {
     fmt::print(stderr, "not sent: {}\n", objects[i].key.to_string());
   }
-  if (failed > 0) fmt::print(stderr, "What stands above was done before; run the same again once the cause is mended.\n");
+  if (failed > 0)
+    fmt::print(stderr, "What stands above was done before; run the same again once the cause is mended.\n");
 }
 
 void print_written(const Input& input, const Written& written, const Options& options) {
@@ -52,8 +53,8 @@ Result<int> run_write(const Options& options, WriteMode mode) {
     const Input& input = inputs.objects[i];
     auto written = write_object(client, input.json, mode, options.dry_run);
     if (!written) {
-      print_error({written.error().code, fmt::format("{}:{}: {}: {}", input.file, input.line, input.key.to_string(),
-                                                     written.error().message)});
+      print_error({written.error().code, fmt::format("{}:{}: {}: {}", input.file, input.line,
+                                                     input.key.to_string(), written.error().message)});
       print_undone(inputs.objects, i);
       return kFailed;
     }
@@ -70,11 +71,13 @@ FILE:LINE and nothing is sent. Tiers, namespaces, service accounts and sets go f
 A document of a namespaced kind without a namespace gets that of -n, else "default".
 )";
 
-void add_write_command(CLI::App& app, const char* name, const char* about, WriteMode mode, std::string_view examples) {
+void add_write_command(CLI::App& app, const char* name, const char* about, WriteMode mode,
+                       std::string_view examples) {
   auto* command = app.add_subcommand(name, about);
   auto options = std::make_shared<Options>();
   add_file_options(*command, options->files, true);
-  command->add_option("-n,--namespace", options->files.ns, "Namespace of documents that name none")->type_name("NS");
+  command->add_option("-n,--namespace", options->files.ns, "Namespace of documents that name none")
+      ->type_name("NS");
   command->add_flag("--dry-run", options->dry_run, "Check, ask the server what is there, and change nothing");
   command->add_option("-o,--output", options->output, "Output: json, yaml or name")
       ->check(CLI::IsMember({"json", "yaml", "name"}));
@@ -86,7 +89,8 @@ void add_write_command(CLI::App& app, const char* name, const char* about, Write
 }  // namespace
 
 void add_write_commands(CLI::App& app) {
-  add_write_command(app, "apply", "Create objects, or replace those that are there and differ", WriteMode::kApply,
+  add_write_command(app, "apply", "Create objects, or replace those that are there and differ",
+                    WriteMode::kApply,
                     "  ocicat apply -f policy.yaml\n  ocicat apply -f policies/ -R --dry-run\n"
                     "  generate-policies | ocicat apply -f -");
   add_write_command(app, "create", "Create objects that are not there yet", WriteMode::kCreate,

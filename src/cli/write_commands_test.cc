@@ -23,16 +23,18 @@ TEST_F(Write, ApplyCreatesThenLeavesAloneThenConfigures) {
   const std::string tier = file("tier.yaml", kTier);
   EXPECT_EQ(ocicat({"apply", "-f", tier}).out, "tier.projectcalico.org/security created\n");
   EXPECT_EQ(ocicat({"apply", "-f", tier}).out, "tier.projectcalico.org/security unchanged\n");
-  file("tier.yaml", "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: security}\nspec: {order: 200}\n");
+  file("tier.yaml",
+       "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: security}\nspec: {order: 200}\n");
   EXPECT_EQ(ocicat({"apply", "-f", tier}).out, "tier.projectcalico.org/security configured\n");
   EXPECT_THAT(ocicat({"get", "tier", "security", "-o", "yaml"}).out, HasSubstr("order: 200"));
 }
 
 TEST_F(Write, WithOneMistakeNothingIsSentAndEveryMistakeIsNamed) {
-  const std::string path = file("all.yaml", std::string(kTier) + "---\n" +
-                                                "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: other}\n"
-                                                "spec:\n  order: 1\n  colour: red\n---\n"
-                                                "apiVersion: projectcalico.org/v3\nkind: Tire\nmetadata: {name: x}\n");
+  const std::string path =
+      file("all.yaml", std::string(kTier) + "---\n" +
+                           "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: other}\n"
+                           "spec:\n  order: 1\n  colour: red\n---\n"
+                           "apiVersion: projectcalico.org/v3\nkind: Tire\nmetadata: {name: x}\n");
   const Ran ran = ocicat({"apply", "-f", path});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, IsEmpty());
@@ -43,10 +45,12 @@ TEST_F(Write, WithOneMistakeNothingIsSentAndEveryMistakeIsNamed) {
 
 TEST_F(Write, WhatOthersReferToGoesFirstAndIsDeletedLast) {
   const std::string path = file("all.yaml", std::string(kPolicy) + "---\n" + std::string(kTier));
-  EXPECT_EQ(ocicat({"apply", "-f", path, "-n", "shop"}).out,
-            "tier.projectcalico.org/security created\nnetworkpolicy.projectcalico.org/security.web created\n");
-  EXPECT_EQ(ocicat({"delete", "-f", path, "-n", "shop"}).out,
-            "networkpolicy.projectcalico.org/security.web deleted\ntier.projectcalico.org/security deleted\n");
+  EXPECT_EQ(
+      ocicat({"apply", "-f", path, "-n", "shop"}).out,
+      "tier.projectcalico.org/security created\nnetworkpolicy.projectcalico.org/security.web created\n");
+  EXPECT_EQ(
+      ocicat({"delete", "-f", path, "-n", "shop"}).out,
+      "networkpolicy.projectcalico.org/security.web deleted\ntier.projectcalico.org/security deleted\n");
 }
 
 TEST_F(Write, FoldersAreReadAndFoldersInThemOnlyWhereAsked) {
@@ -54,7 +58,8 @@ TEST_F(Write, FoldersAreReadAndFoldersInThemOnlyWhereAsked) {
   file("policies/notes.txt", "not YAML: [");
   file("policies/deep/b.yml", kPolicy);
   const std::string folder = (folder_ / "policies").string();
-  EXPECT_EQ(ocicat({"apply", "--dry-run", "-f", folder}).out, "tier.projectcalico.org/security created (dry run)\n");
+  EXPECT_EQ(ocicat({"apply", "--dry-run", "-f", folder}).out,
+            "tier.projectcalico.org/security created (dry run)\n");
   EXPECT_THAT(ocicat({"apply", "-R", "-f", folder, "-o", "name"}).out,
               "tier.projectcalico.org/security\nnetworkpolicy.projectcalico.org/security.web\n");
 }
@@ -97,7 +102,8 @@ TEST_F(Write, LabelsAreSetOverwrittenOnlyOnDemandAndRemoved) {
   EXPECT_EQ(refused.code, 1);
   EXPECT_THAT(refused.err, HasSubstr("--overwrite"));
   EXPECT_EQ(ocicat({"label", "tier/security", "team=blue", "--overwrite"}).code, 0);
-  EXPECT_THAT(ocicat({"get", "tiers", "-l", "team=blue", "-o", "name"}).out, "tier.projectcalico.org/security\n");
+  EXPECT_THAT(ocicat({"get", "tiers", "-l", "team=blue", "-o", "name"}).out,
+              "tier.projectcalico.org/security\n");
   EXPECT_EQ(ocicat({"label", "tier", "security", "team-"}).code, 0);
   EXPECT_THAT(ocicat({"get", "tiers", "-l", "team=blue", "-o", "name"}).out, IsEmpty());
 }
@@ -115,7 +121,8 @@ TEST_F(Write, GetShowsTablesNamesAndDocuments) {
   const std::string path = file("all.yaml", std::string(kTier) + "---\n" + std::string(kPolicy));
   ASSERT_EQ(ocicat({"apply", "-f", path, "-n", "shop"}).code, 0);
   const std::string table = ocicat({"get", "networkpolicy", "-A"}).out;
-  EXPECT_THAT(table, AllOf(HasSubstr("NAMESPACE"), HasSubstr("SELECTOR"), HasSubstr("shop"), HasSubstr("app == 'web'")));
+  EXPECT_THAT(table, AllOf(HasSubstr("NAMESPACE"), HasSubstr("SELECTOR"), HasSubstr("shop"),
+                           HasSubstr("app == 'web'")));
   EXPECT_THAT(ocicat({"get", "np", "-n", "shop", "-o", "wide"}).out, HasSubstr("INGRESS-RULES"));
   EXPECT_THAT(ocicat({"get", "np", "-n", "shop", "-o", "json"}).out, HasSubstr("\"kind\": \"List\""));
   EXPECT_THAT(ocicat({"get", "np/security.web", "-n", "shop", "-o", "json"}).out, Not(HasSubstr("\"List\"")));

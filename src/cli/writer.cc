@@ -11,7 +11,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kAttempts = 10;
-constexpr std::array<std::string_view, 6> kSetByServer{"resourceVersion", "uid",       "creationTimestamp",
+constexpr std::array<std::string_view, 6> kSetByServer{"resourceVersion", "uid",      "creationTimestamp",
                                                        "generation",      "selfLink", "managedFields"};
 
 json::object comparable(json::object object) {
@@ -26,7 +26,8 @@ json::object comparable(json::object object) {
   return object;
 }
 
-// What `wanted` becomes where `stored` is there already: it keeps the status, which is not the writer's to set.
+// What `wanted` becomes where `stored` is there already: it keeps the status, which is not the writer's to
+// set.
 json::object over(const json::object& stored, json::object wanted) {
   if (const auto* status = stored.if_contains("status"); status && !wanted.contains("status")) {
     wanted["status"] = *status;
@@ -72,8 +73,8 @@ Result<Written> replace(api::Client& client, const json::object& stored, json::o
   return Written{what, std::move(updated)};
 }
 
-Result<Written> write_once(api::Client& client, const ResourceKey& key, const json::object& object, WriteMode mode,
-                           bool dry_run) {
+Result<Written> write_once(api::Client& client, const ResourceKey& key, const json::object& object,
+                           WriteMode mode, bool dry_run) {
   if (mode == WriteMode::kCreate && !dry_run) return create(client, object, false);
   const auto stored = client.get(key);
   if (!stored && stored.error().code != ErrorCode::kNotFound) return std::unexpected(stored.error());
@@ -101,8 +102,9 @@ Result<Written> write_object(api::Client& client, const json::object& object, Wr
     if (written || attempt == kAttempts || pinned) return written;
     const ErrorCode code = written.error().code;
     // Somebody else wrote, created or deleted it since it was read.
-    const bool raced = code == ErrorCode::kConflict ||
-                       (mode == WriteMode::kApply && (code == ErrorCode::kAlreadyExists || code == ErrorCode::kNotFound));
+    const bool raced =
+        code == ErrorCode::kConflict ||
+        (mode == WriteMode::kApply && (code == ErrorCode::kAlreadyExists || code == ErrorCode::kNotFound));
     if (!raced) return written;
   }
 }

@@ -25,14 +25,15 @@ struct Written {
 };
 
 // With `dry_run` only reads. A conflict with somebody who writes at the same time is tried again a few times.
-Result<Written> write_object(api::Client& client, const boost::json::object& object, WriteMode mode, bool dry_run);
+Result<Written> write_object(api::Client& client, const boost::json::object& object, WriteMode mode,
+                             bool dry_run);
 
-// Whether the server would store the same: everything but what the server itself sets in metadata, and `status`
-// where the new one has none.
+// Whether the server would store the same: everything but what the server itself sets in metadata, and
+// `status` where the new one has none.
 bool same_meaning(const boost::json::object& stored, const boost::json::object& wanted);
 
-// Reads the object, lets `change` edit it and writes it back, again after a conflict. `change` returns an error
-// to give up.
+// Reads the object, lets `change` edit it and writes it back, again after a conflict. `change` returns an
+// error to give up.
 Result<boost::json::object> edit_object(api::Client& client, const ResourceKey& key,
                                         const std::function<Result<void>(boost::json::object&)>& change);
 

@@ -15,7 +15,9 @@ namespace json = boost::json;
 
 constexpr std::array<std::string_view, 6> kFields{"from", "to", "port", "expect", "family", "source-port"};
 
-std::string quoted(std::string_view text) { return json::serialize(json::string(text)); }
+std::string quoted(std::string_view text) {
+  return json::serialize(json::string(text));
+}
 
 // Reads one case; what is wrong with it becomes a complaint.
 class CaseReader {
@@ -28,10 +30,12 @@ class CaseReader {
   void read(const json::value& value) {
     const auto* object = value.if_object();
     if (!object || object->empty()) {
-      complain("", json::serialize(value), "must be a mapping with from, to, port and expect, or \"FROM -> TO PROTO/PORT\": allow|deny");
+      complain("", json::serialize(value),
+               "must be a mapping with from, to, port and expect, or \"FROM -> TO PROTO/PORT\": allow|deny");
       return;
     }
-    if (object->size() == 1 && std::string_view(object->begin()->key()).find("->") != std::string_view::npos) {
+    if (object->size() == 1 &&
+        std::string_view(object->begin()->key()).find("->") != std::string_view::npos) {
       read_short(object->begin()->key(), object->begin()->value());
     } else {
       read_long(*object);
@@ -43,7 +47,8 @@ class CaseReader {
   void read_long(const json::object& object) {
     for (const auto& entry : object) {
       if (std::ranges::count(kFields, std::string_view(entry.key())) == 0) {
-        complain(entry.key(), json::serialize(entry.value()), "unknown field: a case has from, to, port, expect, family and source-port");
+        complain(entry.key(), json::serialize(entry.value()),
+                 "unknown field: a case has from, to, port, expect, family and source-port");
       }
     }
     case_.from = required(object, "from");
@@ -152,7 +157,8 @@ void read_list(ReadCases& out, const ReadValue& read, const std::string& file) {
   }
   if (!list) {
     out.complaints.push_back(
-        complaint_at(file, read.line, "", "must be a list of cases, or a mapping with nothing but such a list in `cases`"));
+        complaint_at(file, read.line, "",
+                     "must be a list of cases, or a mapping with nothing but such a list in `cases`"));
     return;
   }
   for (std::size_t i = 0; i < list->size(); ++i) {

@@ -27,8 +27,8 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
     side.note = "a host always reaches its own workloads";
     return side;
   }
-  const policy::Packet packet = question.traffic.packet(*question.from.address(question.family),
-                                                        *question.to.address(question.family), question.source_port);
+  const policy::Packet packet = question.traffic.packet(
+      *question.from.address(question.family), *question.to.address(question.family), question.source_port);
   policy::Explanation explanation = evaluator.explain(*here.endpoint, direction, packet);
   side.verdict = explanation.enforced.verdict;
   side.pending = explanation.pending.verdict;
@@ -47,10 +47,14 @@ std::string rule_text(const ResourceKey& policy, int rule, Direction direction) 
 
 std::string_view action_in_words(Action action) {
   switch (action) {
-    case Action::kAllow: return "allows";
-    case Action::kDeny: return "denies";
-    case Action::kLog: return "logs, and goes on";
-    case Action::kPass: return "passes to the next tier";
+    case Action::kAllow:
+      return "allows";
+    case Action::kDeny:
+      return "denies";
+    case Action::kLog:
+      return "logs, and goes on";
+    case Action::kPass:
+      return "passes to the next tier";
   }
   return "";
 }
@@ -63,8 +67,8 @@ std::string names_of(const std::vector<ResourceKey>& keys) {
 
 void append_side(std::string& out, const Side& side, Direction direction, const Party& here) {
   fmt::format_to(std::back_inserter(out), "\n{} at {}: {}{}{}\n",
-                 direction == Direction::kEgress ? "Egress" : "Ingress", here.name, policy::to_string(side.verdict),
-                 side.note.empty() ? "" : ", ", side.note);
+                 direction == Direction::kEgress ? "Egress" : "Ingress", here.name,
+                 policy::to_string(side.verdict), side.note.empty() ? "" : ", ", side.note);
   for (const TraceStep& step : side.trace) {
     fmt::format_to(std::back_inserter(out), "  {}\n", in_words(step, direction));
     if (!step.selected_by.empty()) {
@@ -77,7 +81,8 @@ void append_side(std::string& out, const Side& side, Direction direction, const 
                    rule_text(miss.policy, miss.rule, direction), action_in_words(miss.action), miss.why);
   }
   if (side.pending != side.verdict) {
-    fmt::format_to(std::back_inserter(out), "  with staged policy enforced: {}\n", policy::to_string(side.pending));
+    fmt::format_to(std::back_inserter(out), "  with staged policy enforced: {}\n",
+                   policy::to_string(side.pending));
   }
 }
 
@@ -123,11 +128,16 @@ json::object json_of(const Side& side, Direction direction) {
 
 }  // namespace
 
-Verdict Explained::verdict() const { return both(egress.verdict, ingress.verdict); }
-Verdict Explained::pending() const { return both(egress.pending, ingress.pending); }
+Verdict Explained::verdict() const {
+  return both(egress.verdict, ingress.verdict);
+}
+Verdict Explained::pending() const {
+  return both(egress.pending, ingress.pending);
+}
 
 Explained explain(const policy::Evaluator& evaluator, const Question& question) {
-  return {question, side_of(evaluator, question, Direction::kEgress), side_of(evaluator, question, Direction::kIngress)};
+  return {question, side_of(evaluator, question, Direction::kEgress),
+          side_of(evaluator, question, Direction::kIngress)};
 }
 
 std::string in_words(const TraceStep& step, Direction direction) {
@@ -140,16 +150,18 @@ std::string in_words(const TraceStep& step, Direction direction) {
   if (step.rule == TraceStep::kBroken) {
     return fmt::format("{}: {} cannot be compiled, and therefore denies", where, step.policy.to_string());
   }
-  return fmt::format("{}: {}, {}", where, rule_text(step.policy, step.rule, direction), action_in_words(step.action));
+  return fmt::format("{}: {}, {}", where, rule_text(step.policy, step.rule, direction),
+                     action_in_words(step.action));
 }
 
 std::string to_text(const Explained& explained) {
   const Question& question = explained.question;
   const bool allowed = explained.verdict() == Verdict::kAllow;
-  std::string out = fmt::format(
-      "{} → {}, {}, IPv{} ({} → {}): {}\n", question.from.name, question.to.name, question.traffic.to_string(),
-      number_of(question.family), question.from.address(question.family)->to_string(),
-      question.to.address(question.family)->to_string(), allowed ? "ALLOWED" : "DENIED");
+  std::string out =
+      fmt::format("{} → {}, {}, IPv{} ({} → {}): {}\n", question.from.name, question.to.name,
+                  question.traffic.to_string(), number_of(question.family),
+                  question.from.address(question.family)->to_string(),
+                  question.to.address(question.family)->to_string(), allowed ? "ALLOWED" : "DENIED");
   append_side(out, explained.egress, Direction::kEgress, question.from);
   append_side(out, explained.ingress, Direction::kIngress, question.to);
   return out;

@@ -46,7 +46,8 @@ std::string in_words(const policy::TraceStep& step, policy::Direction direction)
 
 std::string to_text(const Explained& explained);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
-//  "egress":{"verdict","trace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has "icmpType" and "icmpCode", and no
+//  "egress":{"verdict","trace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has "icmpType" and "icmpCode", and
+//  no
 // port. Rules are numbered from 0, as in field paths.
 boost::json::object to_json(const Explained& explained);
 // "protocol", and "port" or "icmpType" and "icmpCode", and "family": the same in every view.

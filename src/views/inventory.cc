@@ -77,17 +77,19 @@ Result<Party> Inventory::find(std::string_view text) const {
     if (const auto it = endpoints_by_address_.find(*address); it != endpoints_by_address_.end()) {
       party = endpoints_[it->second];
     } else {
-      const auto host = std::ranges::find_if(
-          hosts_, [&](const auto& entry) { return std::ranges::count(entry.second.addresses, *address) > 0; });
+      const auto host = std::ranges::find_if(hosts_, [&](const auto& entry) {
+        return std::ranges::count(entry.second.addresses, *address) > 0;
+      });
       if (host != hosts_.end()) party = host->second;
     }
-    party.name = party.name.empty() ? address->to_string() : fmt::format("{} ({})", party.name, address->to_string());
+    party.name =
+        party.name.empty() ? address->to_string() : fmt::format("{} ({})", party.name, address->to_string());
     party.addresses = {*address};
     return party;
   }
   if (text.find('/') != std::string_view::npos) return find_endpoint(text);
-  return fail(ErrorCode::kInvalid, "\"{}\": name a workload as NAMESPACE/NAME, a node as host:NAME, or give an IP address",
-              text);
+  return fail(ErrorCode::kInvalid,
+              "\"{}\": name a workload as NAMESPACE/NAME, a node as host:NAME, or give an IP address", text);
 }
 
 Result<Party> Inventory::find_host(std::string_view name) const {
@@ -95,11 +97,13 @@ Result<Party> Inventory::find_host(std::string_view name) const {
   if (it == hosts_.end()) {
     std::vector<std::string_view> names;
     for (const auto& [host, party] : hosts_) names.push_back(host);
-    if (names.empty()) return fail(ErrorCode::kNotFound, "there is no Node \"{}\": there are no nodes at all", name);
+    if (names.empty())
+      return fail(ErrorCode::kNotFound, "there is no Node \"{}\": there are no nodes at all", name);
     if (names.size() > 10) names.resize(10);
     return fail(ErrorCode::kNotFound, "there is no Node \"{}\"; there are {}", name, fmt::join(names, ", "));
   }
-  if (it->second.addresses.empty()) return fail(ErrorCode::kInvalid, "Node \"{}\" has no address in spec.bgp", name);
+  if (it->second.addresses.empty())
+    return fail(ErrorCode::kInvalid, "Node \"{}\" has no address in spec.bgp", name);
   return it->second;
 }
 
@@ -112,16 +116,18 @@ Result<Party> Inventory::find_endpoint(std::string_view text) const {
       if (party.name.starts_with(ns) && near.size() < 10) near.push_back(party.name);
     }
     if (near.empty()) {
-      return fail(ErrorCode::kNotFound, "there is no workload endpoint \"{}\" with an address, and none in its namespace",
-                  text);
+      return fail(ErrorCode::kNotFound,
+                  "there is no workload endpoint \"{}\" with an address, and none in its namespace", text);
     }
-    return fail(ErrorCode::kNotFound, "there is no workload endpoint \"{}\" with an address; in its namespace there are {}",
-                text, fmt::join(near, ", "));
+    return fail(ErrorCode::kNotFound,
+                "there is no workload endpoint \"{}\" with an address; in its namespace there are {}", text,
+                fmt::join(near, ", "));
   }
   if (it->second.size() > 1) {
     std::vector<std::string> names;
     for (const std::size_t index : it->second) names.push_back(endpoints_[index].endpoint->to_string());
-    return fail(ErrorCode::kInvalid, "\"{}\" has several endpoints: name one of {}", text, fmt::join(names, ", "));
+    return fail(ErrorCode::kInvalid, "\"{}\" has several endpoints: name one of {}", text,
+                fmt::join(names, ", "));
   }
   return endpoints_[it->second.front()];
 }
@@ -133,8 +139,8 @@ Result<Family> common_family(const Party& from, const Party& to, std::optional<F
   }
   if (wanted) {
     const Party& lacking = from.address(*wanted) ? to : from;
-    return fail(ErrorCode::kInvalid, "{} has {}, so it cannot talk over IPv{}", lacking.name, families_of(lacking),
-                *wanted == Family::kIpv4 ? 4 : 6);
+    return fail(ErrorCode::kInvalid, "{} has {}, so it cannot talk over IPv{}", lacking.name,
+                families_of(lacking), *wanted == Family::kIpv4 ? 4 : 6);
   }
   return fail(ErrorCode::kInvalid, "{} has {} and {} has {}: they have no family in common", from.name,
               families_of(from), to.name, families_of(to));

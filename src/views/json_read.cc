@@ -41,7 +41,8 @@ std::uint64_t number_at(const boost::json::object& object, Path path) {
   if (value->is_uint64()) return value->get_uint64();
   if (value->is_int64()) return value->get_int64() < 0 ? 0 : static_cast<std::uint64_t>(value->get_int64());
   std::uint64_t number = 0;
-  if (const auto* text = value->if_string()) std::from_chars(text->data(), text->data() + text->size(), number);
+  if (const auto* text = value->if_string())
+    std::from_chars(text->data(), text->data() + text->size(), number);
   return number;
 }
 
@@ -81,7 +82,8 @@ std::string time_text(TimePoint time) {
 }
 
 std::string age_text(std::chrono::system_clock::duration age) {
-  const auto seconds = std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(age).count());
+  const auto seconds =
+      std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(age).count());
   if (seconds < 120) return fmt::format("{}s", seconds);
   if (seconds < 2 * 3600) return fmt::format("{}m", seconds / 60);
   if (seconds < 2 * 86400) return fmt::format("{}h", seconds / 3600);

@@ -27,7 +27,8 @@ HostState state_of(const policy::Snapshot& snapshot) {
 }
 
 // The program for one of an endpoint's own addresses; id 0, which is no program, where there is none.
-policy::ProgramId program_of(const HostState& state, const Party& party, const IpAddress& own, Direction direction) {
+policy::ProgramId program_of(const HostState& state, const Party& party, const IpAddress& own,
+                             Direction direction) {
   const auto endpoint = state.endpoints.find(*party.endpoint);
   if (endpoint == state.endpoints.end()) return {};
   const auto& addresses = endpoint->second.addresses;
@@ -128,7 +129,8 @@ std::string to_text(std::span<const Cell> cells) {
     const auto v6 = grids.find({i, Family::kIpv6});
     const bool same = v4 != grids.end() && v6 != grids.end() && v4->second == v6->second;
     if (v4 != grids.end()) {
-      out += fmt::format("{} over {}\n{}\n", order[i].to_string(), same ? "IPv4 and IPv6" : "IPv4", grid_text(v4->second));
+      out += fmt::format("{} over {}\n{}\n", order[i].to_string(), same ? "IPv4 and IPv6" : "IPv4",
+                         grid_text(v4->second));
     }
     if (v6 != grids.end() && !same) {
       out += fmt::format("{} over IPv6\n{}\n", order[i].to_string(), grid_text(v6->second));

@@ -50,7 +50,9 @@ std::string pairs_at(const json::object& object, Path path) {
   return out;
 }
 
-std::string labels_of(const json::object& object) { return pairs_at(object, {"metadata", "labels"}); }
+std::string labels_of(const json::object& object) {
+  return pairs_at(object, {"metadata", "labels"});
+}
 
 std::string pod_addresses(const json::object& object) {
   std::string out;
@@ -94,11 +96,14 @@ Columns policy_columns(bool global) {
 
 Columns columns_for(Kind kind) {
   switch (kind) {
-    case Kind::kTier: return {{"ORDER", field("spec", "order")}, {"DEFAULT-ACTION", field("spec", "defaultAction")}};
+    case Kind::kTier:
+      return {{"ORDER", field("spec", "order")}, {"DEFAULT-ACTION", field("spec", "defaultAction")}};
     case Kind::kNetworkPolicy:
-    case Kind::kStagedNetworkPolicy: return policy_columns(false);
+    case Kind::kStagedNetworkPolicy:
+      return policy_columns(false);
     case Kind::kGlobalNetworkPolicy:
-    case Kind::kStagedGlobalNetworkPolicy: return policy_columns(true);
+    case Kind::kStagedGlobalNetworkPolicy:
+      return policy_columns(true);
     case Kind::kKubernetesNetworkPolicy:
     case Kind::kStagedKubernetesNetworkPolicy:
       return {{"POD-SELECTOR", pod_selector_of},
@@ -106,13 +111,16 @@ Columns columns_for(Kind kind) {
               {"INGRESS-RULES", count("spec", "ingress"), true},
               {"EGRESS-RULES", count("spec", "egress"), true}};
     case Kind::kNetworkSet:
-    case Kind::kGlobalNetworkSet: return {{"NETS", list("spec", "nets")}};
+    case Kind::kGlobalNetworkSet:
+      return {{"NETS", list("spec", "nets")}};
     case Kind::kProfile:
-      return {{"LABELS", [](const json::object& object) { return pairs_at(object, {"spec", "labelsToApply"}); }},
-              {"INGRESS-RULES", count("spec", "ingress"), true},
-              {"EGRESS-RULES", count("spec", "egress"), true}};
+      return {
+          {"LABELS", [](const json::object& object) { return pairs_at(object, {"spec", "labelsToApply"}); }},
+          {"INGRESS-RULES", count("spec", "ingress"), true},
+          {"EGRESS-RULES", count("spec", "egress"), true}};
     case Kind::kWorkloadEndpoint:
-      return {{"WORKLOAD", [](const json::object& object) {
+      return {{"WORKLOAD",
+               [](const json::object& object) {
                  const std::string pod = text_at(object, {"spec", "pod"});
                  return pod.empty() ? text_at(object, {"spec", "workload"}) : pod;
                }},
@@ -145,9 +153,11 @@ Columns columns_for(Kind kind) {
       return {{"VERSION", field("status", "version")},
               {"DATAPLANE", field("status", "dataplane")},
               {"ENDPOINTS", agent_endpoints},
-              {"REFUSED", [](const json::object& o) { return fmt::format("{}", AgentView::read(o).refused_count); }},
+              {"REFUSED",
+               [](const json::object& o) { return fmt::format("{}", AgentView::read(o).refused_count); }},
               {"ERROR", field("status", "error")}};
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -170,7 +180,8 @@ std::vector<std::string> headers_for(Kind kind, const TableStyle& style) {
   return headers;
 }
 
-std::vector<std::string> row_for(Kind kind, const json::object& object, const TableStyle& style, TimePoint now) {
+std::vector<std::string> row_for(Kind kind, const json::object& object, const TableStyle& style,
+                                 TimePoint now) {
   std::vector<std::string> row;
   if (style.with_namespace) row.push_back(text_at(object, {"metadata", "namespace"}));
   row.push_back(text_at(object, {"metadata", "name"}));
@@ -185,7 +196,8 @@ std::vector<std::string> row_for(Kind kind, const json::object& object, const Ta
   return row;
 }
 
-TextTable table_for(Kind kind, std::span<const json::object> objects, const TableStyle& style, TimePoint now) {
+TextTable table_for(Kind kind, std::span<const json::object> objects, const TableStyle& style,
+                    TimePoint now) {
   TextTable table{headers_for(kind, style), {}};
   for (const json::object& object : objects) table.rows.push_back(row_for(kind, object, style, now));
   return table;

@@ -18,7 +18,9 @@ struct TableStyle {
 };
 
 std::vector<std::string> headers_for(Kind kind, const TableStyle& style);
-std::vector<std::string> row_for(Kind kind, const boost::json::object& object, const TableStyle& style, TimePoint now);
-TextTable table_for(Kind kind, std::span<const boost::json::object> objects, const TableStyle& style, TimePoint now);
+std::vector<std::string> row_for(Kind kind, const boost::json::object& object, const TableStyle& style,
+                                 TimePoint now);
+TextTable table_for(Kind kind, std::span<const boost::json::object> objects, const TableStyle& style,
+                    TimePoint now);
 
 }  // namespace ocicat::views

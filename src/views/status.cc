@@ -54,6 +54,7 @@ json::object json_of(const AgentView& agent, const RevisionsByKey& wanted, TimeP
   object["refused"] = std::move(refused);
   object["refusedCount"] = agent.refused_count;
   object["error"] = agent.error;
+  object["alive"] = is_alive(agent, now);
   object["heartbeat"] = agent.heartbeat;
   if (const auto heartbeat = parse_time(agent.heartbeat)) {
     object["heartbeatAgeSeconds"] = std::chrono::duration<double>(now - *heartbeat).count();
@@ -69,7 +70,8 @@ std::string revision_key(Kind kind) {
 }
 
 ServerStatus ServerStatus::read(const json::object& object) {
-  return {text_at(object, {"version"}), number_at(object, {"revision"}), read_revisions(object, {"revisions"})};
+  return {text_at(object, {"version"}), number_at(object, {"revision"}),
+          read_revisions(object, {"revisions"})};
 }
 
 AgentView AgentView::read(const json::object& object) {
@@ -87,11 +89,18 @@ AgentView AgentView::read(const json::object& object) {
   if (const auto* entries = refused ? refused->if_array() : nullptr) {
     for (const auto& entry : *entries) {
       if (!entry.is_object()) continue;
-      agent.refused.push_back({text_at(entry.get_object(), {"object"}), text_at(entry.get_object(), {"reason"})});
+      agent.refused.push_back(
+          {text_at(entry.get_object(), {"object"}), text_at(entry.get_object(), {"reason"})});
     }
   }
-  agent.refused_count = std::max<std::uint64_t>(agent.refused.size(), number_at(object, {"status", "refusedCount"}));
+  agent.refused_count =
+      std::max<std::uint64_t>(agent.refused.size(), number_at(object, {"status", "refusedCount"}));
   return agent;
+}
+
+bool is_alive(const AgentView& agent, TimePoint now) {
+  const auto heartbeat = parse_time(agent.heartbeat);
+  return heartbeat && now - *heartbeat < kSilence;
 }
 
 std::vector<Lag> lags(const AgentView& agent, const RevisionsByKey& wanted) {
@@ -113,7 +122,8 @@ std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted
     reasons.push_back(fmt::format("has {} to revision {} of {}", lag.kind, lag.applied, lag.wanted));
   }
   if (agent.endpoints_ready < agent.endpoints_wanted) {
-    reasons.push_back(fmt::format("{} of {} endpoints are ready", agent.endpoints_ready, agent.endpoints_wanted));
+    reasons.push_back(
+        fmt::format("{} of {} endpoints are ready", agent.endpoints_ready, agent.endpoints_wanted));
   }
   if (!agent.error.empty()) reasons.push_back(agent.error);
   return fmt::format("{}", fmt::join(reasons, "; "));
@@ -133,13 +143,15 @@ std::vector<std::string> who_is_behind(const SystemStatus& status) {
 }
 
 std::string to_text(const SystemStatus& status, TimePoint now) {
-  std::string out = fmt::format("Server: version {}, revision {}\n\n", status.server.version, status.server.revision);
+  std::string out =
+      fmt::format("Server: version {}, revision {}\n\n", status.server.version, status.server.revision);
   TextTable table;
-  table.headers = {"NODE", "VERSION", "DATAPLANE", "REVISION", "UP TO DATE", "ENDPOINTS", "REFUSED", "HEARTBEAT"};
+  table.headers = {"NODE",       "VERSION",   "DATAPLANE", "REVISION",
+                   "UP TO DATE", "ENDPOINTS", "REFUSED",   "HEARTBEAT"};
   for (const AgentView& agent : status.agents) {
     const bool current = what_is_missing(agent, status.server.revisions).empty();
-    table.rows.push_back({agent.node, agent.version, agent.dataplane, fmt::format("{}", newest(agent.applied)),
-                          current ? "yes" : "no",
+    table.rows.push_back({agent.node, agent.version, agent.dataplane,
+                          fmt::format("{}", newest(agent.applied)), current ? "yes" : "no",
                           fmt::format("{}/{}", agent.endpoints_ready, agent.endpoints_wanted),
                           fmt::format("{}", agent.refused_count), fmt::format("{} ago", age_of(agent, now))});
   }
@@ -151,8 +163,13 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
   for (const AgentView& agent : status.agents) {
     const std::string missing = what_is_missing(agent, status.server.revisions);
     if (!missing.empty()) out += fmt::format("\n{}: {}\n", agent.node, printable(missing));
+    if (!is_alive(agent, now)) {
+      out += fmt::format("\n{}: no report for {}: its agent may be down; the kernel keeps what it had\n",
+                         agent.node, age_of(agent, now));
+    }
     for (const Refusal& refusal : agent.refused) {
-      out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object), printable(refusal.reason));
+      out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object),
+                         printable(refusal.reason));
     }
     if (agent.refused_count > agent.refused.size()) {
       out += fmt::format("\n{} refuses {} more\n", agent.node, agent.refused_count - agent.refused.size());

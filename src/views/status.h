@@ -51,6 +51,10 @@ struct AgentView {
   static AgentView read(const boost::json::object& json);
 };
 
+// Whether the agent has reported lately. One that has not may be down; its kernel keeps what it had.
+inline constexpr std::chrono::seconds kSilence{30};
+bool is_alive(const AgentView& agent, TimePoint now);
+
 // A kind of which a host has not yet all.
 struct Lag {
   std::string kind;
@@ -75,7 +79,7 @@ std::vector<std::string> who_is_behind(const SystemStatus& status);
 std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
 //  "behind":[{"kind","applied","server"}],"endpoints":{"wanted","ready"},"refused":[{"object","reason"}],
-//  "refusedCount","error","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
+//  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 
 }  // namespace ocicat::views

@@ -12,7 +12,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-boost::json::object parsed(std::string_view text) { return boost::json::parse(text).as_object(); }
+boost::json::object parsed(std::string_view text) {
+  return boost::json::parse(text).as_object();
+}
 
 AgentView agent(std::string node, RevisionsByKey applied) {
   AgentView view;
@@ -57,6 +59,18 @@ TEST(Status, AnAgentIsUpToDateOnceItHasEveryKindAndAllEndpointsAndNoError) {
   view.endpoints_ready = 2;
   view.error = "no room";
   EXPECT_THAT(what_is_missing(view, {{"Pod", 5}}), HasSubstr("no room"));
+}
+
+TEST(Status, AnAgentThatHasNotReportedForLongMayBeDown) {
+  AgentView view = agent("host1", {});
+  EXPECT_FALSE(is_alive(view, {}));
+  view.heartbeat = "2026-11-23T16:35:00Z";
+  EXPECT_TRUE(is_alive(view, *parse_time("2026-11-23T16:35:29Z")));
+  const TimePoint late = *parse_time("2026-11-23T16:35:31Z");
+  EXPECT_FALSE(is_alive(view, late));
+  SystemStatus status;
+  status.agents.push_back(view);
+  EXPECT_THAT(to_text(status, late), HasSubstr("host1: no report for 31s"));
 }
 
 TEST(Status, ANodeWithoutAnAgentIsBehind) {

@@ -7,7 +7,8 @@ namespace {
 
 constexpr std::size_t kGap = 3;
 
-void append_line(std::string& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
+void append_line(std::string& out, const std::vector<std::string>& cells,
+                 const std::vector<std::size_t>& widths) {
   std::string line;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const std::string cell = printable(cells[i]);
@@ -38,7 +39,8 @@ std::string printable(std::string_view text) {
 std::string TextTable::to_string(bool with_headers) const {
   std::vector<std::size_t> widths(headers.size(), 0);
   const auto widen = [&](const std::vector<std::string>& cells) {
-    for (std::size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], display_width(printable(cells[i])));
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(printable(cells[i])));
   };
   if (with_headers) widen(headers);
   for (const auto& row : rows) widen(row);

@@ -20,7 +20,8 @@ constexpr std::array kNamed{Named{"tcp", kTcp},         Named{"udp", kUdp},   Na
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(result, result.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return result;
 }
 
@@ -43,7 +44,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 
 Result<void> read_port(Traffic& traffic, const std::vector<std::string_view>& parts, std::string_view text) {
   if (parts.size() != 2) {
-    return fail(ErrorCode::kInvalid, "\"{}\": {} needs one port, such as {}/80", text, parts[0], lower(parts[0]));
+    return fail(ErrorCode::kInvalid, "\"{}\": {} needs one port, such as {}/80", text, parts[0],
+                lower(parts[0]));
   }
   const auto port = number_in(parts[1], 1, 65535);
   if (!port) return fail(ErrorCode::kInvalid, "\"{}\": a port is a number from 1 to 65535", text);
@@ -56,7 +58,8 @@ Result<void> read_icmp(Traffic& traffic, const std::vector<std::string_view>& pa
   if (parts.size() > 3) return fail(ErrorCode::kInvalid, "\"{}\": write {}/TYPE/CODE", text, parts[0]);
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const auto value = number_in(parts[i], 0, 255);
-    if (!value) return fail(ErrorCode::kInvalid, "\"{}\": an ICMP type or code is a number from 0 to 255", text);
+    if (!value)
+      return fail(ErrorCode::kInvalid, "\"{}\": an ICMP type or code is a number from 0 to 255", text);
     (i == 1 ? traffic.icmp_type : traffic.icmp_code) = static_cast<std::uint8_t>(*value);
   }
   return {};
@@ -101,10 +104,11 @@ Result<Traffic> parse_traffic(std::string_view text) {
   } else if (const auto number = number_in(parts[0], 1, 255)) {
     traffic.protocol = static_cast<Protocol>(*number);
   } else {
-    return fail(ErrorCode::kInvalid,
-                "\"{}\": expected PROTO/PORT such as tcp/80 or udp/53, icmp, icmp/TYPE/CODE, icmpv6, or a protocol "
-                "number from 1 to 255",
-                text);
+    return fail(
+        ErrorCode::kInvalid,
+        "\"{}\": expected PROTO/PORT such as tcp/80 or udp/53, icmp, icmp/TYPE/CODE, icmpv6, or a protocol "
+        "number from 1 to 255",
+        text);
   }
   if (traffic.has_port()) {
     TRY_VOID(read_port(traffic, parts, text));

@@ -1,4 +1,5 @@
-// What a packet is besides where it comes from and goes to, as people write it: "tcp/80", "icmp", "icmp/3/1", "47".
+// What a packet is besides where it comes from and goes to, as people write it: "tcp/80", "icmp", "icmp/3/1",
+// "47".
 #pragma once
 
 #include <cstdint>
@@ -17,15 +18,16 @@ inline constexpr std::uint16_t kAnySourcePort = 49152;
 
 struct Traffic {
   Protocol protocol = kTcp;
-  std::uint16_t port = 0;         // destination port; protocols with ports
-  std::uint8_t icmp_type = 0;     // ICMP and ICMPv6
+  std::uint16_t port = 0;      // destination port; protocols with ports
+  std::uint8_t icmp_type = 0;  // ICMP and ICMPv6
   std::uint8_t icmp_code = 0;
-  std::optional<Family> family;   // where the name of the protocol implies one: icmp and icmpv6
+  std::optional<Family> family;  // where the name of the protocol implies one: icmp and icmpv6
 
   // TCP, UDP, SCTP, UDPLite: what follows the slash is a port.
   bool has_port() const { return has_ports(protocol) || protocol == kUdpLite; }
   bool is_icmp() const { return protocol == kIcmp || protocol == kIcmpV6; }
-  policy::Packet packet(const IpAddress& source, const IpAddress& destination, std::uint16_t source_port) const;
+  policy::Packet packet(const IpAddress& source, const IpAddress& destination,
+                        std::uint16_t source_port) const;
 
   std::string protocol_text() const;  // "tcp", "icmpv6", "47"
   std::string to_string() const;      // "tcp/80", "icmp/8/0", "47"; parses back to the same
@@ -41,6 +43,8 @@ Result<std::vector<Traffic>> parse_traffic_list(std::string_view text);
 
 // "4" and "6", or what is wrong with it.
 Result<Family> parse_family(std::string_view text);
-inline int number_of(Family family) { return family == Family::kIpv4 ? 4 : 6; }
+inline int number_of(Family family) {
+  return family == Family::kIpv4 ? 4 : 6;
+}
 
 }  // namespace ocicat::views

@@ -33,8 +33,8 @@ TEST(Traffic, IcmpByNumberImpliesNoFamily) {
 }
 
 TEST(Traffic, TextParsesBackToTheSame) {
-  for (const char* text : {"tcp/80", "udp/53", "sctp/1", "udplite/65535", "icmp/8/0", "icmp/3/4", "icmpv6/128/0",
-                           "1/8/0", "58/1/0", "47", "255"}) {
+  for (const char* text : {"tcp/80", "udp/53", "sctp/1", "udplite/65535", "icmp/8/0", "icmp/3/4",
+                           "icmpv6/128/0", "1/8/0", "58/1/0", "47", "255"}) {
     const auto traffic = parse_traffic(text);
     ASSERT_TRUE(traffic) << text;
     EXPECT_EQ(traffic->to_string(), text);
@@ -43,8 +43,8 @@ TEST(Traffic, TextParsesBackToTheSame) {
 }
 
 TEST(Traffic, RefusesWhatIsNoTraffic) {
-  for (const char* text : {"", "/", "tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/80/1", "tcp/http", "0", "256", "gre",
-                           "47/1", "icmp/256", "icmp/8/0/0", "icmp/-1", "tcp/80 "}) {
+  for (const char* text : {"", "/", "tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/80/1", "tcp/http", "0", "256",
+                           "gre", "47/1", "icmp/256", "icmp/8/0/0", "icmp/-1", "tcp/80 "}) {
     const auto traffic = parse_traffic(text);
     ASSERT_FALSE(traffic) << text;
     EXPECT_EQ(traffic.error().code, ErrorCode::kInvalid);

@@ -36,7 +36,8 @@ Result<std::vector<Explained>> surprises_of(const policy::Evaluator& evaluator, 
 
 void append_reason(std::vector<std::string>& reasons, const Side& side, Direction direction) {
   if (side.trace.empty()) return;
-  reasons.push_back(fmt::format("{}: {}", policy::to_string(direction), in_words(side.trace.back(), direction)));
+  reasons.push_back(
+      fmt::format("{}: {}", policy::to_string(direction), in_words(side.trace.back(), direction)));
   if (!side.near_misses.empty()) {
     const policy::NearMiss& miss = side.near_misses.front();
     reasons.push_back(fmt::format("nearest miss {}, {}[{}], but {}", miss.policy.to_string(),
@@ -61,12 +62,23 @@ std::string xml_escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\n': out += "&#10;"; break;
-      default: out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\n':
+        out += "&#10;";
+        break;
+      default:
+        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
     }
   }
   return out;
@@ -76,11 +88,13 @@ std::string xml_escaped(std::string_view text) {
 
 std::string Case::to_string() const {
   return fmt::format("{} -> {} {}{} is {}", from, to, traffic.to_string(),
-                     family ? fmt::format(" over IPv{}", number_of(*family)) : "", allowed ? "allowed" : "denied");
+                     family ? fmt::format(" over IPv{}", number_of(*family)) : "",
+                     allowed ? "allowed" : "denied");
 }
 
 std::string CaseResult::failure() const {
-  if (!error.empty()) return fmt::format("expected that {}, but it cannot be asked: {}", wanted.to_string(), error);
+  if (!error.empty())
+    return fmt::format("expected that {}, but it cannot be asked: {}", wanted.to_string(), error);
   std::vector<std::string> parts;
   for (const Explained& surprise : surprises) {
     parts.push_back(fmt::format("over IPv{} it is {} ({})", number_of(surprise.question.family),
@@ -108,12 +122,13 @@ std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const
 }
 
 std::string to_junit(std::span<const CaseResult> results, std::string_view file_name) {
-  const auto failures = std::ranges::count_if(results, [](const CaseResult& r) { return !r.passed() && r.error.empty(); });
+  const auto failures =
+      std::ranges::count_if(results, [](const CaseResult& r) { return !r.passed() && r.error.empty(); });
   const auto errors = std::ranges::count_if(results, [](const CaseResult& r) { return !r.error.empty(); });
   const std::string suite = xml_escaped(file_name);
   std::string out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
-  out += fmt::format("<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n", suite, results.size(),
-                     failures, errors);
+  out += fmt::format("<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n", suite,
+                     results.size(), failures, errors);
   for (const CaseResult& result : results) {
     out += fmt::format("  <testcase classname=\"{}\" name=\"{}\" line=\"{}\"", suite,
                        xml_escaped(result.wanted.to_string()), result.wanted.line);
@@ -124,8 +139,8 @@ std::string to_junit(std::span<const CaseResult> results, std::string_view file_
     std::string details;
     for (const Explained& surprise : result.surprises) details += to_text(surprise) + "\n";
     const std::string_view element = result.error.empty() ? "failure" : "error";
-    out += fmt::format(">\n    <{0} message=\"{1}\">{2}</{0}>\n  </testcase>\n", element, xml_escaped(result.failure()),
-                       xml_escaped(details));
+    out += fmt::format(">\n    <{0} message=\"{1}\">{2}</{0}>\n  </testcase>\n", element,
+                       xml_escaped(result.failure()), xml_escaped(details));
   }
   return out + "</testsuite>\n";
 }

@@ -1,6 +1,7 @@
 // Expected connectivity as a test.
 //
-// A cases file is YAML or JSON: a list of cases, or a mapping with the list under `cases`. A case is a mapping
+// A cases file is YAML or JSON: a list of cases, or a mapping with the list under `cases`. A case is a
+// mapping
 //
 //   - from: shop/frontend        # NAMESPACE/NAME, host:NAME or an IP address
 //     to: shop/api
@@ -47,8 +48,8 @@ ReadCases read_cases(std::string_view text, const std::string& file_name);
 
 struct CaseResult {
   Case wanted;
-  std::string error;                   // the question could not be asked: no such endpoint, no common family
-  std::vector<Explained> surprises;    // families in which the answer is another one
+  std::string error;                 // the question could not be asked: no such endpoint, no common family
+  std::vector<Explained> surprises;  // families in which the answer is another one
 
   bool passed() const { return error.empty() && surprises.empty(); }
   // Empty for one that passed; else one line: what was expected, what is, and what decided.

@@ -18,11 +18,13 @@ constexpr std::string_view kPair = R"(
 apiVersion: v1
 kind: Pod
 metadata: {name: a, namespace: x}
+spec: {nodeName: h1}
 status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: b, namespace: x, labels: {app: b}}
+spec: {nodeName: h1}
 status: {podIPs: [{ip: 10.0.0.2}, {ip: "fd00::2"}]}
 ---
 apiVersion: projectcalico.org/v3
@@ -79,10 +81,11 @@ TEST(Cases, TextThatIsNoListIsRefused) {
 
 TEST(Verify, ACaseWithoutAFamilyMustHoldOverBoth) {
   const auto snapshot = snapshot_for_test(kPair);
-  const auto results = verify(snapshot, cases_of("- x/a -> x/b tcp/80: allow\n"
-                                                 "- x/a -> x/b tcp/81: allow\n"
-                                                 "- {from: x/a, to: x/b, port: tcp/81, expect: allow, family: 4}\n"
-                                                 "- {from: x/a, to: x/b, port: tcp/81, expect: deny, family: 6}\n"));
+  const auto results =
+      verify(snapshot, cases_of("- x/a -> x/b tcp/80: allow\n"
+                                "- x/a -> x/b tcp/81: allow\n"
+                                "- {from: x/a, to: x/b, port: tcp/81, expect: allow, family: 4}\n"
+                                "- {from: x/a, to: x/b, port: tcp/81, expect: deny, family: 6}\n"));
   ASSERT_THAT(results, SizeIs(4));
   EXPECT_TRUE(results[0].passed()) << results[0].failure();
   EXPECT_FALSE(results[1].passed());

@@ -1,0 +1,167 @@
+// A whole agent in this process: a real server, a real kernel, a network namespace of its own. Needs root.
+#include "agent/agent.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <thread>
+
+#include "api/client/client.h"
+#include "api/server/server.h"
+#include "http/client.h"
+#include "kernel/network_namespace.h"
+#include "resources/decode.h"
+#include "views/status.h"
+
+namespace ocicat::agent {
+namespace {
+
+using testing::HasSubstr;
+
+// Far more than anything here takes; only a failure waits that long.
+constexpr std::chrono::seconds kPatience{60};
+
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() {
+    std::string path = (std::filesystem::temp_directory_path() / "ocicat-agent-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(path.data()), nullptr);
+    folder_ = path;
+    network_.emplace(kernel::NetworkNamespace::create().value());
+  }
+  ~AgentTest() override {
+    agent_.reset();
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  void start_server() {
+    api::ServerOptions options;
+    options.socket_path = (folder_ / "server.sock").string();
+    options.database_path = (folder_ / "server.db").string();
+    auto server = api::Server::start(options);
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = *std::move(server);
+  }
+
+  Options options() {
+    Options options;
+    options.node = "host1";
+    options.server = *api::Address::parse("unix://" + (folder_ / "server.sock").string());
+    options.run_dir = folder_ / "run";
+    options.health = http::Endpoint::unix_socket((folder_ / "health.sock").string());
+    return options;
+  }
+
+  // Threads that the agent starts there stay in the namespace.
+  Result<std::unique_ptr<Agent>> start_there() {
+    std::optional<Result<std::unique_ptr<Agent>>> started;
+    network_->run([&] { started.emplace(Agent::start(options())); });
+    return *std::move(started);
+  }
+
+  void start_agent() {
+    auto agent = start_there();
+    ASSERT_TRUE(agent) << agent.error().message;
+    agent_ = *std::move(agent);
+  }
+
+  api::Client client() { return api::Client(options().server); }
+
+  // Follows what the agent reports until `enough` says so.
+  views::AgentView wait_for(const std::function<bool(const views::AgentView&)>& enough) {
+    api::Client watcher = client();
+    views::AgentView seen;
+    const auto listed = watcher.list(Kind::kAgentStatus, {}).value();
+    for (const auto& object : listed.items) seen = views::AgentView::read(object);
+    if (enough(seen)) return seen;
+    const auto ended = watcher.watch(
+        Kind::kAgentStatus, {}, listed.resource_version,
+        [&](const api::Client::Event& event) {
+          if (event.type == api::Client::EventType::kBookmark) return true;
+          seen = views::AgentView::read(event.object);
+          return !enough(seen);
+        },
+        kPatience);
+    EXPECT_TRUE(ended) << ended.error().message;
+    EXPECT_TRUE(enough(seen)) << "last: " << seen.error;
+    return seen;
+  }
+
+  std::pair<int, std::string> health(const std::string& path) {
+    http::BlockingClient asker(*agent_->health());
+    const auto response = asker.send({.target = path});
+    if (!response) return {0, response.error().message};
+    return {response->status, response->body};
+  }
+
+  std::filesystem::path folder_;
+  std::optional<kernel::NetworkNamespace> network_;
+  std::unique_ptr<api::Server> server_;
+  std::unique_ptr<Agent> agent_;
+};
+
+TEST_F(AgentTest, BringsWhatStandsAtTheServerToTheKernelAndReportsIt) {
+  start_server();
+  start_agent();
+  const boost::json::object tier{{"apiVersion", "projectcalico.org/v3"},
+                                 {"kind", "Tier"},
+                                 {"metadata", boost::json::object{{"name", "security"}}},
+                                 {"spec", boost::json::object{{"order", 10}}}};
+  const auto created = client().create(tier);
+  ASSERT_TRUE(created) << created.error().message;
+  const views::RevisionsByKey wanted{
+      {"Tier.projectcalico.org", views::number_at(*created, {"metadata", "resourceVersion"})}};
+  const auto seen =
+      wait_for([&](const auto& agent) { return views::what_is_missing(agent, wanted).empty(); });
+  EXPECT_EQ(seen.node, "host1");
+  EXPECT_EQ(seen.pid, static_cast<std::uint64_t>(::getpid()));
+  EXPECT_EQ(health("/readiness").first, 200);
+  EXPECT_EQ(health("/liveness").first, 200);
+  EXPECT_EQ(health("/nothing").first, 404);
+  EXPECT_THAT(health("/metrics").second, HasSubstr("ocicat_server_connected 1"));
+}
+
+TEST_F(AgentTest, WithoutAServerItIsAliveAndNotReadyAndCatchesUpWhenOneComes) {
+  start_agent();
+  EXPECT_EQ(health("/liveness").first, 200);
+  const auto [status, why] = health("/readiness");
+  EXPECT_EQ(status, 503);
+  EXPECT_THAT(why, HasSubstr("not in sync"));
+  start_server();
+  wait_for([](const auto& agent) { return !agent.applied.empty(); });
+  EXPECT_EQ(health("/readiness").first, 200);
+}
+
+TEST_F(AgentTest, GoesOnReportingAfterTheServerWasAway) {
+  start_server();
+  start_agent();
+  wait_for([](const auto& agent) { return !agent.applied.empty(); });
+  server_.reset();
+  EXPECT_EQ(health("/readiness").first, 200) << "what is in the kernel is still in force";
+  start_server();
+  const auto created = client().create(
+      {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", boost::json::object{{"name", "shop"}}}});
+  ASSERT_TRUE(created) << created.error().message;
+  const auto revision = views::number_at(*created, {"metadata", "resourceVersion"});
+  wait_for([&](const auto& agent) {
+    const auto applied = agent.applied.find("Namespace");
+    return applied != agent.applied.end() && applied->second >= revision;
+  });
+}
+
+TEST_F(AgentTest, ASecondAgentForTheSameFolderIsRefused) {
+  start_agent();
+  const auto second = start_there();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(second.error().message, HasSubstr("another agent"));
+}
+
+}  // namespace
+}  // namespace ocicat::agent
