@@ -3,11 +3,43 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
+
 namespace ocicat::api {
 
 namespace json = boost::json;
 
 namespace {
+
+// The length of the UTF-8 sequence that the text begins with; 0 where it is none (RFC 3629).
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool out_of_range = (first == 0xed && byte(1) > 0x9f) || (first == 0xf4 && byte(1) > 0x8f);
+  return overlong || out_of_range ? 0 : length;
+}
+
+// Refusals repeat what was sent, such as a path; JSON must be UTF-8 whatever that was.
+std::string as_utf8(std::string_view text) {
+  std::string clean;
+  while (!text.empty()) {
+    const auto length = sequence_length(text);
+    if (length == 0) {
+      clean += "\xef\xbf\xbd";  // U+FFFD, the replacement character
+    } else {
+      clean += text.substr(0, length);
+    }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return clean;
+}
 
 Failure about(const ResourceKey& key, int code, std::string reason, std::string_view what) {
   return {code,     std::move(reason), fmt::format("{} \"{}\" {}", resource_name(key.kind), key.name, what),
@@ -106,10 +138,14 @@ Failure forbidden(const ResourceKey& key, std::string_view why) {
 }
 
 json::object to_status(const Failure& failure) {
-  json::object status{{"kind", "Status"},    {"apiVersion", "v1"},         {"metadata", json::object{}},
-                      {"status", "Failure"}, {"message", failure.message}, {"reason", failure.reason}};
+  json::object status{{"kind", "Status"},
+                      {"apiVersion", "v1"},
+                      {"metadata", json::object{}},
+                      {"status", "Failure"},
+                      {"message", as_utf8(failure.message)},
+                      {"reason", failure.reason}};
   json::object details;
-  if (!failure.name.empty()) details["name"] = failure.name;
+  if (!failure.name.empty()) details["name"] = as_utf8(failure.name);
   if (failure.kind) {
     details["group"] = info(*failure.kind).group;
     details["kind"] = failure.causes.empty() ? info(*failure.kind).plural : info(*failure.kind).name;
@@ -117,8 +153,9 @@ json::object to_status(const Failure& failure) {
   if (!failure.causes.empty()) {
     auto& causes = details["causes"].emplace_array();
     for (const auto& cause : failure.causes) {
-      causes.push_back(
-          json::object{{"reason", "FieldValueInvalid"}, {"message", cause.message}, {"field", cause.field}});
+      causes.push_back(json::object{{"reason", "FieldValueInvalid"},
+                                    {"message", as_utf8(cause.message)},
+                                    {"field", as_utf8(cause.field)}});
     }
   }
   if (!details.empty()) status["details"] = std::move(details);

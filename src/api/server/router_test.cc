@@ -222,6 +222,15 @@ TEST_F(RouterTest, UnknownPlacesAndMethodsAreRefused) {
   want(405, "POST", "/version");
 }
 
+TEST_F(RouterTest, ARefusalOfBytesThatAreNoTextIsStillJson) {
+  for (const auto* path : {"/\xff", "/apis/%ff%c0%80", "/api/v1/namespaces/a%ed%a0%80",
+                           "/apis/projectcalico.org/v3/tiers/%f5"}) {
+    EXPECT_EQ(want(404, "GET", path).at("reason"), "NotFound") << path;
+  }
+  want(400, "GET", kSets + "?labelSelector=%ff");
+  EXPECT_THAT(std::string(want(404, "GET", "/\xc3\xbc").at("message").as_string()), HasSubstr("\xc3\xbc"));
+}
+
 TEST_F(RouterTest, ListsAreOfOneNamespaceOrAllAndTakeSelectors) {
   for (const auto* ns : {"a", "b"}) {
     for (const auto* name : {"x", "y"}) {
