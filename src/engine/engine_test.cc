@@ -138,6 +138,42 @@ TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
   EXPECT_EQ(host.engine.counters().programs, 2U);  // ingress and egress
 }
 
+// A host with one endpoint of its own, that ten web endpoints elsewhere may reach; seven of them are also blue.
+Host host_with_web() {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(policy_key("web"), allow_from("web", "role == 'api'", "role == 'web'"));
+  for (int i = 2; i <= 11; ++i) {
+    const auto name = fmt::format("web{}", i);
+    Labels labels{{"role", "web"}};
+    if (i <= 8) labels["colour"] = "blue";
+    host.set(key(name), endpoint(name, "b", "", fmt::format("10.0.0.{}", i), labels));
+  }
+  return host;
+}
+
+TEST(Engine, ASetThatDividesAClassWritesTheSmallerPartOnly) {
+  auto host = host_with_web();
+  const auto comes = host.set(policy_key("blue"), allow_from("blue", "role == 'api'", "colour == 'blue'"));
+  EXPECT_EQ(comes.tables.classes.size(), 3U);
+  const auto goes = host.remove(policy_key("blue"));
+  EXPECT_LE(goes.tables.classes.size(), 7U);
+  EXPECT_EQ(host.engine.counters().classes, 1U);
+}
+
+TEST(Engine, ANetThatHoldsEveryoneWritesNoAddress) {
+  auto host = host_with_web();
+  Rule rule;
+  rule.source.nets = {test::prefix("0.0.0.0/0")};
+  rule.source.not_nets = {test::prefix("10.0.0.0/8")};
+  auto outside = test::global_ingress("outside", {rule});
+  outside.selector = "role == 'api'";
+  for (const auto& changes : {host.set(policy_key("outside"), outside), host.remove(policy_key("outside"))}) {
+    EXPECT_FALSE(changes.tables.classes.empty());
+    for (const auto& [prefix, class_id] : changes.tables.classes.entries()) EXPECT_FALSE(prefix.is_host());
+  }
+}
+
 TEST(Engine, OfTwoEndpointsWithOneInterfaceTheFirstNameHasItAndTheOtherWaits) {
   Host host("a");
   host.set(key("late"), endpoint("late", "a", "cali1", "10.0.0.2"));

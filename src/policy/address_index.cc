@@ -1,6 +1,8 @@
 #include "policy/address_index.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/result.h"
 
@@ -242,8 +244,64 @@ void AddressIndex::set_signature(SequencePool::Id id, SignatureId signature) {
   current = signature;
 }
 
+// The id of one class becomes that of another; to every vocabulary that stays, both mean the same.
+void AddressIndex::give_id(SignatureId from, SignatureId to) {
+  auto& giver = classes_[from];
+  ids_.rename(IdSpace::kClass, giver.id, sets_.digest(sets_.signatures[to]));
+  classes_[to].id = std::exchange(giver.id, 0);  // as many classes as before
+  sets_.signatures.retain(to);
+  if (!giver.touched) {
+    giver.touched = true;
+    touched_classes_.push_back(from);  // takes over the hold that the class had
+  } else {
+    sets_.signatures.release(from);
+  }
+  all_blends_touched_ = true;
+}
+
+// A set that comes into use divides classes, one that goes unites them. A class that differs from an old one in
+// such sets only may have its id, and the one with most places does: the others' places are those to write.
+void AddressIndex::inherit_ids() {
+  const auto without = [&](SignatureId signature, const std::vector<SetId>& left_out) {
+    std::vector<SetId> rest;
+    for (const auto set : sets_.signatures[signature]) {
+      if (std::ranges::find(left_out, set) == left_out.end()) rest.push_back(set);
+    }
+    return rest;
+  };
+  std::map<std::vector<SetId>, std::vector<SignatureId>> heirs;  // by what they were before
+  for (const auto signature : touched_classes_) {
+    if (classes_[signature].id == 0 && classes_[signature].blends > 0) {
+      heirs[without(signature, sets_.created())].push_back(signature);
+    }
+  }
+  heirs.erase(std::vector<SetId>{});  // who was in no set had no id
+  if (heirs.empty()) return;
+  std::map<std::vector<SetId>, SignatureId> gone;
+  for (const auto signature : touched_classes_) {
+    if (classes_[signature].id != 0 && classes_[signature].blends == 0) {
+      gone.emplace(without(signature, sets_.destroyed()), signature);
+    }
+  }
+  std::vector<std::size_t> places(classes_.size());  // by signature
+  for (SequencePool::Id id = 1; id < blends_.size(); ++id) {
+    if (blend_keys_.contains(id)) places[blends_[id].signature] += blend_keys_.users(id);
+  }
+  for (const auto& [before, candidates] : heirs) {
+    auto old = sets_.signatures.find(before);
+    if (old == 0 || old >= classes_.size() || classes_[old].id == 0) {
+      const auto it = gone.find(before);
+      if (it == gone.end()) continue;
+      old = it->second;
+    }
+    const auto largest = std::ranges::max(candidates, {}, [&](SignatureId one) { return places[one]; });
+    if (places[largest] > places[old]) give_id(old, largest);
+  }
+}
+
 // Gives ids to classes that are new and takes them from those that are gone.
 void AddressIndex::settle_classes(Update& update) {
+  if (!sets_.created().empty() || !sets_.destroyed().empty()) inherit_ids();
   for (const auto signature : touched_classes_) {
     auto& entry = classes_[signature];
     entry.touched = false;

@@ -43,6 +43,7 @@ class SequencePool {
   }
   // The id of a list that is in use, or 0.
   Id find(std::span<const std::uint32_t> items) const;
+  std::uint32_t users(Id id) const { return entries_[id].users; }
   // Whether the id is in use.
   bool contains(Id id) const { return id < entries_.size() && entries_[id].users > 0; }
   // Ids in use are below this.
