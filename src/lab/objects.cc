@@ -68,7 +68,7 @@ json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
   for (const auto& port : pod.listens) {
     if (port.name.empty()) continue;
     ports.push_back(
-        json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", port.port}});
+        json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", std::int64_t{port.port}}});
   }
   json::object spec{{"orchestrator", "k8s"},
                     {"node", pod.host},

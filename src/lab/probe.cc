@@ -71,7 +71,7 @@ Result<void> run_rounds(const std::vector<ProbeEnd>& ends, const ProbeOptions& o
   const auto size = probes_per_round();
   for (std::size_t first = 0; first < probes.size(); first += size) {
     const auto last = std::min(probes.size(), first + size);
-    ProbeRound round(options.patience);
+    ProbeRound round(options.patience, options.number);
     for (std::size_t index = first; index < last; ++index) {
       const auto& probe = probes[index];
       round.add({.network_namespace = ends[probe.from].network_namespace,

@@ -48,6 +48,9 @@ struct ProbeOptions {
   // How long silence must last to mean "denied": since the last packet was sent, and while answers still come
   // in, since the last answer. Unanswered probes are sent again at a third and two thirds of it.
   std::chrono::milliseconds patience{500};
+  // Counts the probes of a lab. Source ports and echo identifiers follow from it, so that connection tracking
+  // never takes a probe for part of an earlier one, which policy may have allowed.
+  std::uint32_t number = 0;
 };
 
 // Every ordered pair of different ends, each traffic, each family that both have, in the order from, to,

@@ -42,6 +42,7 @@ Result<void> run_probe(const Lab& lab, const ProbeCommand& command) {
   if (!command.family.empty()) {
     TRY(options.family, views::parse_family(command.family));
   }
+  TRY(options.number, next_probe_number(lab.layout()));
   TRY(const auto ends, ends_of(lab, command.pods));
   TRY(const auto results, probe(ends, options));
   const auto cells = to_cells(ends, results);

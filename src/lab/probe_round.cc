@@ -21,7 +21,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint16_t kFirstPortAtLeast = 20000;
+constexpr int kTries = 3;
+constexpr std::uint32_t kFirstSourcePort = 20000;
+constexpr std::uint32_t kSourcePorts = 40000;
 constexpr std::size_t kEchoHeader = 8;  // of ICMP and ICMPv6 alike
 
 struct SocketAddress {
@@ -54,6 +56,15 @@ struct SocketAddress {
     return IpAddress::v6(bytes);
   }
 };
+
+// Many sockets share the port, each with a peer of its own. Where somebody listens on it, the kernel chooses
+// one.
+void take_port(int fd, Family family, std::uint16_t port) {
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const SocketAddress own(family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress(), port);
+  [[maybe_unused]] const int refused = bind(fd, own.get(), own.length);
+}
 
 int domain_of(Family family) {
   return family == Family::kIpv4 ? AF_INET : AF_INET6;
@@ -105,11 +116,7 @@ Result<std::vector<Answer>> ProbeRound::run() {
   answers_.assign(questions_.size(), Answer::kNone);
   answered_.assign(questions_.size(), false);
   open_questions_ = questions_.size();
-  echo_id_ = static_cast<std::uint16_t>(random_());
-  first_port_ = static_cast<std::uint16_t>(kFirstPortAtLeast + random_() % 30000);
-
-  constexpr int kTries = 3;
-  for (int attempt = 0; attempt < kTries && open_questions_ > 0; ++attempt) {
+  for (attempt_ = 0; attempt_ < kTries && open_questions_ > 0; ++attempt_) {
     TRY_VOID(send_all());
     last_answer_ = Clock::now();
     // Answers that still come in show a busy machine, not a closed door: the last wait goes on while they do.
@@ -118,6 +125,11 @@ Result<std::vector<Answer>> ProbeRound::run() {
     } while (open_questions_ > 0 && Clock::now() < last_answer_ + patience_ / kTries);
   }
   return answers_;
+}
+
+// The same for all questions of an attempt: they differ in where they go.
+std::uint16_t ProbeRound::source_port() const {
+  return static_cast<std::uint16_t>(kFirstSourcePort + (number_ * kTries + attempt_) % kSourcePorts);
 }
 
 Result<void> ProbeRound::send_all() {
@@ -149,6 +161,7 @@ Result<void> ProbeRound::ask_by_stream(std::size_t index) {
   const auto& question = questions_[index];
   UniqueFd fd(socket(domain_of(question.target.family()), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("socket", errno);
+  take_port(fd.get(), question.target.family(), source_port());
   const linger reset_on_close{1, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset_on_close, sizeof reset_on_close);
   const SocketAddress target(question.target, question.port.port);
@@ -167,6 +180,7 @@ Result<void> ProbeRound::ask_by_datagram(std::size_t index) {
   if (known == datagram_socket_of_.end()) {
     UniqueFd fd(socket(domain_of(question.target.family()), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return fail_errno("socket", errno);
+    take_port(fd.get(), question.target.family(), source_port());
     const SocketAddress target(question.target, question.port.port);
     if (connect(fd.get(), target.get(), target.length) != 0) {
       answer(index, answer_of(errno));
@@ -185,12 +199,15 @@ Result<void> ProbeRound::ask_by_datagram(std::size_t index) {
 Result<void> ProbeRound::ask_by_raw_socket(std::size_t index) {
   const auto& question = questions_[index];
   TRY(const auto raw, raw_socket(question));
-  const auto own = static_cast<std::uint16_t>(first_port_ + index);
-  const auto bytes = question.port.protocol == kSctp
-                         ? sctp::encode({.source_port = own,
-                                         .destination_port = question.port.port,
-                                         .initiate_tag = static_cast<std::uint32_t>(random_() | 1U)})
-                         : echo_request(question.target.family(), echo_id_, own);
+  if (question.port.protocol == kSctp) {
+    sctp_questions_[{question.network_namespace, question.target, question.port.port}] = index;
+  }
+  const auto bytes =
+      question.port.protocol == kSctp
+          ? sctp::encode({.source_port = source_port(),
+                          .destination_port = question.port.port,
+                          .initiate_tag = static_cast<std::uint32_t>(random_() | 1U)})
+          : echo_request(question.target.family(), echo_id(), static_cast<std::uint16_t>(index));
   const SocketAddress target(question.target, 0);
   if (sendto(raw_sockets_[raw].fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL, target.get(),
              target.length) < 0 &&
@@ -297,8 +314,8 @@ void ProbeRound::take_echo_reply(const RawSocket& raw, std::span<const std::uint
   const auto number = [&](std::size_t at) {
     return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
   };
-  if (number(4) != echo_id_) return;
-  const std::size_t index = static_cast<std::uint16_t>(number(6) - first_port_);
+  if (number(4) != echo_id()) return;
+  const std::size_t index = number(6);
   if (index >= questions_.size() || questions_[index].target != sender) return;
   if (questions_[index].network_namespace == raw.network_namespace) answer(index, Answer::kEcho);
 }
@@ -307,12 +324,9 @@ void ProbeRound::take_sctp(const RawSocket& raw, std::span<const std::uint8_t> b
                            const IpAddress& sender) {
   const auto packet = sctp::decode(bytes);
   if (!packet || packet->chunk == sctp::Chunk::kInit) return;
-  const std::size_t index = static_cast<std::uint16_t>(packet->destination_port - first_port_);
-  if (index >= questions_.size()) return;
-  const auto& question = questions_[index];
-  if (question.target != sender || question.port.port != packet->source_port) return;
-  if (question.network_namespace != raw.network_namespace) return;
-  answer(index, packet->chunk == sctp::Chunk::kInitAck ? Answer::kEcho : Answer::kRefused);
+  const auto found = sctp_questions_.find({raw.network_namespace, sender, packet->source_port});
+  if (found == sctp_questions_.end()) return;
+  answer(found->second, packet->chunk == sctp::Chunk::kInitAck ? Answer::kEcho : Answer::kRefused);
 }
 
 void ProbeRound::answer(std::size_t index, Answer what) {

@@ -7,6 +7,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/ip.h"
@@ -25,7 +26,8 @@ class ProbeRound {
     NamedPort port;
   };
 
-  explicit ProbeRound(std::chrono::milliseconds patience) : patience_(patience) {}
+  ProbeRound(std::chrono::milliseconds patience, std::uint32_t number)
+      : patience_(patience), number_(number) {}
 
   void add(Question question) { questions_.push_back(std::move(question)); }
 
@@ -63,7 +65,12 @@ class ProbeRound {
   void take_sctp(const RawSocket& raw, std::span<const std::uint8_t> bytes, const IpAddress& sender);
   void answer(std::size_t index, Answer what);
 
+  std::uint16_t echo_id() const { return static_cast<std::uint16_t>(number_); }
+  std::uint16_t source_port() const;
+
   std::chrono::milliseconds patience_;
+  std::uint32_t number_;
+  std::uint32_t attempt_ = 0;
   std::vector<Question> questions_;
   std::vector<Answer> answers_;
   std::vector<bool> answered_;
@@ -75,9 +82,8 @@ class ProbeRound {
   std::vector<RawSocket> raw_sockets_;
   std::map<int, Watched> watched_;
   std::map<std::size_t, int> datagram_socket_of_;
-  // A raw answer names its question by these: echo sequence number, or own SCTP port, both first_ + index.
-  std::uint16_t echo_id_ = 0;
-  std::uint16_t first_port_ = 0;
+  // What an SCTP answer tells of its question: who got it, from whom, and from which port.
+  std::map<std::tuple<std::string, IpAddress, std::uint16_t>, std::size_t> sctp_questions_;
   std::mt19937 random_{std::random_device{}()};
 };
 

@@ -157,6 +157,23 @@ TEST_F(ProbeTest, ARejectionOnTheWayToAnOpenPortIsDenied) {
   }
 }
 
+TEST_F(ProbeTest, AProbeIsNeverTakenForPartOfAnEarlierOne) {
+  const auto traffics = *views::parse_traffic_list("udp/53,sctp/81,icmp,tcp/80");
+  const auto ask = [&](std::uint32_t number, std::chrono::milliseconds patience) {
+    return must(probe(
+        ends_, {.traffics = traffics, .family = Family::kIpv4, .patience = patience, .number = number}));
+  };
+  for (const auto& result : ask(0, std::chrono::seconds(30))) EXPECT_TRUE(result.allowed);
+  for (const auto* host : {"host1", "host2"}) {
+    must(run({"ip", "netns", "exec", layout_.host_namespace(host), "nft", "-f", "-"},
+             "table ip test { chain c { type filter hook forward priority 0; policy drop;\n"
+             "ct state established accept\n}\n}\n"));
+  }
+  for (const auto& result : ask(1, std::chrono::milliseconds(300))) {
+    EXPECT_FALSE(result.allowed) << result.traffic.to_string();
+  }
+}
+
 TEST_F(ProbeTest, OtherIcmpTypesCannotBeAsked) {
   EXPECT_FALSE(probe(ends_, {.traffics = must(views::parse_traffic_list("icmp/13/0"))}).has_value());
   EXPECT_FALSE(probe(ends_, {.traffics = must(views::parse_traffic_list("47"))}).has_value());

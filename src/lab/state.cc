@@ -161,6 +161,17 @@ Result<UniqueFd> lock(const Layout& layout) {
   return fd;
 }
 
+Result<std::uint32_t> next_probe_number(const Layout& layout) {
+  TRY(const auto held, lock(layout));
+  const auto file = layout.folder() / "probes";
+  std::uint32_t number = 0;
+  std::ifstream(file) >> number;
+  std::ofstream out(file);
+  out << number + 1 << '\n';
+  if (!out.flush()) return fail(ErrorCode::kExhausted, "cannot write {}", file.string());
+  return number;
+}
+
 void allot_addresses(PodRecord& pod, const std::vector<PodRecord>& others) {
   std::set<IpAddress> taken;
   for (const auto& other : others) taken.insert(other.addresses.begin(), other.addresses.end());

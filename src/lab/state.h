@@ -51,6 +51,8 @@ void remove_pod(const Layout& layout, std::string_view ns, std::string_view name
 
 // Held while addresses are allotted, so that two commands never allot the same.
 Result<UniqueFd> lock(const Layout& layout);
+// 0, 1, 2, …: never the same number twice in a lab.
+Result<std::uint32_t> next_probe_number(const Layout& layout);
 // Fills in the addresses that are missing, of families that `pod` names none of: the lowest that no pod has.
 void allot_addresses(PodRecord& pod, const std::vector<PodRecord>& others);
 

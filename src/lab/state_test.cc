@@ -70,6 +70,12 @@ TEST_F(StateTest, AddressesAreTheLowestThatNobodyHas) {
   EXPECT_EQ(second.addresses.front(), pod_address(3, Family::kIpv4));
 }
 
+TEST_F(StateTest, ProbesAreNumberedWithoutRepetition) {
+  EXPECT_EQ(next_probe_number(layout_), 0U);
+  EXPECT_EQ(next_probe_number(layout_), 1U);
+  EXPECT_EQ(next_probe_number(layout_), 2U);
+}
+
 TEST(PodName, IsNamespaceAndName) {
   EXPECT_EQ(split_pod_name("shop/db"), (std::pair<std::string, std::string>("shop", "db")));
   for (const auto* text : {"shop", "shop/", "/db", "shop/db/x", "Shop/db", "shop/d.b", "shop/-b", "../x/y"}) {
