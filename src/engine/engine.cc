@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "engine/settings_resolver.h"
 #include "network/route_resolver.h"
+#include "policy/host_settings.h"
 #include "policy/key_pool.h"
 #include "policy/policy_index.h"
 #include "policy/program_store.h"
@@ -74,6 +74,7 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
+  std::map<ResourceKey, WorkloadEndpoint> spoofers;  // may send from others' addresses, if the settings let them
   std::optional<HostSettings> settings;
 
   // Of the batch.
@@ -99,6 +100,7 @@ struct Engine::State {
   MemberId member_of(const ResourceKey& key);
   void set_node_of(MemberId member, std::string_view name);
   bool is_local(const WorkloadEndpoint& endpoint) const { return !node || endpoint.node == *node; }
+  bool withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint);
   void set_local(const ResourceKey& key, MemberId member, const WorkloadEndpoint& endpoint);
   void retire_local(const ResourceKey& key);
   void refuse(const ResourceKey& key, const std::string& why);
@@ -176,8 +178,23 @@ void Engine::State::set(const ResourceKey& key, const NetworkSet& set) {
   members.set(member, {.labels = labels, .profiles = profiles, .ports = {}, .nets = set.nets});
 }
 
+// Whether an endpoint counts as absent: it asks to send from addresses that are not its own, and nobody allowed
+// workloads to do so.
+bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
+  const auto known = spoofers.erase(key) > 0;
+  if (endpoint.allowed_source_prefixes.empty()) {
+    if (known) refuse(key, {});
+    return false;
+  }
+  spoofers.emplace(key, endpoint);
+  const bool allowed = settings && settings->allow_spoofing;
+  refuse(key, allowed ? ""
+                      : "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
+  return !allowed;
+}
+
 void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
-  if (endpoint.addresses.empty()) {
+  if (withhold(key, endpoint) || endpoint.addresses.empty()) {
     remove_member(key);
     return;
   }
@@ -318,6 +335,7 @@ void Engine::State::remove(const ResourceKey& key) {
     case Kind::kGlobalNetworkSet:
     case Kind::kWorkloadEndpoint:
     case Kind::kPod:
+      spoofers.erase(key);
       remove_member(key);
       break;
     default:
@@ -334,9 +352,14 @@ void Engine::State::settle_settings() {
   static const Labels kNone;
   const auto it = node ? labels_by_node.find(*node) : labels_by_node.end();
   auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second);
+  policies.set_encapsulation(now.encapsulation);
   if (settings == now) return;
+  const bool judge_spoofers = settings.value_or(HostSettings{}).allow_spoofing != now.allow_spoofing;
   settings = now;
   out.settings = std::move(now);
+  if (!judge_spoofers) return;
+  const auto again = spoofers;
+  for (const auto& [key, endpoint] : again) set(key, endpoint);
 }
 
 // Of endpoints that want one interface the first has it; the others wait.

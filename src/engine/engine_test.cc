@@ -74,6 +74,25 @@ struct Host {
   HostState state;
 };
 
+TEST(Engine, LeavesOutAnEndpointThatMaySpoofUntilTheSettingsAllowIt) {
+  Host host{"host1"};
+  auto spoofer = endpoint("a", "host1", "calia", "10.0.0.1");
+  spoofer.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
+  const auto changes = host.set(key("a"), spoofer);
+  EXPECT_TRUE(host.state.endpoints.empty());
+  ASSERT_TRUE(changes.refused.entries().contains(key("a")));
+  EXPECT_THAT(*changes.refused.entries().at(key("a")), HasSubstr("workloadSourceSpoofing"));
+
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.values = {{"workloadSourceSpoofing", "Any"}};
+  const ResourceKey settings{Kind::kFelixConfiguration, "", "default"};
+  host.set(settings, configuration);
+  EXPECT_TRUE(host.state.endpoints.contains(key("a")));
+  host.remove(settings);
+  EXPECT_TRUE(host.state.endpoints.empty());
+}
+
 TEST(Engine, OnlyEndpointsOfItsHostGetPrograms) {
   Host host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));

@@ -9,6 +9,7 @@
 
 #include "base/changes.h"
 #include "base/ip.h"
+#include "policy/host_settings.h"
 #include "policy/tables.h"
 #include "resources/kinds.h"
 
@@ -41,18 +42,6 @@ struct Route {
   std::optional<IpAddress> next_hop;  // kHost: the node that has it; the interface is whatever leads there
 
   bool operator==(const Route&) const = default;
-};
-
-// What concerns the whole host.
-struct HostSettings {
-  enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
-  std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
-  ToHost endpoint_to_host = ToHost::kDrop;              // defaultEndpointToHostAction
-  bool drop_invalid = true;                             // not disableConntrackInvalidCheck
-  bool reject = false;                                  // iptablesFilterDenyAction: Reject
-  std::string log_prefix = "calico-packet";
-
-  bool operator==(const HostSettings&) const = default;
 };
 
 // How far the engine has seen each kind; reported once it is in the kernel.

@@ -170,9 +170,22 @@ void Compiler::apply(Sweep& sweep, const LiveList& list, std::uint32_t stage, st
   }
 }
 
+void Compiler::refuse_encapsulated(Sweep& sweep) {
+  const auto& guard = plan_.encapsulation;
+  const auto refuse = [&](std::uint32_t first, std::uint32_t last) {
+    sweep.decide({first, last}, [&](ThoughtId before) {
+      return then({before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, TraceStep::kEncapsulated, Action::kDeny});
+    });
+  };
+  const auto port = table_key(kUdp, guard.vxlan_port);
+  if (!guard.allow_ipip) refuse(table_key(kIpInIp, 0), table_key(kIpInIp, 0xffff));
+  if (!guard.allow_vxlan) refuse(port, port);
+}
+
 std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
   for (const auto set : peer) peer_[set] = true;
   Sweep sweep(0);
+  if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);
   const auto profile_stage = static_cast<std::uint32_t>(stages_.size());
   for (std::uint32_t stage = 0; stage < profile_stage; ++stage) {
     for (std::uint32_t policy = 0; policy < stages_[stage].size(); ++policy) {
@@ -202,14 +215,17 @@ Outcome Compiler::outcome(ThoughtId thought) const {
   for (auto at = thought; at != 0; at = steps_[at].before) {
     const auto& step = steps_[at];
     const bool profile = step.stage == plan_.stages.size();
-    TraceStep trace{.tier = profile ? std::string{kProfileTier} : plan_.stages[step.stage].tier,
+    const bool before_stages = step.stage == ThoughtStep::kBeforeStages;
+    TraceStep trace{.tier = before_stages ? std::string{}
+                            : profile     ? std::string{kProfileTier}
+                                          : plan_.stages[step.stage].tier,
                     .policy = {},
                     .rule = step.rule,
                     .action = step.action,
                     .selected_by = {}};
     if (step.policy != ThoughtStep::kNobody) {
       trace.policy = profile ? plan_.profiles[step.policy]->id : plan_.stages[step.stage].policies[step.policy]->id;
-    } else if (!profile) {
+    } else if (!profile && !before_stages) {
       for (const auto& policy : plan_.stages[step.stage].policies) trace.selected_by.push_back(policy->id);
     }
     outcome.trace.push_back(std::move(trace));

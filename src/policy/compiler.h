@@ -20,6 +20,8 @@ struct ThoughtStep {
   static constexpr std::uint32_t kNobody = 0xffffffff;
 
   ThoughtId before = 0;
+  static constexpr std::uint32_t kBeforeStages = 0xffffffff;
+
   std::uint32_t stage = 0;         // number of stages: profiles
   std::uint32_t policy = kNobody;  // of the stage
   std::int32_t rule = 0;           // as in TraceStep
@@ -65,6 +67,7 @@ class Compiler {
   ThoughtId then(const ThoughtStep& step);
   void apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step);
   void apply(Sweep& sweep, const LiveList& list, std::uint32_t stage, std::uint32_t policy);
+  void refuse_encapsulated(Sweep& sweep);
   void deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why);
 
   const Plan& plan_;

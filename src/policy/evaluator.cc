@@ -39,6 +39,10 @@ class Walk {
       : view_(view), endpoint_(endpoint), direction_(direction), question_(question), staged_(staged) {}
 
   Outcome run() {
+    if (direction_ == Direction::kEgress && endpoint_.encapsulation.refuses(question_.packet)) {
+      deny("", {}, TraceStep::kEncapsulated);
+      return finish(Verdict::kDeny);
+    }
     for (const auto& tier : view_.tiers) {
       if (const auto verdict = pass_tier(tier)) return finish(*verdict);
     }

@@ -68,6 +68,48 @@ NetworkPolicy for_whom(std::string selector, NetworkPolicy policy) {
   return policy;
 }
 
+// --- what no workload may send ---
+
+World with_settings(World world, const Labels& values) {
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.values = values;
+  world.snapshot.insert_or_assign(ResourceKey{Kind::kFelixConfiguration, "", "default"}, configuration);
+  return world;
+}
+
+Verdict sending(const World& world, const Packet& packet) {
+  return Evaluator{world.snapshot}.evaluate(pod_key("shop/api"), Direction::kEgress, packet).verdict;
+}
+
+TEST(Evaluator, DeniesTunnelledPacketsFromAWorkloadWhateverPolicySays) {
+  const auto world = shop();
+  const auto vxlan = test::packet(kUdp, kApi, kDb, 4789);
+  const Outcome denied{Verdict::kDeny, {{.tier = "", .policy = {}, .rule = TraceStep::kEncapsulated}}};
+  const Evaluator evaluator{world.snapshot};
+  EXPECT_EQ(evaluator.evaluate(pod_key("shop/api"), Direction::kEgress, vxlan), denied);
+  EXPECT_EQ(sending(world, test::packet(kIpInIp, kApi, kDb)), Verdict::kDeny);
+  EXPECT_EQ(sending(world, test::packet(kUdp, kApi, kDb, 4790)), Verdict::kAllow);
+  EXPECT_EQ(evaluator.evaluate(pod_key("shop/db"), Direction::kIngress, vxlan).verdict, Verdict::kAllow);
+}
+
+TEST(Evaluator, LetsTunnelledPacketsPassWhereTheSettingsSay) {
+  const auto vxlan = test::packet(kUdp, kApi, kDb, 4789);
+  EXPECT_EQ(sending(with_settings(shop(), {{"allowVXLANPacketsFromWorkloads", "true"}}), vxlan), Verdict::kAllow);
+  EXPECT_EQ(sending(with_settings(shop(), {{"vxlanPort", "4790"}}), vxlan), Verdict::kAllow);
+  EXPECT_EQ(sending(with_settings(shop(), {{"allowIPIPPacketsFromWorkloads", "true"}}),
+                    test::packet(kIpInIp, kApi, kDb)),
+            Verdict::kAllow);
+}
+
+TEST(Evaluator, TakesAnEndpointThatMaySpoofForAbsentUnlessTheSettingsAllowIt) {
+  auto world = shop();
+  std::get<WorkloadEndpoint>(world.snapshot.at(pod_key("shop/api"))).allowed_source_prefixes = {
+      test::prefix("192.0.2.0/24")};
+  EXPECT_EQ(sending(world, api_to_db()), Verdict::kDeny);
+  EXPECT_EQ(sending(with_settings(world, {{"workloadSourceSpoofing", "Any"}}), api_to_db()), Verdict::kAllow);
+}
+
 // --- endpoints ---
 
 TEST(Evaluator, DeniesAnEndpointThatDoesNotExist) {

@@ -90,6 +90,20 @@ struct ProfileRules {
   bool operator==(const ProfileRules&) const = default;
 };
 
+// What workloads may not send whatever policy says: packets that carry other packets past it (semantics.md 2.3,
+// step 4). From FelixConfiguration.
+struct EncapsulationGuard {
+  std::uint16_t vxlan_port = 4789;  // vxlanPort
+  bool allow_vxlan = false;         // allowVXLANPacketsFromWorkloads
+  bool allow_ipip = false;          // allowIPIPPacketsFromWorkloads
+
+  bool refuses(const Packet& packet) const {
+    if (packet.protocol == kIpInIp) return !allow_ipip;
+    return packet.protocol == kUdp && packet.destination_port == vxlan_port && !allow_vxlan;
+  }
+  bool operator==(const EncapsulationGuard&) const = default;
+};
+
 // Fails only where the selector cannot be read: whom it concerns is then unknown, and the caller keeps the
 // last readable version. A rule that cannot be read, or that asks for what cannot be (ports without a
 // protocol that has them, an empty range), makes the policy `broken` and leaves it without rules.

@@ -28,6 +28,10 @@ Digest digest_of(const RuleList& list, const RuleBook& book) {
 
 Digest digest_of(const Plan& plan) {
   std::string text{to_string(plan.direction)};
+  if (plan.direction == Direction::kEgress) {
+    const auto& guard = plan.encapsulation;
+    text += fmt::format("{},{},{};", guard.vxlan_port, guard.allow_vxlan, guard.allow_ipip);
+  }
   for (const auto& stage : plan.stages) {
     add(text, stage.tier);
     text += fmt::format("{},{}", static_cast<int>(stage.default_action), stage.policies.size());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "policy/model.h"
 #include "policy/rule_book.h"
 #include "policy/verdict.h"
 
@@ -38,6 +39,7 @@ struct Stage {
 // Immutable, shared by all endpoints to which the same applies.
 struct Plan {
   Direction direction = Direction::kIngress;
+  EncapsulationGuard encapsulation;  // egress only
   std::vector<Stage> stages;
   std::vector<std::shared_ptr<const RuleList>> profiles;  // those that can decide
   std::vector<AtomId> named_ports;                        // that it asks for, on either side; ascending

@@ -225,6 +225,12 @@ std::vector<MemberId> PolicyIndex::update() {
 
 // --- plans ---
 
+void PolicyIndex::set_encapsulation(const EncapsulationGuard& guard) {
+  if (guard == encapsulation_) return;
+  encapsulation_ = guard;
+  for (auto& [member, local] : locals_) local.replan = true;
+}
+
 bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
   constexpr double kLast = std::numeric_limits<double>::infinity();
   const double order_a = policies_[a].order.value_or(kLast);
@@ -249,7 +255,7 @@ Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
   }
   std::ranges::sort(tiers, [](const TierPlace& a, const TierPlace& b) { return before(a, b); });
 
-  Plan plan{.direction = direction, .stages = {}, .profiles = {}, .named_ports = {}, .digest = {}};
+  Plan plan{.direction = direction, .encapsulation = encapsulation_, .stages = {}, .profiles = {}, .named_ports = {}, .digest = {}};
   for (const auto& tier : tiers) {
     auto& numbers = policies_by_tier[tier.name];
     std::ranges::sort(numbers, [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); });

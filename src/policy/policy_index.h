@@ -36,6 +36,9 @@ class PolicyIndex {
   void set_profile(const ResourceKey& key, const Profile& profile, const ProfileRules& rules);
   void remove_profile(const ResourceKey& key);
 
+  // For every endpoint on this host.
+  void set_encapsulation(const EncapsulationGuard& guard);
+
   // An endpoint on this host; must be a member.
   void set_local(MemberId member, std::vector<std::string> profiles);
   void remove_local(MemberId member);
@@ -93,6 +96,7 @@ class PolicyIndex {
   std::vector<std::uint32_t> locals_by_selector_;  // how many
   std::map<std::string, TierPlace> tiers_;
   std::map<MemberId, Local> locals_;
+  EncapsulationGuard encapsulation_;
   boost::unordered_flat_map<Digest, std::weak_ptr<const Plan>> plan_by_digest_;
   std::size_t active_policies_ = 0;
 

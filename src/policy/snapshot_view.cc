@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "policy/host_settings.h"
+
 namespace ocicat::policy {
 
 namespace {
@@ -47,7 +49,8 @@ Member member_of(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
                 .labels = endpoint.metadata.labels,
                 .profiles = endpoint.profiles,
                 .nets = {},
-                .ports = endpoint.ports};
+                .ports = endpoint.ports,
+                .encapsulation = {}};
   for (const auto& address : endpoint.addresses) member.nets.push_back(Prefix::host(address));
   return member;
 }
@@ -59,7 +62,8 @@ Member member_of(const ResourceKey& key, const NetworkSet& set) {
                 .labels = set.metadata.labels,
                 .profiles = {},
                 .nets = set.nets,
-                .ports = {}};
+                .ports = {},
+                .encapsulation = {}};
   if (const auto& ns = set.metadata.ns; !ns.empty()) {
     member.labels["projectcalico.org/namespace"] = ns;
     member.profiles.push_back(fmt::format("kns.{}", ns));
@@ -67,16 +71,46 @@ Member member_of(const ResourceKey& key, const NetworkSet& set) {
   return member;
 }
 
+// The settings of every host, by name; of an unknown one, those that count everywhere.
+class SettingsOf {
+ public:
+  explicit SettingsOf(const Snapshot& snapshot) {
+    for (const auto& [key, resource] : snapshot) {
+      if (const auto* configuration = std::get_if<FelixConfiguration>(&resource)) {
+        configurations_.emplace(key.name, *configuration);
+      } else if (const auto* node = std::get_if<Node>(&resource)) {
+        labels_by_node_.emplace(key.name, node->metadata.labels);
+      }
+    }
+  }
+  HostSettings operator()(const std::string& node) const {
+    const auto labels = labels_by_node_.find(node);
+    return resolve_settings(configurations_, node, labels == labels_by_node_.end() ? Labels{} : labels->second);
+  }
+
+ private:
+  FelixConfigurations configurations_;
+  std::map<std::string, Labels> labels_by_node_;
+};
+
+// Without an address, or asking to send from others' where nobody may: as if it were not there.
+bool counts(const WorkloadEndpoint& endpoint, const HostSettings& settings) {
+  return !endpoint.addresses.empty() && (endpoint.allowed_source_prefixes.empty() || settings.allow_spoofing);
+}
+
 void read_members(const Snapshot& snapshot, SnapshotView& view) {
   const auto profiles = profiles_of(snapshot);
+  const SettingsOf settings_of(snapshot);
   const auto with_inherited = [&](Member member) {
     member.labels = inherit(std::move(member.labels), member.profiles, profiles);
     return member;
   };
   for (const auto& [key, resource] : snapshot) {
-    if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource);
-        endpoint && !endpoint->addresses.empty()) {
-      view.endpoints.push_back(with_inherited(member_of(key, *endpoint)));
+    if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource)) {
+      const auto settings = settings_of(endpoint->node);
+      if (!counts(*endpoint, settings)) continue;
+      auto& member = view.endpoints.emplace_back(with_inherited(member_of(key, *endpoint)));
+      member.encapsulation = settings.encapsulation;
     } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {
       view.sets.push_back(with_inherited(member_of(key, *set)));
     }

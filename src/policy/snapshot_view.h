@@ -24,6 +24,7 @@ struct Member {
   std::vector<std::string> profiles;
   std::vector<Prefix> nets;         // an endpoint's addresses as host prefixes
   std::vector<EndpointPort> ports;  // network sets have none
+  EncapsulationGuard encapsulation;  // of the host it is on
 
   bool owns(const IpAddress& address) const;
   bool is_selected_by(const Selector& selector) const;

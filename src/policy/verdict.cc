@@ -30,6 +30,8 @@ std::string what_decided(const TraceStep& step) {
       return step.policy.name.empty() ? "no profile" : "missing";
     case TraceStep::kBroken:
       return "broken";
+    case TraceStep::kEncapsulated:
+      return "encapsulated";
     default:
       return fmt::format("rule {}", step.rule);
   }

@@ -35,6 +35,7 @@ struct Metadata {
 // 1..255, as in the IP header.
 using Protocol = std::uint8_t;
 inline constexpr Protocol kIcmp = 1;
+inline constexpr Protocol kIpInIp = 4;
 inline constexpr Protocol kTcp = 6;
 inline constexpr Protocol kUdp = 17;
 inline constexpr Protocol kIcmpV6 = 58;

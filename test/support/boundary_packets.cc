@@ -118,8 +118,8 @@ class Collector {
   // Each begins with what no rule needs to mention.
   std::set<IpAddress> addresses_{*IpAddress::parse("203.0.113.7"), *IpAddress::parse("2001:db8:77::7"),
                                  *IpAddress::parse("0.0.0.0"), *IpAddress::parse("::")};
-  std::set<Protocol> protocols_{0, kIcmp, kTcp, kUdp, kIcmpV6, kSctp, 200, 255};
-  std::set<std::uint16_t> destination_ports_{0, 9999, 65535};
+  std::set<Protocol> protocols_{0, kIcmp, kIpInIp, kTcp, kUdp, kIcmpV6, kSctp, 200, 255};
+  std::set<std::uint16_t> destination_ports_{0, 4789, 9999, 65535};
   std::set<std::uint16_t> source_ports_{40'000};
   std::set<std::uint8_t> icmp_types_{0, 77, 255};
   std::set<std::uint8_t> icmp_codes_{0, 77};

@@ -5,14 +5,30 @@
 // value. Empty text is not set; text that cannot be read is the built-in value, which then counts.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "engine/host_state.h"
+#include "policy/model.h"
 #include "resources/types.h"
 
 namespace ocicat {
+
+// What concerns the whole host.
+struct HostSettings {
+  enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
+  std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
+  ToHost endpoint_to_host = ToHost::kDrop;              // defaultEndpointToHostAction
+  bool drop_invalid = true;                             // not disableConntrackInvalidCheck
+  bool reject = false;                                  // iptablesFilterDenyAction: Reject
+  std::string log_prefix = "calico-packet";
+  policy::EncapsulationGuard encapsulation;             // decided by programs, not by the ruleset
+  bool allow_spoofing = false;                          // workloadSourceSpoofing: Any
+
+  bool operator==(const HostSettings&) const = default;
+};
 
 using FelixConfigurations = std::map<std::string, FelixConfiguration>;  // by name
 

@@ -1,7 +1,8 @@
-#include "engine/settings_resolver.h"
+#include "policy/host_settings.h"
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <vector>
 
 #include "resources/selector/selector.h"
@@ -81,6 +82,13 @@ std::optional<bool> parse_bool(const std::string& text) {
   return std::nullopt;
 }
 
+std::optional<std::uint16_t> parse_port(const std::string& text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc{} || end != text.data() + text.size() || port == 0) return std::nullopt;
+  return port;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -110,6 +118,15 @@ HostSettings resolve_settings(const FelixConfigurations& configurations, const s
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";
+  auto& encapsulation = settings.encapsulation;
+  if (const auto* text = value("allowVXLANPacketsFromWorkloads")) {
+    encapsulation.allow_vxlan = parse_bool(*text).value_or(false);
+  }
+  if (const auto* text = value("allowIPIPPacketsFromWorkloads")) {
+    encapsulation.allow_ipip = parse_bool(*text).value_or(false);
+  }
+  if (const auto* text = value("vxlanPort")) encapsulation.vxlan_port = parse_port(*text).value_or(4789);
+  if (const auto* text = value("workloadSourceSpoofing")) settings.allow_spoofing = lower(*text) == "any";
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
   return settings;
 }

@@ -1,4 +1,4 @@
-#include "engine/settings_resolver.h"
+#include "policy/host_settings.h"
 
 #include <gtest/gtest.h>
 
