@@ -30,9 +30,13 @@ void must(const Result<void>& result) {
   std::exit(1);
 }
 
-Prefix address(std::uint32_t number) { return Prefix::host(IpAddress::v4(0x0a000000 + number)); }
+Prefix address(std::uint32_t number) {
+  return Prefix::host(IpAddress::v4(0x0a000000 + number));
+}
 
-policy::ClassId class_id(std::uint32_t number) { return policy::ClassId{1 + number % 500}; }
+policy::ClassId class_id(std::uint32_t number) {
+  return policy::ClassId{1 + number % 500};
+}
 
 HostChanges whole_state() {
   HostChanges changes;
@@ -46,7 +50,9 @@ HostChanges whole_state() {
   return changes;
 }
 
-void print(const char* figure, double value, const char* unit) { fmt::print("{} {:.3f} {}\n", figure, value, unit); }
+void print(const char* figure, double value, const char* unit) {
+  fmt::print("{} {:.3f} {}\n", figure, value, unit);
+}
 
 void measure(kernel::nft::Kernel& nft) {
   PolicyTable table(nft);

@@ -1,10 +1,11 @@
 // Makes the kernel look as HostState says, and keeps it so.
 //
-//   in      HostChanges, from the engine's mailbox; the first message is the whole state, and nothing is written
+//   in      HostChanges, from the engine's mailbox; the first message is the whole state, and nothing is
+//   written
 //           before it
 //   out     a report after every attempt
-//   errors  after any error the kernel is read again and planned anew, with growing pauses; what is in force stays
-//   design  docs/design/dataplane.md
+//   errors  after any error the kernel is read again and planned anew, with growing pauses; what is in force
+//   stays design  docs/design/dataplane.md
 #pragma once
 
 #include <functional>
@@ -19,12 +20,12 @@
 namespace ocicat::dataplane {
 
 struct Report {
-  Revisions revisions;      // in the kernel now
-  std::size_t endpoints = 0;          // wanted
-  std::size_t endpoints_ready = 0;    // interface there, policy in force, routes in place
-  std::string error;        // empty: all is as wanted; else what failed and what is tried next
-  std::uint64_t kernel_writes = 0;    // messages sent so far that change something
-  std::uint64_t repairs = 0;          // times somebody else's change was mended
+  Revisions revisions;              // in the kernel now
+  std::size_t endpoints = 0;        // wanted
+  std::size_t endpoints_ready = 0;  // interface there, policy in force, routes in place
+  std::string error;                // empty: all is as wanted; else what failed and what is tried next
+  std::uint64_t kernel_writes = 0;  // messages sent so far that change something
+  std::uint64_t repairs = 0;        // times somebody else's change was mended
 };
 
 struct Options {
@@ -36,8 +37,8 @@ struct Options {
 // Ids that the kernel already uses; empty on a host that never ran an agent. Call before building the Engine.
 Result<policy::Dictionary> adopt_dictionary(const Options& options);
 
-// One thread, in the network namespace of whoever creates it. Besides the inbox it listens to the kernel: links
-// that come and go, somebody else's changes to our table and routes.
+// One thread, in the network namespace of whoever creates it. Besides the inbox it listens to the kernel:
+// links that come and go, somebody else's changes to our table and routes.
 class DataplaneLoop {
  public:
   DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report);

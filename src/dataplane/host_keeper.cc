@@ -49,8 +49,10 @@ bool HostKeeper::attempt() {
   }
   if (error.empty()) report_.revisions = wanted_;
   report_.endpoints = endpoints_.size();
-  report_.endpoints_ready = policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
-      endpoints_, [&](const auto& entry) { return routes_.is_ready(entry.second); })) : 0;
+  report_.endpoints_ready =
+      policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
+                            endpoints_, [&](const auto& entry) { return routes_.is_ready(entry.second); }))
+                      : 0;
   report_.error = std::move(error);
   report_.kernel_writes = policy_.writes() + routes_.writes();
   return report_.error.empty();

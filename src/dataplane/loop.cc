@@ -161,7 +161,8 @@ struct DataplaneLoop::State {
   }
 };
 
-DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report)
+DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox,
+                             std::function<void(const Report&)> on_report)
     : state_(std::make_unique<State>(std::move(options), inbox, std::move(on_report))) {
   inbox.on_put([wake = state_->wake] {
     const std::uint64_t one = 1;

@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::size_t kMaxAttribute = 65535;
 
-std::size_t aligned(std::size_t size) { return (size + 3) & ~std::size_t{3}; }
+std::size_t aligned(std::size_t size) {
+  return (size + 3) & ~std::size_t{3};
+}
 
 }  // namespace
 

@@ -23,7 +23,8 @@ Acknowledgement acknowledgement_of(const nlmsghdr* header) {
   if ((header->nlmsg_flags & NLM_F_CAPPED) == 0) skip += error->msg.nlmsg_len - sizeof(nlmsghdr);
   const std::size_t size = mnl_nlmsg_get_payload_len(header);
   if (skip >= size) return ack;
-  const Attributes attributes(reinterpret_cast<const std::uint8_t*>(error) + skip, size - skip, NLMSGERR_ATTR_MAX + 1);
+  const Attributes attributes(reinterpret_cast<const std::uint8_t*>(error) + skip, size - skip,
+                              NLMSGERR_ATTR_MAX + 1);
   ack.text = attributes.text(NLMSGERR_ATTR_MSG);
   ack.attribute_offset = attributes.u32(NLMSGERR_ATTR_OFFS);
   return ack;
@@ -46,7 +47,8 @@ Attributes Attributes::of_message(MessageView message, std::size_t protocol_head
   const std::size_t skip = MNL_ALIGN(protocol_header_size);
   const std::size_t size = mnl_nlmsg_get_payload_len(&message);
   if (size < skip) return Attributes(nullptr, 0, max);
-  return Attributes(static_cast<const std::uint8_t*>(mnl_nlmsg_get_payload(&message)) + skip, size - skip, max);
+  return Attributes(static_cast<const std::uint8_t*>(mnl_nlmsg_get_payload(&message)) + skip, size - skip,
+                    max);
 }
 
 Attributes Attributes::of_nest(const nlattr* nest, std::size_t max) {
@@ -56,10 +58,13 @@ Attributes Attributes::of_nest(const nlattr* nest, std::size_t max) {
 
 std::span<const std::uint8_t> payload(const nlattr* attribute) {
   if (attribute == nullptr) return {};
-  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)), mnl_attr_get_payload_len(attribute)};
+  return {static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
+          mnl_attr_get_payload_len(attribute)};
 }
 
-std::span<const std::uint8_t> Attributes::bytes(std::size_t type) const { return payload((*this)[type]); }
+std::span<const std::uint8_t> Attributes::bytes(std::size_t type) const {
+  return payload((*this)[type]);
+}
 
 std::string_view Attributes::text(std::size_t type) const {
   const auto raw = bytes(type);
@@ -73,7 +78,9 @@ std::uint32_t Attributes::u32(std::size_t type) const {
   return value;
 }
 
-std::uint32_t Attributes::be32(std::size_t type) const { return __builtin_bswap32(u32(type)); }
+std::uint32_t Attributes::be32(std::size_t type) const {
+  return __builtin_bswap32(u32(type));
+}
 
 void for_each_attribute(const nlattr* nest, const std::function<void(const nlattr*)>& visit) {
   if (nest == nullptr) return;
@@ -86,7 +93,9 @@ void for_each_attribute(const nlattr* nest, const std::function<void(const nlatt
   }
 }
 
-void NetlinkSocket::Close::operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
+void NetlinkSocket::Close::operator()(mnl_socket* socket) const {
+  mnl_socket_close(socket);
+}
 NetlinkSocket::NetlinkSocket(mnl_socket* socket) : socket_(socket), buffer_(kReceiveSize) {}
 NetlinkSocket::NetlinkSocket(NetlinkSocket&&) noexcept = default;
 NetlinkSocket& NetlinkSocket::operator=(NetlinkSocket&&) noexcept = default;
@@ -98,15 +107,20 @@ Result<NetlinkSocket> NetlinkSocket::open(int bus) {
   NetlinkSocket socket(raw);
   if (mnl_socket_bind(raw, 0, MNL_SOCKET_AUTOPID) < 0) return fail_errno("bind netlink socket", errno);
   int on = 1;
-  // Errors without a copy of what was sent, with the kernel's words; dumps checked and filtered in the kernel.
+  // Errors without a copy of what was sent, with the kernel's words; dumps checked and filtered in the
+  // kernel.
   mnl_socket_setsockopt(raw, NETLINK_CAP_ACK, &on, sizeof on);
   mnl_socket_setsockopt(raw, NETLINK_EXT_ACK, &on, sizeof on);
   if (bus == NETLINK_ROUTE) mnl_socket_setsockopt(raw, NETLINK_GET_STRICT_CHK, &on, sizeof on);
   return socket;
 }
 
-int NetlinkSocket::fd() const { return mnl_socket_get_fd(socket_.get()); }
-std::uint32_t NetlinkSocket::port() const { return mnl_socket_get_portid(socket_.get()); }
+int NetlinkSocket::fd() const {
+  return mnl_socket_get_fd(socket_.get());
+}
+std::uint32_t NetlinkSocket::port() const {
+  return mnl_socket_get_portid(socket_.get());
+}
 
 Result<void> NetlinkSocket::join(unsigned group) {
   if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0) {

@@ -50,8 +50,8 @@ void for_each_attribute(const nlattr* nest, const std::function<void(const nlatt
 // An answer to one message of a request.
 struct Acknowledgement {
   std::uint32_t sequence = 0;
-  int error_number = 0;  // 0: done
-  std::string text;      // the kernel's own words, where it has any
+  int error_number = 0;                // 0: done
+  std::string text;                    // the kernel's own words, where it has any
   std::uint32_t attribute_offset = 0;  // from the refused message's start to the attribute refused, if told
 };
 
@@ -77,7 +77,8 @@ class NetlinkSocket {
   Result<void> ignore_changes_of(std::uint32_t other_port);
 
   Result<void> send(ByteView messages);
-  // Sends, and gives every acknowledgement that is there when the kernel is done: it works while it is called.
+  // Sends, and gives every acknowledgement that is there when the kernel is done: it works while it is
+  // called.
   Result<std::vector<Acknowledgement>> request(ByteView messages);
   // Sends one message, and gives every answer but the acknowledgement. kUnavailable: interrupted by a change,
   // try again.

@@ -31,7 +31,9 @@ Result<NetworkNamespace> NetworkNamespace::create() {
   return result;
 }
 
-std::string NetworkNamespace::path() const { return fmt::format("/proc/{}/fd/{}", ::getpid(), fd_.get()); }
+std::string NetworkNamespace::path() const {
+  return fmt::format("/proc/{}/fd/{}", ::getpid(), fd_.get());
+}
 
 Result<void> NetworkNamespace::enter() const {
   if (::setns(fd_.get(), CLONE_NEWNET) < 0) return fail_errno("enter network namespace", errno);

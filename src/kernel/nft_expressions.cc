@@ -47,7 +47,8 @@ Expressions& Expressions::meta(Meta what, Register into) {
   return *this;
 }
 
-Expressions& Expressions::payload(HeaderBase base, std::uint32_t offset, std::uint32_t length, Register into) {
+Expressions& Expressions::payload(HeaderBase base, std::uint32_t offset, std::uint32_t length,
+                                  Register into) {
   const auto expression = begin("payload");
   attributes_.put_be32(NFTA_PAYLOAD_DREG, number_of(into));
   attributes_.put_be32(NFTA_PAYLOAD_BASE, static_cast<std::uint32_t>(base));
@@ -98,8 +99,12 @@ Expressions& Expressions::compare(std::uint32_t operation, Register reg, ByteVie
   return *this;
 }
 
-Expressions& Expressions::equals(Register reg, ByteView bytes) { return compare(NFT_CMP_EQ, reg, bytes); }
-Expressions& Expressions::differs(Register reg, ByteView bytes) { return compare(NFT_CMP_NEQ, reg, bytes); }
+Expressions& Expressions::equals(Register reg, ByteView bytes) {
+  return compare(NFT_CMP_EQ, reg, bytes);
+}
+Expressions& Expressions::differs(Register reg, ByteView bytes) {
+  return compare(NFT_CMP_NEQ, reg, bytes);
+}
 
 Expressions& Expressions::in_set(std::string_view set, Register key) {
   const auto expression = begin("lookup");

@@ -15,7 +15,7 @@ namespace ocicat::kernel::nft {
 using Register = std::uint32_t;  // 0 to 15
 
 enum class HeaderBase : std::uint32_t { kNetwork = 1, kTransport = 2 };  // NFT_PAYLOAD_*
-enum class Meta : std::uint32_t {  // NFT_META_*
+enum class Meta : std::uint32_t {                                        // NFT_META_*
   kInputName = 6,
   kOutputName = 7,
   kFamily = 15,

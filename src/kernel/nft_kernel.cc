@@ -52,8 +52,10 @@ Result<std::optional<Shape>> NetlinkKernel::read_shape() {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Shape shape;
     outcome = list(NFT_MSG_GETCHAIN, {}, [&](MessageView message) { read_chain(message, table_, shape); });
-    if (outcome) outcome = list(NFT_MSG_GETSET, {}, [&](MessageView message) { read_set(message, table_, shape); });
-    if (outcome) outcome = list(NFT_MSG_GETRULE, {}, [&](MessageView message) { read_rule(message, table_, shape); });
+    if (outcome)
+      outcome = list(NFT_MSG_GETSET, {}, [&](MessageView message) { read_set(message, table_, shape); });
+    if (outcome)
+      outcome = list(NFT_MSG_GETRULE, {}, [&](MessageView message) { read_rule(message, table_, shape); });
     if (outcome) {
       if (shape == Shape{}) return std::nullopt;
       return shape;

@@ -9,7 +9,8 @@ namespace ocicat::kernel::nft {
 class NetlinkKernel final : public Kernel {
  public:
   static Result<std::unique_ptr<NetlinkKernel>> open(std::string table);
-  NetlinkKernel(NetlinkSocket socket, std::string table) : socket_(std::move(socket)), table_(std::move(table)) {}
+  NetlinkKernel(NetlinkSocket socket, std::string table)
+      : socket_(std::move(socket)), table_(std::move(table)) {}
 
   Result<void> commit(const Batch& batch) override;
   Result<std::optional<Shape>> read_shape() override;
@@ -18,7 +19,8 @@ class NetlinkKernel final : public Kernel {
   std::uint32_t port() const { return socket_.port(); }
 
  private:
-  Result<void> list(std::uint16_t message, std::string_view set, const std::function<void(MessageView)>& visit);
+  Result<void> list(std::uint16_t message, std::string_view set,
+                    const std::function<void(MessageView)>& visit);
 
   NetlinkSocket socket_;
   std::string table_;

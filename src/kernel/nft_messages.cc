@@ -15,9 +15,12 @@ constexpr std::uint16_t kSubsystem = NFNL_SUBSYS_NFTABLES << 8;
 // An attribute's length has 16 bits; an element takes at most some 130 bytes.
 constexpr std::size_t kMaxElementBytes = 60'000;
 
-nfgenmsg family_header() { return {NFPROTO_INET, NFNETLINK_V0, 0}; }
+nfgenmsg family_header() {
+  return {NFPROTO_INET, NFNETLINK_V0, 0};
+}
 
-bool is_of(MessageView message, std::string_view table, const Attributes& attributes, std::size_t table_attribute) {
+bool is_of(MessageView message, std::string_view table, const Attributes& attributes,
+           std::size_t table_attribute) {
   const auto* header = reinterpret_cast<const nfgenmsg*>(&message + 1);
   return header->nfgen_family == NFPROTO_INET && attributes.text(table_attribute) == table;
 }
@@ -38,11 +41,14 @@ ElementData verdict_data(int code, std::string_view chain) {
 }
 
 std::size_t size_of(const Batch& batch) {
-  return std::accumulate(batch.begin(), batch.end(), std::size_t{0}, [](std::size_t sum, const Operation& operation) {
-    if (const auto* added = std::get_if<AddElements>(&operation)) return sum + added->elements.size();
-    if (const auto* removed = std::get_if<DeleteElements>(&operation)) return sum + removed->elements.size();
-    return sum + 1;
-  });
+  return std::accumulate(batch.begin(), batch.end(), std::size_t{0},
+                         [](std::size_t sum, const Operation& operation) {
+                           if (const auto* added = std::get_if<AddElements>(&operation))
+                             return sum + added->elements.size();
+                           if (const auto* removed = std::get_if<DeleteElements>(&operation))
+                             return sum + removed->elements.size();
+                           return sum + 1;
+                         });
 }
 
 BatchMessages::BatchMessages(std::string_view table, const Batch& batch, std::uint32_t first_sequence)
@@ -63,8 +69,8 @@ BatchMessages::BatchMessages(std::string_view table, const Batch& batch, std::ui
 
 void BatchMessages::begin(std::uint16_t message, std::uint16_t flags) {
   positions_[++sequence_].offset = messages_.size();
-  messages_.begin(static_cast<std::uint16_t>(kSubsystem | message), static_cast<std::uint16_t>(NLM_F_REQUEST | flags),
-                  sequence_, family_header());
+  messages_.begin(static_cast<std::uint16_t>(kSubsystem | message),
+                  static_cast<std::uint16_t>(NLM_F_REQUEST | flags), sequence_, family_header());
 }
 
 void BatchMessages::add(const Operation& operation) {
@@ -152,7 +158,8 @@ void BatchMessages::put_elements(std::uint16_t message, std::uint16_t flags, con
     messages_.put_string(NFTA_SET_ELEM_LIST_TABLE, table_);
     messages_.put_string(NFTA_SET_ELEM_LIST_SET, set.name);
     const auto list = messages_.begin_nest(NFTA_SET_ELEM_LIST_ELEMENTS);
-    while (next < elements.size() && messages_.size() - list < kMaxElementBytes) put_element(set, elements[next++]);
+    while (next < elements.size() && messages_.size() - list < kMaxElementBytes)
+      put_element(set, elements[next++]);
     messages_.end_nest(list);
     messages_.end();
     positions_[sequence_].verb = message == NFT_MSG_NEWSETELEM ? "add to set" : "delete from set";
@@ -198,7 +205,8 @@ std::string BatchMessages::describe(std::uint32_t sequence, std::uint32_t attrib
   const std::size_t at = offset + attribute_offset;
   if (attribute_offset == 0 || at + sizeof(nlattr) > messages_.size()) return text;
   const auto* attribute = reinterpret_cast<const nlattr*>(messages_.bytes().data() + at);
-  if (at + attribute->nla_len > messages_.size() || (attribute->nla_type & NLA_TYPE_MASK) != NFTA_LIST_ELEM) return text;
+  if (at + attribute->nla_len > messages_.size() || (attribute->nla_type & NLA_TYPE_MASK) != NFTA_LIST_ELEM)
+    return text;
   const auto element = Attributes::of_nest(attribute, NFTA_SET_ELEM_MAX + 1);
   const auto key = Attributes::of_nest(element[NFTA_SET_ELEM_KEY], NFTA_DATA_MAX + 1);
   return text + ": element " + hex(key.bytes(NFTA_DATA_VALUE));
@@ -207,7 +215,8 @@ std::string BatchMessages::describe(std::uint32_t sequence, std::uint32_t attrib
 std::vector<std::uint8_t> list_request(std::uint16_t message, std::string_view table, std::string_view set,
                                        std::uint32_t sequence) {
   MessageBuilder request;
-  request.begin(static_cast<std::uint16_t>(kSubsystem | message), NLM_F_REQUEST | NLM_F_DUMP, sequence, family_header());
+  request.begin(static_cast<std::uint16_t>(kSubsystem | message), NLM_F_REQUEST | NLM_F_DUMP, sequence,
+                family_header());
   // The table's name is attribute 1 in every kind of request.
   request.put_string(NFTA_SET_ELEM_LIST_TABLE, table);
   if (!set.empty()) request.put_string(NFTA_SET_ELEM_LIST_SET, set);
@@ -266,7 +275,8 @@ void read_elements(MessageView message, const Set& set, std::vector<Element>& el
     element.interval_end = (fields.be32(NFTA_SET_ELEM_FLAGS) & NFT_SET_ELEM_INTERVAL_END) != 0;
     if (data.has(NFTA_DATA_VERDICT)) {
       const auto verdict = Attributes::of_nest(data[NFTA_DATA_VERDICT], NFTA_VERDICT_MAX + 1);
-      element.data = verdict_data(static_cast<int>(verdict.be32(NFTA_VERDICT_CODE)), verdict.text(NFTA_VERDICT_CHAIN));
+      element.data =
+          verdict_data(static_cast<int>(verdict.be32(NFTA_VERDICT_CODE)), verdict.text(NFTA_VERDICT_CHAIN));
     } else {
       element.data = ElementData(data.bytes(NFTA_DATA_VALUE));
     }
@@ -276,16 +286,23 @@ void read_elements(MessageView message, const Set& set, std::vector<Element>& el
 
 std::string_view table_of(MessageView message) {
   switch (message.nlmsg_type & 0xff) {
-    case NFT_MSG_NEWTABLE: case NFT_MSG_DELTABLE:
-    case NFT_MSG_NEWCHAIN: case NFT_MSG_DELCHAIN:
-    case NFT_MSG_NEWRULE: case NFT_MSG_DELRULE:
-    case NFT_MSG_NEWSET: case NFT_MSG_DELSET:
-    case NFT_MSG_NEWSETELEM: case NFT_MSG_DELSETELEM: {
+    case NFT_MSG_NEWTABLE:
+    case NFT_MSG_DELTABLE:
+    case NFT_MSG_NEWCHAIN:
+    case NFT_MSG_DELCHAIN:
+    case NFT_MSG_NEWRULE:
+    case NFT_MSG_DELRULE:
+    case NFT_MSG_NEWSET:
+    case NFT_MSG_DELSET:
+    case NFT_MSG_NEWSETELEM:
+    case NFT_MSG_DELSETELEM: {
       const auto attributes = Attributes::of_message(message, sizeof(nfgenmsg), NFTA_SET_ELEM_LIST_TABLE + 1);
       return is_of(message, attributes.text(NFTA_TABLE_NAME), attributes, NFTA_TABLE_NAME)
-                 ? attributes.text(NFTA_TABLE_NAME) : std::string_view{};
+                 ? attributes.text(NFTA_TABLE_NAME)
+                 : std::string_view{};
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 

@@ -28,7 +28,8 @@ class BatchMessages {
   void begin(std::uint16_t message, std::uint16_t flags);
   void put_set(const Set& set);
   void put_chain(const Chain& chain);
-  void put_elements(std::uint16_t message, std::uint16_t flags, const Set& set, const std::vector<Element>& elements);
+  void put_elements(std::uint16_t message, std::uint16_t flags, const Set& set,
+                    const std::vector<Element>& elements);
   void put_element(const Set& set, const Element& element);
 
   struct Position {

@@ -20,7 +20,9 @@ constexpr std::size_t kRoutesASend = 1024;
 constexpr int kBuffer = 8 << 20;
 constexpr int kAttempts = 5;
 
-std::uint8_t family_number(Family family) { return family == Family::kIpv4 ? AF_INET : AF_INET6; }
+std::uint8_t family_number(Family family) {
+  return family == Family::kIpv4 ? AF_INET : AF_INET6;
+}
 
 ByteView address_bytes(const IpAddress& address) {
   const auto bytes = std::span(address.bytes());
@@ -29,8 +31,8 @@ ByteView address_bytes(const IpAddress& address) {
 
 std::optional<IpAddress> address_of(ByteView bytes) {
   if (bytes.size() == 4) {
-    return IpAddress::v4(std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 |
-                         bytes[3]);
+    return IpAddress::v4(std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
+                         std::uint32_t{bytes[2]} << 8 | bytes[3]);
   }
   if (bytes.size() != 16) return std::nullopt;
   IpAddress::Bytes raw{};
@@ -59,7 +61,8 @@ void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t fla
 std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
   const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
-  if (header->rtm_protocol != protocol || header->rtm_table != RT_TABLE_MAIN || header->rtm_type != RTN_UNICAST) {
+  if (header->rtm_protocol != protocol || header->rtm_table != RT_TABLE_MAIN ||
+      header->rtm_type != RTN_UNICAST) {
     return std::nullopt;
   }
   const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
@@ -77,7 +80,8 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
 template <class T, class Try>
 Result<T> repeated(Try attempt_once) {
   Result<T> result = attempt_once();
-  for (int attempt = 1; attempt < kAttempts && !result && result.error().code == ErrorCode::kUnavailable; ++attempt) {
+  for (int attempt = 1; attempt < kAttempts && !result && result.error().code == ErrorCode::kUnavailable;
+       ++attempt) {
     result = attempt_once();
   }
   return result;
@@ -102,7 +106,8 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
       const auto* header = reinterpret_cast<const ifinfomsg*>(&message + 1);
       const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_IFNAME + 1);
-      links.push_back({header->ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header->ifi_flags & IFF_UP) != 0});
+      links.push_back(
+          {header->ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header->ifi_flags & IFF_UP) != 0});
     }));
     return links;
   });
@@ -129,7 +134,8 @@ Result<std::vector<KernelRoute>> NetlinkRoutes::routes(int protocol) {
   });
 }
 
-Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, std::uint16_t flags, int protocol,
+Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, std::uint16_t flags,
+                                                        int protocol,
                                                         const std::vector<KernelRoute>& routes) {
   std::vector<RouteFailure> failures;
   const int harmless = message == RTM_NEWROUTE ? EEXIST : ESRCH;
@@ -147,7 +153,8 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, s
     for (const auto& ack : acks) {
       if (ack.error_number == 0 || ack.error_number == harmless || ack.sequence < first_sequence) continue;
       const auto& route = routes.at(start + (ack.sequence - first_sequence));
-      auto what = fmt::format("{} route {}", message == RTM_NEWROUTE ? "add" : "remove", route.destination.to_string());
+      auto what = fmt::format("{} route {}", message == RTM_NEWROUTE ? "add" : "remove",
+                              route.destination.to_string());
       if (!ack.text.empty()) what += fmt::format(" ({})", ack.text);
       failures.push_back({route, fail_errno(what, ack.error_number).error()});
     }
@@ -159,7 +166,8 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::add(int protocol, const std::ve
   return change(RTM_NEWROUTE, NLM_F_CREATE, protocol, routes);
 }
 
-Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol, const std::vector<KernelRoute>& routes) {
+Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol,
+                                                        const std::vector<KernelRoute>& routes) {
   return change(RTM_DELROUTE, 0, protocol, routes);
 }
 
@@ -200,8 +208,8 @@ Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY_VOID(socket.receive_buffer(kBuffer));
   TRY_VOID(socket.ignore_changes_of(own_port));
-  for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                               RTNLGRP_IPV6_ROUTE}) {
+  for (const unsigned group :
+       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}) {
     TRY_VOID(socket.join(group));
   }
   return RouteMonitor(std::move(socket));
@@ -211,14 +219,21 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
   Events events;
   const auto received = socket_.receive_waiting([&](MessageView message) {
     switch (message.nlmsg_type) {
-      case RTM_NEWLINK: case RTM_DELLINK: case RTM_NEWADDR: case RTM_DELADDR: events.links = true; break;
-      case RTM_NEWROUTE: case RTM_DELROUTE: {
+      case RTM_NEWLINK:
+      case RTM_DELLINK:
+      case RTM_NEWADDR:
+      case RTM_DELADDR:
+        events.links = true;
+        break;
+      case RTM_NEWROUTE:
+      case RTM_DELROUTE: {
         const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
         if (header->rtm_table != RT_TABLE_MAIN) break;
         (header->rtm_protocol == protocol ? events.own : events.others) = true;
         break;
       }
-      default: break;
+      default:
+        break;
     }
   });
   if (!received && received.error().code != ErrorCode::kExhausted) return std::unexpected(received.error());

@@ -52,8 +52,8 @@ class RouteKernel {
 
   virtual Result<std::vector<Link>> links() = 0;
   virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
-  // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or removing
-  // one that is not, has not failed.
+  // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or
+  // removing one that is not, has not failed.
   virtual Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) = 0;
   virtual Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) = 0;
   // How the kernel itself would reach the address. kNotFound: it would not.

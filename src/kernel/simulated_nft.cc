@@ -8,7 +8,8 @@ namespace {
 // One place: two elements there cannot be together.
 std::set<Element>::iterator find_place(std::set<Element>& elements, const Element& element) {
   const auto it = elements.lower_bound(Element{element.key, element.interval_end, {}});
-  const bool same = it != elements.end() && it->key == element.key && it->interval_end == element.interval_end;
+  const bool same =
+      it != elements.end() && it->key == element.key && it->interval_end == element.interval_end;
   return same ? it : elements.end();
 }
 
@@ -44,22 +45,26 @@ Result<void> SimulatedKernel::add(const AddElements& added) {
     if (find_place(present, element) != present.end()) {
       return fail(ErrorCode::kAlreadyExists, "element of {} is there", added.set.name);
     }
-    const bool data_fits = set->second.verdicts || element.interval_end || element.data.size() == set->second.data_length;
+    const bool data_fits =
+        set->second.verdicts || element.interval_end || element.data.size() == set->second.data_length;
     if (!data_fits || (!element.key.empty() && element.key.size() != set->second.key_length)) {
       return fail(ErrorCode::kInvalid, "element of {} has another size", added.set.name);
     }
     present.insert(element);
   }
-  if (set->second.interval && overlaps(present)) return fail(ErrorCode::kConflict, "intervals of {} overlap", added.set.name);
+  if (set->second.interval && overlaps(present))
+    return fail(ErrorCode::kConflict, "intervals of {} overlap", added.set.name);
   return {};
 }
 
 Result<void> SimulatedKernel::remove(const DeleteElements& removed) {
-  if (!shape_->sets.contains(removed.set.name)) return fail(ErrorCode::kNotFound, "no set {}", removed.set.name);
+  if (!shape_->sets.contains(removed.set.name))
+    return fail(ErrorCode::kNotFound, "no set {}", removed.set.name);
   auto& present = elements_[removed.set.name];
   for (const auto& element : removed.elements) {
     const auto it = find_place(present, element);
-    if (it == present.end()) return fail(ErrorCode::kNotFound, "element of {} is not there", removed.set.name);
+    if (it == present.end())
+      return fail(ErrorCode::kNotFound, "element of {} is not there", removed.set.name);
     present.erase(it);
   }
   return {};
@@ -74,13 +79,15 @@ Result<void> SimulatedKernel::apply(const Operation& operation) {
   if (std::holds_alternative<DeleteTable>(operation)) {
     drop_table();
   } else if (const auto* set = std::get_if<AddSet>(&operation)) {
-    if (!shape_->sets.emplace(set->set.name, set->set).second) return fail(ErrorCode::kAlreadyExists, "set {}", set->set.name);
+    if (!shape_->sets.emplace(set->set.name, set->set).second)
+      return fail(ErrorCode::kAlreadyExists, "set {}", set->set.name);
   } else if (const auto* chain = std::get_if<AddChain>(&operation)) {
     if (!shape_->chains.emplace(chain->chain.name, chain->chain).second) {
       return fail(ErrorCode::kAlreadyExists, "chain {}", chain->chain.name);
     }
   } else if (const auto* rule = std::get_if<AddRule>(&operation)) {
-    if (!shape_->chains.contains(rule->rule.chain)) return fail(ErrorCode::kNotFound, "no chain {}", rule->rule.chain);
+    if (!shape_->chains.contains(rule->rule.chain))
+      return fail(ErrorCode::kNotFound, "no chain {}", rule->rule.chain);
     shape_->rules_by_chain[rule->rule.chain].push_back(rule->rule.mark);
   } else if (std::holds_alternative<DeleteRules>(operation)) {
     shape_->rules_by_chain.clear();
@@ -122,6 +129,8 @@ Result<std::vector<Element>> SimulatedKernel::read_elements(const Set& set) {
   return std::vector<Element>(present.begin(), present.end());
 }
 
-std::set<Element>& SimulatedKernel::elements(const std::string& set) { return elements_[set]; }
+std::set<Element>& SimulatedKernel::elements(const std::string& set) {
+  return elements_[set];
+}
 
 }  // namespace ocicat::kernel::nft

@@ -1,6 +1,7 @@
 // nf_tables in memory, with the kernel's rules and without the kernel: for tests that need its failures.
 //
-//   like the kernel   a batch is all or nothing; adding what is there, removing what is not, overlapping intervals,
+//   like the kernel   a batch is all or nothing; adding what is there, removing what is not, overlapping
+//   intervals,
 //                     unknown sets and chains are refused
 //   unlike            rules are not run
 #pragma once
@@ -20,8 +21,8 @@ class SimulatedKernel final : public Kernel {
   Result<std::optional<Shape>> read_shape() override;
   Result<std::vector<Element>> read_elements(const Set& set) override;
 
-  // Asked before every call, with its number from 1 on: an error is what the call answers, and nothing is done.
-  // With `lose_answer`, a commit is done all the same.
+  // Asked before every call, with its number from 1 on: an error is what the call answers, and nothing is
+  // done. With `lose_answer`, a commit is done all the same.
   struct Fault {
     Error error;
     bool lose_answer = false;

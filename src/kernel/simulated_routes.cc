@@ -36,7 +36,8 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::add(int protocol, const std::
   return failures;
 }
 
-Result<std::vector<RouteFailure>> SimulatedRoutes::remove(int protocol, const std::vector<KernelRoute>& routes) {
+Result<std::vector<RouteFailure>> SimulatedRoutes::remove(int protocol,
+                                                          const std::vector<KernelRoute>& routes) {
   if (const auto error = fault()) return std::unexpected(*error);
   for (const auto& route : routes) routes_by_protocol[protocol].erase(route);
   return std::vector<RouteFailure>{};
@@ -45,7 +46,8 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::remove(int protocol, const st
 Result<NextHop> SimulatedRoutes::next_hop(const IpAddress& address) {
   if (const auto error = fault()) return std::unexpected(*error);
   const auto found = next_hops.find(address);
-  if (found == next_hops.end()) return fail(ErrorCode::kNotFound, "no route to next hop {}", address.to_string());
+  if (found == next_hops.end())
+    return fail(ErrorCode::kNotFound, "no route to next hop {}", address.to_string());
   return found->second;
 }
 

@@ -14,11 +14,12 @@ constexpr std::chrono::seconds kGiveUp{60};
 
 AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
   bed.host().run([&] {
-    loop_ = std::make_unique<dataplane::DataplaneLoop>(std::move(options), inbox_, [this](const auto& report) {
-      const std::scoped_lock lock(mutex_);
-      last_ = report;
-      reported_.notify_all();
-    });
+    loop_ =
+        std::make_unique<dataplane::DataplaneLoop>(std::move(options), inbox_, [this](const auto& report) {
+          const std::scoped_lock lock(mutex_);
+          last_ = report;
+          reported_.notify_all();
+        });
   });
 }
 
@@ -62,9 +63,12 @@ HostChanges first_state(std::uint64_t revision) {
   return changes;
 }
 
-ResourceKey pod_key(const std::string& name) { return {Kind::kPod, "shop", name}; }
+ResourceKey pod_key(const std::string& name) {
+  return {Kind::kPod, "shop", name};
+}
 
-void add_pod(HostChanges& changes, const std::string& name, const Station& pod, ProgramId ingress, ProgramId egress) {
+void add_pod(HostChanges& changes, const std::string& name, const Station& pod, ProgramId ingress,
+             ProgramId egress) {
   EndpointState endpoint{pod.interface(), {}};
   for (const auto family : kFamilies) {
     endpoint.addresses.push_back({pod.address(family), ingress, egress});

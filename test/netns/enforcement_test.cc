@@ -46,7 +46,8 @@ class Enforcement : public testing::TestWithParam<Family> {
   int seen_by_host_input() {
     int packets = -1;
     bed_.host().run([&] {
-      FILE* out = ::popen("nft reset counter inet other seen | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'", "r");
+      FILE* out =
+          ::popen("nft reset counter inet other seen | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'", "r");
       CHECK(out != nullptr && std::fscanf(out, "%d", &packets) == 1);
       ::pclose(out);
     });
@@ -101,8 +102,9 @@ TEST_P(Enforcement, DropsPacketsFromAddressesThatAreNotTheSenders) {
   start(kAllowAll, kAllowAll);
   const bool v4 = GetParam() == Family::kIpv4;
   const auto& target = bed_.outside().address(GetParam());
-  for (const auto* forged : v4 ? std::initializer_list<const char*>{"10.65.0.3", "192.0.2.254", "203.0.113.9"}
-                               : std::initializer_list<const char*>{"fd00:65::3", "2001:db8::fe", "2001:db8:f::9"}) {
+  for (const auto* forged :
+       v4 ? std::initializer_list<const char*>{"10.65.0.3", "192.0.2.254", "203.0.113.9"}
+          : std::initializer_list<const char*>{"fd00:65::3", "2001:db8::fe", "2001:db8:f::9"}) {
     EXPECT_FALSE(passes(a_, bed_.outside(), probe(*IpAddress::parse(forged), target, kUdp, 53))) << forged;
   }
   EXPECT_TRUE(passes(a_, bed_.outside(), kUdp, 53));
@@ -112,7 +114,9 @@ TEST_P(Enforcement, DropsPacketsToAnAddressThatIsNotTheReceivers) {
   start(kAllowAll, kAllowAll);
   const auto* other = GetParam() == Family::kIpv4 ? "10.65.0.9" : "fd00:65::9";
   bed_.host().run([&] {
-    shell(fmt::format("ip route add {0} dev calib; ip neigh add {0} dev calib lladdr 02:00:00:00:00:01 nud permanent", other));
+    shell(fmt::format(
+        "ip route add {0} dev calib; ip neigh add {0} dev calib lladdr 02:00:00:00:00:01 nud permanent",
+        other));
   });
   EXPECT_FALSE(passes(a_, b_, probe(a_.address(GetParam()), *IpAddress::parse(other), kUdp, 53)));
 }
@@ -157,9 +161,10 @@ TEST_P(Enforcement, DropsWhatComesFromAWorkloadInterfaceThatNobodyKnows) {
 TEST_P(Enforcement, AsksTheSettingWhetherAWorkloadMayReachItsHost) {
   start(kAllowAll, kAllowAll);
   bed_.host().run([] {
-    shell("nft 'add table inet other; add counter inet other seen;"
-          "add chain inet other in { type filter hook input priority 50; };"
-          "add rule inet other in udp dport 7 counter name seen'");
+    shell(
+        "nft 'add table inet other; add counter inet other seen;"
+        "add chain inet other in { type filter hook input priority 50; };"
+        "add rule inet other in udp dport 7 counter name seen'");
   });
   const auto* host = GetParam() == Family::kIpv4 ? "192.0.2.254" : "2001:db8::fe";
   const auto sent_to_host = [&] { return probe(a_.address(GetParam()), *IpAddress::parse(host), kUdp, 7); };
@@ -197,7 +202,8 @@ TEST_P(Enforcement, ServesInterfacesOutsideTheWorkloadPrefixesToo) {
   EXPECT_FALSE(passes(a_, b_, kTcp, 80));
   EXPECT_TRUE(passes(b_, a_, kTcp, 80));
   const auto forged = GetParam() == Family::kIpv4 ? "10.65.0.3" : "fd00:65::3";
-  EXPECT_FALSE(passes(a_, bed_.outside(), probe(*IpAddress::parse(forged), bed_.outside().address(GetParam()), kUdp, 53)));
+  EXPECT_FALSE(passes(a_, bed_.outside(),
+                      probe(*IpAddress::parse(forged), bed_.outside().address(GetParam()), kUdp, 53)));
 }
 
 INSTANTIATE_TEST_SUITE_P(BothFamilies, Enforcement, testing::ValuesIn(kFamilies),

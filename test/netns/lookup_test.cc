@@ -28,10 +28,9 @@ std::unique_ptr<kernel::nft::NetlinkKernel> kernel_of(const Testbed& bed) {
   return opened;
 }
 
-
-
 EndpointState endpoint(const Station& pod, ProgramId ingress, ProgramId egress) {
-  return {pod.interface(), {{pod.address(Family::kIpv4), ingress, egress}, {pod.address(Family::kIpv6), ingress, egress}}};
+  return {pod.interface(),
+          {{pod.address(Family::kIpv4), ingress, egress}, {pod.address(Family::kIpv6), ingress, egress}}};
 }
 
 std::vector<IpAddress> addresses(std::initializer_list<const char*> texts) {
@@ -60,21 +59,25 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
   PolicyTable table(*nft);
 
   const bool v4 = family == Family::kIpv4;
-  const auto strangers = v4 ? addresses({"203.0.113.0", "203.0.113.1", "203.0.113.7", "203.0.113.8", "203.0.113.255"})
-                            : addresses({"2001:db8:f::", "2001:db8:f::1", "2001:db8:f::7", "2001:db8:f::8", "2001:db8:f::ffff"});
+  const auto strangers =
+      v4 ? addresses({"203.0.113.0", "203.0.113.1", "203.0.113.7", "203.0.113.8", "203.0.113.255"})
+         : addresses({"2001:db8:f::", "2001:db8:f::1", "2001:db8:f::7", "2001:db8:f::8", "2001:db8:f::ffff"});
   RandomTablesOptions options;
   options.peers = strangers;
   options.peers.push_back(a.address(family));
   options.peers.push_back(b.address(family));
-  options.nets = v4 ? prefixes({"203.0.113.0/24", "203.0.113.0/28", "203.0.113.8/29", "203.0.113.255/32", "10.65.0.0/16", "0.0.0.0/0"})
-                    : prefixes({"2001:db8:f::/64", "2001:db8:f::/125", "2001:db8:f::8/125", "::/0", "fd00:65::/64", "ff00::/8"});
+  options.nets = v4 ? prefixes({"203.0.113.0/24", "203.0.113.0/28", "203.0.113.8/29", "203.0.113.255/32",
+                                "10.65.0.0/16", "0.0.0.0/0"})
+                    : prefixes({"2001:db8:f::/64", "2001:db8:f::/125", "2001:db8:f::8/125", "::/0",
+                                "fd00:65::/64", "ff00::/8"});
 
   policy::Tables before;
   for (int round = 0; round < 12; ++round) {
     const auto tables = random_tables(random, options);
     HostChanges changes;
     if (round == 0) {
-      changes.settings.emplace().drop_invalid = false;  // what tracking thinks of odd packets is not asked here
+      changes.settings.emplace().drop_invalid =
+          false;  // what tracking thinks of odd packets is not asked here
       changes.endpoints.update(pod_key("a"), endpoint(a, ProgramId{1}, ProgramId{2}));
       changes.endpoints.update(pod_key("b"), endpoint(b, ProgramId{3}, ProgramId{4}));
     }
@@ -90,7 +93,8 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
     const auto allowed = [&](std::uint32_t program, const IpAddress& peer, const policy::Packet& packet) {
       return simulator.lookup(ProgramId{program}, peer, packet).verdict == Verdict::kAllow;
     };
-    const auto check = [&](const Station& from, const Station& to, auto source, auto destination, auto expected) {
+    const auto check = [&](const Station& from, const Station& to, auto source, auto destination,
+                           auto expected) {
       std::vector<RawPacket> packets;
       std::uint32_t token = 0;
       for (int i = 0; i < 60; ++i) {
@@ -104,16 +108,18 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
       for (const auto& packet : packets) {
         const auto& asked = packet.packet;
         EXPECT_EQ(arrived.contains(packet.token), expected(asked))
-            << "round " << round << ": " << asked.source.to_string() << " -> " << asked.destination.to_string()
-            << " protocol " << int{asked.protocol} << " ports " << asked.source_port << " " << asked.destination_port
-            << " icmp code " << int{asked.icmp_code};
+            << "round " << round << ": " << asked.source.to_string() << " -> "
+            << asked.destination.to_string() << " protocol " << int{asked.protocol} << " ports "
+            << asked.source_port << " " << asked.destination_port << " icmp code " << int{asked.icmp_code};
       }
     };
     const auto stranger = [&] { return random.pick(strangers); };
     const auto of_a = [&] { return a.address(family); };
     const auto of_b = [&] { return b.address(family); };
-    check(bed.outside(), a, stranger, of_a, [&](const auto& packet) { return allowed(1, packet.source, packet); });
-    check(a, bed.outside(), of_a, stranger, [&](const auto& packet) { return allowed(2, packet.destination, packet); });
+    check(bed.outside(), a, stranger, of_a,
+          [&](const auto& packet) { return allowed(1, packet.source, packet); });
+    check(a, bed.outside(), of_a, stranger,
+          [&](const auto& packet) { return allowed(2, packet.destination, packet); });
     check(a, b, of_a, of_b, [&](const auto& packet) {
       return allowed(2, packet.destination, packet) && allowed(3, packet.source, packet);
     });

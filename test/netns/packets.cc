@@ -80,7 +80,8 @@ Bytes transport_of(const RawPacket& raw) {
       put16(bytes, 14, 1024);
       return bytes;
     }
-    case kUdp: case kUdpLite: {
+    case kUdp:
+    case kUdpLite: {
       Bytes bytes = with_ports(8);
       put16(bytes, 4, static_cast<std::uint32_t>(bytes.size()));
       return bytes;
@@ -103,7 +104,8 @@ Bytes transport_of(const RawPacket& raw) {
       std::memcpy(bytes.data() + 8, &crc, sizeof crc);
       return bytes;
     }
-    case kIcmp: case kIcmpV6: {
+    case kIcmp:
+    case kIcmpV6: {
       Bytes bytes(16);
       bytes[0] = packet.icmp_type;
       bytes[1] = packet.icmp_code;
@@ -122,10 +124,16 @@ Bytes transport_of(const RawPacket& raw) {
 // Where the checksum stands that covers addresses too, or the message alone.
 std::size_t checksum_offset(Protocol protocol) {
   switch (protocol) {
-    case kTcp: return 16;
-    case kUdp: case kUdpLite: return 6;
-    case kIcmp: case kIcmpV6: return 2;
-    default: return 0;
+    case kTcp:
+      return 16;
+    case kUdp:
+    case kUdpLite:
+      return 6;
+    case kIcmp:
+    case kIcmpV6:
+      return 2;
+    default:
+      return 0;
   }
 }
 
@@ -155,7 +163,8 @@ std::vector<std::uint8_t> bytes_of(const RawPacket& raw) {
   if (const auto at = checksum_offset(packet.protocol); at != 0) {
     std::uint32_t sum = sum_of(transport, 0, transport.size());
     if (packet.protocol != kIcmp) {
-      sum += sum_of(bytes, v4 ? 12 : 8, header) + packet.protocol + static_cast<std::uint32_t>(transport.size());
+      sum +=
+          sum_of(bytes, v4 ? 12 : 8, header) + packet.protocol + static_cast<std::uint32_t>(transport.size());
     }
     put16(transport, at, folded(sum));
   }

@@ -34,9 +34,12 @@ class Persistence : public testing::Test {
     add_pod(changes, "b", b_, kWebFromClass1, kAllowAll);
     changes.tables.classes.update(Prefix::host(a_.address(Family::kIpv4)), policy::ClassId{1});
     changes.tables.classes.update(*Prefix::parse("203.0.113.0/24"), policy::ClassId{1});
-    changes.routes.update(*Prefix::parse("10.66.0.0/26"), {Route::Kind::kHost, {}, IpAddress::parse("192.0.2.1")});
-    changes.routes.update(*Prefix::parse("10.67.0.0/26"), {Route::Kind::kHost, {}, IpAddress::parse("203.0.113.77")});
-    changes.routes.update(*Prefix::parse("fd00:66::/122"), {Route::Kind::kHost, {}, IpAddress::parse("2001:db8::1")});
+    changes.routes.update(*Prefix::parse("10.66.0.0/26"),
+                          {Route::Kind::kHost, {}, IpAddress::parse("192.0.2.1")});
+    changes.routes.update(*Prefix::parse("10.67.0.0/26"),
+                          {Route::Kind::kHost, {}, IpAddress::parse("203.0.113.77")});
+    changes.routes.update(*Prefix::parse("fd00:66::/122"),
+                          {Route::Kind::kHost, {}, IpAddress::parse("2001:db8::1")});
     return changes;
   }
   dataplane::Report start() {
@@ -59,14 +62,16 @@ class Persistence : public testing::Test {
 TEST_F(Persistence, RepairsWhateverSomebodyElseDoesToTheTable) {
   start();
   std::uint64_t repairs = 0;
-  for (const auto* harm : {"flush ruleset", "delete table inet ocicat", "flush chain inet ocicat forward",
-                           "insert rule inet ocicat forward accept", "flush map inet ocicat classes4",
-                           "flush map inet ocicat cells", "delete element inet ocicat ranges4 { 203.0.113.0/24 }",
-                           "add element inet ocicat classes4 { 10.65.0.9 : 7 }", "add chain inet ocicat other",
-                           "flush map inet ocicat answers_egress4"}) {
+  for (const auto* harm :
+       {"flush ruleset", "delete table inet ocicat", "flush chain inet ocicat forward",
+        "insert rule inet ocicat forward accept", "flush map inet ocicat classes4",
+        "flush map inet ocicat cells", "delete element inet ocicat ranges4 { 203.0.113.0/24 }",
+        "add element inet ocicat classes4 { 10.65.0.9 : 7 }", "add chain inet ocicat other",
+        "flush map inet ocicat answers_egress4"}) {
     SCOPED_TRACE(harm);
     bed_.host().run([&] { shell(fmt::format("nft '{}'", harm)); });
-    const auto report = agent_->await([&](const auto& now) { return now.repairs > repairs && now.error.empty(); });
+    const auto report =
+        agent_->await([&](const auto& now) { return now.repairs > repairs && now.error.empty(); });
     repairs = report.repairs;
     EXPECT_TRUE(passes(kTcp, 80));
     EXPECT_FALSE(passes(kTcp, 81));
@@ -75,8 +80,9 @@ TEST_F(Persistence, RepairsWhateverSomebodyElseDoesToTheTable) {
 
 TEST_F(Persistence, LeavesTablesOfOthersAlone) {
   bed_.host().run([] {
-    shell("nft 'add table inet other; add chain inet other c { type filter hook forward priority 0; };"
-          "add set inet other s { type ipv4_addr; }; add element inet other s { 192.0.2.7 }'");
+    shell(
+        "nft 'add table inet other; add chain inet other c { type filter hook forward priority 0; };"
+        "add set inet other s { type ipv4_addr; }; add element inet other s { 192.0.2.7 }'");
   });
   const auto before = output_of(bed_, "nft list table inet other");
   start();
@@ -134,10 +140,11 @@ TEST_F(Persistence, HasNoDictionaryWhereNoAgentEverRan) {
 TEST_F(Persistence, MakesRoutesToWorkloadsAndByNextHops) {
   start();
   const auto text = routes();
-  for (const auto* line : {"10.65.0.2 dev calia scope link metric 1024", "10.65.0.3 dev calib scope link metric 1024",
-                           "10.66.0.0/26 via 192.0.2.1 dev uplink metric 1024",
-                           "10.67.0.0/26 via 192.0.2.1 dev uplink metric 1024",  // what leads to 203.0.113.77
-                           "fd00:65::2 dev calia metric 1024", "fd00:66::/122 via 2001:db8::1 dev uplink metric 1024"}) {
+  for (const auto* line :
+       {"10.65.0.2 dev calia scope link metric 1024", "10.65.0.3 dev calib scope link metric 1024",
+        "10.66.0.0/26 via 192.0.2.1 dev uplink metric 1024",
+        "10.67.0.0/26 via 192.0.2.1 dev uplink metric 1024",  // what leads to 203.0.113.77
+        "fd00:65::2 dev calia metric 1024", "fd00:66::/122 via 2001:db8::1 dev uplink metric 1024"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << " in:\n" << text;
   }
 }
@@ -145,12 +152,18 @@ TEST_F(Persistence, MakesRoutesToWorkloadsAndByNextHops) {
 TEST_F(Persistence, RestoresRoutesThatSomebodyElseRemoves) {
   start();
   const auto before = routes();
-  bed_.host().run([] { shell("ip route del 10.65.0.2; ip -6 route del fd00:66::/122; ip route add 10.99.0.0/24 dev uplink proto 80"); });
+  bed_.host().run([] {
+    shell(
+        "ip route del 10.65.0.2; ip -6 route del fd00:66::/122; ip route add 10.99.0.0/24 dev uplink proto "
+        "80");
+  });
   agent_->await([&](const auto&) { return routes() == before; });
 }
 
 TEST_F(Persistence, LeavesRoutesOfOthersAlone) {
-  bed_.host().run([] { shell("ip route add 10.66.0.0/26 via 192.0.2.9 metric 1024; ip route add 10.70.0.0/24 dev uplink"); });
+  bed_.host().run([] {
+    shell("ip route add 10.66.0.0/26 via 192.0.2.9 metric 1024; ip route add 10.70.0.0/24 dev uplink");
+  });
   start();
   HostChanges gone = at_revision(2);
   gone.routes.remove(*Prefix::parse("10.66.0.0/26"));
@@ -187,14 +200,20 @@ TEST_F(Persistence, WaitsForAnInterfaceAndServesItWhenItComesAndComesBack) {
   changes.endpoints.update(pod_key("late"), late);
   changes.routes.update(*Prefix::parse("10.65.0.7/32"), {Route::Kind::kWorkload, "calilate", {}});
   agent_->put(changes);
-  agent_->await([](const auto& report) { return report.error.empty() && report.endpoints == 3 && report.endpoints_ready == 2; });
+  agent_->await([](const auto& report) {
+    return report.error.empty() && report.endpoints == 3 && report.endpoints_ready == 2;
+  });
   for (int time = 0; time < 2; ++time) {
-    bed_.host().run([] { shell("ip link add calilate type veth peer name peer; ip link set calilate up; ip link set peer up"); });
+    bed_.host().run([] {
+      shell("ip link add calilate type veth peer name peer; ip link set calilate up; ip link set peer up");
+    });
     agent_->await([](const auto& report) { return report.endpoints_ready == 3; });
     EXPECT_NE(routes().find("10.65.0.7 dev calilate"), std::string::npos);
-    EXPECT_EQ(output_of(bed_, "sysctl -n net.ipv4.conf.calilate.proxy_arp net.ipv4.conf.calilate.rp_filter "
-                              "net.ipv4.conf.calilate.route_localnet net.ipv6.conf.calilate.proxy_ndp "
-                              "net.ipv6.conf.calilate.accept_ra"), "1\n1\n1\n1\n0\n");
+    EXPECT_EQ(output_of(bed_,
+                        "sysctl -n net.ipv4.conf.calilate.proxy_arp net.ipv4.conf.calilate.rp_filter "
+                        "net.ipv4.conf.calilate.route_localnet net.ipv6.conf.calilate.proxy_ndp "
+                        "net.ipv6.conf.calilate.accept_ra"),
+              "1\n1\n1\n1\n0\n");
     bed_.host().run([] { shell("ip link del calilate"); });
     agent_->await([](const auto& report) { return report.endpoints_ready == 2; });
   }
@@ -202,7 +221,9 @@ TEST_F(Persistence, WaitsForAnInterfaceAndServesItWhenItComesAndComesBack) {
 
 TEST_F(Persistence, WritesNothingBeforeTheFirstMessage) {
   agent_.emplace(bed_);
-  bed_.host().run([] { shell("ip link add caliz type veth peer name peer; ip link set caliz up; nft add table inet other"); });
+  bed_.host().run([] {
+    shell("ip link add caliz type veth peer name peer; ip link set caliz up; nft add table inet other");
+  });
   agent_.reset();
   EXPECT_EQ(output_of(bed_, "nft list tables"), "table inet other\n");
 }

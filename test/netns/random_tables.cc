@@ -12,14 +12,24 @@ constexpr std::array<std::uint16_t, 8> kPorts{0, 1, 53, 80, 443, 8080, 65534, 65
 constexpr std::array<Protocol, 4> kPortProtocols{kTcp, kUdp, kSctp, kUdpLite};
 constexpr std::uint32_t kTables = 12, kOutcomes = 4, kClasses = 5, kVocabularies = 3, kProjections = 4;
 
-std::uint16_t random_port(Random& random) { return kPorts[random.below(kPorts.size())]; }
+std::uint16_t random_port(Random& random) {
+  return kPorts[random.below(kPorts.size())];
+}
 
-OutcomeId random_outcome(Random& random) { return OutcomeId{static_cast<std::uint32_t>(1 + random.below(kOutcomes))}; }
+OutcomeId random_outcome(Random& random) {
+  return OutcomeId{static_cast<std::uint32_t>(1 + random.below(kOutcomes))};
+}
 
 // Cuts of the key space: ports and types that packets use, their neighbours, and ends of protocols.
 std::uint32_t random_key(Random& random) {
-  const std::uint32_t ends[] = {0, kLastTableKey, table_key(kTcp, 0), table_key(kTcp, 65535), table_key(kUdp, 0),
-                                table_key(kIcmp, 8 << 8), table_key(kIcmpV6, 128 << 8), table_key(99, 0)};
+  const std::uint32_t ends[] = {0,
+                                kLastTableKey,
+                                table_key(kTcp, 0),
+                                table_key(kTcp, 65535),
+                                table_key(kUdp, 0),
+                                table_key(kIcmp, 8 << 8),
+                                table_key(kIcmpV6, 128 << 8),
+                                table_key(99, 0)};
   if (random.percent(40)) return ends[random.below(std::size(ends))];
   const auto protocol = kPortProtocols[random.below(kPortProtocols.size())];
   return table_key(protocol, random_port(random)) + static_cast<std::uint32_t>(random.below(2));
@@ -44,8 +54,9 @@ Table random_table(Random& random, bool whole, std::uint32_t last_key, TableId s
   for (std::size_t i = 0; i < cuts.size(); ++i) {
     const auto last = i + 1 < cuts.size() ? cuts[i + 1] - 1 : last_key;
     if (whole || random.percent(50)) {
-      table.intervals.push_back(last_key == kLastTableKey ? random_interval(random, cuts[i], last, second)
-                                                          : Interval{cuts[i], last, random_outcome(random), {}});
+      table.intervals.push_back(last_key == kLastTableKey
+                                    ? random_interval(random, cuts[i], last, second)
+                                    : Interval{cuts[i], last, random_outcome(random), {}});
     }
   }
   return table;
@@ -70,8 +81,9 @@ Tables random_tables(Random& random, const RandomTablesOptions& options) {
     tables.tables.emplace(TableId{100 + id}, random_table(random, true, kLastTableKey, second));
   }
   for (std::uint32_t id = 1; id <= static_cast<std::uint32_t>(options.programs); ++id) {
-    tables.programs.emplace(ProgramId{id}, Program{VocabularyId{static_cast<std::uint32_t>(1 + random.below(kVocabularies))},
-                                                   TableId{static_cast<std::uint32_t>(101 + random.below(kTables))}});
+    tables.programs.emplace(ProgramId{id},
+                            Program{VocabularyId{static_cast<std::uint32_t>(1 + random.below(kVocabularies))},
+                                    TableId{static_cast<std::uint32_t>(101 + random.below(kTables))}});
     for (std::uint32_t projection = 1; projection <= kProjections; ++projection) {
       if (random.percent(70)) {
         tables.tables_by_projection.emplace(TableKey{ProgramId{id}, ProjectionId{projection}},
@@ -94,7 +106,8 @@ Tables random_tables(Random& random, const RandomTablesOptions& options) {
   for (const auto& net : options.nets) {
     if (random.percent(40)) tables.classes.emplace(net.masked(), random_class());
   }
-  tables.dictionary.emplace(DictionaryKey{IdSpace::kClass, Digest::of(std::to_string(random.below(1000)))}, 1);
+  tables.dictionary.emplace(DictionaryKey{IdSpace::kClass, Digest::of(std::to_string(random.below(1000)))},
+                            1);
   return tables;
 }
 
@@ -106,8 +119,12 @@ Packet random_packet(Random& random, Family family) {
       packet.icmp_type = family == Family::kIpv4 ? 8 : 128;
       packet.icmp_code = static_cast<std::uint8_t>(random.below(2));
       return packet;
-    case 6: packet.protocol = static_cast<Protocol>(98 + random.below(3)); return packet;
-    default: packet.protocol = kPortProtocols[random.below(kPortProtocols.size())]; break;
+    case 6:
+      packet.protocol = static_cast<Protocol>(98 + random.below(3));
+      return packet;
+    default:
+      packet.protocol = kPortProtocols[random.below(kPortProtocols.size())];
+      break;
   }
   packet.source_port = random_port(random);
   packet.destination_port = random_port(random);
@@ -119,8 +136,8 @@ TablesChanges changes_between(const Tables& before, const Tables& after) {
   changes.outcomes = decltype(changes.outcomes)::between(before.outcomes, after.outcomes);
   changes.tables = decltype(changes.tables)::between(before.tables, after.tables);
   changes.programs = decltype(changes.programs)::between(before.programs, after.programs);
-  changes.tables_by_projection =
-      decltype(changes.tables_by_projection)::between(before.tables_by_projection, after.tables_by_projection);
+  changes.tables_by_projection = decltype(changes.tables_by_projection)::between(before.tables_by_projection,
+                                                                                 after.tables_by_projection);
   changes.projections = decltype(changes.projections)::between(before.projections, after.projections);
   changes.classes = decltype(changes.classes)::between(before.classes, after.classes);
   changes.dictionary = decltype(changes.dictionary)::between(before.dictionary, after.dictionary);

@@ -7,8 +7,8 @@
 namespace ocicat::test {
 
 struct RandomTablesOptions {
-  std::vector<IpAddress> peers;  // addresses that packets will come from or go to
-  std::vector<Prefix> nets;      // that may have a class
+  std::vector<IpAddress> peers;   // addresses that packets will come from or go to
+  std::vector<Prefix> nets;       // that may have a class
   policy::ProgramId programs{4};  // ids 1 to this
 };
 

@@ -87,15 +87,17 @@ void Station::await(std::uint32_t token, std::set<std::uint32_t>& seen) const {
 
 Testbed::Testbed() : host_(new_namespace()) {
   host_.run([] {
-    shell("ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
-          "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
-          "net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
+    shell(
+        "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
+        "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
+        "net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
   });
   add_station("uplink", "192.0.2.1", "2001:db8::1");
   host_.run([] {
-    shell("ip addr add 192.0.2.254/24 dev uplink; ip addr add 2001:db8::fe/64 dev uplink nodad;"
-          "ip route add 203.0.113.0/24 via 192.0.2.1; ip route add default via 192.0.2.1;"
-          "ip -6 route add default via 2001:db8::1");
+    shell(
+        "ip addr add 192.0.2.254/24 dev uplink; ip addr add 2001:db8::fe/64 dev uplink nodad;"
+        "ip route add 203.0.113.0/24 via 192.0.2.1; ip route add default via 192.0.2.1;"
+        "ip -6 route add default via 2001:db8::1");
   });
 }
 
@@ -106,17 +108,20 @@ Station& Testbed::add_station(const std::string& interface, const std::string& v
     shell("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0; ip link set lo up");
     shell(fmt::format("ip link add eth0 address {} type veth peer name {} address {} netns {}", kStationMac,
                       interface, kHostMac, host_.path()));
-    shell(fmt::format("ip addr add {}/32 dev eth0; ip addr add {}/128 dev eth0 nodad; ip link set eth0 up", v4, v6));
-    shell(fmt::format("ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1;"
-                      "ip -6 route add default via {} dev eth0;"
-                      "ip neigh add 169.254.1.1 dev eth0 lladdr {} nud permanent;"
-                      "ip neigh add {} dev eth0 lladdr {} nud permanent",
-                      kHostLinkLocal, kHostMac, kHostLinkLocal, kHostMac));
+    shell(fmt::format("ip addr add {}/32 dev eth0; ip addr add {}/128 dev eth0 nodad; ip link set eth0 up",
+                      v4, v6));
+    shell(
+        fmt::format("ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1;"
+                    "ip -6 route add default via {} dev eth0;"
+                    "ip neigh add 169.254.1.1 dev eth0 lladdr {} nud permanent;"
+                    "ip neigh add {} dev eth0 lladdr {} nud permanent",
+                    kHostLinkLocal, kHostMac, kHostLinkLocal, kHostMac));
     // It listens and never speaks: no answer of its own may make a connection known.
-    shell("nft 'add table inet quiet; add chain inet quiet out { type filter hook output priority 0; };"
-          "add rule inet quiet out icmp type { destination-unreachable, echo-reply } drop;"
-          "add rule inet quiet out icmpv6 type { destination-unreachable, echo-reply, parameter-problem } drop;"
-          "add rule inet quiet out tcp flags & rst == rst drop'");
+    shell(
+        "nft 'add table inet quiet; add chain inet quiet out { type filter hook output priority 0; };"
+        "add rule inet quiet out icmp type { destination-unreachable, echo-reply } drop;"
+        "add rule inet quiet out icmpv6 type { destination-unreachable, echo-reply, parameter-problem } drop;"
+        "add rule inet quiet out tcp flags & rst == rst drop'");
     station.sniffer_ = UniqueFd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
     CHECK(station.sniffer_);
     sockaddr_ll at{};
@@ -126,13 +131,16 @@ Station& Testbed::add_station(const std::string& interface, const std::string& v
     CHECK(::bind(station.sniffer_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
   });
   host_.run([&] {
-    shell(fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {3} nud permanent;"
-                      "ip neigh add {2} dev {0} lladdr {3} nud permanent", interface, v4, v6, kStationMac));
+    shell(
+        fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {3} nud permanent;"
+                    "ip neigh add {2} dev {0} lladdr {3} nud permanent",
+                    interface, v4, v6, kStationMac));
   });
   return station;
 }
 
-Station& Testbed::add_pod(const std::string& name, const std::string& v4, const std::string& v6, Routes routes) {
+Station& Testbed::add_pod(const std::string& name, const std::string& v4, const std::string& v6,
+                          Routes routes) {
   auto& station = add_station("cali" + name, v4, v6);
   if (routes == Routes::kMade) {
     host_.run([&] {
@@ -159,8 +167,8 @@ std::set<std::uint32_t> Testbed::arriving(const Station& from, const Station& to
                                           const std::vector<RawPacket>& packets) const {
   to.received();
   from.send(packets);
-  // From the host itself, which nothing polices. Twice: when the first has arrived, what was before it in the queue
-  // has been forwarded, and stands before the second.
+  // From the host itself, which nothing polices. Twice: when the first has arrived, what was before it in the
+  // queue has been forwarded, and stands before the second.
   std::set<std::uint32_t> seen;
   host_.run([&] {
     stay_on_one_processor();

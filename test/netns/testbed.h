@@ -52,15 +52,17 @@ class Testbed {
 
   // At the host's interface cali`name`. The host has routes to it unless somebody else shall make them.
   enum class Routes { kMade, kMissing };
-  Station& add_pod(const std::string& name, const std::string& v4, const std::string& v6, Routes routes = Routes::kMade);
+  Station& add_pod(const std::string& name, const std::string& v4, const std::string& v6,
+                   Routes routes = Routes::kMade);
   Station& outside() { return *stations_.front(); }
   const kernel::NetworkNamespace& host() const { return host_; }
 
   // Forgets all connections.
   void forget_connections() const;
-  // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is known
-  // to pass, sent after them on the same way, tells when all have arrived that will.
-  std::set<std::uint32_t> arriving(const Station& from, const Station& to, const std::vector<RawPacket>& packets) const;
+  // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is
+  // known to pass, sent after them on the same way, tells when all have arrived that will.
+  std::set<std::uint32_t> arriving(const Station& from, const Station& to,
+                                   const std::vector<RawPacket>& packets) const;
 
  private:
   Station& add_station(const std::string& interface, const std::string& v4, const std::string& v6);

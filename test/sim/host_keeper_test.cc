@@ -20,16 +20,25 @@ using policy::ProgramId;
 
 const Error kNoMemory{ErrorCode::kExhausted, "no memory"};
 
-IpAddress address(const std::string& text) { return *IpAddress::parse(text); }
-ResourceKey pod_key(std::size_t number) { return {Kind::kPod, "shop", fmt::format("pod{}", number)}; }
-std::string interface_of(std::size_t number) { return fmt::format("cali{}", number); }
-IpAddress pod_address(std::size_t number) { return IpAddress::v4(0x0a410000 + static_cast<std::uint32_t>(number)); }
+IpAddress address(const std::string& text) {
+  return *IpAddress::parse(text);
+}
+ResourceKey pod_key(std::size_t number) {
+  return {Kind::kPod, "shop", fmt::format("pod{}", number)};
+}
+std::string interface_of(std::size_t number) {
+  return fmt::format("cali{}", number);
+}
+IpAddress pod_address(std::size_t number) {
+  return IpAddress::v4(0x0a410000 + static_cast<std::uint32_t>(number));
+}
 
 // A host with three workloads' interfaces, and what is wanted of it.
 class KeptHost {
  public:
   explicit KeptHost(std::uint64_t seed) : random(seed) {
-    for (int i = 0; i < 3; ++i) routes.link_by_index[10 + i] = {10 + i, interface_of(static_cast<std::size_t>(i)), true};
+    for (int i = 0; i < 3; ++i)
+      routes.link_by_index[10 + i] = {10 + i, interface_of(static_cast<std::size_t>(i)), true};
     routes.link_by_index[2] = {2, "uplink", true};
     routes.settings["net/ipv4/ip_forward"] = "0";
     routes.next_hops[address("192.0.2.1")] = {2, std::nullopt};
@@ -48,7 +57,8 @@ class KeptHost {
         changes.endpoints.remove(pod_key(i));
         changes.routes.update(prefix, {Route::Kind::kHost, {}, address("192.0.2.1")});
       } else {
-        const ProgramId ingress{static_cast<std::uint32_t>(1 + random.below(4))}, egress{static_cast<std::uint32_t>(1 + random.below(4))};
+        const ProgramId ingress{static_cast<std::uint32_t>(1 + random.below(4))},
+            egress{static_cast<std::uint32_t>(1 + random.below(4))};
         changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ingress, egress}}});
         changes.routes.update(prefix, {Route::Kind::kWorkload, interface_of(i), {}});
       }
@@ -93,7 +103,9 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
     if (!failing || !host.random.percent(25)) return std::nullopt;
     return SimulatedKernel::Fault{kNoMemory, host.random.percent(50)};
   });
-  host.routes.fail_when = [&](int) { return failing && host.random.percent(10) ? std::optional(kNoMemory) : std::nullopt; };
+  host.routes.fail_when = [&](int) {
+    return failing && host.random.percent(10) ? std::optional(kNoMemory) : std::nullopt;
+  };
 
   std::vector<HostState> since_success{HostState{}};  // any of them may be in force
   std::vector<policy::Packet> packets;
@@ -119,7 +131,8 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
     const auto changes = host.step();
     since_success.push_back(host.wanted);
     keeper.take(changes);
-    if (host.random.percent(70) && keeper.attempt()) since_success.erase(since_success.begin(), std::prev(since_success.end()));
+    if (host.random.percent(70) && keeper.attempt())
+      since_success.erase(since_success.begin(), std::prev(since_success.end()));
     if (host.random.percent(20)) {
       host.nft.drop_table();  // somebody else
       keeper.doubt({.policy = true});
@@ -142,7 +155,8 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   whole.routes = decltype(whole.routes)::between({}, host.wanted.routes);
   fresh.take(whole);
   ASSERT_TRUE(fresh.attempt());
-  for (const auto& [set, elements] : fresh_nft.all_elements()) EXPECT_EQ(host.nft.elements(set), elements) << set;
+  for (const auto& [set, elements] : fresh_nft.all_elements())
+    EXPECT_EQ(host.nft.elements(set), elements) << set;
   EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
   EXPECT_EQ(host.routes.routes_by_protocol[80], fresh_routes.routes_by_protocol[80]);
   EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), host.revision);
@@ -218,7 +232,8 @@ TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   HostKeeper keeper(host.nft, host.routes, {});
   const auto claim = [&](std::size_t pod, std::uint32_t program) {
     HostChanges changes;
-    changes.endpoints.update(pod_key(pod), {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
+    changes.endpoints.update(pod_key(pod),
+                             {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
     return changes;
   };
   const auto holder = [&] { return test::program_of(host.nft, Direction::kEgress, "cali0", pod_address(0)); };

@@ -54,13 +54,15 @@ Tables tables_of(const kernel::nft::SimulatedKernel& kernel) {
                             Program{VocabularyId{entry.data.be32_at(8)}, TableId{entry.data.be32_at(4)}});
   }
   for (const auto& entry : entries_in(kernel, Map::kTables)) {
-    tables.tables_by_projection.emplace(TableKey{ProgramId{entry.key.be32_at(0)}, ProjectionId{entry.key.be32_at(4)}},
-                                        TableId{entry.data.be32_at(4)});
+    tables.tables_by_projection.emplace(
+        TableKey{ProgramId{entry.key.be32_at(0)}, ProjectionId{entry.key.be32_at(4)}},
+        TableId{entry.data.be32_at(4)});
     tables.tables[TableId{entry.data.be32_at(4)}];  // one without intervals has no cells
   }
   for (const auto& entry : entries_in(kernel, Map::kProjections)) {
-    tables.projections.emplace(ProjectionKey{VocabularyId{entry.key.be32_at(0)}, ClassId{entry.key.be32_at(4)}},
-                               ProjectionId{entry.data.be32_at(0)});
+    tables.projections.emplace(
+        ProjectionKey{VocabularyId{entry.key.be32_at(0)}, ClassId{entry.key.be32_at(4)}},
+        ProjectionId{entry.data.be32_at(0)});
   }
   for (const auto map : {Map::kClasses4, Map::kClasses6}) {
     for (const auto& entry : entries_in(kernel, map)) {

@@ -13,7 +13,8 @@ namespace ocicat::test {
 policy::Tables tables_of(const kernel::nft::SimulatedKernel& kernel);
 
 // The program of an interface's own address; nothing where packets are dropped without one.
-std::optional<policy::ProgramId> program_of(const kernel::nft::SimulatedKernel& kernel, policy::Direction direction,
-                                            std::string_view interface_name, const IpAddress& address);
+std::optional<policy::ProgramId> program_of(const kernel::nft::SimulatedKernel& kernel,
+                                            policy::Direction direction, std::string_view interface_name,
+                                            const IpAddress& address);
 
 }  // namespace ocicat::test

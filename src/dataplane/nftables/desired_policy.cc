@@ -4,10 +4,13 @@
 #include <array>
 #include <set>
 
+#include "dataplane/nftables/ruleset.h"
+
 namespace ocicat::dataplane {
 namespace {
 
-// Entries of a map whose facts are single elements. What only goes is garbage: whoever led to it leads elsewhere now.
+// Entries of a map whose facts are single elements. What only goes is garbage: whoever led to it leads
+// elsewhere now.
 template <class Key, class Value, class MakeEntry>
 void update_single(const Changes<Key, Value>& changes, std::map<Key, Value>& facts, MakeEntry make_entry,
                    Entries& gone, PolicyDelta& delta) {
@@ -23,8 +26,8 @@ void update_single(const Changes<Key, Value>& changes, std::map<Key, Value>& fac
 }  // namespace
 
 void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDelta& delta) {
-  // Outcomes are interned by content, so this should find nothing; but where an id does change its answer, cells
-  // that name it change too. A removed outcome is one that no table names.
+  // Outcomes are interned by content, so this should find nothing; but where an id does change its answer,
+  // cells that name it change too. A removed outcome is one that no table names.
   std::set<policy::OutcomeId> other_answers;
   for (const auto& [id, after] : changes.outcomes.entries()) {
     const auto before = tables_.outcomes.find(id);
@@ -87,12 +90,14 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     // Which interfaces the prefixes cover may change: as if all endpoints went and came.
     Entries before, after;
     endpoints_.add_all(settings_, before);
+    delta.rules_changed = ruleset_for(settings_).rules != ruleset_for(*changes.settings).rules;
     settings_ = *changes.settings;
     endpoints_.add_all(settings_, after);
+    std::ranges::sort(before);
+    std::ranges::sort(after);
     auto moved = difference(before, after);
     delta.removed = std::move(moved.removed);
     delta.added = std::move(moved.added);
-    delta.rules_changed = true;
   }
   const auto& tables = changes.tables;
   update_cells(tables, delta);

@@ -11,9 +11,9 @@
 
 namespace ocicat::dataplane {
 
-// A step from one content of the kernel's maps to the next. `removed` and `added` are one transaction; `garbage`
-// is what nothing leads to any more, and goes in the next one, so that a packet that is being judged meanwhile
-// finds its way to the end.
+// A step from one content of the kernel's maps to the next. `removed` and `added` are one transaction;
+// `garbage` is what nothing leads to any more, and goes in the next one, so that a packet that is being
+// judged meanwhile finds its way to the end.
 struct PolicyDelta {
   Entries removed;
   Entries added;

@@ -15,12 +15,14 @@ void EndpointEntries::add_place(const Place& place, Entries& entries) const {
   }
 }
 
-void EndpointEntries::add_interface(const std::string& name, const HostSettings& settings, Entries& entries) const {
+void EndpointEntries::add_interface(const std::string& name, const HostSettings& settings,
+                                    Entries& entries) const {
   if (!endpoints_by_interface_.contains(name)) return;
   const bool by_prefix = std::ranges::any_of(settings.workload_prefixes, [&](const std::string& prefix) {
     return !prefix.empty() && name.starts_with(prefix);
   });
-  if (!by_prefix && endpoint_entry(policy::Direction::kEgress, name, {}, {})) entries.push_back(interface_entry(name));
+  if (!by_prefix && endpoint_entry(policy::Direction::kEgress, name, {}, {}))
+    entries.push_back(interface_entry(name));
 }
 
 void EndpointEntries::update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings,

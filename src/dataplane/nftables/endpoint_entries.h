@@ -1,6 +1,7 @@
 // Who sends from and receives at which interface with which address.
 //
-// Where two endpoints claim one interface and address, the one whose name is smaller has it and the other waits.
+// Where two endpoints claim one interface and address, the one whose name is smaller has it and the other
+// waits.
 #pragma once
 
 #include <map>
@@ -15,8 +16,8 @@ namespace ocicat::dataplane {
 class EndpointEntries {
  public:
   // Takes over the changes, and adds the entries that come and go.
-  void update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings, Entries& removed,
-              Entries& added);
+  void update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings,
+              Entries& removed, Entries& added);
   // The settings have changed: only interfaces outside the workload prefixes follow them.
   void add_all(const HostSettings& settings, Entries& entries) const;
 

@@ -27,13 +27,16 @@ void append_address(ElementKey& key, Family family, const IpAddress& address) {
 ElementKey cell_key(policy::TableId table, std::uint32_t key) {
   ElementKey bytes;
   bytes.append_be32(number(table));
-  const std::array<std::uint8_t, 8> rest{static_cast<std::uint8_t>(key >> 16), 0, 0, 0,
-                                         static_cast<std::uint8_t>(key >> 8), static_cast<std::uint8_t>(key), 0, 0};
+  const std::array<std::uint8_t, 8> rest{
+      static_cast<std::uint8_t>(key >> 16), 0, 0, 0, static_cast<std::uint8_t>(key >> 8),
+      static_cast<std::uint8_t>(key),       0, 0};
   bytes.append(rest);
   return bytes;
 }
 
-bool is_interface_name(std::string_view name) { return !name.empty() && name.size() < IFNAMSIZ; }
+bool is_interface_name(std::string_view name) {
+  return !name.empty() && name.size() < IFNAMSIZ;
+}
 
 ElementKey interface_key(std::string_view name) {
   ElementKey key;
@@ -49,11 +52,14 @@ bool before_in_kernel(const Element& a, const Element& b) {
 
 }  // namespace
 
-bool same_place(const Entry& a, const Entry& b) { return a.map == b.map && a.key == b.key && a.end == b.end; }
+bool same_place(const Entry& a, const Entry& b) {
+  return a.map == b.map && a.key == b.key && a.end == b.end;
+}
 
 Answer answer_of(const policy::Outcome* outcome) {
   if (outcome == nullptr) return Answer::kDeny;
-  const bool log = std::ranges::any_of(outcome->trace, [](const auto& step) { return step.action == Action::kLog; });
+  const bool log =
+      std::ranges::any_of(outcome->trace, [](const auto& step) { return step.action == Action::kLog; });
   if (outcome->verdict == policy::Verdict::kAllow) return log ? Answer::kLogAllow : Answer::kAllow;
   return log ? Answer::kLogDeny : Answer::kDeny;
 }
@@ -116,7 +122,8 @@ Entry unknown_class_entry(Family family) {
   return entry;
 }
 
-Entry range_entry(Family family, const IpAddress& first, const IpAddress& last, policy::ClassId address_class) {
+Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
+                  policy::ClassId address_class) {
   Entry entry{ranges_map(family), {}, {}, {}};
   append_address(entry.key, family, first);
   if (const auto next = last.next()) append_address(entry.end, family, *next);
@@ -162,7 +169,9 @@ Result<policy::Dictionary> dictionary_of(const std::vector<Element>& elements) {
 }
 
 Result<Entries> entries_of(Map map, std::vector<Element> elements) {
-  const auto damaged = [&] { return fail(ErrorCode::kInvalid, "map {}: intervals do not fit", set_of(map).name); };
+  const auto damaged = [&] {
+    return fail(ErrorCode::kInvalid, "map {}: intervals do not fit", set_of(map).name);
+  };
   std::ranges::sort(elements, before_in_kernel);
   Entries entries;
   entries.reserve(elements.size());

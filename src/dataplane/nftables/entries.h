@@ -35,7 +35,8 @@ Entry projection_entry(const policy::ProjectionKey& key, policy::ProjectionId pr
 Entry class_entry(const IpAddress& address, policy::ClassId address_class);
 Entry unknown_class_entry(Family family);
 // The addresses from `first` to `last`, both included.
-Entry range_entry(Family family, const IpAddress& first, const IpAddress& last, policy::ClassId address_class);
+Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
+                  policy::ClassId address_class);
 Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id);
 Entry interface_entry(std::string_view interface_name);
 // The program of an interface's own address. Nothing for a name that no interface can have.

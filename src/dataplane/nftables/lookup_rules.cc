@@ -57,14 +57,17 @@ AddressAt addresses_of(Family family) {
 //    8  program, later table        9  projection, later protocol    10  detail
 //   11  second table               12  vocabulary, later answer      13  class, later source port
 //
-// The data of maps begins with an unused word, so that the register which a lookup names as its destination is
-// never the one that the next lookup names as its key: Debian 12's `nft list ruleset` aborts on a key that it takes
-// for another map's answer. What it takes the keys for, and shows, is the interface name that mark_keys() loads.
+// The data of maps begins with an unused word, so that the register which a lookup names as its destination
+// is never the one that the next lookup names as its key: Debian 12's `nft list ruleset` aborts on a key that
+// it takes for another map's answer. What it takes the keys for, and shows, is the interface name that
+// mark_keys() loads.
 constexpr kernel::nft::Register kOwn = 0, kPeer = 0, kTable = 8, kProgram = 8, kProjection = 9, kProtocol = 9,
                                 kDetail = 10, kSecondTable = 11, kVocabulary = 12, kAnswer = 12, kClass = 13;
 
 void mark_keys(Expressions& rule) {
-  rule.meta(Meta::kInputName, kProgram).meta(Meta::kInputName, kSecondTable).meta(Meta::kInputName, kVocabulary);
+  rule.meta(Meta::kInputName, kProgram)
+      .meta(Meta::kInputName, kSecondTable)
+      .meta(Meta::kInputName, kVocabulary);
 }
 
 void look_up_program(Expressions& rule, const Way& way) {
@@ -106,9 +109,15 @@ void look_up_table(Expressions& rule, const Way& way, Source source) {
 void look_up_cell(Expressions& rule, Detail detail) {
   rule.meta(Meta::kProtocol, kProtocol);
   switch (detail) {
-    case Detail::kPort: rule.payload(HeaderBase::kTransport, 2, 2, kDetail); break;
-    case Detail::kIcmp: rule.payload(HeaderBase::kTransport, 0, 2, kDetail); break;
-    case Detail::kNone: rule.immediate_be32(0, kDetail); break;
+    case Detail::kPort:
+      rule.payload(HeaderBase::kTransport, 2, 2, kDetail);
+      break;
+    case Detail::kIcmp:
+      rule.payload(HeaderBase::kTransport, 0, 2, kDetail);
+      break;
+    case Detail::kNone:
+      rule.immediate_be32(0, kDetail);
+      break;
   }
   rule.map(set_of(Map::kCells).name, kTable, kSecondTable - 1);
 }
@@ -123,7 +132,8 @@ void look_up_source_port(Expressions& rule) {
       .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1);
 }
 
-void add_deciding_chain(Ruleset& ruleset, const Way& way, const std::string& chain, Detail detail, bool source_ports) {
+void add_deciding_chain(Ruleset& ruleset, const Way& way, const std::string& chain, Detail detail,
+                        bool source_ports) {
   ruleset.chains.push_back(Chain{chain, {}});
   for (const auto source : kSources) {
     Expressions rule;
@@ -182,8 +192,8 @@ void add_lookups(Ruleset& ruleset) {
       add_deciding_chain(ruleset, way, way.source_ports_chain(), Detail::kPort, true);
       // The chain that leads to them.
       ruleset.chains.push_back(Chain{way.name(), {}});
-      ruleset.rules.push_back(
-          marked_rule(way.name(), Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0).take()));
+      ruleset.rules.push_back(marked_rule(
+          way.name(), Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0).take()));
       ruleset.rules.push_back(
           marked_rule(way.name(), Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)).take()));
     }

@@ -5,7 +5,9 @@ namespace {
 
 // Datatypes of the `nft` command, for whoever lists the table; a concatenation packs six bits each.
 constexpr std::uint32_t kInteger = 4, kAddress4 = 7, kAddress6 = 8, kNumber = 19, kName = 41;
-constexpr std::uint32_t both(std::uint32_t first, std::uint32_t second) { return first << 6 | second; }
+constexpr std::uint32_t both(std::uint32_t first, std::uint32_t second) {
+  return first << 6 | second;
+}
 
 using kernel::nft::Set;
 
@@ -31,8 +33,12 @@ const std::array<Set, kMapCount>& sets() {
 
 }  // namespace
 
-const Set& set_of(Map map) { return sets()[static_cast<std::size_t>(map)]; }
-std::span<const Set> all_maps() { return sets(); }
+const Set& set_of(Map map) {
+  return sets()[static_cast<std::size_t>(map)];
+}
+std::span<const Set> all_maps() {
+  return sets();
+}
 
 Map programs_map(policy::Direction direction, Family family) {
   const bool v4 = family == Family::kIpv4;
@@ -40,7 +46,11 @@ Map programs_map(policy::Direction direction, Family family) {
   return v4 ? Map::kEgress4 : Map::kEgress6;
 }
 
-Map classes_map(Family family) { return family == Family::kIpv4 ? Map::kClasses4 : Map::kClasses6; }
-Map ranges_map(Family family) { return family == Family::kIpv4 ? Map::kRanges4 : Map::kRanges6; }
+Map classes_map(Family family) {
+  return family == Family::kIpv4 ? Map::kClasses4 : Map::kClasses6;
+}
+Map ranges_map(Family family) {
+  return family == Family::kIpv4 ? Map::kRanges4 : Map::kRanges6;
+}
 
 }  // namespace ocicat::dataplane

@@ -17,17 +17,17 @@ namespace ocicat::dataplane {
 
 // Those whose elements follow the HostState. In the order in which they are written.
 enum class Map : std::uint8_t {
-  kCells,          // (table . protocol . detail) interval → (0 . outcome or second table . answer)
-  kPrograms,       // program → (0 . base table . vocabulary)
-  kTables,         // (program . projection) → (0 . table)
-  kProjections,    // (vocabulary . class) → projection
-  kDictionary,     // (meaning . space) → id; no rule reads it
-  kRanges4,        // address interval → class
+  kCells,        // (table . protocol . detail) interval → (0 . outcome or second table . answer)
+  kPrograms,     // program → (0 . base table . vocabulary)
+  kTables,       // (program . projection) → (0 . table)
+  kProjections,  // (vocabulary . class) → projection
+  kDictionary,   // (meaning . space) → id; no rule reads it
+  kRanges4,      // address interval → class
   kRanges6,
-  kClasses4,       // address → class; the catch-all says kUnknownClass
+  kClasses4,  // address → class; the catch-all says kUnknownClass
   kClasses6,
-  kInterfaces,     // workloads' interfaces that no workload prefix matches
-  kIngress4,       // (interface . own address) → (0 . program)
+  kInterfaces,  // workloads' interfaces that no workload prefix matches
+  kIngress4,    // (interface . own address) → (0 . program)
   kIngress6,
   kEgress4,
   kEgress6,

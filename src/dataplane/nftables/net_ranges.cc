@@ -20,7 +20,9 @@ IpAddress NetRanges::first_of_family() const {
   return family_ == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{};
 }
 
-IpAddress NetRanges::last_of_family() const { return Prefix{first_of_family(), 0}.last(); }
+IpAddress NetRanges::last_of_family() const {
+  return Prefix{first_of_family(), 0}.last();
+}
 
 void NetRanges::count_boundaries(const Prefix& prefix, int by) {
   const auto count = [&](const IpAddress& at) {
@@ -59,8 +61,10 @@ std::optional<policy::ClassId> NetRanges::class_of(const IpAddress& address) con
 // The prefix, and whatever intervals it shares an end with.
 NetRanges::Span NetRanges::widened(const Prefix& prefix) const {
   Span span{first_of_family(), last_of_family()};
-  if (auto it = boundaries_.upper_bound(prefix.first()); it != boundaries_.begin()) span.first = std::prev(it)->first;
-  if (const auto it = boundaries_.upper_bound(prefix.last()); it != boundaries_.end()) span.last = before(it->first);
+  if (auto it = boundaries_.upper_bound(prefix.first()); it != boundaries_.begin())
+    span.first = std::prev(it)->first;
+  if (const auto it = boundaries_.upper_bound(prefix.last()); it != boundaries_.end())
+    span.last = before(it->first);
   return span;
 }
 

@@ -1,7 +1,7 @@
 // Nested prefixes, flattened to disjoint intervals, each with the class of its longest prefix. One family.
 //
-// Intervals run from one prefix boundary to the next and are not merged, so a prefix that comes or goes changes
-// only the intervals it covers and the one it stands in.
+// Intervals run from one prefix boundary to the next and are not merged, so a prefix that comes or goes
+// changes only the intervals it covers and the one it stands in.
 //
 //   cost   of a change: intervals within the prefix × prefix lengths in use
 #pragma once

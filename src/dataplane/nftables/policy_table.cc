@@ -22,7 +22,8 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
   auto batch = to_batch(delta.removed, delta.added);
   if (delta.rules_changed) {
     batch.emplace_back(kernel::nft::DeleteRules{});
-    for (auto& rule : ruleset_for(desired_.settings()).rules) batch.emplace_back(kernel::nft::AddRule{std::move(rule)});
+    for (auto& rule : ruleset_for(desired_.settings()).rules)
+      batch.emplace_back(kernel::nft::AddRule{std::move(rule)});
   }
   TRY_VOID(commit(batch));
   TRY_VOID(commit(to_batch(delta.garbage, {})));

@@ -16,12 +16,12 @@ class PolicyTable {
   // Borrows the kernel.
   explicit PolicyTable(kernel::nft::Kernel& kernel) : kernel_(kernel) {}
 
-  // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing is
-  // written: call resync().
+  // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing
+  // is written: call resync().
   Result<void> apply(const HostChanges& changes);
 
-  // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this shape
-  // in one transaction. Whether anything had to be written.
+  // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this
+  // shape in one transaction. Whether anything had to be written.
   Result<bool> resync();
 
   // Whether the kernel holds what is desired, as far as is known.

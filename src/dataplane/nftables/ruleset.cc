@@ -101,25 +101,31 @@ class Writer {
     }
   }
 
-  // A workload sends from its own addresses only. Link-local and unspecified sources are for the link: the kernel
-  // forwards neither (RFC 4291 2.5.2, 2.5.6), so they reach the host at most.
+  // A workload sends from its own addresses only. Link-local and unspecified sources are for the link: the
+  // kernel forwards neither (RFC 4291 2.5.2, 2.5.6), so they reach the host at most.
   void add_anti_spoofing() {
     chain("anti_spoofing");
     for (const auto family : kFamilies) {
       const bool v4 = family == Family::kIpv4;
       rule(Expressions()
-               .meta(Meta::kFamily, 0).equals(0, v4 ? kFamily4 : kFamily6)
-               .meta(Meta::kInputName, 0).payload(HeaderBase::kNetwork, v4 ? 12 : 8, v4 ? 4 : 16, 4)
+               .meta(Meta::kFamily, 0)
+               .equals(0, v4 ? kFamily4 : kFamily6)
+               .meta(Meta::kInputName, 0)
+               .payload(HeaderBase::kNetwork, v4 ? 12 : 8, v4 ? 4 : 16, 4)
                .map(set_of(programs_map(policy::Direction::kEgress, family)).name, 0, 8)
                .verdict(NF_ACCEPT));
     }
     constexpr std::array<std::uint8_t, 2> kLinkLocal{0xfe, 0x80}, kLinkLocalMask{0xff, 0xc0};
     constexpr std::array<std::uint8_t, 16> kUnspecified{};
     rule(neighbour_discovery()
-             .payload(HeaderBase::kNetwork, 8, 2, 0).mask(0, kLinkLocalMask).equals(0, kLinkLocal)
+             .payload(HeaderBase::kNetwork, 8, 2, 0)
+             .mask(0, kLinkLocalMask)
+             .equals(0, kLinkLocal)
              .verdict(NF_ACCEPT));
     rule(neighbour_discovery()
-             .payload(HeaderBase::kNetwork, 8, 16, 0).equals(0, kUnspecified).verdict(NF_ACCEPT));
+             .payload(HeaderBase::kNetwork, 8, 16, 0)
+             .equals(0, kUnspecified)
+             .verdict(NF_ACCEPT));
     rule(Expressions().verdict(NF_DROP));
   }
 
@@ -128,9 +134,15 @@ class Writer {
     rule(neighbour_discovery().verdict(NF_ACCEPT));
     rule(Expressions().verdict(NFT_JUMP, "egress"));
     switch (settings_.endpoint_to_host) {
-      case HostSettings::ToHost::kDrop: rule(Expressions().verdict(NF_DROP)); break;
-      case HostSettings::ToHost::kAccept: rule(Expressions().verdict(NF_ACCEPT)); break;
-      case HostSettings::ToHost::kReturn: rule(Expressions().verdict(NFT_RETURN)); break;
+      case HostSettings::ToHost::kDrop:
+        rule(Expressions().verdict(NF_DROP));
+        break;
+      case HostSettings::ToHost::kAccept:
+        rule(Expressions().verdict(NF_ACCEPT));
+        break;
+      case HostSettings::ToHost::kReturn:
+        rule(Expressions().verdict(NFT_RETURN));
+        break;
     }
   }
 
@@ -181,6 +193,8 @@ kernel::nft::Shape Ruleset::shape() const {
   return shape;
 }
 
-Ruleset ruleset_for(const HostSettings& settings) { return Writer(settings).write(); }
+Ruleset ruleset_for(const HostSettings& settings) {
+  return Writer(settings).write();
+}
 
 }  // namespace ocicat::dataplane

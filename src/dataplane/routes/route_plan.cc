@@ -39,7 +39,8 @@ RoutePlan plan_routes(const std::map<Prefix, Route>& wanted, const std::map<std:
     }
   }
   for (const auto& route : ours) {
-    if (!goal.contains(route) && (sweep || concerned.contains(route.destination))) plan.remove.push_back(route);
+    if (!goal.contains(route) && (sweep || concerned.contains(route.destination)))
+      plan.remove.push_back(route);
   }
   return plan;
 }

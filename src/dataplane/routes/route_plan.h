@@ -17,7 +17,7 @@ inline constexpr std::uint32_t kRouteMetric = 1024;
 using NextHops = std::map<IpAddress, kernel::NextHop>;  // those that can be reached
 
 struct RoutePlan {
-  std::vector<kernel::KernelRoute> add;     // first, so that a route that moves is never missing
+  std::vector<kernel::KernelRoute> add;  // first, so that a route that moves is never missing
   std::vector<kernel::KernelRoute> remove;
   std::set<Prefix> waiting;  // interface not there or not up, next hop not reachable
 };

@@ -12,17 +12,13 @@ struct Setting {
   bool ipv6;
 };
 
-// What a workload's interface needs (Calico semantics, section 4.1): the host answers for the link-local gateway
-// and for neighbours, forwards, and takes no advice from the workload.
+// What a workload's interface needs (Calico semantics, section 4.1): the host answers for the link-local
+// gateway and for neighbours, forwards, and takes no advice from the workload.
 constexpr std::array kInterfaceSettings{
-    Setting{"net/ipv4/conf/{}/route_localnet", "1", false},
-    Setting{"net/ipv4/conf/{}/rp_filter", "1", false},
-    Setting{"net/ipv4/conf/{}/forwarding", "1", false},
-    Setting{"net/ipv4/conf/{}/proxy_arp", "1", false},
-    Setting{"net/ipv4/neigh/{}/proxy_delay", "0", false},
-    Setting{"net/ipv6/conf/{}/accept_ra", "0", true},
-    Setting{"net/ipv6/conf/{}/proxy_ndp", "1", true},
-    Setting{"net/ipv6/conf/{}/forwarding", "1", true},
+    Setting{"net/ipv4/conf/{}/route_localnet", "1", false}, Setting{"net/ipv4/conf/{}/rp_filter", "1", false},
+    Setting{"net/ipv4/conf/{}/forwarding", "1", false},     Setting{"net/ipv4/conf/{}/proxy_arp", "1", false},
+    Setting{"net/ipv4/neigh/{}/proxy_delay", "0", false},   Setting{"net/ipv6/conf/{}/accept_ra", "0", true},
+    Setting{"net/ipv6/conf/{}/proxy_ndp", "1", true},       Setting{"net/ipv6/conf/{}/forwarding", "1", true},
 };
 
 Error first_of(const std::vector<kernel::RouteFailure>& failures) {
@@ -33,7 +29,8 @@ Error first_of(const std::vector<kernel::RouteFailure>& failures) {
 
 }  // namespace
 
-void RouteTable::want(const Changes<Prefix, Route>& routes, const Changes<ResourceKey, EndpointState>& endpoints) {
+void RouteTable::want(const Changes<Prefix, Route>& routes,
+                      const Changes<ResourceKey, EndpointState>& endpoints) {
   for (const auto& [prefix, route] : routes.entries()) {
     if (route) {
       released_.erase(prefix.masked());
