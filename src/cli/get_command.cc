@@ -27,6 +27,7 @@ struct Options {
   std::string server;
 
   Format format() const { return parse_format(output).value_or(Format::kTable); }
+  bool is_table() const { return format() == Format::kTable || format() == Format::kWide; }
   // The namespace to ask for; none: all of them, or a kind that has none.
   std::optional<std::string> namespace_for(Kind kind) const {
     if (all_namespaces || !info(kind).namespaced) return {};
@@ -104,11 +105,17 @@ void print(const std::vector<Found>& all, const Options& options, bool one_by_na
   say("{}", document_text(document, options.format()));
 }
 
-// Prints objects as they come, a row or a document each. Columns are as wide as the first rows made them;
-// wider cells just push the line.
+// Prints objects as they come, a row or a document each.
 class EventPrinter {
  public:
-  EventPrinter(const Options& options, Kind kind) : options_(options), kind_(kind) {}
+  // Columns are as wide as `first` and the rows printed so far make them.
+  EventPrinter(const Options& options, Kind kind, const std::vector<json::object>& first)
+      : options_(options), kind_(kind), headers_(views::headers_for(kind, options.style_for(kind))) {
+    headers_.insert(headers_.begin(), "EVENT   ");  // MODIFIED is as long
+    widen(headers_);
+    for (const json::object& object : first) widen(row_of("ADDED", object));
+    if (!options_.no_headers && options_.is_table()) print_line(headers_);
+  }
 
   void print(std::string_view event, const json::object& object) {
     switch (options_.format()) {
@@ -121,35 +128,40 @@ class EventPrinter {
       case Format::kName:
         print_names({kind_, {object}, {}});
         break;
-      default:
-        print_row(event, object);
+      default: {
+        const auto row = row_of(event, object);
+        widen(row);
+        print_line(row);
+      }
     }
     std::fflush(stdout);
   }
 
  private:
-  void print_row(std::string_view event, const json::object& object) {
-    views::TextTable table{views::headers_for(kind_, options_.style_for(kind_)), {}};
-    table.headers.insert(table.headers.begin(), "EVENT");
+  std::vector<std::string> row_of(std::string_view event, const json::object& object) const {
     auto row = views::row_for(kind_, object, options_.style_for(kind_), now());
     row.insert(row.begin(), std::string(event));
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (widths_.size() <= i) widths_.push_back(views::display_width(table.headers[i]));
+    return row;
+  }
+
+  void widen(const std::vector<std::string>& row) {
+    widths_.resize(row.size());
+    for (std::size_t i = 0; i < row.size(); ++i)
       widths_[i] = std::max(widths_[i], views::display_width(row[i]));
-      // A header of blanks keeps the column as wide as it ever was.
-      if (!first_ || options_.no_headers) table.headers[i].assign(widths_[i], ' ');
-    }
-    table.rows.push_back(std::move(row));
+  }
+
+  void print_line(const std::vector<std::string>& row) const {
+    // A first row of blanks holds the columns open.
+    views::TextTable table{{}, {row}};
+    for (const std::size_t width : widths_) table.headers.emplace_back(width, ' ');
     const std::string text = table.to_string();
-    const bool with_headers = first_ && !options_.no_headers;
-    say("{}", with_headers ? text : text.substr(text.find('\n') + 1));
-    first_ = false;
+    say("{}", text.substr(text.find('\n') + 1));
   }
 
   const Options& options_;
   Kind kind_;
+  std::vector<std::string> headers_;
   std::vector<std::size_t> widths_;
-  bool first_ = true;
 };
 
 std::string_view name_of(api::Client::EventType type) {
@@ -173,10 +185,9 @@ Result<int> watch(api::Client& client, const Options& options, Kind kind, const 
   };
   const auto ns = options.namespace_for(kind);
   TRY(api::Listed listed, client.list(kind, ns));
-  EventPrinter printer(options, kind);
-  for (const json::object& object : listed.items) {
-    if (wanted(object)) printer.print("ADDED", object);
-  }
+  std::erase_if(listed.items, [&](const json::object& object) { return !wanted(object); });
+  EventPrinter printer(options, kind, listed.items);
+  for (const json::object& object : listed.items) printer.print("ADDED", object);
   std::string from = listed.resource_version;
   while (true) {
     const auto ended = client.watch(kind, ns, from, [&](const api::Client::Event& event) {

@@ -89,8 +89,11 @@ class InputReader {
       return;
     }
     ReadDocuments read = read_documents(*text, file == "-" ? "stdin" : file);
+    const auto before = static_cast<std::ptrdiff_t>(inputs_.complaints.size());
     std::ranges::move(read.complaints, std::back_inserter(inputs_.complaints));
     for (Document& document : read.documents) take(document);
+    std::ranges::stable_sort(inputs_.complaints.begin() + before, inputs_.complaints.end(), {},
+                             &Complaint::line);
   }
 
   void fail_with(Error error) { inputs_.errors.push_back(std::move(error)); }

@@ -13,12 +13,31 @@ using policy::TraceStep;
 using policy::Verdict;
 namespace json = boost::json;
 
-constexpr std::string_view kProfileTier = "__PROFILE__";
+// Where a workload speaks to the host it runs on, the host's configuration has the last word.
+Side own_host(const Party& host) {
+  Side side;
+  switch (host.from_own_workloads) {
+    case HostSettings::ToHost::kDrop:
+      side.verdict = side.pending = Verdict::kDeny;
+      side.note = "defaultEndpointToHostAction is Drop: a workload does not reach its own host";
+      break;
+    case HostSettings::ToHost::kAccept:
+      side.note = "defaultEndpointToHostAction is Accept";
+      break;
+    case HostSettings::ToHost::kReturn:
+      side.note = "defaultEndpointToHostAction is Return: the host's own firewall decides";
+      break;
+  }
+  return side;
+}
 
 Side side_of(const policy::Evaluator& evaluator, const Question& question, Direction direction) {
   const Party& here = direction == Direction::kEgress ? question.from : question.to;
   const Party& there = direction == Direction::kEgress ? question.to : question.from;
   Side side;
+  if (direction == Direction::kIngress && here.is_host && there.endpoint && there.node == here.node) {
+    return own_host(here);
+  }
   if (!here.endpoint) {
     side.note = "no endpoint here";
     return side;
@@ -141,8 +160,16 @@ Explained explain(const policy::Evaluator& evaluator, const Question& question) 
 }
 
 std::string in_words(const TraceStep& step, Direction direction) {
-  if (step.rule == TraceStep::kNoProfile) return "profiles: none allows it, so it is denied";
-  const std::string where = step.tier == kProfileTier ? "profiles" : fmt::format("tier {}", step.tier);
+  if (step.rule == TraceStep::kNoProfile) {
+    return step.policy.name.empty()
+               ? "profiles: none allows it, so it is denied"
+               : fmt::format("profiles: {} does not exist, so it is denied", step.policy.to_string());
+  }
+  if (step.rule == TraceStep::kEncapsulated) {
+    return "before all policy: a workload may not send tunnelled packets (VXLAN, IP in IP), so it is denied";
+  }
+  const std::string where =
+      step.tier == policy::kProfileTier ? "profiles" : fmt::format("tier {}", step.tier);
   if (step.rule == TraceStep::kTierDefault) {
     return fmt::format("{}: no rule matched, and the tier {} by default", where,
                        step.action == Action::kPass ? "passes to the next tier" : "denies");

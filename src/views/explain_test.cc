@@ -126,6 +126,36 @@ TEST_F(Explain, AHostReachesItsOwnWorkloadsWhateverPolicySays) {
   EXPECT_EQ(ask("192.0.2.1", "shop/api", "tcp/8081").verdict(), Verdict::kAllow) << "the same by its address";
 }
 
+TEST_F(Explain, AWorkloadReachesItsOwnHostOnlyWhereTheConfigurationSaysSo) {
+  const Explained dropped = ask("shop/frontend", "host:host1", "tcp/22");
+  EXPECT_EQ(dropped.verdict(), Verdict::kDeny);
+  EXPECT_EQ(dropped.egress.verdict, Verdict::kAllow);
+  EXPECT_THAT(dropped.ingress.note, HasSubstr("defaultEndpointToHostAction is Drop"));
+
+  const policy::Snapshot accepting = snapshot_for_test(std::string(kShop) + R"(
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: node.host1}
+spec: {defaultEndpointToHostAction: Accept}
+)");
+  inventory_ = Inventory(accepting);
+  EXPECT_EQ(ask("shop/frontend", "192.0.2.1", "tcp/22").verdict(), Verdict::kAllow)
+      << "the host by its address";
+}
+
+TEST(InWords, TellsApartWhyNoProfileAllowed) {
+  const policy::TraceStep none{
+      std::string(policy::kProfileTier), {}, policy::TraceStep::kNoProfile, Action::kDeny, {}};
+  const policy::TraceStep missing{std::string(policy::kProfileTier),
+                                  {Kind::kProfile, "", "kns.x"},
+                                  policy::TraceStep::kNoProfile,
+                                  Action::kDeny,
+                                  {}};
+  EXPECT_THAT(in_words(none, policy::Direction::kIngress), HasSubstr("none allows it"));
+  EXPECT_THAT(in_words(missing, policy::Direction::kIngress), HasSubstr("Profile kns.x does not exist"));
+}
+
 TEST_F(Explain, TakesIpv6WhereThatIsAllThatBothHave) {
   const Explained explained = ask("shop/frontend", "shop/db", "tcp/5432");
   EXPECT_EQ(explained.question.family, Family::kIpv6);

@@ -14,11 +14,13 @@ std::string workload_name(const WorkloadEndpoint& endpoint) {
   return fmt::format("{}/{}", endpoint.metadata.ns, name);
 }
 
-Party party_of(const Node& node) {
+Party party_of(const Node& node, const FelixConfigurations& configurations) {
   Party party;
   party.name = fmt::format("{}{}", kHostPrefix, node.metadata.name);
   party.node = node.metadata.name;
   party.is_host = true;
+  party.from_own_workloads =
+      resolve_settings(configurations, node.metadata.name, node.metadata.labels).endpoint_to_host;
   if (node.ipv4) party.addresses.push_back(node.ipv4->address);
   if (node.ipv6) party.addresses.push_back(node.ipv6->address);
   return party;
@@ -40,12 +42,12 @@ std::optional<IpAddress> Party::address(Family family) const {
 }
 
 Inventory::Inventory(const policy::Snapshot& snapshot) {
+  take_hosts(snapshot);
   std::map<std::string, int> uses;
   for (const auto& [key, resource] : snapshot) {
     if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource)) ++uses[workload_name(*endpoint)];
   }
   for (const auto& [key, resource] : snapshot) {
-    if (const auto* node = std::get_if<Node>(&resource)) hosts_.emplace(node->metadata.name, party_of(*node));
     const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource);
     if (!endpoint || endpoint->addresses.empty()) continue;
     const std::string workload = workload_name(*endpoint);
@@ -67,6 +69,20 @@ Inventory::Inventory(const policy::Snapshot& snapshot) {
       endpoints_by_name_[workload].push_back(i);
     }
     for (const IpAddress& address : endpoint.addresses) endpoints_by_address_.emplace(address, i);
+  }
+}
+
+void Inventory::take_hosts(const policy::Snapshot& snapshot) {
+  FelixConfigurations configurations;
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* configuration = std::get_if<FelixConfiguration>(&resource)) {
+      configurations.emplace(configuration->metadata.name, *configuration);
+    }
+  }
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* node = std::get_if<Node>(&resource)) {
+      hosts_.emplace(node->metadata.name, party_of(*node, configurations));
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "policy/evaluator.h"
+#include "policy/host_settings.h"
 
 namespace ocicat::views {
 
@@ -18,6 +19,8 @@ struct Party {
   std::optional<ResourceKey> endpoint;  // none: policy has no endpoint there, it only sees the address
   std::string node;                     // where it runs, as far as it is known; for host:NAME the name
   bool is_host = false;                 // the node itself
+  // What becomes of packets that workloads of this node send to it; only where is_host.
+  HostSettings::ToHost from_own_workloads = HostSettings::ToHost::kDrop;
   std::vector<IpAddress> addresses;
 
   // The first address of the family.
@@ -37,6 +40,7 @@ class Inventory {
   const std::vector<Party>& endpoints() const { return endpoints_; }
 
  private:
+  void take_hosts(const policy::Snapshot& snapshot);
   Result<Party> find_host(std::string_view name) const;
   Result<Party> find_endpoint(std::string_view text) const;
 
