@@ -1,6 +1,7 @@
 #include "policy/rectangles.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ocicat::policy {
 
@@ -104,7 +105,7 @@ std::vector<Rectangle> rectangles_of(const RuleMatch& match, Family family, cons
   if (!limits) {
     for (const auto& range : without(keys, ported)) areas.push_back({range.first, range.last});
   }
-  std::ranges::stable_sort(areas, {}, &Rectangle::first);
+  std::ranges::sort(areas, {}, [](const Rectangle& area) { return std::pair{area.first, area.first_source}; });
   return areas;
 }
 
