@@ -130,8 +130,11 @@ Result<void> Lab::wait_until_applied() {
   api::Client client(server_address());
   auto applied = lab::wait_until_applied(client, running_agents(), kPatience);
   if (applied) return {};
-  return fail(applied.error().code, "{}; the agents' logs are in {}", applied.error().message,
-              (layout_.folder() / "log").string());
+  std::string said;
+  for (const auto& [host, pid] : running_agents()) {
+    said += fmt::format("; agent of {}: {}", host, tail(layout_.log_file(agent_of(host)), 1));
+  }
+  return fail(applied.error().code, "{}{}", applied.error().message, said);
 }
 
 }  // namespace ocicat::lab
