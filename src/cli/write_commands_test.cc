@@ -94,6 +94,22 @@ TEST_F(Write, AFileThatIsNotThereStopsEverything) {
   EXPECT_THAT(ocicat({"get", "tiers", "-o", "name"}).out, Not(HasSubstr("security")));
 }
 
+TEST_F(Write, WhenTheServerRefusesMidwayItSaysWhatWasDoneAndWhatWasNot) {
+  const std::string pool =
+      "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: ";
+  ASSERT_EQ(ocicat({"apply", "-f", file("pool.yaml", pool + "10.1.0.0/16}\n")}).code, 0);
+  const std::string path =
+      file("all.yaml", std::string(kTier) + "---\n" + pool + "10.2.0.0/16}\n---\n" +
+                           "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: "
+                           "set}\nspec: {nets: [10.0.0.0/8]}\n");
+  const Ran ran = ocicat({"apply", "-f", path});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out, "tier.projectcalico.org/security created\n");
+  EXPECT_THAT(ran.err,
+              AllOf(HasSubstr("all.yaml:6: IPPool pool"), HasSubstr("not sent: GlobalNetworkSet set"),
+                    HasSubstr("What stands above was done")));
+}
+
 TEST_F(Write, LabelsAreSetOverwrittenOnlyOnDemandAndRemoved) {
   ASSERT_EQ(ocicat({"apply", "-f", file("tier.yaml", kTier)}).code, 0);
   EXPECT_EQ(ocicat({"label", "tier", "security", "team=red"}).code, 0);
