@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-from ocicat_lab import Failed, Lab  # noqa: E402
+from ocicat_lab import Lab  # noqa: E402
 
 NUMBERS = itertools.count(1)
 
@@ -73,5 +73,3 @@ def eventually():
 
     return ask
 
-
-__all__ = ["Failed", "Lab"]

@@ -2,6 +2,7 @@
 """Raw packets from inside a pod, and an ear at another: run by tests through `ocicat lab exec`.
 
     packets.py send SOURCE TARGET PORT TEXT...   one UDP datagram a text, with any source address
+    packets.py serve ADDRESS PORT LAST           arriving texts, of datagrams that a socket of that address receives
     packets.py hear LAST                         prints the texts of arriving UDP datagrams, one a line, from "+"
                                                  (it listens) to the text LAST
 """
@@ -64,8 +65,20 @@ def hear(last):
             return
 
 
+def serve(address, port, last):
+    own = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    own.bind((address, port))
+    print("+", flush=True)
+    text = ""
+    while text != last:
+        text = own.recv(2048).decode()
+        print(text, flush=True)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:])
+    elif sys.argv[1] == "serve":
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:
         hear(sys.argv[2])

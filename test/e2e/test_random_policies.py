@@ -112,7 +112,7 @@ def lab(make_lab):
 def seeds():
     if "OCICAT_SEED" in os.environ:
         return [int(os.environ["OCICAT_SEED"])]
-    # The same names in every worker of a parallel run, other seeds every day.
+    # The same in every worker of a parallel run, others in the next run.
     generator = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", "alone"))
     return [generator.randrange(1 << 32) for _ in range(ROUNDS)]
 
