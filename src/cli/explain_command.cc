@@ -45,9 +45,6 @@ Result<int> run_explain(const Options& options) {
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   TRY(const views::Question question, question_of(options, snapshot));
   const policy::Evaluator evaluator(snapshot);
-  for (const auto& problem : evaluator.problems()) {
-    print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
-  }
   const views::Explained explained = views::explain(evaluator, question);
   if (options.output.empty()) {
     say("{}", views::to_text(explained));

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <tuple>
 
 #include "cli/run.h"
 #include "resources/validate.h"
@@ -92,8 +93,9 @@ class InputReader {
     const auto before = static_cast<std::ptrdiff_t>(inputs_.complaints.size());
     std::ranges::move(read.complaints, std::back_inserter(inputs_.complaints));
     for (Document& document : read.documents) take(document);
-    std::ranges::stable_sort(inputs_.complaints.begin() + before, inputs_.complaints.end(), {},
-                             &Complaint::line);
+    std::ranges::sort(
+        inputs_.complaints.begin() + before, inputs_.complaints.end(), {},
+        [](const Complaint& complaint) { return std::tie(complaint.line, complaint.field_path); });
   }
 
   void fail_with(Error error) { inputs_.errors.push_back(std::move(error)); }
@@ -102,7 +104,9 @@ class InputReader {
     if (inputs_.ok() && inputs_.objects.empty()) {
       inputs_.errors.push_back({ErrorCode::kInvalid, "there is no object in what was given with -f"});
     }
-    std::ranges::stable_sort(inputs_.objects, {}, [](const Input& input) { return rank_of(input.key.kind); });
+    // By kind, and among themselves as they were written.
+    std::ranges::sort(inputs_.objects, {},
+                      [](const Input& input) { return std::tuple(rank_of(input.key.kind), input.position); });
     return std::move(inputs_);
   }
 
@@ -127,7 +131,8 @@ class InputReader {
                           fmt::format("the same object stands at {} already", first->second)));
       return;
     }
-    inputs_.objects.push_back({key, std::move(validated.json), document.file, document.line});
+    const std::size_t position = inputs_.objects.size();
+    inputs_.objects.push_back({key, std::move(validated.json), document.file, document.line, position});
   }
 
   const FileOptions& options_;

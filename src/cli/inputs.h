@@ -32,6 +32,7 @@ struct Input {
   boost::json::object json;  // defaults filled in
   std::string file;
   int line = 0;
+  std::size_t position = 0;  // among all, as written
 };
 
 struct Inputs {

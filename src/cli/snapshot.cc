@@ -84,6 +84,9 @@ Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::stri
     TRY(loaded, snapshot_of(client));
   }
   for (const std::string& warning : loaded.warnings) print_warning(warning);
+  for (const auto& problem : policy::Evaluator(loaded.resources).problems()) {
+    print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
+  }
   return std::move(loaded.resources);
 }
 

@@ -18,8 +18,9 @@ struct LoadedSnapshot {
 LoadedSnapshot snapshot_of(const std::vector<Input>& objects);
 Result<LoadedSnapshot> snapshot_of(api::Client& client);
 
-// From the files where there are any, else from the server; prints warnings. Complaints about files are
-// printed, and the result is an error that says how many there are.
+// From the files where there are any, else from the server; prints warnings, those about policies that cannot
+// be used included. Complaints about files are printed, and the result is an error that says how many there
+// are.
 Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::string& server);
 
 }  // namespace ocicat::cli
