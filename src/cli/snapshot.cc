@@ -84,7 +84,8 @@ Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::stri
     TRY(loaded, snapshot_of(client));
   }
   for (const std::string& warning : loaded.warnings) print_warning(warning);
-  for (const auto& problem : policy::Evaluator(loaded.resources).problems()) {
+  const policy::Evaluator evaluator(loaded.resources);
+  for (const auto& problem : evaluator.problems()) {
     print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
   }
   return std::move(loaded.resources);
