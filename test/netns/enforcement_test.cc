@@ -1,5 +1,7 @@
 // What workloads can and cannot do on a host that a dataplane keeps.
 #include <gtest/gtest.h>
+
+#include <array>
 #include <sys/wait.h>
 
 #include "netns/agent_host.h"
@@ -102,9 +104,9 @@ TEST_P(Enforcement, DropsPacketsFromAddressesThatAreNotTheSenders) {
   start(kAllowAll, kAllowAll);
   const bool v4 = GetParam() == Family::kIpv4;
   const auto& target = bed_.outside().address(GetParam());
-  for (const auto* forged :
-       v4 ? std::initializer_list<const char*>{"10.65.0.3", "192.0.2.254", "203.0.113.9"}
-          : std::initializer_list<const char*>{"fd00:65::3", "2001:db8::fe", "2001:db8:f::9"}) {
+  const std::array v4_forged{"10.65.0.3", "192.0.2.254", "203.0.113.9"};
+  const std::array v6_forged{"fd00:65::3", "2001:db8::fe", "2001:db8:f::9"};
+  for (const auto* forged : v4 ? v4_forged : v6_forged) {
     EXPECT_FALSE(passes(a_, bed_.outside(), probe(*IpAddress::parse(forged), target, kUdp, 53))) << forged;
   }
   EXPECT_TRUE(passes(a_, bed_.outside(), kUdp, 53));

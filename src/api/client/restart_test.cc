@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "api/client/informer.h"
@@ -103,6 +105,9 @@ TEST(Restart, InformersLoseNothingWhenTheServerIsKilledAgainAndAgain) {
     }
     server.kill();
   }
+  // The end of a connection is news to the informers' thread.
+  const auto give_up = std::chrono::steady_clock::now() + 60s;
+  while (informers.status().connected && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
   const std::scoped_lock lock(mutex);
   EXPECT_EQ(removals, 0);
   EXPECT_FALSE(informers.status().connected);
