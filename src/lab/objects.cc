@@ -67,8 +67,8 @@ json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
   json::array ports;
   for (const auto& port : pod.listens) {
     if (port.name.empty()) continue;
-    ports.push_back(
-        json::object{{"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", std::int64_t{port.port}}});
+    ports.push_back(json::object{
+        {"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", std::int64_t{port.port}}});
   }
   json::object spec{{"orchestrator", "k8s"},
                     {"node", pod.host},
