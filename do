@@ -106,21 +106,21 @@ case $task in
     build release
     unit_tests release
     say "end-to-end tests"
-    OCICAT_BIN="$root/build/release/apps/ocicat" python3 -m pytest -q -n 2 -p no:cacheprovider test/e2e "$@"
+    OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 2 -p no:cacheprovider test/e2e "$@"
     ;;
   conformance)
     become_root conformance "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages $test_packages
     build release ocicat
-    OCICAT_BIN="$root/build/release/apps/ocicat" exec python3 test/conformance/run_lab.py "$@"
+    OCICAT_BIN="$root/build/release/apps/ocicat" exec /usr/bin/python3 test/conformance/run_lab.py "$@"
     ;;
   bench)
     become_root bench "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages
     build release
-    exec python3 bench/run.py --build "$root/build/release" --out "$root/build/bench/figures.json" "$@"
+    exec /usr/bin/python3 bench/run.py --build "$root/build/release" --out "$root/build/bench/figures.json" "$@"
     ;;
   sanitize)
     become_root sanitize "$@"
