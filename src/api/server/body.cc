@@ -3,7 +3,9 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "api/server/stored_text.h"
 #include "resources/document.h"
@@ -33,11 +35,23 @@ Answer<json::object> parse_yaml(const std::string& body) {
   return std::move(read.documents.front().json);
 }
 
+// A number such as 1e400 is one in JSON, and an infinity in a double, which no JSON could tell a reader.
+bool has_infinity(const json::value& value) {
+  if (const auto* number = value.if_double()) return !std::isfinite(*number);
+  if (const auto* list = value.if_array()) return std::ranges::any_of(*list, has_infinity);
+  if (const auto* object = value.if_object()) {
+    return std::ranges::any_of(*object, [](const auto& field) { return has_infinity(field.value()); });
+  }
+  return false;
+}
+
 Answer<json::object> parse_json(const std::string& body) {
   boost::system::error_code error;
   auto value = json::parse(body, error, {}, {.max_depth = kMaxDepth});
   if (error) return std::unexpected(bad_request("the body is not JSON: " + error.message()));
   if (!value.is_object()) return std::unexpected(bad_request("the body is not a JSON object"));
+  if (has_infinity(value))
+    return std::unexpected(bad_request("a number in the body is beyond what a double can hold"));
   return std::move(value.get_object());
 }
 

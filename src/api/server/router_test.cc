@@ -194,6 +194,19 @@ TEST_F(RouterTest, BodiesThatAreNoObjectOfThisPlaceAreRefused) {
   want(400, "POST", kSets, versioned);
 }
 
+// One infinity in the store, and no list of its kind could be read by anybody any more.
+TEST_F(RouterTest, NumbersThatJsonCannotTellAreRefused) {
+  const std::string begin = R"({"metadata":{"name":"a"},"spec":{"order":)";
+  for (const auto* number : {"1e400", "-1e400", "1e309", "[{\"deep\":1e400}]"}) {
+    const auto response = send("POST", kTiers, begin + number + "}}");
+    EXPECT_EQ(response.status, 400) << response.body;
+    EXPECT_THAT(response.body, HasSubstr("beyond what a double can hold"));
+    EXPECT_NE(send("POST", kTiers, begin + number + "}}", "application/yaml").status, 201);
+  }
+  EXPECT_EQ(send("POST", kTiers, begin + "1e308}}").status, 201);
+  want(200, "GET", kTiers);
+}
+
 TEST_F(RouterTest, YamlIsTakenAsWell) {
   const std::string yaml = "metadata:\n  name: a\nspec:\n  nets: [10.0.0.0/8]\n";
   const auto response = send("POST", kSets, yaml, "application/yaml; charset=utf-8");
