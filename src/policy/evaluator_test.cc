@@ -95,7 +95,8 @@ TEST(Evaluator, DeniesTunnelledPacketsFromAWorkloadWhateverPolicySays) {
 
 TEST(Evaluator, LetsTunnelledPacketsPassWhereTheSettingsSay) {
   const auto vxlan = test::packet(kUdp, kApi, kDb, 4789);
-  EXPECT_EQ(sending(with_settings(shop(), {{"allowVXLANPacketsFromWorkloads", "true"}}), vxlan), Verdict::kAllow);
+  EXPECT_EQ(sending(with_settings(shop(), {{"allowVXLANPacketsFromWorkloads", "true"}}), vxlan),
+            Verdict::kAllow);
   EXPECT_EQ(sending(with_settings(shop(), {{"vxlanPort", "4790"}}), vxlan), Verdict::kAllow);
   EXPECT_EQ(sending(with_settings(shop(), {{"allowIPIPPacketsFromWorkloads", "true"}}),
                     test::packet(kIpInIp, kApi, kDb)),
@@ -254,6 +255,14 @@ TEST(Policies, ThatAreUntrackedOrPreDnatDoNotConcernWorkloads) {
   pre_dnat.pre_dnat = true;
   world.with_policy(untracked).with_policy(pre_dnat);
   EXPECT_EQ(arriving(world).verdict, Verdict::kAllow);
+}
+
+TEST(Policies, ThatApplyOnForwardConcernWorkloadsLikeAnyOther) {
+  auto world = shop();
+  auto forwarded = global_ingress("a", {kDeny});
+  forwarded.apply_on_forward = true;
+  world.with_policy(forwarded);
+  EXPECT_EQ(arriving(world).verdict, Verdict::kDeny);
 }
 
 // --- tiers ---

@@ -149,6 +149,13 @@ TEST(SelectorMatch, CountsASetWhosePrefixCoversTheAddressOfAnEndpoint) {
                          from(kApi)));
 }
 
+TEST(SelectorMatch, OfNobodyNeverHoldsAndItsNegationAlwaysDoes) {
+  for (const auto* source : {kApi, kPartner, kStranger}) {
+    EXPECT_FALSE(matches_global({.source = {.selector = "role == 'nobody'"}}, from(source))) << source;
+    EXPECT_TRUE(matches_global({.source = {.not_selector = "role == 'nobody'"}}, from(source))) << source;
+  }
+}
+
 TEST(SelectorMatch, IsAskedOfBothSides) {
   const Rule rule{.source = {.selector = "role == 'api'"}, .destination = {.selector = "role == 'db'"}};
   EXPECT_TRUE(matches_global(rule, packet(kTcp, kApi, kDb, 1)));
@@ -164,6 +171,13 @@ TEST(NetMatch, IsAnyOfNetsAndNoneOfNotNets) {
   EXPECT_TRUE(matches_global(rule, from(kPartner)));
   EXPECT_FALSE(matches_global(rule, from(kVault)));
   EXPECT_FALSE(matches_global(rule, from(kStranger)));
+}
+
+TEST(NetMatch, OfSeveralNotNetsExcludesEach) {
+  const Rule rule{.source = {.not_nets = {prefix("192.0.2.0/24"), prefix("10.1.0.0/16")}}};
+  EXPECT_FALSE(matches_global(rule, from(kPartner)));
+  EXPECT_FALSE(matches_global(rule, from(kVault)));
+  EXPECT_TRUE(matches_global(rule, from(kStranger)));
 }
 
 TEST(NetMatch, IsAskedBesideTheSelector) {
@@ -253,6 +267,14 @@ TEST(PortMatch, OfSourceAndNegatedPorts) {
   EXPECT_FALSE(matches_global(rule, other));
 }
 
+TEST(PortMatch, OfSeveralNegatedPortsExcludesEachNumbersAndNames) {
+  const Rule rule{.protocol = ProtocolMatch{kTcp}, .destination = {.not_ports = {PortRange{22, 23}, "sql"}}};
+  for (const auto& [port, expected] :
+       std::map<std::uint16_t, bool>{{21, true}, {22, false}, {23, false}, {24, true}, {5432, false}}) {
+    EXPECT_EQ(matches_global(rule, packet(kTcp, kApi, kDb, port)), expected) << port;
+  }
+}
+
 TEST(NamedPortMatch, IsTheOwnersOwnPortOfThatNameAndTheRulesProtocol) {
   EXPECT_TRUE(matches_global(to_ports(kTcp, {"sql"}), packet(kTcp, kApi, kDb, 5432)));
   EXPECT_TRUE(matches_global(to_ports(kTcp, {"sql"}), packet(kTcp, kApi, kVault, 6000)));
@@ -296,6 +318,26 @@ TEST(NamedPortMatch, NegatedHoldsWhereTheAddressHasNoSuchPort) {
   EXPECT_FALSE(matches_global(rule, packet(kTcp, kApi, kDb, 5432)));
   EXPECT_TRUE(matches_global(rule, packet(kTcp, kApi, kDb, 5433)));
   EXPECT_TRUE(matches_global(rule, packet(kTcp, kApi, kStranger, 5432)));
+}
+
+TEST(NamedPortMatch, NegatedIsRestrictedByTheSelectorOfItsSideToo) {
+  auto shared = world();
+  shared.with_pod("shop/twin", {kDb}, {{"role", "twin"}});
+  Rule rule{.protocol = ProtocolMatch{kTcp},
+            .destination = {.selector = "role == 'twin'", .not_ports = {"sql"}}};
+  const auto to_sql = packet(kTcp, kApi, kDb, 5432);
+  EXPECT_TRUE(matches_in(Kind::kGlobalNetworkPolicy, shared, rule, to_sql));
+  rule.destination.selector = "has(role)";
+  EXPECT_FALSE(matches_in(Kind::kGlobalNetworkPolicy, shared, rule, to_sql));
+}
+
+TEST(NamedPortMatch, OfTheSourceIsAskedOfItsOwnerAndPort) {
+  const Rule rule{.protocol = ProtocolMatch{kTcp}, .source = {.ports = {"sql"}}};
+  auto reply = packet(kTcp, kDb, kApi, 40'000);
+  reply.source_port = 5432;
+  EXPECT_TRUE(matches_global(rule, reply));
+  reply.source_port = 6000;  // billing/vault's
+  EXPECT_FALSE(matches_global(rule, reply));
 }
 
 TEST(NamedPortMatch, OfANetworkSetDoesNotExist) {

@@ -36,6 +36,12 @@ TEST(DecodeWorkloadEndpoint, ReadsEveryField) {
   EXPECT_EQ(endpoint, expected);
 }
 
+TEST(DecodeWorkloadEndpoint, HasSingleAddressesWhateverTheLengthOfItsNetworks) {
+  const auto endpoint = decoded<WorkloadEndpoint>(
+      Kind::kWorkloadEndpoint, with_spec(R"("ipNetworks": ["10.65.0.2/24", "fd00::2/64"])"));
+  EXPECT_EQ(endpoint.addresses, (std::vector{*IpAddress::parse("10.65.0.2"), *IpAddress::parse("fd00::2")}));
+}
+
 TEST(DecodeWorkloadEndpoint, StripsLabelsThatOnlyProfilesMayHandDown) {
   const auto endpoint = decoded<WorkloadEndpoint>(Kind::kWorkloadEndpoint, R"({
     "metadata": {"name": "x", "namespace": "shop",
