@@ -9,7 +9,7 @@ root=$PWD
 # What each task needs, as Debian packages.
 build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev libboost-json1.81-dev libssl-dev
   libyaml-dev libsqlite3-dev libmnl-dev libcli11-dev libspdlog-dev libfmt-dev libre2-dev prometheus-cpp-dev
-  libgtest-dev libgmock-dev libbenchmark-dev ca-certificates"
+  libgtest-dev libgmock-dev ca-certificates"
 run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist python3-yaml python3-scapy sqlite3"
 clang_packages="clang-19 libclang-rt-19-dev"
@@ -30,7 +30,7 @@ Ocicat: routed networking for workloads, and a firewall at every host.
                      fuzz every parser, and the property tests with fresh seeds (60 s each unless told)
   ./do lint          formatting, clang-tidy, shell and Python linters
   ./do format        put the C++ into shape
-  ./do install DIR   copy the programs to DIR (default /usr/local/bin)
+  ./do install [DIR] copy the program to DIR (default /usr/local/bin)
   ./do clean         remove build/
 
 JOBS=N sets how many compilers run at once (default: one a core).
@@ -150,7 +150,7 @@ case $task in
   install)
     become_root install "$@"
     # shellcheck disable=SC2086
-    need $build_packages
+    need $build_packages $run_packages
     build release ocicat
     install -D -m 755 -t "${1:-/usr/local/bin}" build/release/apps/ocicat
     say "installed into ${1:-/usr/local/bin}"
