@@ -1,6 +1,6 @@
-// Shape S1 of docs/spec/benchmarks.md, `s1 --scale X`: at scale 1, 250,000 remote and 200 local endpoints and 10,000
-// policies. Local endpoints stay 200. Input is made in batches that are gone once they are handed in, in the order
-// policies, profiles, remote endpoints, local endpoints; their making is not counted.
+// Shape S1, `s1 --scale X`: at scale 1, 250,000 remote and 200 local endpoints and 10,000 policies. Local endpoints
+// stay 200. Input is made in batches that are gone once they are handed in, in the order policies, profiles, remote
+// endpoints, local endpoints; their making is not counted.
 //
 //   engine-s1[-tenth]-time          CPU seconds in Engine::update, until the tables are complete
 //   engine-s1[-tenth]-memory        growth of the peak resident set over that, MB
