@@ -86,7 +86,7 @@ struct Engine::State {
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing
   std::vector<std::pair<ResourceKey, LocalEndpoint>> retired;
   std::vector<LocalEndpoint> releasing;  // uses of programs and signatures to give back
-  std::vector<MemberId> gone_members;    // numbers to give back
+  std::set<MemberId> gone_members;       // numbers to give back, unless they are wanted again by then
 
   void set(const ResourceKey& key, const Resource& resource);
   void remove(const ResourceKey& key);
@@ -153,6 +153,7 @@ void Engine::State::set(const ResourceKey& key, const Profile& profile) {
 MemberId Engine::State::member_of(const ResourceKey& key) {
   const auto [id, is_new] = keys.acquire(key);
   if (!is_new) keys.release(id);
+  gone_members.erase(id);
   return id;
 }
 
@@ -304,14 +305,14 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
 
 void Engine::State::remove_member(const ResourceKey& key) {
   const auto member = keys.find(key);
-  if (member == 0) return;
+  if (member == 0 || gone_members.contains(member)) return;
   retire_local(key);
   if (member < node_by_member.size() && node_by_member[member] != 0) {
     for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
     set_node_of(member, {});
   }
   members.remove(member);
-  gone_members.push_back(member);
+  gone_members.insert(member);
 }
 
 void Engine::State::remove(const ResourceKey& key) {

@@ -93,6 +93,29 @@ TEST(Engine, LeavesOutAnEndpointThatMaySpoofUntilTheSettingsAllowIt) {
   EXPECT_TRUE(host.state.endpoints.empty());
 }
 
+// Judged by the old settings and by the new ones in one batch, it goes and comes: its number stays its own.
+TEST(Engine, AnEndpointThatMaySpoofFromTheMomentItAsksToKeepsItsNumber) {
+  Host host{"host1"};
+  host.set(policy_key("allow"), allow_from("allow", "role == 'api'", "role == 'web'"));
+  auto spoofer = endpoint("a", "host1", "calia", "10.0.0.1", {{"role", "api"}});
+  host.set(key("a"), spoofer);
+  spoofer.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.values = {{"workloadSourceSpoofing", "Any"}};
+  ResourceChanges both;
+  both.update(key("a"), spoofer);
+  both.update({Kind::kFelixConfiguration, "", "default"}, configuration);
+  host.step(both);
+
+  host.set(key("b"), endpoint("b", "host1", "calib", "10.0.0.2", {{"role", "web"}}));
+  EXPECT_EQ(host.engine.counters().endpoints, 2U);
+  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kAllow);
+  host.remove(key("b"));
+  EXPECT_TRUE(host.state.endpoints.contains(key("a")));
+  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kDeny);
+}
+
 TEST(Engine, OnlyEndpointsOfItsHostGetPrograms) {
   Host host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
