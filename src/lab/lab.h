@@ -65,7 +65,8 @@ class Lab {
   Result<void> start_listener(const PodRecord& pod, const std::string& program);
   Result<PodRecord> record_pod(PodRecord pod);
   Result<void> realize_pod(const PodRequest& request, const LabRecord& lab);
-  Result<void> take_pod_away(const PodRecord& pod);
+  Result<void> forget_pod(const PodRecord& pod);     // at the server
+  Result<void> dismantle_pod(const PodRecord& pod);  // its processes, wires, namespace and record
   Result<void> end_processes();
   std::map<std::string, int> running_agents() const;
 

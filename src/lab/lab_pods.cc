@@ -51,9 +51,13 @@ Result<PodRecord> Lab::add_pod(PodRequest request) {
   TRY_VOID(lab.check_host(request.pod.host));
   TRY(request.pod, record_pod(std::move(request.pod)));
   if (auto done = realize_pod(request, lab); !done) {
-    // As if it had never been asked for; what cannot be undone now, `lab down` removes.
-    const auto undone = take_pod_away(request.pod);
-    if (!undone) return within(done.error().message, undone.error());
+    // As if it had never been asked for, also where the server is away; what cannot be undone now, `lab down`
+    // removes.
+    const auto forgotten = forget_pod(request.pod);
+    if (const auto undone = dismantle_pod(request.pod); !undone)
+      return within(done.error().message, undone.error());
+    if (!forgotten && forgotten.error().message != done.error().message)
+      return within(done.error().message, forgotten.error());
     return std::unexpected(done.error());
   }
   if (request.wait) TRY_VOID(wait_until_applied());
@@ -113,13 +117,17 @@ Result<void> Lab::start_listener(const PodRecord& pod, const std::string& progra
 
 Result<void> Lab::delete_pod(std::string_view ns, std::string_view name) {
   TRY(const auto pod, read_pod(layout_, ns, name));
-  TRY_VOID(take_pod_away(pod));
+  TRY_VOID(forget_pod(pod));
+  TRY_VOID(dismantle_pod(pod));
   return wait_until_applied();
 }
 
-Result<void> Lab::take_pod_away(const PodRecord& pod) {
+Result<void> Lab::forget_pod(const PodRecord& pod) {
   api::Client client(server_address());
-  TRY_VOID(removed(client.remove(endpoint_key(pod))));
+  return removed(client.remove(endpoint_key(pod)));
+}
+
+Result<void> Lab::dismantle_pod(const PodRecord& pod) {
   TRY_VOID(stop(layout_.process_file(listener_of(pod)), SIGKILL, kPatience));
   const auto wiring = pod_wiring(layout_, pod);
   for (const auto& process : processes_in({wiring.network_namespace}))

@@ -139,6 +139,7 @@ std::vector<PodRecord> read_pods(const Layout& layout) {
 Result<PodRecord> read_pod(const Layout& layout, std::string_view ns, std::string_view name) {
   const auto object = read_object(layout.pod_file(ns, name));
   if (!object && object.error().code == ErrorCode::kNotFound) {
+    TRY([[maybe_unused]] const auto lab, read_lab(layout));  // else that is what is missing
     return fail(ErrorCode::kNotFound, "there is no pod {}/{} in lab \"{}\"", ns, name, layout.name());
   }
   if (!object) return std::unexpected(object.error());
@@ -162,6 +163,7 @@ Result<UniqueFd> lock(const Layout& layout) {
 }
 
 Result<std::uint32_t> next_probe_number(const Layout& layout) {
+  TRY([[maybe_unused]] const auto lab, read_lab(layout));
   TRY(const auto held, lock(layout));
   const auto file = layout.folder() / "probes";
   std::uint32_t number = 0;

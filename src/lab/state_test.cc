@@ -49,7 +49,14 @@ TEST_F(StateTest, WhatIsNotThereSaysHowToBegin) {
   ASSERT_FALSE(lab.has_value());
   EXPECT_EQ(lab.error().code, ErrorCode::kNotFound);
   EXPECT_NE(lab.error().message.find("ocicat lab up"), std::string::npos);
-  EXPECT_EQ(read_pod(layout_, "shop", "x").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(read_pod(layout_, "shop", "x").error().message, lab.error().message);
+  EXPECT_EQ(next_probe_number(layout_).error().message, lab.error().message);
+
+  ASSERT_TRUE(write_lab(layout_, {.hosts = 1, .dataplane = "nftables", .program = ""}).has_value());
+  const auto pod = read_pod(layout_, "shop", "x");
+  ASSERT_FALSE(pod.has_value());
+  EXPECT_EQ(pod.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(pod.error().message.find("there is no pod shop/x"), std::string::npos);
 }
 
 TEST_F(StateTest, ADamagedRecordIsAnErrorAndNotAnEmptyLab) {
@@ -71,6 +78,7 @@ TEST_F(StateTest, AddressesAreTheLowestThatNobodyHas) {
 }
 
 TEST_F(StateTest, ProbesAreNumberedWithoutRepetition) {
+  ASSERT_TRUE(write_lab(layout_, {.hosts = 1, .dataplane = "nftables", .program = ""}).has_value());
   EXPECT_EQ(next_probe_number(layout_), 0U);
   EXPECT_EQ(next_probe_number(layout_), 1U);
   EXPECT_EQ(next_probe_number(layout_), 2U);

@@ -94,6 +94,17 @@ def test_a_deleted_pod_is_gone_and_its_address_is_free_again(make_lab):
     assert set(lab.probe("tcp/80").values()) == {"allow"}
 
 
+def test_a_pod_that_no_server_takes_is_taken_back(make_lab):
+    lab = make_lab(1)
+    lab.run("lab", "server", "kill")
+    done = lab.run(*lab.pod_words("shop/a", "host1", listen="tcp/80"), check=False)
+    assert done.returncode == 1 and "server.sock" in done.stderr
+    assert lab.status()["pods"] == []
+    assert [name for name in os.listdir("/run/netns") if name.startswith(lab.name + "-pod")] == []
+    lab.run("lab", "server", "start")
+    lab.add_pod("shop/a", "host1", listen="tcp/80")
+
+
 def test_several_pods_may_be_added_at_the_same_moment(make_lab):
     lab = make_lab(2)
     lab.together([lab.pod_words("crowd/p%d" % n, lab.hosts[n % 2], listen="tcp/80") for n in range(8)])
