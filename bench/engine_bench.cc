@@ -1,6 +1,6 @@
-// Shape S1, `s1 --scale X`: at scale 1, 250,000 remote and 200 local endpoints and 10,000 policies. Local endpoints
-// stay 200. Input is made in batches that are gone once they are handed in, in the order policies, profiles, remote
-// endpoints, local endpoints; their making is not counted.
+// Shape S1, `s1 --scale X`: at scale 1, 250,000 remote and 200 local endpoints and 10,000 policies. Local
+// endpoints stay 200. Input is made in batches that are gone once they are handed in, in the order policies,
+// profiles, remote endpoints, local endpoints; their making is not counted.
 //
 //   engine-s1[-tenth]-time          CPU seconds in Engine::update, until the tables are complete
 //   engine-s1[-tenth]-memory        growth of the peak resident set over that, MB
@@ -33,7 +33,9 @@ constexpr int kLabelChanges = 5'000;
 constexpr std::array kRatios{10, 11, 20, 30, 40};
 
 // 31 entries, 29 of them distinct.
-std::string marker(std::size_t i) { return fmt::format("marker-{}", i % 31 % 29); }
+std::string marker(std::size_t i) {
+  return fmt::format("marker-{}", i % 31 % 29);
+}
 
 Resource policy(int number) {
   NetworkPolicy policy;
@@ -56,7 +58,9 @@ Resource profile(int number) {
   return profile;
 }
 
-std::string node_of(int number) { return number < 0 ? "local-host" : fmt::format("host-{}", number % 2'500); }
+std::string node_of(int number) {
+  return number < 0 ? "local-host" : fmt::format("host-{}", number % 2'500);
+}
 
 // Local endpoints have negative numbers.
 Resource endpoint(int number, std::size_t marker_number, std::mt19937_64& random) {
@@ -134,7 +138,8 @@ double label_change_p99(Engine& engine, int remote, std::mt19937_64& random) {
     changes.update(key_of(resource, Kind::kWorkloadEndpoint), resource);
     const auto start = std::chrono::steady_clock::now();
     const auto delta = engine.update(changes);
-    times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
+    times.push_back(
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
     CHECK(delta.tables.classes.size() <= 1 && delta.tables.tables.empty());
   }
   std::ranges::sort(times);
@@ -158,7 +163,8 @@ void warm_up() {
 void run_s1(double scale) {
   const auto remote = static_cast<int>(250'000 * scale);
   const auto policies = static_cast<int>(10'000 * scale);
-  const auto name = scale == 1 ? std::string{"engine-s1"} : "engine-s1-" + (scale == 0.1 ? "tenth" : fmt::format("{}", scale));
+  const auto name = scale == 1 ? std::string{"engine-s1"}
+                               : "engine-s1-" + (scale == 0.1 ? "tenth" : fmt::format("{}", scale));
   std::mt19937_64 random(kSeed);
   warm_up();
   std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts here
@@ -167,7 +173,8 @@ void run_s1(double scale) {
   Load load(engine);
   for (int i = 0; i < policies; ++i) load.add(Kind::kGlobalNetworkPolicy, policy(i));
   for (int i = 0; i < kNamespaces; ++i) load.add(Kind::kProfile, profile(i));
-  for (int i = 0; i < remote; ++i) load.add(Kind::kWorkloadEndpoint, endpoint(i, static_cast<std::size_t>(i), random));
+  for (int i = 0; i < remote; ++i)
+    load.add(Kind::kWorkloadEndpoint, endpoint(i, static_cast<std::size_t>(i), random));
   load.flush();
   const auto remote_seconds = load.seconds();
   for (int i = 1; i <= kLocal; ++i) {
@@ -175,12 +182,14 @@ void run_s1(double scale) {
   }
   load.flush();
   const auto counters = engine.counters();
-  std::fprintf(stderr,
-               "%zu endpoints (%zu local), %zu of %zu policies active, %zu sets, %zu classes, %zu programs, %zu tables, "
-               "%zu outcomes; %zu class entries; %.3f s of it before the first local endpoint; resident %.1f MB\n",
-               counters.endpoints, counters.local_endpoints, counters.active_policies, counters.policies, counters.sets,
-               counters.classes, counters.programs, counters.tables, counters.outcomes, load.entries(), remote_seconds,
-               status_mb("VmRSS:") - before);
+  std::fprintf(
+      stderr,
+      "%zu endpoints (%zu local), %zu of %zu policies active, %zu sets, %zu classes, %zu programs, %zu "
+      "tables, "
+      "%zu outcomes; %zu class entries; %.3f s of it before the first local endpoint; resident %.1f MB\n",
+      counters.endpoints, counters.local_endpoints, counters.active_policies, counters.policies,
+      counters.sets, counters.classes, counters.programs, counters.tables, counters.outcomes, load.entries(),
+      remote_seconds, status_mb("VmRSS:") - before);
   std::printf("%s-time %.4f s\n", name.c_str(), load.seconds());
   std::printf("%s-memory %.2f MB\n", name.c_str(), status_mb("VmHWM:") - before);
   std::printf("%s-label-change %.2f us\n", name.c_str(), label_change_p99(engine, remote, random));

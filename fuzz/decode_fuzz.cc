@@ -12,7 +12,8 @@ namespace {
 using namespace ocicat;
 
 void check_policy(const NetworkPolicy& policy) {
-  for (const auto* selector : {&policy.selector, &policy.namespace_selector, &policy.service_account_selector}) {
+  for (const auto* selector :
+       {&policy.selector, &policy.namespace_selector, &policy.service_account_selector}) {
     CHECK(Selector::parse(*selector).has_value());
   }
   if (!policy.broken.empty()) {

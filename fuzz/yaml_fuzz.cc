@@ -1,5 +1,5 @@
-// Text as people write it: reading never fails as a whole, what was read writes and reads back the same, and what
-// validates decodes.
+// Text as people write it: reading never fails as a whole, what was read writes and reads back the same, and
+// what validates decodes.
 #include <cstdint>
 #include <string_view>
 
@@ -43,7 +43,8 @@ void check_valid(const Validated& result) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto read = read_documents({reinterpret_cast<const char*>(data), size}, "in.yaml");
-  for (const auto& complaint : read.complaints) CHECK(!complaint.to_string().empty() && !complaint.rule.empty());
+  for (const auto& complaint : read.complaints)
+    CHECK(!complaint.to_string().empty() && !complaint.rule.empty());
   for (const auto& document : read.documents) {
     CHECK(document.line > 0);
     if (!is_list(document.json)) check_round_trip(document.json);

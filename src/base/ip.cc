@@ -141,9 +141,13 @@ IpAddress::Bytes with_host_bits(const IpAddress& address, int length, bool fill)
 
 }  // namespace
 
-Prefix Prefix::masked() const { return {IpAddress::v6(with_host_bits(address, length, false)), length}; }
+Prefix Prefix::masked() const {
+  return {IpAddress::v6(with_host_bits(address, length, false)), length};
+}
 
-IpAddress Prefix::last() const { return IpAddress::v6(with_host_bits(address, length, true)); }
+IpAddress Prefix::last() const {
+  return IpAddress::v6(with_host_bits(address, length, true));
+}
 
 bool Prefix::contains(const IpAddress& other) const {
   if (other.family() != family()) return false;
@@ -154,8 +158,12 @@ bool Prefix::contains(const Prefix& other) const {
   return other.length >= length && contains(other.address);
 }
 
-std::string Prefix::to_string() const { return fmt::format("{}/{}", address.to_string(), length); }
+std::string Prefix::to_string() const {
+  return fmt::format("{}/{}", address.to_string(), length);
+}
 
-std::size_t hash_value(const Prefix& prefix) { return mix(hash_value(prefix.address), prefix.length); }
+std::size_t hash_value(const Prefix& prefix) {
+  return mix(hash_value(prefix.address), prefix.length);
+}
 
 }  // namespace ocicat

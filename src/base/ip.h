@@ -13,7 +13,9 @@ namespace ocicat {
 enum class Family : std::uint8_t { kIpv4 = 4, kIpv6 = 6 };
 
 inline constexpr std::array kFamilies{Family::kIpv4, Family::kIpv6};
-constexpr int bits_of(Family family) { return family == Family::kIpv4 ? 32 : 128; }
+constexpr int bits_of(Family family) {
+  return family == Family::kIpv4 ? 32 : 128;
+}
 
 // An address of either family in 16 bytes, network order. An IPv4 address is held as ::ffff:a.b.c.d
 // (RFC 4291 2.5.5.2), so an IPv4-mapped IPv6 address is the IPv4 address, as in Calico. Orders IPv4 by value
@@ -62,9 +64,9 @@ struct Prefix {
   Family family() const { return address.family(); }
   bool is_host() const { return length == bits_of(family()); }
   bool is_masked() const { return masked() == *this; }
-  Prefix masked() const;                       // host bits cleared
+  Prefix masked() const;  // host bits cleared
   IpAddress first() const { return masked().address; }
-  IpAddress last() const;                      // host bits set
+  IpAddress last() const;                       // host bits set
   bool contains(const IpAddress& other) const;  // false across families
   bool contains(const Prefix& other) const;
 

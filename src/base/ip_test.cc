@@ -6,7 +6,8 @@ namespace ocicat {
 namespace {
 
 TEST(IpAddress, ReadsAndPrintsBothFamilies) {
-  for (const auto* text : {"0.0.0.0", "10.65.0.1", "255.255.255.255", "::", "fd00::1", "fe80::ecee:eeff:feee:eeee"}) {
+  for (const auto* text :
+       {"0.0.0.0", "10.65.0.1", "255.255.255.255", "::", "fd00::1", "fe80::ecee:eeff:feee:eeee"}) {
     const auto address = IpAddress::parse(text);
     ASSERT_TRUE(address) << text;
     EXPECT_EQ(address->to_string(), text);
@@ -48,7 +49,8 @@ TEST(Prefix, ContainsNothingOfTheOtherFamily) {
 }
 
 TEST(Prefix, RefusesBadLengths) {
-  for (const auto* text : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "fd00::/129", "10.0.0.0"}) {
+  for (const auto* text :
+       {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/08", "fd00::/129", "10.0.0.0"}) {
     EXPECT_FALSE(Prefix::parse(text)) << text;
   }
   EXPECT_EQ(Prefix::parse("10.0.0.1", true)->length, 32);

@@ -1,8 +1,8 @@
 // The only way between threads.
 #pragma once
 
-#include <condition_variable>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -10,8 +10,9 @@
 
 namespace ocicat {
 
-// Holds at most one message. A newer one is absorbed into the one still waiting (`Message::absorb`), so a slow
-// reader costs memory by keys, not by events, and nobody waits for a reply. Safe for any number of threads.
+// Holds at most one message. A newer one is absorbed into the one still waiting (`Message::absorb`), so a
+// slow reader costs memory by keys, not by events, and nobody waits for a reply. Safe for any number of
+// threads.
 template <class Message>
 class Mailbox {
  public:

@@ -7,16 +7,26 @@ namespace ocicat {
 
 std::string_view to_string(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalid: return "invalid";
-    case ErrorCode::kNotFound: return "not found";
-    case ErrorCode::kAlreadyExists: return "already exists";
-    case ErrorCode::kConflict: return "conflict";
-    case ErrorCode::kExpired: return "expired";
-    case ErrorCode::kUnavailable: return "unavailable";
-    case ErrorCode::kExhausted: return "exhausted";
-    case ErrorCode::kPermission: return "not permitted";
-    case ErrorCode::kUnsupported: return "unsupported";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kInvalid:
+      return "invalid";
+    case ErrorCode::kNotFound:
+      return "not found";
+    case ErrorCode::kAlreadyExists:
+      return "already exists";
+    case ErrorCode::kConflict:
+      return "conflict";
+    case ErrorCode::kExpired:
+      return "expired";
+    case ErrorCode::kUnavailable:
+      return "unavailable";
+    case ErrorCode::kExhausted:
+      return "exhausted";
+    case ErrorCode::kPermission:
+      return "not permitted";
+    case ErrorCode::kUnsupported:
+      return "unsupported";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "unknown";
 }
@@ -27,24 +37,32 @@ ErrorCode code_of(int error_number) {
   switch (error_number) {
     case ENOENT:
     case ENODEV:
-    case ESRCH: return ErrorCode::kNotFound;
-    case EEXIST: return ErrorCode::kAlreadyExists;
+    case ESRCH:
+      return ErrorCode::kNotFound;
+    case EEXIST:
+      return ErrorCode::kAlreadyExists;
     case EPERM:
     case EACCES:
-    case EROFS: return ErrorCode::kPermission;
+    case EROFS:
+      return ErrorCode::kPermission;
     case ENOSPC:
     case ENOMEM:
     case ENOBUFS:
-    case EMFILE: return ErrorCode::kExhausted;
+    case EMFILE:
+      return ErrorCode::kExhausted;
     case EOPNOTSUPP:
     case EPROTONOSUPPORT:
-    case EAFNOSUPPORT: return ErrorCode::kUnsupported;
+    case EAFNOSUPPORT:
+      return ErrorCode::kUnsupported;
     case ECONNREFUSED:
     case EAGAIN:
     case EINTR:
-    case ETIMEDOUT: return ErrorCode::kUnavailable;
-    case EINVAL: return ErrorCode::kInvalid;
-    default: return ErrorCode::kInternal;
+    case ETIMEDOUT:
+      return ErrorCode::kUnavailable;
+    case EINVAL:
+      return ErrorCode::kInvalid;
+    default:
+      return ErrorCode::kInternal;
   }
 }
 

@@ -41,7 +41,8 @@ template <class T>
 using Result = std::expected<T, Error>;
 
 template <class... Args>
-[[nodiscard]] std::unexpected<Error> fail(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
+[[nodiscard]] std::unexpected<Error> fail(ErrorCode code, fmt::format_string<Args...> format,
+                                          Args&&... args) {
   return std::unexpected(Error{code, fmt::format(format, std::forward<Args>(args)...)});
 }
 
@@ -55,26 +56,27 @@ template <class... Args>
 [[nodiscard]] std::unexpected<Error> fail_errno(std::string_view what, int error_number);
 
 // A broken invariant: says where, and aborts. Stays on in production.
-#define CHECK(condition)                                                                            \
-  do {                                                                                              \
-    if (!(condition)) [[unlikely]] {                                                                \
-      std::fprintf(stderr, "%s:%d: invariant broken: %s\n", __FILE__, __LINE__, #condition);        \
-      std::abort();                                                                                 \
-    }                                                                                               \
+#define CHECK(condition)                                                                     \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      std::fprintf(stderr, "%s:%d: invariant broken: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)
 
 // Leaves the enclosing function with the error, or goes on with the value:
 //   TRY(auto value, compute());
 #define OCICAT_CONCAT_INNER(a, b) a##b
 #define OCICAT_CONCAT(a, b) OCICAT_CONCAT_INNER(a, b)
-#define TRY(declaration, expression) OCICAT_TRY_IMPL(OCICAT_CONCAT(try_result_, __LINE__), declaration, expression)
-#define OCICAT_TRY_IMPL(name, declaration, expression)             \
-  auto name = (expression);                                        \
-  if (!name) return std::unexpected(std::move(name).error());      \
+#define TRY(declaration, expression) \
+  OCICAT_TRY_IMPL(OCICAT_CONCAT(try_result_, __LINE__), declaration, expression)
+#define OCICAT_TRY_IMPL(name, declaration, expression)        \
+  auto name = (expression);                                   \
+  if (!name) return std::unexpected(std::move(name).error()); \
   declaration = *std::move(name)
-#define TRY_VOID(expression)                                       \
-  do {                                                             \
-    auto try_void_result = (expression);                           \
+#define TRY_VOID(expression)                                                          \
+  do {                                                                                \
+    auto try_void_result = (expression);                                              \
     if (!try_void_result) return std::unexpected(std::move(try_void_result).error()); \
   } while (false)
 

@@ -50,6 +50,11 @@ int run(int argc, const char* const* argv) {
   } catch (const CLI::RuntimeError& ended) {
     std::fflush(stdout);
     return ended.get_exit_code();
+  } catch (const CLI::RequiredError& missing) {
+    // A word too many, such as a mistyped command or option, says more than what it made go missing.
+    const auto unknown = app.remaining(true);
+    app.exit(unknown.empty() ? static_cast<const CLI::ParseError&>(missing) : CLI::ExtrasError(unknown));
+    return kUsage;
   } catch (const CLI::ParseError& wrong) {
     return app.exit(wrong) == 0 ? kDone : kUsage;
   }

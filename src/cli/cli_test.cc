@@ -41,6 +41,13 @@ TEST(Usage, WrongUsageIsTwoAndGoesToStandardError) {
   }
 }
 
+TEST(Usage, AWordThatIsUnknownIsNamed) {
+  EXPECT_THAT(ocicat({"frobnicate"}).err, HasSubstr("frobnicate"));
+  EXPECT_THAT(ocicat({"completion", "tcsh"}).err, HasSubstr("tcsh"));
+  EXPECT_THAT(ocicat({"get", "--colour"}).err, HasSubstr("--colour"));
+  EXPECT_THAT(ocicat({"get"}).err, HasSubstr("KIND NAME is required"));
+}
+
 TEST(Usage, VersionIsPrinted) {
   EXPECT_THAT(ocicat({"--version"}).out, HasSubstr(OCICAT_VERSION));
   EXPECT_THAT(ocicat({"version", "--client"}).out, HasSubstr(OCICAT_VERSION));

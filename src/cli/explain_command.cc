@@ -1,6 +1,9 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <memory>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -21,6 +24,22 @@ struct Options {
   std::string server;
   std::string output;
 };
+
+// -f takes all words up to the next option, those behind the files included: `-f a.yaml FROM TO PROTO/PORT -o
+// json`. What is missing of the three is therefore at the end of the files.
+void take_back_words(Options& options) {
+  const std::array<std::pair<const char*, std::string*>, 3> words{std::pair{"FROM", &options.from},
+                                                                  std::pair{"TO", &options.to},
+                                                                  std::pair{"PROTO/PORT", &options.traffic}};
+  const auto* missing = std::ranges::find_if(words, [](const auto& word) { return word.second->empty(); });
+  const auto count = std::distance(missing, words.end());
+  auto& paths = options.files.paths;
+  if (count == 0) return;
+  if (std::ssize(paths) <= count) throw CLI::RequiredError(missing->first);
+  auto path = paths.end() - count;
+  for (; missing != words.end(); ++missing, ++path) *missing->second = std::move(*path);
+  paths.resize(paths.size() - static_cast<std::size_t>(count));
+}
 
 Result<views::Question> question_of(const Options& options, const policy::Snapshot& snapshot) {
   const views::Inventory inventory(snapshot);
@@ -73,9 +92,9 @@ Examples:
 void add_explain_command(CLI::App& app) {
   auto* command = app.add_subcommand("explain", "Say whether a packet may pass, and what decided");
   auto options = std::make_shared<Options>();
-  command->add_option("FROM", options->from, "Who sends")->required();
-  command->add_option("TO", options->to, "Who receives")->required();
-  command->add_option("PROTO/PORT", options->traffic, "What is sent")->required();
+  command->add_option("FROM", options->from, "Who sends")->option_text("TEXT REQUIRED");
+  command->add_option("TO", options->to, "Who receives")->option_text("TEXT REQUIRED");
+  command->add_option("PROTO/PORT", options->traffic, "What is sent")->option_text("TEXT REQUIRED");
   command->add_option("--source-port", options->source_port, "Source port")
       ->capture_default_str()
       ->type_name("PORT");
@@ -85,7 +104,10 @@ void add_explain_command(CLI::App& app) {
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
   command->footer(std::string(kFooter));
-  command->callback([options] { finish(run_explain(*options)); });
+  command->callback([options] {
+    take_back_words(*options);
+    finish(run_explain(*options));
+  });
 }
 
 }  // namespace ocicat::cli

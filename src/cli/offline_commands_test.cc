@@ -62,6 +62,11 @@ TEST_F(Offline, TheMatrixEqualsWhatExplainSaysOfEveryPair) {
 TEST_F(Offline, ExplainTakesFilesBeforeAndAfterTheQuestion) {
   EXPECT_THAT(ocicat({"explain", "-f", world_, "x/a", "x/b", "tcp/80"}).out, HasSubstr("ALLOWED"));
   EXPECT_THAT(ocicat({"explain", "x/c", "x/b", "tcp/80", "-f", world_}).out, HasSubstr("DENIED"));
+  EXPECT_THAT(ocicat({"explain", "-f", world_, "x/a", "x/b", "tcp/80", "--family", "6"}).out,
+              HasSubstr("ALLOWED"));
+  EXPECT_THAT(ocicat({"explain", "x/a", "-f", world_, "x/b", "tcp/80", "-o", "json"}).out,
+              HasSubstr("allow"));
+  EXPECT_EQ(ocicat({"explain", "-f", world_, "x/a", "x/b", "-o", "json"}).code, 2);
 }
 
 TEST_F(Offline, VerifyIsZeroWhereAllHoldAndElseALineForEachFailure) {

@@ -1,5 +1,5 @@
-// Every case of test/conformance/kubernetes-networkpolicy.json, through the decision tables, one engine for all
-// steps of a case; as written and once more with IPv6 in place of IPv4.
+// Every case of test/conformance/kubernetes-networkpolicy.json, through the decision tables, one engine for
+// all steps of a case; as written and once more with IPv6 in place of IPv4.
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
@@ -58,7 +58,8 @@ Verdict verdict(const HostState& state, const policy::Simulator& simulator, cons
   const auto& own = direction == Direction::kIngress ? packet.destination : packet.source;
   for (const auto& programs : state.endpoints.at(key).addresses) {
     if (programs.address != own) continue;
-    return simulator.lookup(direction == Direction::kIngress ? programs.ingress : programs.egress, peer, packet)
+    return simulator
+        .lookup(direction == Direction::kIngress ? programs.ingress : programs.egress, peer, packet)
         .verdict;
   }
   ADD_FAILURE() << key.to_string() << " has no programs for " << own.to_string();
@@ -93,9 +94,13 @@ void check(Family family) {
   }
 }
 
-TEST(KubernetesConformance, EveryVerdictOfTheTablesIsTheExpectedOne) { check(Family::kIpv4); }
+TEST(KubernetesConformance, EveryVerdictOfTheTablesIsTheExpectedOne) {
+  check(Family::kIpv4);
+}
 
-TEST(KubernetesConformance, AndTheSameInIpv6) { check(Family::kIpv6); }
+TEST(KubernetesConformance, AndTheSameInIpv6) {
+  check(Family::kIpv6);
+}
 
 }  // namespace
 }  // namespace ocicat

@@ -32,8 +32,8 @@ struct LocalEndpoint {
 
   struct Address {
     IpAddress address;
-    policy::PlaceId place = 0;  // once computed
-    SignatureId signature = 0;  // what it is in; held
+    policy::PlaceId place = 0;                              // once computed
+    SignatureId signature = 0;                              // what it is in; held
     std::array<policy::ProgramStore::Index, 2> programs{};  // by direction; 0: none yet
   };
   std::vector<Address> addresses;  // ascending
@@ -60,7 +60,7 @@ struct Engine::State {
   policy::PolicyIndex policies{book, members};
   policy::ProgramStore programs{book, members, sets, ids};
 
-  policy::KeyPool keys;            // of members
+  policy::KeyPool keys;  // of members
   policy::StringPool node_names;
   std::vector<std::uint32_t> node_by_member;  // 0: no endpoint
   std::map<ResourceKey, LocalEndpoint> locals;
@@ -74,7 +74,8 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
-  std::map<ResourceKey, WorkloadEndpoint> spoofers;  // may send from others' addresses, if the settings let them
+  std::map<ResourceKey, WorkloadEndpoint>
+      spoofers;  // may send from others' addresses, if the settings let them
   std::optional<HostSettings> settings;
 
   // Of the batch.
@@ -179,8 +180,8 @@ void Engine::State::set(const ResourceKey& key, const NetworkSet& set) {
   members.set(member, {.labels = labels, .profiles = profiles, .ports = {}, .nets = set.nets});
 }
 
-// Whether an endpoint counts as absent: it asks to send from addresses that are not its own, and nobody allowed
-// workloads to do so.
+// Whether an endpoint counts as absent: it asks to send from addresses that are not its own, and nobody
+// allowed workloads to do so.
 bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
   const auto known = spoofers.erase(key) > 0;
   if (endpoint.allowed_source_prefixes.empty()) {
@@ -189,8 +190,10 @@ bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& end
   }
   spoofers.emplace(key, endpoint);
   const bool allowed = settings && settings->allow_spoofing;
-  refuse(key, allowed ? ""
-                      : "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
+  refuse(key,
+         allowed
+             ? ""
+             : "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
   return !allowed;
 }
 
@@ -253,8 +256,8 @@ void Engine::State::set_local(const ResourceKey& key, MemberId member, const Wor
   if (local.in_force) policies.set_local(member, local.profiles);
 }
 
-// Takes a local endpoint away; its programs stay until the end of the batch, so that what another needs of them
-// is not lost.
+// Takes a local endpoint away; its programs stay until the end of the batch, so that what another needs of
+// them is not lost.
 void Engine::State::retire_local(const ResourceKey& key) {
   const auto it = locals.find(key);
   if (it == locals.end()) return;
@@ -382,8 +385,9 @@ void Engine::State::settle_interfaces() {
         if (waiting.erase(key) > 0) refuse(key, {});
       } else {
         waiting.insert_or_assign(key, "");
-        refuse(key, nameless ? std::string{"it names no interface"}
-                             : fmt::format("interface {} belongs to {}", interface.second, first.to_string()));
+        refuse(key, nameless
+                        ? std::string{"it names no interface"}
+                        : fmt::format("interface {} belongs to {}", interface.second, first.to_string()));
       }
       if (has_it == local.in_force) continue;
       local.in_force = has_it;
@@ -418,8 +422,8 @@ void Engine::State::compute(const ResourceKey& key, LocalEndpoint& local) {
     state.addresses.push_back(
         {address.address, programs.id(address.programs[0]), programs.id(address.programs[1])});
   }
-  const bool same = std::ranges::equal(before.addresses, local.addresses, {}, &LocalEndpoint::Address::programs,
-                                       &LocalEndpoint::Address::programs);
+  const bool same = std::ranges::equal(before.addresses, local.addresses, {},
+                                       &LocalEndpoint::Address::programs, &LocalEndpoint::Address::programs);
   if (!same) out.endpoints.update(key, std::move(state));
   releasing.push_back(std::move(before));
 }
@@ -441,8 +445,8 @@ void Engine::State::settle_locals(const std::vector<MemberId>& replanned, bool a
     for (std::size_t side = 0; side < 2 && !ports.empty(); ++side) {
       const auto& plan = policies.plans(local.member)[side];
       moved = moved || std::ranges::any_of(ports, [&](policy::AtomId atom) {
-        return plan && std::ranges::binary_search(plan->named_ports, atom);
-      });
+                return plan && std::ranges::binary_search(plan->named_ports, atom);
+              });
     }
     if (moved) dirty.insert(key);
   }

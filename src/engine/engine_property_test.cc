@@ -13,7 +13,9 @@ namespace {
 
 using policy::Direction;
 
-ResourceChanges all_of(const policy::Snapshot& snapshot) { return ResourceChanges::between({}, snapshot); }
+ResourceChanges all_of(const policy::Snapshot& snapshot) {
+  return ResourceChanges::between({}, snapshot);
+}
 
 HostState state_of(const policy::Snapshot& snapshot) {
   Engine engine({});
@@ -44,9 +46,10 @@ std::string disagreement(const policy::Snapshot& snapshot, const HostState& stat
     const auto& actual = simulator.lookup(program, peer, packet);
     if (expected == actual) continue;
     return fmt::format("{} {} {} port {} -> {} port {} protocol {} icmp {}/{}\n  evaluator: {}\n  tables: {}",
-                       key.to_string(), policy::to_string(direction), packet.source.to_string(), packet.source_port,
-                       packet.destination.to_string(), packet.destination_port, packet.protocol, packet.icmp_type,
-                       packet.icmp_code, to_text(expected), to_text(actual));
+                       key.to_string(), policy::to_string(direction), packet.source.to_string(),
+                       packet.source_port, packet.destination.to_string(), packet.destination_port,
+                       packet.protocol, packet.icmp_type, packet.icmp_code, to_text(expected),
+                       to_text(actual));
   }
   return {};
 }
@@ -57,10 +60,11 @@ std::string first_disagreement(test::Random& random, const policy::Snapshot& sna
   for (const auto& [key, endpoint] : state.endpoints) {
     for (const auto& own : endpoint.addresses) {
       for (const auto direction : policy::kDirections) {
-        const auto drawn = packets == 0
-                               ? test::boundary_packets(boundaries, own.address, direction)
-                               : test::random_boundary_packets(random, boundaries, own.address, direction, packets);
-        if (auto found = disagreement(snapshot, state, drawn, key, own, direction); !found.empty()) return found;
+        const auto drawn =
+            packets == 0 ? test::boundary_packets(boundaries, own.address, direction)
+                         : test::random_boundary_packets(random, boundaries, own.address, direction, packets);
+        if (auto found = disagreement(snapshot, state, drawn, key, own, direction); !found.empty())
+          return found;
       }
     }
   }
@@ -92,7 +96,8 @@ TEST(EngineProperty, SmallDecisionTablesAgreeWithTheEvaluatorOnEveryBoundaryPack
 // A history of resources, with the engine that saw it step by step.
 class History {
  public:
-  explicit History(std::optional<std::string> node) : node_(std::move(node)), engine_({.node = node_, .dictionary = {}}) {}
+  explicit History(std::optional<std::string> node)
+      : node_(std::move(node)), engine_({.node = node_, .dictionary = {}}) {}
 
   HostChanges step(const ResourceChanges& changes) {
     for (const auto& [key, resource] : changes.entries()) {
@@ -178,8 +183,8 @@ TEST(EngineProperty, AHistoryThatEndsWithNothingLeavesNothing) {
     }
     const auto found = difference(history.state(), HostState{});
     const auto left = history.engine().counters();
-    const auto sum = left.endpoints + left.local_endpoints + left.policies + left.active_policies + left.sets +
-                     left.classes + left.programs + left.tables + left.outcomes;
+    const auto sum = left.endpoints + left.local_endpoints + left.policies + left.active_policies +
+                     left.sets + left.classes + left.programs + left.tables + left.outcomes;
     EXPECT_EQ(found, "") << "OCICAT_SEED=" << seed;
     EXPECT_EQ(sum, 0U) << "OCICAT_SEED=" << seed;
     return found.empty() && sum == 0;

@@ -10,8 +10,8 @@ namespace ocicat {
 namespace {
 
 using policy::Verdict;
-using testing::HasSubstr;
 using test::World;
+using testing::HasSubstr;
 
 WorkloadEndpoint endpoint(const std::string& name, const std::string& node, const std::string& interface_name,
                           const std::string& address, Labels labels = {}) {
@@ -25,7 +25,9 @@ WorkloadEndpoint endpoint(const std::string& name, const std::string& node, cons
   return result;
 }
 
-ResourceKey key(const std::string& name) { return {Kind::kWorkloadEndpoint, "shop", name}; }
+ResourceKey key(const std::string& name) {
+  return {Kind::kWorkloadEndpoint, "shop", name};
+}
 
 Node node(const std::string& name, const std::string& address) {
   Node result;
@@ -42,7 +44,9 @@ NetworkPolicy allow_from(const std::string& name, const std::string& selector, c
   return policy;
 }
 
-ResourceKey policy_key(const std::string& name) { return {Kind::kGlobalNetworkPolicy, "", name}; }
+ResourceKey policy_key(const std::string& name) {
+  return {Kind::kGlobalNetworkPolicy, "", name};
+}
 
 // An engine and the state that its changes lead to.
 struct Host {
@@ -66,7 +70,8 @@ struct Host {
   }
   Verdict ingress(const ResourceKey& at, const std::string& from) const {
     const auto& own = state.endpoints.at(at).addresses.front();
-    const policy::Packet packet{.source = test::address(from), .destination = own.address, .destination_port = 80};
+    const policy::Packet packet{
+        .source = test::address(from), .destination = own.address, .destination_port = 80};
     return policy::Simulator(state.tables).lookup(own.ingress, packet.source, packet).verdict;
   }
 
@@ -150,9 +155,10 @@ TEST(Engine, ALabelChangeWritesOneClassEntryAndNothingElse) {
   Host host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   for (const std::string role : {"web", "db"}) {
-    host.set(policy_key("from-" + role), allow_from("from-" + role, "role == 'api'", "role == '" + role + "'"));
-    host.set(key("first-" + role), endpoint("first-" + role, "b", "", role == "web" ? "10.0.0.2" : "10.0.0.3",
-                                            {{"role", role}}));
+    host.set(policy_key("from-" + role),
+             allow_from("from-" + role, "role == 'api'", "role == '" + role + "'"));
+    host.set(key("first-" + role),
+             endpoint("first-" + role, "b", "", role == "web" ? "10.0.0.2" : "10.0.0.3", {{"role", role}}));
   }
   host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.4", {{"role", "web"}}));
   const auto changes = host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.4", {{"role", "db"}}));
@@ -167,7 +173,8 @@ TEST(Engine, ALabelThatNoActiveSelectorMentionsChangesNothing) {
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(policy_key("p"), allow_from("p", "role == 'api'", "role == 'web'"));
   host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}}));
-  EXPECT_TRUE(host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}, {"x", "y"}})).empty());
+  EXPECT_TRUE(
+      host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}, {"x", "y"}})).empty());
 }
 
 TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
@@ -180,7 +187,8 @@ TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
   EXPECT_EQ(host.engine.counters().programs, 2U);  // ingress and egress
 }
 
-// A host with one endpoint of its own, that ten web endpoints elsewhere may reach; seven of them are also blue.
+// A host with one endpoint of its own, that ten web endpoints elsewhere may reach; seven of them are also
+// blue.
 Host host_with_web() {
   Host host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
@@ -264,7 +272,8 @@ TEST(Engine, RoutesLeadToInterfacesOfLocalEndpointsAndToNodesOfOthers) {
   const auto& mine = host.state.routes.at(test::prefix("10.0.0.1/32"));
   EXPECT_EQ(mine, (Route{Route::Kind::kWorkload, "cali1", {}}));
   host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kHost, "", test::address("192.0.2.2")}));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
+            (Route{Route::Kind::kHost, "", test::address("192.0.2.2")}));
   // It moves here.
   host.set(key("other"), endpoint("other", "a", "cali2", "10.0.0.2"));
   EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kWorkload, "cali2", {}}));

@@ -21,7 +21,8 @@ void HostChanges::absorb(HostChanges later) {
 }
 
 bool HostChanges::empty() const {
-  return !settings && tables.empty() && endpoints.empty() && routes.empty() && refused.empty() && revisions.empty();
+  return !settings && tables.empty() && endpoints.empty() && routes.empty() && refused.empty() &&
+         revisions.empty();
 }
 
 }  // namespace ocicat

@@ -25,8 +25,8 @@ struct AddressPrograms {
   bool operator==(const AddressPrograms&) const = default;
 };
 
-// One workload on this host. Packets from its interface that do not come from one of its addresses are dropped,
-// packets to its interface for another address as well.
+// One workload on this host. Packets from its interface that do not come from one of its addresses are
+// dropped, packets to its interface for another address as well.
 struct EndpointState {
   std::string interface_name;
   std::vector<AddressPrograms> addresses;  // by address, ascending

@@ -20,7 +20,8 @@ void for_seeds(int cases, Check check) {
   const auto start = std::chrono::steady_clock::now();
   const auto patience = std::chrono::duration<double>(seconds != nullptr ? std::atof(seconds) : 0);
   for (int done = 0;; ++done, ++seed) {
-    const bool enough = seconds != nullptr ? std::chrono::steady_clock::now() - start > patience : done >= cases;
+    const bool enough =
+        seconds != nullptr ? std::chrono::steady_clock::now() - start > patience : done >= cases;
     if (enough) return;
     if (check(seed)) continue;
     std::printf("to see it again: OCICAT_SEED=%llu\n", static_cast<unsigned long long>(seed));

@@ -13,7 +13,9 @@ bool RouteResolver::set_node(const Node& node) {
   return std::exchange(known, addresses) != addresses;
 }
 
-bool RouteResolver::remove_node(const std::string& name) { return addresses_by_node_.erase(name) > 0; }
+bool RouteResolver::remove_node(const std::string& name) {
+  return addresses_by_node_.erase(name) > 0;
+}
 
 std::optional<Way> RouteResolver::way(const IpAddress& address, const std::vector<Claim>& claims) const {
   if (claims.empty()) return std::nullopt;

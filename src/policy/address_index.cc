@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::uint32_t kNets = 0x80000000;
 
-std::size_t index_of(Family family) { return family == Family::kIpv4 ? 0 : 1; }
+std::size_t index_of(Family family) {
+  return family == Family::kIpv4 ? 0 : 1;
+}
 
 // Beyond this many changed nets, every place is looked at without asking whether it lies in one of them.
 constexpr std::size_t kManyNets = 16;
@@ -129,7 +131,8 @@ void AddressIndex::touch_enclosed() {
   for (PlaceId id = 1; id < places_.size(); ++id) {
     const auto& place = places_[id];
     if (place.members == 0 && place.nets == 0) continue;
-    if (many || std::ranges::any_of(wide_changes_, [&](const Prefix& wide) { return wide.contains(place.prefix); })) {
+    if (many ||
+        std::ranges::any_of(wide_changes_, [&](const Prefix& wide) { return wide.contains(place.prefix); })) {
       touch(id);
     }
   }
@@ -259,8 +262,9 @@ void AddressIndex::give_id(SignatureId from, SignatureId to) {
   all_blends_touched_ = true;
 }
 
-// A set that comes into use divides classes, one that goes unites them. A class that differs from an old one in
-// such sets only may have its id, and the one with most places does: the others' places are those to write.
+// A set that comes into use divides classes, one that goes unites them. A class that differs from an old one
+// in such sets only may have its id, and the one with most places does: the others' places are those to
+// write.
 void AddressIndex::inherit_ids() {
   const auto without = [&](SignatureId signature, const std::vector<SetId>& left_out) {
     std::vector<SetId> rest;
@@ -376,7 +380,8 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
   // First who is gone, so that nobody finds it around itself.
   for (std::size_t i = 0; i < touched_.size(); ++i) {
     const auto& place = places_[touched_[i]];
-    if (place.members == 0 && place.nets == 0 && !place.prefix.is_host()) wide_changes_.push_back(place.prefix);
+    if (place.members == 0 && place.nets == 0 && !place.prefix.is_host())
+      wide_changes_.push_back(place.prefix);
   }
   if (!wide_changes_.empty()) touch_enclosed();
   std::vector<PlaceId> gone;

@@ -1,12 +1,14 @@
 // Classes: which addresses no active rule tells apart.
 //
 // A *place* is a prefix that somebody owns or that an active rule mentions. Places with the same owners' kin,
-// the same nets and the same enclosing place are of one *blend*; what follows from it, the signature (all sets it
-// is in, those of enclosing places included) and the class, is computed once a blend. So a set that comes into
-// use costs one look at each blend, and writes only where a class is divided: then the larger part keeps the id.
+// the same nets and the same enclosing place are of one *blend*; what follows from it, the signature (all
+// sets it is in, those of enclosing places included) and the class, is computed once a blend. So a set that
+// comes into use costs one look at each blend, and writes only where a class is divided: then the larger part
+// keeps the id.
 //
 //   out      an entry for each place whose class differs from what the places around it say already
-//   cost     a place that changes: the lengths of prefixes in use; a net that comes or goes: one pass over places
+//   cost     a place that changes: the lengths of prefixes in use; a net that comes or goes: one pass over
+//   places
 #pragma once
 
 #include <boost/unordered/unordered_flat_set.hpp>

@@ -35,7 +35,8 @@ void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<Set
 
 }  // namespace
 
-std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book, const MemberIndex& members) {
+std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
+                            const MemberIndex& members) {
   std::vector<SetId> sets;
   for_each_list(plan, [&](const RuleList& list) {
     for (const auto& rule : list.rules) {
@@ -51,7 +52,8 @@ std::size_t hash_value(const ThoughtStep& step) {
   std::uint64_t state = std::uint64_t{step.before} << 32 | step.stage;
   state = (state ^ (std::uint64_t{step.policy} << 24)) * 0x9e3779b97f4a7c15ULL;
   state ^= state >> 29;
-  state = (state ^ static_cast<std::uint32_t>(step.rule) ^ (std::uint64_t(step.action) << 40)) * 0xe7037ed1a0b428dbULL;
+  state = (state ^ static_cast<std::uint32_t>(step.rule) ^ (std::uint64_t(step.action) << 40)) *
+          0xe7037ed1a0b428dbULL;
   return state ^ (state >> 32);
 }
 
@@ -97,7 +99,8 @@ std::vector<Compiler::LiveRule> Compiler::live_rules(const RuleList& list) const
     if (!entry.names_peer_ports) {
       const auto named = named_ports(own, own_);
       const bool ingress = plan_.direction == Direction::kIngress;
-      entry.areas = rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{});
+      entry.areas =
+          rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{});
       if (entry.areas.empty()) continue;
       const auto& only = entry.areas.front();
       entry.everything = only.first == 0 && only.last == kLastTableKey && only.all_sources();
@@ -174,7 +177,8 @@ void Compiler::refuse_encapsulated(Sweep& sweep) {
   const auto& guard = plan_.encapsulation;
   const auto refuse = [&](std::uint32_t first, std::uint32_t last) {
     sweep.decide({first, last}, [&](ThoughtId before) {
-      return then({before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, TraceStep::kEncapsulated, Action::kDeny});
+      return then({before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, TraceStep::kEncapsulated,
+                   Action::kDeny});
     });
   };
   const auto port = table_key(kUdp, guard.vxlan_port);
@@ -224,7 +228,8 @@ Outcome Compiler::outcome(ThoughtId thought) const {
                     .action = step.action,
                     .selected_by = {}};
     if (step.policy != ThoughtStep::kNobody) {
-      trace.policy = profile ? plan_.profiles[step.policy]->id : plan_.stages[step.stage].policies[step.policy]->id;
+      trace.policy =
+          profile ? plan_.profiles[step.policy]->id : plan_.stages[step.stage].policies[step.policy]->id;
     } else if (!profile && !before_stages) {
       for (const auto& policy : plan_.stages[step.stage].policies) trace.selected_by.push_back(policy->id);
     }

@@ -83,6 +83,7 @@ class Compiler {
 };
 
 // The sets that rules of a plan ask of the own side, in one family; ascending.
-std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book, const MemberIndex& members);
+std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
+                            const MemberIndex& members);
 
 }  // namespace ocicat::policy

@@ -24,7 +24,8 @@ class LabelsOf : public LabelSource {
 };
 
 std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -36,7 +37,8 @@ bool selects(const FelixConfiguration& configuration, const Labels& labels) {
 
 // In falling precedence.
 std::vector<const FelixConfiguration*> sources_of(const FelixConfigurations& configurations,
-                                                  const std::optional<std::string>& node, const Labels& labels) {
+                                                  const std::optional<std::string>& node,
+                                                  const Labels& labels) {
   std::vector<const FelixConfiguration*> sources;
   const auto add = [&](const std::string& name) {
     if (const auto it = configurations.find(name); it != configurations.end()) sources.push_back(&it->second);
@@ -98,8 +100,8 @@ HostSettings::ToHost parse_to_host(const std::string& text) {
 
 }  // namespace
 
-HostSettings resolve_settings(const FelixConfigurations& configurations, const std::optional<std::string>& node,
-                              const Labels& labels) {
+HostSettings resolve_settings(const FelixConfigurations& configurations,
+                              const std::optional<std::string>& node, const Labels& labels) {
   const auto sources = sources_of(configurations, node, labels);
   const auto value = [&](const std::string& field) -> const std::string* {
     for (const auto* source : sources) {
@@ -113,7 +115,8 @@ HostSettings resolve_settings(const FelixConfigurations& configurations, const s
     auto prefixes = split(*text);
     if (std::ranges::all_of(prefixes, is_interface_prefix)) settings.workload_prefixes = std::move(prefixes);
   }
-  if (const auto* text = value("defaultEndpointToHostAction")) settings.endpoint_to_host = parse_to_host(*text);
+  if (const auto* text = value("defaultEndpointToHostAction"))
+    settings.endpoint_to_host = parse_to_host(*text);
   if (const auto* text = value("disableConntrackInvalidCheck")) {
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }

@@ -20,12 +20,12 @@ namespace ocicat {
 struct HostSettings {
   enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
-  ToHost endpoint_to_host = ToHost::kDrop;              // defaultEndpointToHostAction
-  bool drop_invalid = true;                             // not disableConntrackInvalidCheck
-  bool reject = false;                                  // iptablesFilterDenyAction: Reject
+  ToHost endpoint_to_host = ToHost::kDrop;             // defaultEndpointToHostAction
+  bool drop_invalid = true;                            // not disableConntrackInvalidCheck
+  bool reject = false;                                 // iptablesFilterDenyAction: Reject
   std::string log_prefix = "calico-packet";
-  policy::EncapsulationGuard encapsulation;             // decided by programs, not by the ruleset
-  bool allow_spoofing = false;                          // workloadSourceSpoofing: Any
+  policy::EncapsulationGuard encapsulation;  // decided by programs, not by the ruleset
+  bool allow_spoofing = false;               // workloadSourceSpoofing: Any
 
   bool operator==(const HostSettings&) const = default;
 };
@@ -33,7 +33,7 @@ struct HostSettings {
 using FelixConfigurations = std::map<std::string, FelixConfiguration>;  // by name
 
 // `node` is the host's name; without one only `default` counts. `labels` are those of its Node.
-HostSettings resolve_settings(const FelixConfigurations& configurations, const std::optional<std::string>& node,
-                              const Labels& labels);
+HostSettings resolve_settings(const FelixConfigurations& configurations,
+                              const std::optional<std::string>& node, const Labels& labels);
 
 }  // namespace ocicat

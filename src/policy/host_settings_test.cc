@@ -24,12 +24,13 @@ TEST(SettingsResolver, WithoutConfigurationTheBuiltInValuesHold) {
 }
 
 TEST(SettingsResolver, ReadsEveryField) {
-  const auto settings = resolve_settings(all({configuration("default", {{"interfacePrefix", "cali,tap"},
-                                                                        {"defaultEndpointToHostAction", "ACCEPT"},
-                                                                        {"disableConntrackInvalidCheck", "true"},
-                                                                        {"iptablesFilterDenyAction", "Reject"},
-                                                                        {"logPrefix", "mine"}})}),
-                                         "a", {});
+  const auto settings =
+      resolve_settings(all({configuration("default", {{"interfacePrefix", "cali,tap"},
+                                                      {"defaultEndpointToHostAction", "ACCEPT"},
+                                                      {"disableConntrackInvalidCheck", "true"},
+                                                      {"iptablesFilterDenyAction", "Reject"},
+                                                      {"logPrefix", "mine"}})}),
+                       "a", {});
   EXPECT_EQ(settings.workload_prefixes, (std::vector<std::string>{"cali", "tap"}));
   EXPECT_EQ(settings.endpoint_to_host, HostSettings::ToHost::kAccept);
   EXPECT_FALSE(settings.drop_invalid);
@@ -38,11 +39,12 @@ TEST(SettingsResolver, ReadsEveryField) {
 }
 
 TEST(SettingsResolver, TheHostsOwnConfigurationComesBeforeASelectingOneBeforeTheDefault) {
-  const auto everything = all({configuration("default", {{"logPrefix", "d"}, {"interfacePrefix", "tap"},
-                                                         {"iptablesFilterDenyAction", "Reject"}}),
-                               configuration("node.a", {{"logPrefix", "n"}}),
-                               configuration("node.b", {{"logPrefix", "other"}}),
-                               configuration("racks", {{"logPrefix", "s"}, {"interfacePrefix", "eni"}}, "rack == '1'")});
+  const auto everything =
+      all({configuration(
+               "default",
+               {{"logPrefix", "d"}, {"interfacePrefix", "tap"}, {"iptablesFilterDenyAction", "Reject"}}),
+           configuration("node.a", {{"logPrefix", "n"}}), configuration("node.b", {{"logPrefix", "other"}}),
+           configuration("racks", {{"logPrefix", "s"}, {"interfacePrefix", "eni"}}, "rack == '1'")});
   const auto here = resolve_settings(everything, "a", {{"rack", "1"}});
   EXPECT_EQ(here.log_prefix, "n");
   EXPECT_EQ(here.workload_prefixes, std::vector<std::string>{"eni"});
@@ -53,18 +55,19 @@ TEST(SettingsResolver, TheHostsOwnConfigurationComesBeforeASelectingOneBeforeThe
 }
 
 TEST(SettingsResolver, ALosingSelectingConfigurationIsIgnoredWhole) {
-  const auto settings = resolve_settings(all({configuration("a-racks", {{"logPrefix", "first"}}, "has(rack)"),
-                                              configuration("b-racks", {{"interfacePrefix", "eni"}}, "has(rack)")}),
-                                         "a", {{"rack", "1"}});
+  const auto settings =
+      resolve_settings(all({configuration("a-racks", {{"logPrefix", "first"}}, "has(rack)"),
+                            configuration("b-racks", {{"interfacePrefix", "eni"}}, "has(rack)")}),
+                       "a", {{"rack", "1"}});
   EXPECT_EQ(settings.log_prefix, "first");
   EXPECT_EQ(settings.workload_prefixes, std::vector<std::string>{"cali"});
 }
 
 TEST(SettingsResolver, EmptyTextIsNotSetAndUnreadableTextIsTheBuiltInValue) {
-  const auto settings =
-      resolve_settings(all({configuration("default", {{"logPrefix", "d"}, {"interfacePrefix", "tap"}}),
-                            configuration("node.a", {{"logPrefix", ""}, {"interfacePrefix", "no spaces, please"}})}),
-                       "a", {});
+  const auto settings = resolve_settings(
+      all({configuration("default", {{"logPrefix", "d"}, {"interfacePrefix", "tap"}}),
+           configuration("node.a", {{"logPrefix", ""}, {"interfacePrefix", "no spaces, please"}})}),
+      "a", {});
   EXPECT_EQ(settings.log_prefix, "d");
   EXPECT_EQ(settings.workload_prefixes, std::vector<std::string>{"cali"});
 }

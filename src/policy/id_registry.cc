@@ -99,9 +99,13 @@ std::uint32_t IdRegistry::find(IdSpace name, const Digest& meaning) const {
   return it == space.id_by_meaning.end() ? 0 : it->second;
 }
 
-const Digest& IdRegistry::meaning(IdSpace space, std::uint32_t id) const { return of(space).entries[id].meaning; }
+const Digest& IdRegistry::meaning(IdSpace space, std::uint32_t id) const {
+  return of(space).entries[id].meaning;
+}
 
-std::size_t IdRegistry::size(IdSpace space) const { return of(space).in_use; }
+std::size_t IdRegistry::size(IdSpace space) const {
+  return of(space).in_use;
+}
 
 Changes<DictionaryKey, std::uint32_t> IdRegistry::end_batch() {
   for (std::size_t i = 0; i < spaces_.size(); ++i) {

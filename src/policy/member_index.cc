@@ -104,7 +104,8 @@ void MemberIndex::set_places(MemberId id, std::span<const Prefix> nets) {
   std::ranges::sort(wanted_);
   wanted_.erase(std::ranges::unique(wanted_).begin(), wanted_.end());
   const auto current = places(id);
-  if (std::ranges::equal(current, wanted_, {}, [this](PlaceId place) { return addresses_.prefix(place); })) return;
+  if (std::ranges::equal(current, wanted_, {}, [this](PlaceId place) { return addresses_.prefix(place); }))
+    return;
   // New ones first, so that a place that stays is not dropped in between.
   std::vector<PlaceId> now;
   const std::vector<PlaceId> before(current.begin(), current.end());
@@ -131,7 +132,8 @@ void MemberIndex::join_profile_list(MemberId id) {
 
 void MemberIndex::leave_profile_list(MemberId id) {
   auto& member = members_[id];
-  (member.previous == 0 ? first_by_profiles_[member.profiles] : members_[member.previous - 1].next) = member.next;
+  (member.previous == 0 ? first_by_profiles_[member.profiles] : members_[member.previous - 1].next) =
+      member.next;
   if (member.next != 0) members_[member.next - 1].previous = member.previous;
 }
 
@@ -154,7 +156,8 @@ void MemberIndex::set(MemberId id, const MemberView& view) {
     release_profiles(member.profiles);
     release_ports(member.ports);
   }
-  const bool same = member.present && member.labels == labels && member.profiles == profiles && member.ports == ports;
+  const bool same =
+      member.present && member.labels == labels && member.profiles == profiles && member.ports == ports;
   member.present = true;
   member.labels = labels;
   member.profiles = profiles;
@@ -181,7 +184,8 @@ void MemberIndex::remove(MemberId id) {
 
 void MemberIndex::touch_heirs(StringPool::Id profile) {
   for (SequencePool::Id list = 1; list < first_by_profiles_.size(); ++list) {
-    if (!profiles_.contains(list) || std::ranges::find(profiles_[list], profile) == profiles_[list].end()) continue;
+    if (!profiles_.contains(list) || std::ranges::find(profiles_[list], profile) == profiles_[list].end())
+      continue;
     for (auto at = first_by_profiles_[list]; at != 0; at = members_[at - 1].next) touch(at - 1);
   }
 }
@@ -202,7 +206,9 @@ void MemberIndex::set_profile_labels(std::string_view profile, const Labels& lab
   replace_profile_labels(profile, acquire_labels(labels));
 }
 
-void MemberIndex::remove_profile_labels(std::string_view profile) { replace_profile_labels(profile, 0); }
+void MemberIndex::remove_profile_labels(std::string_view profile) {
+  replace_profile_labels(profile, 0);
+}
 
 void MemberIndex::view_labels(MemberId id, LabelView& view) const {
   view.clear();

@@ -1,12 +1,13 @@
 // The label index: which active sets every endpoint and network set is in, by its labels and ports.
 //
-// Members that look alike to the active selectors share one *look*: only labels that an active selector mentions
-// count, and a selector is asked once for every look, not for every member. A look with the ports of a member is
-// its *kin*: all members of one kin are in the same sets.
+// Members that look alike to the active selectors share one *look*: only labels that an active selector
+// mentions count, and a selector is asked once for every look, not for every member. A look with the ports of
+// a member is its *kin*: all members of one kin are in the same sets.
 //
 //   in       members, labels of profiles, atoms that become active or cease to be
 //   out      the sets of each kin; to the address index, the places whose members changed kin
-//   cost     a member that changes: its labels; a selector that becomes active: one question a look, and where it
+//   cost     a member that changes: its labels; a selector that becomes active: one question a look, and
+//   where it
 //            names a label that none did before, one pass over the members
 #pragma once
 
@@ -84,8 +85,8 @@ class MemberIndex : public Kinship {
     SequencePool::Id labels = 0;    // name, value, name, value…; by name id
     SequencePool::Id profiles = 0;  // names, in order
     SequencePool::Id ports = 0;     // name, protocol << 16 | number, …; ascending
-    PlaceId place = 0;            // where there is just one
-    SequencePool::Id places = 0;  // where there are more
+    PlaceId place = 0;              // where there is just one
+    SequencePool::Id places = 0;    // where there are more
     KinId kin = 0;
     MemberId previous = 0;  // with the same profiles; ids shifted by one, 0: none
     MemberId next = 0;
@@ -143,7 +144,7 @@ class MemberIndex : public Kinship {
 
   SelectorIndex selectors_;
   std::vector<AtomState> atoms_;
-  boost::unordered_flat_map<SelectorIndex::Id, AtomId> atom_by_selector_;  // sets of selectors
+  boost::unordered_flat_map<SelectorIndex::Id, AtomId> atom_by_selector_;        // sets of selectors
   boost::unordered_flat_map<std::uint64_t, std::vector<AtomId>> atoms_by_port_;  // name << 8 | protocol
   boost::unordered_flat_map<SetId, std::pair<AtomId, std::uint16_t>> port_by_set_;
   std::vector<std::uint32_t> watched_;  // by string id: active selectors that name this label

@@ -10,7 +10,9 @@ namespace ocicat::policy {
 
 namespace {
 
-std::uint64_t port_key(StringPool::Id name, Protocol protocol) { return std::uint64_t{name} << 8 | protocol; }
+std::uint64_t port_key(StringPool::Id name, Protocol protocol) {
+  return std::uint64_t{name} << 8 | protocol;
+}
 
 }  // namespace
 
@@ -112,7 +114,8 @@ SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
   };
   bool mixed = add(member.labels);
   for (const auto profile : profiles_[member.profiles]) {
-    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end()) mixed |= add(it->second);
+    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end())
+      mixed |= add(it->second);
   }
   if (mixed) sort_pairs(words);
   const auto [look, is_new] = looks_.acquire(words);

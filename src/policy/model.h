@@ -90,8 +90,8 @@ struct ProfileRules {
   bool operator==(const ProfileRules&) const = default;
 };
 
-// What workloads may not send whatever policy says: packets that carry other packets past it (semantics.md 2.3,
-// step 4). From FelixConfiguration.
+// What workloads may not send whatever policy says: packets that carry other packets past it
+// (semantics.md 2.3, step 4). From FelixConfiguration.
 struct EncapsulationGuard {
   std::uint16_t vxlan_port = 4789;  // vxlanPort
   bool allow_vxlan = false;         // allowVXLANPacketsFromWorkloads
@@ -134,7 +134,8 @@ bool before(const TierPlace& a, const TierPlace& b);
 inline constexpr std::string_view kDefaultAllowProfile = "projectcalico-default-allow";
 ProfileRules default_allow_profile();
 
-// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls alike.
+// The kind's name in the identity that breaks ties; Calico's own, which tells apart what Kubernetes calls
+// alike.
 std::string_view name_for_order(Kind kind);
 
 // Order of policies within a tier: order (none last), then "name/namespace/kind".

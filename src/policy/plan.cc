@@ -7,7 +7,9 @@ namespace ocicat::policy {
 namespace {
 
 // Every part with its length in front, so that different lists of parts make different texts.
-void add(std::string& text, std::string_view part) { text += fmt::format("{}:{}", part.size(), part); }
+void add(std::string& text, std::string_view part) {
+  text += fmt::format("{}:{}", part.size(), part);
+}
 
 void add(std::string& text, const Digest& digest) {
   text.append(reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size());

@@ -30,7 +30,9 @@ bool joined_before(const ResourceKey& a, const ResourceKey& b) {
   }
 }
 
-std::size_t index_of(Direction direction) { return direction == Direction::kIngress ? 0 : 1; }
+std::size_t index_of(Direction direction) {
+  return direction == Direction::kIngress ? 0 : 1;
+}
 
 }  // namespace
 
@@ -52,7 +54,8 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
   stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .lists = {}};
   // Staged policies only matter to what would be; untracked and pre-DNAT ones only to host endpoints.
   if (!policy.staged && !policy.do_not_track && !policy.pre_dnat) {
-    if (policy.applies_to_ingress) stored.lists[0] = make_list(book_, policy.id, policy.broken, policy.ingress);
+    if (policy.applies_to_ingress)
+      stored.lists[0] = make_list(book_, policy.id, policy.broken, policy.ingress);
     if (policy.applies_to_egress) stored.lists[1] = make_list(book_, policy.id, policy.broken, policy.egress);
     const auto [selector, is_new] = selectors_.add(policy.selector);
     stored.selector = selector;
@@ -129,7 +132,8 @@ void PolicyIndex::remove_tier(const std::string& name) {
 void PolicyIndex::touch_tier(const std::string& name) {
   for (auto& [member, local] : locals_) {
     for (const auto& plan : local.plans) {
-      if (plan && std::ranges::find(plan->stages, name, &Stage::tier) != plan->stages.end()) local.replan = true;
+      if (plan && std::ranges::find(plan->stages, name, &Stage::tier) != plan->stages.end())
+        local.replan = true;
     }
   }
 }
@@ -146,7 +150,9 @@ void PolicyIndex::set_profile(const ResourceKey& key, const Profile& profile, co
   touch_profiles(profiles_.set(key, profile, rules));
 }
 
-void PolicyIndex::remove_profile(const ResourceKey& key) { touch_profiles(profiles_.remove(key)); }
+void PolicyIndex::remove_profile(const ResourceKey& key) {
+  touch_profiles(profiles_.remove(key));
+}
 
 // --- local endpoints ---
 
@@ -206,9 +212,12 @@ std::vector<MemberId> PolicyIndex::update() {
   std::vector<MemberId> changed;
   for (auto& [member, local] : locals_) match(member, local);
   std::ranges::sort(changed_selectors_);
-  const auto is_changed = [&](SelectorIndex::Id id) { return std::ranges::binary_search(changed_selectors_, id); };
+  const auto is_changed = [&](SelectorIndex::Id id) {
+    return std::ranges::binary_search(changed_selectors_, id);
+  };
   for (auto& [member, local] : locals_) {
-    if (!local.replan && (changed_selectors_.empty() || std::ranges::none_of(local.selectors, is_changed))) continue;
+    if (!local.replan && (changed_selectors_.empty() || std::ranges::none_of(local.selectors, is_changed)))
+      continue;
     local.replan = false;
     auto plans = plans_of(local);
     if (plans == local.plans) continue;
@@ -255,7 +264,12 @@ Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
   }
   std::ranges::sort(tiers, [](const TierPlace& a, const TierPlace& b) { return before(a, b); });
 
-  Plan plan{.direction = direction, .encapsulation = encapsulation_, .stages = {}, .profiles = {}, .named_ports = {}, .digest = {}};
+  Plan plan{.direction = direction,
+            .encapsulation = encapsulation_,
+            .stages = {},
+            .profiles = {},
+            .named_ports = {},
+            .digest = {}};
   for (const auto& tier : tiers) {
     auto& numbers = policies_by_tier[tier.name];
     std::ranges::sort(numbers, [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); });

@@ -26,7 +26,8 @@ namespace ocicat::policy {
 
 class PolicyIndex {
  public:
-  PolicyIndex(RuleBook& book, MemberIndex& members) : book_(book), members_(members), profiles_(book, members) {}
+  PolicyIndex(RuleBook& book, MemberIndex& members)
+      : book_(book), members_(members), profiles_(book, members) {}
 
   void set_policy(const ResourceKey& key, const Policy& policy);
   void remove_policy(const ResourceKey& key);

@@ -79,7 +79,9 @@ TEST(KeyPool, TellsKeysApartAndGivesThemBack) {
   EXPECT_EQ(pool.size(), keys.size());
 }
 
-Digest meaning(int number) { return Digest::of(std::to_string(number)); }
+Digest meaning(int number) {
+  return Digest::of(std::to_string(number));
+}
 
 TEST(IdRegistry, AnIdIsNotUsedAgainInTheBatchInWhichItsLastUserGoes) {
   IdRegistry registry({});
@@ -98,7 +100,8 @@ TEST(IdRegistry, SpacesDoNotShareIds) {
 }
 
 TEST(IdRegistry, AdoptedIdsGoToTheirMeaningsAndToNobodyElseInTheFirstBatch) {
-  const Dictionary adopted{{{IdSpace::kTable, meaning(1)}, 1}, {{IdSpace::kTable, meaning(5)}, 5},
+  const Dictionary adopted{{{IdSpace::kTable, meaning(1)}, 1},
+                           {{IdSpace::kTable, meaning(5)}, 5},
                            {{IdSpace::kTable, meaning(3)}, 3}};
   IdRegistry registry(adopted);
   EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(10)).id, 2U);

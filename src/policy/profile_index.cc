@@ -76,7 +76,8 @@ void ProfileIndex::settle(const std::string& name, Named& named) {
   if (named.versions.empty() && named.locals == 0) profiles_.erase(name);
 }
 
-std::vector<std::string> ProfileIndex::set(const ResourceKey& key, const Profile& profile, const ProfileRules& rules) {
+std::vector<std::string> ProfileIndex::set(const ResourceKey& key, const Profile& profile,
+                                           const ProfileRules& rules) {
   std::vector<std::string> names{rules.name};
   if (const auto it = name_by_key_.find(key); it != name_by_key_.end() && it->second != rules.name) {
     names = remove(key);

@@ -30,8 +30,8 @@ void release(RuleBook& book, const RuleLists& lists);
 void activate(RuleBook& book, const RuleLists& lists);
 void deactivate(RuleBook& book, const RuleLists& lists);
 
-// Several resources may make profiles of one name: the first of them in the order of keys counts. Profiles that
-// an endpoint lists and nobody made deny; projectcalico-default-allow is always there.
+// Several resources may make profiles of one name: the first of them in the order of keys counts. Profiles
+// that an endpoint lists and nobody made deny; projectcalico-default-allow is always there.
 class ProfileIndex {
  public:
   ProfileIndex(RuleBook& book, MemberIndex& members) : book_(book), members_(members) {}
@@ -54,7 +54,7 @@ class ProfileIndex {
   struct Named {
     std::map<ResourceKey, Version> versions;
     std::size_t locals = 0;
-    RuleLists in_force;  // where there are locals
+    RuleLists in_force;     // where there are locals
     bool stand_in = false;  // in_force is nobody's version
   };
 

@@ -24,7 +24,8 @@ Compiler ProgramStore::compiler(const Program& program) const {
 
 // --- programs ---
 
-ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& plan, Family family, SignatureId own) {
+ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& plan, Family family,
+                                          SignatureId own) {
   auto [asked, first] = own_sets_.emplace(OwnKey{plan.get(), family, 0}, std::vector<SetId>{});
   if (first) asked->second = own_sets(*plan, family, book_, members_);
   const auto own_signature = sets_.signatures.acquire(intersection(sets_.signatures[own], asked->second)).id;
@@ -36,9 +37,9 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
   }
   Program program{.plan = plan, .family = family, .own = own_signature};
   auto vocabulary = compiler(program).vocabulary();
-  std::string meaning = fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
-                                    sets_.digest(sets_.signatures[own_signature]).to_hex(),
-                                    sets_.digest(vocabulary).to_hex());
+  std::string meaning =
+      fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
+                  sets_.digest(sets_.signatures[own_signature]).to_hex(), sets_.digest(vocabulary).to_hex());
   program.digest = Digest::of(meaning);
   const auto [it, is_new] = program_by_digest_.emplace(program.digest, 0);
   if (!is_new) {
@@ -69,7 +70,8 @@ void ProgramStore::release(Index index) {
   CHECK(program.users > 0);
   if (--program.users > 0) return;
   for (const auto& [projection, table] : program.tables) {
-    changes_.tables_by_projection.remove({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
+    changes_.tables_by_projection.remove(
+        {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
     tables_.release(table);
     release_projection(projection);
   }
@@ -168,7 +170,8 @@ void ProgramStore::set_table(Program& program, SignatureId projection, TableId t
   if (table == TableId{}) return;
   program.tables.emplace(projection, table);
   retain_projection(projection);
-  changes_.tables_by_projection.update({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}}, table);
+  changes_.tables_by_projection.update({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}},
+                                       table);
 }
 
 // Compiles what a program lacks: all of it where it is new, else what its vocabulary sees anew.
@@ -183,7 +186,8 @@ void ProgramStore::compile(Index index, bool everything) {
       if (!vocabulary.users.contains(projection)) {
         const auto it = program.tables.find(projection);
         if (it == program.tables.end()) continue;
-        changes_.tables_by_projection.remove({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
+        changes_.tables_by_projection.remove(
+            {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
         tables_.release(it->second);
         program.tables.erase(it);
         release_projection(projection);
@@ -212,7 +216,8 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.programs.empty()) continue;
     if (std::exchange(vocabulary.is_new, false)) {
-      addresses.for_each_class([&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
+      addresses.for_each_class(
+          [&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
       continue;
     }
     for (const auto id : classes.gone_classes) remove_projection(vocabulary, id);

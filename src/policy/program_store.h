@@ -17,7 +17,8 @@ namespace ocicat::policy {
 //
 //   in       plans and own addresses; classes that come and go
 //   out      programs, their tables, projections
-//   cost     a new program: its rules, once for each projection; a new class: one projection a vocabulary, and
+//   cost     a new program: its rules, once for each projection; a new class: one projection a vocabulary,
+//   and
 //            tables for projections that are new
 class ProgramStore {
  public:

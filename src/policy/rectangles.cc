@@ -37,7 +37,9 @@ Ranges within(const Ranges& ranges, Range window) {
   return part;
 }
 
-Range keys_of(Protocol protocol) { return {table_key(protocol, 0), table_key(protocol, 0xffff)}; }
+Range keys_of(Protocol protocol) {
+  return {table_key(protocol, 0), table_key(protocol, 0xffff)};
+}
 
 Range keys_of(Family family, const IcmpMatch& icmp) {
   auto range = keys_of(family == Family::kIpv4 ? kIcmp : kIcmpV6);
@@ -98,14 +100,16 @@ std::vector<Rectangle> rectangles_of(const RuleMatch& match, Family family, cons
     const auto source_ports = ports_of(match.source, source);
     for (const auto& port : ports_of(match.destination, destination)) {
       for (const auto& range : within(keys, {ported.first | port.first, ported.first | port.last})) {
-        for (const auto& from : source_ports) areas.push_back({range.first, range.last, from.first, from.last});
+        for (const auto& from : source_ports)
+          areas.push_back({range.first, range.last, from.first, from.last});
       }
     }
   }
   if (!limits) {
     for (const auto& range : without(keys, ported)) areas.push_back({range.first, range.last});
   }
-  std::ranges::sort(areas, {}, [](const Rectangle& area) { return std::pair{area.first, area.first_source}; });
+  std::ranges::sort(areas, {},
+                    [](const Rectangle& area) { return std::pair{area.first, area.first_source}; });
   return areas;
 }
 

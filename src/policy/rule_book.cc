@@ -113,7 +113,8 @@ void RuleBook::release_atom(AtomId id) {
 SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
   SideMatch side;
   const auto selector_set = [&](const Selector& selector) {
-    return acquire_atom({.type = Atom::Type::kSelector, .selector = selector}, "selector|" + selector.canonical());
+    return acquire_atom({.type = Atom::Type::kSelector, .selector = selector},
+                        "selector|" + selector.canonical());
   };
   const auto nets_set = [&](std::vector<Prefix> nets) {
     sort_unique(nets);
@@ -129,8 +130,8 @@ SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
                         fmt::format("port|{}|{}|{}", name, port_protocol,
                                     entity.selector ? "|" + entity.selector->canonical() : ""));
   };
-  // Sets of named ports are restricted by the selector already; where nothing but named ports is asked for, they
-  // stand for it.
+  // Sets of named ports are restricted by the selector already; where nothing but named ports is asked for,
+  // they stand for it.
   const bool subsumed = !entity.named_ports.empty() && entity.ports.empty();
   if (entity.selector && !subsumed) side.in.push_back(selector_set(*entity.selector));
   if (entity.not_in_selector) side.not_in.push_back(selector_set(*entity.not_in_selector));

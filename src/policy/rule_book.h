@@ -26,8 +26,8 @@ struct Atom {
   enum class Type : std::uint8_t {
     kSelector,   // it has an owner that `selector` selects
     kNets,       // it lies in one of `nets`
-    kNamedPort,  // it has an owner with a port `port_name` of `protocol`, that `selector` selects if there is one;
-                 // one set for each number that such ports have
+    kNamedPort,  // it has an owner with a port `port_name` of `protocol`, that `selector` selects if there is
+                 // one; one set for each number that such ports have
   };
   Type type = Type::kSelector;
   std::optional<Selector> selector;
@@ -85,8 +85,8 @@ class RuleBook {
   // Matches are counted as often as they are activated.
   void activate(MatchId id);
   void deactivate(MatchId id);
-  // Atoms that may have become active or ceased to be, since the last call; each once, ascending. Atoms without
-  // a user are kept until the call after that in which they were reported.
+  // Atoms that may have become active or ceased to be, since the last call; each once, ascending. Atoms
+  // without a user are kept until the call after that in which they were reported.
   std::vector<AtomId> take_touched();
 
  private:

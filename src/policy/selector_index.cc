@@ -12,7 +12,9 @@ namespace {
 // A selector that lists more values than this is filed under the name of the label alone.
 constexpr std::size_t kMostValues = 1;
 
-std::string place_of(std::string_view name, std::string_view value) { return fmt::format("{}={}", name, value); }
+std::string place_of(std::string_view name, std::string_view value) {
+  return fmt::format("{}={}", name, value);
+}
 
 }  // namespace
 
@@ -101,9 +103,11 @@ void SelectorIndex::match(const LabelView& labels, std::vector<Id>& matched) con
   for (const auto& [name, value] : labels.labels()) {
     if (filed_.empty()) break;
     place.assign(*name);
-    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end()) meet(it->second, labels, matched);
+    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end())
+      meet(it->second, labels, matched);
     place.append("=").append(*value);
-    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end()) meet(it->second, labels, matched);
+    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end())
+      meet(it->second, labels, matched);
   }
   std::ranges::sort(matched);
   // A label whose name holds a "=" can lead to a place twice.

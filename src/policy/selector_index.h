@@ -32,8 +32,8 @@ class LabelView : public LabelSource {
   std::vector<Label> labels_;
 };
 
-// Selectors filed under the most telling label that they require: its name and value, or its name alone. A set
-// of labels then only meets the selectors filed under what it has, and the few that require nothing.
+// Selectors filed under the most telling label that they require: its name and value, or its name alone. A
+// set of labels then only meets the selectors filed under what it has, and the few that require nothing.
 //
 //   cost   match(): O(labels + selectors met); add(): O(size of the selector)
 class SelectorIndex {

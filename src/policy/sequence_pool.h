@@ -1,8 +1,8 @@
 // Short lists of numbers, each kept once.
 //
-// The engine's memory is mostly lists that many things share: the labels of an endpoint, the sets of an address,
-// the owners of a place. Equal lists have one id, so comparing them costs one comparison, and what follows from
-// a list is computed once.
+// The engine's memory is mostly lists that many things share: the labels of an endpoint, the sets of an
+// address, the owners of a place. Equal lists have one id, so comparing them costs one comparison, and what
+// follows from a list is computed once.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -73,8 +73,8 @@ class SequencePool {
   std::uint32_t* allocate(std::size_t length);
   void deallocate(std::uint32_t* items, std::size_t length);
 
-  static constexpr std::size_t kChunk = 4096;    // words
-  static constexpr std::size_t kLongest = 128;   // words; longer lists have memory of their own
+  static constexpr std::size_t kChunk = 4096;   // words
+  static constexpr std::size_t kLongest = 128;  // words; longer lists have memory of their own
 
   std::deque<Entry> entries_;  // grows without a copy
   std::vector<Id> free_ids_;

@@ -18,7 +18,9 @@ SetId SetSpace::create(const Digest& meaning) {
   return id;
 }
 
-void SetSpace::destroy(SetId id) { resting_.push_back(id); }
+void SetSpace::destroy(SetId id) {
+  resting_.push_back(id);
+}
 
 void SetSpace::end_batch() {
   free_.insert(free_.end(), resting_.begin(), resting_.end());

@@ -7,7 +7,9 @@ namespace ocicat::policy {
 
 namespace {
 
-std::size_t index_of(Family family) { return family == Family::kIpv4 ? 0 : 1; }
+std::size_t index_of(Family family) {
+  return family == Family::kIpv4 ? 0 : 1;
+}
 
 const Interval* find(const Table& table, std::uint32_t key) {
   const auto it = std::ranges::lower_bound(table.intervals, key, {}, &Interval::last);

@@ -85,7 +85,8 @@ class SettingsOf {
   }
   HostSettings operator()(const std::string& node) const {
     const auto labels = labels_by_node_.find(node);
-    return resolve_settings(configurations_, node, labels == labels_by_node_.end() ? Labels{} : labels->second);
+    return resolve_settings(configurations_, node,
+                            labels == labels_by_node_.end() ? Labels{} : labels->second);
   }
 
  private:

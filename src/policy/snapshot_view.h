@@ -22,8 +22,8 @@ struct Member {
   std::string title;  // for people: "billing/card-vault", "NetworkSet shop/partners"
   Labels labels;      // its own, then those inherited from its profiles, in their order
   std::vector<std::string> profiles;
-  std::vector<Prefix> nets;         // an endpoint's addresses as host prefixes
-  std::vector<EndpointPort> ports;  // network sets have none
+  std::vector<Prefix> nets;          // an endpoint's addresses as host prefixes
+  std::vector<EndpointPort> ports;   // network sets have none
   EncapsulationGuard encapsulation;  // of the host it is on
 
   bool owns(const IpAddress& address) const;

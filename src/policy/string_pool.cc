@@ -4,7 +4,9 @@
 
 namespace ocicat::policy {
 
-StringPool::StringPool() : index_(0, Hash{this}, Equal{this}) { entries_.emplace_back(); }
+StringPool::StringPool() : index_(0, Hash{this}, Equal{this}) {
+  entries_.emplace_back();
+}
 
 StringPool::Id StringPool::acquire(std::string_view text) {
   if (const auto it = index_.find(text); it != index_.end()) {

@@ -1,13 +1,13 @@
 // From an ordered list of rules to disjoint intervals: what is still undecided gets smaller with every rule.
 //
-// The space is table keys × source ports. Only where a rule names source ports is a stretch of keys divided over
-// them; all else is one dimension.
+// The space is table keys × source ports. Only where a rule names source ports is a stretch of keys divided
+// over them; all else is one dimension.
 //
 //   cost     each rule: the undecided stretches that it touches
 #pragma once
 
-#include <cstdint>
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -15,8 +15,8 @@
 
 namespace ocicat::policy {
 
-// How far the thinking about a packet has got: Log and Pass rules so far, and in the end the last word. A number
-// whose meaning is the caller's.
+// How far the thinking about a packet has got: Log and Pass rules so far, and in the end the last word. A
+// number whose meaning is the caller's.
 using ThoughtId = std::uint32_t;
 
 inline constexpr std::uint32_t kLastSourcePort = 0xffff;
@@ -47,7 +47,9 @@ struct Cell {
   ThoughtId thought = 0;
   std::vector<SourceCell> by_source;  // empty: `thought` is for all source ports
 
-  bool same_answer(const Cell& other) const { return thought == other.thought && by_source == other.by_source; }
+  bool same_answer(const Cell& other) const {
+    return thought == other.thought && by_source == other.by_source;
+  }
 };
 
 class Sweep {

@@ -123,7 +123,8 @@ void TableStore::release(TableId id) {
 
 TableId TableStore::acquire_sources(const std::vector<SourceCell>& cells, Session& session) {
   Table table;
-  for (const auto& cell : cells) table.intervals.push_back({cell.first, cell.last, session.outcome(cell.thought), {}});
+  for (const auto& cell : cells)
+    table.intervals.push_back({cell.first, cell.last, session.outcome(cell.thought), {}});
   return intern(std::move(table), 's');
 }
 

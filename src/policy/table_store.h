@@ -15,8 +15,8 @@ class TableStore {
  public:
   explicit TableStore(IdRegistry& ids) : ids_(ids) {}
 
-  // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome it was asked for,
-  // until released.
+  // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome it was asked
+  // for, until released.
   class Session {
    public:
     Session(TableStore& store, const Compiler& compiler) : store_(store), compiler_(compiler) {}

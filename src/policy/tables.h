@@ -50,8 +50,8 @@ std::uint32_t table_key(const Packet& packet);
 struct Interval {
   std::uint32_t first = 0;  // table_key(), both ends included
   std::uint32_t last = 0;
-  OutcomeId outcome{};       // meaningless where source_ports is set
-  TableId source_ports{};    // 0, or a table whose keys are plain source ports, 0 to 65535
+  OutcomeId outcome{};     // meaningless where source_ports is set
+  TableId source_ports{};  // 0, or a table whose keys are plain source ports, 0 to 65535
 
   bool operator==(const Interval&) const = default;
 };

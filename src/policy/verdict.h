@@ -38,10 +38,10 @@ struct Packet {
 
 // One decision on the way: a rule that matched, or what stands in for one.
 struct TraceStep {
-  static constexpr int kTierDefault = -1;  // fell off the end of the tier
-  static constexpr int kNoProfile = -2;    // no profile allowed it; or the one named in `policy` is missing
+  static constexpr int kTierDefault = -1;   // fell off the end of the tier
+  static constexpr int kNoProfile = -2;     // no profile allowed it; or the one named in `policy` is missing
   static constexpr int kEncapsulated = -4;  // a workload sends tunnelled packets, which no policy can judge
-  static constexpr int kBroken = -3;       // the policy or profile cannot be compiled and therefore denies
+  static constexpr int kBroken = -3;        // the policy or profile cannot be compiled and therefore denies
 
   std::string tier;  // kProfileTier for profiles
   // The policy or profile that decided. A profile is named as a Profile, whatever kind it was made from. No

@@ -56,7 +56,8 @@ constexpr std::array kKinds{
              "eps", true, false},
     KindInfo{Kind::kAgentConfiguration, "AgentConfiguration", kOwn, "v1", "agentconfigurations",
              "agentconfiguration", "agentconfig,agentconfigs", false, false},
-    KindInfo{Kind::kAgentStatus, "AgentStatus", kOwn, "v1", "agentstatuses", "agentstatus", "agent,agents", false, true},
+    KindInfo{Kind::kAgentStatus, "AgentStatus", kOwn, "v1", "agentstatuses", "agentstatus", "agent,agents",
+             false, true},
 };
 
 constexpr bool in_enum_order() {

@@ -183,7 +183,8 @@ void check_network_set(const Scope& document) {
 }
 
 void check_workload_endpoint(const Scope& document) {
-  if (!document.has("spec")) document.complain("spec", "required, and missing: the endpoint's name is made from it");
+  if (!document.has("spec"))
+    document.complain("spec", "required, and missing: the endpoint's name is made from it");
   check_endpoint_name(document);
   document.in("spec", [](const Scope& spec) {
     check_endpoint_addresses(spec);

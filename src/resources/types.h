@@ -1,8 +1,8 @@
 // The nouns as C++ values: what the engine computes from.
 //
-// Decoding turns a document of any kind into one of these. Kubernetes kinds arrive converted: a Namespace and a
-// ServiceAccount as Profile, a Pod as WorkloadEndpoint, a Kubernetes NetworkPolicy as NetworkPolicy; the key
-// they are kept under stays the Kubernetes one.
+// Decoding turns a document of any kind into one of these. Kubernetes kinds arrive converted: a Namespace and
+// a ServiceAccount as Profile, a Pod as WorkloadEndpoint, a Kubernetes NetworkPolicy as NetworkPolicy; the
+// key they are kept under stays the Kubernetes one.
 //
 //   source   docs/spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
 #pragma once
@@ -49,8 +49,8 @@ constexpr bool has_ports(Protocol protocol) {
 // "TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite" or the number.
 std::string protocol_name(Protocol protocol);
 
-// What a rule says in `protocol` or `notProtocol`. The *names* ICMP and ICMPv6 imply a family, their numbers do
-// not (semantics.md 3).
+// What a rule says in `protocol` or `notProtocol`. The *names* ICMP and ICMPv6 imply a family, their numbers
+// do not (semantics.md 3).
 struct ProtocolMatch {
   Protocol number = 0;
   bool implies_family = false;  // written by name, and the name is ICMP or ICMPv6
@@ -138,7 +138,7 @@ struct Rule {
 
 struct Tier {
   Metadata metadata;
-  std::optional<double> order;  // none sorts last
+  std::optional<double> order;            // none sorts last
   Action default_action = Action::kDeny;  // kDeny or kPass
 
   bool operator==(const Tier&) const = default;
@@ -152,7 +152,7 @@ struct NetworkPolicy {
   std::string tier = "default";
   std::optional<double> order;  // none sorts last
   std::string selector;
-  std::string namespace_selector;        // global kinds only
+  std::string namespace_selector;  // global kinds only
   std::string service_account_selector;
   bool applies_to_ingress = false;  // spec.types, defaults applied
   bool applies_to_egress = false;
@@ -161,7 +161,7 @@ struct NetworkPolicy {
   bool do_not_track = false;
   bool pre_dnat = false;
   bool apply_on_forward = false;
-  bool staged_delete = false;  // stagedAction: Delete
+  bool staged_delete = false;      // stagedAction: Delete
   bool needed_everywhere = false;  // performanceHints
   // Set where whom it selects can be read but what it says cannot: it then denies all in its directions for
   // those it selects (both, where the directions cannot be read), and says why. Rules are empty.
@@ -205,7 +205,7 @@ struct WorkloadEndpoint {
                       // pcns. and pcsa. stripped
   std::string node;
   std::string orchestrator;
-  std::string workload;        // pod name, where there is one
+  std::string workload;  // pod name, where there is one
   std::string interface_name;
   std::vector<IpAddress> addresses;
   std::vector<std::string> profiles;
@@ -254,8 +254,8 @@ struct FelixConfiguration {
   bool operator==(const FelixConfiguration&) const = default;
 };
 
-using Resource =
-    std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node, IpPool, FelixConfiguration>;
+using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
+                              IpPool, FelixConfiguration>;
 
 // The kinds an agent watches: those that decode() turns into a Resource.
 std::span<const Kind> watched_kinds();

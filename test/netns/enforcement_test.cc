@@ -1,8 +1,8 @@
 // What workloads can and cannot do on a host that a dataplane keeps.
 #include <gtest/gtest.h>
 
-#include <array>
 #include <sys/wait.h>
+#include <array>
 
 #include "netns/agent_host.h"
 

@@ -208,6 +208,42 @@ TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   EXPECT_EQ(keeper.report().kernel_writes, writes + 2);
 }
 
+// The kernel shows a transaction's new intervals a moment after its other elements.
+TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
+  KeptHost host(6);
+  HostKeeper keeper(host.nft, host.routes, {});
+  const auto table = [](std::uint32_t id) {
+    HostChanges changes;
+    changes.tables.tables.update(policy::TableId{id}, {{{0, policy::kLastTableKey, {}, {}}}});
+    changes.tables.tables_by_projection.update({ProgramId{1}, policy::ProjectionId{1}}, policy::TableId{id});
+    return changes;
+  };
+  keeper.take(table(1));
+  ASSERT_TRUE(keeper.attempt());
+  const auto led_to = host.nft.elements("tables");
+  std::vector<bool> leads;  // after each transaction
+  std::vector<std::size_t> cells;
+  host.nft.watch([&](const SimulatedKernel& kernel) {
+    leads.push_back(kernel.all_elements().at("tables") != led_to);
+    cells.push_back(kernel.all_elements().at("cells").size());
+  });
+  auto changes = table(2);
+  changes.tables.tables.remove(policy::TableId{1});
+  keeper.take(changes);
+  EXPECT_EQ(leads, (std::vector{false, true, true}));
+  EXPECT_EQ(cells, (std::vector<std::size_t>{4, 4, 2}));
+
+  // When the kernel has been read anew, too.
+  keeper.take(table(2));
+  host.nft.elements("tables") = led_to;
+  host.nft.elements("cells").clear();
+  leads.clear(), cells.clear();
+  keeper.doubt({.policy = true});
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(leads, (std::vector{false, true}));
+  EXPECT_EQ(cells, (std::vector<std::size_t>{2, 2}));
+}
+
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   KeptHost host(4);
   HostKeeper keeper(host.nft, host.routes, {});

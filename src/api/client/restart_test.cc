@@ -107,7 +107,8 @@ TEST(Restart, InformersLoseNothingWhenTheServerIsKilledAgainAndAgain) {
   }
   // The end of a connection is news to the informers' thread.
   const auto give_up = std::chrono::steady_clock::now() + 60s;
-  while (informers.status().connected && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  while (informers.status().connected && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::yield();
   const std::scoped_lock lock(mutex);
   EXPECT_EQ(removals, 0);
   EXPECT_FALSE(informers.status().connected);

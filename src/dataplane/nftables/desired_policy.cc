@@ -47,9 +47,13 @@ void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDel
   }
 
   Entries before, after;
+  std::set<policy::TableId> unknown;
   for (const auto id : touched) {
     const auto table = tables_.tables.find(id);
-    if (table == tables_.tables.end()) continue;
+    if (table == tables_.tables.end()) {
+      unknown.insert(id);
+      continue;
+    }
     const auto change = changes.tables.entries().find(id);
     const bool gone = change != changes.tables.entries().end() && !change->second;
     add_cells(id, table->second, tables_.outcomes, gone ? delta.garbage : before);
@@ -58,7 +62,8 @@ void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDel
   changes.tables.apply_to(tables_.tables);
   for (const auto id : touched) {
     const auto table = tables_.tables.find(id);
-    if (table != tables_.tables.end()) add_cells(id, table->second, tables_.outcomes, after);
+    if (table == tables_.tables.end()) continue;
+    add_cells(id, table->second, tables_.outcomes, unknown.contains(id) ? delta.prepared : after);
   }
   std::ranges::sort(before);
   std::ranges::sort(after);
@@ -137,6 +142,15 @@ PolicyDelta difference(const Entries& actual, const Entries& wanted) {
   PolicyDelta delta;
   std::ranges::set_difference(actual, wanted, std::back_inserter(delta.removed));
   std::ranges::set_difference(wanted, actual, std::back_inserter(delta.added));
+  std::set<std::uint32_t> known;
+  for (const auto& entry : actual) {
+    if (entry.map == Map::kCells) known.insert(entry.key.be32_at(0));
+  }
+  const auto leads_nowhere = [&](const Entry& entry) {
+    return entry.map == Map::kCells && !known.contains(entry.key.be32_at(0));
+  };
+  std::ranges::copy_if(delta.added, std::back_inserter(delta.prepared), leads_nowhere);
+  std::erase_if(delta.added, leads_nowhere);
   return delta;
 }
 
@@ -145,7 +159,8 @@ kernel::nft::Batch to_batch(const Entries& removed, const Entries& added) {
   for (const auto& entry : removed) add_elements(entry, going[static_cast<std::size_t>(entry.map)]);
   for (const auto& entry : added) add_elements(entry, coming[static_cast<std::size_t>(entry.map)]);
   kernel::nft::Batch batch;
-  for (std::size_t map = 0; map < kMapCount; ++map) {
+  static_assert(Map{} == Map::kCells);
+  for (std::size_t map = kMapCount; map-- > 0;) {
     const auto& set = set_of(static_cast<Map>(map));
     if (!going[map].empty()) batch.emplace_back(kernel::nft::DeleteElements{set, std::move(going[map])});
     if (!coming[map].empty()) batch.emplace_back(kernel::nft::AddElements{set, std::move(coming[map])});

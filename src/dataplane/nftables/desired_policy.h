@@ -11,16 +11,25 @@
 
 namespace ocicat::dataplane {
 
-// A step from one content of the kernel's maps to the next. `removed` and `added` are one transaction;
-// `garbage` is what nothing leads to any more, and goes in the next one, so that a packet that is being
-// judged meanwhile finds its way to the end.
+// A step from one content of the kernel's maps to the next, in three transactions.
+//
+//   prepared        cells of tables that nothing leads to yet. The kernel shows what is new in an interval
+//   map a
+//                   moment after the rest of its transaction, and a table without cells leaves packets to the
+//                   base table, which may allow what it denies
+//   removed, added  the step itself
+//   garbage         what nothing leads to any more: a packet that is being judged meanwhile finds its way to
+//   the end
 struct PolicyDelta {
+  Entries prepared;
   Entries removed;
   Entries added;
   Entries garbage;
   bool rules_changed = false;
 
-  bool empty() const { return removed.empty() && added.empty() && garbage.empty() && !rules_changed; }
+  bool empty() const {
+    return prepared.empty() && removed.empty() && added.empty() && garbage.empty() && !rules_changed;
+  }
 };
 
 class DesiredPolicy {
@@ -43,10 +52,11 @@ class DesiredPolicy {
   NetRanges ranges6_{Family::kIpv6};
 };
 
-// The difference between what the kernel holds and what it should; both in order.
+// The difference between what the kernel holds and what it should; both in order. No garbage.
 PolicyDelta difference(const Entries& actual, const Entries& wanted);
 
-// As one transaction: of each map, what goes before what comes.
+// As one transaction: of each map, what goes before what comes. Cells come last, so that in a new table
+// nothing is found before everything is.
 kernel::nft::Batch to_batch(const Entries& removed, const Entries& added);
 
 }  // namespace ocicat::dataplane

@@ -15,7 +15,7 @@
 
 namespace ocicat::dataplane {
 
-// Those whose elements follow the HostState. In the order in which they are written.
+// Those whose elements follow the HostState.
 enum class Map : std::uint8_t {
   kCells,        // (table . protocol . detail) interval → (0 . outcome or second table . answer)
   kPrograms,     // program → (0 . base table . vocabulary)

@@ -19,6 +19,7 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
   const auto delta = desired_.update(changes);
   if (!in_step_ || delta.empty()) return {};
   in_step_ = false;
+  TRY_VOID(commit(to_batch({}, delta.prepared)));
   auto batch = to_batch(delta.removed, delta.added);
   if (delta.rules_changed) {
     batch.emplace_back(kernel::nft::DeleteRules{});
@@ -80,6 +81,7 @@ Result<bool> PolicyTable::resync() {
     TRY_VOID(rebuild(ruleset));
   } else {
     const auto delta = difference(actual.entries, desired_.entries());
+    TRY_VOID(commit(to_batch({}, delta.prepared)));
     auto batch = to_batch(delta.removed, delta.added);
     if (!actual.rules_fit) {
       batch.emplace_back(kernel::nft::DeleteRules{});
