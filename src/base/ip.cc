@@ -16,7 +16,7 @@ constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf
 std::size_t mix(std::uint64_t a, std::uint64_t b) {
   __extension__ using Wide = unsigned __int128;
   const Wide product = Wide{a ^ 0x9e3779b97f4a7c15ULL} * Wide{b ^ 0xe7037ed1a0b428dbULL};
-  return static_cast<std::size_t>(product ^ (product >> 64));
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
 }  // namespace

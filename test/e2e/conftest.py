@@ -72,4 +72,3 @@ def eventually():
             time.sleep(0.02)  # between two looks at the condition
 
     return ask
-

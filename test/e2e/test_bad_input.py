@@ -102,6 +102,7 @@ def test_a_policy_that_cannot_be_compiled_denies_for_those_it_selects_and_says_s
     assert set(lab.probe(shop.PORTS).values()) == {"allow"}
 
     rewrite(lab, "broken", lambda document: document["spec"]["ingress"][0].update(protocol="Carrier-Pigeon"))
+
     def denied():
         cells = lab.probe("tcp/5432")
         return all(verdict == "deny" for key, verdict in cells.items() if key[1] == "shop/db")

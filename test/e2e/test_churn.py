@@ -35,4 +35,3 @@ def test_a_storm_of_changes_disturbs_nobody_and_opens_nothing(lab):
         assert report["missing"] == []
     lab.delete(noise)
     lab.wait()
-
