@@ -109,12 +109,13 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
   update_single(tables.programs, tables_.programs, program_entry, delta.garbage, delta);
   update_single(tables.tables_by_projection, tables_.tables_by_projection, table_entry, delta.garbage, delta);
   update_single(tables.projections, tables_.projections, projection_entry, delta.garbage, delta);
-  update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.garbage, delta);
   // An id that changes its meaning in place may be led to by what goes: then nothing is left for later.
   if (!delta.removed.empty()) {
     delta.removed.insert(delta.removed.end(), delta.garbage.begin(), delta.garbage.end());
     delta.garbage.clear();
   }
+  // No rule reads the dictionary: a meaning that gets another id is no reason to hurry. It never leads to an id of old.
+  update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.removed, delta);
   update_classes(tables.classes, delta);
   endpoints_.update(changes.endpoints, settings_, delta.removed, delta.added);
   return delta;
