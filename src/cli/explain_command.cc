@@ -87,11 +87,20 @@ Examples:
   ocicat explain 192.0.2.7 shop/frontend tcp/443 -o json
   ocicat explain shop/api shop/db tcp/5432 -f policies/ -f workloads.yaml     # no server needed)";
 
+// Help in which every positional is required, though the parser does not ask for it (take_back_words).
+class AllRequired : public CLI::Formatter {
+ public:
+  std::string make_option_usage(const CLI::Option* option) const override { return option->get_name(true); }
+};
+
 }  // namespace
 
 void add_explain_command(CLI::App& app) {
   auto* command = app.add_subcommand("explain", "Say whether a packet may pass, and what decided");
   auto options = std::make_shared<Options>();
+  const auto formatter = std::make_shared<AllRequired>();
+  formatter->column_width(app.get_formatter()->get_column_width());
+  command->formatter(formatter);
   command->add_option("FROM", options->from, "Who sends")->option_text("TEXT REQUIRED");
   command->add_option("TO", options->to, "Who receives")->option_text("TEXT REQUIRED");
   command->add_option("PROTO/PORT", options->traffic, "What is sent")->option_text("TEXT REQUIRED");
