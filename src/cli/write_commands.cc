@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -40,6 +42,40 @@ void print_all(const std::vector<boost::json::object>& written, const std::strin
   say("{}", document_text(document, *parse_format(output)));
 }
 
+void print_failure(const Input& input, const Error& error) {
+  print_error({error.code,
+               fmt::format("{}:{}: {}: {}", input.file, input.line, input.key.to_string(), error.message)});
+}
+
+// The server has no tier of that name yet, and will have one as soon as these objects are sent.
+bool waits_for_its_tier(const Input& input, const std::vector<Input>& objects) {
+  const auto* spec = input.json.if_contains("spec");
+  const auto* tier = spec && spec->is_object() ? spec->get_object().if_contains("tier") : nullptr;
+  if (!tier || !tier->is_string()) return false;
+  const ResourceKey wanted{Kind::kTier, "", std::string(tier->get_string())};
+  return std::ranges::find(objects, wanted, &Input::key) != objects.end();
+}
+
+// What the server would make of each; prints what it would refuse, all of it. Nothing where it would refuse.
+std::optional<std::vector<Written>> rehearse(api::Client& client, const std::vector<Input>& objects,
+                                             WriteMode mode) {
+  std::vector<Written> written;
+  for (const Input& input : objects) {
+    auto would_be = write_object(client, input.json, mode, true);
+    if (!would_be && would_be.error().code == ErrorCode::kInvalid && waits_for_its_tier(input, objects)) {
+      would_be = Written{"created", input.json};
+    }
+    if (would_be) {
+      written.push_back(*std::move(would_be));
+    } else {
+      print_failure(input, would_be.error());
+    }
+  }
+  if (written.size() == objects.size()) return written;
+  fmt::print(stderr, "Nothing was sent.\n");
+  return std::nullopt;
+}
+
 Result<int> run_write(const Options& options, WriteMode mode) {
   const Inputs inputs = read_inputs(options.files);
   if (!inputs.ok()) {
@@ -48,13 +84,18 @@ Result<int> run_write(const Options& options, WriteMode mode) {
     return kFailed;
   }
   TRY(api::Client client, connect(options.server));
+  std::optional<std::vector<Written>> rehearsed;
+  if (options.dry_run || inputs.objects.size() > 1) {
+    rehearsed = rehearse(client, inputs.objects, mode);
+    if (!rehearsed) return kFailed;
+  }
   std::vector<boost::json::object> objects;
   for (std::size_t i = 0; i < inputs.objects.size(); ++i) {
     const Input& input = inputs.objects[i];
-    auto written = write_object(client, input.json, mode, options.dry_run);
+    auto written = options.dry_run ? Result<Written>(std::move((*rehearsed)[i]))
+                                   : write_object(client, input.json, mode, false);
     if (!written) {
-      print_error({written.error().code, fmt::format("{}:{}: {}: {}", input.file, input.line,
-                                                     input.key.to_string(), written.error().message)});
+      print_failure(input, written.error());
       print_undone(inputs.objects, i);
       return kFailed;
     }
@@ -66,8 +107,9 @@ Result<int> run_write(const Options& options, WriteMode mode) {
 }
 
 constexpr std::string_view kRules = R"(
-Every document is checked before the first one is sent: with a mistake in any of them, all mistakes are printed as
-FILE:LINE and nothing is sent. Tiers, namespaces, service accounts and sets go first, then policies, then workloads.
+Every document is checked before the first one is sent, and where there are several the server is asked as well:
+with a mistake in any of them, all mistakes are printed as FILE:LINE and nothing is sent. Tiers, namespaces, service
+accounts and sets go first, then policies, then workloads.
 A document of a namespaced kind without a namespace gets that of -n, else "default".
 )";
 
@@ -78,7 +120,7 @@ void add_write_command(CLI::App& app, const char* name, const char* about, Write
   add_file_options(*command, options->files, true);
   command->add_option("-n,--namespace", options->files.ns, "Namespace of documents that name none")
       ->type_name("NS");
-  command->add_flag("--dry-run", options->dry_run, "Check, ask the server what is there, and change nothing");
+  command->add_flag("--dry-run", options->dry_run, "Check, let the server check as well, and change nothing");
   command->add_option("-o,--output", options->output, "Output: json, yaml or name")
       ->check(CLI::IsMember({"json", "yaml", "name"}));
   add_server_option(*command, options->server);

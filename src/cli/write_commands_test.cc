@@ -94,20 +94,36 @@ TEST_F(Write, AFileThatIsNotThereStopsEverything) {
   EXPECT_THAT(ocicat({"get", "tiers", "-o", "name"}).out, Not(HasSubstr("security")));
 }
 
-TEST_F(Write, WhenTheServerRefusesMidwayItSaysWhatWasDoneAndWhatWasNot) {
-  const std::string pool =
-      "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pool}\nspec: {cidr: ";
-  ASSERT_EQ(ocicat({"apply", "-f", file("pool.yaml", pool + "10.1.0.0/16}\n")}).code, 0);
+// The file's own check knows nothing of what stands at the server.
+TEST_F(Write, WhatTheServerWouldRefuseStopsEverythingBeforeTheFirstIsSent) {
   const std::string path =
-      file("all.yaml", std::string(kTier) + "---\n" + pool + "10.2.0.0/16}\n---\n" +
-                           "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: "
-                           "set}\nspec: {nets: [10.0.0.0/8]}\n");
+      file("all.yaml", std::string(kTier) + "---\n" + std::string(kPolicy) + "---\n" +
+                           "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\n"
+                           "metadata: {name: a}\nspec: {tier: nowhere}\n---\n" +
+                           "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\n"
+                           "metadata: {name: b}\nspec: {tier: nowhere}\n");
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"apply", "-f", path}, {"create", "-f", path, "--dry-run"}}) {
+    const Ran ran = ocicat(words);
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_THAT(ran.out, IsEmpty());
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("GlobalNetworkPolicy a"), HasSubstr("GlobalNetworkPolicy b"),
+                               HasSubstr("\"nowhere\": no such tier"), HasSubstr("Nothing was sent"),
+                               Not(HasSubstr("NetworkPolicy default/security.web"))));
+    EXPECT_THAT(ocicat({"get", "tiers", "-o", "name"}).out, Not(HasSubstr("security")));
+  }
+}
+
+TEST_F(Write, WhenTheServerRefusesMidwayItSaysWhatWasDoneAndWhatWasNot) {
+  const std::string pool = "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: ";
+  const std::string path = file("all.yaml", pool + "first}\nspec: {cidr: 10.2.0.0/16}\n---\n" + pool +
+                                                "second}\nspec: {cidr: 10.2.1.0/24}\n---\n" + pool +
+                                                "third}\nspec: {cidr: 10.3.0.0/16}\n");
   const Ran ran = ocicat({"apply", "-f", path});
   EXPECT_EQ(ran.code, 1);
-  EXPECT_EQ(ran.out, "tier.projectcalico.org/security created\n");
-  EXPECT_THAT(ran.err,
-              AllOf(HasSubstr("all.yaml:6: IPPool pool"), HasSubstr("not sent: GlobalNetworkSet set"),
-                    HasSubstr("What stands above was done")));
+  EXPECT_EQ(ran.out, "ippool.projectcalico.org/first created\n");
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("all.yaml:6: IPPool second"), HasSubstr("not sent: IPPool third"),
+                             HasSubstr("What stands above was done")));
 }
 
 TEST_F(Write, LabelsAreSetOverwrittenOnlyOnDemandAndRemoved) {

@@ -54,9 +54,8 @@ void set_version(json::object& object, const std::string& version) {
 
 Result<Written> create(api::Client& client, json::object object, bool dry_run) {
   set_version(object, "");
-  if (dry_run) return Written{"created", std::move(object)};
-  TRY(json::object stored, client.create(object));
-  return Written{"created", std::move(stored)};
+  TRY(json::object stored, client.create(object, dry_run));
+  return Written{"created", dry_run ? std::move(object) : std::move(stored)};
 }
 
 Result<Written> replace(api::Client& client, const json::object& stored, json::object object, WriteMode mode,
@@ -68,9 +67,8 @@ Result<Written> replace(api::Client& client, const json::object& stored, json::o
   }
   set_version(object, pinned.empty() ? version_of(stored) : pinned);
   const std::string_view what = mode == WriteMode::kApply ? "configured" : "replaced";
-  if (dry_run) return Written{what, std::move(object)};
-  TRY(json::object updated, client.update(object));
-  return Written{what, std::move(updated)};
+  TRY(json::object updated, client.update(object, dry_run));
+  return Written{what, dry_run ? std::move(object) : std::move(updated)};
 }
 
 Result<Written> write_once(api::Client& client, const ResourceKey& key, const json::object& object,

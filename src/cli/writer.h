@@ -24,7 +24,8 @@ struct Written {
   boost::json::object object;  // as it stands at the server; in a dry run, as it would be sent
 };
 
-// With `dry_run` only reads. A conflict with somebody who writes at the same time is tried again a few times.
+// With `dry_run` the server checks, and nothing is stored. A conflict with somebody who writes at the same
+// time is tried again a few times.
 Result<Written> write_object(api::Client& client, const boost::json::object& object, WriteMode mode,
                              bool dry_run);
 

@@ -15,6 +15,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view kStandardAddress = "unix:///run/ocicat/server.sock";
+constexpr const char* kDryRun = "?dryRun=All";
 
 http::Request request_of(std::string method, std::string target, std::string body = {}) {
   http::Request request{
@@ -82,14 +83,16 @@ Result<json::object> Client::get(const ResourceKey& key) {
   return state_->send_for_object(request_of("GET", path_of(key)));
 }
 
-Result<json::object> Client::create(const json::object& object) {
+Result<json::object> Client::create(const json::object& object, bool dry_run) {
   TRY(const auto key, key_of(object));
-  return state_->send_for_object(request_of("POST", path_of(key.kind, key.ns), json::serialize(object)));
+  const auto target = path_of(key.kind, key.ns) + (dry_run ? kDryRun : "");
+  return state_->send_for_object(request_of("POST", target, json::serialize(object)));
 }
 
-Result<json::object> Client::update(const json::object& object) {
+Result<json::object> Client::update(const json::object& object, bool dry_run) {
   TRY(const auto key, key_of(object));
-  return state_->send_for_object(request_of("PUT", path_of(key), json::serialize(object)));
+  const auto target = path_of(key) + (dry_run ? kDryRun : "");
+  return state_->send_for_object(request_of("PUT", target, json::serialize(object)));
 }
 
 Result<json::object> Client::remove(const ResourceKey& key) {

@@ -41,9 +41,10 @@ class Client {
 
   Result<Listed> list(Kind kind, const std::optional<std::string>& ns, std::string_view label_selector = {});
   Result<boost::json::object> get(const ResourceKey& key);
-  Result<boost::json::object> create(const boost::json::object& object);
+  // With `dry_run` the server says what it would answer, and stores nothing; as in update().
+  Result<boost::json::object> create(const boost::json::object& object, bool dry_run = false);
   // Conflict unless metadata.resourceVersion is the stored one; empty replaces whatever is there.
-  Result<boost::json::object> update(const boost::json::object& object);
+  Result<boost::json::object> update(const boost::json::object& object, bool dry_run = false);
   // The object as it was, with the revision of its deletion.
   Result<boost::json::object> remove(const ResourceKey& key);
 
