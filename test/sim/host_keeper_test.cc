@@ -250,15 +250,18 @@ TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
   const auto served_by = [](std::uint32_t program, std::uint32_t gone) {
     HostChanges changes;
     changes.tables.tables_by_projection.remove({ProgramId{gone}, policy::ProjectionId{1}});
-    changes.tables.tables_by_projection.update({ProgramId{program}, policy::ProjectionId{1}}, policy::TableId{1});
+    changes.tables.tables_by_projection.update({ProgramId{program}, policy::ProjectionId{1}},
+                                               policy::TableId{1});
     changes.tables.dictionary.update({policy::IdSpace::kProgram, Digest::of("its meaning")}, program);
-    changes.endpoints.update(pod_key(0), {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
+    changes.endpoints.update(pod_key(0),
+                             {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
     return changes;
   };
   keeper.take(served_by(1, 2));
   ASSERT_TRUE(keeper.attempt());
   std::vector<std::size_t> ways;  // after each transaction
-  host.nft.watch([&](const SimulatedKernel& kernel) { ways.push_back(kernel.all_elements().at("tables").size()); });
+  host.nft.watch(
+      [&](const SimulatedKernel& kernel) { ways.push_back(kernel.all_elements().at("tables").size()); });
   keeper.take(served_by(2, 1));
   EXPECT_EQ(ways, (std::vector<std::size_t>{2, 1}));
 }

@@ -114,7 +114,8 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     delta.removed.insert(delta.removed.end(), delta.garbage.begin(), delta.garbage.end());
     delta.garbage.clear();
   }
-  // No rule reads the dictionary: a meaning that gets another id is no reason to hurry. It never leads to an id of old.
+  // No rule reads the dictionary: a meaning that gets another id is no reason to hurry. It never leads to an
+  // id of old.
   update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.removed, delta);
   update_classes(tables.classes, delta);
   endpoints_.update(changes.endpoints, settings_, delta.removed, delta.added);
