@@ -138,6 +138,10 @@ Result<void> Router::ensure_built_ins() {
 void Router::handle(const http::Request& request, const Respond& respond) {
   const auto target = http::Target::parse(request.target);
   if (!target) return respond(to_response(bad_request("the target is not a path with a query")));
+  // Browsers name the page that speaks; no client of ours does. A page must not reach a server on loopback.
+  if (!http::find(request.headers, "origin").empty()) {
+    return respond(to_response(bad_request("requests of web pages (with an Origin header) are refused")));
+  }
   if (const auto location = locate(target->segments)) return resource(request, *target, *location, respond);
   auto answer = information(request, *target);
   respond(answer ? *std::move(answer) : to_response(answer.error()));

@@ -207,6 +207,14 @@ TEST_F(RouterTest, NumbersThatJsonCannotTellAreRefused) {
   want(200, "GET", kTiers);
 }
 
+TEST_F(RouterTest, WebPagesAreRefused) {
+  http::Request request{
+      .method = "POST", .target = kTiers, .headers = {{"Origin", "https://example.com"}}, .body = {}};
+  int status = 0;
+  router_.handle(request, [&](http::Response response) { status = response.status; });
+  EXPECT_EQ(status, 400);
+}
+
 TEST_F(RouterTest, YamlIsTakenAsWell) {
   const std::string yaml = "metadata:\n  name: a\nspec:\n  nets: [10.0.0.0/8]\n";
   const auto response = send("POST", kSets, yaml, "application/yaml; charset=utf-8");
