@@ -98,6 +98,16 @@ std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traff
   return cells;
 }
 
+namespace {
+
+// null: a packet that did not arrive cannot tell which side dropped it.
+boost::json::value json_of(const std::optional<Verdict>& verdict) {
+  if (!verdict) return nullptr;
+  return boost::json::value(policy::to_string(*verdict));
+}
+
+}  // namespace
+
 boost::json::array to_json(std::span<const Cell> cells) {
   boost::json::array array;
   array.reserve(cells.size());
@@ -106,8 +116,8 @@ boost::json::array to_json(std::span<const Cell> cells) {
     object["from"] = cell.from;
     object["to"] = cell.to;
     add_traffic(object, cell.traffic, cell.family);
-    if (cell.egress) object["egress"] = policy::to_string(*cell.egress);
-    if (cell.ingress) object["ingress"] = policy::to_string(*cell.ingress);
+    object["egress"] = json_of(cell.egress);
+    object["ingress"] = json_of(cell.ingress);
     object["verdict"] = policy::to_string(cell.verdict);
     array.push_back(std::move(object));
   }

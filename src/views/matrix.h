@@ -32,7 +32,8 @@ struct Cell {
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> family = {});
 
-// A list of {"from","to","protocol","port","family","egress","ingress","verdict"}.
+// A list of {"from","to","protocol","port","family","egress","ingress","verdict"}; a direction that is
+// not known is null.
 boost::json::array to_json(std::span<const Cell> cells);
 // One grid for each traffic; families that agree in every cell share one.
 std::string to_text(std::span<const Cell> cells);

@@ -58,11 +58,12 @@ TEST(Matrix, TheTextSharesOneGridOnlyWhereFamiliesAgree) {
   EXPECT_THAT(to_text({}), HasSubstr("no two workload endpoints"));
 }
 
-TEST(Matrix, JsonLeavesOutWhatIsNotKnown) {
+TEST(Matrix, JsonHasNullForADirectionThatIsNotKnown) {
   const std::vector<Cell> probed{
       {"a", "b", *parse_traffic("tcp/80"), Family::kIpv4, {}, {}, Verdict::kAllow}};
-  EXPECT_EQ(boost::json::serialize(to_json(probed)),
-            R"([{"from":"a","to":"b","protocol":"tcp","port":80,"family":4,"verdict":"allow"}])");
+  EXPECT_EQ(
+      boost::json::serialize(to_json(probed)),
+      R"([{"from":"a","to":"b","protocol":"tcp","port":80,"family":4,"egress":null,"ingress":null,"verdict":"allow"}])");
 }
 
 }  // namespace
