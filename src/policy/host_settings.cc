@@ -5,23 +5,11 @@
 #include <charconv>
 #include <vector>
 
-#include "resources/selector/selector.h"
+#include "resources/labels.h"
 
 namespace ocicat {
 
 namespace {
-
-class LabelsOf : public LabelSource {
- public:
-  explicit LabelsOf(const Labels& labels) : labels_(labels) {}
-  const std::string* find(std::string_view name) const override {
-    const auto it = labels_.find(std::string{name});
-    return it == labels_.end() ? nullptr : &it->second;
-  }
-
- private:
-  const Labels& labels_;
-};
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(),

@@ -4,22 +4,11 @@
 #include <utility>
 
 #include "policy/host_settings.h"
+#include "resources/labels.h"
 
 namespace ocicat::policy {
 
 namespace {
-
-class LabelsOf : public LabelSource {
- public:
-  explicit LabelsOf(const Labels& labels) : labels_(labels) {}
-  const std::string* find(std::string_view name) const override {
-    const auto it = labels_.find(std::string{name});
-    return it == labels_.end() ? nullptr : &it->second;
-  }
-
- private:
-  const Labels& labels_;
-};
 
 // By the name that endpoints use; of two with one name the first in the order of keys, a Profile itself.
 std::map<std::string, const Profile*> profiles_of(const Snapshot& snapshot) {
