@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "policy/simulator.h"
+#include "test/source_dir.h"
 #include "test/support/conformance_cases.h"
 
 namespace ocicat {
@@ -14,7 +15,7 @@ using policy::Verdict;
 
 const std::vector<test::ConformanceCase>& all_cases() {
   static const auto kCases =
-      test::read_conformance_cases(OCICAT_SOURCE_DIR "/test/conformance/kubernetes-networkpolicy.json");
+      test::read_conformance_cases(test::source_dir() / "test/conformance/kubernetes-networkpolicy.json");
   if (!kCases) throw std::runtime_error{kCases.error().message};
   return *kCases;
 }

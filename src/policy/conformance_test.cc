@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/evaluator.h"
+#include "test/source_dir.h"
 #include "test/support/conformance_cases.h"
 
 namespace ocicat::policy {
@@ -9,7 +10,7 @@ namespace {
 
 const std::vector<test::ConformanceCase>& all_cases() {
   static const auto kCases =
-      test::read_conformance_cases(OCICAT_SOURCE_DIR "/test/conformance/kubernetes-networkpolicy.json");
+      test::read_conformance_cases(test::source_dir() / "test/conformance/kubernetes-networkpolicy.json");
   if (!kCases) throw std::runtime_error{kCases.error().message};
   return *kCases;
 }

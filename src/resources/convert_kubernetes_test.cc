@@ -3,6 +3,7 @@
 #include <map>
 
 #include "resources/decode_test_support.h"
+#include "test/source_dir.h"
 
 namespace ocicat {
 namespace {
@@ -241,7 +242,7 @@ TEST(KubernetesNetworkPolicy, CannotSmuggleASelectorInALabel) {
 }
 
 TEST(KubernetesNetworkPolicy, OfEveryVectorIsRead) {
-  std::ifstream file(OCICAT_SOURCE_DIR "/test/conformance/kubernetes-networkpolicy.json");
+  std::ifstream file(test::source_dir() / "test/conformance/kubernetes-networkpolicy.json");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const auto cases = boost::json::parse(text);
   std::size_t policies = 0;

@@ -13,6 +13,7 @@
 #include "resources/decode.h"
 #include "resources/schema.h"
 #include "resources/validate.h"
+#include "test/source_dir.h"
 
 namespace ocicat {
 namespace {
@@ -21,7 +22,7 @@ namespace json = boost::json;
 
 std::vector<json::object> seeds() {
   std::vector<json::object> documents;
-  const std::filesystem::path folder = std::string(OCICAT_SOURCE_DIR) + "/fuzz/corpus/yaml_fuzz";
+  const std::filesystem::path folder = test::source_dir() / "fuzz/corpus/yaml_fuzz";
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     std::stringstream text;
     text << std::ifstream(file.path()).rdbuf();

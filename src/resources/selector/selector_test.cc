@@ -9,6 +9,7 @@
 #include <random>
 
 #include "resources/selector/tokenizer.h"
+#include "test/source_dir.h"
 
 namespace ocicat {
 namespace {
@@ -37,7 +38,7 @@ MapLabels labels_of(const json::value& object) {
 
 const json::array& vectors() {
   static const json::value all = [] {
-    std::ifstream file(OCICAT_SOURCE_DIR "/test/conformance/selectors.json");
+    std::ifstream file(test::source_dir() / "test/conformance/selectors.json");
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     return json::parse(text);
   }();
