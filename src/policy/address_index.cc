@@ -1,7 +1,6 @@
 #include "policy/address_index.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/result.h"
@@ -22,7 +21,7 @@ constexpr std::size_t kManyNets = 16;
 }  // namespace
 
 AddressIndex::AddressIndex(SetSpace& sets, IdRegistry& ids)
-    : sets_(sets), ids_(ids), places_(1), index_(0, Hash{this}, Equal{this}), blends_(1), classes_(1) {}
+    : sets_(sets), classes_(sets, ids), places_(1), index_(0, Hash{this}, Equal{this}), blends_(1) {}
 
 PlaceId AddressIndex::find(const Prefix& prefix) const {
   const auto it = index_.find(prefix.masked());
@@ -230,104 +229,19 @@ SignatureId AddressIndex::compute(SequencePool::Id id, const Kinship& kinship) {
 
 // Takes over one use of the signature.
 void AddressIndex::set_signature(SequencePool::Id id, SignatureId signature) {
-  if (classes_.size() < sets_.signatures.bound()) classes_.resize(sets_.signatures.bound());
-  const auto touch_class = [&](SignatureId changed, std::uint32_t more) {
-    if (changed == 0) return;
-    auto& entry = classes_[changed];
-    entry.blends += more;
-    if (entry.touched) return;
-    entry.touched = true;
-    sets_.signatures.retain(changed);
-    touched_classes_.push_back(changed);
-  };
+  classes_.join(signature);
   auto& current = blends_[id].signature;
-  touch_class(signature, 1);
-  touch_class(current, ~0U);
+  classes_.leave(current);
   sets_.signatures.release(current);
   current = signature;
 }
 
-// The id of one class becomes that of another; to every vocabulary that stays, both mean the same.
-void AddressIndex::give_id(SignatureId from, SignatureId to) {
-  auto& giver = classes_[from];
-  ids_.rename(IdSpace::kClass, giver.id, sets_.digest(sets_.signatures[to]));
-  classes_[to].id = std::exchange(giver.id, 0);  // as many classes as before
-  sets_.signatures.retain(to);
-  if (!giver.touched) {
-    giver.touched = true;
-    touched_classes_.push_back(from);  // takes over the hold that the class had
-  } else {
-    sets_.signatures.release(from);
-  }
-  all_blends_touched_ = true;
-}
-
-// A set that comes into use divides classes, one that goes unites them. A class that differs from an old one
-// in such sets only may have its id, and the one with most places does: the others' places are those to
-// write.
-void AddressIndex::inherit_ids() {
-  const auto without = [&](SignatureId signature, const std::vector<SetId>& left_out) {
-    std::vector<SetId> rest;
-    for (const auto set : sets_.signatures[signature]) {
-      if (std::ranges::find(left_out, set) == left_out.end()) rest.push_back(set);
-    }
-    return rest;
-  };
-  std::map<std::vector<SetId>, std::vector<SignatureId>> heirs;  // by what they were before
-  for (const auto signature : touched_classes_) {
-    if (classes_[signature].id == 0 && classes_[signature].blends > 0) {
-      heirs[without(signature, sets_.created())].push_back(signature);
-    }
-  }
-  heirs.erase(std::vector<SetId>{});  // who was in no set had no id
-  if (heirs.empty()) return;
-  std::map<std::vector<SetId>, SignatureId> gone;
-  for (const auto signature : touched_classes_) {
-    if (classes_[signature].id != 0 && classes_[signature].blends == 0) {
-      gone.emplace(without(signature, sets_.destroyed()), signature);
-    }
-  }
-  std::vector<std::size_t> places(classes_.size());  // by signature
+std::vector<std::size_t> AddressIndex::places_by_signature() const {
+  std::vector<std::size_t> places(sets_.signatures.bound());
   for (SequencePool::Id id = 1; id < blends_.size(); ++id) {
     if (blend_keys_.contains(id)) places[blends_[id].signature] += blend_keys_.users(id);
   }
-  for (const auto& [before, candidates] : heirs) {
-    auto old = sets_.signatures.find(before);
-    if (old == 0 || old >= classes_.size() || classes_[old].id == 0) {
-      const auto it = gone.find(before);
-      if (it == gone.end()) continue;
-      old = it->second;
-    }
-    const auto largest = std::ranges::max(candidates, {}, [&](SignatureId one) { return places[one]; });
-    if (places[largest] > places[old]) give_id(old, largest);
-  }
-}
-
-// Gives ids to classes that are new and takes them from those that are gone.
-void AddressIndex::settle_classes(Update& update) {
-  if (!sets_.created().empty() || !sets_.destroyed().empty()) inherit_ids();
-  for (const auto signature : touched_classes_) {
-    auto& entry = classes_[signature];
-    entry.touched = false;
-    if (entry.blends > 0 && entry.id == 0) {
-      entry.id = ids_.acquire(IdSpace::kClass, sets_.digest(sets_.signatures[signature])).id;
-      sets_.signatures.retain(signature);
-      update.new_classes.push_back(signature);
-      ++class_count_;
-    } else if (entry.blends == 0 && entry.id != 0) {
-      update.gone_classes.push_back(ClassId{entry.id});
-      ids_.release(IdSpace::kClass, entry.id);
-      entry.id = 0;
-      sets_.signatures.release(signature);
-      --class_count_;
-    }
-  }
-  for (const auto signature : touched_classes_) sets_.signatures.release(signature);
-  touched_classes_.clear();
-}
-
-ClassId AddressIndex::class_of(SignatureId signature) const {
-  return signature < classes_.size() ? ClassId{classes_[signature].id} : ClassId{};
+  return places;
 }
 
 // What the places of a blend have to show: nothing where the place around them says it already.
@@ -335,7 +249,7 @@ std::uint32_t AddressIndex::shown_by(SequencePool::Id id) const {
   const auto around = blend_keys_[id][0];
   const auto own = blends_[id].signature;
   if (own == (around == 0 ? 0 : signature(around))) return 0;
-  return classes_[own].id;
+  return static_cast<std::uint32_t>(classes_.of(own));
 }
 
 void AddressIndex::emit(Update& update) {
@@ -414,7 +328,8 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
       if (blend_keys_.contains(id)) compute(id, kinship);
     }
   }
-  settle_classes(update);
+  static_cast<ClassIndex::Update&>(update) = classes_.settle([this] { return places_by_signature(); });
+  all_blends_touched_ = all_blends_touched_ || update.renamed;
   emit(update);
   for (const auto id : gone) {
     places_[id] = {};

@@ -1,4 +1,4 @@
-// Classes: which addresses no active rule tells apart.
+// Which addresses no active rule tells apart.
 //
 // A *place* is a prefix that somebody owns or that an active rule mentions. Places with the same owners' kin,
 // the same nets and the same enclosing place are of one *blend*; what follows from it, the signature (all
@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "policy/id_registry.h"
+#include "policy/class_index.h"
 #include "policy/sequence_pool.h"
 #include "policy/set_space.h"
 #include "policy/tables.h"
@@ -57,10 +57,8 @@ class AddressIndex {
   // The sets of some kin changed.
   void touch_all_blends() { all_blends_touched_ = true; }
 
-  struct Update {
+  struct Update : ClassIndex::Update {
     Changes<Prefix, ClassId> classes;
-    std::vector<SignatureId> new_classes;
-    std::vector<ClassId> gone_classes;
     bool any = false;  // a signature of some place may have changed
   };
   Update update(Kinship& kinship);
@@ -71,16 +69,7 @@ class AddressIndex {
   std::vector<MemberId> members(PlaceId place) const;
   // What the address of a place is in. Valid after update().
   SignatureId signature(PlaceId place) const { return blends_[places_[place].blend].signature; }
-  // 0 for the empty signature.
-  ClassId class_of(SignatureId signature) const;
-  // Signatures that have a class. Visits each once.
-  template <class Visit>
-  void for_each_class(Visit visit) const {
-    for (SignatureId id = 1; id < classes_.size(); ++id) {
-      if (classes_[id].id != 0) visit(id, ClassId{classes_[id].id});
-    }
-  }
-  std::size_t class_count() const { return class_count_; }
+  const ClassIndex& classes() const { return classes_; }
   std::size_t place_count() const { return index_.size(); }
 
  private:
@@ -99,11 +88,6 @@ class AddressIndex {
     PlaceId first = 0;
     std::uint32_t emitted = 0;  // class id that its places show; 0: none
     bool computed = false;
-  };
-  struct Class {
-    std::uint32_t id = 0;
-    std::uint32_t blends = 0;
-    bool touched = false;
   };
   struct Moved {
     PlaceId place;          // keeps its prefix to the end of the batch, though it may be gone
@@ -132,14 +116,12 @@ class AddressIndex {
   void unlink(PlaceId id, Kinship& kinship);
   SignatureId compute(SequencePool::Id blend, const Kinship& kinship);
   void set_signature(SequencePool::Id blend, SignatureId signature);
-  void inherit_ids();
-  void give_id(SignatureId from, SignatureId to);
-  void settle_classes(Update& update);
+  std::vector<std::size_t> places_by_signature() const;
   void emit(Update& update);
   std::uint32_t shown_by(SequencePool::Id blend) const;
 
   SetSpace& sets_;
-  IdRegistry& ids_;
+  ClassIndex classes_;
   std::deque<Place> places_;
   std::vector<PlaceId> free_places_;
   boost::unordered_flat_set<PlaceId, Hash, Equal> index_;
@@ -148,14 +130,11 @@ class AddressIndex {
   SequencePool net_lists_;
   SequencePool blend_keys_;  // enclosing place, kin ascending, nets' sets with the top bit set, ascending
   std::vector<Blend> blends_;
-  std::vector<Class> classes_;  // by signature
-  std::size_t class_count_ = 0;
 
   std::vector<PlaceId> touched_;
   std::vector<Prefix> wide_changes_;  // places that are no hosts, new or gone
   std::vector<SequencePool::Id> new_blends_;
   std::vector<Moved> moved_;
-  std::vector<SignatureId> touched_classes_;
   std::vector<std::uint32_t> key_;
   bool all_blends_touched_ = false;
 };

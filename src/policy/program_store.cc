@@ -216,13 +216,13 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.programs.empty()) continue;
     if (std::exchange(vocabulary.is_new, false)) {
-      addresses.for_each_class(
+      addresses.classes().for_each(
           [&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
       continue;
     }
     for (const auto id : classes.gone_classes) remove_projection(vocabulary, id);
     for (const auto signature : classes.new_classes) {
-      add_projection(vocabulary, addresses.class_of(signature), signature);
+      add_projection(vocabulary, addresses.classes().of(signature), signature);
     }
   }
   for (auto& vocabulary : vocabularies_) {

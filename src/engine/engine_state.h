@@ -1,0 +1,114 @@
+// What an engine holds, and the steps of a batch. Private to this folder.
+//
+//   intake.cc           resources in: policies, members, nodes, settings
+//   local_endpoints.cc  endpoints of this host: who has which interface, and which programs
+//   local_routes.cc     the ways to addresses
+//   engine.cc           the steps in order
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+#include "network/route_resolver.h"
+#include "policy/host_settings.h"
+#include "policy/key_pool.h"
+#include "policy/policy_index.h"
+#include "policy/program_store.h"
+
+namespace ocicat {
+
+using policy::MemberId;
+
+// An endpoint of this host.
+struct LocalEndpoint {
+  MemberId member = 0;
+  std::string node;
+  std::string interface_name;
+  std::vector<std::string> profiles;
+  bool in_force = false;  // not waiting for another endpoint's interface
+
+  struct Address {
+    IpAddress address;
+    policy::PlaceId place = 0;                              // once computed
+    policy::SignatureId signature = 0;                      // what it is in; held
+    std::array<policy::ProgramStore::Index, 2> programs{};  // by direction; 0: none yet
+  };
+  std::vector<Address> addresses;  // ascending
+};
+
+struct Engine::State {
+  explicit State(Options given) : node(std::move(given.node)), ids(given.dictionary) {}
+
+  std::optional<std::string> node;
+  policy::IdRegistry ids;
+  policy::SetSpace sets;
+  policy::RuleBook book;
+  policy::AddressIndex addresses{sets, ids};
+  policy::MemberIndex members{sets, addresses};
+  policy::PolicyIndex policies{book, members};
+  policy::ProgramStore programs{book, members, sets, ids};
+
+  policy::KeyPool keys;  // of members
+  policy::StringPool node_names;
+  std::vector<std::uint32_t> node_by_member;  // 0: no endpoint
+  std::map<ResourceKey, LocalEndpoint> locals;
+  boost::unordered_flat_map<MemberId, const ResourceKey*> local_by_member;  // into `locals`
+  // Who wants an interface; the first has it.
+  std::map<std::pair<std::string, std::string>, std::set<ResourceKey>> claims_by_interface;
+
+  network::RouteResolver ways;
+  boost::unordered_flat_set<Prefix> routed;
+  FelixConfigurations configurations;
+  std::map<std::string, Labels> labels_by_node;
+  std::map<ResourceKey, std::string> refused;
+  std::map<ResourceKey, std::string> waiting;
+  std::map<ResourceKey, WorkloadEndpoint>
+      spoofers;  // may send from others' addresses, if the settings let them
+  std::optional<HostSettings> settings;
+
+  // Of the batch.
+  HostChanges out;
+  std::vector<Prefix> rerouted;
+  std::set<std::string> moved_nodes;
+  std::set<std::pair<std::string, std::string>> contested;
+  bool resettle = true;
+  std::set<ResourceKey> restart;  // local endpoints to compute from nothing
+  std::vector<std::pair<ResourceKey, LocalEndpoint>> retired;
+  std::vector<LocalEndpoint> releasing;  // uses of programs and signatures to give back
+  std::set<MemberId> gone_members;       // numbers to give back, unless they are wanted again by then
+
+  void set(const ResourceKey& key, const Resource& resource);
+  void remove(const ResourceKey& key);
+  void set(const ResourceKey& key, const NetworkPolicy& policy);
+  void set(const ResourceKey& key, const Profile& profile);
+  void set(const ResourceKey& key, const NetworkSet& set);
+  void set(const ResourceKey& key, const WorkloadEndpoint& endpoint);
+  void set(const ResourceKey& key, const Node& node);
+  void remove_member(const ResourceKey& key);
+  void remove_node(const std::string& name);
+  MemberId member_of(const ResourceKey& key);
+  void set_node_of(MemberId member, std::string_view name);
+  bool is_local(const WorkloadEndpoint& endpoint) const { return !node || endpoint.node == *node; }
+  bool withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint);
+  void set_local(const ResourceKey& key, MemberId member, const WorkloadEndpoint& endpoint);
+  void retire_local(const ResourceKey& key);
+  void refuse(const ResourceKey& key, const std::string& why);
+  void settle_interfaces();
+  void settle_settings();
+  void settle_locals(const std::vector<MemberId>& replanned, bool addresses_changed);
+  void compute(const ResourceKey& key, LocalEndpoint& local);
+  void settle_routes();
+  std::optional<Route> route(const Prefix& prefix) const;
+};
+
+}  // namespace ocicat

@@ -1,0 +1,210 @@
+// Resources in: what each says is handed to the index that keeps it.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "engine/engine_state.h"
+
+namespace ocicat {
+
+namespace {
+
+std::vector<Prefix> hosts(const std::vector<IpAddress>& addresses) {
+  std::vector<Prefix> prefixes;
+  prefixes.reserve(addresses.size());
+  for (const auto& address : addresses) prefixes.push_back(Prefix::host(address));
+  return prefixes;
+}
+
+}  // namespace
+
+void Engine::State::refuse(const ResourceKey& key, const std::string& why) {
+  const auto it = refused.find(key);
+  if (why.empty()) {
+    if (it == refused.end()) return;
+    refused.erase(it);
+    out.refused.remove(key);
+  } else if (it == refused.end() || it->second != why) {
+    refused.insert_or_assign(key, why);
+    out.refused.update(key, why);
+  }
+}
+
+void Engine::State::set(const ResourceKey& key, const NetworkPolicy& policy) {
+  if (policy.staged_delete) {
+    policies.remove_policy(key);
+    refuse(key, {});
+    return;
+  }
+  const auto effective = policy::effective(policy);
+  if (!effective) {
+    // Whom it selects is not known: the last version that could be read stays in force.
+    refuse(key, fmt::format("{}: {}", effective.error().message,
+                            policies.has_policy(key) ? "the last readable version stays in force"
+                                                     : "it counts as absent"));
+    return;
+  }
+  refuse(key, effective->broken.empty() ? "" : effective->broken + ": it denies all for whom it selects");
+  policies.set_policy(key, *effective);
+}
+
+void Engine::State::set(const ResourceKey& key, const Profile& profile) {
+  const auto rules = policy::effective(profile);
+  refuse(key, rules.broken.empty() ? "" : rules.broken + ": it denies all");
+  policies.set_profile(key, profile, rules);
+}
+
+MemberId Engine::State::member_of(const ResourceKey& key) {
+  const auto [id, is_new] = keys.acquire(key);
+  if (!is_new) keys.release(id);
+  gone_members.erase(id);
+  return id;
+}
+
+void Engine::State::set_node_of(MemberId member, std::string_view name) {
+  if (node_by_member.size() <= member) node_by_member.resize(member + 1);
+  auto& current = node_by_member[member];
+  const auto before = current;
+  current = name.empty() ? 0 : node_names.acquire(name);
+  if (before != 0) node_names.release(before);
+}
+
+// A set in a namespace is labelled with it and inherits its labels; a global one has its own labels only.
+void Engine::State::set(const ResourceKey& key, const NetworkSet& set) {
+  const auto member = member_of(key);
+  const auto& ns = set.metadata.ns;
+  if (ns.empty()) {
+    members.set(member, {.labels = set.metadata.labels, .profiles = {}, .ports = {}, .nets = set.nets});
+    return;
+  }
+  auto labels = set.metadata.labels;
+  labels["projectcalico.org/namespace"] = ns;
+  const std::array profiles{fmt::format("kns.{}", ns)};
+  members.set(member, {.labels = labels, .profiles = profiles, .ports = {}, .nets = set.nets});
+}
+
+// Whether an endpoint counts as absent: it asks to send from addresses that are not its own, and nobody
+// allowed workloads to do so.
+bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
+  const auto known = spoofers.erase(key) > 0;
+  if (endpoint.allowed_source_prefixes.empty()) {
+    if (known) refuse(key, {});
+    return false;
+  }
+  spoofers.emplace(key, endpoint);
+  const bool allowed = settings && settings->allow_spoofing;
+  refuse(key,
+         allowed
+             ? ""
+             : "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
+  return !allowed;
+}
+
+void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
+  if (withhold(key, endpoint) || endpoint.addresses.empty()) {
+    remove_member(key);
+    return;
+  }
+  const auto member = member_of(key);
+  const auto nets = hosts(endpoint.addresses);
+  // Routes follow from who has which address, and where that is.
+  const auto node_before = member < node_by_member.size() ? node_by_member[member] : 0;
+  const bool same_node = node_before != 0 && node_names[node_before] == endpoint.node;
+  std::vector<Prefix> before;
+  if (node_before != 0) {
+    for (const auto place : members.places(member)) before.push_back(addresses.prefix(place));
+  }
+  members.set(member, {.labels = endpoint.metadata.labels,
+                       .profiles = endpoint.profiles,
+                       .ports = endpoint.ports,
+                       .nets = nets});
+  const auto places = members.places(member);
+  const bool same_places = std::ranges::equal(
+      before, places, {}, {}, [this](policy::PlaceId place) { return addresses.prefix(place); });
+  if (!same_node || !same_places) {
+    set_node_of(member, endpoint.node.empty() ? "-" : endpoint.node);
+    rerouted.insert(rerouted.end(), before.begin(), before.end());
+    for (const auto place : places) rerouted.push_back(addresses.prefix(place));
+  }
+  if (is_local(endpoint)) {
+    set_local(key, member, endpoint);
+  } else {
+    retire_local(key);
+  }
+}
+
+void Engine::State::set(const ResourceKey&, const Node& resource) {
+  const auto& name = resource.metadata.name;
+  if (ways.set_node(resource)) moved_nodes.insert(name);
+  if (node && name == *node) {
+    labels_by_node.insert_or_assign(name, resource.metadata.labels);
+    resettle = true;
+  }
+}
+
+void Engine::State::remove_node(const std::string& name) {
+  if (ways.remove_node(name)) moved_nodes.insert(name);
+  if (labels_by_node.erase(name) > 0) resettle = true;
+}
+
+void Engine::State::set(const ResourceKey& key, const Resource& resource) {
+  std::visit(
+      [&]<class T>(const T& value) {
+        if constexpr (std::is_same_v<T, Tier>) {
+          policies.set_tier(value);
+        } else if constexpr (std::is_same_v<T, FelixConfiguration>) {
+          configurations.insert_or_assign(key.name, value);
+          resettle = true;
+        } else if constexpr (std::is_same_v<T, NetworkPolicy> || std::is_same_v<T, NetworkSet> ||
+                             std::is_same_v<T, Profile> || std::is_same_v<T, WorkloadEndpoint> ||
+                             std::is_same_v<T, Node>) {
+          set(key, value);
+        }
+      },
+      resource);
+}
+
+void Engine::State::remove_member(const ResourceKey& key) {
+  const auto member = keys.find(key);
+  if (member == 0 || gone_members.contains(member)) return;
+  retire_local(key);
+  if (member < node_by_member.size() && node_by_member[member] != 0) {
+    for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
+    set_node_of(member, {});
+  }
+  members.remove(member);
+  gone_members.insert(member);
+}
+
+void Engine::State::remove(const ResourceKey& key) {
+  switch (key.kind) {
+    case Kind::kTier:
+      policies.remove_tier(key.name);
+      break;
+    case Kind::kFelixConfiguration:
+      configurations.erase(key.name);
+      resettle = true;
+      break;
+    case Kind::kNode:
+      remove_node(key.name);
+      break;
+    case Kind::kProfile:
+    case Kind::kNamespace:
+    case Kind::kServiceAccount:
+      policies.remove_profile(key);
+      break;
+    case Kind::kNetworkSet:
+    case Kind::kGlobalNetworkSet:
+    case Kind::kWorkloadEndpoint:
+    case Kind::kPod:
+      spoofers.erase(key);
+      remove_member(key);
+      break;
+    default:
+      policies.remove_policy(key);
+      break;
+  }
+  refuse(key, {});
+}
+
+}  // namespace ocicat
