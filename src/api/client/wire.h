@@ -23,6 +23,7 @@ std::string path_of(const ResourceKey& key);
 // one.
 Error error_of(int status, std::string_view body);
 
+// Parts of what is parsed must not outlive it by long: they keep all of its memory.
 Result<boost::json::value> parse_json(std::string_view text);
 // kUnavailable where the body is not a JSON object: whoever answered is not an API server.
 Result<boost::json::object> parse_object(std::string_view text);
