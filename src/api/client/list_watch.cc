@@ -1,0 +1,186 @@
+#include "api/client/list_watch.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <utility>
+
+#include "http/message.h"
+#include "resources/decode.h"
+
+namespace ocicat::api {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds kFirstPause{10};
+constexpr milliseconds kLongestPause{5'000};
+constexpr std::chrono::seconds kShortestWatch{1};
+
+std::uint64_t number_of(std::string_view resource_version) {
+  std::uint64_t number = 0;
+  const auto [end, error] =
+      std::from_chars(resource_version.data(), resource_version.data() + resource_version.size(), number);
+  return error == std::errc() && end == resource_version.data() + resource_version.size() ? number : 0;
+}
+
+}  // namespace
+
+milliseconds Backoff::next() {
+  const auto whole =
+      std::min<std::int64_t>(kLongestPause.count(), kFirstPause.count() << std::min(failures_, 16));
+  ++failures_;
+  return milliseconds(std::uniform_int_distribution<std::int64_t>(whole / 2, whole)(random_));
+}
+
+std::string ListWatch::ask(Time now) {
+  listing_ = resource_version_.empty();
+  began_ = now;
+  status_ = 0;
+  answering_store_.clear();
+  body_.clear();
+  lines_ = {};
+  broken_.reset();
+  auto target = path_of(kind_, std::nullopt);
+  if (!listing_) {
+    target += fmt::format("?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+                          kWatchTime.count(), http::percent_encode(resource_version_));
+  }
+  return target;
+}
+
+ListWatch::Step ListWatch::head(int status, std::string_view store) {
+  status_ = status;
+  answering_store_ = store;
+  if (listing_ || status != 200) return {};
+  if (answering_store_ != store_) {
+    broken_ = Error{ErrorCode::kExpired, "the server now serves other data"};
+    auto step = end_watch({}, {});
+    step.next = Step::Next::kHangUp;
+    return step;
+  }
+  return {.answered = true};
+}
+
+ListWatch::Step ListWatch::data(std::string_view data) {
+  if (listing_ || status_ != 200) {
+    body_ += data;
+    return {};
+  }
+  Update update;
+  auto fed = lines_.feed(data, [&](std::string_view line) { return take_line(update, line); });
+  if (!fed) broken_ = fed.error();
+  Step step;
+  if (broken_) {
+    step = end_watch({}, {});
+    step.next = Step::Next::kHangUp;
+  }
+  step.update = std::move(update);
+  return step;
+}
+
+ListWatch::Step ListWatch::end(Result<void> result, Time now) {
+  if (!listing_) return end_watch(std::move(result), now - began_);
+  if (!result) return try_again(result.error());
+  if (status_ != 200) return try_again(error_of(status_, body_));
+  return take_list();
+}
+
+ListWatch::Step ListWatch::take_list() {
+  auto list = parse_list(kind_, body_);
+  if (!list) return try_again(list.error());
+  std::string().swap(body_);
+
+  Step step{.next = Step::Next::kAsk};
+  std::set<ResourceKey> present;
+  for (auto& object : list->items) {
+    if (auto key = key_of(object)) present.insert(*std::move(key));
+    put(step.update, std::move(object));
+  }
+  std::vector<ResourceKey> gone;
+  for (const auto& [key, known] : known_) {
+    if (!present.contains(key)) gone.push_back(key);
+  }
+  for (const auto& key : gone) forget(step.update, key);
+  progress(step.update, list->resource_version);
+  store_ = answering_store_;
+  listed_ = true;
+  return step;
+}
+
+bool ListWatch::take_line(Update& update, std::string_view line) {
+  auto event = parse_event(line);
+  if (!event) {
+    broken_ = event.error();
+    return false;
+  }
+  const std::string version(resource_version_of(event->object));
+  switch (event->type) {
+    case Client::EventType::kAdded:
+    case Client::EventType::kModified:
+      put(update, std::move(event->object));
+      break;
+    case Client::EventType::kDeleted:
+      if (const auto key = key_of(event->object)) forget(update, *key);
+      break;
+    case Client::EventType::kBookmark:
+      break;
+  }
+  progress(update, version);
+  backoff_.reset();
+  return true;
+}
+
+ListWatch::Step ListWatch::end_watch(Result<void> result, std::chrono::nanoseconds took) {
+  if (!broken_ && status_ != 200 && status_ != 0) broken_ = error_of(status_, body_);
+  // Of other data or too far behind: list anew, and tell what vanished meanwhile.
+  if (broken_ && broken_->code == ErrorCode::kExpired) resource_version_.clear();
+  if (broken_) return try_again(*broken_);
+  if (!result) return try_again(result.error());
+  // The usual end of a watch; but a server that ends each one at once is not asked again at once.
+  if (took < kShortestWatch)
+    return try_again({ErrorCode::kUnavailable, "the server ended the watch at once"});
+  backoff_.reset();
+  return {.next = Step::Next::kAsk};
+}
+
+void ListWatch::put(Update& update, json::object object) {
+  auto key = key_of(object);
+  if (!key || key->kind != kind_) return;  // nothing could be said about it, nor whom it would concern
+  auto& known = known_[*key];
+  auto resource = decode(kind_, object);
+  if (!resource) {
+    known.unreadable = true;
+    update.unreadable.update(*key, resource.error().message);
+    return;
+  }
+  if (std::exchange(known.unreadable, false)) update.unreadable.remove(*key);
+  known.readable_once = true;
+  update.resources.update(*std::move(key), *std::move(resource));
+}
+
+void ListWatch::forget(Update& update, const ResourceKey& key) {
+  const auto known = known_.find(key);
+  if (known == known_.end()) return;
+  if (known->second.readable_once) update.resources.remove(key);
+  if (known->second.unreadable) update.unreadable.remove(key);
+  known_.erase(known);
+}
+
+void ListWatch::progress(Update& update, std::string_view resource_version) {
+  if (resource_version.empty()) return;
+  resource_version_ = resource_version;
+  update.revisions[kind_] = number_of(resource_version);
+}
+
+ListWatch::Step ListWatch::try_again(const Error& error) {
+  const auto pause = backoff_.next();
+  return {.failure =
+              fmt::format("{}: {}; trying again in {} ms", info(kind_).plural, error.message, pause.count()),
+          .next = Step::Next::kAsk,
+          .pause = pause};
+}
+
+}  // namespace ocicat::api
