@@ -1,0 +1,31 @@
+// What informers saw becomes what the host should look like. The part of PolicyLoop that neither waits nor
+// knows the time.
+#pragma once
+
+#include <optional>
+
+#include "agent/news.h"
+#include "api/client/informer.h"
+#include "engine/engine.h"
+
+namespace ocicat::agent {
+
+class PolicyKeeper {
+ public:
+  explicit PolicyKeeper(Engine engine) : engine_(std::move(engine)) {}
+
+  struct Step {
+    std::optional<News> news;
+    std::optional<HostChanges> changes;
+  };
+  // No changes come out before the first update that is in sync: then the whole state. After that, what
+  // changes, and revisions even where nothing does.
+  Step take(api::Update update);
+
+ private:
+  Engine engine_;
+  api::Update waiting_;  // before the first snapshot is whole
+  bool sent_ = false;
+};
+
+}  // namespace ocicat::agent
