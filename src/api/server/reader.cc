@@ -50,20 +50,21 @@ class ListStream final : public http::Stream {
 class WatchStream final : public http::Stream {
  public:
   WatchStream(WatchRequest request, std::unique_ptr<store::Watch> watch, std::vector<store::Entry> initial,
-              store::Revision revision)
+              store::Revision revision, std::function<Clock::time_point()> now)
       : request_(std::move(request)),
+        now_(std::move(now)),
         initial_(std::make_move_iterator(initial.begin()), std::make_move_iterator(initial.end())),
         watch_(std::move(watch)),
         sent_revision_(revision),
-        bookmark_at_(Clock::now() + request_.bookmark_pause) {
-    if (request_.timeout) ends_at_ = Clock::now() + *request_.timeout;
+        bookmark_at_(now_() + request_.bookmark_pause) {
+    if (request_.timeout) ends_at_ = now_() + *request_.timeout;
   }
 
   void on_more(std::function<void()> wake) override { watch_->on_more(std::move(wake)); }
 
   std::optional<std::string> next() override {
     std::string piece;
-    const auto now = Clock::now();
+    const auto now = now_();
     if (ended_ || (ends_at_ && now >= *ends_at_)) return std::nullopt;
     for (; !initial_.empty() && piece.size() < kPieceBytes; initial_.pop_front())
       append(piece, "ADDED", initial_.front(), initial_.front().revision);
@@ -113,7 +114,7 @@ class WatchStream final : public http::Stream {
   }
 
   void append_bookmark(std::string& out) {
-    bookmark_at_ = Clock::now() + request_.bookmark_pause;
+    bookmark_at_ = now_() + request_.bookmark_pause;
     if (seen_revision_ <= sent_revision_) return;
     const auto& known = info(request_.kind);
     out += fmt::format(
@@ -129,6 +130,7 @@ class WatchStream final : public http::Stream {
   }
 
   WatchRequest request_;
+  const std::function<Clock::time_point()> now_;
   std::deque<store::Entry> initial_;
   std::unique_ptr<store::Watch> watch_;
   store::Revision seen_revision_ = 0;
@@ -159,7 +161,8 @@ http::Response list_response(Kind kind, store::Listing listing, const Selection&
   return response;
 }
 
-Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchRequest request) {
+Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchRequest request,
+                                                   std::function<Clock::time_point()> now) {
   store::Listing listing;
   if (request.after == 0) {
     listing = store.list(request.kind, request.ns);
@@ -171,7 +174,7 @@ Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchReq
   if (!watch) return std::unexpected(failure_of(watch.error(), {request.kind, "", ""}));
   const auto revision = request.after;
   return std::make_shared<WatchStream>(std::move(request), *std::move(watch), std::move(listing.entries),
-                                       revision);
+                                       revision, std::move(now));
 }
 
 }  // namespace ocicat::api

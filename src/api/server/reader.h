@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 
 #include "api/server/failure.h"
@@ -30,6 +31,8 @@ struct WatchRequest {
 
 // {"type":"ADDED","object":{…}} and so on, one a line. A watch that history has overtaken ends with an ERROR
 // whose object is a Status of code 410; one that begins too far back is refused with it (kExpired).
-Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchRequest request);
+Answer<std::shared_ptr<http::Stream>> watch_stream(
+    store::Store& store, WatchRequest request,
+    std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now);
 
 }  // namespace ocicat::api

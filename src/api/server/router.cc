@@ -118,7 +118,7 @@ http::Response with_identity(http::Response response, const std::string& identit
 
 }  // namespace
 
-Router::Router(store::Store& store) : store_(store), writer_(store) {}
+Router::Router(store::Store& store, Now now) : store_(store), writer_(store), now_(std::move(now)) {}
 
 Result<void> Router::ensure_built_ins() {
   for (const auto& tier : built_in_tiers()) {
@@ -173,7 +173,7 @@ Answer<http::Response> Router::read(const http::Target& target, const Location& 
   if (is_true(target.parameter("watch"))) {
     auto request = watch_request(target, location);
     if (!request) return std::unexpected(std::move(request).error());
-    auto stream = watch_stream(store_, *std::move(request));
+    auto stream = watch_stream(store_, *std::move(request), now_);
     if (!stream) return std::unexpected(std::move(stream).error());
     http::Response response;
     response.content_type = "application/json";
@@ -244,8 +244,7 @@ http::Response Router::status() const {
     const auto last = store.last.find(known.kind);
     if (known.served) revisions[revision_key(known)] = last == store.last.end() ? 0 : last->second;
   }
-  const auto uptime =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_);
+  const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(now_() - started_);
   return json_response(
       {{"version", OCICAT_VERSION},
        {"pid", ::getpid()},

@@ -16,7 +16,10 @@ class Router {
  public:
   using Respond = std::function<void(http::Response)>;
 
-  explicit Router(store::Store& store);
+  using Clock = std::chrono::steady_clock;
+  using Now = std::function<Clock::time_point()>;  // when it is, to watches that end and show where they are
+
+  explicit Router(store::Store& store, Now now = Clock::now);
 
   // Makes the built-in tiers where they are missing.
   Result<void> ensure_built_ins();
@@ -35,7 +38,8 @@ class Router {
 
   store::Store& store_;
   Writer writer_;
-  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  const Now now_;
+  const Clock::time_point started_ = now_();
 };
 
 }  // namespace ocicat::api
