@@ -6,22 +6,21 @@
 #include "policy/evaluator.h"
 #include "policy/simulator.h"
 #include "test/support/boundary_packets.h"
+#include "test/support/describe.h"
+#include "test/support/random_history.h"
 #include "test/support/random_snapshot.h"
+#include "test/support/shrink.h"
+#include "test/support/state_meaning.h"
 
 namespace ocicat {
 namespace {
 
 using policy::Direction;
+using test::Step;
+using Steps = std::vector<Step>;
 
 ResourceChanges all_of(const policy::Snapshot& snapshot) {
   return ResourceChanges::between({}, snapshot);
-}
-
-HostState state_of(const policy::Snapshot& snapshot) {
-  Engine engine({});
-  HostState state;
-  engine.update(all_of(snapshot)).apply_to(state);
-  return state;
 }
 
 std::string to_text(const policy::Outcome& outcome) {
@@ -34,11 +33,9 @@ std::string to_text(const policy::Outcome& outcome) {
 }
 
 // Empty, or the first packet about which tables and evaluator disagree.
-std::string disagreement(const policy::Snapshot& snapshot, const HostState& state,
+std::string disagreement(const policy::Evaluator& evaluator, const policy::Simulator& simulator,
                          const std::vector<policy::Packet>& packets, const ResourceKey& key,
                          const AddressPrograms& own, Direction direction) {
-  const policy::Evaluator evaluator(snapshot);
-  const policy::Simulator simulator(state.tables);
   const auto program = direction == Direction::kIngress ? own.ingress : own.egress;
   for (const auto& packet : packets) {
     const auto& peer = direction == Direction::kIngress ? packet.source : packet.destination;
@@ -54,43 +51,24 @@ std::string disagreement(const policy::Snapshot& snapshot, const HostState& stat
   return {};
 }
 
+// About so many packets of each address and direction; 0: about every boundary packet there is.
 std::string first_disagreement(test::Random& random, const policy::Snapshot& snapshot, const HostState& state,
                                std::size_t packets) {
   const auto boundaries = test::boundaries_of(snapshot);
+  const policy::Evaluator evaluator(snapshot);
+  const policy::Simulator simulator(state.tables);
   for (const auto& [key, endpoint] : state.endpoints) {
     for (const auto& own : endpoint.addresses) {
       for (const auto direction : policy::kDirections) {
         const auto drawn =
             packets == 0 ? test::boundary_packets(boundaries, own.address, direction)
                          : test::random_boundary_packets(random, boundaries, own.address, direction, packets);
-        if (auto found = disagreement(snapshot, state, drawn, key, own, direction); !found.empty())
+        if (auto found = disagreement(evaluator, simulator, drawn, key, own, direction); !found.empty())
           return found;
       }
     }
   }
   return {};
-}
-
-TEST(EngineProperty, DecisionTablesAgreeWithTheEvaluatorOnBoundaryPackets) {
-  test::for_seeds(300, [](std::uint64_t seed) {
-    test::Random random(seed);
-    const auto snapshot = test::random_snapshot(random);
-    const auto found = first_disagreement(random, snapshot, state_of(snapshot), 40);
-    EXPECT_EQ(found, "") << "OCICAT_SEED=" << seed;
-    return found.empty();
-  });
-}
-
-TEST(EngineProperty, SmallDecisionTablesAgreeWithTheEvaluatorOnEveryBoundaryPacket) {
-  const test::SnapshotSize small{
-      .endpoints = 2, .network_sets = 1, .tiers = 1, .profiles = 1, .policies = 2, .rules = 1};
-  test::for_seeds(10, [&](std::uint64_t seed) {
-    test::Random random(seed);
-    const auto snapshot = test::random_snapshot(random, small);
-    const auto found = first_disagreement(random, snapshot, state_of(snapshot), 0);
-    EXPECT_EQ(found, "") << "OCICAT_SEED=" << seed;
-    return found.empty();
-  });
 }
 
 // A history of resources, with the engine that saw it step by step.
@@ -116,12 +94,12 @@ class History {
   const HostState& state() const { return state_; }
   const Engine& engine() const { return engine_; }
 
-  // What a new engine makes of the same resources, given the ids that are in use.
-  HostState rebuilt() const {
+  // Against a new engine that is given the same resources, and the ids that are in use.
+  std::string difference_from_rebuilt() const {
     Engine anew({.node = node_, .dictionary = state_.tables.dictionary});
     HostState state;
     anew.update(all_of(now_)).apply_to(state);
-    return state;
+    return test::difference(state_, state);
   }
 
  private:
@@ -136,44 +114,129 @@ class History {
   HostState state_;
 };
 
-// Names the first part in which two states differ.
-std::string difference(const HostState& a, const HostState& b) {
-  if (a.settings != b.settings) return "settings";
-  if (a.tables.outcomes != b.tables.outcomes) return "outcomes";
-  if (a.tables.tables != b.tables.tables) return "tables";
-  if (a.tables.programs != b.tables.programs) return "programs";
-  if (a.tables.tables_by_projection != b.tables.tables_by_projection) return "tables by projection";
-  if (a.tables.projections != b.tables.projections) return "projections";
-  if (a.tables.classes != b.tables.classes) return "classes";
-  if (a.tables.dictionary != b.tables.dictionary) return "dictionary";
-  if (a.endpoints != b.endpoints) return "endpoints";
-  if (a.routes != b.routes) return "routes";
-  return {};
+// How a history is judged, the same when it is made and when it is made smaller.
+struct Judge {
+  std::uint64_t seed = 0;  // of the packets
+  std::optional<std::string> node;
+  std::size_t packets = 0;
+
+  // What is wrong after the last step; empty where nothing is.
+  std::string operator()(const History& history) const {
+    if (auto found = history.difference_from_rebuilt(); !found.empty())
+      return "another state than built from nothing: " + found;
+    test::Random random(seed);
+    return first_disagreement(random, history.now(), history.state(), packets);
+  }
+  std::string operator()(const Steps& steps) const {
+    History history(node);
+    for (const auto& step : steps) history.step(step);
+    return (*this)(history);
+  }
+};
+
+struct Entry {
+  std::size_t step = 0;
+  ResourceKey key;
+  std::optional<Resource> resource;
+};
+
+std::vector<Entry> entries_of(const Steps& steps) {
+  std::vector<Entry> entries;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    for (const auto& [key, resource] : steps[i].entries()) entries.push_back({i, key, resource});
+  }
+  return entries;
+}
+
+Steps steps_of(const std::vector<Entry>& entries) {
+  Steps steps;
+  std::optional<std::size_t> last;
+  for (const auto& entry : entries) {
+    if (std::exchange(last, entry.step) != entry.step) steps.emplace_back();
+    entry.resource ? steps.back().update(entry.key, *entry.resource) : steps.back().remove(entry.key);
+  }
+  return steps;
+}
+
+// Rule by rule, where an entry has some.
+template <class Fails>
+void shrink_rules(std::vector<Entry>& entries, Fails fails) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    for (auto rules : {&NetworkPolicy::ingress, &NetworkPolicy::egress}) {
+      auto* policy = entries[i].resource ? std::get_if<NetworkPolicy>(&*entries[i].resource) : nullptr;
+      if (policy == nullptr) continue;
+      policy->*rules = test::shrink(policy->*rules, [&](const std::vector<Rule>& fewer) {
+        auto candidate = entries;
+        std::get<NetworkPolicy>(*candidate[i].resource).*rules = fewer;
+        return fails(steps_of(candidate));
+      });
+    }
+  }
+}
+
+// The seed, and the shortest history found that fails as well: whole steps first, then objects, then rules.
+std::string story(std::uint64_t seed, const Judge& judge, const Steps& steps) {
+  const auto fails = [&](const Steps& fewer) { return !judge(fewer).empty(); };
+  auto entries = entries_of(test::shrink(steps, fails));
+  entries = test::shrink(entries, [&](const std::vector<Entry>& fewer) { return fails(steps_of(fewer)); });
+  shrink_rules(entries, fails);
+  const auto shrunk = steps_of(entries);
+  auto text = fmt::format("OCICAT_SEED={}, for {}, {} of {} steps:\n", seed,
+                          judge.node.value_or("every host"), shrunk.size(), steps.size());
+  for (const auto& step : shrunk) text += "  step\n" + test::describe(step);
+  return text + "  then: " + judge(shrunk);
+}
+
+std::optional<std::string> random_node(test::Random& random) {
+  return random.percent(50) ? std::optional<std::string>{"host0"} : std::nullopt;
+}
+
+// A snapshot and so many steps, judged after every `stride` of them.
+bool holds(std::uint64_t seed, const test::SnapshotSize& size, int length, int stride, std::size_t packets) {
+  test::Random random(seed);
+  const Judge judge{.seed = seed, .node = random_node(random), .packets = packets};
+  History history(judge.node);
+  Steps steps;
+  for (int i = 0; i <= length; ++i) {
+    steps.push_back(i == 0 ? all_of(test::random_snapshot(random, size))
+                           : test::random_step(random, history.now(), size));
+    history.step(steps.back());
+    if (i % stride != 0 && i != length) continue;
+    const auto found = judge(history);
+    if (found.empty()) continue;
+    ADD_FAILURE() << found << "\n" << story(seed, judge, steps);
+    return false;
+  }
+  return true;
+}
+
+TEST(EngineProperty, DecisionTablesAgreeWithTheEvaluatorOnBoundaryPackets) {
+  test::for_seeds(300, [](std::uint64_t seed) { return holds(seed, {}, 0, 1, 40); });
+}
+
+TEST(EngineProperty, SmallDecisionTablesAgreeWithTheEvaluatorOnEveryBoundaryPacket) {
+  const test::SnapshotSize small{
+      .endpoints = 2, .network_sets = 1, .tiers = 1, .profiles = 1, .policies = 2, .rules = 1};
+  test::for_seeds(60, [&](std::uint64_t seed) { return holds(seed, small, 0, 1, 0); });
 }
 
 TEST(EngineProperty, StepByStepGivesWhatBuildingFromNothingGives) {
-  test::for_seeds(60, [](std::uint64_t seed) {
-    test::Random random(seed);
-    History history(random.percent(50) ? std::optional<std::string>{"host0"} : std::nullopt);
-    history.step(all_of(test::random_snapshot(random)));
-    for (int step = 0; step < 25; ++step) {
-      history.step(test::random_change(random, history.now()));
-      const auto found = difference(history.state(), history.rebuilt());
-      EXPECT_EQ(found, "") << "after step " << step << " OCICAT_SEED=" << seed;
-      if (!found.empty()) return false;
-    }
-    const auto found = first_disagreement(random, history.now(), history.state(), 10);
-    EXPECT_EQ(found, "") << "after the last step, OCICAT_SEED=" << seed;
-    return found.empty();
-  });
+  test::for_seeds(60, [](std::uint64_t seed) { return holds(seed, {}, 25, 1, 2); });
+}
+
+// Long enough for ids, places and names to be used many times over.
+TEST(EngineProperty, AHistoryOfThousandsOfStepsGivesWhatBuildingFromNothingGives) {
+  const test::SnapshotSize many{
+      .endpoints = 12, .network_sets = 5, .tiers = 4, .profiles = 3, .policies = 10, .rules = 3};
+  test::for_seeds(2, [&](std::uint64_t seed) { return holds(seed, many, 3'000, 50, 4); });
 }
 
 TEST(EngineProperty, AHistoryThatEndsWithNothingLeavesNothing) {
   test::for_seeds(40, [](std::uint64_t seed) {
     test::Random random(seed);
-    History history(random.percent(50) ? std::optional<std::string>{"host0"} : std::nullopt);
+    History history(random_node(random));
     history.step(all_of(test::random_snapshot(random)));
-    for (int step = 0; step < 10; ++step) history.step(test::random_change(random, history.now()));
+    for (int step = 0; step < 10; ++step) history.step(test::random_step(random, history.now()));
     while (!history.now().empty()) {
       ResourceChanges changes;
       for (const auto& [key, resource] : history.now()) {
@@ -181,7 +244,7 @@ TEST(EngineProperty, AHistoryThatEndsWithNothingLeavesNothing) {
       }
       history.step(changes);
     }
-    const auto found = difference(history.state(), HostState{});
+    const auto found = test::difference(history.state(), HostState{});
     const auto left = history.engine().counters();
     const auto sum = left.endpoints + left.local_endpoints + left.policies + left.active_policies +
                      left.sets + left.classes + left.programs + left.tables + left.outcomes;

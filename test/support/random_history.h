@@ -1,0 +1,14 @@
+// Histories that try the memory of whoever follows them: names that come back as something else, addresses
+// that change hands, nets within nets, tiers that move, everything of a kind that goes at once.
+#pragma once
+
+#include "test/support/random_snapshot.h"
+
+namespace ocicat::test {
+
+using Step = Changes<ResourceKey, Resource>;
+
+// A next step. May change nothing.
+Step random_step(Random& random, const policy::Snapshot& snapshot, const SnapshotSize& size = {});
+
+}  // namespace ocicat::test
