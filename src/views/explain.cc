@@ -182,12 +182,15 @@ std::string in_words(const TraceStep& step, Direction direction) {
 }
 
 std::string to_text(const Explained& explained) {
+  return to_text(explained, explained.question.traffic.to_string());
+}
+
+std::string to_text(const Explained& explained, std::string_view traffic) {
   const Question& question = explained.question;
   const bool allowed = explained.verdict() == Verdict::kAllow;
   std::string out =
-      fmt::format("{} → {}, {}, IPv{} ({} → {}): {}\n", question.from.name, question.to.name,
-                  question.traffic.to_string(), number_of(question.family),
-                  question.from.address(question.family)->to_string(),
+      fmt::format("{} → {}, {}, IPv{} ({} → {}): {}\n", question.from.name, question.to.name, traffic,
+                  number_of(question.family), question.from.address(question.family)->to_string(),
                   question.to.address(question.family)->to_string(), allowed ? "ALLOWED" : "DENIED");
   append_side(out, explained.egress, Direction::kEgress, question.from);
   append_side(out, explained.ingress, Direction::kIngress, question.to);

@@ -45,6 +45,8 @@ Explained explain(const policy::Evaluator& evaluator, const Question& question);
 std::string in_words(const policy::TraceStep& step, policy::Direction direction);
 
 std::string to_text(const Explained& explained);
+// With other words for the traffic.
+std::string to_text(const Explained& explained, std::string_view traffic);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
 //  "egress":{"verdict","trace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has "icmpType" and "icmpCode", and
 //  no

@@ -103,7 +103,14 @@ Result<Party> Inventory::find(std::string_view text) const {
     party.addresses = {*address};
     return party;
   }
-  if (text.find('/') != std::string_view::npos) return find_endpoint(text);
+  TRY_VOID(check_name(text));
+  return find_endpoint(text);
+}
+
+Result<void> Inventory::check_name(std::string_view text) {
+  if (text.starts_with(kHostPrefix) || IpAddress::parse(text) || text.find('/') != std::string_view::npos) {
+    return {};
+  }
   return fail(ErrorCode::kInvalid,
               "\"{}\": name a workload as NAMESPACE/NAME, a node as host:NAME, or give an IP address", text);
 }

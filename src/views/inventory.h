@@ -31,6 +31,8 @@ class Inventory {
  public:
   explicit Inventory(const policy::Snapshot& snapshot);
 
+  // Whether find() can be asked for it; the error says what names look like.
+  static Result<void> check_name(std::string_view text);
   // NAMESPACE/NAME of a workload (pod) or of its endpoint, host:NAME, or an IP address; an address that a
   // workload endpoint has stands for that endpoint. Errors say what was looked for and what there is.
   Result<Party> find(std::string_view text) const;

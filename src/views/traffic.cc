@@ -43,10 +43,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 }
 
 Result<void> read_port(Traffic& traffic, const std::vector<std::string_view>& parts, std::string_view text) {
-  if (parts.size() != 2) {
-    return fail(ErrorCode::kInvalid, "\"{}\": {} needs one port, such as {}/80", text, parts[0],
-                lower(parts[0]));
-  }
+  if (parts.size() == 1) return {};  // every port
+  if (parts.size() != 2) return fail(ErrorCode::kInvalid, "\"{}\": write {}/PORT", text, lower(parts[0]));
   const auto port = number_in(parts[1], 1, 65535);
   if (!port) return fail(ErrorCode::kInvalid, "\"{}\": a port is a number from 1 to 65535", text);
   traffic.port = static_cast<std::uint16_t>(*port);
@@ -90,6 +88,7 @@ std::string Traffic::protocol_text() const {
 }
 
 std::string Traffic::to_string() const {
+  if (every_port()) return protocol_text();
   if (has_port()) return fmt::format("{}/{}", protocol_text(), port);
   if (is_icmp()) return fmt::format("{}/{}/{}", protocol_text(), icmp_type, icmp_code);
   return protocol_text();
@@ -104,11 +103,11 @@ Result<Traffic> parse_traffic(std::string_view text) {
   } else if (const auto number = number_in(parts[0], 1, 255)) {
     traffic.protocol = static_cast<Protocol>(*number);
   } else {
-    return fail(
-        ErrorCode::kInvalid,
-        "\"{}\": expected PROTO/PORT such as tcp/80 or udp/53, icmp, icmp/TYPE/CODE, icmpv6, or a protocol "
-        "number from 1 to 255",
-        text);
+    return fail(ErrorCode::kInvalid,
+                "\"{}\": expected PROTO/PORT such as tcp/80 or udp/53, icmp, icmp/TYPE/CODE, icmpv6, or a "
+                "protocol, by "
+                "name or as a number from 1 to 255",
+                text);
   }
   if (traffic.has_port()) {
     TRY_VOID(read_port(traffic, parts, text));
@@ -124,6 +123,9 @@ Result<std::vector<Traffic>> parse_traffic_list(std::string_view text) {
   std::vector<Traffic> list;
   for (const std::string_view part : split(text, ',')) {
     TRY(Traffic traffic, parse_traffic(part));
+    if (traffic.every_port()) {
+      return fail(ErrorCode::kInvalid, "\"{0}\": a port is needed here, such as {0}/80", part);
+    }
     if (std::ranges::find(list, traffic) == list.end()) list.push_back(traffic);
   }
   return list;

@@ -34,7 +34,7 @@ TEST(Traffic, IcmpByNumberImpliesNoFamily) {
 
 TEST(Traffic, TextParsesBackToTheSame) {
   for (const char* text : {"tcp/80", "udp/53", "sctp/1", "udplite/65535", "icmp/8/0", "icmp/3/4",
-                           "icmpv6/128/0", "1/8/0", "58/1/0", "47", "255"}) {
+                           "icmpv6/128/0", "1/8/0", "58/1/0", "47", "255", "tcp", "sctp"}) {
     const auto traffic = parse_traffic(text);
     ASSERT_TRUE(traffic) << text;
     EXPECT_EQ(traffic->to_string(), text);
@@ -43,13 +43,29 @@ TEST(Traffic, TextParsesBackToTheSame) {
 }
 
 TEST(Traffic, RefusesWhatIsNoTraffic) {
-  for (const char* text : {"", "/", "tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/80/1", "tcp/http", "0", "256",
+  for (const char* text : {"", "/", "6/", "tcp/", "tcp/0", "tcp/65536", "tcp/80/1", "tcp/http", "0", "256",
                            "gre", "47/1", "icmp/256", "icmp/8/0/0", "icmp/-1", "tcp/80 "}) {
     const auto traffic = parse_traffic(text);
     ASSERT_FALSE(traffic) << text;
     EXPECT_EQ(traffic.error().code, ErrorCode::kInvalid);
     EXPECT_NE(traffic.error().message.find(text), std::string::npos) << "the message names what was typed";
   }
+}
+
+TEST(Traffic, AProtocolAloneMeansEveryPortWhereItHasPorts) {
+  for (const char* text : {"6", "tcp", "17", "udp", "132", "136"}) {
+    const auto traffic = parse_traffic(text);
+    ASSERT_TRUE(traffic) << traffic.error().message;
+    EXPECT_TRUE(traffic->every_port()) << text;
+  }
+  EXPECT_EQ(*parse_traffic("6"), *parse_traffic("tcp"));
+  EXPECT_EQ(*parse_traffic("6/80"), *parse_traffic("tcp/80"));
+  for (const char* text : {"tcp/80", "47", "1", "icmp"})
+    EXPECT_FALSE(parse_traffic(text)->every_port()) << text;
+}
+
+TEST(Traffic, AListIsOfPacketsSoEachNeedsItsPort) {
+  EXPECT_THAT(parse_traffic_list("tcp/80,udp").error().message, testing::HasSubstr("udp/80"));
 }
 
 TEST(Traffic, AListHoldsEachOnce) {

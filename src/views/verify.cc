@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "views/explain_ports.h"
+
 namespace ocicat::views {
 namespace {
 
@@ -21,15 +23,23 @@ Result<std::vector<Family>> families_of(const Case& wanted, const Party& from, c
   return families;
 }
 
-Result<std::vector<Explained>> surprises_of(const policy::Evaluator& evaluator, const Inventory& inventory,
+Result<std::vector<Explained>> surprises_of(const policy::Evaluator& evaluator,
+                                            const policy::Snapshot& snapshot, const Inventory& inventory,
                                             const Case& wanted) {
   TRY(const Party from, inventory.find(wanted.from));
   TRY(const Party to, inventory.find(wanted.to));
   TRY(const std::vector<Family> families, families_of(wanted, from, to));
   std::vector<Explained> surprises;
-  for (const Family family : families) {
-    Explained explained = explain(evaluator, {from, to, wanted.traffic, family, wanted.source_port});
+  const auto judge = [&](Explained explained) {
     if ((explained.verdict() == Verdict::kAllow) != wanted.allowed) surprises.push_back(std::move(explained));
+  };
+  for (const Family family : families) {
+    const Question question{from, to, wanted.traffic, family, wanted.source_port};
+    if (wanted.traffic.every_port()) {
+      for (auto& group : explain_every_port(evaluator, snapshot, question)) judge(std::move(group.explained));
+    } else {
+      judge(explain(evaluator, question));
+    }
   }
   return surprises;
 }
@@ -97,7 +107,9 @@ std::string CaseResult::failure() const {
     return fmt::format("expected that {}, but it cannot be asked: {}", wanted.to_string(), error);
   std::vector<std::string> parts;
   for (const Explained& surprise : surprises) {
-    parts.push_back(fmt::format("over IPv{} it is {} ({})", number_of(surprise.question.family),
+    const std::string port =
+        wanted.traffic.every_port() ? fmt::format(" to port {}", surprise.question.traffic.port) : "";
+    parts.push_back(fmt::format("over IPv{}{} it is {} ({})", number_of(surprise.question.family), port,
                                 wanted.allowed ? "denied" : "allowed", reason_of(surprise)));
   }
   if (parts.empty()) return {};
@@ -109,7 +121,7 @@ std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const
   const Inventory inventory(snapshot);
   std::vector<CaseResult> results;
   for (const Case& wanted : cases) {
-    auto surprises = surprises_of(evaluator, inventory, wanted);
+    auto surprises = surprises_of(evaluator, snapshot, inventory, wanted);
     CaseResult result{wanted, {}, {}};
     if (surprises) {
       result.surprises = *std::move(surprises);

@@ -5,7 +5,7 @@
 //
 //   - from: shop/frontend        # NAMESPACE/NAME, host:NAME or an IP address
 //     to: shop/api
-//     port: tcp/8080             # as `ocicat explain` takes it
+//     port: tcp/8080             # as `ocicat explain` takes it; tcp: every port must answer so
 //     expect: allow              # or deny
 //     family: 4                  # or 6; without it every family that both have must answer so
 //     source-port: 1024          # optional
@@ -49,7 +49,7 @@ ReadCases read_cases(std::string_view text, const std::string& file_name);
 struct CaseResult {
   Case wanted;
   std::string error;                 // the question could not be asked: no such endpoint, no common family
-  std::vector<Explained> surprises;  // families in which the answer is another one
+  std::vector<Explained> surprises;  // families, and ports where there are several, with another answer
 
   bool passed() const { return error.empty() && surprises.empty(); }
   // Empty for one that passed; else one line: what was expected, what is, and what decided.

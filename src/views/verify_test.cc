@@ -95,6 +95,16 @@ TEST(Verify, ACaseWithoutAFamilyMustHoldOverBoth) {
   EXPECT_TRUE(results[3].passed()) << results[3].failure();
 }
 
+TEST(Verify, ACaseWithoutAPortMustHoldForEveryPort) {
+  const auto results =
+      verify(snapshot_for_test(kPair), cases_of("- {from: x/a, to: x/b, port: 6, expect: allow}\n"
+                                                "- x/a -> x/b tcp: deny\n"
+                                                "- x/a -> x/b udp: deny\n"));
+  EXPECT_THAT(results[0].failure(), HasSubstr("over IPv4 to port 1 it is denied"));
+  EXPECT_THAT(results[1].failure(), HasSubstr("over IPv4 to port 80 it is allowed"));
+  EXPECT_TRUE(results[2].passed()) << results[2].failure();
+}
+
 TEST(Verify, AFailureIsOneLineEvenWhereAnEndpointIsMissing) {
   const auto results = verify(snapshot_for_test(kPair), cases_of("- x/a -> x/nobody tcp/80: allow\n"
                                                                  "- x/a -> x/b tcp/80: deny\n"));
