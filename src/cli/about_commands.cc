@@ -20,8 +20,7 @@ Result<int> run_version(const VersionOptions& options) {
   boost::json::object versions{{"client", OCICAT_VERSION}};
   std::string away;
   if (!options.client_only) {
-    TRY(const api::Address address, address_of(options.server));
-    api::Client client(address);
+    api::Client client(address_of(options.server));
     auto answer = client.get_raw("/version");
     if (answer) {
       versions["server"] = *std::move(answer);

@@ -11,6 +11,7 @@
 #include "cli/logging.h"
 #include "cli/run.h"
 #include "cli/signals.h"
+#include "resources/schema_text.h"
 
 namespace ocicat::cli {
 namespace {
@@ -43,11 +44,12 @@ Result<int> run_agent(const Options& options) {
   agent::Options wanted;
   wanted.node = options.node.empty() ? host_name() : options.node;
   wanted.run_dir = options.run_dir;
-  if (wanted.node.empty()) return fail(ErrorCode::kInvalid, "this host has no name: say --node NAME");
-  TRY(wanted.server, address_of(options.server));
-  if (options.health != "none") {
-    TRY(wanted.health, http::Endpoint::parse(options.health));
+  if (const std::string rule = schema::check_dns_subdomain(wanted.node); !rule.empty()) {
+    wrong_usage({ErrorCode::kInvalid,
+                 fmt::format("\"{}\" is no name of a node: {}; say --node NAME", wanted.node, rule)});
   }
+  wanted.server = address_of(options.server);
+  if (options.health != "none") wanted.health = typed(http::Endpoint::parse(options.health));
   StopSignals signals;
   start_logging(options.log_level, fmt::format("agent {}", wanted.node));
   TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(std::move(wanted)));

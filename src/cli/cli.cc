@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/completion.h"
 #include "cli/run.h"
 #include "lab/commands.h"
 
@@ -22,10 +23,15 @@ Examples:
 
 `ocicat COMMAND --help` says more about each.)";
 
+// Asked by the scripts of `ocicat completion`; the words behind it are somebody else's command line.
+constexpr std::string_view kComplete = "__complete";
+
 }  // namespace
 
-int run(int argc, const char* const* argv) {
-  CLI::App app("Plain routed networking for workloads, and network policy that can be explained.", "ocicat");
+std::unique_ptr<CLI::App> make_app() {
+  auto made = std::make_unique<CLI::App>(
+      "Plain routed networking for workloads, and network policy that can be explained.", "ocicat");
+  CLI::App& app = *made;
   app.require_subcommand(1);
   app.footer(std::string(kFooter));
   app.set_version_flag("--version", "ocicat " OCICAT_VERSION);
@@ -44,7 +50,15 @@ int run(int argc, const char* const* argv) {
   lab::add_lab_commands(app);
   add_about_commands(app);
   add_completion_command(app);
+  return made;
+}
 
+int run(int argc, const char* const* argv) {
+  const auto made = make_app();
+  CLI::App& app = *made;
+  if (argc > 1 && argv[1] == kComplete) {
+    return run_complete(app, std::vector<std::string>(argv + 2, argv + argc));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::RuntimeError& ended) {

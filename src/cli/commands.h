@@ -1,11 +1,16 @@
 // One function a group of commands, each in a file of its own. A command ends through finish() (run.h).
 #pragma once
 
+#include <memory>
+
 namespace CLI {
 class App;
 }
 
 namespace ocicat::cli {
+
+// The whole tree of commands.
+std::unique_ptr<CLI::App> make_app();
 
 void add_server_command(CLI::App& app);
 void add_agent_command(CLI::App& app);
@@ -17,7 +22,7 @@ void add_status_command(CLI::App& app);
 void add_explain_command(CLI::App& app);
 void add_matrix_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
-void add_about_commands(CLI::App& app);      // version, api-kinds
-void add_completion_command(CLI::App& app);  // knows all other commands: added last
+void add_about_commands(CLI::App& app);  // version, api-kinds
+void add_completion_command(CLI::App& app);
 
 }  // namespace ocicat::cli

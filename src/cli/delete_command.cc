@@ -22,10 +22,13 @@ struct Options {
 };
 
 Result<std::vector<ResourceKey>> keys_to_delete(const Options& options) {
+  if (!options.files.paths.empty() && !options.words.empty()) {
+    wrong_usage({ErrorCode::kInvalid, "name objects or give files, not both"});
+  }
   if (options.files.paths.empty()) {
-    TRY(std::vector<ResourceKey> keys, keys_of_words(options.words, options.files.ns));
+    std::vector<ResourceKey> keys = typed(keys_of_words(options.words, options.files.ns));
     if (keys.empty())
-      return fail(ErrorCode::kInvalid, "say what to delete: KIND NAME..., KIND/NAME... or -f FILE");
+      wrong_usage({ErrorCode::kInvalid, "say what to delete: KIND NAME..., KIND/NAME... or -f FILE"});
     return keys;
   }
   const Inputs inputs = read_inputs(options.files);
@@ -48,9 +51,6 @@ Result<void> delete_one(api::Client& client, const ResourceKey& key, const Optio
 }
 
 Result<int> run_delete(const Options& options) {
-  if (!options.files.paths.empty() && !options.words.empty()) {
-    return fail(ErrorCode::kInvalid, "name objects or give files, not both");
-  }
   TRY(const std::vector<ResourceKey> keys, keys_to_delete(options));
   TRY(api::Client client, connect(options.server));
   int exit_code = kDone;

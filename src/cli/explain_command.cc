@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/snapshot.h"
-#include "views/explain.h"
+#include "views/explain_ports.h"
 
 namespace ocicat::cli {
 namespace {
@@ -41,34 +41,45 @@ void take_back_words(Options& options) {
   paths.resize(paths.size() - static_cast<std::size_t>(count));
 }
 
-Result<views::Question> question_of(const Options& options, const policy::Snapshot& snapshot) {
-  const views::Inventory inventory(snapshot);
-  views::Question question;
-  TRY(question.traffic, views::parse_traffic(options.traffic));
-  TRY(question.from, inventory.find(options.from));
-  TRY(question.to, inventory.find(options.to));
-  std::optional<Family> wanted = question.traffic.family;
-  if (!options.family.empty()) {
-    TRY(const Family family, views::parse_family(options.family));
-    if (wanted && *wanted != family) {
-      return fail(ErrorCode::kInvalid, "{} is of IPv{} only", options.traffic, views::number_of(*wanted));
-    }
-    wanted = family;
+// The family that is asked about; none: whichever both have.
+std::optional<Family> family_of(const Options& options, const views::Traffic& traffic) {
+  if (options.family.empty()) return traffic.family;
+  const Family family = typed(views::parse_family(options.family));
+  if (traffic.family && *traffic.family != family) {
+    wrong_usage({ErrorCode::kInvalid,
+                 fmt::format("{} is of IPv{} only", options.traffic, views::number_of(*traffic.family))});
   }
-  TRY(question.family, views::common_family(question.from, question.to, wanted));
-  question.source_port = options.source_port;
-  return question;
+  return family;
+}
+
+// One answer, or one for each group of ports.
+template <class Answer>
+void print(const Answer& answer, const std::string& output) {
+  if (output.empty()) {
+    say("{}", views::to_text(answer));
+  } else {
+    say("{}", document_text(views::to_json(answer), *parse_format(output)));
+  }
 }
 
 Result<int> run_explain(const Options& options) {
+  views::Question question;
+  question.traffic = typed(views::parse_traffic(options.traffic));
+  question.source_port = options.source_port;
+  const std::optional<Family> family = family_of(options, question.traffic);
+  typed(views::Inventory::check_name(options.from));
+  typed(views::Inventory::check_name(options.to));
+
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
-  TRY(const views::Question question, question_of(options, snapshot));
+  const views::Inventory inventory(snapshot);
+  TRY(question.from, inventory.find(options.from));
+  TRY(question.to, inventory.find(options.to));
+  TRY(question.family, views::common_family(question.from, question.to, family));
   const policy::Evaluator evaluator(snapshot);
-  const views::Explained explained = views::explain(evaluator, question);
-  if (options.output.empty()) {
-    say("{}", views::to_text(explained));
+  if (question.traffic.every_port()) {
+    print(views::explain_every_port(evaluator, snapshot, question), options.output);
   } else {
-    say("{}", document_text(views::to_json(explained), *parse_format(options.output)));
+    print(views::explain(evaluator, question), options.output);
   }
   return kDone;
 }
@@ -76,7 +87,9 @@ Result<int> run_explain(const Options& options) {
 constexpr std::string_view kFooter =
     R"(FROM and TO are NAMESPACE/NAME of a workload (or of its endpoint), host:NAME of a node, or an IP address; an
 address that a workload has stands for that workload. PROTO/PORT is tcp/80, udp/53, sctp/132, icmp or icmpv6 (an
-echo request), icmp/TYPE, icmp/TYPE/CODE, or a protocol number.
+echo request), icmp/TYPE, icmp/TYPE/CODE, or a protocol number such as 47. A protocol that has ports, without one (tcp,
+or 6), asks about every destination port: ports that are decided alike are answered together, and the whole counts as
+allowed only where every port is.
 
 The answer is that for the first packet of a connection: at the source (egress) and at the destination (ingress), and
 what decided. Rules are numbered from 0, as in field paths: ingress[0] is the first one. Without --family it is IPv4
@@ -84,6 +97,7 @@ where both sides have an IPv4 address, else IPv6.
 
 Examples:
   ocicat explain shop/frontend shop/api tcp/8080
+  ocicat explain shop/frontend shop/api tcp         # to which ports
   ocicat explain 192.0.2.7 shop/frontend tcp/443 -o json
   ocicat explain shop/api shop/db tcp/5432 -f policies/ -f workloads.yaml     # no server needed)";
 

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <memory>
 
+#include "api/server/selection.h"
 #include "cli/commands.h"
 #include "cli/named.h"
 #include "cli/output.h"
@@ -201,20 +202,29 @@ Result<int> watch(api::Client& client, const Options& options, Kind kind, const 
   }
 }
 
-Result<int> run_get(const Options& options) {
-  if (options.all_namespaces && !options.ns.empty())
-    return fail(ErrorCode::kInvalid, "-n and -A exclude each other");
-  TRY(const std::vector<ResourceKey> keys, keys_of_words(options.words, options.ns));
-  if (!keys.empty() && (!options.selector.empty() || options.all_namespaces)) {
-    return fail(ErrorCode::kInvalid, "objects are named, so there is nothing for -l or -A to choose");
-  }
+// What is to be shown: the objects named, or else all of the kinds.
+struct Wanted {
+  std::vector<ResourceKey> keys;
   std::vector<Kind> kinds;
-  if (keys.empty()) {
-    TRY(kinds, kinds_of_words(options.words.front()));
+};
+
+Wanted wanted_of(const Options& options) {
+  const auto refuse = [](const char* why) { wrong_usage({ErrorCode::kInvalid, why}); };
+  if (options.all_namespaces && !options.ns.empty()) refuse("-n and -A exclude each other");
+  typed(api::LabelSelector::parse(options.selector));
+  Wanted wanted{typed(keys_of_words(options.words, options.ns)), {}};
+  if (!wanted.keys.empty() && (!options.selector.empty() || options.all_namespaces)) {
+    refuse("objects are named, so there is nothing for -l or -A to choose");
   }
-  if (options.watch && (keys.size() > 1 || kinds.size() > 1 || !options.selector.empty())) {
-    return fail(ErrorCode::kInvalid, "-w watches one kind or one object, without -l");
+  if (wanted.keys.empty()) wanted.kinds = typed(kinds_of_words(options.words.front()));
+  if (options.watch && (wanted.keys.size() > 1 || wanted.kinds.size() > 1 || !options.selector.empty())) {
+    refuse("-w watches one kind or one object, without -l");
   }
+  return wanted;
+}
+
+Result<int> run_get(const Options& options) {
+  const auto [keys, kinds] = wanted_of(options);
   TRY(api::Client client, connect(options.server));
   if (options.watch) {
     return keys.empty() ? watch(client, options, kinds.front(), "")

@@ -66,9 +66,9 @@ Result<int> run_label(const Options& options) {
       named.push_back(word);
     }
   }
-  TRY(const std::vector<ResourceKey> keys, keys_of_words(named, options.ns));
+  const std::vector<ResourceKey> keys = typed(keys_of_words(named, options.ns));
   if (keys.empty() || changes.empty()) {
-    return fail(ErrorCode::kInvalid, "write KIND NAME LABEL=VALUE... or KIND NAME LABEL-...");
+    wrong_usage({ErrorCode::kInvalid, "write KIND NAME LABEL=VALUE... or KIND NAME LABEL-..."});
   }
   TRY(api::Client client, connect(options.server));
   for (const ResourceKey& key : keys) {

@@ -20,11 +20,9 @@ struct Options {
 };
 
 Result<int> run_matrix(const Options& options) {
-  TRY(const std::vector<views::Traffic> traffics, views::parse_traffic_list(options.ports));
+  const std::vector<views::Traffic> traffics = typed(views::parse_traffic_list(options.ports));
   std::optional<Family> family;
-  if (!options.family.empty()) {
-    TRY(family, views::parse_family(options.family));
-  }
+  if (!options.family.empty()) family = typed(views::parse_family(options.family));
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   const std::vector<views::Cell> cells = views::matrix(snapshot, traffics, family);
   if (options.output.empty()) {
@@ -50,7 +48,7 @@ void add_matrix_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   command
       ->add_option("--ports", options->ports,
-                   "What is sent, as `ocicat explain` takes it, separated by commas")
+                   "What is sent, as `ocicat explain` takes it but with a port, separated by commas")
       ->required()
       ->type_name("PROTO/PORT,...");
   command->add_option("--family", options->family, "Only this IP family: 4 or 6")

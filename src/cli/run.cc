@@ -23,6 +23,11 @@ void finish(const Result<int>& outcome) {
   if (*outcome != kDone) throw CLI::RuntimeError(*outcome);
 }
 
+void wrong_usage(const Error& error) {
+  print_error(error);
+  throw CLI::RuntimeError(kUsage);
+}
+
 void print_error(const Error& error) {
   print_line("error", error.message);
 }
@@ -39,12 +44,12 @@ CLI::Option* add_server_option(CLI::App& command, std::string& server) {
       ->type_name("ADDR");
 }
 
-Result<api::Address> address_of(const std::string& server) {
-  return server.empty() ? Result<api::Address>(api::Address::standard()) : api::Address::parse(server);
+api::Address address_of(const std::string& server) {
+  return typed(api::Address::parse(server.empty() ? api::Address::standard().text : server));
 }
 
 Result<api::Client> connect(const std::string& server) {
-  TRY(const api::Address address, address_of(server));
+  const api::Address address = address_of(server);
   api::Client client(address);
   if (const auto version = client.get_raw("/version"); !version) {
     if (version.error().code != ErrorCode::kUnavailable) return std::unexpected(version.error());

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <string>
+#include <type_traits>
 
 #include "api/client/client.h"
 #include "base/result.h"
@@ -23,6 +24,15 @@ inline constexpr int kUsage = 2;
 // Ends a command: an error is printed as "error: …"; anything but kDone leaves through CLI11 with that code.
 void finish(const Result<int>& outcome);
 
+// A word of the command line, understood; one that cannot be is wrong usage: it is printed as "error: …", and
+// the command leaves with kUsage.
+[[noreturn]] void wrong_usage(const Error& error);
+template <class T>
+T typed(Result<T> word) {
+  if (!word) wrong_usage(word.error());
+  if constexpr (!std::is_void_v<T>) return *std::move(word);
+}
+
 // "error: …" and "warning: …" on stderr, each message on one line.
 void print_error(const Error& error);
 void print_warning(std::string_view message);
@@ -38,6 +48,7 @@ CLI::Option* add_server_option(CLI::App& command, std::string& server);
 // A client of a server that answers. An empty address stands for $OCICAT_SERVER, else the standard socket;
 // the error says what to do.
 Result<api::Client> connect(const std::string& server);
-Result<api::Address> address_of(const std::string& server);
+// Wrong usage where it is no address.
+api::Address address_of(const std::string& server);
 
 }  // namespace ocicat::cli

@@ -18,7 +18,7 @@ struct Options {
 
 Result<int> run_server(const Options& options) {
   api::ServerOptions wanted = options.server;
-  if (!options.listen.empty()) wanted.tcp = options.listen;
+  if (!options.listen.empty()) wanted.tcp = typed(api::loopback_endpoint(options.listen)).to_string();
   std::signal(SIGPIPE, SIG_IGN);
   start_logging(options.log_level, "server");
   TRY_VOID(api::run(wanted));

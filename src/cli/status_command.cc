@@ -30,7 +30,7 @@ void print(const views::SystemStatus& status, const Options& options) {
 }
 
 Result<int> run_status(const Options& options) {
-  TRY(const std::chrono::milliseconds patience, parse_duration(options.timeout));
+  const std::chrono::milliseconds patience = typed(parse_duration(options.timeout));
   TRY(api::Client client, connect(options.server));
   if (!options.wait) {
     TRY(const views::SystemStatus status, read_system_status(client));

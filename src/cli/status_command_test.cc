@@ -57,7 +57,7 @@ TEST_F(Status, WithoutWaitingItOnlyShows) {
   const Ran ran = ocicat({"status"});
   EXPECT_EQ(ran.code, 0);
   EXPECT_THAT(ran.out, HasSubstr("Server: version " OCICAT_VERSION));
-  EXPECT_EQ(ocicat({"status", "--wait", "--timeout", "soon"}).code, 1);
+  EXPECT_EQ(ocicat({"status", "--wait", "--timeout", "soon"}).code, 2);
 }
 
 }  // namespace

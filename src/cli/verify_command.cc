@@ -55,7 +55,7 @@ constexpr std::string_view kFooter =
 
   - from: shop/frontend        # NAMESPACE/NAME, host:NAME or an IP address
     to: shop/api
-    port: tcp/8080             # as `ocicat explain` takes it
+    port: tcp/8080             # as `ocicat explain` takes it; tcp: every port must answer so
     expect: allow              # or deny
     family: 4                  # or 6; without it the case must hold over every family that both have
     source-port: 1024          # optional

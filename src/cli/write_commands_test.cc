@@ -162,7 +162,7 @@ TEST_F(Write, GetShowsTablesNamesAndDocuments) {
   EXPECT_EQ(none.code, 0);
   EXPECT_THAT(none.err, HasSubstr("No objects found in namespace default"));
   EXPECT_EQ(ocicat({"get", "np", "nobody"}).code, 1);
-  EXPECT_EQ(ocicat({"get", "np", "-A", "-n", "shop"}).code, 1);
+  EXPECT_EQ(ocicat({"get", "np", "-A", "-n", "shop"}).code, 2);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <type_traits>
 
 #include "base/result.h"
 #include "lab/lab.h"
@@ -21,6 +22,14 @@ void add_name_option(CLI::App& command, std::string& name);
 void run_in_lab(const std::string& name, const std::function<Result<void>(Lab&)>& work);
 // The same for what needs no lab.
 void run_command(const std::function<Result<void>()>& work);
+
+// A word of the command line, understood; one that cannot be is wrong usage: the command leaves with code 2.
+[[noreturn]] void wrong_usage(const Error& error);
+template <class T>
+T typed(Result<T> word) {
+  if (!word) wrong_usage(word.error());
+  if constexpr (!std::is_void_v<T>) return *std::move(word);
+}
 
 class Stopwatch {
  public:

@@ -136,7 +136,9 @@ void add_down(CLI::App& group) {
   auto* command = group.add_subcommand("down", "Remove a lab and everything in it, also after a crash");
   auto options = std::make_shared<StatusOptions>();
   add_name_option(*command, options->name);
-  command->footer("Ends all processes inside the lab's network namespaces, shells included.");
+  command->footer(
+      "Ends all processes inside the lab's network namespaces, shells included.\n\n"
+      "Examples:\n  ocicat lab down\n  ocicat lab down --name try");
   command->callback([options] { run_in_lab(options->name, [](Lab& lab) { return down(lab); }); });
 }
 
@@ -145,6 +147,7 @@ void add_status(CLI::App& group) {
   auto options = std::make_shared<StatusOptions>();
   command->add_option("-o,--output", options->output, "Output: json")->check(CLI::IsMember({"json"}));
   add_name_option(*command, options->name);
+  command->footer("Examples:\n  ocicat lab status\n  ocicat lab status --name try -o json");
   command->callback(
       [options] { run_in_lab(options->name, [&](Lab& lab) { return status(lab, *options); }); });
 }
@@ -163,18 +166,28 @@ void add_name_option(CLI::App& command, std::string& name) {
   command.add_option("--name", name, "Which lab (default: $OCICAT_LAB, else \"default\")")->type_name("LAB");
 }
 
+namespace {
+
+[[noreturn]] void leave(const Error& error, int exit_code) {
+  std::fflush(stdout);
+  fmt::print(stderr, "error: {}\n", views::printable(error.message));
+  throw CLI::RuntimeError(exit_code);
+}
+
+}  // namespace
+
 void run_command(const std::function<Result<void>()>& work) {
   const auto done = work();
-  std::fflush(stdout);
-  if (done) return;
-  fmt::print(stderr, "error: {}\n", views::printable(done.error().message));
-  throw CLI::RuntimeError(1);
+  if (!done) leave(done.error(), 1);
+}
+
+void wrong_usage(const Error& error) {
+  leave(error, 2);
 }
 
 void run_in_lab(const std::string& name, const std::function<Result<void>(Lab&)>& work) {
   run_command([&]() -> Result<void> {
-    TRY(auto layout, Layout::named(name));
-    Lab lab(std::move(layout));
+    Lab lab(typed(Layout::named(name)));
     return work(lab);
   });
 }

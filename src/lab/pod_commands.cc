@@ -18,18 +18,21 @@ struct PodOptions {
   std::vector<std::string> changes;
 };
 
-Result<PodRequest> request_of(const PodOptions& options) {
-  TRY(const auto names, split_pod_name(options.pod));
+PodRequest request_of(const PodOptions& options) {
+  const auto names = typed(split_pod_name(options.pod));
   PodRequest request;
   request.pod.ns = names.first;
   request.pod.name = names.second;
   request.pod.host = options.host;
   request.pod.service_account = options.service_account;
-  TRY(request.pod.listens, parse_ports(options.listen));
-  TRY(request.labels, parse_labels(options.labels));
+  request.pod.listens = typed(parse_ports(options.listen));
+  request.labels = typed(parse_labels(options.labels));
   for (const auto& piece : split_list(options.addresses)) {
     const auto address = IpAddress::parse(piece);
-    if (!address) return fail(ErrorCode::kInvalid, "address \"{}\": must be an IPv4 or IPv6 address", piece);
+    if (!address) {
+      wrong_usage(
+          {ErrorCode::kInvalid, fmt::format("address \"{}\": must be an IPv4 or IPv6 address", piece)});
+    }
     request.pod.addresses.push_back(*address);
   }
   request.wait = !options.no_wait;
@@ -38,7 +41,7 @@ Result<PodRequest> request_of(const PodOptions& options) {
 
 Result<void> add(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
-  TRY(auto request, request_of(options));
+  PodRequest request = request_of(options);
   TRY(const auto pod, lab.add_pod(std::move(request)));
   std::vector<std::string> addresses;
   for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
@@ -48,7 +51,7 @@ Result<void> add(Lab& lab, const PodOptions& options) {
 }
 
 Result<void> remove(Lab& lab, const PodOptions& options) {
-  TRY(const auto names, split_pod_name(options.pod));
+  const auto names = typed(split_pod_name(options.pod));
   TRY_VOID(lab.delete_pod(names.first, names.second));
   fmt::print("pod {} deleted\n", options.pod);
   return {};
@@ -56,7 +59,7 @@ Result<void> remove(Lab& lab, const PodOptions& options) {
 
 Result<void> move(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
-  TRY(const auto names, split_pod_name(options.pod));
+  const auto names = typed(split_pod_name(options.pod));
   TRY_VOID(lab.move_pod(names.first, names.second, options.host));
   fmt::print("pod {} moved to {}, in {:.0f} ms until every host had it in its kernel\n", options.pod,
              options.host, watch.milliseconds());
@@ -65,7 +68,7 @@ Result<void> move(Lab& lab, const PodOptions& options) {
 
 Result<void> label(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
-  TRY(const auto names, split_pod_name(options.pod));
+  const auto names = typed(split_pod_name(options.pod));
   Labels set;
   std::vector<std::string> removed;
   for (const auto& change : options.changes) {
@@ -73,7 +76,7 @@ Result<void> label(Lab& lab, const PodOptions& options) {
       removed.push_back(change.substr(0, change.size() - 1));
       continue;
     }
-    TRY(const auto labels, parse_labels(change));
+    const auto labels = typed(parse_labels(change));
     set.insert(labels.begin(), labels.end());
   }
   TRY_VOID(lab.label_pod(names.first, names.second, set, removed));
@@ -83,7 +86,7 @@ Result<void> label(Lab& lab, const PodOptions& options) {
 }
 
 Result<void> label_namespace(Lab& lab, const PodOptions& options) {
-  TRY(const auto labels, parse_labels(options.labels));
+  const auto labels = typed(parse_labels(options.labels));
   TRY_VOID(lab.label_namespace(options.pod, labels));
   fmt::print("namespace {} labelled\n", options.pod);
   return {};
@@ -127,25 +130,32 @@ void add_pod_add(CLI::App& pod) {
 void add_pod_commands(CLI::App& group) {
   auto* pod = group.add_subcommand("pod", "Add, delete, move and label pods");
   pod->require_subcommand(1);
+  pod->footer(
+      "Examples:\n  ocicat lab pod add shop/db --host host1 --labels app=db --listen tcp/5432\n"
+      "  ocicat lab pod move shop/db --host host2\n  ocicat lab pod delete shop/db");
   add_pod_add(*pod);
 
   CLI::App* command = nullptr;
   auto options = add_command(*pod, command, "delete", "Stop and remove a pod", remove);
   add_pod_name(*command, *options);
+  command->footer("Examples:\n  ocicat lab pod delete shop/db");
 
   options = add_command(*pod, command, "move",
                         "Wire a pod, with its addresses and processes, to another host", move);
   add_pod_name(*command, *options);
   command->add_option("--host", options->host, "Where to")->required();
+  command->footer("Examples:\n  ocicat lab pod move shop/db --host host2");
 
   options = add_command(*pod, command, "label", "Set (KEY=VALUE) and remove (KEY-) labels of a pod", label);
   add_pod_name(*command, *options);
   command->add_option("CHANGE", options->changes, "KEY=VALUE or KEY-")->required();
+  command->footer("Examples:\n  ocicat lab pod label shop/db tier=data old-");
 
   options =
       add_command(group, command, "namespace", "Create a namespace or replace its labels", label_namespace);
   command->add_option("NAMESPACE", options->pod, "The namespace")->required();
   command->add_option("--labels", options->labels, "KEY=VALUE,...");
+  command->footer("Examples:\n  ocicat lab namespace shop --labels team=web,env=test");
 }
 
 }  // namespace ocicat::lab

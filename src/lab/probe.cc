@@ -104,12 +104,14 @@ std::string_view to_string(Answer answer) {
   return "";
 }
 
+Result<void> check_can_be_probed(const views::Traffic& traffic) {
+  if (can_be_probed(traffic)) return {};
+  return fail(ErrorCode::kInvalid, "{} cannot be probed: only TCP, UDP, SCTP and ICMP echo requests can",
+              traffic.to_string());
+}
+
 Result<std::vector<ProbeResult>> probe(const std::vector<ProbeEnd>& ends, const ProbeOptions& options) {
-  for (const auto& traffic : options.traffics) {
-    if (can_be_probed(traffic)) continue;
-    return fail(ErrorCode::kInvalid, "{} cannot be probed: only TCP, UDP, SCTP and ICMP echo requests can",
-                traffic.to_string());
-  }
+  for (const auto& traffic : options.traffics) TRY_VOID(check_can_be_probed(traffic));
   auto probes = all_probes(ends, options);
   Result<void> done;
   // A thread of its own, since it ends up in somebody else's namespace.

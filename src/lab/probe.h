@@ -53,6 +53,9 @@ struct ProbeOptions {
   std::uint32_t number = 0;
 };
 
+// Whether probe() knows how to send it, as `options.traffics` must be.
+Result<void> check_can_be_probed(const views::Traffic& traffic);
+
 // Every ordered pair of different ends, each traffic, each family that both have, in the order from, to,
 // traffic, family. All at once from one thread that enters the namespaces one after the other; in several
 // rounds where the limit of open files demands it.

@@ -29,6 +29,7 @@ Result<std::vector<ProbeEnd>> ends_of(const Lab& lab, const std::vector<std::str
                     .listens = pod.listens});
   }
   for (const auto& name : wanted) {
+    typed(split_pod_name(name));
     if (std::ranges::find(ends, name, &ProbeEnd::name) != ends.end()) continue;
     return fail(ErrorCode::kNotFound, "there is no pod {} in lab \"{}\"", name, lab.layout().name());
   }
@@ -38,10 +39,9 @@ Result<std::vector<ProbeEnd>> ends_of(const Lab& lab, const std::vector<std::str
 Result<void> run_probe(const Lab& lab, const ProbeCommand& command) {
   const Stopwatch watch;
   ProbeOptions options{.patience = std::chrono::milliseconds(command.patience)};
-  TRY(options.traffics, views::parse_traffic_list(command.ports));
-  if (!command.family.empty()) {
-    TRY(options.family, views::parse_family(command.family));
-  }
+  options.traffics = typed(views::parse_traffic_list(command.ports));
+  for (const auto& traffic : options.traffics) typed(check_can_be_probed(traffic));
+  if (!command.family.empty()) options.family = typed(views::parse_family(command.family));
   TRY(options.number, next_probe_number(lab.layout()));
   TRY(const auto ends, ends_of(lab, command.pods));
   TRY(const auto results, probe(ends, options));

@@ -35,7 +35,7 @@ Result<void> become(const std::string& network_namespace, const std::vector<std:
 }
 
 Result<void> exec_in_pod(const Lab& lab, const ExecOptions& options) {
-  TRY(const auto names, split_pod_name(options.where));
+  const auto names = typed(split_pod_name(options.where));
   TRY(const auto pod, read_pod(lab.layout(), names.first, names.second));
   return become(lab.layout().pod_namespace(pod.ns, pod.name), options.command);
 }
@@ -66,6 +66,8 @@ void add_life_cycle(CLI::App& group, const std::string& kind, const char* about)
   auto* commands = group.add_subcommand(kind, about);
   commands->require_subcommand(1);
   const bool has_host = kind == "agent";
+  commands->footer(fmt::format("Examples:\n  ocicat lab {0} kill{1}\n  ocicat lab {0} start{1}", kind,
+                               has_host ? " host1" : ""));
   const auto process_of = [has_host](const ProcessOptions& options) {
     return has_host ? "agent-" + options.host : std::string("server");
   };
@@ -84,6 +86,8 @@ void add_life_cycle(CLI::App& group, const std::string& kind, const char* about)
     if (entry.signal == 0)
       command->add_flag("--no-wait", options->no_wait, "Do not wait until agents have caught up");
     add_name_option(*command, options->name);
+    command->footer(
+        fmt::format("Examples:\n  ocicat lab {} {}{}", kind, entry.word, has_host ? " host1" : ""));
     command->callback([options, process_of, has_host, signal = entry.signal] {
       run_in_lab(options->name, [&](Lab& lab) -> Result<void> {
         if (signal != 0) return lab.end(process_of(*options), signal);
@@ -106,7 +110,7 @@ void add_listen(CLI::App& group) {
   command->add_option("--ready-fd", options->ready_fd, "Where to say that it is ready");
   command->callback([options] {
     run_command([&]() -> Result<void> {
-      TRY(const auto ports, parse_ports(options->ports));
+      const auto ports = typed(parse_ports(options->ports));
       return run_listener(ports, options->ready_fd);
     });
   });
@@ -118,6 +122,7 @@ void add_process_commands(CLI::App& group) {
   add_exec(group, "exec", "Run a command inside a pod", exec_in_pod);
   auto* host = group.add_subcommand("host", "Run commands on a host");
   host->require_subcommand(1);
+  host->footer("Examples:\n  ocicat lab host exec host1 -- ip route");
   add_exec(*host, "exec", "Run a command on a host", exec_on_host);
   add_life_cycle(group, "agent", "Start, stop or kill the agent of a host");
   add_life_cycle(group, "server", "Start, stop or kill the server");

@@ -27,13 +27,7 @@ Result<void> make_folder_of(const std::string& path) {
 Result<std::vector<http::Endpoint>> endpoints_of(const ServerOptions& options) {
   std::vector<http::Endpoint> endpoints{http::Endpoint::unix_socket(options.socket_path)};
   if (!options.tcp) return endpoints;
-  TRY(auto tcp, http::Endpoint::parse(*options.tcp));
-  if (tcp.is_unix() || !tcp.is_loopback()) {
-    return fail(
-        ErrorCode::kInvalid,
-        "{}: without TLS and authentication only a loopback address is allowed, such as 127.0.0.1:8321",
-        *options.tcp);
-  }
+  TRY(auto tcp, loopback_endpoint(*options.tcp));
   endpoints.push_back(std::move(tcp));
   return endpoints;
 }
@@ -44,6 +38,14 @@ http::Response refusal(int status, std::string_view message) {
 }
 
 }  // namespace
+
+Result<http::Endpoint> loopback_endpoint(std::string_view text) {
+  TRY(auto tcp, http::Endpoint::parse(text));
+  if (!tcp.is_unix() && tcp.is_loopback()) return tcp;
+  return fail(ErrorCode::kInvalid,
+              "{}: without TLS and authentication only a loopback address is allowed, such as 127.0.0.1:8321",
+              text);
+}
 
 struct Server::State {
   std::unique_ptr<store::Store> store;

@@ -4,12 +4,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "http/endpoint.h"
 
 namespace ocicat::api {
+
+// What ServerOptions::tcp may be. kInvalid: no address and port, or not loopback.
+Result<http::Endpoint> loopback_endpoint(std::string_view text);
 
 struct ServerOptions {
   std::string socket_path = "/run/ocicat/server.sock";
