@@ -40,8 +40,11 @@ std::map<ResourceKey, std::string> AgentStatus::refused() const {
 
 json::object AgentStatus::document(std::chrono::system_clock::time_point heartbeat) const {
   json::object applied;
-  for (const auto& [kind, revision] : report_.revisions)
-    applied[views::revision_key(kind)] = std::to_string(revision);
+  json::object incarnations;
+  for (const auto& [kind, progress] : report_.revisions) {
+    applied[views::revision_key(kind)] = std::to_string(progress.revision);
+    if (!progress.incarnation.empty()) incarnations[views::revision_key(kind)] = progress.incarnation;
+  }
 
   const std::map<ResourceKey, std::string> all = refused();
   json::array refusals;
@@ -55,6 +58,7 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["pid"] = pid_;
   status["dataplane"] = dataplane_;
   status["applied"] = std::move(applied);
+  status["incarnations"] = std::move(incarnations);
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();

@@ -32,21 +32,24 @@ ResourceKey policy(int number) {
 
 TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
   AgentStatus status("host1", "nftables", 7);
-  EXPECT_TRUE(status.apply(
-      report_of({.revisions = {{Kind::kPod, 5}, {Kind::kTier, 6}}, .endpoints = 3, .endpoints_ready = 2})));
+  EXPECT_TRUE(status.apply(report_of({.revisions = {{Kind::kPod, {5, "now"}}, {Kind::kTier, {6, ""}}},
+                                      .endpoints = 3,
+                                      .endpoints_ready = 2})));
   const views::AgentView view = views::AgentView::read(status.document({}));
   EXPECT_EQ(view.node, "host1");
   EXPECT_EQ(view.applied, (views::RevisionsByKey{{"Pod", 5}, {"Tier.projectcalico.org", 6}}));
+  EXPECT_EQ(view.incarnations.at("Pod"), "now");
+  EXPECT_EQ(view.incarnations.at("Tier.projectcalico.org"), "");
   EXPECT_EQ(view.endpoints_wanted, 3u);
   EXPECT_EQ(view.endpoints_ready, 2u);
 }
 
 TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
   AgentStatus status("host1", "nftables", 7);
-  const News news = report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 1});
+  const News news = report_of({.revisions = {{Kind::kPod, {5, ""}}}, .kernel_writes = 1});
   EXPECT_TRUE(status.apply(news));
   EXPECT_FALSE(status.apply(news));
-  EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, 5}}, .kernel_writes = 2})))
+  EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, {5, ""}}}, .kernel_writes = 2})))
       << "not in the document";
 }
 
@@ -130,26 +133,37 @@ TEST(Pacer, AfterFailuresPausesGrowToABoundAndChangesDoNotShortenThem) {
 TEST(ApplyClock, TimesEachBatchOnceWhenAllItsKindsAreInTheKernel) {
   const ApplyClock::Time start{};
   ApplyClock clock;
-  clock.sent({{Kind::kPod, 5}}, start);
-  clock.sent({{Kind::kPod, 7}, {Kind::kTier, 6}}, start + 1s);
-  EXPECT_THAT(clock.applied({{Kind::kPod, 4}}, start + 2s), IsEmpty());
-  EXPECT_THAT(clock.applied({{Kind::kPod, 7}}, start + 2s), ElementsAre(std::chrono::duration<double>(2)));
-  EXPECT_THAT(clock.applied({{Kind::kPod, 8}, {Kind::kTier, 6}}, start + 4s),
+  clock.sent({{Kind::kPod, {5, "a"}}}, start);
+  clock.sent({{Kind::kPod, {7, "a"}}, {Kind::kTier, {6, "a"}}}, start + 1s);
+  EXPECT_THAT(clock.applied({{Kind::kPod, {4, "a"}}}, start + 2s), IsEmpty());
+  EXPECT_THAT(clock.applied({{Kind::kPod, {7, "a"}}}, start + 2s),
+              ElementsAre(std::chrono::duration<double>(2)));
+  EXPECT_THAT(clock.applied({{Kind::kPod, {8, "a"}}, {Kind::kTier, {6, "a"}}}, start + 4s),
               ElementsAre(std::chrono::duration<double>(3)));
-  EXPECT_THAT(clock.applied({{Kind::kPod, 8}, {Kind::kTier, 6}}, start + 5s), IsEmpty());
+  EXPECT_THAT(clock.applied({{Kind::kPod, {8, "a"}}, {Kind::kTier, {6, "a"}}}, start + 5s), IsEmpty());
 }
 
 TEST(ApplyClock, ForgetsTheOldestRatherThanGrow) {
   ApplyClock clock;
-  for (std::size_t i = 0; i < 2 * ApplyClock::kMaxBatches; ++i) clock.sent({{Kind::kPod, i + 1}}, {});
-  EXPECT_THAT(clock.applied({{Kind::kPod, 1'000'000}}, {}), SizeIs(ApplyClock::kMaxBatches));
+  for (std::size_t i = 0; i < 2 * ApplyClock::kMaxBatches; ++i) clock.sent({{Kind::kPod, {i + 1, "a"}}}, {});
+  EXPECT_THAT(clock.applied({{Kind::kPod, {1'000'000, "a"}}}, {}), SizeIs(ApplyClock::kMaxBatches));
+}
+
+TEST(ApplyClock, ForgetsBatchesOfDataThatTheServerDoesNotHoldAnyMore) {
+  const ApplyClock::Time start{};
+  ApplyClock clock;
+  clock.sent({{Kind::kPod, {9, "a"}}}, start);
+  clock.sent({{Kind::kPod, {3, "b"}}}, start + 1s);
+  EXPECT_THAT(clock.applied({{Kind::kPod, {9, "a"}}}, start + 2s), IsEmpty()) << "9 of another is not 3";
+  EXPECT_THAT(clock.applied({{Kind::kPod, {3, "b"}}}, start + 2s),
+              ElementsAre(std::chrono::duration<double>(1)));
 }
 
 TEST(Metrics, AreInPrometheusTextAndFollowReports) {
   Metrics metrics;
   EXPECT_FALSE(metrics.applied_once());
-  metrics.sent({{Kind::kPod, 1}});
-  metrics.reported({.revisions = {{Kind::kPod, 1}},
+  metrics.sent({{Kind::kPod, {1, ""}}});
+  metrics.reported({.revisions = {{Kind::kPod, {1, ""}}},
                     .endpoints = 4,
                     .endpoints_ready = 3,
                     .kernel_writes = 9,

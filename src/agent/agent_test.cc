@@ -93,6 +93,10 @@ class AgentTest : public testing::Test {
     return seen;
   }
 
+  std::string incarnation() {
+    return std::string(client().get_raw("/ocicat/status")->at("store").at("incarnation").as_string());
+  }
+
   std::pair<int, std::string> health(const std::string& path) {
     http::BlockingClient asker(*agent_->health());
     const auto response = asker.send({.target = path});
@@ -115,8 +119,9 @@ TEST_F(AgentTest, BringsWhatStandsAtTheServerToTheKernelAndReportsIt) {
                                  {"spec", boost::json::object{{"order", 10}}}};
   const auto created = client().create(tier);
   ASSERT_TRUE(created) << created.error().message;
-  const views::RevisionsByKey wanted{
-      {"Tier.projectcalico.org", views::number_at(*created, {"metadata", "resourceVersion"})}};
+  views::ServerStatus wanted;
+  wanted.incarnation = incarnation();
+  wanted.revisions["Tier.projectcalico.org"] = views::number_at(*created, {"metadata", "resourceVersion"});
   const auto seen =
       wait_for([&](const auto& agent) { return views::what_is_missing(agent, wanted).empty(); });
   EXPECT_EQ(seen.node, "host1");

@@ -9,8 +9,8 @@
 
 namespace ocicat::agent {
 
-// Pure; the clock is the caller's. Bounded: of more batches under way than kMaxBatches the oldest is not
-// timed.
+// Pure; the clock is the caller's. Batches that are under way when the server's store begins a new
+// incarnation are not timed. Bounded: of more batches under way than kMaxBatches the oldest is not timed.
 class ApplyClock {
  public:
   using Time = std::chrono::steady_clock::time_point;

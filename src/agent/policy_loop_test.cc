@@ -28,7 +28,7 @@ api::Update pod_update(const std::string& name, const char* address, std::uint64
   endpoint.addresses = {*IpAddress::parse(address)};
   api::Update update;
   update.resources.update(pod(name), endpoint);
-  update.revisions[Kind::kPod] = revision;
+  update.revisions[Kind::kPod].revision = revision;
   return update;
 }
 
@@ -51,7 +51,7 @@ TEST_F(PolicyLoopTest, NothingLeavesBeforeTheSnapshotIsWholeAndThenItIsOneMessag
   ASSERT_TRUE(first);
   EXPECT_TRUE(loop_.in_sync());
   EXPECT_THAT(first->endpoints.entries(), SizeIs(2));
-  EXPECT_THAT(first->revisions, Contains(Pair(Kind::kPod, 2u)));
+  EXPECT_THAT(first->revisions, Contains(Pair(Kind::kPod, Progress{2, ""})));
 }
 
 TEST_F(PolicyLoopTest, AfterThatOnlyWhatChangesLeavesAndRevisionsEvenWithoutAChange) {
@@ -62,12 +62,12 @@ TEST_F(PolicyLoopTest, AfterThatOnlyWhatChangesLeavesAndRevisionsEvenWithoutACha
 
   api::Update bookmark;
   bookmark.in_sync = true;
-  bookmark.revisions[Kind::kPod] = 9;
+  bookmark.revisions[Kind::kPod] = {9, "now"};
   loop_.put(bookmark);
   const auto progress = to_dataplane_.take_within(kPatience);
   ASSERT_TRUE(progress);
   EXPECT_TRUE(progress->endpoints.empty());
-  EXPECT_THAT(progress->revisions, Contains(Pair(Kind::kPod, 9u)));
+  EXPECT_THAT(progress->revisions, Contains(Pair(Kind::kPod, Progress{9, "now"})));
 
   api::Update gone;
   gone.in_sync = true;

@@ -16,13 +16,20 @@ using testing::HasSubstr;
 
 class Status : public WithServer {
  protected:
-  // What an agent on `host1` reports that has everything up to `revision`.
-  boost::json::object report(std::uint64_t revision) {
+  // What an agent on `host1` reports that has everything up to `revision` of what the server holds, or of
+  // that incarnation of its store.
+  boost::json::object report(std::uint64_t revision) { return report(revision, incarnation()); }
+  boost::json::object report(std::uint64_t revision, const std::string& incarnation) {
     agent::News news;
     news.report.emplace();
-    for (const Kind kind : watched_kinds()) news.report->revisions[kind] = revision;
+    for (const Kind kind : watched_kinds()) news.report->revisions[kind] = {revision, incarnation};
     status_.apply(news);
     return status_.document(std::chrono::system_clock::now());
+  }
+
+  std::string incarnation() const {
+    api::Client client(*api::Address::parse(address()));
+    return std::string(client.get_raw("/ocicat/status")->at("store").at("incarnation").as_string());
   }
 
   agent::AgentStatus status_{"host1", "nftables", 7};
@@ -51,6 +58,15 @@ TEST_F(Status, WaitingReturnsWhenTheLastAgentHasWhatStoodAtTheServer) {
   EXPECT_EQ(ran.code, 0) << ran.err;
   const auto json = boost::json::parse(ran.out);
   EXPECT_TRUE(json.at("agents").at(0).at("upToDate").as_bool());
+}
+
+TEST_F(Status, WhatAnAgentHasOfOtherDataCountsForNothingHoweverHighItsRevisions) {
+  ASSERT_TRUE(client_.create(report(1'000'000, "0123456789abcdef")));
+  const Ran behind = ocicat({"status", "--wait", "--timeout", "50ms"});
+  EXPECT_EQ(behind.code, 1);
+  EXPECT_THAT(behind.err, HasSubstr("host1: has not come back for"));
+  ASSERT_TRUE(client_.update(report(1'000'000)));
+  EXPECT_EQ(ocicat({"status", "--wait", "--timeout", "50ms"}).code, 0);
 }
 
 TEST_F(Status, WithoutWaitingItOnlyShows) {

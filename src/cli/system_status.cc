@@ -75,10 +75,12 @@ Result<views::SystemStatus> wait_until_applied(api::Client& client, std::chrono:
       return waiting();
     };
     const auto ended = client.watch(Kind::kAgentStatus, {}, reading.resource_version, on_event, left);
-    if (ended || Clock::now() >= deadline) continue;
-    if (ended.error().code != ErrorCode::kExpired) return std::unexpected(ended.error());
+    if (!waiting()) break;
+    if (!ended && ended.error().code != ErrorCode::kExpired) return std::unexpected(ended.error());
+    // The server may have been opened again, and over other data.
     TRY(Reading anew, read(client));
-    anew.status.server = status.server;  // what is waited for stays what it was at the start
+    // What is waited for stays what it was at the start, if those are still the data.
+    if (anew.status.server.incarnation == status.server.incarnation) anew.status.server = status.server;
     reading = std::move(anew);
   }
   return std::move(status);

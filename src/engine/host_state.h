@@ -12,6 +12,7 @@
 #include "policy/host_settings.h"
 #include "policy/tables.h"
 #include "resources/kinds.h"
+#include "resources/revisions.h"
 
 namespace ocicat {
 
@@ -44,9 +45,6 @@ struct Route {
   bool operator==(const Route&) const = default;
 };
 
-// How far the engine has seen each kind; reported once it is in the kernel.
-using Revisions = std::map<Kind, std::uint64_t>;
-
 struct HostState {
   HostSettings settings;
   policy::Tables tables;
@@ -62,7 +60,7 @@ struct HostChanges {
   Changes<Prefix, Route> routes;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;
-  Revisions revisions;
+  Revisions revisions;  // how far the engine has seen each kind; reported once it is in the kernel
 
   void apply_to(HostState& state) const;  // all but refused and revisions
   void absorb(HostChanges later);

@@ -15,7 +15,7 @@ constexpr std::chrono::milliseconds kPause{3};
 
 // Empty where the agent is as far as wanted.
 std::string what_is_missing(const std::map<std::string, views::AgentView>& agents, const std::string& host,
-                            int pid, const views::RevisionsByKey& wanted) {
+                            int pid, const views::ServerStatus& wanted) {
   const auto agent = agents.find(host);
   if (agent == agents.end()) return "its agent has not reported yet";
   if (agent->second.pid != static_cast<std::uint64_t>(pid))
@@ -24,7 +24,7 @@ std::string what_is_missing(const std::map<std::string, views::AgentView>& agent
 }
 
 Result<std::string> who_is_behind(api::Client& client, const std::map<std::string, int>& pid_by_host,
-                                  const views::RevisionsByKey& wanted) {
+                                  const views::ServerStatus& wanted) {
   TRY(const auto listed, client.list(Kind::kAgentStatus, std::nullopt));
   std::map<std::string, views::AgentView> agents;
   for (const auto& item : listed.items) {
@@ -46,7 +46,7 @@ Result<void> wait_until_applied(api::Client& client, const std::map<std::string,
   const auto deadline = Clock::now() + patience;
   TRY(const auto status, client.get_raw("/ocicat/status"));
   if (!status.is_object()) return fail(ErrorCode::kInternal, "the server's status cannot be read");
-  const auto wanted = views::ServerStatus::read(status.get_object()).revisions;
+  const auto wanted = views::ServerStatus::read(status.get_object());
   while (true) {
     TRY(const auto behind, who_is_behind(client, pid_by_host, wanted));
     if (behind.empty()) return {};

@@ -39,7 +39,7 @@ class Replica {
   Listing list(Kind kind, const std::optional<std::string>& ns) const;
   Revision revision() const;
   Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns, Revision after);
-  // Fills everything but location and identity.
+  // Fills everything but location and incarnations.
   StoreStatus status() const;
 
   // For edits. The unlocked view is for the writer's thread, which alone makes changes.

@@ -3,6 +3,10 @@
 // A document is a text under a key; its meaning is not known here. Every change gets the next number of one
 // ascending revision, and stays in a bounded history, so that a reader who knows a revision can follow from
 // there.
+//
+// Data can be lost, or come back from a backup: then the same numbers are given out anew. So each opening of
+// a store begins an *incarnation* of it, and the store knows up to which revision each former one is part of
+// its past. What a reader knows of an incarnation beyond that never was, as far as this store can tell.
 #pragma once
 
 #include <cstdint>
@@ -91,7 +95,7 @@ class Watch {
 
 struct StoreStatus {
   std::string location;           // where it is kept: a path
-  std::string identity;           // another one means other data, whatever the revisions say
+  std::string incarnation;        // of this opening: sixteen hexadecimal digits
   Revision revision = 0;          // the last one given out
   std::map<Kind, Revision> last;  // of each kind that ever changed, deletions included
   std::size_t objects = 0;
@@ -118,6 +122,10 @@ class Store {
   // `after` has not been given out yet: then the reader's revision is of another store.
   virtual Result<std::unique_ptr<Watch>> watch(Kind kind, const std::optional<std::string>& ns,
                                                Revision after) = 0;
+
+  // Whether `revision` as given out by `incarnation` is part of what this store holds; kExpired where it is
+  // not.
+  virtual Result<void> check_past(const std::string& incarnation, Revision revision) const = 0;
 
   virtual StoreStatus status() const = 0;
 

@@ -33,7 +33,7 @@ std::string age_of(const AgentView& agent, TimePoint now) {
   return heartbeat ? age_text(now - *heartbeat) : "unknown";
 }
 
-json::object json_of(const AgentView& agent, const RevisionsByKey& wanted, TimePoint now) {
+json::object json_of(const AgentView& agent, const ServerStatus& server, TimePoint now) {
   json::object object;
   object["node"] = agent.node;
   object["version"] = agent.version;
@@ -41,10 +41,11 @@ json::object json_of(const AgentView& agent, const RevisionsByKey& wanted, TimeP
   object["dataplane"] = agent.dataplane;
   object["revision"] = newest(agent.applied);
   json::array behind;
-  for (const Lag& lag : lags(agent, wanted)) {
-    behind.push_back(json::object{{"kind", lag.kind}, {"applied", lag.applied}, {"server", lag.wanted}});
+  for (const Lag& lag : lags(agent, server)) {
+    behind.push_back(json::object{
+        {"kind", lag.kind}, {"applied", lag.applied}, {"server", lag.wanted}, {"foreign", lag.foreign}});
   }
-  object["upToDate"] = what_is_missing(agent, wanted).empty();
+  object["upToDate"] = what_is_missing(agent, server).empty();
   object["behind"] = std::move(behind);
   object["endpoints"] = json::object{{"wanted", agent.endpoints_wanted}, {"ready", agent.endpoints_ready}};
   json::array refused;
@@ -71,7 +72,7 @@ std::string revision_key(Kind kind) {
 
 ServerStatus ServerStatus::read(const json::object& object) {
   return {text_at(object, {"version"}), number_at(object, {"revision"}),
-          read_revisions(object, {"revisions"})};
+          read_revisions(object, {"revisions"}), text_at(object, {"store", "incarnation"})};
 }
 
 AgentView AgentView::read(const json::object& object) {
@@ -81,6 +82,8 @@ AgentView AgentView::read(const json::object& object) {
   agent.pid = number_at(object, {"status", "pid"});
   agent.dataplane = text_at(object, {"status", "dataplane"});
   agent.applied = read_revisions(object, {"status", "applied"});
+  for (const auto& [kind, revision] : agent.applied)
+    agent.incarnations[kind] = text_at(object, {"status", "incarnations", kind});
   agent.endpoints_wanted = number_at(object, {"status", "endpoints", "wanted"});
   agent.endpoints_ready = number_at(object, {"status", "endpoints", "ready"});
   agent.error = text_at(object, {"status", "error"});
@@ -103,23 +106,40 @@ bool is_alive(const AgentView& agent, TimePoint now) {
   return heartbeat && now - *heartbeat < kSilence;
 }
 
-std::vector<Lag> lags(const AgentView& agent, const RevisionsByKey& wanted) {
+std::vector<Lag> lags(const AgentView& agent, const ServerStatus& server) {
   std::vector<Lag> result;
   for (const Kind kind : watched_kinds()) {
     const std::string key = revision_key(kind);
-    const auto target = wanted.find(key);
-    if (target == wanted.end()) continue;
+    const auto target = server.revisions.find(key);
+    if (target == server.revisions.end()) continue;
     const auto reached = agent.applied.find(key);
-    const std::uint64_t revision = reached == agent.applied.end() ? 0 : reached->second;
-    if (revision < target->second) result.push_back({key, revision, target->second});
+    if (reached == agent.applied.end()) {
+      if (target->second > 0) result.push_back({key, 0, target->second, false});
+      continue;
+    }
+    const auto incarnation = agent.incarnations.find(key);
+    const bool foreign =
+        server.incarnation != (incarnation == agent.incarnations.end() ? "" : incarnation->second);
+    if (foreign || reached->second < target->second) {
+      result.push_back({key, reached->second, target->second, foreign});
+    }
   }
   return result;
 }
 
-std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted) {
+std::string what_is_missing(const AgentView& agent, const ServerStatus& server) {
   std::vector<std::string> reasons;
-  for (const Lag& lag : lags(agent, wanted)) {
+  std::vector<std::string> foreign;
+  for (const Lag& lag : lags(agent, server)) {
+    if (lag.foreign) {
+      foreign.push_back(lag.kind);
+      continue;
+    }
     reasons.push_back(fmt::format("has {} to revision {} of {}", lag.kind, lag.applied, lag.wanted));
+  }
+  if (!foreign.empty()) {
+    reasons.push_back(
+        fmt::format("has not come back for {} since the server was started", fmt::join(foreign, ", ")));
   }
   if (agent.endpoints_ready < agent.endpoints_wanted) {
     reasons.push_back(
@@ -132,7 +152,7 @@ std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted
 std::vector<std::string> who_is_behind(const SystemStatus& status) {
   std::vector<std::string> behind;
   for (const AgentView& agent : status.agents) {
-    const std::string missing = what_is_missing(agent, status.server.revisions);
+    const std::string missing = what_is_missing(agent, status.server);
     if (!missing.empty()) behind.push_back(fmt::format("{}: {}", agent.node, missing));
   }
   for (const std::string& node : status.silent_nodes) {
@@ -149,7 +169,7 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
   table.headers = {"NODE",       "VERSION",   "DATAPLANE", "REVISION",
                    "UP TO DATE", "ENDPOINTS", "REFUSED",   "HEARTBEAT"};
   for (const AgentView& agent : status.agents) {
-    const bool current = what_is_missing(agent, status.server.revisions).empty();
+    const bool current = what_is_missing(agent, status.server).empty();
     table.rows.push_back({agent.node, agent.version, agent.dataplane,
                           fmt::format("{}", newest(agent.applied)), current ? "yes" : "no",
                           fmt::format("{}/{}", agent.endpoints_ready, agent.endpoints_wanted),
@@ -161,7 +181,7 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
   out += table.rows.empty() ? "No agent has reported yet: start one with `ocicat agent` on each host.\n"
                             : table.to_string();
   for (const AgentView& agent : status.agents) {
-    const std::string missing = what_is_missing(agent, status.server.revisions);
+    const std::string missing = what_is_missing(agent, status.server);
     if (!missing.empty()) out += fmt::format("\n{}: {}\n", agent.node, printable(missing));
     if (!is_alive(agent, now)) {
       out += fmt::format("\n{}: no report for {}: its agent may be down; the kernel keeps what it had\n",
@@ -184,9 +204,10 @@ json::object to_json(const SystemStatus& status, TimePoint now) {
   for (const auto& [kind, revision] : status.server.revisions) revisions[kind] = revision;
   object["server"] = json::object{{"version", status.server.version},
                                   {"revision", status.server.revision},
+                                  {"incarnation", status.server.incarnation},
                                   {"revisions", std::move(revisions)}};
   json::array agents;
-  for (const AgentView& agent : status.agents) agents.push_back(json_of(agent, status.server.revisions, now));
+  for (const AgentView& agent : status.agents) agents.push_back(json_of(agent, status.server, now));
   object["agents"] = std::move(agents);
   json::array silent;
   for (const std::string& node : status.silent_nodes) silent.emplace_back(node);

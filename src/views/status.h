@@ -22,6 +22,7 @@ struct ServerStatus {
   std::string version;
   std::uint64_t revision = 0;
   RevisionsByKey revisions;  // the last change of each kind
+  std::string incarnation;   // of its store: revisions of other ones say nothing
 
   // From the server's answer at /ocicat/status.
   static ServerStatus read(const boost::json::object& json);
@@ -39,7 +40,8 @@ struct AgentView {
   std::string version;
   std::uint64_t pid = 0;
   std::string dataplane;
-  RevisionsByKey applied;  // what is in the kernel
+  RevisionsByKey applied;                           // what is in the kernel
+  std::map<std::string, std::string> incarnations;  // of the store, of each revision in `applied`
   std::uint64_t endpoints_wanted = 0;
   std::uint64_t endpoints_ready = 0;
   std::vector<Refusal> refused;     // the first ones
@@ -60,12 +62,13 @@ struct Lag {
   std::string kind;
   std::uint64_t applied = 0;
   std::uint64_t wanted = 0;
+  bool foreign = false;  // `applied` is of another incarnation: it says nothing
 };
 
-// Of the kinds that agents watch, those where the agent has not reached `wanted`.
-std::vector<Lag> lags(const AgentView& agent, const RevisionsByKey& wanted);
-// Why the agent cannot be said to enforce what stood at `wanted`; empty where it does.
-std::string what_is_missing(const AgentView& agent, const RevisionsByKey& wanted);
+// Of the kinds that agents watch, those where the agent has not reached the server's `revisions`.
+std::vector<Lag> lags(const AgentView& agent, const ServerStatus& server);
+// Why the agent cannot be said to enforce what stood at the server; empty where it does.
+std::string what_is_missing(const AgentView& agent, const ServerStatus& server);
 
 struct SystemStatus {
   ServerStatus server;
@@ -78,7 +81,7 @@ std::vector<std::string> who_is_behind(const SystemStatus& status);
 
 std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
-//  "behind":[{"kind","applied","server"}],"endpoints":{"wanted","ready"},"refused":[{"object","reason"}],
+//  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},"refused":[{"object","reason"}],
 //  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 

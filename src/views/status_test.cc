@@ -23,6 +23,12 @@ AgentView agent(std::string node, RevisionsByKey applied) {
   return view;
 }
 
+ServerStatus server(RevisionsByKey revisions) {
+  ServerStatus status;
+  status.revisions = std::move(revisions);
+  return status;
+}
+
 TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   const AgentView view = AgentView::read(parsed(R"({"metadata": {"name": "host1"}, "status": {
     "version": "0.1.0", "pid": 7, "dataplane": "nftables", "applied": {"Pod": "12", "Tier.projectcalico.org": 3},
@@ -39,12 +45,12 @@ TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
 TEST(Status, AnEmptyDocumentIsAnAgentThatHasAppliedNothing) {
   const AgentView view = AgentView::read({});
   EXPECT_THAT(view.applied, IsEmpty());
-  EXPECT_FALSE(what_is_missing(view, {{"Pod", 1}}).empty());
+  EXPECT_FALSE(what_is_missing(view, server({{"Pod", 1}})).empty());
 }
 
 TEST(Status, OnlyKindsThatAgentsWatchCountForBeingBehind) {
-  EXPECT_THAT(lags(agent("a", {}), {{"AgentStatus.ocicat.io", 9}}), IsEmpty());
-  const auto behind = lags(agent("a", {{"Pod", 4}}), {{"Pod", 5}, {"Namespace", 0}});
+  EXPECT_THAT(lags(agent("a", {}), server({{"AgentStatus.ocicat.io", 9}})), IsEmpty());
+  const auto behind = lags(agent("a", {{"Pod", 4}}), server({{"Pod", 5}, {"Namespace", 0}}));
   ASSERT_EQ(behind.size(), 1u);
   EXPECT_EQ(behind[0].kind, "Pod");
   EXPECT_EQ(behind[0].applied, 4u);
@@ -53,12 +59,26 @@ TEST(Status, OnlyKindsThatAgentsWatchCountForBeingBehind) {
 
 TEST(Status, AnAgentIsUpToDateOnceItHasEveryKindAndAllEndpointsAndNoError) {
   AgentView view = agent("a", {{"Pod", 6}});
-  EXPECT_EQ(what_is_missing(view, {{"Pod", 5}}), "");
+  EXPECT_EQ(what_is_missing(view, server({{"Pod", 5}})), "");
   view.endpoints_wanted = 2;
-  EXPECT_THAT(what_is_missing(view, {{"Pod", 5}}), HasSubstr("0 of 2 endpoints"));
+  EXPECT_THAT(what_is_missing(view, server({{"Pod", 5}})), HasSubstr("0 of 2 endpoints"));
   view.endpoints_ready = 2;
   view.error = "no room";
-  EXPECT_THAT(what_is_missing(view, {{"Pod", 5}}), HasSubstr("no room"));
+  EXPECT_THAT(what_is_missing(view, server({{"Pod", 5}})), HasSubstr("no room"));
+}
+
+TEST(Status, RevisionsOfAnotherIncarnationDoNotCountHoweverHigh) {
+  AgentView view = agent("a", {{"Pod", 100}, {"Tier.projectcalico.org", 7}});
+  view.incarnations = {{"Pod", "then"}, {"Tier.projectcalico.org", "now"}};
+  ServerStatus status = server({{"Pod", 5}, {"Tier.projectcalico.org", 5}});
+  status.incarnation = "now";
+  const auto behind = lags(view, status);
+  ASSERT_EQ(behind.size(), 1u);
+  EXPECT_EQ(behind[0].kind, "Pod");
+  EXPECT_TRUE(behind[0].foreign);
+  EXPECT_EQ(what_is_missing(view, status), "has not come back for Pod since the server was started");
+  view.incarnations["Pod"] = "now";
+  EXPECT_THAT(lags(view, status), IsEmpty());
 }
 
 TEST(Status, AnAgentThatHasNotReportedForLongMayBeDown) {
@@ -84,7 +104,7 @@ TEST(Status, ANodeWithoutAnAgentIsBehind) {
 
 TEST(Status, TextAndJsonSayWhoIsBehindAndWhatWasRefused) {
   SystemStatus status;
-  status.server = {"0.1.0", 9, {{"Pod", 9}}};
+  status.server = {"0.1.0", 9, {{"Pod", 9}}, ""};
   status.agents.push_back(agent("host1", {{"Pod", 8}}));
   status.agents[0].refused = {{"NetworkPolicy shop/a", "no such thing"}};
   status.agents[0].refused_count = 3;

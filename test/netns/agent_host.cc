@@ -34,14 +34,14 @@ dataplane::Report AgentHost::await(const std::function<bool(const dataplane::Rep
 dataplane::Report AgentHost::await_revision(std::uint64_t revision) {
   return await([&](const dataplane::Report& report) {
     const auto found = report.revisions.find(Kind::kPod);
-    return report.error.empty() && found != report.revisions.end() && found->second >= revision &&
+    return report.error.empty() && found != report.revisions.end() && found->second.revision >= revision &&
            report.endpoints_ready == report.endpoints;
   });
 }
 
 HostChanges at_revision(std::uint64_t revision) {
   HostChanges changes;
-  changes.revisions[Kind::kPod] = revision;
+  changes.revisions[Kind::kPod].revision = revision;
   return changes;
 }
 

@@ -19,7 +19,7 @@ class Enforcement : public testing::TestWithParam<Family> {
     agent_.await_revision(1);
   }
   void change(HostChanges changes) {
-    changes.revisions[Kind::kPod] = ++revision_;
+    changes.revisions[Kind::kPod].revision = ++revision_;
     agent_.put(std::move(changes));
     agent_.await_revision(revision_);
   }

@@ -64,7 +64,7 @@ class KeptHost {
       }
     }
     if (random.percent(10)) changes.settings.emplace().reject = random.percent(50);
-    changes.revisions[Kind::kPod] = ++revision;
+    changes.revisions[Kind::kPod].revision = ++revision;
     changes.apply_to(wanted);
     return changes;
   }
@@ -159,7 +159,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
     EXPECT_EQ(host.nft.elements(set), elements) << set;
   EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
   EXPECT_EQ(host.routes.routes_by_protocol[80], fresh_routes.routes_by_protocol[80]);
-  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), host.revision);
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, host.revision);
 }
 
 INSTANTIATE_TEST_SUITE_P(Histories, AnyFailure, testing::Range(0, 40));
@@ -180,12 +180,12 @@ TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
   host.nft.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory, false}; });
   keeper.take(host.step());
   EXPECT_FALSE(keeper.attempt());
-  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), 1U);
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, 1U);
   EXPECT_NE(keeper.report().error.find("no memory"), std::string::npos);
   EXPECT_EQ(keeper.report().endpoints_ready, 0U);
   host.nft.fail_when({});
   EXPECT_TRUE(keeper.attempt());
-  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod), 2U);
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, 2U);
 }
 
 TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {

@@ -40,6 +40,11 @@ struct Client::State {
   Address address;
   std::optional<http::BlockingClient> http;        // made at the first request
   std::optional<http::BlockingClient> watch_http;  // its data may be minutes apart
+  std::string store;                               // the incarnation that answered last, where it tells
+
+  void note(const http::Response& response) {
+    if (const auto told = http::find(response.headers, "ocicat-store"); !told.empty()) store = told;
+  }
 
   Result<http::BlockingClient*> connected(std::optional<http::BlockingClient>& client,
                                           http::Timeouts timeouts) {
@@ -55,6 +60,7 @@ struct Client::State {
     TRY(auto* client, connected(http, {}));
     TRY(auto response, client->send(std::move(request)));
     if (response.status / 100 != 2) return std::unexpected(error_of(response.status, response.body));
+    note(response);
     return std::move(response.body);
   }
 
@@ -104,6 +110,7 @@ Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std:
                            std::optional<std::chrono::milliseconds> patience) {
   auto target = fmt::format("{}?watch=true&allowWatchBookmarks=true&resourceVersion={}", path_of(kind, ns),
                             http::percent_encode(resource_version));
+  if (!state_->store.empty()) target += "&store=" + http::percent_encode(state_->store);
   std::optional<http::BlockingClient> bounded;  // its timeout is this watch's own
   if (patience)
     target += fmt::format("&timeoutSeconds={}", std::chrono::ceil<std::chrono::seconds>(*patience).count());
@@ -130,6 +137,7 @@ Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std:
     return std::unexpected(response.error());
   }
   if (response->status != 200) return std::unexpected(error_of(response->status, response->body));
+  state_->note(*response);
   return outcome;
 }
 

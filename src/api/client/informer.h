@@ -10,6 +10,7 @@
 
 #include "api/client/client.h"
 #include "base/changes.h"
+#include "resources/revisions.h"
 #include "resources/types.h"
 
 namespace ocicat::api {
@@ -21,7 +22,7 @@ struct Update {
   // an object that turns unreadable the last readable version stays in force.
   Changes<ResourceKey, std::string> unreadable;
   // For each kind that has been listed: everything up to this revision is in here or was before.
-  std::map<Kind, std::uint64_t> revisions;
+  Revisions revisions;
   bool in_sync = false;  // every kind has been listed once; stays true
 
   void absorb(Update later);

@@ -27,7 +27,7 @@ class Seen {
       const std::scoped_lock lock(mutex_);
       update.resources.apply_to(resources_);
       update.unreadable.apply_to(unreadable_);
-      for (const auto& [key, value] : update.resources.entries()) removals_ += value ? 0 : 1;
+      for (const auto& [key, value] : update.resources.entries()) ++(value ? updates_ : removals_);
       for (const auto& [kind, revision] : update.revisions) revisions_[kind] = revision;
       in_sync_ = update.in_sync;
     }
@@ -54,7 +54,8 @@ class Seen {
 
   std::map<ResourceKey, Resource> resources_;
   std::map<ResourceKey, std::string> unreadable_;
-  std::map<Kind, std::uint64_t> revisions_;
+  Revisions revisions_;
+  int updates_ = 0;
   int removals_ = 0;
   bool in_sync_ = false;
 
@@ -113,7 +114,7 @@ TEST_F(InformersTest, ReachTheRevisionThatTheServerReports) {
       status->at("revisions").at("GlobalNetworkSet.projectcalico.org").to_number<std::uint64_t>();
   EXPECT_TRUE(seen_.wait([&](const Seen& seen) {
     const auto reached = seen.revisions_.find(Kind::kGlobalNetworkSet);
-    return reached != seen.revisions_.end() && reached->second >= last;
+    return reached != seen.revisions_.end() && reached->second.revision >= last;
   }));
 }
 
@@ -170,6 +171,52 @@ TEST_F(InformersTest, NoticeOtherDataEvenWhenItsRevisionsHaveGoneFurther) {
   }
   server_.start();
   EXPECT_TRUE(seen_.wait([](const Seen& seen) { return seen.resources_.size() == 20; }));
+}
+
+TEST_F(InformersTest, NoticeDataThatWereRolledBackEvenWhenTheyHaveGoneFurther) {
+  create("a");
+  const auto informers = follow();
+  ASSERT_TRUE(seen_.wait_for_names({"a"}));
+  server_.stop();
+  server_.back_up();
+  server_.start();
+  create("lost");
+  ASSERT_TRUE(seen_.wait_for_names({"a", "lost"}));
+  server_.stop();
+  server_.restore();
+  {
+    // Written to at another socket, so that the informers only meet the data when they are ahead.
+    TestServer elsewhere(server_.options().database_path);
+    auto client = elsewhere.client();
+    for (int i = 0; i < 20; ++i)
+      ASSERT_TRUE(client.create(network_set(fmt::format("new{:02}", i), "10.0.0.0/8")));
+  }
+  server_.start();
+  EXPECT_TRUE(seen_.wait([](const Seen& seen) { return seen.resources_.size() == 21; }))
+      << "a and the new ones";
+}
+
+TEST_F(InformersTest, OfAServerThatWasOnlyStartedAgainTellThatWhatTheyKnowCountsAndListNothing) {
+  create("a");
+  const auto informers = follow();
+  ASSERT_TRUE(seen_.wait_for_names({"a"}));
+  const auto incarnation = [this] {
+    return std::string(server_.client().get_raw("/ocicat/status")->at("store").at("incarnation").as_string());
+  };
+  const auto came_back_to = [this](const std::string& now) {
+    return seen_.wait([&](const Seen& seen) {
+      const auto progress = seen.revisions_.find(Kind::kGlobalNetworkSet);
+      return progress != seen.revisions_.end() && progress->second.incarnation == now;
+    });
+  };
+  const std::string before = incarnation();
+  ASSERT_TRUE(came_back_to(before));
+  server_.stop();
+  const int updates = seen_.updates_;
+  server_.start();
+  EXPECT_NE(incarnation(), before);
+  EXPECT_TRUE(came_back_to(incarnation()));
+  EXPECT_EQ(seen_.updates_, updates) << "no object was told again";
 }
 
 // What validation would refuse, as an older or a foreign server may have let in.
@@ -249,17 +296,17 @@ TEST(InformerUpdate, AbsorbsSoThatTheLastWordStands) {
   Update first;
   first.resources.update(key, Tier{});
   first.unreadable.update(key, "broken");
-  first.revisions[Kind::kTier] = 5;
+  first.revisions[Kind::kTier] = {5, "a"};
   first.in_sync = true;
   Update second;
   second.resources.remove(key);
   second.unreadable.remove(key);
-  second.revisions[Kind::kTier] = 3;  // a new list from other data may go back
-  second.revisions[Kind::kNode] = 4;
+  second.revisions[Kind::kTier] = {3, "b"};  // a new list from other data may go back
+  second.revisions[Kind::kNode] = {4, "b"};
   first.absorb(std::move(second));
   EXPECT_EQ(first.resources.entries().at(key), std::nullopt);
   EXPECT_EQ(first.unreadable.entries().at(key), std::nullopt);
-  EXPECT_EQ(first.revisions, (std::map<Kind, std::uint64_t>{{Kind::kTier, 3}, {Kind::kNode, 4}}));
+  EXPECT_EQ(first.revisions, (Revisions{{Kind::kTier, {3, "b"}}, {Kind::kNode, {4, "b"}}}));
   EXPECT_TRUE(first.in_sync);
 }
 

@@ -47,6 +47,7 @@ std::string ListWatch::ask(Time now) {
   if (!listing_) {
     target += fmt::format("?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
                           kWatchTime.count(), http::percent_encode(resource_version_));
+    if (!store_.empty()) target += "&store=" + http::percent_encode(store_);
   }
   return target;
 }
@@ -55,13 +56,12 @@ ListWatch::Step ListWatch::head(int status, std::string_view store) {
   status_ = status;
   answering_store_ = store;
   if (listing_ || status != 200) return {};
-  if (answering_store_ != store_) {
-    broken_ = Error{ErrorCode::kExpired, "the server now serves other data"};
-    auto step = end_watch({}, {});
-    step.next = Step::Next::kHangUp;
-    return step;
+  Step step{.answered = true};
+  // Another incarnation has found that what we know is part of its past: it counts there as well.
+  if (std::exchange(store_, answering_store_) != answering_store_) {
+    progress(step.update, std::string(resource_version_));
   }
-  return {.answered = true};
+  return step;
 }
 
 ListWatch::Step ListWatch::data(std::string_view data) {
@@ -104,8 +104,8 @@ ListWatch::Step ListWatch::take_list() {
     if (!present.contains(key)) gone.push_back(key);
   }
   for (const auto& key : gone) forget(step.update, key);
-  progress(step.update, list->resource_version);
   store_ = answering_store_;
+  progress(step.update, list->resource_version);
   listed_ = true;
   return step;
 }
@@ -172,7 +172,7 @@ void ListWatch::forget(Update& update, const ResourceKey& key) {
 void ListWatch::progress(Update& update, std::string_view resource_version) {
   if (resource_version.empty()) return;
   resource_version_ = resource_version;
-  update.revisions[kind_] = number_of(resource_version);
+  update.revisions[kind_] = {number_of(resource_version), store_};
 }
 
 ListWatch::Step ListWatch::try_again(const Error& error) {

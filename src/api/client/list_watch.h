@@ -2,7 +2,7 @@
 // has no sockets, no thread and no clock.
 //
 //   list, watch from there, and again: after an error with a growing, jittered pause; from a new list where
-//   the server says that it serves other data, or that history no longer reaches back to where we stand
+//   the server says that where we stand is not part of its data's past, or further back than its history
 #pragma once
 
 #include <chrono>
@@ -55,7 +55,7 @@ class ListWatch {
   // Begins a request: the target to GET. Then its answer: head() once, data() any number of times, end()
   // last, or end() alone where there is none, until a step says something else than kListen.
   std::string ask(Time now);
-  // `store`: which data this is, where the server tells.
+  // `store`: which incarnation of the server's store answers, where the server tells.
   Step head(int status, std::string_view store);
   Step data(std::string_view data);
   Step end(Result<void> result, Time now);
@@ -81,7 +81,7 @@ class ListWatch {
   Backoff backoff_;
   bool listed_ = false;
   std::string resource_version_;  // to watch from; empty: list first
-  std::string store_;             // which data this is
+  std::string store_;             // of which incarnation of the store that is
   std::map<ResourceKey, Known> known_;
 
   // Of the request under way.

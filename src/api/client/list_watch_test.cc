@@ -55,7 +55,7 @@ TEST_F(ListWatchTest, TakesLinesThatComeInPiecesAndNotesHowFarItIs) {
   EXPECT_EQ(step.next, Next::kListen);
   EXPECT_EQ(std::get<Tier>(*step.update.resources.entries().at(key("a"))).order, 9);
   EXPECT_EQ(step.update.resources.entries().at(key("b")), std::nullopt);
-  EXPECT_EQ(step.update.revisions.at(Kind::kTier), 7U);
+  EXPECT_EQ(step.update.revisions.at(Kind::kTier), (Progress{7, "s"}));
 }
 
 TEST_F(ListWatchTest, GoesOnFromWhereItWasAfterALostWatch) {
@@ -86,12 +86,26 @@ TEST_F(ListWatchTest, ListsAnewWhenHistoryHasOvertakenIt) {
   EXPECT_EQ(reading_.end({}, kNow).update.resources.entries().at(key("a")), std::nullopt);
 }
 
-TEST_F(ListWatchTest, ListsAnewWhenTheServerServesOtherData) {
+TEST_F(ListWatchTest, SaysOfWhichStoreItsRevisionIsAndListsAnewWhereThatCountsNoMore) {
+  begin_watch();
+  reading_.end({}, kNow + seconds(300));
+  EXPECT_THAT(reading_.ask(kNow), HasSubstr("resourceVersion=5&store=s"));
+  reading_.head(410, "");
+  reading_.data(R"({"kind":"Status","code":410,"message":"not of this past"})");
+  EXPECT_THAT(reading_.end({}, kNow).failure, HasSubstr("not of this past"));
+  EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+}
+
+TEST_F(ListWatchTest, WhatItKnowsCountsInTheStoreThatTakesItsWatch) {
   begin_watch();
   reading_.end({}, kNow + seconds(300));
   reading_.ask(kNow);
-  EXPECT_EQ(reading_.head(200, "another").next, Next::kHangUp);
-  EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+  const auto step = reading_.head(200, "opened again");
+  EXPECT_TRUE(step.answered);
+  EXPECT_EQ(step.next, Next::kListen);
+  EXPECT_EQ(step.update.revisions.at(Kind::kTier), (Progress{5, "opened again"}));
+  EXPECT_EQ(reading_.data(line("ADDED", tier("c", 6))).update.revisions.at(Kind::kTier),
+            (Progress{6, "opened again"}));
 }
 
 TEST_F(ListWatchTest, HangsUpOnNonsenseAndKeepsWhatCameBefore) {

@@ -17,12 +17,14 @@ namespace ocicat::api {
 
 class TestServer {
  public:
-  TestServer() {
+  TestServer() : TestServer(std::string()) {}
+  // Over a database that is there already; it stays. Empty: a new one.
+  explicit TestServer(const std::string& database) {
     static int count = 0;
     folder_ = std::filesystem::temp_directory_path() / fmt::format("ocicat-api-{}-{}", ::getpid(), ++count);
     std::filesystem::create_directories(folder_);
     options_.socket_path = folder_ / "server.sock";
-    options_.database_path = folder_ / "ocicat.db";
+    options_.database_path = database.empty() ? (folder_ / "ocicat.db").string() : database;
     start();
   }
   ~TestServer() {
@@ -42,6 +44,13 @@ class TestServer {
   // As if somebody had started the server over another file.
   void lose_data() {
     for (const auto* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(options_.database_path + suffix);
+  }
+
+  // Of a server that is stopped.
+  void back_up() const { std::filesystem::copy_file(options_.database_path, folder_ / "backup.db"); }
+  void restore() {
+    lose_data();
+    std::filesystem::copy_file(folder_ / "backup.db", options_.database_path);
   }
 
   Address address() const { return Address{"unix://" + options_.socket_path}; }

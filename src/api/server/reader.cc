@@ -169,6 +169,9 @@ Answer<std::shared_ptr<http::Stream>> watch_stream(store::Store& store, WatchReq
     request.after = listing.revision;
     std::erase_if(listing.entries,
                   [&](const store::Entry& entry) { return !request.selection.matches(entry); });
+  } else if (!request.incarnation.empty()) {
+    const auto known = store.check_past(request.incarnation, request.after);
+    if (!known) return std::unexpected(failure_of(known.error(), {request.kind, "", ""}));
   }
   auto watch = store.watch(request.kind, request.ns, request.after);
   if (!watch) return std::unexpected(failure_of(watch.error(), {request.kind, "", ""}));

@@ -24,6 +24,7 @@ struct WatchRequest {
   std::optional<std::string> ns;
   Selection selection;
   store::Revision after = 0;  // 0: begin with what is there, as ADDED
+  std::string incarnation;    // which gave out `after`; empty: the reader does not say
   bool bookmarks = false;
   std::chrono::seconds bookmark_pause = kBookmarkPause;
   std::optional<std::chrono::seconds> timeout;

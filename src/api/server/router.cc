@@ -88,6 +88,7 @@ Answer<WatchRequest> watch_request(const http::Target& target, const Location& l
   const auto after = parse_revision(target.parameter("resourceVersion"));
   if (!after) return std::unexpected(bad_request("resourceVersion is not one of ours"));
   request.after = *after;
+  request.incarnation = target.parameter("store");
   request.bookmarks = is_true(target.parameter("allowWatchBookmarks"));
   if (const auto text = target.parameter("timeoutSeconds"); !text.empty()) {
     std::uint32_t seconds = 0;
@@ -111,8 +112,9 @@ std::string revision_key(const KindInfo& known) {
   return known.group.empty() ? std::string(known.name) : fmt::format("{}.{}", known.name, known.group);
 }
 
-http::Response with_identity(http::Response response, const std::string& identity) {
-  response.headers.push_back({"Ocicat-Store", identity});
+// So that a reader can say, in the parameter `store` of a watch, of what its resourceVersion is.
+http::Response with_incarnation(http::Response response, const std::string& incarnation) {
+  response.headers.push_back({"Ocicat-Store", incarnation});
   return response;
 }
 
@@ -169,7 +171,7 @@ Answer<http::Response> Router::read(const http::Target& target, const Location& 
     if (!entry) return std::unexpected(failure_of(entry.error(), location.key()));
     return object_response(200, {entry->document, entry->revision});
   }
-  const auto identity = store_.status().identity;
+  const auto incarnation = store_.status().incarnation;
   if (is_true(target.parameter("watch"))) {
     auto request = watch_request(target, location);
     if (!request) return std::unexpected(std::move(request).error());
@@ -178,12 +180,12 @@ Answer<http::Response> Router::read(const http::Target& target, const Location& 
     http::Response response;
     response.content_type = "application/json";
     response.stream = *std::move(stream);
-    return with_identity(std::move(response), identity);
+    return with_incarnation(std::move(response), incarnation);
   }
   const auto selection = selection_of(target);
   if (!selection) return std::unexpected(selection.error());
-  return with_identity(list_response(location.kind, store_.list(location.kind, location.ns), *selection),
-                       identity);
+  return with_incarnation(list_response(location.kind, store_.list(location.kind, location.ns), *selection),
+                          incarnation);
 }
 
 void Router::write(const http::Request& request, const http::Target& target, const Location& location,
@@ -245,15 +247,15 @@ http::Response Router::status() const {
     if (known.served) revisions[revision_key(known)] = last == store.last.end() ? 0 : last->second;
   }
   const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(now_() - started_);
-  return json_response(
-      {{"version", OCICAT_VERSION},
-       {"pid", ::getpid()},
-       {"uptimeSeconds", uptime.count()},
-       {"store",
-        json::object{{"path", store.location}, {"identity", store.identity}, {"objects", store.objects}}},
-       {"revision", store.revision},
-       {"revisions", std::move(revisions)},
-       {"watchers", store.watches}});
+  return json_response({{"version", OCICAT_VERSION},
+                        {"pid", ::getpid()},
+                        {"uptimeSeconds", uptime.count()},
+                        {"store", json::object{{"path", store.location},
+                                               {"incarnation", store.incarnation},
+                                               {"objects", store.objects}}},
+                        {"revision", store.revision},
+                        {"revisions", std::move(revisions)},
+                        {"watchers", store.watches}});
 }
 
 }  // namespace ocicat::api

@@ -304,6 +304,19 @@ TEST_F(RouterTest, AWatchWithASelectorTellsOfComingAndGoing) {
   EXPECT_THAT(types(events()), ElementsAre("ADDED", "MODIFIED", "DELETED"));
 }
 
+TEST_F(RouterTest, AWatchThatBeginsInOtherDataIsGone) {
+  const auto listed = send("GET", kTiers);
+  const std::string incarnation((*store_)->status().incarnation);
+  EXPECT_EQ(http::find(listed.headers, "ocicat-store"), incarnation);
+  EXPECT_EQ(want(200, "GET", "/ocicat/status").at("store").at("incarnation").as_string(), incarnation);
+  EXPECT_EQ(send("GET", kTiers + "?watch=true&resourceVersion=1&store=" + incarnation).status, 200);
+  const auto foreign = send("GET", kTiers + "?watch=true&resourceVersion=1&store=0123456789abcdef");
+  EXPECT_EQ(foreign.status, 410) << foreign.body;
+  EXPECT_THAT(foreign.body, HasSubstr("Expired"));
+  EXPECT_EQ(send("GET", kTiers + "?watch=true&resourceVersion=0&store=0123456789abcdef").status, 200)
+      << "from the start";
+}
+
 TEST_F(RouterTest, AWatchFromALostRevisionIs410) {
   want(201, "POST", kSets, set("a"));
   const auto far = watch(kSets + "?watch=true&resourceVersion=0");

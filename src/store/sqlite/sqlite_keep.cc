@@ -86,7 +86,8 @@ Result<std::unique_ptr<SqliteKeep>> SqliteKeep::open(const SqliteOptions& option
 
 SqliteKeep::SqliteKeep(const SqliteOptions& options, UniqueFd lock, Tables tables, Contents contents)
     : path_(options.path),
-      identity_(std::move(contents.identity)),
+      incarnation_(std::move(contents.incarnation)),
+      past_(std::move(contents.past)),
       lock_(std::move(lock)),
       tables_(std::move(tables)),
       replica_(options.history),
@@ -97,8 +98,16 @@ SqliteKeep::SqliteKeep(const SqliteOptions& options, UniqueFd lock, Tables table
 StoreStatus SqliteKeep::status() const {
   auto status = replica_.status();
   status.location = path_;
-  status.identity = identity_;
+  status.incarnation = incarnation_;
   return status;
+}
+
+Result<void> SqliteKeep::check_past(const std::string& incarnation, Revision revision) const {
+  if (incarnation == incarnation_) return {};  // what it has not given out yet, watch() refuses
+  const auto known = past_.find(incarnation);
+  if (known != past_.end() && revision <= known->second) return {};
+  return fail(ErrorCode::kExpired, "revision {} of the store's incarnation {} is not part of this one's past",
+              revision, incarnation);
 }
 
 void SqliteKeep::write(std::vector<Job>& batch) {

@@ -32,12 +32,14 @@ class SqliteKeep {
   const Replica& replica() const { return replica_; }
   Replica& replica() { return replica_; }
   StoreStatus status() const;
+  Result<void> check_past(const std::string& incarnation, Revision revision) const;
 
  private:
   SqliteKeep(const SqliteOptions& options, UniqueFd lock, Tables tables, Contents contents);
 
   const std::string path_;
-  const std::string identity_;
+  const std::string incarnation_;
+  const std::map<std::string, Revision> past_;
   const UniqueFd lock_;
   Tables tables_;
   Replica replica_;

@@ -54,6 +54,9 @@ class SqliteStore final : public Store {
     return keep_->replica().watch(kind, ns, after);
   }
 
+  Result<void> check_past(const std::string& incarnation, Revision revision) const override {
+    return keep_->check_past(incarnation, revision);
+  }
   StoreStatus status() const override { return keep_->status(); }
 
  private:

@@ -272,6 +272,67 @@ TEST(SqliteStore, RevisionsThatALossOfPowerMayHaveTakenAreNotGivenOutTwice) {
   EXPECT_EQ(store->status().revision, revision) << "only once for each boot";
 }
 
+TEST(SqliteStore, KnowsWhatFormerIncarnationsGaveOutThatIsStillHere) {
+  const TestFolder folder;
+  std::string first, second;
+  Revision last = 0;
+  {
+    auto store = open_store(folder.file());
+    first = store->status().incarnation;
+    last = store->commit(create_edit(tier_key("a"), "1"))->entry.revision;
+    EXPECT_TRUE(store->check_past(first, last));
+  }
+  {
+    auto store = open_store(folder.file());
+    second = store->status().incarnation;
+    EXPECT_NE(second, first);
+    ASSERT_TRUE(store->commit(update_edit(tier_key("a"), "2")));
+  }
+  const auto store = open_store(folder.file());
+  EXPECT_TRUE(store->check_past(first, last));
+  EXPECT_EQ(store->check_past(first, last + 1).error().code, ErrorCode::kExpired)
+      << "the second gave that out";
+  EXPECT_TRUE(store->check_past(second, last + 1));
+  EXPECT_EQ(store->check_past("0123456789abcdef", 1).error().code, ErrorCode::kExpired);
+}
+
+// A copy of the files, while nobody writes, is as good as a backup.
+TEST(SqliteStore, WhatWasGivenOutAfterABackupIsNotPartOfThePastOfWhatIsRestoredFromIt) {
+  const TestFolder folder;
+  std::string incarnation;
+  Revision kept = 0, lost = 0;
+  {
+    auto store = open_store(folder.file());
+    incarnation = store->status().incarnation;
+    kept = store->commit(create_edit(tier_key("a"), "1"))->entry.revision;
+    for (const char* suffix : {"", "-wal"})
+      std::filesystem::copy_file(folder.file() + suffix, folder.file() + ".backup" + suffix);
+    lost = store->commit(create_edit(tier_key("b"), "1"))->entry.revision;
+  }
+  auto store = open_store(folder.file() + ".backup");
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(store->commit(update_edit(tier_key("a"), std::to_string(i))));
+  EXPECT_GT(store->status().revision, lost) << "so only the incarnation tells";
+  EXPECT_TRUE(store->check_past(incarnation, kept));
+  EXPECT_EQ(store->check_past(incarnation, lost).error().code, ErrorCode::kExpired);
+}
+
+TEST(SqliteStore, TheNumberOfIncarnationsKeptIsBounded) {
+  const TestFolder folder;
+  std::string oldest, newest;
+  for (int i = 0; i < 40; ++i) {
+    auto store = open_store(folder.file());
+    newest = store->status().incarnation;
+    if (i == 0) oldest = newest;
+    ASSERT_TRUE(store->commit(create_edit(tier_key(std::to_string(i)), "1")));
+  }
+  const auto store = open_store(folder.file());
+  EXPECT_FALSE(store->check_past(oldest, 1));
+  EXPECT_TRUE(store->check_past(newest, 1));
+  EXPECT_EQ(
+      Database::open(folder.file())->query_text("SELECT count(*) FROM meta WHERE name LIKE 'incarnation %'"),
+      "32");
+}
+
 TEST(SqliteStore, ManyWritersAndReadersAgreeOnOneHistory) {
   const TestFolder folder;
   auto store = open_store(folder.file());

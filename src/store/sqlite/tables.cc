@@ -11,6 +11,8 @@ constexpr int kApplicationId = 0x6f636963;  // "ocic"
 // Revisions that a loss of power may have taken back must not be given out twice, or a reader who saw them
 // would miss the new ones: after a boot, numbering goes on behind them.
 constexpr Revision kBootGap = 1'000'000;
+// Readers that were away for more openings than these list anew.
+constexpr int kMaxPast = 32;
 
 constexpr const char* kSchema = R"(
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -46,9 +48,9 @@ std::string boot_id() {
   return id;
 }
 
-std::string new_identity() {
+std::string new_incarnation() {
   std::random_device random;
-  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+  return fmt::format("{:08x}{:08x}", random(), random());
 }
 
 Result<void> check_schema(Database& database) {
@@ -56,10 +58,8 @@ Result<void> check_schema(Database& database) {
   TRY(const auto application, database.query_text("PRAGMA application_id"));
   TRY(const auto tables, database.query_text("SELECT count(*) FROM sqlite_master"));
   if (tables == "0") {
-    return database.execute(
-        fmt::format("BEGIN; {} PRAGMA application_id={}; PRAGMA user_version={};"
-                    "INSERT INTO meta VALUES('identity','{}'); COMMIT;",
-                    kSchema, kApplicationId, kSchemaVersion, new_identity()));
+    return database.execute(fmt::format("BEGIN; {} PRAGMA application_id={}; PRAGMA user_version={}; COMMIT;",
+                                        kSchema, kApplicationId, kSchemaVersion));
   }
   if (application != std::to_string(kApplicationId)) {
     return fail(ErrorCode::kInvalid, "this is another program's database; choose another path");
@@ -116,8 +116,6 @@ Result<void> Tables::set_flush(bool flush) {
 
 Result<Contents> Tables::load() {
   Contents contents;
-  TRY(contents.identity, database_.query_text("SELECT value FROM meta WHERE name='identity'"));
-
   TRY(auto objects, database_.prepare("SELECT kind, namespace, name, revision, document FROM objects"));
   while (true) {
     TRY(const bool row, objects.step());
@@ -131,6 +129,22 @@ Result<Contents> Tables::load() {
                                 std::make_shared<const std::string>(objects.text(4))});
   }
 
+  TRY_VOID(load_history(contents));
+
+  TRY(auto floors, database_.prepare("SELECT kind, revision FROM floors"));
+  while (true) {
+    TRY(const bool row, floors.step());
+    if (!row) break;
+    const auto revision = static_cast<Revision>(floors.integer(1));
+    contents.revision = std::max(contents.revision, revision);
+    if (const auto kind = kind_of(floors.text(0))) contents.floors[*kind] = revision;
+  }
+
+  TRY_VOID(load_past(contents));
+  return contents;
+}
+
+Result<void> Tables::load_history(Contents& contents) {
   std::map<ResourceKey, Text> previous;
   TRY(auto history,
       database_.prepare(
@@ -150,25 +164,37 @@ Result<Contents> Tables::load() {
     event.previous = std::exchange(previous[event.entry.key], event.entry.document);
     contents.history.push_back(std::move(event));
   }
+  return {};
+}
 
-  TRY(auto floors, database_.prepare("SELECT kind, revision FROM floors"));
+// The incarnations that were, and where this one goes on. It is written down with its first change: one that
+// changed nothing leaves no trace, and opening a store takes no space on a full disk.
+Result<void> Tables::load_past(Contents& contents) {
+  contents.incarnation = new_incarnation();
+  Revision until = contents.revision;  // all that is here was written by the newest one that is written down
+  TRY(auto past, database_.prepare("SELECT substr(name, 13), CAST(value AS INTEGER) FROM meta"
+                                   " WHERE name LIKE 'incarnation %' ORDER BY 2 DESC"));
   while (true) {
-    TRY(const bool row, floors.step());
+    TRY(const bool row, past.step());
     if (!row) break;
-    const auto revision = static_cast<Revision>(floors.integer(1));
-    contents.revision = std::max(contents.revision, revision);
-    if (const auto kind = kind_of(floors.text(0))) contents.floors[*kind] = revision;
+    contents.past[past.text(0)] = until;
+    until = static_cast<Revision>(past.integer(1));
   }
+  on_first_write_ = fmt::format(
+      "INSERT INTO meta VALUES('incarnation {}',{});"
+      "DELETE FROM meta WHERE name LIKE 'incarnation %' AND name NOT IN (SELECT name FROM meta"
+      " WHERE name LIKE 'incarnation %' ORDER BY CAST(value AS INTEGER) DESC LIMIT {});",
+      contents.incarnation, contents.revision, kMaxPast);
 
   TRY(const auto base, database_.query_text("SELECT value FROM meta WHERE name='base'"));
   if (!base.empty()) contents.revision = std::max<Revision>(contents.revision, std::stoull(base));
   TRY(const auto last_boot, database_.query_text("SELECT value FROM meta WHERE name='boot'"));
   if (const auto boot = boot_id(); last_boot != boot) {
     if (!last_boot.empty()) contents.revision += kBootGap;
-    TRY_VOID(database_.execute(
-        fmt::format("REPLACE INTO meta VALUES('base','{}'),('boot','{}')", contents.revision, boot)));
+    on_first_write_ +=
+        fmt::format("REPLACE INTO meta VALUES('base','{}'),('boot','{}');", contents.revision, boot);
   }
-  return contents;
+  return {};
 }
 
 Result<void> Tables::write_event(const Event& event) {
@@ -200,6 +226,7 @@ Result<void> Tables::write(const std::vector<Event>& events, const std::map<Kind
   TRY_VOID(set_flush(flush));
   TRY_VOID(begin_.start().run());
   const auto all = [&]() -> Result<void> {
+    if (!on_first_write_.empty()) TRY_VOID(database_.execute(on_first_write_));
     for (const auto& event : events) TRY_VOID(write_event(event));
     for (const auto& [kind, floor] : floors) {
       const auto text = kind_text(kind);
@@ -209,6 +236,7 @@ Result<void> Tables::write(const std::vector<Event>& events, const std::map<Kind
     return commit_.start().run();
   };
   auto written = all();
+  if (written) on_first_write_.clear();
   // SQLite has rolled back by itself after some errors, and then refuses to do it again.
   if (!written) std::ignore = rollback_.start().run();
   return written;
