@@ -15,12 +15,22 @@
 #include "api/client/informer.h"
 #include "base/unique_fd.h"
 #include "http/server.h"
+#include "kernel/namespace_claim.h"
 
 namespace ocicat::agent {
 namespace {
 
 // A round of the engine's loop that takes longer is a hang, not work.
 constexpr std::chrono::seconds kStuck{60};
+
+// The kernel's tables and routes of this network namespace are ours for as long as the claim lives.
+Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, std::string_view advice) {
+  auto claim = kernel::NamespaceClaim::take(fmt::format("ocicat-agent/{}", options.nft_table));
+  if (claim || claim.error().code != ErrorCode::kUnavailable) return claim;
+  const std::string who =
+      claim.error().message.empty() ? "" : fmt::format(", process {},", claim.error().message);
+  return fail(ErrorCode::kUnavailable, "another agent{} works on this network namespace: {}", who, advice);
+}
 
 // The folder is ours for as long as the descriptor lives.
 Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
@@ -47,8 +57,15 @@ std::vector<Kind> served_kinds() {
 
 }  // namespace
 
+Result<void> clean_up(const dataplane::Options& options) {
+  TRY(const auto claim,
+      claim_kernel(options, "stop it first (SIGTERM will do), or it puts back at once what is removed"));
+  return dataplane::remove_all(options);
+}
+
 // Those who are told before those who tell: destroyed in reverse, nobody calls what is gone.
 struct Agent::State {
+  std::optional<kernel::NamespaceClaim> claim;
   UniqueFd lock;
   Metrics metrics;
   Mailbox<HostChanges> to_dataplane;
@@ -102,6 +119,7 @@ Agent::~Agent() = default;
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   auto state = std::make_unique<State>();
   State* const self = state.get();
+  TRY(state->claim, claim_kernel(options.dataplane, "stop it first"));
   TRY(state->lock, lock_folder(options.run_dir));
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   spdlog::info("node {}, server {}, {} ids adopted from the kernel", options.node, options.server.text,

@@ -25,10 +25,14 @@ struct Options {
   dataplane::Options dataplane;
 };
 
+// Removes everything that carries our mark from the kernel, in the network namespace of the caller.
+// kUnavailable: an agent works there, and would put everything back.
+Result<void> clean_up(const dataplane::Options& options);
+
 class Agent {
  public:
-  // In the network namespace of the caller, which it works on. Fails where the folder is another agent's, the
-  // health address is taken or the kernel cannot be read.
+  // In the network namespace of the caller, which it works on. Fails where another agent works there or with
+  // the folder, the health address is taken or the kernel cannot be read.
   static Result<std::unique_ptr<Agent>> start(Options options);
   ~Agent();
   Agent(const Agent&) = delete;

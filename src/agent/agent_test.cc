@@ -160,12 +160,40 @@ TEST_F(AgentTest, GoesOnReportingAfterTheServerWasAway) {
   });
 }
 
-TEST_F(AgentTest, ASecondAgentForTheSameFolderIsRefused) {
+TEST_F(AgentTest, ASecondAgentInTheSameNetworkNamespaceIsRefused) {
   start_agent();
   const auto second = start_there();
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
-  EXPECT_THAT(second.error().message, HasSubstr("another agent"));
+  EXPECT_THAT(second.error().message, HasSubstr(fmt::format("another agent, process {},", ::getpid())));
+  agent_.reset();
+  start_agent();
+}
+
+TEST_F(AgentTest, ASecondAgentForTheSameFolderIsRefused) {
+  start_agent();
+  network_.emplace(kernel::NetworkNamespace::create().value());
+  const auto second = start_there();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(second.error().message, HasSubstr("another agent works with"));
+}
+
+TEST_F(AgentTest, WhileItRunsNobodyElseCleansUpAndThenSomebodyMay) {
+  start_server();
+  start_agent();
+  wait_for([](const auto& agent) { return !agent.applied.empty(); });
+  const auto clean_up_there = [this] {
+    Result<void> done;
+    network_->run([&] { done = clean_up(options().dataplane); });
+    return done;
+  };
+  const auto refused = clean_up_there();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("stop it first"));
+  agent_.reset();
+  EXPECT_TRUE(clean_up_there());
 }
 
 }  // namespace

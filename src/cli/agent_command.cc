@@ -37,7 +37,7 @@ std::string host_name() {
 
 Result<int> run_agent(const Options& options) {
   if (options.cleanup) {
-    TRY_VOID(dataplane::remove_all({}));
+    TRY_VOID(agent::clean_up({}));
     say("Removed what carries our mark from the kernel: nothing is enforced on this host now.\n");
     return kDone;
   }
@@ -60,6 +60,7 @@ Result<int> run_agent(const Options& options) {
 constexpr std::string_view kFooter =
     R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
 over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80.
+It refuses while an agent runs in the same network namespace, where a second agent is refused as well.
 
 Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
 

@@ -72,3 +72,20 @@ def test_the_packet_mark_passes_through_untouched(lab):
         assert "packets 0" not in counter
     finally:
         lab.host_exec("host2", "nft", "delete", "table", "inet", "marks")
+
+
+def test_cleaning_up_beside_an_agent_is_refused_and_after_it_leaves_nothing_of_ours(lab):
+    wanted = lab.matrix(shop.PORTS)
+    before = lab.host_exec("host3", "nft", "-s", "list", "ruleset").stdout
+    words = [lab.binary, "agent", "--cleanup"]
+    refused = lab.host_exec("host3", *words, check=False)
+    assert refused.returncode == 1
+    assert "another agent, process %d," % next(h["agentPid"] for h in lab.status()["hosts"] if h["name"] == "host3") \
+        in refused.stderr
+    assert lab.host_exec("host3", "nft", "-s", "list", "ruleset").stdout == before
+    lab.run("lab", "agent", "stop", "host3")
+    lab.host_exec("host3", *words)
+    assert "ocicat" not in lab.host_exec("host3", "nft", "list", "tables").stdout
+    assert lab.host_exec("host3", "ip", "route", "show", "proto", "80").stdout == ""
+    lab.run("lab", "agent", "start", "host3")
+    assert differences(lab.probe(shop.PORTS), wanted) == []
