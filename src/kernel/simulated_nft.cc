@@ -1,6 +1,7 @@
 #include "kernel/simulated_nft.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace ocicat::kernel::nft {
 namespace {
@@ -13,13 +14,30 @@ std::set<Element>::iterator find_place(std::set<Element>& elements, const Elemen
   return same ? it : elements.end();
 }
 
-bool overlaps(const std::set<Element>& elements) {
+// Where one interval ends and another begins, the end comes first.
+std::vector<Element> in_order(const std::set<Element>& elements) {
   std::vector<Element> sorted(elements.begin(), elements.end());
   std::ranges::sort(sorted, [](const Element& a, const Element& b) {
     return a.key != b.key ? a.key < b.key : a.interval_end && !b.interval_end;
   });
+  return sorted;
+}
+
+// Starts with their ends; an open one without.
+std::set<std::pair<Element, Element>> whole_intervals(const std::set<Element>& elements) {
+  std::set<std::pair<Element, Element>> intervals;
+  std::optional<Element> start;
+  for (const auto& element : in_order(elements)) {
+    if (element.interval_end && start) intervals.emplace(*start, element);
+    start = element.interval_end ? std::nullopt : std::optional(element);
+  }
+  if (start) intervals.emplace(*start, Element{});
+  return intervals;
+}
+
+bool overlaps(const std::set<Element>& elements) {
   bool open = false;
-  for (const auto& element : sorted) {
+  for (const auto& element : in_order(elements)) {
     if (element.interval_end != open) return true;
     open = !element.interval_end;
   }
@@ -99,6 +117,32 @@ Result<void> SimulatedKernel::apply(const Operation& operation) {
   return {};
 }
 
+void SimulatedKernel::show_late(const Elements& before) {
+  if (!late_observer_ || !shape_) return;
+  const auto show = [&](auto content_of) {
+    auto now = elements_;
+    for (const auto& [name, set] : shape_->sets) {
+      if (set.interval) now[name] = content_of(name);
+    }
+    late_observer_(now, before);
+  };
+  const auto old = [&](const std::string& name) {
+    const auto found = before.find(name);
+    return found == before.end() ? std::set<Element>{} : found->second;
+  };
+  show(old);
+  show([&](const std::string& name) {
+    const auto known = whole_intervals(old(name));
+    std::set<Element> stays;
+    for (const auto& [start, end] : whole_intervals(elements_[name])) {
+      if (!known.contains({start, end})) continue;
+      stays.insert(start);
+      if (end.interval_end) stays.insert(end);
+    }
+    return stays;
+  });
+}
+
 Result<void> SimulatedKernel::commit(const Batch& batch) {
   bool lose_answer = false;
   const auto error = fault(&lose_answer);
@@ -113,6 +157,9 @@ Result<void> SimulatedKernel::commit(const Batch& batch) {
     }
   }
   ++commits_;
+  const bool anew = std::ranges::any_of(
+      batch, [](const Operation& operation) { return std::holds_alternative<DeleteTable>(operation); });
+  show_late(anew ? Elements{} : elements_before);
   if (observer_) observer_(*this);
   if (error) return std::unexpected(*error);
   return {};

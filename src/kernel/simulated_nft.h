@@ -29,7 +29,14 @@ class SimulatedKernel final : public Kernel {
   };
   void fail_when(std::function<std::optional<Fault>(int call)> faults) { faults_ = std::move(faults); }
   // Called after every commit that was done.
-  void watch(std::function<void(const SimulatedKernel&)> observer) { observer_ = std::move(observer); }
+  using Observer = std::function<void(const SimulatedKernel&)>;
+  void watch(Observer observer) { observer_ = std::move(observer); }
+  // Called within every commit that is done, with what packets may meet for a moment: everything new but
+  // interval maps, which are what they were (Linux from 6.18 on), or lack what changes (before). What a
+  // packet has read earlier may be of before the commit.
+  using Elements = std::map<std::string, std::set<Element>>;
+  using LateObserver = std::function<void(const Elements& now, const Elements& before)>;
+  void watch_late(LateObserver observer) { late_observer_ = std::move(observer); }
   int commits() const { return commits_; }
 
   // Somebody else's hand: elements as they are now, to look at and to spoil.
@@ -46,7 +53,9 @@ class SimulatedKernel final : public Kernel {
   std::optional<Shape> shape_;
   std::map<std::string, std::set<Element>> elements_;
   std::function<std::optional<Fault>(int)> faults_;
-  std::function<void(const SimulatedKernel&)> observer_;
+  void show_late(const Elements& before);
+  Observer observer_;
+  LateObserver late_observer_;
   int calls_ = 0;
   int commits_ = 0;
 };

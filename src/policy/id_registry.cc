@@ -1,7 +1,6 @@
 #include "policy/id_registry.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "base/result.h"
 
@@ -18,10 +17,9 @@ IdRegistry::IdRegistry(const Dictionary& adopted) {
 }
 
 std::uint32_t IdRegistry::take_free_id(Space& space) {
-  if (!space.free_ids.empty()) {
-    std::ranges::pop_heap(space.free_ids, std::greater{});
-    const auto id = space.free_ids.back();
-    space.free_ids.pop_back();
+  if (space.free_ids.size() > kRest) {
+    const auto id = space.free_ids.front();
+    space.free_ids.pop_front();
     return id;
   }
   // Adopted ids lie among the others and are passed over.
@@ -30,11 +28,6 @@ std::uint32_t IdRegistry::take_free_id(Space& space) {
   }
   space.entries.emplace_back();
   return static_cast<std::uint32_t>(space.entries.size() - 1);
-}
-
-void IdRegistry::put_free_id(Space& space, std::uint32_t id) {
-  space.free_ids.push_back(id);
-  std::ranges::push_heap(space.free_ids, std::greater{});
 }
 
 IdRegistry::Acquired IdRegistry::acquire(IdSpace name, const Digest& meaning) {
@@ -50,7 +43,7 @@ IdRegistry::Acquired IdRegistry::acquire(IdSpace name, const Digest& meaning) {
     if (space.entries.size() <= id) {
       // Ids passed over on the way are free unless adopted too.
       for (auto passed = space.entries.size(); passed < id; ++passed) {
-        if (!space.reserved[passed]) put_free_id(space, static_cast<std::uint32_t>(passed));
+        if (!space.reserved[passed]) space.free_ids.push_back(static_cast<std::uint32_t>(passed));
       }
       space.entries.resize(id + 1);
     }
@@ -110,13 +103,14 @@ std::size_t IdRegistry::size(IdSpace space) const {
 Changes<DictionaryKey, std::uint32_t> IdRegistry::end_batch() {
   for (std::size_t i = 0; i < spaces_.size(); ++i) {
     auto& space = spaces_[i];
-    for (const auto id : space.resting) put_free_id(space, id);
-    space.resting.clear();
     for (const auto& [meaning, id] : space.unclaimed) {
       changes_.remove({static_cast<IdSpace>(i), meaning});
       // One beyond all entries is found free when counting gets there.
-      if (id < space.entries.size()) put_free_id(space, id);
+      if (id < space.entries.size()) space.resting.push_back(id);
     }
+    std::ranges::sort(space.resting);  // whatever order they came in
+    space.free_ids.insert(space.free_ids.end(), space.resting.begin(), space.resting.end());
+    space.resting.clear();
     space.unclaimed.clear();
     space.reserved.clear();
   }

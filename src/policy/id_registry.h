@@ -5,16 +5,20 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "policy/tables.h"
 
 namespace ocicat::policy {
 
-// One meaning, one id, counted. An id whose last user goes can have another meaning in the next batch at the
-// earliest. Ids are the smallest that are free.
+// One meaning, one id, counted. An id whose last user goes has another meaning only after kRest others of its
+// space became free behind it: batches that are absorbed into one then rarely change what an id means. Ids
+// stay dense: there are at most kRest that nobody uses beyond the most that were in use at once.
 class IdRegistry {
  public:
+  static constexpr std::size_t kRest = 512;
+
   // `adopted` are ids in use by a kernel. Those that nobody asks for in the first batch go with its end.
   explicit IdRegistry(const Dictionary& adopted);
 
@@ -45,7 +49,7 @@ class IdRegistry {
     std::vector<Entry> entries;  // by id
     boost::unordered_flat_map<Digest, std::uint32_t> id_by_meaning;
     boost::unordered_flat_map<Digest, std::uint32_t> unclaimed;  // adopted
-    std::vector<std::uint32_t> free_ids;                         // a heap, smallest first
+    std::deque<std::uint32_t> free_ids;                          // the first to be free is the first in use
     std::vector<std::uint32_t> resting;                          // free after this batch
     std::vector<bool> reserved;                                  // adopted ids, by id
     std::size_t in_use = 0;
@@ -53,7 +57,6 @@ class IdRegistry {
   Space& of(IdSpace space) { return spaces_[static_cast<std::size_t>(space)]; }
   const Space& of(IdSpace space) const { return spaces_[static_cast<std::size_t>(space)]; }
   static std::uint32_t take_free_id(Space& space);
-  static void put_free_id(Space& space, std::uint32_t id);
 
   std::array<Space, 6> spaces_;
   Changes<DictionaryKey, std::uint32_t> changes_;

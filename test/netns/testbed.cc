@@ -38,6 +38,12 @@ constexpr const char* kHostMac = "ee:ee:ee:ee:ee:ee";
 constexpr const char* kStationMac = "02:00:00:00:00:01";
 constexpr const char* kHostLinkLocal = "fe80::ecee:eeff:feee:eeee";
 
+// The kernel takes packets for an interface only after it has seen to its carrier, once a second at most.
+void await_up(const std::string& interface) {
+  shell(fmt::format("until [ \"$(ip -br link show dev {} | awk '{{print $2}}')\" = UP ]; do sleep 0.01; done",
+                    interface));
+}
+
 std::uint32_t new_token() {
   static std::atomic<std::uint32_t> next = 0xf0000000;
   return ++next;
@@ -135,7 +141,9 @@ Station& Testbed::add_station(const std::string& interface, const std::string& v
         fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {3} nud permanent;"
                     "ip neigh add {2} dev {0} lladdr {3} nud permanent",
                     interface, v4, v6, kStationMac));
+    await_up(interface);
   });
+  station.ns().run([] { await_up("eth0"); });
   return station;
 }
 

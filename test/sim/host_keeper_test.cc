@@ -1,6 +1,7 @@
 // The dataplane over simulated kernels that fail at any moment.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 
 #include "dataplane/host_keeper.h"
@@ -8,7 +9,7 @@
 #include "kernel/simulated_routes.h"
 #include "netns/random_tables.h"
 #include "policy/simulator.h"
-#include "sim/kernel_tables.h"
+#include "sim/kernel_lookup.h"
 
 namespace ocicat::test {
 namespace {
@@ -33,6 +34,26 @@ IpAddress pod_address(std::size_t number) {
   return IpAddress::v4(0x0a410000 + static_cast<std::uint32_t>(number));
 }
 
+// How many lookups a packet has behind it when a step comes: none, or some of those of a round of rules.
+std::array<int, 3> moments(Random& random) {
+  const auto some = [&] { return 1 + static_cast<int>(random.below(13)); };
+  return {0, some(), some()};
+}
+
+// The same tables under other ids.
+policy::Tables with_new_ids(policy::Tables tables, std::uint32_t by) {
+  const auto moved = [&](policy::TableId id) { return policy::TableId{static_cast<std::uint32_t>(id) + by}; };
+  for (auto& [key, id] : tables.tables_by_projection) id = moved(id);
+  for (auto& [key, program] : tables.programs) program.base = moved(program.base);
+  for (auto& [id, table] : std::exchange(tables.tables, {})) {
+    for (auto& interval : table.intervals) {
+      if (interval.source_ports != policy::TableId{}) interval.source_ports = moved(interval.source_ports);
+    }
+    tables.tables.emplace(moved(id), std::move(table));
+  }
+  return tables;
+}
+
 // A host with three workloads' interfaces, and what is wanted of it.
 class KeptHost {
  public:
@@ -48,7 +69,10 @@ class KeptHost {
   HostChanges step() {
     RandomTablesOptions options;
     for (std::size_t i = 0; i < 6; ++i) options.peers.push_back(pod_address(i));
-    const auto tables = random_tables(random, options);
+    for (const auto* net : {"10.65.0.0/30", "10.65.0.2/31", "10.65.0.4/31", "10.65.0.0/16", "0.0.0.0/0"})
+      options.nets.push_back(*Prefix::parse(net));
+    auto tables = random_tables(random, options);
+    if (new_tables) tables = with_new_ids(tables, 1000 * static_cast<std::uint32_t>(revision));
     HostChanges changes;
     changes.tables = changes_between(wanted.tables, tables);
     for (std::size_t i = 0; i < 3; ++i) {
@@ -70,19 +94,12 @@ class KeptHost {
   }
 
   Random random;
+  bool new_tables = false;  // in every step, as an engine gives them ids
   SimulatedKernel nft;
   kernel::SimulatedRoutes routes;
   HostState wanted;
   std::uint64_t revision = 0;
 };
-
-// Whether a pod would be reached by a packet, by tables and endpoints that are wanted or that a kernel holds.
-bool passes(const std::optional<ProgramId>& program, const policy::Tables& tables, const IpAddress& peer,
-            const policy::Packet& packet) {
-  if (!program) return false;
-  const policy::Simulator simulator(tables);
-  return simulator.lookup(*program, peer, packet).verdict == policy::Verdict::kAllow;
-}
 
 std::optional<ProgramId> program_of(const HostState& state, Direction direction, std::size_t pod) {
   const auto found = state.endpoints.find(pod_key(pod));
@@ -90,6 +107,39 @@ std::optional<ProgramId> program_of(const HostState& state, Direction direction,
   const auto& programs = found->second.addresses.front();
   return direction == Direction::kIngress ? programs.ingress : programs.egress;
 }
+
+// Whether a pod gets or may send a packet, by the state that is wanted.
+bool passes(const HostState& state, Direction direction, std::size_t pod, const IpAddress& peer,
+            const policy::Packet& packet) {
+  const auto program = program_of(state, direction, pod);
+  if (!program) return false;
+  return policy::Simulator(state.tables).lookup(*program, peer, packet).verdict == policy::Verdict::kAllow;
+}
+
+// Asks a kernel about every pod, both directions and some packets.
+class Questions {
+ public:
+  explicit Questions(Random& random) {
+    for (int i = 0; i < 12; ++i) packets_.push_back(random_packet(random, Family::kIpv4));
+  }
+  // `lookup` is a fresh one for each.
+  void ask(const KernelLookup& fresh, const auto& check) const {
+    for (std::size_t pod = 0; pod < 3; ++pod) {
+      for (const auto direction : policy::kDirections) {
+        for (const auto& packet : packets_) {
+          const auto peer = pod_address(packet.destination_port % 6);
+          SCOPED_TRACE(fmt::format("pod {} {}", pod, policy::to_string(direction)));
+          auto lookup = fresh;
+          check(lookup.passes(direction, interface_of(pod), pod_address(pod), peer, packet),
+                [&](const HostState& state) { return passes(state, direction, pod, peer, packet); });
+        }
+      }
+    }
+  }
+
+ private:
+  std::vector<policy::Packet> packets_;
+};
 
 class AnyFailure : public testing::TestWithParam<int> {};
 
@@ -108,23 +158,15 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   };
 
   std::vector<HostState> since_success{HostState{}};  // any of them may be in force
-  std::vector<policy::Packet> packets;
-  for (int i = 0; i < 12; ++i) packets.push_back(random_packet(host.random, Family::kIpv4));
-  host.nft.watch([&](const SimulatedKernel& kernel) {
-    const auto tables = tables_of(kernel);
-    for (std::size_t pod = 0; pod < 3; ++pod) {
-      for (const auto direction : policy::kDirections) {
-        const auto program = test::program_of(kernel, direction, interface_of(pod), pod_address(pod));
-        for (const auto& packet : packets) {
-          const auto peer = pod_address(packet.destination_port % 6);
-          if (!passes(program, tables, peer, packet)) continue;
-          const bool granted = std::ranges::any_of(since_success, [&](const auto& state) {
-            return passes(program_of(state, direction, pod), state.tables, peer, packet);
-          });
-          EXPECT_TRUE(granted) << "pod " << pod << " " << policy::to_string(direction);
-        }
-      }
-    }
+  const Questions questions(host.random);
+  const auto is_granted = [&](const KernelLookup& lookup) {
+    questions.ask(lookup, [&](bool passes, const auto& by) {
+      EXPECT_TRUE(!passes || std::ranges::any_of(since_success, by));
+    });
+  };
+  host.nft.watch([&](const SimulatedKernel& kernel) { is_granted(KernelLookup(kernel.all_elements())); });
+  host.nft.watch_late([&](const auto& now, const auto& before) {
+    for (const int early : moments(host.random)) is_granted(KernelLookup(now, before, early));
   });
 
   for (int i = 0; i < 15; ++i) {
@@ -155,14 +197,61 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   whole.routes = decltype(whole.routes)::between({}, host.wanted.routes);
   fresh.take(whole);
   ASSERT_TRUE(fresh.attempt());
-  for (const auto& [set, elements] : fresh_nft.all_elements())
+  for (const auto& [set, elements] : fresh_nft.all_elements()) {
+    if (set.starts_with("step")) continue;  // how many there were
     EXPECT_EQ(host.nft.elements(set), elements) << set;
+  }
   EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
   EXPECT_EQ(host.routes.routes_by_protocol[80], fresh_routes.routes_by_protocol[80]);
   EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, host.revision);
 }
 
 INSTANTIATE_TEST_SUITE_P(Histories, AnyFailure, testing::Range(0, 40));
+
+class EveryMoment : public testing::TestWithParam<int> {};
+
+TEST_P(EveryMoment, OfAStepIsAsTheOldStateSaysOrAsTheNewOneSays) {
+  const auto seed = std::random_device{}() + static_cast<std::uint64_t>(GetParam());
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  KeptHost host(seed);
+  host.new_tables = true;
+  HostKeeper keeper(host.nft, host.routes, {});
+  keeper.take(host.step());
+  ASSERT_TRUE(keeper.attempt());
+  const Questions questions(host.random);
+  HostState before;
+  bool lacking = false;  // what changes in interval maps is nowhere, in every other view
+  const auto is_one_of_both = [&](const KernelLookup& lookup) {
+    questions.ask(lookup, [&](bool passes, const auto& by) {
+      EXPECT_TRUE(passes == by(before) || passes == by(host.wanted) || (lacking && !passes));
+    });
+  };
+  host.nft.watch([&](const SimulatedKernel& kernel) { is_one_of_both(KernelLookup(kernel.all_elements())); });
+  host.nft.watch_late([&](const auto& now, const auto& earlier) {
+    for (const int early : moments(host.random)) is_one_of_both(KernelLookup(now, earlier, early));
+    lacking = !lacking;
+  });
+  for (int i = 0; i < 10; ++i) {
+    before = host.wanted;
+    keeper.take(host.step());
+    ASSERT_TRUE(keeper.attempt());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Histories, EveryMoment, testing::Range(0, 20));
+
+TEST(HostKeeper, ReplacesATableOfAnOlderLayoutInOneTransaction) {
+  KeptHost host(8);
+  const kernel::nft::Set older{"ranges4", 7, 4, 4, false, true};
+  ASSERT_TRUE(host.nft.commit({kernel::nft::AddTable{}, kernel::nft::AddSet{older}}));
+  HostKeeper keeper(host.nft, host.routes, {});
+  const auto commits = host.nft.commits();
+  keeper.take(host.step());
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(host.nft.commits(), commits + 1);
+  const auto shape = host.nft.read_shape();
+  EXPECT_EQ((*shape)->sets.at("ranges4"), dataplane::set_of(dataplane::Map::kRanges4));
+}
 
 TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
   KeptHost host(1);
@@ -231,7 +320,7 @@ TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
   changes.tables.tables.remove(policy::TableId{1});
   keeper.take(changes);
   EXPECT_EQ(leads, (std::vector{false, true}));
-  EXPECT_EQ(cells, (std::vector<std::size_t>{4, 2}));
+  EXPECT_EQ(cells, (std::vector<std::size_t>{6, 4}));
 
   // When the kernel has been read anew, too.
   keeper.take(table(2));
@@ -241,7 +330,7 @@ TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
   keeper.doubt({.policy = true});
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(leads, (std::vector{false, true}));
-  EXPECT_EQ(cells, (std::vector<std::size_t>{2, 2}));
+  EXPECT_EQ(cells, (std::vector<std::size_t>{2, 4}));  // those of the table for all who have none come later
 }
 
 TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
@@ -263,7 +352,7 @@ TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
   host.nft.watch(
       [&](const SimulatedKernel& kernel) { ways.push_back(kernel.all_elements().at("tables").size()); });
   keeper.take(served_by(2, 1));
-  EXPECT_EQ(ways, (std::vector<std::size_t>{2, 1}));
+  EXPECT_EQ(ways, (std::vector<std::size_t>{3, 3, 2}));  // with the one for all who have none
 }
 
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
@@ -294,7 +383,9 @@ TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
                              {"cali0", {{pod_address(0), ProgramId{program}, ProgramId{program}}}});
     return changes;
   };
-  const auto holder = [&] { return test::program_of(host.nft, Direction::kEgress, "cali0", pod_address(0)); };
+  const auto holder = [&] {
+    return KernelLookup(host.nft.all_elements()).program_of(Direction::kEgress, "cali0", pod_address(0));
+  };
   keeper.take(claim(2, 2));
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(holder(), ProgramId{2});

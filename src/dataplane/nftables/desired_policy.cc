@@ -1,7 +1,6 @@
 #include "dataplane/nftables/desired_policy.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "dataplane/nftables/ruleset.h"
@@ -10,15 +9,17 @@ namespace ocicat::dataplane {
 namespace {
 
 // Entries of a map whose facts are single elements. What only goes is garbage: whoever led to it leads
-// elsewhere now.
-template <class Key, class Value, class MakeEntry>
+// elsewhere now. What only comes is prepared where nothing leads to it yet.
+template <class Key, class Value, class MakeEntry, class IsUnknown>
 void update_single(const Changes<Key, Value>& changes, std::map<Key, Value>& facts, MakeEntry make_entry,
-                   Entries& gone, PolicyDelta& delta) {
+                   Entries& gone, IsUnknown is_unknown, PolicyDelta& delta) {
   for (const auto& [key, after] : changes.entries()) {
     const auto before = facts.find(key);
     if (before != facts.end() && after && before->second == *after) continue;
-    if (before != facts.end()) (after ? delta.removed : gone).push_back(make_entry(key, before->second));
-    if (after) delta.added.push_back(make_entry(key, *after));
+    if (before != facts.end()) (after ? delta.step.removed : gone).push_back(make_entry(key, before->second));
+    if (!after) continue;
+    const bool early = before == facts.end() && is_unknown(key);
+    (early ? delta.prepared : delta.step).added.push_back(make_entry(key, *after));
   }
   changes.apply_to(facts);
 }
@@ -63,17 +64,17 @@ void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDel
   for (const auto id : touched) {
     const auto table = tables_.tables.find(id);
     if (table == tables_.tables.end()) continue;
-    add_cells(id, table->second, tables_.outcomes, unknown.contains(id) ? delta.prepared : after);
+    add_cells(id, table->second, tables_.outcomes, unknown.contains(id) ? delta.prepared.added : after);
   }
-  std::ranges::sort(before);
-  std::ranges::sort(after);
-  std::ranges::set_difference(before, after, std::back_inserter(delta.removed));
-  std::ranges::set_difference(after, before, std::back_inserter(delta.added));
+  // Cells that change in place are missing in between.
+  Transaction changed;
+  add_difference(std::move(before), std::move(after), changed);
+  delta.prepared.removed = std::move(changed.removed);
+  delta.step.added = std::move(changed.added);
 }
 
 void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& changes, PolicyDelta& delta) {
-  using NetChanges = std::vector<std::pair<Prefix, std::optional<policy::ClassId>>>;
-  NetChanges nets4, nets6;
+  NetRanges::NetChanges nets4, nets6;
   for (const auto& [prefix, after] : changes.entries()) {
     const auto before = tables_.classes.find(prefix);
     if (before != tables_.classes.end() && after && before->second == *after) continue;
@@ -81,16 +82,45 @@ void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& chang
       (prefix.family() == Family::kIpv4 ? nets4 : nets6).emplace_back(prefix.masked(), after);
       continue;
     }
-    if (before != tables_.classes.end()) delta.removed.push_back(class_entry(prefix.address, before->second));
-    if (after) delta.added.push_back(class_entry(prefix.address, *after));
+    if (before != tables_.classes.end())
+      delta.step.removed.push_back(class_entry(prefix.address, before->second));
+    if (after) delta.step.added.push_back(class_entry(prefix.address, *after));
   }
   changes.apply_to(tables_.classes);
-  ranges4_.update(nets4, delta.removed, delta.added);
-  ranges6_.update(nets6, delta.removed, delta.added);
+  ranges4_.update(nets4, delta);
+  ranges6_.update(nets6, delta);
 }
 
 PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
   PolicyDelta delta;
+  const auto& tables = changes.tables;
+  update_cells(tables, delta);
+  const auto programs = tables_.programs;
+  std::set<policy::VocabularyId> vocabularies;
+  for (const auto& [id, program] : programs) vocabularies.insert(program.vocabulary);
+  const auto of_unknown_program = [&](const policy::TableKey& key) {
+    return !programs.contains(key.program);
+  };
+  const auto of_unknown_vocabulary = [&](const policy::ProjectionKey& key) {
+    return !vocabularies.contains(key.vocabulary);
+  };
+  const auto yes = [](const auto&) { return true; };
+  const auto no = [](const auto&) { return false; };
+  update_single(tables.programs, tables_.programs, program_entry, delta.garbage, yes, delta);
+  update_single(tables.tables_by_projection, tables_.tables_by_projection, table_entry, delta.garbage,
+                of_unknown_program, delta);
+  update_single(tables.projections, tables_.projections, projection_entry, delta.garbage,
+                of_unknown_vocabulary, delta);
+  // An id that changes its meaning in place may be led to by what goes: then nothing is left for later.
+  if (!delta.step.removed.empty() || !delta.prepared.removed.empty()) {
+    auto& removed = delta.step.removed;
+    removed.insert(removed.end(), delta.garbage.begin(), delta.garbage.end());
+    delta.garbage.clear();
+  }
+  // No rule reads the dictionary: a meaning that gets another id is no reason to hurry. It never leads to an
+  // id of old.
+  update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.step.removed, no, delta);
+  update_classes(tables.classes, delta);
   if (changes.settings && !(*changes.settings == settings_)) {
     // Which interfaces the prefixes cover may change: as if all endpoints went and came.
     Entries before, after;
@@ -98,32 +128,20 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     delta.rules_changed = ruleset_for(settings_).rules != ruleset_for(*changes.settings).rules;
     settings_ = *changes.settings;
     endpoints_.add_all(settings_, after);
-    std::ranges::sort(before);
-    std::ranges::sort(after);
-    auto moved = difference(before, after);
-    delta.removed = std::move(moved.removed);
-    delta.added = std::move(moved.added);
+    add_difference(std::move(before), std::move(after), delta.step);
   }
-  const auto& tables = changes.tables;
-  update_cells(tables, delta);
-  update_single(tables.programs, tables_.programs, program_entry, delta.garbage, delta);
-  update_single(tables.tables_by_projection, tables_.tables_by_projection, table_entry, delta.garbage, delta);
-  update_single(tables.projections, tables_.projections, projection_entry, delta.garbage, delta);
-  // An id that changes its meaning in place may be led to by what goes: then nothing is left for later.
-  if (!delta.removed.empty()) {
-    delta.removed.insert(delta.removed.end(), delta.garbage.begin(), delta.garbage.end());
-    delta.garbage.clear();
+  endpoints_.update(changes.endpoints, settings_, delta.step.removed, delta.step.added);
+  if (needs_number(delta.step)) {
+    auto before = step_entries(step_);
+    next_step();
+    add_difference(std::move(before), step_entries(step_), delta.step);
   }
-  // No rule reads the dictionary: a meaning that gets another id is no reason to hurry. It never leads to an
-  // id of old.
-  update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.removed, delta);
-  update_classes(tables.classes, delta);
-  endpoints_.update(changes.endpoints, settings_, delta.removed, delta.added);
   return delta;
 }
 
 Entries DesiredPolicy::entries() const {
-  Entries all;
+  Entries all = constant_entries();
+  for (const auto& entry : step_entries(step_)) all.push_back(entry);
   for (const auto& [id, table] : tables_.tables) add_cells(id, table, tables_.outcomes, all);
   for (const auto& [id, program] : tables_.programs) all.push_back(program_entry(id, program));
   for (const auto& [key, table] : tables_.tables_by_projection) all.push_back(table_entry(key, table));
@@ -132,42 +150,11 @@ Entries DesiredPolicy::entries() const {
   for (const auto& [prefix, address_class] : tables_.classes) {
     if (prefix.is_host()) all.push_back(class_entry(prefix.address, address_class));
   }
-  for (const auto family : kFamilies) all.push_back(unknown_class_entry(family));
   ranges4_.add_all(all);
   ranges6_.add_all(all);
   endpoints_.add_all(settings_, all);
   std::ranges::sort(all);
   return all;
-}
-
-PolicyDelta difference(const Entries& actual, const Entries& wanted) {
-  PolicyDelta delta;
-  std::ranges::set_difference(actual, wanted, std::back_inserter(delta.removed));
-  std::ranges::set_difference(wanted, actual, std::back_inserter(delta.added));
-  std::set<std::uint32_t> known;
-  for (const auto& entry : actual) {
-    if (entry.map == Map::kCells) known.insert(entry.key.be32_at(0));
-  }
-  const auto leads_nowhere = [&](const Entry& entry) {
-    return entry.map == Map::kCells && !known.contains(entry.key.be32_at(0));
-  };
-  std::ranges::copy_if(delta.added, std::back_inserter(delta.prepared), leads_nowhere);
-  std::erase_if(delta.added, leads_nowhere);
-  return delta;
-}
-
-kernel::nft::Batch to_batch(const Entries& removed, const Entries& added) {
-  std::array<std::vector<kernel::nft::Element>, kMapCount> going, coming;
-  for (const auto& entry : removed) add_elements(entry, going[static_cast<std::size_t>(entry.map)]);
-  for (const auto& entry : added) add_elements(entry, coming[static_cast<std::size_t>(entry.map)]);
-  kernel::nft::Batch batch;
-  static_assert(Map{} == Map::kCells);
-  for (std::size_t map = kMapCount; map-- > 0;) {
-    const auto& set = set_of(static_cast<Map>(map));
-    if (!going[map].empty()) batch.emplace_back(kernel::nft::DeleteElements{set, std::move(going[map])});
-    if (!coming[map].empty()) batch.emplace_back(kernel::nft::AddElements{set, std::move(coming[map])});
-  }
-  return batch;
 }
 
 }  // namespace ocicat::dataplane

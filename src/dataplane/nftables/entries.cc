@@ -45,6 +45,12 @@ ElementKey interface_key(std::string_view name) {
   return key;
 }
 
+ElementKey key_of(Family family, const IpAddress& address) {
+  ElementKey key;
+  append_address(key, family, address);
+  return key;
+}
+
 bool before_in_kernel(const Element& a, const Element& b) {
   if (a.key != b.key) return a.key < b.key;
   return a.interval_end && !b.interval_end;  // one interval ends where the next begins
@@ -66,21 +72,28 @@ Answer answer_of(const policy::Outcome* outcome) {
 
 void add_cells(policy::TableId id, const policy::Table& table,
                const std::map<policy::OutcomeId, policy::Outcome>& outcomes, Entries& entries) {
-  for (const auto& interval : table.intervals) {
-    Entry entry{Map::kCells, cell_key(id, interval.first), {}, {}};
-    entry.end = interval.last == policy::kLastTableKey ? cell_key(policy::TableId{number(id) + 1}, 0)
-                                                       : cell_key(id, interval.last + 1);
+  const auto add = [&](std::uint32_t first, std::uint32_t last, std::uint32_t what, Answer answer) {
+    Entry entry{Map::kCells, cell_key(id, first), {}, {}};
+    entry.end =
+        last == policy::kLastTableKey ? cell_key(policy::TableId{number(id) + 1}, 0) : cell_key(id, last + 1);
     entry.data.append_be32(0);
+    entry.data.append_be32(what);
+    entry.data.append_be32(number(answer));
+    entries.push_back(entry);
+  };
+  std::uint32_t next = 0;
+  for (const auto& interval : table.intervals) {
+    if (interval.first > next) add(next, interval.first - 1, 0, Answer::kAskBase);
+    next = interval.last + 1;
     if (interval.source_ports != policy::TableId{}) {
-      entry.data.append_be32(number(interval.source_ports));
-      entry.data.append_be32(number(Answer::kSourcePorts));
+      add(interval.first, interval.last, number(interval.source_ports), Answer::kSourcePorts);
     } else {
       const auto outcome = outcomes.find(interval.outcome);
-      entry.data.append_be32(number(interval.outcome));
-      entry.data.append_be32(number(answer_of(outcome == outcomes.end() ? nullptr : &outcome->second)));
+      add(interval.first, interval.last, number(interval.outcome),
+          answer_of(outcome == outcomes.end() ? nullptr : &outcome->second));
     }
-    entries.push_back(entry);
   }
+  if (next <= policy::kLastTableKey) add(next, policy::kLastTableKey, 0, Answer::kAskBase);
 }
 
 Entry program_entry(policy::ProgramId id, const policy::Program& program) {
@@ -110,25 +123,42 @@ Entry projection_entry(const policy::ProjectionKey& key, policy::ProjectionId pr
 }
 
 Entry class_entry(const IpAddress& address, policy::ClassId address_class) {
-  Entry entry{classes_map(address.family()), {}, {}, {}};
-  append_address(entry.key, address.family(), address);
+  Entry entry{classes_map(address.family()), key_of(address.family(), address), {}, {}};
   entry.data.append_be32(number(address_class));
-  return entry;
-}
-
-Entry unknown_class_entry(Family family) {
-  Entry entry{classes_map(family), {}, {}, {}};
-  entry.data.append_be32(kUnknownClass);
   return entry;
 }
 
 Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
-                  policy::ClassId address_class) {
+                  const std::optional<Prefix>& net) {
   Entry entry{ranges_map(family), {}, {}, {}};
   append_address(entry.key, family, first);
   if (const auto next = last.next()) append_address(entry.end, family, *next);
+  entry.data.append_be32(0);
+  entry.data.append(net_key(family, net).view());
+  return entry;
+}
+
+Entry net_entry(const Prefix& net, policy::ClassId address_class) {
+  Entry entry{nets_map(net.family()), net_key(net.family(), net), {}, {}};
   entry.data.append_be32(number(address_class));
   return entry;
+}
+
+Entries constant_entries() {
+  Entries entries;
+  const auto add = [&](Map map, const ElementKey& key, std::initializer_list<std::uint32_t> words) {
+    Entry entry{map, key, {}, {}};
+    for (const auto word : words) entry.data.append_be32(word);
+    entries.push_back(entry);
+  };
+  add(Map::kTables, {}, {0, number(kNoTable)});
+  add(Map::kProjections, {}, {0});
+  for (const auto family : kFamilies) {
+    add(classes_map(family), {}, {kUnknownClass});
+    add(nets_map(family), net_key(family, std::nullopt), {0});
+  }
+  add_cells(kNoTable, {}, {}, entries);
+  return entries;
 }
 
 Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id) {
@@ -151,6 +181,28 @@ std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_vie
   entry.data.append_be32(0);
   entry.data.append_be32(number(program));
   return entry;
+}
+
+Entries step_entries(std::uint32_t step) {
+  Entry current{Map::kStep, {}, {}, {}}, holds{Map::kSteps, {}, {}, {}};
+  current.data.append_be32(0);
+  current.data.append_be32(step);
+  holds.key.append_be32(step);
+  return {current, holds};
+}
+
+std::uint32_t step_of(const Entries& entries) {
+  const auto found = std::ranges::find(entries, Map::kStep, &Entry::map);
+  return found == entries.end() ? 0 : found->data.be32_at(4);
+}
+
+ElementKey net_key(Family family, const std::optional<Prefix>& net) {
+  if (!net) return key_of(family, family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{});
+  CHECK(!net->is_host());
+  auto bytes = net->masked().address.bytes();
+  const std::size_t bit = bytes.size() * 8 - static_cast<std::size_t>(bits_of(family)) + net->length;
+  bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] | 0x80 >> bit % 8);
+  return key_of(family, IpAddress::v6(bytes));
 }
 
 Result<policy::Dictionary> dictionary_of(const std::vector<Element>& elements) {

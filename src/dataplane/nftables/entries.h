@@ -27,24 +27,37 @@ bool same_place(const Entry& a, const Entry& b);
 // Deny where the table names an outcome that is not there.
 Answer answer_of(const policy::Outcome* outcome);
 
+// Of a table that does not cover every key, the rest asks the base table.
 void add_cells(policy::TableId id, const policy::Table& table,
                const std::map<policy::OutcomeId, policy::Outcome>& outcomes, Entries& entries);
 Entry program_entry(policy::ProgramId id, const policy::Program& program);
 Entry table_entry(const policy::TableKey& key, policy::TableId table);
 Entry projection_entry(const policy::ProjectionKey& key, policy::ProjectionId projection);
 Entry class_entry(const IpAddress& address, policy::ClassId address_class);
-Entry unknown_class_entry(Family family);
-// The addresses from `first` to `last`, both included.
+// The addresses from `first` to `last`, both included, have this net for their longest. Nothing: they are in
+// none.
 Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
-                  policy::ClassId address_class);
+                  const std::optional<Prefix>& net);
+Entry net_entry(const Prefix& net, policy::ClassId address_class);
 Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id);
 Entry interface_entry(std::string_view interface_name);
 // The program of an interface's own address. Nothing for a name that no interface can have.
 std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
                                     const IpAddress& address, policy::ProgramId program);
 
+// What is there whatever the state: catch-alls, the table of those who have none, the class of no net.
+Entries constant_entries();
+
+Entries step_entries(std::uint32_t step);
+// The number that a kernel's entries carry; 0 where there is none.
+std::uint32_t step_of(const Entries& entries);
+
 // The dictionary back from the kernel. kInvalid where the elements are not of this layout.
 Result<policy::Dictionary> dictionary_of(const std::vector<kernel::nft::Element>& elements);
+
+// How a net is written in one address: the one in its middle, its prefix followed by a one and zeros. No
+// other net has it, and nobody has all zeros, which stands for no net. Not for single addresses.
+kernel::nft::ElementKey net_key(Family family, const std::optional<Prefix>& net);
 
 // Entries of one map back from the kernel, in order. kInvalid where an interval has no beginning or no end.
 Result<Entries> entries_of(Map map, std::vector<kernel::nft::Element> elements);

@@ -23,9 +23,9 @@ using policy::Direction;
 enum class Detail { kPort, kIcmp, kNone };
 constexpr std::array kDetails{Detail::kPort, Detail::kIcmp, Detail::kNone};
 
-// Where the class of the peer comes from.
-enum class Source { kExact, kRange, kBase };
-constexpr std::array kSources{Source::kExact, Source::kRange, Source::kBase};
+// Whether the peer's address has a class of its own; else it has that of its longest net.
+enum class Peer { kKnown, kStranger };
+constexpr std::array kPeers{Peer::kKnown, Peer::kStranger};
 
 struct Way {
   Direction direction;
@@ -53,21 +53,39 @@ AddressAt addresses_of(Family family) {
   return family == Family::kIpv4 ? AddressAt{12, 16, 4} : AddressAt{8, 24, 16};
 }
 
-// Registers. What is read from the packet for a first lookup stands in 0 to 7; then
-//    8  program, later table        9  projection, later protocol    10  detail
-//   11  second table               12  vocabulary, later answer      13  class, later source port
+// Registers. What is read from the packet for a first lookup stands in 0 to 7. Then
+//    1  net, later second table     2  answer                4  table, with protocol and detail behind it
+//    8  program                     9  projection           10  base table, later with protocol and detail
+//   11  vocabulary                 12  class                13  number of the step
 //
 // The data of maps begins with an unused word, so that the register which a lookup names as its destination
 // is never the one that the next lookup names as its key: Debian 12's `nft list ruleset` aborts on a key that
 // it takes for another map's answer. What it takes the keys for, and shows, is the interface name that
 // mark_keys() loads.
-constexpr kernel::nft::Register kOwn = 0, kPeer = 0, kTable = 8, kProgram = 8, kProjection = 9, kProtocol = 9,
-                                kDetail = 10, kSecondTable = 11, kVocabulary = 12, kAnswer = 12, kClass = 13;
+constexpr kernel::nft::Register kOwn = 0, kPeer = 0, kNet = 1, kSecondTable = 1, kAnswer = 2, kTable = 4,
+                                kProgram = 8, kProjection = 9, kBase = 10, kVocabulary = 11, kClass = 12,
+                                kStepNumber = 13;
 
 void mark_keys(Expressions& rule) {
-  rule.meta(Meta::kInputName, kProgram)
-      .meta(Meta::kInputName, kSecondTable)
-      .meta(Meta::kInputName, kVocabulary);
+  for (const auto key : {kNet, kAnswer, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
+  rule.meta(Meta::kFamily, kStepNumber);
+}
+
+// Ends the rule for peers of the other kind.
+void look_up_class(Expressions& rule, const Way& way, Peer peer) {
+  static_assert(kUnknownClass == 0xffffffff);
+  const std::array<std::uint8_t, 4> unknown{0xff, 0xff, 0xff, 0xff};
+  const auto at = addresses_of(way.family);
+  const bool ingress = way.direction == Direction::kIngress;
+  rule.payload(HeaderBase::kNetwork, ingress ? at.source : at.destination, at.length, kPeer)
+      .map(set_of(classes_map(way.family)).name, kPeer, kClass);
+  if (peer == Peer::kKnown) {
+    rule.differs(kClass, unknown);
+  } else {
+    rule.equals(kClass, unknown)
+        .map(set_of(ranges_map(way.family)).name, kPeer, kNet - 1)
+        .map(set_of(nets_map(way.family)).name, kNet, kClass);
+  }
 }
 
 void look_up_program(Expressions& rule, const Way& way) {
@@ -78,73 +96,102 @@ void look_up_program(Expressions& rule, const Way& way) {
       .map(set_of(programs_map(way.direction, way.family)).name, kOwn, kProgram - 1);
 }
 
-void look_up_class(Expressions& rule, const Way& way, Source source) {
-  const auto at = addresses_of(way.family);
-  const bool ingress = way.direction == Direction::kIngress;
-  rule.payload(HeaderBase::kNetwork, ingress ? at.source : at.destination, at.length, kPeer)
-      .map(set_of(classes_map(way.family)).name, kPeer, kClass);
-  if (source == Source::kRange) {
-    // An address with a class of its own has all its sets there: only strangers may take a range's.
-    const std::array<std::uint8_t, 4> unknown{0xff, 0xff, 0xff, 0xff};
-    static_assert(kUnknownClass == 0xffffffff);
-    rule.equals(kClass, unknown).map(set_of(ranges_map(way.family)).name, kPeer, kClass);
-  }
-}
-
-// Leaves the table in kTable.
-void look_up_table(Expressions& rule, const Way& way, Source source) {
+// The program is read once: its base table and the table for the peer are of one and the same policy.
+void look_up_tables(Expressions& rule, const Way& way, Peer peer) {
+  mark_keys(rule);
+  rule.map(set_of(Map::kStep).name, kAnswer, kStepNumber - 1);
+  look_up_class(rule, way, peer);
   look_up_program(rule, way);
-  const auto& programs = set_of(Map::kPrograms).name;  // unused, base table, vocabulary
-  if (source == Source::kBase) {
-    rule.map(programs, kProgram, kTable - 1);
-    return;
-  }
-  rule.map(programs, kProgram, kVocabulary - 2);
-  look_up_class(rule, way, source);
-  rule.map(set_of(Map::kProjections).name, kVocabulary, kProjection)
+  rule.map(set_of(Map::kPrograms).name, kProgram, kBase - 1)
+      .map(set_of(Map::kProjections).name, kVocabulary, kProjection)
       .map(set_of(Map::kTables).name, kProgram, kTable - 1);
 }
 
 // Leaves the answer in kAnswer, its outcome or second table in kSecondTable.
-void look_up_cell(Expressions& rule, Detail detail) {
-  rule.meta(Meta::kProtocol, kProtocol);
+void look_up_cell(Expressions& rule, kernel::nft::Register table, Detail detail) {
+  rule.meta(Meta::kProtocol, table + 1);
   switch (detail) {
     case Detail::kPort:
-      rule.payload(HeaderBase::kTransport, 2, 2, kDetail);
+      rule.payload(HeaderBase::kTransport, 2, 2, table + 2);
       break;
     case Detail::kIcmp:
-      rule.payload(HeaderBase::kTransport, 0, 2, kDetail);
+      rule.payload(HeaderBase::kTransport, 0, 2, table + 2);
       break;
     case Detail::kNone:
-      rule.immediate_be32(0, kDetail);
+      rule.immediate_be32(0, table + 2);
       break;
   }
-  rule.map(set_of(Map::kCells).name, kTable, kSecondTable - 1);
+  rule.map(set_of(Map::kCells).name, table, kAnswer - 2);
+}
+
+// Ends the rule where a step has come since it began.
+void must_be_one_step(Expressions& rule) {
+  rule.in_set(set_of(Map::kSteps).name, kStepNumber);
+}
+
+void must_be(Expressions& rule, Answer answer) {
+  ElementKey wanted;
+  wanted.append_be32(static_cast<std::uint32_t>(answer));
+  rule.equals(kAnswer, wanted.view());
 }
 
 // A second table stands among the others, its source ports in place of the detail, with protocol 0.
 void look_up_source_port(Expressions& rule) {
-  ElementKey source_ports;
-  source_ports.append_be32(static_cast<std::uint32_t>(Answer::kSourcePorts));
-  rule.equals(kAnswer, source_ports.view())
-      .immediate_be32(0, kSecondTable + 1)
+  must_be(rule, Answer::kSourcePorts);
+  rule.immediate_be32(0, kSecondTable + 1)
       .payload(HeaderBase::kTransport, 0, 2, kSecondTable + 2)
-      .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1);
+      .map(set_of(Map::kCells).name, kSecondTable, kAnswer - 2)
+      .verdict_map(kFinalAnswers, kAnswer);
 }
 
-void add_deciding_chain(Ruleset& ruleset, const Way& way, const std::string& chain, Detail detail,
-                        bool source_ports) {
-  ruleset.chains.push_back(Chain{chain, {}});
-  for (const auto source : kSources) {
-    Expressions rule;
-    mark_keys(rule);
-    look_up_table(rule, way, source);
-    look_up_cell(rule, detail);
-    if (source_ports) look_up_source_port(rule);
-    rule.verdict_map(source_ports ? kFinalAnswers : way.answers(), kAnswer);
-    ruleset.rules.push_back(marked_rule(chain, rule.take()));
+class ChainWriter {
+ public:
+  ChainWriter(Ruleset& ruleset, std::string chain) : ruleset_(ruleset), chain_(std::move(chain)) {
+    ruleset_.chains.push_back(Chain{chain_, {}});
   }
-  ruleset.rules.push_back(marked_rule(chain, Expressions().verdict(NF_DROP).take()));
+  void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
+  void rule(Expressions&& expressions) { rule(expressions); }
+
+ private:
+  Ruleset& ruleset_;
+  std::string chain_;
+};
+
+// The answer that asks the base table lets the rule go on to it. Whatever is missing ends the rule, and what
+// no rule has answered is dropped. All is asked twice, for the packet that a step overtakes the first time.
+void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
+  ChainWriter chain(ruleset, way.chain(detail));
+  for (const auto peer : {Peer::kKnown, Peer::kStranger, Peer::kKnown, Peer::kStranger}) {
+    Expressions rule;
+    look_up_tables(rule, way, peer);
+    look_up_cell(rule, kTable, detail);
+    must_be_one_step(rule);
+    rule.verdict_map(way.answers(), kAnswer);
+    look_up_cell(rule, kBase, detail);
+    rule.verdict_map(way.answers(), kAnswer);
+    chain.rule(rule);
+  }
+  chain.rule(Expressions().verdict(NF_DROP));
+}
+
+// Led to by cells that leave it to the source port: finds the cell again, then the second table.
+void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
+  ChainWriter chain(ruleset, way.source_ports_chain());
+  for (const auto peer : kPeers) {
+    for (const auto decides : {kTable, kBase}) {
+      Expressions rule;
+      look_up_tables(rule, way, peer);
+      look_up_cell(rule, kTable, Detail::kPort);
+      if (decides == kBase) {
+        must_be(rule, Answer::kAskBase);
+        look_up_cell(rule, kBase, Detail::kPort);
+      }
+      must_be_one_step(rule);
+      look_up_source_port(rule);
+      chain.rule(rule);
+    }
+  }
+  chain.rule(Expressions().verdict(NF_DROP));
 }
 
 StaticElements protocols_of(const Way& way) {
@@ -176,6 +223,7 @@ StaticElements answers(std::string name) {
 StaticElements answers_of(const Way& way) {
   auto map = answers(way.answers());
   add_answer(map, Answer::kSourcePorts, NFT_GOTO, way.source_ports_chain());
+  add_answer(map, Answer::kAskBase, NFT_CONTINUE);
   return map;
 }
 
@@ -188,14 +236,11 @@ void add_lookups(Ruleset& ruleset) {
       const Way way{direction, family};
       ruleset.constants.push_back(protocols_of(way));
       ruleset.constants.push_back(answers_of(way));
-      for (const auto detail : kDetails) add_deciding_chain(ruleset, way, way.chain(detail), detail, false);
-      add_deciding_chain(ruleset, way, way.source_ports_chain(), Detail::kPort, true);
-      // The chain that leads to them.
-      ruleset.chains.push_back(Chain{way.name(), {}});
-      ruleset.rules.push_back(marked_rule(
-          way.name(), Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0).take()));
-      ruleset.rules.push_back(
-          marked_rule(way.name(), Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)).take()));
+      for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
+      add_source_ports_chain(ruleset, way);
+      ChainWriter leads_to_them(ruleset, way.name());
+      leads_to_them.rule(Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0));
+      leads_to_them.rule(Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)));
     }
   }
 }

@@ -17,9 +17,13 @@ const std::array<Set, kMapCount>& sets() {
       Set{"programs", kNumber, 4, 12, false, false},
       Set{"tables", both(kNumber, kNumber), 8, 8, false, false},
       Set{"projections", both(kNumber, kNumber), 8, 4, false, false},
+      Set{"step", kNumber, 4, 8, false, false},
+      Set{"steps", kNumber, 4, 0, false, false},
       Set{"dictionary", kInteger, 20, 4, false, false},
-      Set{"ranges4", kAddress4, 4, 4, false, true},
-      Set{"ranges6", kAddress6, 16, 4, false, true},
+      Set{"ranges4", kAddress4, 4, 8, false, true},
+      Set{"ranges6", kAddress6, 16, 20, false, true},
+      Set{"nets4", kAddress4, 4, 4, false, false},
+      Set{"nets6", kAddress6, 16, 4, false, false},
       Set{"classes4", kAddress4, 4, 4, false, false},
       Set{"classes6", kAddress6, 16, 4, false, false},
       Set{"interfaces", kName, 16, 0, false, false},
@@ -51,6 +55,9 @@ Map classes_map(Family family) {
 }
 Map ranges_map(Family family) {
   return family == Family::kIpv4 ? Map::kRanges4 : Map::kRanges6;
+}
+Map nets_map(Family family) {
+  return family == Family::kIpv4 ? Map::kNets4 : Map::kNets6;
 }
 
 }  // namespace ocicat::dataplane

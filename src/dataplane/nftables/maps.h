@@ -11,7 +11,7 @@
 
 #include "base/ip.h"
 #include "kernel/nft.h"
-#include "policy/verdict.h"
+#include "policy/tables.h"
 
 namespace ocicat::dataplane {
 
@@ -19,11 +19,15 @@ namespace ocicat::dataplane {
 enum class Map : std::uint8_t {
   kCells,        // (table . protocol . detail) interval → (0 . outcome or second table . answer)
   kPrograms,     // program → (0 . base table . vocabulary)
-  kTables,       // (program . projection) → (0 . table)
-  kProjections,  // (vocabulary . class) → projection
+  kTables,       // (program . projection) → (0 . table); the catch-all says kNoTable
+  kProjections,  // (vocabulary . class) → projection; the catch-all says 0, the empty one
+  kStep,         // anything → (0 . number of the step)
+  kSteps,        // the same number: what a rule has read may be judged by if this still holds
   kDictionary,   // (meaning . space) → id; no rule reads it
-  kRanges4,      // address interval → class
+  kRanges4,      // address interval → (0 . net), the longest there; all addresses are in one
   kRanges6,
+  kNets4,  // net → class; a net is written as net_key() says
+  kNets6,
   kClasses4,  // address → class; the catch-all says kUnknownClass
   kClasses6,
   kInterfaces,  // workloads' interfaces that no workload prefix matches
@@ -32,16 +36,19 @@ enum class Map : std::uint8_t {
   kEgress4,
   kEgress6,
 };
-inline constexpr std::size_t kMapCount = 14;
+inline constexpr std::size_t kMapCount = 18;
 
 const kernel::nft::Set& set_of(Map map);
 std::span<const kernel::nft::Set> all_maps();
 Map programs_map(policy::Direction direction, Family family);
 Map classes_map(Family family);
 Map ranges_map(Family family);
+Map nets_map(Family family);
 
 // What kClasses4 and kClasses6 answer for an address that is not in them. Never the id of a class.
 inline constexpr std::uint32_t kUnknownClass = 0xffffffff;
+// The table of those for whom a program has none: all its cells ask the base table.
+inline constexpr policy::TableId kNoTable{0};
 
 // The last word of a cell.
 enum class Answer : std::uint32_t {
@@ -50,6 +57,7 @@ enum class Answer : std::uint32_t {
   kLogAllow = 3,
   kLogDeny = 4,
   kSourcePorts = 5,  // the word before it is the table that decides by source port
+  kAskBase = 6,      // the program's base table decides
 };
 
 }  // namespace ocicat::dataplane

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 
 namespace ocicat::dataplane {
 namespace {
@@ -18,38 +19,103 @@ Entries all_of(const NetRanges& ranges) {
   return entries;
 }
 
-TEST(NetRanges, GiveEachAddressTheClassOfItsLongestPrefix) {
+// For addresses in no net; NetRanges leaves it to constant_entries().
+Entry net_entry_of_none(Family family) {
+  for (const auto& entry : constant_entries()) {
+    if (entry.map == nets_map(family)) return entry;
+  }
+  return {};
+}
+
+void write(const Transaction& transaction, Entries& held) {
+  for (const auto& entry : transaction.removed) ASSERT_EQ(std::erase(held, entry), 1U);
+  held.insert(held.end(), transaction.added.begin(), transaction.added.end());
+  std::ranges::sort(held);
+}
+
+// Who has which class, where intervals change. Intervals and nets may be of different moments.
+std::optional<std::uint32_t> class_of(const IpAddress& address, const Entries& intervals,
+                                      const Entries& nets) {
+  const auto key = class_entry(address, {}).key;
+  for (const auto& range : intervals) {
+    if (range.map != ranges_map(address.family()) || key < range.key) continue;
+    if (!range.end.empty() && !(key < range.end)) continue;
+    for (const auto& net : nets) {
+      if (net.map != nets_map(address.family()) ||
+          !std::ranges::equal(net.key.view(), range.data.view().subspan(4)))
+        continue;
+      return net.data.be32_at(0);
+    }
+  }
+  return std::nullopt;
+}
+
+Entry interval(const char* first, const char* last, const char* net) {
+  return range_entry(Family::kIpv4, *IpAddress::parse(first), *IpAddress::parse(last),
+                     net == nullptr ? std::nullopt : Prefix::parse(net));
+}
+
+TEST(NetRanges, LeadEachAddressToItsLongestNetAndTheNetToItsClass) {
   NetRanges ranges(Family::kIpv4);
-  Entries removed, added;
+  PolicyDelta delta;
   ranges.update({{*Prefix::parse("10.0.0.0/8"), ClassId{1}}, {*Prefix::parse("10.1.0.0/16"), ClassId{2}}},
-                removed, added);
-  const Entries expected{range_entry(Family::kIpv4, *IpAddress::parse("10.0.0.0"),
-                                     *IpAddress::parse("10.0.255.255"), ClassId{1}),
-                         range_entry(Family::kIpv4, *IpAddress::parse("10.1.0.0"),
-                                     *IpAddress::parse("10.1.255.255"), ClassId{2}),
-                         range_entry(Family::kIpv4, *IpAddress::parse("10.2.0.0"),
-                                     *IpAddress::parse("10.255.255.255"), ClassId{1})};
+                delta);
+  Entries expected{interval("0.0.0.0", "9.255.255.255", nullptr),
+                   interval("10.0.0.0", "10.0.255.255", "10.0.0.0/8"),
+                   interval("10.1.0.0", "10.1.255.255", "10.1.0.0/16"),
+                   interval("10.2.0.0", "10.255.255.255", "10.0.0.0/8"),
+                   interval("11.0.0.0", "255.255.255.255", nullptr),
+                   net_entry(*Prefix::parse("10.0.0.0/8"), ClassId{1}),
+                   net_entry(*Prefix::parse("10.1.0.0/16"), ClassId{2})};
+  std::ranges::sort(expected);
   EXPECT_EQ(all_of(ranges), expected);
 }
 
-TEST(NetRanges, CoverTheWholeAddressSpaceWithoutAnEnd) {
+TEST(NetRanges, CoverTheWholeAddressSpaceWithoutAnEndWithAndWithoutNets) {
   for (const auto* text : {"0.0.0.0/0", "::/0"}) {
     const auto everything = *Prefix::parse(text);
     NetRanges ranges(everything.family());
-    Entries removed, added;
-    ranges.update({{everything, ClassId{3}}}, removed, added);
-    ASSERT_EQ(added.size(), 1U);
-    EXPECT_TRUE(added.front().end.empty());
+    ASSERT_EQ(all_of(ranges).size(), 1U);
+    EXPECT_TRUE(all_of(ranges).front().end.empty());
+    PolicyDelta delta;
+    ranges.update({{everything, ClassId{3}}}, delta);
+    const auto all = all_of(ranges);
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_TRUE(all.front().end.empty());
   }
 }
 
-TEST(NetRanges, StepByStepAreWhatTheyAreAtOnce) {
+TEST(NetRanges, AClassThatChangesIsOneElement) {
+  NetRanges ranges(Family::kIpv4);
+  const auto net = *Prefix::parse("10.0.0.0/8");
+  PolicyDelta first, second;
+  ranges.update({{net, ClassId{1}}}, first);
+  ranges.update({{net, ClassId{2}}}, second);
+  EXPECT_EQ(second.step.removed, Entries{net_entry(net, ClassId{1})});
+  EXPECT_EQ(second.step.added, Entries{net_entry(net, ClassId{2})});
+  EXPECT_TRUE(second.prepared.empty() && second.settled.empty() && second.garbage.empty());
+}
+
+TEST(NetRanges, NoTwoNetsAreWrittenAlike) {
+  std::set<kernel::nft::ElementKey> keys;
+  for (int length = 0; length < 32; ++length) {
+    for (const auto* text : {"0.0.0.0", "128.0.0.0", "255.255.255.254", "10.0.0.0"}) {
+      const auto net = Prefix{*IpAddress::parse(text), static_cast<std::uint8_t>(length)};
+      if (!net.is_masked()) continue;
+      EXPECT_TRUE(keys.insert(net_key(Family::kIpv4, net)).second) << net.to_string();
+    }
+  }
+  EXPECT_TRUE(keys.insert(net_key(Family::kIpv4, std::nullopt)).second);
+}
+
+TEST(NetRanges, StepByStepAreWhatTheyAreAtOnceAndLateIntervalsMeanTheSame) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937 random(seed);
   for (const auto family : kFamilies) {
     NetRanges ranges(family);
-    Entries held;
+    Entries held = all_of(ranges);
+    held.push_back(net_entry_of_none(family));
     std::map<Prefix, ClassId> nets;
     for (int step = 0; step < 400; ++step) {
       std::map<Prefix, std::optional<ClassId>> changes;
@@ -72,22 +138,39 @@ TEST(NetRanges, StepByStepAreWhatTheyAreAtOnce) {
                               ? std::nullopt
                               : std::optional(ClassId{static_cast<std::uint32_t>(random() % 4)});
       }
-      Entries removed, added;
-      ranges.update({changes.begin(), changes.end()}, removed, added);
+      PolicyDelta delta;
+      const auto before = held;
+      ranges.update({changes.begin(), changes.end()}, delta);
+      write(delta.prepared, held);
+      const auto prepared = held;
+      write(delta.step, held);
+      const auto stepped = held;
+      EXPECT_TRUE(std::ranges::none_of(delta.step.added,
+                                       [&](const auto& entry) { return entry.map == ranges_map(family); }));
+      write(delta.settled, held);
+      for (const auto& [prefix, unused] : changes) {
+        for (const auto& address : {prefix.first(), prefix.last()}) {
+          EXPECT_EQ(class_of(address, prepared, prepared), class_of(address, before, before));
+          EXPECT_EQ(class_of(address, before, prepared), class_of(address, before, before));
+          EXPECT_EQ(class_of(address, held, held), class_of(address, stepped, stepped));
+          EXPECT_EQ(class_of(address, stepped, held), class_of(address, stepped, stepped));
+        }
+      }
+      write({delta.garbage, {}}, held);
       for (const auto& [prefix, value] : changes) {
         if (value)
           nets.insert_or_assign(prefix, *value);
         else
           nets.erase(prefix);
       }
-      for (const auto& entry : removed) ASSERT_EQ(std::erase(held, entry), 1U);
-      held.insert(held.end(), added.begin(), added.end());
-      std::ranges::sort(held);
-      ASSERT_EQ(held, all_of(ranges));
       NetRanges fresh(family);
-      Entries fresh_removed, fresh_added;
-      fresh.update({nets.begin(), nets.end()}, fresh_removed, fresh_added);
-      ASSERT_EQ(all_of(fresh), held);
+      PolicyDelta unused;
+      fresh.update({nets.begin(), nets.end()}, unused);
+      auto expected = all_of(fresh);
+      expected.push_back(net_entry_of_none(family));
+      std::ranges::sort(expected);
+      ASSERT_EQ(held, expected);
+      ASSERT_EQ(all_of(ranges), all_of(fresh));
     }
   }
 }

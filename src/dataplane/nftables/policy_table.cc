@@ -19,15 +19,16 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
   const auto delta = desired_.update(changes);
   if (!in_step_ || delta.empty()) return {};
   in_step_ = false;
-  TRY_VOID(commit(to_batch({}, delta.prepared)));
-  auto batch = to_batch(delta.removed, delta.added);
+  TRY_VOID(commit(to_batch(delta.prepared)));
+  auto batch = to_batch(delta.step);
   if (delta.rules_changed) {
     batch.emplace_back(kernel::nft::DeleteRules{});
     for (auto& rule : ruleset_for(desired_.settings()).rules)
       batch.emplace_back(kernel::nft::AddRule{std::move(rule)});
   }
   TRY_VOID(commit(batch));
-  TRY_VOID(commit(to_batch(delta.garbage, {})));
+  TRY_VOID(commit(to_batch(delta.settled)));
+  TRY_VOID(commit(to_batch({delta.garbage, {}})));
   in_step_ = true;
   return {};
 }
@@ -68,7 +69,7 @@ Result<void> PolicyTable::rebuild(const Ruleset& ruleset) {
   }
   // Rules before elements: the kernel walks a map for every rule that comes to use it.
   for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});
-  for (auto& operation : to_batch({}, desired_.entries())) batch.push_back(std::move(operation));
+  for (auto& operation : to_batch({{}, desired_.entries()})) batch.push_back(std::move(operation));
   return commit(batch);
 }
 
@@ -80,9 +81,14 @@ Result<bool> PolicyTable::resync() {
   if (!actual.shape_fits) {
     TRY_VOID(rebuild(ruleset));
   } else {
-    const auto delta = difference(actual.entries, desired_.entries());
-    TRY_VOID(commit(to_batch({}, delta.prepared)));
-    auto batch = to_batch(delta.removed, delta.added);
+    desired_.continue_from(step_of(actual.entries));
+    auto delta = difference(actual.entries, desired_.entries());
+    if (needs_number(delta.step)) {
+      desired_.next_step();
+      delta = difference(actual.entries, desired_.entries());
+    }
+    TRY_VOID(commit(to_batch(delta.prepared)));
+    auto batch = to_batch(delta.step);
     if (!actual.rules_fit) {
       batch.emplace_back(kernel::nft::DeleteRules{});
       for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});

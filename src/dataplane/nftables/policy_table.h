@@ -1,8 +1,7 @@
 // Table `inet ocicat` in a kernel: holds it to what is desired.
 //
-//   writes   a change is one transaction of the elements that differ, with one before it for what it will
-//   lead to,
-//            and one after it for what it leaves behind
+//   writes   a change is one transaction of the elements that differ, with others before and after it where
+//            interval maps are concerned (policy_delta.h)
 //   errors   the kernel keeps what it had; the table then counts as unknown until resync() has succeeded
 #pragma once
 

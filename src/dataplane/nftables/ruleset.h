@@ -2,8 +2,7 @@
 //
 // It depends on the host's settings only. All policy is in the elements of maps (maps.h), which rules look up
 // one after the other: the answer of one lookup is in the registers that are the next one's key. A lookup
-// that finds nothing ends its rule, and the next rule tries the next way; the last rule of every such chain
-// drops.
+// that finds nothing ends its rule; the last rule of every such chain drops.
 //
 //   design   docs/design/dataplane.md#rules
 #pragma once

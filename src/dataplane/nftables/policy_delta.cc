@@ -1,0 +1,116 @@
+#include "dataplane/nftables/policy_delta.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+namespace ocicat::dataplane {
+namespace {
+
+std::set<std::uint32_t> tables_with_cells(const Entries& entries) {
+  std::set<std::uint32_t> tables;
+  for (const auto& entry : entries) {
+    if (entry.map == Map::kCells) tables.insert(entry.key.be32_at(0));
+  }
+  return tables;
+}
+
+// Those with cells, and those that something leads to, though their cells may have gone.
+std::set<std::uint32_t> tables_in_use(const Entries& entries) {
+  auto tables = tables_with_cells(entries);
+  for (const auto& entry : entries) {
+    const bool leads_to_table =
+        entry.map == Map::kPrograms || entry.map == Map::kTables ||
+        (entry.map == Map::kCells && static_cast<Answer>(entry.data.be32_at(8)) == Answer::kSourcePorts);
+    if (leads_to_table) tables.insert(entry.data.be32_at(4));
+  }
+  return tables;
+}
+
+// What a packet reads together. Of the first three it reads one element.
+enum class Group : std::uint8_t { kClasses, kNets, kEndpoints, kPolicy, kUnread };
+
+Group group_of(Map map) {
+  switch (map) {
+    case Map::kClasses4:
+    case Map::kClasses6:
+      return Group::kClasses;
+    case Map::kNets4:
+    case Map::kNets6:
+      return Group::kNets;
+    case Map::kIngress4:
+    case Map::kIngress6:
+    case Map::kEgress4:
+    case Map::kEgress6:
+      return Group::kEndpoints;
+    case Map::kCells:
+    case Map::kPrograms:
+    case Map::kTables:
+    case Map::kProjections:
+    case Map::kRanges4:
+    case Map::kRanges6:
+      return Group::kPolicy;
+    case Map::kStep:
+    case Map::kSteps:
+    case Map::kDictionary:
+    case Map::kInterfaces:
+      return Group::kUnread;
+  }
+  CHECK(false);
+}
+
+template <class Predicate>
+void move_if(Entries& from, Entries& to, Predicate predicate) {
+  std::ranges::copy_if(from, std::back_inserter(to), predicate);
+  std::erase_if(from, predicate);
+}
+
+}  // namespace
+
+bool needs_number(const Transaction& step) {
+  std::set<Group> groups;
+  for (const auto* entries : {&step.removed, &step.added}) {
+    for (const auto& entry : *entries) groups.insert(group_of(entry.map));
+  }
+  groups.erase(Group::kUnread);
+  return groups.size() > 1 || groups.contains(Group::kPolicy);
+}
+
+void add_difference(Entries before, Entries after, Transaction& transaction) {
+  std::ranges::sort(before);
+  std::ranges::sort(after);
+  std::ranges::set_difference(before, after, std::back_inserter(transaction.removed));
+  std::ranges::set_difference(after, before, std::back_inserter(transaction.added));
+}
+
+PolicyDelta difference(const Entries& actual, const Entries& wanted) {
+  PolicyDelta delta;
+  std::ranges::set_difference(actual, wanted, std::back_inserter(delta.step.removed));
+  std::ranges::set_difference(wanted, actual, std::back_inserter(delta.step.added));
+  const auto in_use = tables_in_use(actual), wanted_there = tables_with_cells(wanted);
+  move_if(delta.step.added, delta.prepared.added, [&](const Entry& entry) {
+    return entry.map == Map::kCells && !in_use.contains(entry.key.be32_at(0));
+  });
+  move_if(delta.step.removed, delta.prepared.removed, [&](const Entry& entry) {
+    return entry.map == Map::kRanges4 || entry.map == Map::kRanges6 ||
+           (entry.map == Map::kCells && wanted_there.contains(entry.key.be32_at(0)));
+  });
+  return delta;
+}
+
+kernel::nft::Batch to_batch(const Transaction& transaction) {
+  std::array<std::vector<kernel::nft::Element>, kMapCount> going, coming;
+  for (const auto& entry : transaction.removed)
+    add_elements(entry, going[static_cast<std::size_t>(entry.map)]);
+  for (const auto& entry : transaction.added)
+    add_elements(entry, coming[static_cast<std::size_t>(entry.map)]);
+  kernel::nft::Batch batch;
+  for (std::size_t map = 0; map < kMapCount; ++map) {
+    const auto& set = set_of(static_cast<Map>(map));
+    if (!going[map].empty()) batch.emplace_back(kernel::nft::DeleteElements{set, std::move(going[map])});
+    if (!coming[map].empty()) batch.emplace_back(kernel::nft::AddElements{set, std::move(coming[map])});
+  }
+  return batch;
+}
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,112 @@
+#include "sim/kernel_lookup.h"
+
+#include "dataplane/nftables/entries.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::Answer;
+using dataplane::Map;
+using kernel::nft::Element;
+using kernel::nft::ElementKey;
+
+ElementKey words(std::initializer_list<std::uint32_t> values) {
+  ElementKey key;
+  for (const auto value : values) key.append_be32(value);
+  return key;
+}
+
+}  // namespace
+
+KernelLookup::Data KernelLookup::find(Map map, const ElementKey& key) {
+  const auto& held = elements();
+  const auto set = held.find(dataplane::set_of(map).name);
+  if (set == held.end()) return std::nullopt;
+  for (const auto& wanted : {key, ElementKey{}}) {
+    const auto it = set->second.lower_bound(Element{wanted, false, {}});
+    if (it != set->second.end() && it->key == wanted) return it->data;
+  }
+  return std::nullopt;
+}
+
+KernelLookup::Data KernelLookup::find_interval(Map map, const ElementKey& key) {
+  const auto& held = elements();
+  const auto set = held.find(dataplane::set_of(map).name);
+  if (set == held.end()) return std::nullopt;
+  const auto& elements = set->second;
+  const auto start = elements.lower_bound(Element{key, false, {}});
+  if (start != elements.end() && start->key == key)
+    return start->interval_end ? std::nullopt : std::optional(start->data);
+  // The last boundary before: where one interval ends and another begins, the end comes second.
+  if (start == elements.begin()) return std::nullopt;
+  auto last = std::prev(start);
+  if (last->interval_end && last != elements.begin() && std::prev(last)->key == last->key) --last;
+  if (last->interval_end) return std::nullopt;
+  return last->data;
+}
+
+std::optional<policy::ProgramId> KernelLookup::program_of(policy::Direction direction,
+                                                          std::string_view interface_name,
+                                                          const IpAddress& own) {
+  const auto wanted = dataplane::endpoint_entry(direction, interface_name, own, {});
+  const auto program = find(wanted->map, wanted->key);
+  if (!program) return std::nullopt;
+  return policy::ProgramId{program->be32_at(4)};
+}
+
+std::optional<std::uint32_t> KernelLookup::class_of(const IpAddress& peer, bool known) {
+  const auto entry = dataplane::class_entry(peer, {});
+  const auto exact = find(entry.map, entry.key);
+  if (!exact || (exact->be32_at(0) != dataplane::kUnknownClass) != known) return std::nullopt;
+  if (known) return exact->be32_at(0);
+  const auto range = find_interval(dataplane::ranges_map(peer.family()), entry.key);
+  if (!range) return std::nullopt;
+  const auto net = find(dataplane::nets_map(peer.family()), ElementKey(range->view().subspan(4)));
+  if (!net) return std::nullopt;
+  return net->be32_at(0);
+}
+
+std::optional<Answer> KernelLookup::answer(std::uint32_t table, const policy::Packet& packet) {
+  const auto cell_key = [](std::uint32_t id, std::uint32_t key) {
+    return words({id, key >> 16 << 24, (key & 0xffff) << 16});
+  };
+  const auto answer_in = [](const kernel::nft::ElementData& data) {
+    return static_cast<Answer>(data.be32_at(8));
+  };
+  const auto cell = find_interval(Map::kCells, cell_key(table, policy::table_key(packet)));
+  if (!cell) return std::nullopt;
+  if (answer_in(*cell) != Answer::kSourcePorts) return answer_in(*cell);
+  const auto second = find_interval(Map::kCells, cell_key(cell->be32_at(4), packet.source_port));
+  return second ? std::optional(answer_in(*second)) : std::nullopt;
+}
+
+std::optional<bool> KernelLookup::verdict(policy::Direction direction, std::string_view interface_name,
+                                          const IpAddress& own, const IpAddress& peer,
+                                          const policy::Packet& packet, bool known) {
+  const auto step = find(Map::kStep, words({0}));
+  const auto peer_class = step ? class_of(peer, known) : std::nullopt;
+  const auto id = peer_class ? program_of(direction, interface_name, own) : std::nullopt;
+  if (!id) return std::nullopt;
+  const auto number = static_cast<std::uint32_t>(*id);
+  const auto program = find(Map::kPrograms, words({number}));
+  if (!program) return std::nullopt;
+  const auto projection = find(Map::kProjections, words({program->be32_at(8), *peer_class}));
+  if (!projection) return std::nullopt;
+  const auto table = find(Map::kTables, words({number, projection->be32_at(0)}));
+  if (!table) return std::nullopt;
+  auto decided = answer(table->be32_at(4), packet);
+  if (!decided || !find(Map::kSteps, words({step->be32_at(4)}))) return std::nullopt;
+  if (decided == Answer::kAskBase) decided = answer(program->be32_at(4), packet);
+  if (!decided) return std::nullopt;
+  return decided == Answer::kAllow || decided == Answer::kLogAllow;
+}
+
+bool KernelLookup::passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
+                          const IpAddress& peer, const policy::Packet& packet) {
+  for (const bool known : {true, false, true, false}) {
+    if (const auto decided = verdict(direction, interface_name, own, peer, packet, known)) return *decided;
+  }
+  return false;
+}
+
+}  // namespace ocicat::test

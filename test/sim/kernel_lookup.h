@@ -1,0 +1,47 @@
+// What the rules of lookup_rules.cc would say of a packet, from the elements that a simulated kernel holds:
+// one map after the other, as a rule asks them.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "dataplane/nftables/maps.h"
+#include "kernel/simulated_nft.h"
+#include "policy/tables.h"
+
+namespace ocicat::test {
+
+class KernelLookup {
+ public:
+  using Elements = kernel::nft::SimulatedKernel::Elements;
+  explicit KernelLookup(const Elements& elements) : now_(elements), before_(elements) {}
+  // The first `early` lookups find what was before.
+  KernelLookup(const Elements& now, const Elements& before, int early)
+      : now_(now), before_(before), early_(early) {}
+
+  // The program of an interface's own address; nothing where packets are dropped without one.
+  std::optional<policy::ProgramId> program_of(policy::Direction direction, std::string_view interface_name,
+                                              const IpAddress& own);
+  // Whether `interface_name`, which has the address `own`, gets or may send the packet from or to `peer`.
+  bool passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
+              const IpAddress& peer, const policy::Packet& packet);
+
+ private:
+  using Data = std::optional<kernel::nft::ElementData>;
+  const Elements& elements() { return early_-- > 0 ? before_ : now_; }
+  Data find(dataplane::Map map, const kernel::nft::ElementKey& key);
+  Data find_interval(dataplane::Map map, const kernel::nft::ElementKey& key);
+  // Each nothing where something is missing, or the peer is of the other kind: the rule ends.
+  std::optional<std::uint32_t> class_of(const IpAddress& peer, bool known);
+  std::optional<bool> verdict(policy::Direction direction, std::string_view interface_name,
+                              const IpAddress& own, const IpAddress& peer, const policy::Packet& packet,
+                              bool known);
+  // Final, or to ask the base table.
+  std::optional<dataplane::Answer> answer(std::uint32_t table, const policy::Packet& packet);
+
+  const Elements& now_;
+  const Elements& before_;
+  int early_ = 0;
+};
+
+}  // namespace ocicat::test
