@@ -40,11 +40,12 @@ fi
 constexpr std::string_view kFish = R"sh(# fish completion for ocicat: ocicat completion fish | source
 function __ocicat_complete
   set -l typed (commandline -opc)
-  set -l found (ocicat __complete $typed[2..-1] (commandline -ct | string collect --allow-empty) 2>/dev/null)
+  set -l current (commandline -ct)
+  set -l found (ocicat __complete $typed[2..-1] "$current" 2>/dev/null)
   if test (count $found) -gt 0
     printf '%s\n' $found
   else
-    __fish_complete_path (commandline -ct)
+    __fish_complete_path "$current"
   end
 end
 complete -c ocicat -f -a '(__ocicat_complete)'

@@ -75,8 +75,8 @@ Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::stri
     const Inputs inputs = read_inputs(files);
     if (!inputs.ok()) {
       print_complaints(inputs);
-      return fail(ErrorCode::kInvalid, "the files have {} mistakes",
-                  inputs.complaints.size() + inputs.errors.size());
+      const std::size_t mistakes = inputs.complaints.size() + inputs.errors.size();
+      return fail(ErrorCode::kInvalid, "the files have {} mistake{}", mistakes, mistakes == 1 ? "" : "s");
     }
     loaded = snapshot_of(inputs.objects);
   } else {

@@ -31,7 +31,8 @@ Result<std::vector<views::Case>> load_cases(const std::string& path) {
   views::ReadCases read = views::read_cases(text, path);
   for (const Complaint& complaint : read.complaints) fmt::print(stderr, "{}\n", complaint.to_string());
   if (!read.complaints.empty()) {
-    return fail(ErrorCode::kInvalid, "{} has {} mistakes", path, read.complaints.size());
+    return fail(ErrorCode::kInvalid, "{} has {} mistake{}", path, read.complaints.size(),
+                read.complaints.size() == 1 ? "" : "s");
   }
   if (read.cases.empty()) return fail(ErrorCode::kInvalid, "{} has no cases", path);
   return std::move(read.cases);

@@ -244,7 +244,8 @@ TEST(KindRules, OfFelixConfigurations) {
       {"{healthTimeoutOverrides: [{name: 'a:b', timeout: -1s}]}",
        {R"(spec.healthTimeoutOverrides[0].name: "a:b": must be letters, digits, _, - and blanks)",
         R"(spec.healthTimeoutOverrides[0].timeout: "-1s": must not be negative)"}},
-      {"{interfacePrefx: cali}", {"spec.interfacePrefx: unknown field; did you mean interfacePrefix?"}},
+      {"{interfacePrefx: cali}",
+       {"spec.interfacePrefx: \"cali\": unknown field; did you mean interfacePrefix?"}},
       {"{bpfDataIfacePattern: '('}",
        {R"(spec.bpfDataIfacePattern: "(": not a regular expression: missing ): ()"}},
   };

@@ -60,7 +60,7 @@ TEST(KubernetesRules, OfNetworkPoliciesAndTheirStagedTwin) {
         "spec.ingress[0].ports[1].endPort: 90: needs a port that is a number",
         "spec.ingress[0].ports[2].endPort: 79: must be from the port, 80, to 65535"}},
       {"{podSelector: {}, ingress: [{form: []}]}",
-       {"spec.ingress[0].form: unknown field; did you mean from?"}},
+       {"spec.ingress[0].form: []: unknown field; did you mean from?"}},
   };
   for (const auto& [spec, complaints] : kCases) {
     const auto yaml = document_of("NetworkPolicy", "shop/p", spec, "networking.k8s.io/v1");
@@ -94,7 +94,7 @@ TEST(KubernetesRules, OfPods) {
        {R"(spec.containers[0].ports[0].protocol: "ICMP": must be one of TCP, UDP, SCTP)"}},
       {"spec: {containers: [{name: a}], volumes: [{name: v, anything: {goes: [here]}}], affinity: {}}", {}},
       {"spec: {containers: [{name: a}], nodName: h}",
-       {"spec.nodName: unknown field; did you mean nodeName?"}},
+       {"spec.nodName: \"h\": unknown field; did you mean nodeName?"}},
       {"spec: {containers: [{name: a}]}\nstatus: {podIP: ten}",
        {R"(status.podIP: "ten": must be an IP address)"}},
       {"spec: {containers: [{name: a}]}\nstatus: {podIP: 10.0.0.2, podIPs: [{ip: 10.0.0.1}, {ip: 10.0.0.3}]}",

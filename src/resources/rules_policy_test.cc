@@ -93,7 +93,7 @@ TEST(PolicyRules, HoldForEveryRuleInBothDirectionsAndInProfiles) {
        {R"~(.destination.namespaceSelector: "global() || has(a)": global() must stand alone)~"}},
       {"{action: Allow, metadata: {annotations: {'a b': c}}}",
        {R"~(.metadata.annotations["a b"]: the key must be a name of at most 63 of a-z A-Z 0-9 - _ ., beginning and ending with a letter or digit, optionally after a DNS name and a slash)~"}},
-      {"{action: Allow, Protocol: TCP}", {".Protocol: unknown field; did you mean protocol?"}},
+      {"{action: Allow, Protocol: TCP}", {".Protocol: \"TCP\": unknown field; did you mean protocol?"}},
   };
   for (const auto* direction : {"ingress", "egress"}) {
     expect_rule("NetworkPolicy", "shop/p", direction, kCases);
@@ -187,7 +187,7 @@ TEST(PolicyRules, OfTheWholePolicy) {
   for (const auto* kind : {"GlobalNetworkPolicy", "StagedGlobalNetworkPolicy"})
     expect_specs(kind, "p", kCases);
   EXPECT_THAT(complaints_about(document_of("NetworkPolicy", "shop/p", "{preDNAT: true}")),
-              testing::ElementsAre(testing::StartsWith("spec.preDNAT: unknown field")));
+              testing::ElementsAre(testing::StartsWith("spec.preDNAT: true: unknown field")));
 }
 
 TEST(PolicyRules, OfGlobalPolicies) {

@@ -76,7 +76,7 @@ class Checker {
       if (const Field* field = table.find(key)) {
         this->field(*field, value, here);
       } else {
-        unknown(table, key, here);
+        unknown(table, key, value, here);
       }
     }
     for (const Field& field : table.fields) {
@@ -102,7 +102,7 @@ class Checker {
     return fmt::format("required, and missing; one of {}", fmt::join(field.one_of, ", "));
   }
 
-  void unknown(const Field& table, std::string_view key, const Place& place) {
+  void unknown(const Field& table, std::string_view key, const json::value& value, const Place& place) {
     if (findings_.full()) return;  // looking for a close name is the costly part
     std::vector<std::string_view> known;
     for (const Field& field : table.fields) known.push_back(field.name);
@@ -113,7 +113,7 @@ class Checker {
       std::ranges::sort(known);
       rule += fmt::format("; known here: {}", fmt::join(known, ", "));
     }
-    findings_.add(place, std::move(rule));
+    findings_.add(place, value, std::move(rule));
   }
 
   // A value at a field, or as an item of one.

@@ -59,7 +59,8 @@ metadata:
       complaints_in(yaml, "shop.yaml"),
       ElementsAre(
           HasSubstr("shop.yaml:24: kind: not valid YAML: did not find expected ',' or ']'"),
-          "shop.yaml:7: NetworkPolicy shop/api: spec.selctor: unknown field; did you mean selector?",
+          "shop.yaml:7: NetworkPolicy shop/api: spec.selctor: \"app == 'api'\": unknown field; did you "
+          "mean selector?",
           "shop.yaml:8: NetworkPolicy shop/api: spec.order: \"10\": must be a number",
           "shop.yaml:10: NetworkPolicy shop/api: spec.ingress[0].action: \"allow\": must be one of Allow, "
           "Deny, Log, Pass",
@@ -168,7 +169,8 @@ TEST(Validate, MetadataIsChecked) {
   EXPECT_THAT(metadata(fmt::format("annotations: {{a: {}}}", std::string(262144, 'x'))),
               ElementsAre("metadata.annotations: must be at most 262144 bytes together; they are 262145"));
   EXPECT_THAT(metadata("creationTimestamp: yesterday"), ElementsAre(HasSubstr("must be a time such as")));
-  EXPECT_THAT(metadata("lables: {}"), ElementsAre("metadata.lables: unknown field; did you mean labels?"));
+  EXPECT_THAT(metadata("lables: {}"),
+              ElementsAre("metadata.lables: {}: unknown field; did you mean labels?"));
   EXPECT_THAT(complaints_about("apiVersion: projectcalico.org/v3\nkind: Tier\nspec: {}\n"),
               ElementsAre("metadata: required, and missing"));
 }

@@ -41,7 +41,7 @@ BAD = [
     ("an unknown field",
      GOOD + "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: bad, namespace: shop}\nspec:\n"
             "  ingres: []\n",
-     ["bad.yaml:13:", "spec.ingres"]),
+     ["bad.yaml:13:", "spec.ingres: []: unknown field; did you mean ingress?"]),
     ("an unknown kind",
      GOOD + "apiVersion: projectcalico.org/v3\nkind: NetworkPolice\nmetadata: {name: bad}\n",
      ["bad.yaml:", "NetworkPolice"]),
