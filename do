@@ -28,6 +28,8 @@ Ocicat: routed networking for workloads, and a firewall at every host.
   ./do sanitize      the tests under address, undefined and thread sanitizers
   ./do fuzz [SECONDS [TARGET]]
                      fuzz every parser, and the property tests with fresh seeds (60 s each unless told)
+  ./do mutants [NAME]
+                     break the policy compiler in chosen ways, and see that the tests catch each
   ./do lint          formatting, clang-tidy, shell and Python linters
   ./do format        put the C++ into shape
   ./do install [DIR] copy the program to DIR (default /usr/local/bin)
@@ -137,6 +139,12 @@ case $task in
     need $build_packages $run_packages $clang_packages
     build fuzz
     exec tools/fuzz "$root/build/fuzz" "${1:-60}" "${2:-}"
+    ;;
+  mutants)
+    become_root mutants "$@"
+    # shellcheck disable=SC2086
+    need $build_packages git python3
+    exec /usr/bin/python3 tools/mutants.py "$@"
     ;;
   lint)
     become_root lint "$@"

@@ -1,0 +1,108 @@
+"""Mistakes one could make in the policy compiler: each is one edit, and some test must see it.
+
+A text to be replaced stands exactly once in its file. When code changes, a mutant moves with it: the mistake is what
+counts, not the line.
+"""
+import collections
+
+Mutant = collections.namedtuple("Mutant", "name file old new")
+
+
+def mutant(name, file, old, new):
+    return Mutant(name, "src/policy/" + file, old, new)
+
+
+MUTANTS = [
+    # From rules to cells.
+    mutant("negated-sets-forgotten", "compiler.cc",
+           " && std::ranges::none_of(side.not_in, in);",
+           ";"),
+    mutant("pass-goes-on-in-its-tier", "compiler.cc",
+           "sweep.set_aside(area, think);",
+           "sweep.note(area, think);"),
+    mutant("named-ports-of-both-sides-swapped", "compiler.cc",
+           "rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer)",
+           "rectangles_of(match, family_, ingress ? own : peer, ingress ? peer : own)"),
+    mutant("encapsulation-refused-on-the-way-in", "compiler.cc",
+           "if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);",
+           "refuse_encapsulated(sweep);"),
+    mutant("cut-loses-what-is-behind-it", "sweep.cc",
+           "(end - 1)->first = last + 1;",
+           "(end - 1)->first = last + 2;"),
+    mutant("one-answer-for-some-source-ports", "sweep.cc",
+           """cell.by_source.size() > 1 || cell.by_source.front().first != 0 ||
+      cell.by_source.front().last != kLastSourcePort""",
+           "cell.by_source.size() > 1"),
+    mutant("port-range-within-another-ends-it", "rectangles.cc",
+           "ports.back().last = std::max(ports.back().last, range.last);",
+           "ports.back().last = range.last;"),
+    mutant("ports-limit-no-other-protocol", "rectangles.cc",
+           "if (!limits) {",
+           "if (true) {"),
+    mutant("icmp-code-taken-for-a-type", "rectangles.cc",
+           "if (icmp.code) range.first = range.last = range.first | *icmp.code;",
+           "if (icmp.code && *icmp.code != 0) range.first = range.last = range.first | *icmp.code;"),
+    # The twin, and what both read.
+    mutant("twin-selector-always-subsumed", "rule_match.cc",
+           "return !match.named_ports.empty() && match.ports.empty();",
+           "return !match.named_ports.empty();"),
+    mutant("twin-named-port-of-any-owner", "rule_match.cc",
+           """ &&
+           (!side.match.selector || owner->is_selected_by(*side.match.selector));""",
+           ";"),
+    mutant("rule-without-selector-kept-in-its-namespace", "model.cc",
+           "} else if (!own_ns.empty() && selects_by_label) {",
+           "} else if (!own_ns.empty()) {"),
+    mutant("missing-tier-passes", "model.cc",
+           ".order = std::nullopt, .default_action = Action::kDeny, .missing = true}",
+           ".order = std::nullopt, .default_action = Action::kPass, .missing = true}"),
+    mutant("nets-of-the-other-family-match", "model.cc",
+           "if (!nets->empty() && std::ranges::none_of(*nets, is_of_family)) return false;",
+           "if (!nets->empty() && nets->empty()) return false;"),
+    # What is shared, and what is told apart.
+    mutant("negated-named-ports-make-no-difference", "rule_book.cc",
+           "    add_list(side.not_named_ports);\n",
+           ""),
+    mutant("set-that-goes-out-of-use-stays", "rule_book.cc",
+           "if (--atoms_[atom].active == 0) touched_.push_back(atom);",
+           "--atoms_[atom].active;"),
+    mutant("end-of-tier-forgets-who-selected", "table_store.cc",
+           "for (const auto& key : step.selected_by) add(text, key.to_string());",
+           ""),
+    mutant("difference-joins-over-a-gap", "table_store.cc",
+           "if (!kept.empty() && kept.back().last + 1 == at && same_answer(kept.back(), interval)) {",
+           "if (!kept.empty() && same_answer(kept.back(), interval)) {"),
+    mutant("programs-of-both-families-shared", "program_store.cc",
+           "plan->digest.to_hex(), static_cast<int>(family),",
+           "plan->digest.to_hex(), 0,"),
+    mutant("projection-of-a-gone-class-stays", "program_store.cc",
+           "for (const auto id : classes.gone_classes) remove_projection(vocabulary, id);",
+           ""),
+    # What changes, and whom it concerns.
+    mutant("net-that-goes-stays-around-others", "address_index.cc",
+           """    if (place.members == 0 && place.nets == 0 && !place.prefix.is_host())
+      wide_changes_.push_back(place.prefix);""",
+           "    static_cast<void>(place);"),
+    mutant("nearest-net-is-the-widest", "address_index.cc",
+           "for (int length = prefix.length - 1; length >= 0; --length) {",
+           "for (int length = 0; length < prefix.length; ++length) {"),
+    mutant("heir-of-a-class-not-shown", "class_index.cc",
+           "    moved = true;\n",
+           ""),
+    mutant("changed-named-port-goes-unnoticed", "member_index.cc",
+           "member.present && member.labels == labels && member.profiles == profiles && member.ports == ports;",
+           "member.present && member.labels == labels && member.profiles == profiles;"),
+    mutant("labels-handed-down-late", "member_index.cc",
+           "if (it->second != labels) touch_heirs(name);",
+           "if (it->second == 0) touch_heirs(name);"),
+    mutant("tier-moves-without-its-endpoints", "policy_index.cc",
+           """  tiers_.insert_or_assign(tier.metadata.name, effective(tier));
+  touch_tier(tier.metadata.name);""",
+           "  tiers_.insert_or_assign(tier.metadata.name, effective(tier));"),
+    mutant("selector-number-used-again-too-soon", "policy_index.cc",
+           "    local.selectors.erase(it);\n",
+           ""),
+    mutant("policies-of-one-order-as-they-came", "policy_index.cc",
+           "return joined_before(policies_[a].id, policies_[b].id);",
+           "return a < b;"),
+]
