@@ -1,0 +1,49 @@
+// The whole of Ocicat but its sockets, threads and clock, from one seed.
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/property_test.h"
+#include "sim/cluster.h"
+#include "test/support/shrink.h"
+
+namespace ocicat::test {
+namespace {
+
+constexpr std::size_t kMoves = 1'000;
+
+std::string story(std::uint64_t seed, const Moves& moves) {
+  const auto shrunk =
+      shrink(moves, [&](const Moves& fewer) { return !run(seed, fewer).failure.empty(); }, 500);
+  const auto last = run(seed, shrunk);
+  std::string text =
+      fmt::format("{}\n{} of {} moves are needed:\n", last.failure, shrunk.size(), moves.size());
+  for (const auto& line : last.log) text += "  " + line + "\n";
+  return text;
+}
+
+// Whatever comes late, twice, out of order or not at all; whoever dies; whatever the kernels refuse.
+TEST(ClusterProperty, EveryAgentEndsAsIfMadeFromNothingAndOpensNothingOnTheWay) {
+  spdlog::set_level(spdlog::level::warn);
+  std::size_t writes = 0;
+  std::size_t transactions = 0;
+  for_seeds(12, [&](std::uint64_t seed) {
+    const auto moves = random_moves(seed, kMoves);
+    const auto done = run(seed, moves);
+    writes += done.writes;
+    transactions += done.transactions;
+    EXPECT_EQ(done.failure, "") << "OCICAT_SEED=" << seed << "\n" << story(seed, moves);
+    return done.failure.empty();
+  });
+  // Not for want of anything happening.
+  EXPECT_GT(writes, 0U);
+  EXPECT_GT(transactions, 0U);
+}
+
+TEST(Cluster, DoesTheSameAgainFromTheSameSeed) {
+  spdlog::set_level(spdlog::level::warn);
+  const auto moves = random_moves(7, kMoves);
+  EXPECT_EQ(run(7, moves).log, run(7, moves).log);
+}
+
+}  // namespace
+}  // namespace ocicat::test

@@ -1,0 +1,288 @@
+#include "sim/documents.h"
+
+#include <fmt/format.h>
+#include <boost/json/array.hpp>
+#include <boost/json/value_from.hpp>
+
+#include "resources/decode.h"
+
+namespace ocicat::test {
+namespace {
+
+namespace json = boost::json;
+using Texts = std::vector<std::string>;
+
+const Texts kNamespaces{"blue", "red"};
+const Texts kNodes{"host0", "host1", "host2"};
+const Texts kValues{"a", "b"};
+const Texts kAddresses{"10.65.0.1", "10.65.0.2",  "10.65.0.3",  "10.65.0.4",
+                       "10.65.0.5", "fd00:65::1", "fd00:65::2", "fd00:65::3"};
+const Texts kNets4{"0.0.0.0/0", "10.0.0.0/8", "10.65.0.0/30", "10.65.0.2/31", "10.65.0.3/32", "192.0.2.0/24"};
+const Texts kNets6{"::/0", "fd00:65::/64", "fd00:65::2/127", "fd00:65::3/128"};
+const Texts kTiers{"default", "first", "second"};
+const Texts kSelectors{"app == 'a'", "app == 'b'",         "has(role)",  "!has(role)",
+                       "all()",      "role in {'a', 'b'}", "app != 'a'", "app == 'a' && role == 'b'"};
+const Texts kNamespaceSelectors{"env == 'a'", "has(env)", "all()", "kubernetes.io/metadata.name == 'red'"};
+constexpr std::size_t kPods = 4;      // in each namespace
+constexpr std::size_t kPolicies = 4;  // of each kind
+
+json::object labels(Random& random) {
+  json::object object;
+  for (const auto* name : {"app", "role"}) {
+    if (random.percent(60)) object[name] = random.pick(kValues);
+  }
+  return object;
+}
+
+Write document(Kind kind, const std::string& ns, const std::string& name, json::object metadata,
+               json::object rest) {
+  metadata["name"] = name;
+  if (!ns.empty()) metadata["namespace"] = ns;
+  json::object object{{"apiVersion", info(kind).api_version()}, {"kind", info(kind).name}};
+  object["metadata"] = std::move(metadata);
+  for (auto& [key, value] : rest) object[key] = std::move(value);
+  return {{kind, ns, name}, std::move(object)};
+}
+
+Write with_spec(Kind kind, const std::string& ns, const std::string& name, json::object spec) {
+  return document(kind, ns, name, {}, {{"spec", std::move(spec)}});
+}
+
+std::string pod_name(std::size_t number) {
+  return fmt::format("pod{}", number);
+}
+
+// At most one of each family.
+Texts random_addresses(Random& random) {
+  Texts addresses;
+  for (const auto& address : random.some(kAddresses, 2)) {
+    const bool ipv4 = address.find(':') == std::string::npos;
+    if (addresses.empty() || (addresses.front().find(':') == std::string::npos) != ipv4)
+      addresses.push_back(address);
+  }
+  return addresses;
+}
+
+// Where it is, which addresses it has and what it is labelled with are drawn anew each time.
+Write random_pod(Random& random, const std::string& ns, const std::string& name) {
+  json::array ips;
+  for (const auto& address : random_addresses(random)) ips.push_back(json::object{{"ip", address}});
+  json::array ports;
+  for (const auto* port : {"http", "dns"}) {
+    if (!random.percent(50)) continue;
+    ports.push_back(json::object{{"name", port},
+                                 {"containerPort", random.percent(50) ? 80 : 8080},
+                                 {"protocol", random.percent(70) ? "TCP" : "UDP"}});
+  }
+  json::object container{{"name", "main"}, {"image", "none"}, {"ports", std::move(ports)}};
+  json::object spec{{"nodeName", random.pick(kNodes)}, {"containers", json::array{std::move(container)}}};
+  json::object status{{"phase", "Running"}, {"podIPs", std::move(ips)}};
+  return document(Kind::kPod, ns, name, {{"labels", labels(random)}},
+                  {{"spec", std::move(spec)}, {"status", std::move(status)}});
+}
+
+// An endpoint that no pod stands behind; some have interfaces that no workload prefix covers.
+Write random_endpoint(Random& random) {
+  const auto& ns = random.pick(kNamespaces);
+  const auto& node = random.pick(kNodes);
+  const auto name = workload_endpoint_name(node, "openstack", "vm", "eth0");
+  json::array networks;
+  for (const auto& address : random_addresses(random)) {
+    networks.push_back(json::string(address + (address.find(':') == std::string::npos ? "/32" : "/128")));
+  }
+  json::object spec{{"node", node},
+                    {"orchestrator", "openstack"},
+                    {"workload", "vm"},
+                    {"endpoint", "eth0"},
+                    {"interfaceName", random.percent(50) ? "tap0" : "califf"},
+                    {"ipNetworks", std::move(networks)},
+                    {"profiles", json::array{"open"}}};
+  return document(Kind::kWorkloadEndpoint, ns, name, {{"labels", labels(random)}},
+                  {{"spec", std::move(spec)}});
+}
+
+Write random_namespace(Random& random) {
+  json::object given;
+  if (random.percent(60)) given["env"] = random.pick(kValues);
+  return document(Kind::kNamespace, "", random.pick(kNamespaces), {{"labels", std::move(given)}}, {});
+}
+
+json::array nets(Random& random, bool ipv4, std::size_t most) {
+  json::array array;
+  for (const auto& net : random.some(ipv4 ? kNets4 : kNets6, most)) array.push_back(json::string(net));
+  return array;
+}
+
+Write random_set(Random& random) {
+  const bool global = random.percent(60);
+  auto all = nets(random, true, 3);
+  for (auto& net : nets(random, false, 2)) all.push_back(std::move(net));
+  return document(global ? Kind::kGlobalNetworkSet : Kind::kNetworkSet,
+                  global ? std::string() : random.pick(kNamespaces), fmt::format("set{}", random.below(2)),
+                  {{"labels", labels(random)}}, {{"spec", json::object{{"nets", std::move(all)}}}});
+}
+
+Write random_tier(Random& random) {
+  const auto& name = kTiers[1 + random.below(2)];
+  return with_spec(
+      Kind::kTier, "", name,
+      {{"order", 10 * (1 + random.below(3))}, {"defaultAction", random.percent(50) ? "Pass" : "Deny"}});
+}
+
+json::object random_side(Random& random, bool ipv4, bool with_ports) {
+  json::object side;
+  if (random.percent(50)) side["selector"] = random.pick(kSelectors);
+  if (random.percent(15)) side["notSelector"] = random.pick(kSelectors);
+  if (random.percent(20)) side["namespaceSelector"] = random.pick(kNamespaceSelectors);
+  if (random.percent(20)) side["nets"] = nets(random, ipv4, 2);
+  if (random.percent(10)) side["notNets"] = nets(random, ipv4, 1);
+  if (with_ports && random.percent(60)) {
+    json::array ports{80};
+    if (random.percent(40)) ports = json::array{"79:8080"};
+    if (random.percent(40)) ports = json::array{"http", 443};
+    if (random.percent(20)) ports = json::array{"dns"};
+    side["ports"] = std::move(ports);
+  }
+  return side;
+}
+
+json::object random_rule(Random& random) {
+  static const Texts kActions{"Allow", "Allow", "Allow", "Deny", "Pass", "Log"};
+  json::object rule{{"action", random.pick(kActions)}};
+  const bool ipv4 = random.percent(60);
+  const bool with_ports = random.percent(60);
+  if (with_ports) rule["protocol"] = random.percent(70) ? "TCP" : "UDP";
+  rule["source"] = random_side(random, ipv4, with_ports && random.percent(20));
+  rule["destination"] = random_side(random, ipv4, with_ports);
+  return rule;
+}
+
+json::array random_rules(Random& random) {
+  json::array rules;
+  for (auto i = random.below(4); i > 0; --i) rules.push_back(random_rule(random));
+  return rules;
+}
+
+Write random_policy(Random& random) {
+  static const std::vector<Kind> kKinds{Kind::kNetworkPolicy, Kind::kNetworkPolicy,
+                                        Kind::kGlobalNetworkPolicy, Kind::kGlobalNetworkPolicy,
+                                        Kind::kStagedGlobalNetworkPolicy};
+  const auto kind = random.pick(kKinds);
+  json::object spec{{"order", random.below(4)}, {"selector", random.pick(kSelectors)}};
+  const auto& tier = random.pick(kTiers);
+  spec["tier"] = tier;
+  json::array types;
+  for (const auto* direction : {"Ingress", "Egress"}) {
+    if (random.percent(60)) types.push_back(json::string(direction));
+  }
+  if (types.empty()) types.push_back("Ingress");
+  for (const auto& type : types) {
+    const auto& text = type.get_string();
+    spec[text == "Ingress" ? "ingress" : "egress"] = random_rules(random);
+  }
+  spec["types"] = std::move(types);
+  const bool global = kind != Kind::kNetworkPolicy;
+  if (global && random.percent(25)) spec["namespaceSelector"] = random.pick(kNamespaceSelectors);
+  return with_spec(kind, global ? std::string() : random.pick(kNamespaces),
+                   fmt::format("policy{}", random.below(kPolicies)), std::move(spec));
+}
+
+Write random_kubernetes_policy(Random& random) {
+  const auto selector = [&] {
+    return random.percent(30) ? json::object{}
+                              : json::object{{"matchLabels", json::object{{"app", random.pick(kValues)}}}};
+  };
+  json::object peer{{"podSelector", selector()}};
+  if (random.percent(40)) peer["namespaceSelector"] = json::object{};
+  if (random.percent(20)) {
+    peer = {{"ipBlock", json::object{{"cidr", "10.0.0.0/8"}, {"except", json::array{"10.65.0.0/30"}}}}};
+  }
+  json::object rule{{"from", json::array{std::move(peer)}},
+                    {"ports", json::array{json::object{
+                                  {"protocol", "TCP"},
+                                  {"port", random.percent(50) ? json::value(80) : json::value("http")}}}}};
+  json::object spec{{"podSelector", selector()},
+                    {"policyTypes", json::array{"Ingress"}},
+                    {"ingress", json::array{std::move(rule)}}};
+  return with_spec(Kind::kKubernetesNetworkPolicy, random.pick(kNamespaces),
+                   fmt::format("policy{}", random.below(2)), std::move(spec));
+}
+
+Write random_profile(Random& random) {
+  return with_spec(Kind::kProfile, "", "open",
+                   {{"labelsToApply", labels(random)},
+                    {"ingress", random_rules(random)},
+                    {"egress", random_rules(random)}});
+}
+
+Write random_node(Random& random, const std::string& name) {
+  const auto number = name.back() - '0' + 1;
+  json::object bgp{{"ipv4Address", fmt::format("192.0.2.{}/24", number + (random.percent(80) ? 0 : 10))}};
+  if (random.percent(70)) bgp["ipv6Address"] = fmt::format("2001:db8::{}/64", number);
+  return with_spec(Kind::kNode, "", name, {{"bgp", std::move(bgp)}});
+}
+
+Write random_settings(Random& random) {
+  static const Texts kActions{"Drop", "Accept", "Return"};
+  return with_spec(Kind::kFelixConfiguration, "", "default",
+                   {{"defaultEndpointToHostAction", random.pick(kActions)},
+                    {"iptablesFilterDenyAction", random.percent(50) ? "Drop" : "Reject"}});
+}
+
+Write random_write(Random& random) {
+  const auto which = random.below(100);
+  if (which < 32) return random_pod(random, random.pick(kNamespaces), pod_name(random.below(kPods)));
+  if (which < 38) return random_endpoint(random);
+  if (which < 45) return random_namespace(random);
+  if (which < 55) return random_set(random);
+  if (which < 62) return random_tier(random);
+  if (which < 84) return random_policy(random);
+  if (which < 91) return random_kubernetes_policy(random);
+  if (which < 94) return random_profile(random);
+  if (which < 98) return random_node(random, random.pick(kNodes));
+  return random_settings(random);
+}
+
+// A pod goes, and its name comes back in another namespace, or its addresses at another pod.
+std::vector<Write> random_succession(Random& random) {
+  const auto number = random.below(kPods);
+  auto gone = random_pod(random, kNamespaces[0], pod_name(number));
+  auto heir = gone;
+  if (random.percent(50)) {
+    heir = random_pod(random, kNamespaces[1], pod_name(number));
+  } else {
+    heir = random_pod(random, kNamespaces[0], pod_name((number + 1) % kPods));
+  }
+  (*heir.document)["status"] = (*gone.document)["status"];
+  std::vector<Write> writes{gone, {gone.key, std::nullopt}, heir};
+  if (random.percent(30)) std::swap(writes[1], writes[2]);
+  return writes;
+}
+
+}  // namespace
+
+std::vector<Write> random_writes(Random& random) {
+  if (random.percent(8)) return random_succession(random);
+  std::vector<Write> writes;
+  const auto count = random.percent(70) ? 1 : 2 + random.below(3);
+  while (writes.size() < count) {
+    auto write = random_write(random);
+    if (random.percent(25)) write.document.reset();
+    writes.push_back(std::move(write));
+  }
+  return writes;
+}
+
+const Texts& simulated_nodes() {
+  return kNodes;
+}
+
+Texts workload_interfaces() {
+  Texts interfaces{"tap0", "califf"};
+  for (const auto& ns : kNamespaces) {
+    for (std::size_t i = 0; i < kPods; ++i) interfaces.push_back(workload_interface_name(ns, pod_name(i)));
+  }
+  return interfaces;
+}
+
+}  // namespace ocicat::test
