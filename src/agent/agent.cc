@@ -36,7 +36,7 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
 Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return fail(ErrorCode::kPermission, "cannot make {}: {}", folder.string(), error.message());
+  if (error) return fail_errno(fmt::format("cannot make {}", folder.string()), error.value());
   const std::filesystem::path path = folder / "agent.lock";
   UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return fail_errno(fmt::format("cannot open {}", path.string()), errno);

@@ -1,5 +1,7 @@
 #include "base/result.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <system_error>
 
@@ -69,7 +71,9 @@ ErrorCode code_of(int error_number) {
 }  // namespace
 
 std::unexpected<Error> fail_errno(std::string_view what, int error_number) {
-  return fail(code_of(error_number), "{}: {}", what, std::generic_category().message(error_number));
+  const bool refused = error_number == EPERM || error_number == EACCES;
+  return fail(code_of(error_number), "{}: {}{}", what, std::generic_category().message(error_number),
+              refused && ::geteuid() != 0 ? "; this process does not run as root" : "");
 }
 
 }  // namespace ocicat

@@ -37,7 +37,7 @@ Result<void> Lab::begin(const LabRecord& lab) {
   std::error_code failed;
   for (const auto& folder : {layout_.pods_folder(), layout_.folder() / "log", layout_.folder() / "process"}) {
     std::filesystem::create_directories(folder, failed);
-    if (failed) return fail(ErrorCode::kPermission, "create {}: {}", folder.string(), failed.message());
+    if (failed) return fail_errno(fmt::format("create {}", folder.string()), failed.value());
   }
   TRY_VOID(write_lab(layout_, lab));
   const auto hosts = host_wirings(layout_, lab);

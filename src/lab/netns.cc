@@ -32,7 +32,7 @@ Result<void> on_a_thread_of_its_own(const std::function<Result<void>()>& work) {
 Result<void> prepare_folder() {
   std::error_code failed;
   std::filesystem::create_directories(kFolder, failed);
-  if (failed) return fail(ErrorCode::kPermission, "create {}: {}", kFolder, failed.message());
+  if (failed) return fail_errno(fmt::format("create {}", kFolder), failed.value());
   const UniqueFd folder(open(kFolder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || flock(folder.get(), LOCK_EX) != 0) return fail_errno("lock /run/netns", errno);
   if (mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) == 0) return {};

@@ -20,7 +20,7 @@ Result<void> make_folder_of(const std::string& path) {
   const auto folder = std::filesystem::path(path).parent_path();
   std::error_code error;
   if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  if (error) return fail(ErrorCode::kPermission, "{}: {}", folder.string(), error.message());
+  if (error) return fail_errno(folder.string(), error.value());
   return {};
 }
 
