@@ -10,7 +10,8 @@ namespace {
 
 struct Bucket {
   unsigned sets, smallest, largest;
-  unsigned lean;  // sizes lie in the first so manieth part of the span, so that all together are what was measured
+  // Sizes lie in the first so manieth part of the span, so that all together are what was measured.
+  unsigned lean;
 };
 constexpr std::array<Bucket, 6> kSizes{{{4, 0, 0, 1},
                                         {3'035, 1, 9, 1},
