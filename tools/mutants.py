@@ -1,9 +1,9 @@
-"""Breaks the policy compiler in chosen ways, one at a time, and shows that the test suites catch each.
+"""Makes chosen mistakes in the policy compiler and around it, one at a time, and shows that the tests catch each.
 
 tools/mutants.py [--work DIR] [NAME...]   all mutants, or those named; --list prints them
 
-Works on a copy of the tree in DIR (build/mutants), never in the checkout. Exits with 1 where a mutant survives, does not
-compile or no longer applies; with 2 where the suites fail without any.
+Works on a copy of the tree in DIR (build/mutants), never in the checkout. Exits with 1 where a mutant survives, does
+not compile or no longer applies; with 2 where the tests fail without any.
 """
 import argparse
 import os
@@ -16,8 +16,6 @@ import time
 from mutants_list import MUTANTS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# In the order in which they are asked; the quick one first.
-SUITES = {"policy_test": "src/policy/policy_test", "engine_test": "src/engine/engine_test"}
 SEED = "20250101"  # what a mutant is judged by does not depend on luck
 PATIENCE_SECONDS = 300
 
@@ -47,16 +45,17 @@ class Copy:
         return subprocess.run(["nice", *command], cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True)
 
-    def build(self):
+    def build(self, suites):
         if not (self.built / "build.ninja").exists():
             done = self.quietly(["cmake", "--preset", "release"])
             if done.returncode != 0:
                 return done
-        return self.quietly(["ninja", "-C", str(self.built), "-j", os.environ.get("JOBS", str(os.cpu_count())), *SUITES])
+        jobs = os.environ.get("JOBS", str(os.cpu_count()))
+        return self.quietly(["ninja", "-C", str(self.built), "-j", jobs, *suites])
 
-    def first_failure(self):
+    def first_failure(self, suites):
         """The name of the first test that fails, or nothing."""
-        for suite in SUITES.values():
+        for suite in suites.values():
             failure = self.failure_of(suite)
             if failure:
                 return failure
@@ -84,9 +83,9 @@ def judge(mutant, copy):
         return "no longer applies: found %d times" % sound.count(mutant.old), False
     path.write_text(sound.replace(mutant.old, mutant.new))
     try:
-        if copy.build().returncode != 0:
+        if copy.build(mutant.suites).returncode != 0:
             return "does not compile", False
-        failure = copy.first_failure()
+        failure = copy.first_failure(mutant.suites)
         return ("caught by " + failure, True) if failure else ("SURVIVES", False)
     finally:
         path.write_text(sound)
@@ -109,11 +108,12 @@ def main():
 
     copy = Copy(arguments.work.resolve())
     copy.update()
-    built = copy.build()
+    suites = {target: path for mutant in chosen for target, path in mutant.suites.items()}
+    built = copy.build(suites)
     if built.returncode != 0:
         print(built.stdout[-4000:], file=sys.stderr)
         return 2
-    failure = copy.first_failure()
+    failure = copy.first_failure(suites)
     if failure:
         print("without any mutant, %s fails already" % failure, file=sys.stderr)
         return 2

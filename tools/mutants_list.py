@@ -1,15 +1,24 @@
-"""Mistakes one could make in the policy compiler: each is one edit, and some test must see it.
+"""Mistakes one could make, most of them in the policy compiler: each is one edit, and some test must see it.
 
 A text to be replaced stands exactly once in its file. When code changes, a mutant moves with it: the mistake is what
 counts, not the line.
 """
 import collections
 
-Mutant = collections.namedtuple("Mutant", "name file old new")
+Mutant = collections.namedtuple("Mutant", "name file old new suites")
+
+# Test programs and the targets that make them, in the order in which they are asked.
+POLICY = {"policy_test": "src/policy/policy_test", "engine_test": "src/engine/engine_test"}
+CLUSTER = {"cluster_sim_test": "test/sim/cluster_sim_test"}
 
 
 def mutant(name, file, old, new):
-    return Mutant(name, "src/policy/" + file, old, new)
+    return Mutant(name, "src/policy/" + file, old, new, POLICY)
+
+
+def between(name, file, old, new):
+    """One in what lies between the server's file and an agent's kernel: for the simulated cluster to see."""
+    return Mutant(name, "src/" + file, old, new, CLUSTER)
 
 
 MUTANTS = [
@@ -29,10 +38,9 @@ MUTANTS = [
     mutant("cut-loses-what-is-behind-it", "sweep.cc",
            "(end - 1)->first = last + 1;",
            "(end - 1)->first = last + 2;"),
-    mutant("one-answer-for-some-source-ports", "sweep.cc",
-           """cell.by_source.size() > 1 || cell.by_source.front().first != 0 ||
-      cell.by_source.front().last != kLastSourcePort""",
-           "cell.by_source.size() > 1"),
+    mutant("source-ports-joined-whatever-they-say", "sweep.cc",
+           "!tidy.empty() && tidy.back().thought == part.thought && tidy.back().last + 1 == part.first",
+           "!tidy.empty() && tidy.back().last + 1 == part.first"),
     mutant("port-range-within-another-ends-it", "rectangles.cc",
            "ports.back().last = std::max(ports.back().last, range.last);",
            "ports.back().last = range.last;"),
@@ -105,4 +113,28 @@ MUTANTS = [
     mutant("policies-of-one-order-as-they-came", "policy_index.cc",
            "return joined_before(policies_[a].id, policies_[b].id);",
            "return a < b;"),
+    # Between the server's file and the kernel.
+    between("acknowledged-deletion-not-written", "store/sqlite/tables.cc",
+            "TRY_VOID(erase_.start().bind(kind).bind(key.ns).bind(key.name).run());",
+            "erase_.start().bind(kind).bind(key.ns).bind(key.name);"),
+    between("expired-watch-tried-for-ever", "api/client/list_watch.cc",
+            "if (broken_ && broken_->code == ErrorCode::kExpired) resource_version_.clear();",
+            ""),
+    between("what-vanished-meanwhile-stays", "api/client/list_watch.cc",
+            "for (const auto& key : gone) forget(step.update, key);",
+            ""),
+    between("half-a-snapshot-enforced", "agent/policy_keeper.cc",
+            "if (!waiting_.in_sync) return step;",
+            ""),
+    between("garbage-goes-first", "dataplane/nftables/policy_table.cc",
+            """  TRY_VOID(commit(to_batch(delta.prepared)));
+  auto batch = to_batch(delta.step);
+  if (delta.rules_changed) {""",
+            """  TRY_VOID(commit(to_batch({delta.garbage, {}})));
+  TRY_VOID(commit(to_batch(delta.prepared)));
+  auto batch = to_batch(delta.step);
+  if (delta.rules_changed) {"""),
+    between("in-step-whatever-failed", "dataplane/nftables/policy_table.cc",
+            "if (!in_step_ || delta.empty()) return {};\n  in_step_ = false;",
+            "if (!in_step_ || delta.empty()) return {};"),
 ]

@@ -58,6 +58,7 @@ class Cluster {
     settle();
     for (const auto& agent : agents_) {
       run_.transactions += static_cast<std::size_t>(agent->nft().commits());
+      run_.granted += agent->granted();
       if (run_.failure.empty()) compare(*agent);
     }
     return std::move(run_);

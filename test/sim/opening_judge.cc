@@ -39,16 +39,17 @@ std::string unguarded(const Elements& elements, const std::list<KnownState>& sta
 
 // The first of the packets that passes and should not.
 std::string opening_at(const Place& place, Direction direction, const std::vector<policy::Packet>& packets,
-                       const KernelLookup& fresh, const std::list<KnownState>& states) {
+                       const KernelLookup& fresh, const std::list<KnownState>& states, std::size_t& granted) {
   for (const auto& packet : packets) {
     const auto& peer = direction == Direction::kIngress ? packet.source : packet.destination;
     auto lookup = fresh;
     if (!lookup.passes(direction, place.interface_name, place.address, peer, packet)) continue;
     // The newest first: most often it is in force.
-    const bool granted = std::any_of(states.rbegin(), states.rend(), [&](const KnownState& state) {
+    const bool may = std::any_of(states.rbegin(), states.rend(), [&](const KnownState& state) {
       return allows(state, direction, place, packet);
     });
-    if (granted) continue;
+    granted += may ? 1 : 0;
+    if (may) continue;
     return fmt::format("{} of {} at {}: {} port {} -> {} port {} protocol {} icmp {}/{} passes",
                        policy::to_string(direction), place.address.to_string(), place.interface_name,
                        packet.source.to_string(), packet.source_port, packet.destination.to_string(),
@@ -60,7 +61,7 @@ std::string opening_at(const Place& place, Direction direction, const std::vecto
 }  // namespace
 
 std::string opening(const Moment& moment, const std::list<KnownState>& states, Random& random,
-                    std::size_t packets) {
+                    std::size_t packets, std::size_t& granted) {
   if (auto open = unguarded(moment.now, states); !open.empty()) return open;
   const KernelLookup fresh(moment.now, moment.before, moment.early);
   for (const auto direction : policy::kDirections) {
@@ -70,7 +71,8 @@ std::string opening(const Moment& moment, const std::list<KnownState>& states, R
       for (const auto& state : states) {
         const auto drawn =
             random_boundary_packets(random, state.boundaries, place.address, direction, packets);
-        if (auto open = opening_at(place, direction, drawn, fresh, states); !open.empty()) return open;
+        if (auto open = opening_at(place, direction, drawn, fresh, states, granted); !open.empty())
+          return open;
       }
     }
   }

@@ -35,8 +35,8 @@ struct Moment {
 };
 
 // Empty, or the first of `packets` boundary packets for each state, address and direction that should not
-// pass.
+// pass. Counts in `granted` those that pass and may.
 std::string opening(const Moment& moment, const std::list<KnownState>& states, Random& random,
-                    std::size_t packets);
+                    std::size_t packets, std::size_t& granted);
 
 }  // namespace ocicat::test

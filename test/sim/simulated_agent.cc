@@ -36,7 +36,7 @@ SimulatedAgent::SimulatedAgent(std::string node, const kernel::SimulatedRoutes& 
     if (!opening_.empty()) return;
     Random random(++moments_);
     const Moment moment{now, before, static_cast<int>(random.below(kMostLookups))};
-    opening_ = test::opening(moment, in_force_, random, kPacketsJudged);
+    opening_ = test::opening(moment, in_force_, random, kPacketsJudged, granted_);
   };
   nft_.watch([judge](const kernel::nft::SimulatedKernel& kernel) {
     judge(kernel.all_elements(), kernel.all_elements());
@@ -74,6 +74,7 @@ std::string SimulatedAgent::think() {
   auto update = process_->from_informers.take();
   if (!update) return {};
   update->resources.apply_to(process_->known);
+  process_->whole |= update->in_sync;
   const auto size = update->resources.size();
   auto step = process_->thinker.take(*std::move(update));
   if (step.news) step.news->refused.apply_to(process_->refused);
@@ -93,7 +94,7 @@ std::string SimulatedAgent::keep(Random& random, unsigned trouble) {
   const auto writes = nft_.commits();
   auto changes = process_->to_dataplane.take();
   if (changes) {
-    in_force_.emplace_back(process_->known, process_->wanted.endpoints);
+    if (process_->whole) in_force_.emplace_back(process_->known, process_->wanted.endpoints);
     process_->behind = true;
     process_->keeper.take(*changes);
   }

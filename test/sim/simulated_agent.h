@@ -53,6 +53,7 @@ class SimulatedAgent {
   const kernel::SimulatedRoutes& routes() const { return routes_; }
   // The first packet that passed and should not have; empty, as it should be.
   const std::string& opening() const { return opening_; }
+  std::size_t granted() const { return granted_; }  // packets that were seen to pass, and may
 
  private:
   struct Process {
@@ -63,6 +64,7 @@ class SimulatedAgent {
     agent::PolicyKeeper thinker;
     Mailbox<HostChanges> to_dataplane;
     dataplane::HostKeeper keeper;
+    bool whole = false;   // the engine has been told of every kind: only then may anything be written
     bool behind = false;  // something was taken and is not known to be in the kernel
 
     // What the engine has been told, and what it made of it.
@@ -78,6 +80,7 @@ class SimulatedAgent {
   std::list<KnownState> in_force_;  // any of them may be
   std::uint64_t moments_ = 0;       // that were judged
   std::string opening_;
+  std::size_t granted_ = 0;
 };
 
 }  // namespace ocicat::test
