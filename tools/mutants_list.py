@@ -58,9 +58,9 @@ MUTANTS = [
            """ &&
            (!side.match.selector || owner->is_selected_by(*side.match.selector));""",
            ";"),
-    mutant("rule-without-selector-kept-in-its-namespace", "model.cc",
+    mutant("rule-of-no-namespace-kept-in-one", "model.cc",
            "} else if (!own_ns.empty() && selects_by_label) {",
-           "} else if (!own_ns.empty()) {"),
+           "} else if (!own_ns.empty() || selects_by_label) {"),
     mutant("missing-tier-passes", "model.cc",
            ".order = std::nullopt, .default_action = Action::kDeny, .missing = true}",
            ".order = std::nullopt, .default_action = Action::kPass, .missing = true}"),
@@ -110,9 +110,9 @@ MUTANTS = [
     mutant("selector-number-used-again-too-soon", "policy_index.cc",
            "    local.selectors.erase(it);\n",
            ""),
-    mutant("policies-of-one-order-as-they-came", "policy_index.cc",
+    mutant("policies-of-one-order-the-other-way", "policy_index.cc",
            "return joined_before(policies_[a].id, policies_[b].id);",
-           "return a < b;"),
+           "return joined_before(policies_[b].id, policies_[a].id);"),
     # Between the server's file and the kernel.
     between("acknowledged-deletion-not-written", "store/sqlite/tables.cc",
             "TRY_VOID(erase_.start().bind(kind).bind(key.ns).bind(key.name).run());",
