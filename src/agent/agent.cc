@@ -144,9 +144,10 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     serving.endpoints = {*options.health};
     serving.workers = 1;
     serving.max_connections = 64;
-    auto server = http::Server::start(
-        std::move(serving),
-        [self](http::Request request, http::Respond respond) { respond(self->answer(request)); });
+    auto server = http::Server::start(std::move(serving),
+                                      [self](const http::Request& request, const http::Respond& respond) {
+                                        respond(self->answer(request));
+                                      });
     if (!server) return within("health", server.error());
     state->health = *std::move(server);
   }

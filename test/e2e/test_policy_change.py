@@ -10,8 +10,8 @@ import pytest
 import shop
 
 FLOOD = pathlib.Path(__file__).with_name("flood.py")
-SECONDS = 2
-FEWEST_FLIPS = 100  # so that a machine that does nothing else has some hundreds
+SECONDS = 2  # at least, and
+FEWEST_FLIPS = 100
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_nothing_passes_while_policy_flips_between_two_that_deny_it(lab, flip):
     count = Tool(lab, ["exec", "shop/b"], "count", lab.address("shop/b"), 5353)
     flood = Tool(lab, where, "send", lab.address("shop/b"), 5353)
     flips, end = 0, time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end or flips <= FEWEST_FLIPS:  # on a busy machine it takes longer
         flips += 1
         policy["spec"]["ingress"] = FLIPS[flip](flips)
         lab.request("PUT", path, policy)
@@ -78,5 +78,5 @@ def test_nothing_passes_while_policy_flips_between_two_that_deny_it(lab, flip):
     arrived = count.stop()
     lab.delete(policy)
     print("%d flips, %d sent, arrived: %s" % (flips, sent, arrived))
-    assert flips > FEWEST_FLIPS and sent > 10_000
+    assert sent > 10_000
     assert arrived == {"datagrams": 0, "ports": 0}

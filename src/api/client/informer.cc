@@ -43,7 +43,8 @@ struct Informers::State {
   }
 };
 
-Informers::Informers(Address address, std::vector<Kind> kinds, std::function<void(Update)> on_update)
+Informers::Informers(const Address& address, const std::vector<Kind>& kinds,
+                     std::function<void(Update)> on_update)
     : state_(std::make_unique<State>()) {
   state_->on_update = std::move(on_update);
   state_->kinds = kinds.size();

@@ -37,7 +37,7 @@ struct InformerStatus {
 // 5 s, jittered), and after kExpired it lists anew; what vanished meanwhile is reported as removed.
 class Informers {
  public:
-  Informers(Address address, std::vector<Kind> kinds, std::function<void(Update)> on_update);
+  Informers(const Address& address, const std::vector<Kind>& kinds, std::function<void(Update)> on_update);
   ~Informers();  // stops and joins
   Informers(const Informers&) = delete;
   Informers& operator=(const Informers&) = delete;

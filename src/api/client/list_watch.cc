@@ -95,9 +95,9 @@ ListWatch::Step ListWatch::take_list() {
 
   Step step{.next = Step::Next::kAsk};
   std::set<ResourceKey> present;
-  for (auto& object : list->items) {
+  for (const auto& object : list->items) {
     if (auto key = key_of(object)) present.insert(*std::move(key));
-    put(step.update, std::move(object));
+    put(step.update, object);
   }
   std::vector<ResourceKey> gone;
   for (const auto& [key, known] : known_) {
@@ -120,7 +120,7 @@ bool ListWatch::take_line(Update& update, std::string_view line) {
   switch (event->type) {
     case Client::EventType::kAdded:
     case Client::EventType::kModified:
-      put(update, std::move(event->object));
+      put(update, event->object);
       break;
     case Client::EventType::kDeleted:
       if (const auto key = key_of(event->object)) forget(update, *key);
@@ -146,7 +146,7 @@ ListWatch::Step ListWatch::end_watch(Result<void> result, std::chrono::nanosecon
   return {.next = Step::Next::kAsk};
 }
 
-void ListWatch::put(Update& update, json::object object) {
+void ListWatch::put(Update& update, const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;  // nothing could be said about it, nor whom it would concern
   auto& known = known_[*key];

@@ -73,7 +73,7 @@ class ListWatch {
   Step try_again(const Error& error);
   // False: the watch is over.
   bool take_line(Update& update, std::string_view line);
-  void put(Update& update, boost::json::object object);
+  void put(Update& update, const boost::json::object& object);
   void forget(Update& update, const ResourceKey& key);
   void progress(Update& update, std::string_view resource_version);
 
