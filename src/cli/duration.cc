@@ -21,8 +21,9 @@ std::int64_t length_of(std::string_view unit) {
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {
   std::int64_t count = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, count);
+  const char* const first = text.data();
+  const char* const last = first + text.size();
+  const auto [end, error] = std::from_chars(first, last, count);
   const std::int64_t unit = length_of(std::string_view(end, static_cast<std::size_t>(last - end)));
   if (error != std::errc{} || count < 0 || unit == 0 || count > kDay / unit) {
     return fail(ErrorCode::kInvalid, "\"{}\": a time is a number with ms, s, m or h, such as 500ms or 10s",

@@ -138,8 +138,9 @@ std::string what_is_missing(const AgentView& agent, const ServerStatus& server) 
     reasons.push_back(fmt::format("has {} to revision {} of {}", lag.kind, lag.applied, lag.wanted));
   }
   if (!foreign.empty()) {
-    reasons.push_back(
-        fmt::format("has not come back for {} since the server was started", fmt::join(foreign, ", ")));
+    const std::string kinds =
+        foreign.size() == agent.applied.size() ? "" : fmt::format(" for {}", fmt::join(foreign, ", "));
+    reasons.push_back(fmt::format("has not come back{} since the server was started", kinds));
   }
   if (agent.endpoints_ready < agent.endpoints_wanted) {
     reasons.push_back(

@@ -77,7 +77,9 @@ TEST(Status, RevisionsOfAnotherIncarnationDoNotCountHoweverHigh) {
   EXPECT_EQ(behind[0].kind, "Pod");
   EXPECT_TRUE(behind[0].foreign);
   EXPECT_EQ(what_is_missing(view, status), "has not come back for Pod since the server was started");
-  view.incarnations["Pod"] = "now";
+  view.incarnations["Tier.projectcalico.org"] = "then";
+  EXPECT_EQ(what_is_missing(view, status), "has not come back since the server was started");
+  view.incarnations = {{"Pod", "now"}, {"Tier.projectcalico.org", "now"}};
   EXPECT_THAT(lags(view, status), IsEmpty());
 }
 
