@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -20,10 +21,11 @@ class Server:
         self.lab.socket = folder / "server.sock"
         self.lab.environment["OCICAT_SERVER"] = "unix://%s" % self.lab.socket
         self.process = None
+        self.log = tempfile.TemporaryFile("w+")
 
     def start(self, eventually):
         self.process = subprocess.Popen([self.lab.binary, "server", "--socket", str(self.lab.socket), "--database",
-                                         str(self.folder / "data.db")], stderr=subprocess.DEVNULL)
+                                         str(self.folder / "data.db")], stderr=self.log)
         eventually(lambda: self.lab.run("version", check=False).returncode == 0 and self.answers(), 20)
 
     def answers(self):
@@ -98,10 +100,19 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(binary, tmp_path, even
         assert "full" in str(refused.value).lower() or "space" in str(refused.value).lower(), str(refused.value)
         assert 500 <= refused.value.code < 600
         assert len(server.lab.request("GET", SETS)["items"]) == stored  # still served, all of them
+        server.end()
+        server.start(eventually)  # which needs no space
+        assert len(server.lab.request("GET", SETS)["items"]) == stored
+        with pytest.raises(Failed):
+            server.lab.request("POST", SETS, network_set("again", nets))
 
         subprocess.run(["mount", "-o", "remount,size=32m", str(tmp_path)], check=True)
         eventually(lambda: server.lab.apply(network_set("after", nets), check=False).returncode == 0, 20)
         assert len(server.lab.request("GET", SETS)["items"]) == stored + 1
+        server.log.seek(0)
+        log = server.log.read()
+        assert "cannot write" in log and "disk is full" in log and "can write again" in log
+        assert log.count("cannot write") == 2  # once in each life, not for each refusal
     finally:
         server.end()
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)

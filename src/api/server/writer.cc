@@ -1,5 +1,7 @@
 #include "api/server/writer.h"
 
+#include <spdlog/spdlog.h>
+
 #include <boost/json/serialize.hpp>
 
 #include <chrono>
@@ -57,6 +59,14 @@ std::int64_t generation_of(const json::object& object) {
   return value && value->is_int64() ? value->get_int64() : 1;
 }
 
+// What an edit refuses (kInvalid, see Writer::run) is no trouble of the store's.
+void log_trouble(bool& failing, const Result<store::Committed>& committed) {
+  if (!committed && committed.error().code == ErrorCode::kInvalid) return;
+  if (!committed && !failing) spdlog::error("cannot write, readers go on: {}", committed.error().message);
+  if (committed && failing) spdlog::info("can write again");
+  failing = !committed;
+}
+
 }  // namespace
 
 // One write under way. The edit leaves here what the store's own answer has no room for.
@@ -91,7 +101,9 @@ void Writer::run(const std::shared_ptr<Attempt>& attempt, bool dry_run, OnWritte
     return on_written(std::move(written));
   }
   store_.submit(std::move(edit), durability_of(attempt->key.kind),
-                [attempt, refusal, on_written = std::move(on_written)](Result<store::Committed> committed) {
+                [attempt, refusal, failing = failing_,
+                 on_written = std::move(on_written)](Result<store::Committed> committed) {
+                  log_trouble(*failing, committed);
                   if (!committed) return on_written(refusal(committed.error()));
                   if (!committed->changed) return on_written(attempt->unchanged);
                   on_written(Written{committed->entry.document, committed->entry.revision});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "api/server/body.h"
@@ -32,6 +33,9 @@ class Writer {
   void run(const std::shared_ptr<Attempt>& attempt, bool dry_run, OnWritten on_written);
 
   store::Store& store_;
+  // Whether the store could not keep what it was given last, which is logged when it begins and when it ends.
+  // Of the store's thread, whose answers may come when the writer is gone.
+  std::shared_ptr<bool> failing_ = std::make_shared<bool>(false);
 };
 
 }  // namespace ocicat::api
