@@ -3,14 +3,12 @@
 // Its rules only ever allow, so leaving one out is the safe side of a mistake: a rule with a port that cannot
 // be understood is left out. Where a peer cannot be, or where the document is not of the right shape, the
 // policy is `broken` and allows nothing at all, which is reported.
-#include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "resources/decoders.h"
 #include "resources/fields.h"
-#include "resources/selector/tokenizer.h"
+#include "resources/kubernetes_parts.h"
 
 namespace ocicat::decoding {
 namespace json = boost::json;
@@ -20,69 +18,6 @@ namespace {
 constexpr double kOrder = 1000;
 // Peers times ports of one rule: what it costs in memory, and far beyond what anyone means.
 constexpr std::size_t kMostPorts = 200'000;
-constexpr std::string_view kKubernetesEndpoints = "projectcalico.org/orchestrator == 'k8s'";
-
-bool is_label_name(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxLabelName && std::ranges::all_of(name, [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '_' || c == '.' || c == '/' || c == '-';
-  });
-}
-
-// A string of the selector language; nothing where it cannot say it.
-std::optional<std::string> quoted(std::string_view value) {
-  if (value.find('\'') == std::string_view::npos) return fmt::format("'{}'", value);
-  if (value.find('"') == std::string_view::npos) return fmt::format("\"{}\"", value);
-  return std::nullopt;
-}
-
-Result<std::string> requirement(const json::object& expression) {
-  TRY(const auto key, fields::string_at(expression, "key"));
-  TRY(const auto op, fields::string_at(expression, "operator"));
-  TRY(auto values, fields::strings_at(expression, "values"));
-  if (!is_label_name(key)) return fields::wrong("key", json::value(key), "must be the name of a label");
-  if (op == "Exists") return fmt::format("has({})", key);
-  if (op == "DoesNotExist") return fmt::format("! has({})", key);
-  if (op != "In" && op != "NotIn") {
-    return fields::wrong("operator", json::value(op), "must be In, NotIn, Exists or DoesNotExist");
-  }
-  for (auto& value : values) {
-    auto text = quoted(value);
-    if (!text) return fields::wrong("values", json::value(value), "must be the value of a label");
-    value = *std::move(text);
-  }
-  return fmt::format("{} {} {{ {} }}", key, op == "In" ? "in" : "not in", fmt::join(values, ", "));
-}
-
-// A Kubernetes label selector in the words of ours, ANDed after `first`, which may be empty.
-Result<std::string> label_selector(const json::object& selector, std::string_view first) {
-  std::vector<std::string> terms;
-  if (!first.empty()) terms.emplace_back(first);
-  TRY(const auto labels, fields::labels_at(selector, "matchLabels"));  // sorted by name
-  for (const auto& [name, value] : labels) {
-    const auto text = quoted(value);
-    if (!is_label_name(name) || !text) {
-      return fields::wrong("matchLabels", json::value(name),
-                           "must be the name of a label with a value it can have");
-    }
-    terms.push_back(fmt::format("{} == {}", name, *text));
-  }
-  TRY(const auto expressions, fields::objects_at(selector, "matchExpressions"));
-  for (std::size_t i = 0; i < expressions.size(); ++i) {
-    auto term = requirement(*expressions[i]);
-    if (!term) return fields::inside("matchExpressions", i, std::move(term).error());
-    terms.push_back(*std::move(term));
-  }
-  return fmt::format("{}", fmt::join(terms, " && "));
-}
-
-// Pods of Kubernetes that the selector selects; all where it is absent.
-Result<std::string> pod_selector(const json::object& owner) {
-  TRY(const auto* selector, fields::object_at(owner, "podSelector"));
-  if (selector == nullptr) return std::string(kKubernetesEndpoints);
-  auto text = label_selector(*selector, kKubernetesEndpoints);
-  if (!text) return fields::inside("podSelector", std::move(text).error());
-  return text;
-}
 
 Result<EntityRule> read_ip_block(const json::object& block) {
   EntityRule entity;
@@ -108,9 +43,9 @@ Result<EntityRule> read_peer(const json::object& peer) {
     }
     return entity;
   }
-  auto text = label_selector(*namespaces, {});
+  auto text = namespace_selector(*namespaces);
   if (!text) return fields::inside("namespaceSelector", std::move(text).error());
-  entity.namespace_selector = text->empty() ? "all()" : *std::move(text);
+  entity.namespace_selector = *std::move(text);
   return entity;
 }
 
@@ -150,37 +85,9 @@ Result<Understood> add_port(const json::object& entry, PortsByProtocol& all) {
   }
   const auto name = fields::text_of(*port);
   if (!name && number == nullptr) return fields::wrong("port", *port, "must be a number or a name");
-  const bool named = name && !name->empty() && name->size() <= 128 && is_label_name(*name) &&
-                     name->find('/') == std::string_view::npos;
-  if (!named || end_port != nullptr) return Understood::kNo;
+  if (!name || !is_port_name(*name) || end_port != nullptr) return Understood::kNo;
   if (!every) ports.emplace_back(std::string(*name));
   return Understood::kYes;
-}
-
-// Named ports first, then the fewest ranges, ascending.
-std::vector<Port> simplified(const std::vector<Port>& ports) {
-  std::vector<Port> simple;
-  std::vector<PortRange> ranges;
-  std::set<std::string_view> names;
-  for (const auto& port : ports) {
-    if (const auto* range = std::get_if<PortRange>(&port)) {
-      ranges.push_back(*range);
-    } else if (names.insert(std::get<std::string>(port)).second) {
-      simple.push_back(port);
-    }
-  }
-  std::ranges::sort(ranges);
-  std::optional<PortRange> open;
-  for (const auto& range : ranges) {
-    if (open && range.first <= open->last + 1) {
-      open->last = std::max(open->last, range.last);
-      continue;
-    }
-    if (open) simple.emplace_back(*open);
-    open = range;
-  }
-  if (open) simple.emplace_back(*open);
-  return simple;
 }
 
 struct Direction {
@@ -192,7 +99,8 @@ constexpr Direction kIngress{"ingress", "from", &Rule::source};
 constexpr Direction kEgress{"egress", "to", &Rule::destination};
 
 // One rule of Kubernetes becomes one for each protocol and peer; none where a port is not understood.
-Result<void> add_rules(const json::object& stated, const Direction& direction, std::vector<Rule>& rules) {
+Result<Understood> add_rules(const json::object& stated, const Direction& direction,
+                             std::vector<Rule>& rules) {
   TRY(const auto peers, fields::objects_at(stated, direction.peers));
   TRY(const auto entries, fields::objects_at(stated, "ports"));
   std::vector<EntityRule> entities;
@@ -210,7 +118,7 @@ Result<void> add_rules(const json::object& stated, const Direction& direction, s
     if (!added) return fields::inside("ports", i, added.error());
     understood &= *added == Understood::kYes;
   }
-  if (!understood) return {};
+  if (!understood) return Understood::kNo;
   Rule rule{.action = Action::kAllow};
   if (ports.empty()) {
     for (const auto& entity : entities) rules.emplace_back(rule).*direction.peer = entity;
@@ -227,16 +135,19 @@ Result<void> add_rules(const json::object& stated, const Direction& direction, s
       converted.destination.ports = simple;
     }
   }
-  return {};
+  return Understood::kYes;
 }
 
-Result<std::vector<Rule>> converted_rules(const json::object& spec, const Direction& direction) {
+Result<std::vector<Rule>> converted_rules(const json::object& spec, const Direction& direction,
+                                          std::string& unconverted) {
   TRY(const auto stated, fields::objects_at(spec, direction.rules));
   std::vector<Rule> rules;
   for (std::size_t i = 0; i < stated.size(); ++i) {
-    if (auto added = add_rules(*stated[i], direction, rules); !added) {
-      return fields::inside(direction.rules, i, std::move(added).error());
-    }
+    auto added = add_rules(*stated[i], direction, rules);
+    if (!added) return fields::inside(direction.rules, i, std::move(added).error());
+    if (*added == Understood::kYes) continue;
+    unconverted += fmt::format("{}spec.{}[{}].ports: one cannot be understood: the rule is left out",
+                               unconverted.empty() ? "" : "; ", direction.rules, i);
   }
   return rules;
 }
@@ -269,8 +180,8 @@ Result<void> read_meaning(const json::object& spec, NetworkPolicy& policy) {
     TRY(const auto action, fields::string_at(spec, "stagedAction"));
     policy.staged_delete = action == "Delete";
   }
-  TRY(policy.ingress, converted_rules(spec, kIngress));
-  TRY(policy.egress, converted_rules(spec, kEgress));
+  TRY(policy.ingress, converted_rules(spec, kIngress, policy.unconverted));
+  TRY(policy.egress, converted_rules(spec, kEgress, policy.unconverted));
   return {};
 }
 

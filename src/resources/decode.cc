@@ -50,9 +50,12 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::profile_of_service_account(json));
     case Kind::kPod:
       return as_resource(decoding::endpoint_of_pod(json));
-    case Kind::kHostEndpoint:
     case Kind::kClusterNetworkPolicy:
+      return as_resource(decoding::policy_of_cluster(json));
     case Kind::kEndpointSlice:
+      return as_resource(decoding::endpoint_slice(json));
+    case Kind::kHostEndpoint:
+    case Kind::kService:
     case Kind::kAgentConfiguration:
     case Kind::kAgentStatus:
       break;

@@ -30,6 +30,7 @@ enum class Kind : std::uint8_t {
   kNamespace,
   kServiceAccount,
   kPod,
+  kService,
   kKubernetesNetworkPolicy,
   kClusterNetworkPolicy,
   kEndpointSlice,
@@ -54,6 +55,12 @@ struct KindInfo {
 
 std::span<const KindInfo> all_kinds();
 const KindInfo& info(Kind kind);
+
+// Policies that are judged by and never enforced.
+constexpr bool is_staged(Kind kind) {
+  return kind == Kind::kStagedNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy ||
+         kind == Kind::kStagedKubernetesNetworkPolicy;
+}
 
 // By a document's apiVersion and kind; the version must match as well.
 std::optional<Kind> find_kind(std::string_view api_version, std::string_view kind_name);

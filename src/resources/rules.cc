@@ -120,8 +120,14 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
     case Kind::kKubernetesNetworkPolicy:
     case Kind::kStagedKubernetesNetworkPolicy:
       return check_kubernetes_policy(document);
+    case Kind::kClusterNetworkPolicy:
+      return check_cluster_policy(document);
     case Kind::kPod:
       return check_pod(document);
+    case Kind::kService:
+      return check_service(document);
+    case Kind::kEndpointSlice:
+      return check_endpoint_slice(document);
     case Kind::kTier:
       return check_tier(document);
     case Kind::kNetworkSet:
@@ -142,8 +148,15 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
 
 void check_update(Kind kind, const json::object& object, const json::object& old,
                   schema::Findings& findings) {
-  if (kind != Kind::kIpPool) return;
   const Place root;
+  if (kind == Kind::kEndpointSlice) {
+    const Scope document(object, root, findings);
+    if (document.text("addressType") != text_at(old, "addressType")) {
+      document.complain("addressType", "cannot be changed; make another slice");
+    }
+    return;
+  }
+  if (kind != Kind::kIpPool) return;
   const auto* old_spec = old.if_contains("spec");
   if (old_spec == nullptr || !old_spec->is_object()) return;
   const auto& before = old_spec->get_object();

@@ -63,6 +63,15 @@ void default_policy(Kind kind, json::object& document, json::object& spec) {
   set_label(document, "projectcalico.org/tier", tier.empty() ? "default" : tier);
 }
 
+// TCP, for each of `ports` that says nothing.
+void default_protocols(json::object& owner) {
+  auto* ports = owner.if_contains("ports");
+  if (ports == nullptr || !ports->is_array()) return;
+  for (auto& port : ports->get_array()) {
+    if (port.is_object()) set_if_unset(port.get_object(), "protocol", "TCP");
+  }
+}
+
 void default_kubernetes_policy(json::object& spec) {
   if (text_at(spec, "stagedAction") == "Delete") return;
   default_types(spec, "policyTypes", true);
@@ -70,11 +79,7 @@ void default_kubernetes_policy(json::object& spec) {
     auto* rules = spec.if_contains(direction);
     if (rules == nullptr || !rules->is_array()) continue;
     for (auto& rule : rules->get_array()) {
-      auto* ports = rule.is_object() ? rule.get_object().if_contains("ports") : nullptr;
-      if (ports == nullptr || !ports->is_array()) continue;
-      for (auto& port : ports->get_array()) {
-        if (port.is_object()) set_if_unset(port.get_object(), "protocol", "TCP");
-      }
+      if (rule.is_object()) default_protocols(rule.get_object());
     }
   }
 }
@@ -128,6 +133,7 @@ void default_workload_endpoint(json::object& document, const json::object& spec)
 void fill_defaults(Kind kind, json::object& document) {
   // Kubernetes takes a policy without a spec for one that selects everything and allows nothing.
   if (kind == Kind::kKubernetesNetworkPolicy && !document.contains("spec")) document["spec"].emplace_object();
+  if (kind == Kind::kEndpointSlice) return default_protocols(document);
   auto* spec = object_at(document, "spec");
   if (spec == nullptr) return;
   if (is_policy(kind)) return default_policy(kind, document, *spec);
@@ -135,6 +141,8 @@ void fill_defaults(Kind kind, json::object& document) {
     case Kind::kKubernetesNetworkPolicy:
     case Kind::kStagedKubernetesNetworkPolicy:
       return default_kubernetes_policy(*spec);
+    case Kind::kService:
+      return default_protocols(*spec);
     case Kind::kTier:
       return default_tier(document, *spec);
     case Kind::kIpPool:

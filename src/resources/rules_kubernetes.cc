@@ -102,6 +102,46 @@ void check_direction(const Scope& spec, std::string_view direction, std::string_
   });
 }
 
+// destination ports of one protocol: what the field table cannot say.
+void check_cluster_port(const Scope& port) {
+  port.in("range", [](const Scope& range) {
+    const auto start = range.number("start");
+    const auto end = range.number("end");
+    if (start && end && *start >= *end) range.complain("end", fmt::format("must be greater than start, {}", *start));
+  });
+}
+
+void check_cluster_peer(const Scope& peer) {
+  peer.in("namespaces", check_label_selector);
+  peer.in("pods", [](const Scope& pods) {
+    pods.in("namespaceSelector", check_label_selector);
+    pods.in("podSelector", check_label_selector);
+  });
+  peer.each_text("networks", [&](std::size_t i, std::string_view text) {
+    if (!Prefix::parse(text)) peer.complain("networks", i, "must be a CIDR such as 10.0.0.0/16");
+  });
+}
+
+void check_cluster_rule(const Scope& rule, std::string_view peers) {
+  bool networks = false;
+  rule.each(peers, [&](const Scope& peer) {
+    check_cluster_peer(peer);
+    networks |= peer.has("networks");
+  });
+  rule.each("protocols", [&](const Scope& entry) {
+    for (const auto* protocol : {"tcp", "udp", "sctp"}) {
+      entry.in(protocol, [](const Scope& about) { about.in("destinationPort", check_cluster_port); });
+    }
+    if (!entry.has("destinationNamedPort")) return;
+    if (auto wrong = schema::check_text("portName", entry.text("destinationNamedPort")); !wrong.empty()) {
+      entry.complain("destinationNamedPort", std::move(wrong));
+    }
+    if (networks) {
+      entry.complain("destinationNamedPort", "cannot be combined with networks, which have no named ports");
+    }
+  });
+}
+
 void check_container_ports(const Scope& container, bool host_network) {
   std::set<std::string_view> names;
   container.each("ports", [&](const Scope& port) {
@@ -147,6 +187,46 @@ void check_kubernetes_policy(const Scope& document) {
       if (type != "Ingress" && type != "Egress")
         spec.complain("policyTypes", i, "must be one of Ingress, Egress");
     });
+  });
+}
+
+void check_cluster_policy(const Scope& document) {
+  document.in("spec", [](const Scope& spec) {
+    spec.in("subject", check_cluster_peer);
+    spec.each("ingress", [](const Scope& rule) { check_cluster_rule(rule, "from"); });
+    spec.each("egress", [](const Scope& rule) { check_cluster_rule(rule, "to"); });
+  });
+}
+
+void check_service(const Scope& document) {
+  document.in("spec", [](const Scope& spec) {
+    std::set<std::string_view> names;
+    const auto* ports = spec.list("ports");
+    const bool several = ports != nullptr && ports->size() > 1;
+    spec.each("ports", [&](const Scope& port) {
+      if (several && !port.is_set("name")) port.complain("name", "required where there are several ports");
+      const auto name = port.text("name");
+      if (!name.empty() && !names.insert(name).second) port.complain("name", "another port has it already");
+    });
+  });
+}
+
+// Addresses are of the type that the slice says.
+void check_endpoint_slice(const Scope& document) {
+  const auto type = document.text("addressType");
+  document.each("endpoints", [&](const Scope& endpoint) {
+    endpoint.each_text("addresses", [&](std::size_t i, std::string_view text) {
+      if (type != "IPv4" && type != "IPv6") return;
+      const auto address = IpAddress::parse(text);
+      const auto family = type == "IPv4" ? Family::kIpv4 : Family::kIpv6;
+      if (!address || address->family() != family) {
+        endpoint.complain("addresses", i, fmt::format("must be an {} address", type));
+      }
+    });
+  });
+  std::set<std::string_view> names;
+  document.each("ports", [&](const Scope& port) {
+    if (!names.insert(port.text("name")).second) port.complain("name", "another port has it already");
   });
 }
 

@@ -77,7 +77,10 @@ class Scope {
 // The rules of the kinds, each given the whole document.
 void check_policy(Kind kind, const Scope& document);  // Calico's policies, and Profile
 void check_kubernetes_policy(const Scope& document);  // networking.k8s.io, and the staged kind
+void check_cluster_policy(const Scope& document);
 void check_pod(const Scope& document);
+void check_service(const Scope& document);
+void check_endpoint_slice(const Scope& document);
 void check_tier(const Scope& document);
 void check_network_set(const Scope& document);
 void check_workload_endpoint(const Scope& document);

@@ -166,11 +166,10 @@ struct NetworkPolicy {
   // Set where whom it selects can be read but what it says cannot: it then denies all in its directions for
   // those it selects (both, where the directions cannot be read), and says why. Rules are empty.
   std::string broken;
+  // Rules of Kubernetes' kinds that could not be converted, and what became of them. The others count.
+  std::string unconverted;
 
-  bool staged() const {
-    return kind == Kind::kStagedNetworkPolicy || kind == Kind::kStagedGlobalNetworkPolicy ||
-           kind == Kind::kStagedKubernetesNetworkPolicy;
-  }
+  bool staged() const { return is_staged(kind); }
   bool operator==(const NetworkPolicy&) const = default;
 };
 
@@ -227,6 +226,22 @@ struct HostEndpoint {
   bool operator==(const HostEndpoint&) const = default;
 };
 
+// Part of what stands behind a service, as `services` of a rule means it.
+struct EndpointSlice {
+  Metadata metadata;                 // without labels
+  std::string service;               // in the same namespace; empty: of none
+  std::vector<IpAddress> addresses;  // ready or not; what is no IP address is left out
+  struct Port {
+    Protocol protocol = kTcp;
+    std::uint16_t number = 0;
+
+    auto operator<=>(const Port&) const = default;
+  };
+  std::vector<Port> ports;  // those with a number
+
+  bool operator==(const EndpointSlice&) const = default;
+};
+
 struct Node {
   Metadata metadata;
   std::optional<Prefix> ipv4;  // address with the length of its subnet
@@ -255,7 +270,7 @@ struct FelixConfiguration {
 };
 
 using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
-                              IpPool, FelixConfiguration>;
+                              IpPool, FelixConfiguration, EndpointSlice>;
 
 // The kinds an agent watches: those that decode() turns into a Resource.
 std::span<const Kind> watched_kinds();
