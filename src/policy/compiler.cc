@@ -186,57 +186,86 @@ void Compiler::refuse_encapsulated(Sweep& sweep) {
   if (!guard.allow_vxlan) refuse(port, port);
 }
 
-std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
-  for (const auto set : peer) peer_[set] = true;
+void Compiler::pass_stage(Sweep& sweep, std::uint32_t number, bool staged_too) {
+  const auto& stage = plan_.stages[number];
+  if (!staged_too && stage.only_staged()) return;
+  for (std::uint32_t policy = 0; policy < stages_[number].size(); ++policy) {
+    if (stage.policies[policy]->staged() && !staged_too) continue;
+    apply(sweep, stages_[number][policy], number, policy);
+  }
+  const auto nobody =
+      staged_too && stage.has_staged() ? ThoughtStep::kNobodyStagedIncluded : ThoughtStep::kNobody;
+  if (stage.default_action == Action::kPass) {
+    sweep.note_rest([&](ThoughtId before) {
+      return then({before, number, nobody, TraceStep::kTierDefault, Action::kPass});
+    });
+  } else {
+    deny_rest(sweep, number, nobody, TraceStep::kTierDefault);
+  }
+  sweep.reopen();
+}
+
+std::vector<Cell> Compiler::judge(bool staged_too) {
   Sweep sweep(0);
   if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);
   const auto profile_stage = static_cast<std::uint32_t>(stages_.size());
-  for (std::uint32_t stage = 0; stage < profile_stage; ++stage) {
-    for (std::uint32_t policy = 0; policy < stages_[stage].size(); ++policy) {
-      apply(sweep, stages_[stage][policy], stage, policy);
-    }
-    if (plan_.stages[stage].default_action == Action::kPass) {
-      sweep.note_rest([&](ThoughtId before) {
-        return then({before, stage, ThoughtStep::kNobody, TraceStep::kTierDefault, Action::kPass});
-      });
-    } else {
-      deny_rest(sweep, stage, ThoughtStep::kNobody, TraceStep::kTierDefault);
-    }
-    sweep.reopen();
-  }
+  for (std::uint32_t stage = 0; stage < profile_stage; ++stage) pass_stage(sweep, stage, staged_too);
   for (std::uint32_t profile = 0; profile < profiles_.size(); ++profile) {
     apply(sweep, profiles_[profile], profile_stage, profile);
     sweep.reopen();
   }
   deny_rest(sweep, profile_stage, ThoughtStep::kNobody, TraceStep::kNoProfile);
-  for (const auto set : peer) peer_[set] = false;
   return sweep.take_cells();
 }
 
-Outcome Compiler::outcome(ThoughtId thought) const {
-  Outcome outcome;
-  outcome.verdict = steps_[thought].action == Action::kAllow ? Verdict::kAllow : Verdict::kDeny;
-  for (auto at = thought; at != 0; at = steps_[at].before) {
-    const auto& step = steps_[at];
-    const bool profile = step.stage == plan_.stages.size();
-    const bool before_stages = step.stage == ThoughtStep::kBeforeStages;
-    TraceStep trace{.tier = before_stages ? std::string{}
-                            : profile     ? std::string{kProfileTier}
-                                          : plan_.stages[step.stage].tier,
-                    .policy = {},
-                    .rule = step.rule,
-                    .action = step.action,
-                    .selected_by = {}};
-    if (step.policy != ThoughtStep::kNobody) {
-      trace.policy =
-          profile ? plan_.profiles[step.policy]->id : plan_.stages[step.stage].policies[step.policy]->id;
-    } else if (!profile && !before_stages) {
-      for (const auto& policy : plan_.stages[step.stage].policies) trace.selected_by.push_back(policy->id);
-    }
-    outcome.trace.push_back(std::move(trace));
+std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
+  for (const auto set : peer) peer_[set] = true;
+  auto cells = judge(false);
+  if (has_staged(plan_)) {
+    cells = overlaid(cells, judge(true), [this](ThoughtId enforced, ThoughtId pending) {
+      if (enforced == pending) return enforced;  // one thought is one trace
+      return then({enforced, ThoughtStep::kBoth, pending, 0, Action::kDeny});
+    });
   }
-  std::ranges::reverse(outcome.trace);
-  return outcome;
+  for (const auto set : peer) peer_[set] = false;
+  return cells;
+}
+
+TraceStep Compiler::trace_step(const ThoughtStep& step) const {
+  TraceStep trace{.tier = {}, .policy = {}, .rule = step.rule, .action = step.action, .selected_by = {}};
+  if (step.stage == ThoughtStep::kBeforeStages) return trace;
+  const bool nobody =
+      step.policy == ThoughtStep::kNobody || step.policy == ThoughtStep::kNobodyStagedIncluded;
+  if (step.stage == plan_.stages.size()) {
+    trace.tier = kProfileTier;
+    if (!nobody) trace.policy = plan_.profiles[step.policy]->id;
+    return trace;
+  }
+  const auto& stage = plan_.stages[step.stage];
+  trace.tier = stage.tier;
+  if (!nobody) {
+    trace.policy = stage.policies[step.policy]->id;
+    return trace;
+  }
+  for (const auto& policy : stage.policies) {
+    if (policy->staged() && step.policy == ThoughtStep::kNobody) continue;
+    trace.selected_by.push_back(policy->id);
+  }
+  return trace;
+}
+
+Judgement Compiler::judgement(ThoughtId thought) const {
+  Judgement judgement;
+  judgement.verdict = steps_[thought].action == Action::kAllow ? Verdict::kAllow : Verdict::kDeny;
+  for (auto at = thought; at != 0; at = steps_[at].before) judgement.trace.push_back(trace_step(steps_[at]));
+  std::ranges::reverse(judgement.trace);
+  return judgement;
+}
+
+Outcome Compiler::outcome(ThoughtId thought) const {
+  const auto& last = steps_[thought];
+  if (last.stage != ThoughtStep::kBoth) return {judgement(thought), std::nullopt};
+  return {judgement(last.before), judgement(last.policy)};
 }
 
 }  // namespace ocicat::policy

@@ -17,11 +17,15 @@ namespace ocicat::policy {
 
 // One step of a thought; thought 0 is the one without any.
 struct ThoughtStep {
+  // In place of a stage.
+  static constexpr std::uint32_t kBeforeStages = 0xffffffff;
+  // Not a step but two thoughts: `before` is what is enforced, `policy` what would be with staged policy.
+  static constexpr std::uint32_t kBoth = 0xfffffffe;
+  // In place of a policy.
   static constexpr std::uint32_t kNobody = 0xffffffff;
+  static constexpr std::uint32_t kNobodyStagedIncluded = 0xfffffffe;
 
   ThoughtId before = 0;
-  static constexpr std::uint32_t kBeforeStages = 0xffffffff;
-
   std::uint32_t stage = 0;         // number of stages: profiles
   std::uint32_t policy = kNobody;  // of the stage
   std::int32_t rule = 0;           // as in TraceStep
@@ -65,6 +69,10 @@ class Compiler {
   NamedPorts named_ports(const SideMatch& side, const std::vector<bool>& is_in) const;
   std::vector<LiveRule> live_rules(const RuleList& list) const;
   ThoughtId then(const ThoughtStep& step);
+  std::vector<Cell> judge(bool staged_too);
+  void pass_stage(Sweep& sweep, std::uint32_t stage, bool staged_too);
+  Judgement judgement(ThoughtId thought) const;
+  TraceStep trace_step(const ThoughtStep& step) const;
   void apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step);
   void apply(Sweep& sweep, const LiveList& list, std::uint32_t stage, std::uint32_t policy);
   void refuse_encapsulated(Sweep& sweep);

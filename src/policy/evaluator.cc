@@ -38,7 +38,7 @@ class Walk {
        Staged staged)
       : view_(view), endpoint_(endpoint), direction_(direction), question_(question), staged_(staged) {}
 
-  Outcome run() {
+  Judgement run() {
     if (direction_ == Direction::kEgress && endpoint_.encapsulation.refuses(question_.packet)) {
       deny("", {}, TraceStep::kEncapsulated);
       return finish(Verdict::kDeny);
@@ -153,7 +153,7 @@ class Walk {
     return Word::kDeny;
   }
 
-  Outcome finish(Verdict verdict) { return {verdict, std::move(trace_)}; }
+  Judgement finish(Verdict verdict) { return {verdict, std::move(trace_)}; }
 
   const SnapshotView& view_;
   const Member& endpoint_;
@@ -191,7 +191,10 @@ Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const P
   const auto* endpoint = state_->view.endpoint(key);
   if (endpoint == nullptr) return {};
   const auto question = state_->question(packet);
-  return Walk{state_->view, *endpoint, direction, question, Staged::kIgnored}.run();
+  Outcome outcome{Walk{state_->view, *endpoint, direction, question, Staged::kIgnored}.run()};
+  auto pending = Walk{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced}.run();
+  if (pending != outcome) outcome.pending = std::move(pending);
+  return outcome;
 }
 
 const std::vector<Evaluator::Problem>& Evaluator::problems() const {

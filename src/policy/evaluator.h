@@ -33,8 +33,8 @@ struct NearMiss {
 };
 
 struct Explanation {
-  Outcome enforced;
-  Outcome pending;  // as if staged policy were enforced
+  Judgement enforced;
+  Judgement pending;  // as if staged policy were enforced
   // For a denial: the allow rules on the packet's way that lacked one criterion only, best first; at most
   // three. Best is a port, then ICMP type, protocol, address; then the order of the rules.
   std::vector<NearMiss> near_misses;

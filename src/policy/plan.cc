@@ -17,6 +17,18 @@ void add(std::string& text, const Digest& digest) {
 
 }  // namespace
 
+bool Stage::has_staged() const {
+  return std::ranges::any_of(policies, [](const auto& policy) { return policy->staged(); });
+}
+
+bool Stage::only_staged() const {
+  return std::ranges::all_of(policies, [](const auto& policy) { return policy->staged(); });
+}
+
+bool has_staged(const Plan& plan) {
+  return std::ranges::any_of(plan.stages, [](const Stage& stage) { return stage.has_staged(); });
+}
+
 Digest digest_of(const RuleList& list, const RuleBook& book) {
   std::string text;
   add(text, list.id.to_string());

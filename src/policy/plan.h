@@ -28,12 +28,17 @@ struct RuleList {
   int denies = kRules;
   std::vector<CompactRule> rules;
   Digest digest;  // of all of the above, in names
+
+  bool staged() const { return is_staged(id.kind); }
 };
 
 struct Stage {
   std::string tier;
   Action default_action = Action::kDeny;
-  std::vector<std::shared_ptr<const RuleList>> policies;  // at least one
+  std::vector<std::shared_ptr<const RuleList>> policies;  // at least one, staged ones included
+
+  bool has_staged() const;
+  bool only_staged() const;  // then it counts for nothing but what would be
 };
 
 // Immutable, shared by all endpoints to which the same applies.
@@ -45,6 +50,8 @@ struct Plan {
   std::vector<AtomId> named_ports;                        // that it asks for, on either side; ascending
   Digest digest;
 };
+
+bool has_staged(const Plan& plan);
 
 Digest digest_of(const RuleList& list, const RuleBook& book);
 Digest digest_of(const Plan& plan);

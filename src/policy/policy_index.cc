@@ -52,8 +52,8 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
   policy_by_key_.insert_or_assign(key, number);
   auto& stored = policies_[number];
   stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .lists = {}};
-  // Staged policies only matter to what would be; untracked and pre-DNAT ones only to host endpoints.
-  if (!policy.staged && !policy.do_not_track && !policy.pre_dnat) {
+  // Untracked and pre-DNAT policies only matter to host endpoints.
+  if (!policy.do_not_track && !policy.pre_dnat) {
     if (policy.applies_to_ingress)
       stored.lists[0] = make_list(book_, policy.id, policy.broken, policy.ingress);
     if (policy.applies_to_egress) stored.lists[1] = make_list(book_, policy.id, policy.broken, policy.egress);

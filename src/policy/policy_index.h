@@ -60,7 +60,7 @@ class PolicyIndex {
     ResourceKey id;
     std::string tier;
     std::optional<double> order;
-    SelectorIndex::Id selector = 0;  // 0: for host endpoints only, or staged
+    SelectorIndex::Id selector = 0;  // 0: for host endpoints only
     RuleLists lists;
     bool active = false;
   };

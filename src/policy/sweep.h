@@ -52,6 +52,10 @@ struct Cell {
   }
 };
 
+// Two answers for each key, of cells that both cover all keys; `join(ThoughtId, ThoughtId)` makes them one.
+template <class Join>
+std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell>& right, Join join);
+
 class Sweep {
  public:
   // All is undecided, with one thought.
@@ -132,6 +136,42 @@ void Sweep::apply(const Rectangle& area, Fate fate, Think think) {
     gaps = true;
   }
   if (gaps) std::erase_if(open_, [](const Cell& cell) { return cell.first > cell.last; });
+}
+
+// The stretches of source ports that a cell has, one where it does not tell them apart.
+inline std::vector<SourceCell> source_cells(const Cell& cell) {
+  if (!cell.by_source.empty()) return cell.by_source;
+  return {{0, kLastSourcePort, cell.thought}};
+}
+
+template <class Join>
+std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell>& right, Join join) {
+  std::vector<Cell> both;
+  for (auto l = left.begin(), r = right.begin(); l != left.end() && r != right.end();) {
+    Cell cell{std::max(l->first, r->first), std::min(l->last, r->last), 0, {}};
+    if (l->by_source.empty() && r->by_source.empty()) {
+      cell.thought = join(l->thought, r->thought);
+    } else {
+      const auto ls = source_cells(*l);
+      const auto rs = source_cells(*r);
+      for (std::size_t i = 0, j = 0; i < ls.size() && j < rs.size();) {
+        const auto last = std::min(ls[i].last, rs[j].last);
+        cell.by_source.push_back(
+            {std::max(ls[i].first, rs[j].first), last, join(ls[i].thought, rs[j].thought)});
+        if (ls[i].last == last) ++i;
+        if (rs[j].last == last) ++j;
+      }
+    }
+    const auto last = cell.last;
+    if (!both.empty() && both.back().same_answer(cell)) {
+      both.back().last = last;
+    } else {
+      both.push_back(std::move(cell));
+    }
+    if (l->last == last) ++l;
+    if (r->last == last) ++r;
+  }
+  return both;
 }
 
 template <class Think>

@@ -14,14 +14,23 @@ void add(std::string& text, std::string_view part) {
   text += part;
 }
 
-Digest digest_of(const Outcome& outcome) {
-  std::string text = fmt::format("{}", to_string(outcome.verdict));
-  for (const auto& step : outcome.trace) {
+void add(std::string& text, const Judgement& judgement) {
+  text += to_string(judgement.verdict);
+  for (const auto& step : judgement.trace) {
     add(text, step.tier);
     // The kind by name: its number may differ between versions.
     add(text, step.policy.name.empty() ? std::string{} : step.policy.to_string());
     text += fmt::format("{},{},{}", step.rule, static_cast<int>(step.action), step.selected_by.size());
     for (const auto& key : step.selected_by) add(text, key.to_string());
+  }
+}
+
+Digest digest_of(const Outcome& outcome) {
+  std::string text;
+  add(text, outcome);
+  if (outcome.pending) {
+    text += "|pending|";
+    add(text, *outcome.pending);
   }
   return Digest::of(text);
 }

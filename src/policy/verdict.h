@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,13 +63,21 @@ inline constexpr std::string_view kProfileTier = "__PROFILE__";
 // "__PROFILE__|Profile kns.shop|missing|deny", "default|NetworkPolicy shop/api|broken|deny".
 std::string to_string(const TraceStep& step);
 
-// The end of policy's thinking about one packet in one direction at one endpoint.
-struct Outcome {
+struct Judgement {
   Verdict verdict = Verdict::kDeny;
   // What decided, in order: Log and Pass rules that matched, tiers left by their default action Pass, then
   // the last word.
   std::vector<TraceStep> trace;
 
+  bool operator==(const Judgement&) const = default;
+};
+
+// The end of policy's thinking about one packet in one direction at one endpoint.
+struct Outcome : Judgement {
+  // As if staged policy were enforced. None where that changes neither the verdict nor how it came about.
+  std::optional<Judgement> pending{};
+
+  const Judgement& with_staged() const { return pending ? *pending : *this; }
   bool operator==(const Outcome&) const = default;
 };
 

@@ -133,7 +133,7 @@ policy::Packet packet(Protocol protocol, std::string_view from, std::string_view
           .destination_port = port};
 }
 
-std::vector<std::string> lines(const policy::Outcome& outcome) {
+std::vector<std::string> lines(const policy::Judgement& outcome) {
   std::vector<std::string> lines;
   for (const auto& step : outcome.trace) lines.push_back(to_string(step));
   return lines;

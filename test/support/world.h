@@ -41,6 +41,6 @@ Prefix prefix(std::string_view text);
 policy::Packet packet(Protocol protocol, std::string_view from, std::string_view to, std::uint16_t port = 0);
 
 // Its trace, a line a step, as to_string() gives them.
-std::vector<std::string> lines(const policy::Outcome& outcome);
+std::vector<std::string> lines(const policy::Judgement& outcome);
 
 }  // namespace ocicat::test
