@@ -47,6 +47,7 @@ std::unique_ptr<CLI::App> make_app() {
   add_explain_command(app);
   add_matrix_command(app);
   add_verify_command(app);
+  add_policy_command(app);
   lab::add_lab_commands(app);
   add_about_commands(app);
   add_completion_command(app);

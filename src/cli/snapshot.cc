@@ -21,14 +21,15 @@ void take(LoadedSnapshot& loaded, const ResourceKey& key, const boost::json::obj
         fmt::format("{} cannot be read and counts as absent: {}", key.to_string(), resource.error().message));
     return;
   }
-  loaded.resources.emplace(key, *std::move(resource));
+  loaded.resources.insert_or_assign(key, *std::move(resource));
 }
 
 // A pod's profile is its namespace: without it the pod has no policy that allows, which is rarely what was
-// meant.
-void warn_of_missing_namespaces(LoadedSnapshot& loaded) {
+// meant. Only of pods that were not known `before`.
+void warn_of_missing_namespaces(LoadedSnapshot& loaded, const policy::Snapshot& before) {
   std::set<std::string> missing;
   for (const auto& [key, resource] : loaded.resources) {
+    if (before.contains(key)) continue;
     if (key.kind == Kind::kPod && !loaded.resources.contains({Kind::kNamespace, "", key.ns}))
       missing.insert(key.ns);
   }
@@ -41,12 +42,12 @@ void warn_of_missing_namespaces(LoadedSnapshot& loaded) {
 
 }  // namespace
 
-LoadedSnapshot snapshot_of(const std::vector<Input>& objects) {
-  LoadedSnapshot loaded;
+LoadedSnapshot snapshot_of(const std::vector<Input>& objects, const policy::Snapshot& before) {
+  LoadedSnapshot loaded{.resources = before, .warnings = {}};
   for (const Input& input : objects) {
     if (is_watched(input.key.kind)) take(loaded, input.key, input.json);
   }
-  warn_of_missing_namespaces(loaded);
+  warn_of_missing_namespaces(loaded, before);
   return loaded;
 }
 
@@ -65,29 +66,48 @@ Result<LoadedSnapshot> snapshot_of(api::Client& client) {
       take(loaded, *key, object);
     }
   }
-  warn_of_missing_namespaces(loaded);
+  warn_of_missing_namespaces(loaded, {});
   return loaded;
 }
+
+namespace {
+
+Result<LoadedSnapshot> load_files(const FileOptions& files, const policy::Snapshot& before) {
+  const Inputs inputs = read_inputs(files);
+  if (inputs.ok()) return snapshot_of(inputs.objects, before);
+  print_complaints(inputs);
+  const std::size_t mistakes = inputs.complaints.size() + inputs.errors.size();
+  return fail(ErrorCode::kInvalid, "the files have {} mistake{}", mistakes, mistakes == 1 ? "" : "s");
+}
+
+// About what is not as it was before.
+void print_warnings(const LoadedSnapshot& loaded, const policy::Snapshot& before) {
+  for (const std::string& warning : loaded.warnings) print_warning(warning);
+  const policy::Evaluator evaluator(loaded.resources);
+  for (const auto& problem : evaluator.problems()) {
+    const auto known = before.find(problem.key);
+    if (known != before.end() && known->second == loaded.resources.at(problem.key)) continue;
+    print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
+  }
+}
+
+}  // namespace
 
 Result<policy::Snapshot> load_snapshot(const FileOptions& files, const std::string& server) {
   LoadedSnapshot loaded;
   if (!files.paths.empty()) {
-    const Inputs inputs = read_inputs(files);
-    if (!inputs.ok()) {
-      print_complaints(inputs);
-      const std::size_t mistakes = inputs.complaints.size() + inputs.errors.size();
-      return fail(ErrorCode::kInvalid, "the files have {} mistake{}", mistakes, mistakes == 1 ? "" : "s");
-    }
-    loaded = snapshot_of(inputs.objects);
+    TRY(loaded, load_files(files, {}));
   } else {
     TRY(api::Client client, connect(server));
     TRY(loaded, snapshot_of(client));
   }
-  for (const std::string& warning : loaded.warnings) print_warning(warning);
-  const policy::Evaluator evaluator(loaded.resources);
-  for (const auto& problem : evaluator.problems()) {
-    print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
-  }
+  print_warnings(loaded, {});
+  return std::move(loaded.resources);
+}
+
+Result<policy::Snapshot> load_changed(const policy::Snapshot& before, const FileOptions& files) {
+  TRY(LoadedSnapshot loaded, load_files(files, before));
+  print_warnings(loaded, before);
   return std::move(loaded.resources);
 }
 

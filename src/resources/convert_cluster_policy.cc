@@ -87,7 +87,8 @@ Result<PortRange> read_port(const json::object& port) {
   if (range == nullptr) return fields::wrong("destinationPort", "must have a number or a range");
   TRY(const auto start, fields::integer_at(*range, "start", 1, 65535));
   TRY(const auto end, fields::integer_at(*range, "end", 1, 65535));
-  if (!start || !end || *start > *end) return fields::wrong("range", "must have a start, and an end after it");
+  if (!start || !end || *start > *end)
+    return fields::wrong("range", "must have a start, and an end after it");
   return PortRange{static_cast<std::uint16_t>(*start), static_cast<std::uint16_t>(*end)};
 }
 

@@ -31,10 +31,11 @@ std::string rule(std::string_view action, std::string_view protocols) {
 }
 
 TEST(ClusterNetworkPolicy, StandsInTheTierThatItsTierMeansWithItsPriorityAsOrder) {
-  const std::pair<const char*, const char*> kCases[] = {{"Admin", "kube-admin"}, {"Baseline", "kube-baseline"}};
+  const std::pair<const char*, const char*> kCases[] = {{"Admin", "kube-admin"},
+                                                        {"Baseline", "kube-baseline"}};
   for (const auto& [tier, expected] : kCases) {
-    const auto policy =
-        cluster_policy(fmt::format(R"("tier": "{}", "priority": 1000, "subject": {{"namespaces": {{}}}})", tier));
+    const auto policy = cluster_policy(
+        fmt::format(R"("tier": "{}", "priority": 1000, "subject": {{"namespaces": {{}}}})", tier));
     EXPECT_EQ(policy.kind, Kind::kClusterNetworkPolicy);
     EXPECT_EQ(policy.tier, expected);
     EXPECT_EQ(policy.order, 1000);
@@ -57,7 +58,8 @@ TEST(ClusterNetworkPolicy, SelectsPodsOfNamespacesOrSomePodsOfThem) {
   };
   for (const auto& [subject, namespaces, pods] : kCases) {
     SCOPED_TRACE(subject);
-    const auto policy = cluster_policy(fmt::format(R"("tier": "Admin", "priority": 0, "subject": {})", subject));
+    const auto policy =
+        cluster_policy(fmt::format(R"("tier": "Admin", "priority": 0, "subject": {})", subject));
     EXPECT_EQ(policy.namespace_selector, namespaces);
     EXPECT_EQ(policy.selector, pods);
   }
@@ -90,8 +92,8 @@ TEST(ClusterNetworkPolicy, AcceptsDeniesAndPasses) {
   const std::pair<const char*, Action> kCases[] = {
       {"Accept", Action::kAllow}, {"Deny", Action::kDeny}, {"Pass", Action::kPass}};
   for (const auto& [action, expected] : kCases) {
-    const auto policy =
-        with_ingress(fmt::format(R"({{"action": "{}", "name": "why", "from": [{{"namespaces": {{}}}}]}})", action));
+    const auto policy = with_ingress(
+        fmt::format(R"({{"action": "{}", "name": "why", "from": [{{"namespaces": {{}}}}]}})", action));
     ASSERT_EQ(policy.ingress.size(), 1U);
     EXPECT_EQ(policy.ingress[0].action, expected);
     EXPECT_EQ(policy.ingress[0].annotations, (Labels{{"name", "why"}}));
@@ -114,8 +116,7 @@ TEST(ClusterNetworkPolicy, HasPeersThatAreNamespacesPodsAndInEgressNetworks) {
 }
 
 TEST(ClusterNetworkPolicy, HasPortsByNumberRangeAndName) {
-  const auto policy = with_ingress(
-      rule("Accept", R"({"tcp": {"destinationPort": {"number": 443}}},
+  const auto policy = with_ingress(rule("Accept", R"({"tcp": {"destinationPort": {"number": 443}}},
                         {"udp": {"destinationPort": {"range": {"start": 50, "end": 60}}}},
                         {"tcp": {"destinationPort": {"range": {"start": 80, "end": 90}}}},
                         {"sctp": {"destinationPort": {"number": 7}}},
@@ -133,10 +134,18 @@ TEST(ClusterNetworkPolicy, HasPortsByNumberRangeAndName) {
 
 TEST(ClusterNetworkPolicy, RulesThatCannotBeConvertedDenyAllUnlessTheyAccept) {
   const char* kPeers[] = {
-      R"([])", R"([{}])", R"([{"nodes": {}}])", R"([{"networks": ["10.0.0.0/33"]}])", R"([{"networks": []}])",
-      R"([{"domainNames": ["example.org"]}])", R"([{"namespaces": {}, "pods": {"podSelector": {}}}])",
+      R"([])",
+      R"([{}])",
+      R"([{"nodes": {}}])",
+      R"([{"networks": ["10.0.0.0/33"]}])",
+      R"([{"networks": []}])",
+      R"([{"domainNames": ["example.org"]}])",
+      R"([{"namespaces": {}, "pods": {"podSelector": {}}}])",
       R"([{"namespaces": {}}, {"namespaces": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}])"};
-  const char* kProtocols[] = {R"([])", R"([{}])", R"([{"icmp": {}}])", R"([{"tcp": {}}])",
+  const char* kProtocols[] = {R"([])",
+                              R"([{}])",
+                              R"([{"icmp": {}}])",
+                              R"([{"tcp": {}}])",
                               R"([{"tcp": {"destinationPort": {}}}])",
                               R"([{"tcp": {"destinationPort": {"number": 70000}}}])",
                               R"([{"tcp": {"destinationPort": {"range": {"start": 9, "end": 8}}}}])",

@@ -107,7 +107,8 @@ void check_cluster_port(const Scope& port) {
   port.in("range", [](const Scope& range) {
     const auto start = range.number("start");
     const auto end = range.number("end");
-    if (start && end && *start >= *end) range.complain("end", fmt::format("must be greater than start, {}", *start));
+    if (start && end && *start >= *end)
+      range.complain("end", fmt::format("must be greater than start, {}", *start));
   });
 }
 

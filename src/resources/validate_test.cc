@@ -88,9 +88,8 @@ TEST(Validate, KindsThatAreNotServedAreRefusedWithWhatIs) {
       complaints_about("apiVersion: projectcalico.org/v3\nkind: NetworkPolicee\n"),
       ElementsAre(HasSubstr("kind: \"NetworkPolicee\": unknown kind; did you mean NetworkPolicy? served: "
                             "projectcalico.org/v3 Tier, NetworkPolicy")));
-  EXPECT_THAT(
-      complaints_about("apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"),
-      ElementsAre(HasSubstr("kind: \"ClusterNetworkPolicy\": this version does not serve this kind")));
+  EXPECT_THAT(complaints_about("apiVersion: ocicat.io/v1\nkind: AgentConfiguration\n"),
+              ElementsAre(HasSubstr("kind: \"AgentConfiguration\": this version does not serve this kind")));
   EXPECT_THAT(complaints_about("apiVersion: v1\nkind: NetworkPolicy\n"),
               ElementsAre("apiVersion: \"v1\": NetworkPolicy is served as apiVersion projectcalico.org/v3 or "
                           "networking.k8s.io/v1"));

@@ -52,12 +52,9 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
   side.verdict = explanation.enforced.verdict;
   side.pending = explanation.pending.verdict;
   side.trace = std::move(explanation.enforced.trace);
+  side.pending_trace = std::move(explanation.pending.trace);
   side.near_misses = std::move(explanation.near_misses);
   return side;
-}
-
-Verdict both(Verdict egress, Verdict ingress) {
-  return egress == Verdict::kAllow && ingress == Verdict::kAllow ? Verdict::kAllow : Verdict::kDeny;
 }
 
 std::string rule_text(const ResourceKey& policy, int rule, Direction direction) {
@@ -84,17 +81,22 @@ std::string names_of(const std::vector<ResourceKey>& keys) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+void append_trace(std::string& out, const std::vector<TraceStep>& trace, Direction direction,
+                  std::string_view name, std::string_view margin) {
+  for (const TraceStep& step : trace) {
+    fmt::format_to(std::back_inserter(out), "{}{}\n", margin, in_words(step, direction));
+    if (!step.selected_by.empty()) {
+      fmt::format_to(std::back_inserter(out), "{}  policies of this tier that select {}: {}\n", margin, name,
+                     names_of(step.selected_by));
+    }
+  }
+}
+
 void append_side(std::string& out, const Side& side, Direction direction, const Party& here) {
   fmt::format_to(std::back_inserter(out), "\n{} at {}: {}{}{}\n",
                  direction == Direction::kEgress ? "Egress" : "Ingress", here.name,
                  policy::to_string(side.verdict), side.note.empty() ? "" : ", ", side.note);
-  for (const TraceStep& step : side.trace) {
-    fmt::format_to(std::back_inserter(out), "  {}\n", in_words(step, direction));
-    if (!step.selected_by.empty()) {
-      fmt::format_to(std::back_inserter(out), "    policies of this tier that select {}: {}\n", here.name,
-                     names_of(step.selected_by));
-    }
-  }
+  append_trace(out, side.trace, direction, here.name, "  ");
   for (const NearMiss& miss : side.near_misses) {
     fmt::format_to(std::back_inserter(out), "  nearest miss: {}, {}, but {}\n",
                    rule_text(miss.policy, miss.rule, direction), action_in_words(miss.action), miss.why);
@@ -102,6 +104,7 @@ void append_side(std::string& out, const Side& side, Direction direction, const 
   if (side.pending != side.verdict) {
     fmt::format_to(std::back_inserter(out), "  with staged policy enforced: {}\n",
                    policy::to_string(side.pending));
+    append_trace(out, side.pending_trace, direction, here.name, "    ");
   }
 }
 
@@ -124,13 +127,18 @@ json::object json_of(const TraceStep& step, Direction direction) {
   return object;
 }
 
+json::array json_of(const std::vector<TraceStep>& trace, Direction direction) {
+  json::array steps;
+  for (const TraceStep& step : trace) steps.push_back(json_of(step, direction));
+  return steps;
+}
+
 json::object json_of(const Side& side, Direction direction) {
   json::object object;
   object["verdict"] = policy::to_string(side.verdict);
   object["pending"] = policy::to_string(side.pending);
-  json::array trace;
-  for (const TraceStep& step : side.trace) trace.push_back(json_of(step, direction));
-  object["trace"] = std::move(trace);
+  object["trace"] = json_of(side.trace, direction);
+  object["pendingTrace"] = json_of(side.pending_trace, direction);
   json::array misses;
   for (const NearMiss& miss : side.near_misses) {
     json::object entry;
@@ -146,6 +154,10 @@ json::object json_of(const Side& side, Direction direction) {
 }
 
 }  // namespace
+
+Verdict both(Verdict egress, Verdict ingress) {
+  return egress == Verdict::kAllow && ingress == Verdict::kAllow ? Verdict::kAllow : Verdict::kDeny;
+}
 
 Verdict Explained::verdict() const {
   return both(egress.verdict, ingress.verdict);
@@ -194,6 +206,10 @@ std::string to_text(const Explained& explained, std::string_view traffic) {
                   question.to.address(question.family)->to_string(), allowed ? "ALLOWED" : "DENIED");
   append_side(out, explained.egress, Direction::kEgress, question.from);
   append_side(out, explained.ingress, Direction::kIngress, question.to);
+  if (explained.pending() != explained.verdict()) {
+    fmt::format_to(std::back_inserter(out), "\nWith staged policy enforced it would be {}.\n",
+                   explained.pending() == Verdict::kAllow ? "ALLOWED" : "DENIED");
+  }
   return out;
 }
 

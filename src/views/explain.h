@@ -26,6 +26,7 @@ struct Side {
   policy::Verdict verdict = policy::Verdict::kAllow;
   policy::Verdict pending = policy::Verdict::kAllow;  // as if staged policy were enforced
   std::vector<policy::TraceStep> trace;
+  std::vector<policy::TraceStep> pending_trace;
   std::vector<policy::NearMiss> near_misses;
   std::string note;  // why there is no trace: "no endpoint here"
 };
@@ -39,6 +40,9 @@ struct Explained {
   policy::Verdict pending() const;
 };
 
+// Of two ends: allow only where both do.
+policy::Verdict both(policy::Verdict egress, policy::Verdict ingress);
+
 Explained explain(const policy::Evaluator& evaluator, const Question& question);
 
 // One step in words: "tier default: NetworkPolicy shop/api, ingress[2], allows".
@@ -48,9 +52,8 @@ std::string to_text(const Explained& explained);
 // With other words for the traffic.
 std::string to_text(const Explained& explained, std::string_view traffic);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
-//  "egress":{"verdict","trace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has "icmpType" and "icmpCode", and
-//  no
-// port. Rules are numbered from 0, as in field paths.
+//  "egress":{"verdict","pending","trace":[…],"pendingTrace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has
+// "icmpType" and "icmpCode", and no port. Rules are numbered from 0, as in field paths.
 boost::json::object to_json(const Explained& explained);
 // "protocol", and "port" or "icmpType" and "icmpCode", and "family": the same in every view.
 void add_traffic(boost::json::object& json, const Traffic& traffic, Family family);

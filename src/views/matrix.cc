@@ -6,9 +6,7 @@
 #include <set>
 
 #include "engine/engine.h"
-#include "policy/simulator.h"
 #include "views/explain.h"
-#include "views/inventory.h"
 #include "views/text_table.h"
 
 namespace ocicat::views {
@@ -26,37 +24,35 @@ HostState state_of(const policy::Snapshot& snapshot) {
   return state;
 }
 
-// The program for one of an endpoint's own addresses; id 0, which is no program, where there is none.
-policy::ProgramId program_of(const HostState& state, const Party& party, const IpAddress& own,
-                             Direction direction) {
-  const auto endpoint = state.endpoints.find(*party.endpoint);
-  if (endpoint == state.endpoints.end()) return {};
-  const auto& addresses = endpoint->second.addresses;
-  const auto it = std::ranges::find(addresses, own, &AddressPrograms::address);
-  if (it == addresses.end()) return {};
-  return direction == Direction::kIngress ? it->ingress : it->egress;
+Cell cell_of(const Connectivity& connectivity, const Party& from, const Party& to, const Traffic& traffic,
+             Family family) {
+  const auto answer = connectivity.ask(from, to, traffic, family);
+  return {.from = from.name,
+          .to = to.name,
+          .traffic = traffic,
+          .family = family,
+          .egress = answer.egress.verdict,
+          .ingress = answer.ingress.verdict,
+          .verdict = answer.verdict(),
+          .pending = answer.pending()};
 }
 
-Cell answer(const HostState& state, const policy::Simulator& simulator, const Party& from, const Party& to,
-            const Traffic& traffic, Family family) {
-  const IpAddress source = *from.address(family);
-  const IpAddress destination = *to.address(family);
-  const policy::Packet packet = traffic.packet(source, destination, kAnySourcePort);
-  Cell cell{from.name, to.name, traffic, family, {}, {}, Verdict::kDeny};
-  cell.egress =
-      simulator.lookup(program_of(state, from, source, Direction::kEgress), destination, packet).verdict;
-  cell.ingress =
-      simulator.lookup(program_of(state, to, destination, Direction::kIngress), source, packet).verdict;
-  const bool allowed = *cell.egress == Verdict::kAllow && *cell.ingress == Verdict::kAllow;
-  cell.verdict = allowed ? Verdict::kAllow : Verdict::kDeny;
-  return cell;
-}
+using Grid = std::map<std::pair<std::string, std::string>, char>;
 
-using Grid = std::map<std::pair<std::string, std::string>, Verdict>;
+constexpr char kAllowed = '.';
+constexpr char kAllowedButStaged = 'x';  // staged policy would deny
+constexpr char kDenied = 'X';
+constexpr char kDeniedButStaged = 'o';  // staged policy would allow
+
+char mark_of(const Cell& cell) {
+  const bool changes = cell.pending && *cell.pending != cell.verdict;
+  if (cell.verdict == Verdict::kAllow) return changes ? kAllowedButStaged : kAllowed;
+  return changes ? kDeniedButStaged : kDenied;
+}
 
 std::string grid_text(const Grid& grid) {
   std::set<std::string> names;
-  for (const auto& [pair, verdict] : grid) {
+  for (const auto& [pair, mark] : grid) {
     names.insert(pair.first);
     names.insert(pair.second);
   }
@@ -67,7 +63,7 @@ std::string grid_text(const Grid& grid) {
     std::vector<std::string> row{fmt::format("{}", table.rows.size() + 1), from};
     for (const std::string& to : names) {
       const auto it = grid.find({from, to});
-      row.push_back(it == grid.end() ? "-" : it->second == Verdict::kAllow ? "." : "X");
+      row.emplace_back(1, it == grid.end() ? '-' : it->second);
     }
     table.rows.push_back(std::move(row));
   }
@@ -76,21 +72,50 @@ std::string grid_text(const Grid& grid) {
 
 }  // namespace
 
+Connectivity::Connectivity(const policy::Snapshot& snapshot)
+    : state_(state_of(snapshot)), simulator_(state_.tables), inventory_(snapshot) {}
+
+Verdict Connectivity::Answer::verdict() const {
+  return both(egress.verdict, ingress.verdict);
+}
+Verdict Connectivity::Answer::pending() const {
+  return both(egress.with_staged().verdict, ingress.with_staged().verdict);
+}
+
+// One that has no program is denied: id 0 is no program.
+const policy::Outcome& Connectivity::lookup(const Party& here, const IpAddress& own, Direction direction,
+                                            const policy::Packet& packet) const {
+  const bool ingress = direction == Direction::kIngress;
+  policy::ProgramId program{};
+  if (const auto endpoint = state_.endpoints.find(*here.endpoint); endpoint != state_.endpoints.end()) {
+    const auto& addresses = endpoint->second.addresses;
+    const auto it = std::ranges::find(addresses, own, &AddressPrograms::address);
+    if (it != addresses.end()) program = ingress ? it->ingress : it->egress;
+  }
+  return simulator_.lookup(program, ingress ? packet.source : packet.destination, packet);
+}
+
+Connectivity::Answer Connectivity::ask(const Party& from, const Party& to, const Traffic& traffic,
+                                       Family family) const {
+  const auto source = *from.address(family);
+  const auto destination = *to.address(family);
+  const auto packet = traffic.packet(source, destination, kAnySourcePort);
+  return {lookup(from, source, Direction::kEgress, packet),
+          lookup(to, destination, Direction::kIngress, packet)};
+}
+
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> wanted) {
-  const HostState state = state_of(snapshot);
-  const policy::Simulator simulator(state.tables);
-  const Inventory inventory(snapshot);
-
+  const Connectivity connectivity(snapshot);
   std::vector<Cell> cells;
-  for (const Party& from : inventory.endpoints()) {
-    for (const Party& to : inventory.endpoints()) {
+  for (const Party& from : connectivity.inventory().endpoints()) {
+    for (const Party& to : connectivity.inventory().endpoints()) {
       if (from.endpoint == to.endpoint) continue;
       for (const Traffic& traffic : traffics) {
         for (const Family family : kFamilies) {
           if (wanted.value_or(family) != family || traffic.family.value_or(family) != family) continue;
           if (!from.address(family) || !to.address(family)) continue;
-          cells.push_back(answer(state, simulator, from, to, traffic, family));
+          cells.push_back(cell_of(connectivity, from, to, traffic, family));
         }
       }
     }
@@ -119,6 +144,7 @@ boost::json::array to_json(std::span<const Cell> cells) {
     object["egress"] = json_of(cell.egress);
     object["ingress"] = json_of(cell.ingress);
     object["verdict"] = policy::to_string(cell.verdict);
+    object["pending"] = json_of(cell.pending);
     array.push_back(std::move(object));
   }
   return array;
@@ -127,11 +153,14 @@ boost::json::array to_json(std::span<const Cell> cells) {
 std::string to_text(std::span<const Cell> cells) {
   std::vector<Traffic> order;
   std::map<std::pair<std::size_t, Family>, Grid> grids;
+  bool staged_matters = false;
   for (const Cell& cell : cells) {
     auto it = std::ranges::find(order, cell.traffic);
     if (it == order.end()) it = order.insert(order.end(), cell.traffic);
     const auto index = static_cast<std::size_t>(it - order.begin());
-    grids[{index, cell.family}][{cell.from, cell.to}] = cell.verdict;
+    const char mark = mark_of(cell);
+    staged_matters |= mark == kAllowedButStaged || mark == kDeniedButStaged;
+    grids[{index, cell.family}][{cell.from, cell.to}] = mark;
   }
   std::string out;
   for (std::size_t i = 0; i < order.size(); ++i) {
@@ -147,7 +176,9 @@ std::string to_text(std::span<const Cell> cells) {
     }
   }
   if (out.empty()) return "There are no two workload endpoints that could talk to each other.\n";
-  return out + "(.) allowed   (X) denied   (-) not asked\n";
+  out += "(.) allowed   (X) denied   (-) not asked\n";
+  if (staged_matters) out += "With staged policy enforced: (x) would be denied   (o) would be allowed\n";
+  return out;
 }
 
 }  // namespace ocicat::views

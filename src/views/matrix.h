@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/host_state.h"
 #include "policy/evaluator.h"
+#include "policy/simulator.h"
+#include "views/inventory.h"
 #include "views/traffic.h"
 
 namespace ocicat::views {
@@ -22,8 +25,35 @@ struct Cell {
   std::optional<policy::Verdict> egress;   // at the source; none: not known
   std::optional<policy::Verdict> ingress;  // at the destination
   policy::Verdict verdict = policy::Verdict::kDeny;
+  std::optional<policy::Verdict> pending;  // as if staged policy were enforced; none: not known
 
   bool operator==(const Cell&) const = default;
+};
+
+// A snapshot compiled as an agent compiles it, to be asked about single pairs.
+class Connectivity {
+ public:
+  // O(resources).
+  explicit Connectivity(const policy::Snapshot& snapshot);
+
+  const Inventory& inventory() const { return inventory_; }
+  struct Answer {
+    const policy::Outcome& egress;  // at the source
+    const policy::Outcome& ingress;  // at the destination
+
+    policy::Verdict verdict() const;
+    policy::Verdict pending() const;
+  };
+  // Both are endpoints with an address of the family. O(log intervals).
+  Answer ask(const Party& from, const Party& to, const Traffic& traffic, Family family) const;
+
+ private:
+  const policy::Outcome& lookup(const Party& here, const IpAddress& own, policy::Direction direction,
+                                const policy::Packet& packet) const;
+
+  HostState state_;
+  policy::Simulator simulator_;  // of state_
+  Inventory inventory_;
 };
 
 // Compiles the snapshot as an agent does and looks up every pair of different workload endpoints, for each
@@ -32,10 +62,11 @@ struct Cell {
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> family = {});
 
-// A list of {"from","to","protocol","port","family","egress","ingress","verdict"}; a direction that is
-// not known is null.
+// A list of {"from","to","protocol","port","family","egress","ingress","verdict","pending"}; what is not known
+// is null.
 boost::json::array to_json(std::span<const Cell> cells);
-// One grid for each traffic; families that agree in every cell share one.
+// One grid for each traffic; families that agree in every cell share one. Lower case marks what staged policy
+// would change.
 std::string to_text(std::span<const Cell> cells);
 
 }  // namespace ocicat::views
