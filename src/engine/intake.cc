@@ -44,7 +44,8 @@ void Engine::State::set(const ResourceKey& key, const NetworkPolicy& policy) {
                                                      : "it counts as absent"));
     return;
   }
-  refuse(key, effective->broken.empty() ? "" : effective->broken + ": it denies all for whom it selects");
+  refuse(key, effective->broken.empty() ? policy.unconverted
+                                        : effective->broken + ": it denies all for whom it selects");
   policies.set_policy(key, *effective);
 }
 
@@ -152,6 +153,8 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
       [&]<class T>(const T& value) {
         if constexpr (std::is_same_v<T, Tier>) {
           policies.set_tier(value);
+        } else if constexpr (std::is_same_v<T, EndpointSlice>) {
+          members.set_slice(key, value);
         } else if constexpr (std::is_same_v<T, FelixConfiguration>) {
           configurations.insert_or_assign(key.name, value);
           resettle = true;
@@ -184,6 +187,9 @@ void Engine::State::remove(const ResourceKey& key) {
     case Kind::kFelixConfiguration:
       configurations.erase(key.name);
       resettle = true;
+      break;
+    case Kind::kEndpointSlice:
+      members.remove_slice(key);
       break;
     case Kind::kNode:
       remove_node(key.name);

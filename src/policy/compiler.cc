@@ -31,6 +31,9 @@ void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<Set
       for (const auto& port : members.ports_of(atom)) sets.push_back(port.set);
     }
   }
+  for (const auto atom : side.service_ports) {
+    for (const auto& port : members.service_ports_of(atom)) sets.push_back(port.set);
+  }
 }
 
 }  // namespace
@@ -84,6 +87,11 @@ NamedPorts Compiler::named_ports(const SideMatch& side, const std::vector<bool>&
   };
   add(side.named_ports, named.ports);
   add(side.not_named_ports, named.not_ports);
+  for (const auto atom : side.service_ports) {
+    for (const auto& port : members_.service_ports_of(atom)) {
+      if (is_in[port.set]) named.service_keys.push_back(table_key(port.protocol, port.number));
+    }
+  }
   return named;
 }
 
@@ -95,7 +103,7 @@ std::vector<Compiler::LiveRule> Compiler::live_rules(const RuleList& list) const
     if (!match.can_match(family_) || !holds(own, own_)) continue;
     const auto& peer = peer_side(match, plan_.direction);
     LiveRule entry{.match = &match, .peer = &peer, .rule = &rule, .areas = {}};
-    entry.names_peer_ports = !peer.named_ports.empty() || !peer.not_named_ports.empty();
+    entry.names_peer_ports = peer.names_ports();
     if (!entry.names_peer_ports) {
       const auto named = named_ports(own, own_);
       const bool ingress = plan_.direction == Direction::kIngress;
@@ -264,8 +272,8 @@ Judgement Compiler::judgement(ThoughtId thought) const {
 
 Outcome Compiler::outcome(ThoughtId thought) const {
   const auto& last = steps_[thought];
-  if (last.stage != ThoughtStep::kBoth) return {judgement(thought), std::nullopt};
-  return {judgement(last.before), judgement(last.policy)};
+  if (last.stage != ThoughtStep::kBoth) return Outcome{judgement(thought)};
+  return Outcome{judgement(last.before), judgement(last.policy)};
 }
 
 }  // namespace ocicat::policy

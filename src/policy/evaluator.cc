@@ -170,7 +170,7 @@ struct Evaluator::State {
   SnapshotView view;
 
   Question question(const Packet& packet) const {
-    return {packet, view.owners(packet.source), view.owners(packet.destination)};
+    return {packet, view.owners(packet.source), view.owners(packet.destination), view.slices};
   }
 };
 

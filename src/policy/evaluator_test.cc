@@ -47,7 +47,7 @@ Outcome arriving(const World& world) {
 Outcome leaving(const World& world) {
   return Evaluator{world.snapshot}.evaluate(pod_key("shop/api"), Direction::kEgress, api_to_db());
 }
-Outcome arriving_if_staged_were_enforced(const World& world) {
+Judgement arriving_if_staged_were_enforced(const World& world) {
   return Evaluator{world.snapshot}.explain(pod_key("shop/db"), Direction::kIngress, api_to_db()).pending;
 }
 

@@ -28,7 +28,7 @@ void sort_pairs(std::vector<std::uint32_t>& words) {
 }
 
 MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
-    : sets_(sets), addresses_(addresses), selected_by_look_(1) {}
+    : sets_(sets), addresses_(addresses), services_(sets, addresses), selected_by_look_(1) {}
 
 // --- members as they are handed in ---
 

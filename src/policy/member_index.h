@@ -24,6 +24,7 @@
 #include "policy/address_index.h"
 #include "policy/rule_book.h"
 #include "policy/selector_index.h"
+#include "policy/service_index.h"
 #include "policy/set_space.h"
 #include "policy/string_pool.h"
 #include "resources/types.h"
@@ -45,6 +46,8 @@ class MemberIndex : public Kinship {
   // Ids are the caller's, dense.
   void set(MemberId id, const MemberView& view);
   void remove(MemberId id);
+  void set_slice(const ResourceKey& key, const EndpointSlice& slice) { services_.set(key, slice); }
+  void remove_slice(const ResourceKey& key) { services_.remove(key); }
   void set_profile_labels(std::string_view profile, const Labels& labels);
   void remove_profile_labels(std::string_view profile);
 
@@ -53,7 +56,7 @@ class MemberIndex : public Kinship {
   // Brings kin and sets up to date. `touched` are the atoms that may have become active or ceased to be.
   void update(const RuleBook& book, std::span<const AtomId> touched);
 
-  // 0 where an atom is not active, and for named ports.
+  // 0 where an atom is not active, and for named ports and ports of services.
   SetId set_of(AtomId atom) const { return atom < atoms_.size() ? atoms_[atom].set : 0; }
   // The numbers that the ports of an active atom have, and their sets; ascending.
   struct PortSet {
@@ -62,7 +65,12 @@ class MemberIndex : public Kinship {
     std::uint32_t kin;  // that are in it
   };
   std::span<const PortSet> ports_of(AtomId atom) const;
-  // Named ports for which a number came or went in the last update(), or that became active.
+  // The same of an active atom for the ports of a service.
+  std::span<const ServiceIndex::PortSet> service_ports_of(AtomId atom) const {
+    return services_.ports_of(atom);
+  }
+  // Named ports for which a number came or went in the last update(), or that became active; and ports of
+  // services.
   const std::vector<AtomId>& changed_ports() const { return changed_ports_; }
 
   // All labels of a member, inherited ones included. Valid until the next change.
@@ -99,6 +107,7 @@ class MemberIndex : public Kinship {
     StringPool::Id port_name = 0;
     Protocol protocol = 0;
     bool active = false;
+    bool service = false;  // services_ has its sets
     std::vector<Prefix> nets;
     Digest digest;
     std::vector<PortSet> ports;
@@ -133,6 +142,7 @@ class MemberIndex : public Kinship {
 
   SetSpace& sets_;
   AddressIndex& addresses_;
+  ServiceIndex services_;
   StringPool strings_;
   SequencePool labels_;
   SequencePool profiles_;

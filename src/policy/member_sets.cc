@@ -39,6 +39,11 @@ void MemberIndex::watch_labels(const Selector& selector, bool watch) {
 
 void MemberIndex::deactivate(AtomId id) {
   auto& state = atoms_[id];
+  if (state.service) {
+    services_.deactivate(id);
+    state = {};
+    return;
+  }
   for (const auto& net : state.nets) addresses_.detach_nets(net, state.set);
   if (state.port_name != 0) {
     const auto it = atoms_by_port_.find(port_key(state.port_name, state.protocol));
@@ -73,6 +78,12 @@ void MemberIndex::activate(AtomId id, const Atom& atom) {
       watch_labels(*atom.selector, true);
     }
   }
+  if (atom.type == Atom::Type::kService || atom.type == Atom::Type::kServicePorts) {
+    services_.activate(id, atom);
+    state.set = services_.set_of(id);
+    state.service = true;
+    return;
+  }
   sets_changed_ = sets_changed_ || atom.type != Atom::Type::kNets;
   switch (atom.type) {
     case Atom::Type::kSelector:
@@ -90,6 +101,9 @@ void MemberIndex::activate(AtomId id, const Atom& atom) {
       atoms_by_port_[port_key(state.port_name, state.protocol)].push_back(id);
       changed_ports_.push_back(id);
       break;
+    case Atom::Type::kService:
+    case Atom::Type::kServicePorts:
+      break;  // above
   }
 }
 
@@ -267,6 +281,7 @@ void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) 
   for (const auto id : touched) {
     if (!atoms_[id].active && book.atom(id).active > 0) activate(id, book.atom(id));
   }
+  for (const auto id : services_.update()) changed_ports_.push_back(id);
   if (watched_changed_) {
     for (MemberId id = 0; id < members_.size(); ++id) {
       if (members_[id].present) touch(id);

@@ -28,7 +28,8 @@ struct EntityMatch {
   std::optional<Selector> selector;
   // Only where the rule has no positive part: the address is *not* in this set, which strangers satisfy.
   std::optional<Selector> not_in_selector;
-  // The namespace is always filled in. Until EndpointSlices are known, the set is empty: nothing matches.
+  // What stands behind it, by its EndpointSlices: of a destination (address, protocol, port), of a source the
+  // address. One without slices has nothing behind it: nothing matches. The namespace is always filled in.
   std::optional<ServiceMatch> services;
   std::vector<Prefix> nets;      // any of; empty: no limit; masked
   std::vector<Prefix> not_nets;  // none of; masked

@@ -50,6 +50,12 @@ std::string icmp_text(const Packet& packet) {
   return fmt::format("ICMP type {} code {}", packet.icmp_type, packet.icmp_code);
 }
 
+// ", TCP port 80"
+std::string port_text(const Packet& packet, std::uint16_t port) {
+  return has_ports(packet.protocol) ? fmt::format(", {} port {},", protocol_name(packet.protocol), port)
+                                    : fmt::format(", protocol {},", protocol_name(packet.protocol));
+}
+
 // "source 10.65.0.3 (billing/card-vault)"
 struct Told {
   std::string_view word;
@@ -97,8 +103,9 @@ std::string describe_side(Criterion criterion, const Told& side, const Packet& p
       return fmt::format("{} is excepted by notSelector {}", side.who(), match.not_in_selector->canonical());
     case Criterion::kSourceServices:
     case Criterion::kDestinationServices:
-      return fmt::format("{} is not a backend of service {}/{}", side.who(), match.services->ns,
-                         match.services->name);
+      return fmt::format("{}{} is not behind service {}/{}", side.who(),
+                         criterion == Criterion::kDestinationServices ? port_text(packet, side.port) : "",
+                         match.services->ns, match.services->name);
     case Criterion::kSourceNets:
     case Criterion::kDestinationNets:
       return fmt::format("{} is not in {}", side.who(), nets_text(match.nets));

@@ -64,6 +64,7 @@ std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book) {
       for (const auto* side : {&match.source, &match.destination}) {
         atoms.insert(atoms.end(), side->named_ports.begin(), side->named_ports.end());
         atoms.insert(atoms.end(), side->not_named_ports.begin(), side->not_named_ports.end());
+        atoms.insert(atoms.end(), side->service_ports.begin(), side->service_ports.end());
       }
     }
   });

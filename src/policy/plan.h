@@ -47,7 +47,7 @@ struct Plan {
   EncapsulationGuard encapsulation;  // egress only
   std::vector<Stage> stages;
   std::vector<std::shared_ptr<const RuleList>> profiles;  // those that can decide
-  std::vector<AtomId> named_ports;                        // that it asks for, on either side; ascending
+  std::vector<AtomId> named_ports;  // that it asks for, on either side, and ports of services; ascending
   Digest digest;
 };
 

@@ -82,10 +82,8 @@ Ranges ports_of(const SideMatch& side, const NamedPorts& named) {
   return ports;
 }
 
-}  // namespace
-
-std::vector<Rectangle> rectangles_of(const RuleMatch& match, Family family, const NamedPorts& source,
-                                     const NamedPorts& destination) {
+std::vector<Rectangle> areas_of(const RuleMatch& match, Family family, const NamedPorts& source,
+                                const NamedPorts& destination) {
   std::vector<Rectangle> areas;
   const auto keys = keys_of(match, family);
   const bool limits = match.source.limits_ports() || match.destination.limits_ports();
@@ -111,6 +109,28 @@ std::vector<Rectangle> rectangles_of(const RuleMatch& match, Family family, cons
   std::ranges::sort(areas, {},
                     [](const Rectangle& area) { return std::pair{area.first, area.first_source}; });
   return areas;
+}
+
+// The parts of areas that lie at one of the keys.
+std::vector<Rectangle> at_keys(const std::vector<Rectangle>& areas, std::vector<std::uint32_t> keys) {
+  std::ranges::sort(keys);
+  std::vector<Rectangle> parts;
+  for (const auto& area : areas) {
+    for (auto key = std::ranges::lower_bound(keys, area.first); key != keys.end() && *key <= area.last;
+         ++key) {
+      parts.push_back({*key, *key, area.first_source, area.last_source});
+    }
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::vector<Rectangle> rectangles_of(const RuleMatch& match, Family family, const NamedPorts& source,
+                                     const NamedPorts& destination) {
+  auto areas = areas_of(match, family, source, destination);
+  if (match.destination.service_ports.empty()) return areas;
+  return at_keys(areas, destination.service_keys);
 }
 
 }  // namespace ocicat::policy

@@ -15,6 +15,7 @@ namespace ocicat::policy {
 struct NamedPorts {
   std::vector<std::uint16_t> ports;
   std::vector<std::uint16_t> not_ports;
+  std::vector<std::uint32_t> service_keys;  // table keys of what the address stands behind the service with
 };
 
 // Disjoint, ascending by key. Empty: the rule matches nothing.

@@ -44,9 +44,10 @@ class Words {
     add_list(side.named_ports);
     add_list(side.not_ports);
     add_list(side.not_named_ports);
+    add_list(side.service_ports);
   }
   void add(const RuleMatch& match) {
-    add((match.ipv4 ? 1U : 0U) | (match.ipv6 ? 2U : 0U) | (match.never ? 4U : 0U));
+    add((match.ipv4 ? 1U : 0U) | (match.ipv6 ? 2U : 0U));
     add(match.protocol);
     add(match.not_protocol);
     add(match.icmp);
@@ -65,7 +66,8 @@ class Words {
 template <class Visit>
 void RuleBook::for_each_atom(const RuleMatch& match, Visit visit) {
   for (const auto* side : {&match.source, &match.destination}) {
-    for (const auto* atoms : {&side->in, &side->not_in, &side->named_ports, &side->not_named_ports}) {
+    for (const auto* atoms :
+         {&side->in, &side->not_in, &side->named_ports, &side->not_named_ports, &side->service_ports}) {
       for (const auto atom : *atoms) visit(atom);
     }
   }
@@ -77,7 +79,8 @@ Digest RuleBook::meaning_of(const RuleMatch& match) const {
   for_each_atom(match, [&](AtomId atom) { text += atoms_[atom].digest.to_hex(); });
   auto nameless = match;
   for (auto* side : {&nameless.source, &nameless.destination}) {
-    for (auto* atoms : {&side->in, &side->not_in, &side->named_ports, &side->not_named_ports}) {
+    for (auto* atoms :
+         {&side->in, &side->not_in, &side->named_ports, &side->not_named_ports, &side->service_ports}) {
       std::ranges::fill(*atoms, 0);
     }
   }
@@ -110,7 +113,7 @@ void RuleBook::release_atom(AtomId id) {
   if (--atoms_[id].users == 0) touched_.push_back(id);
 }
 
-SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
+SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol, bool is_source) {
   SideMatch side;
   const auto selector_set = [&](const Selector& selector) {
     return acquire_atom({.type = Atom::Type::kSelector, .selector = selector},
@@ -130,6 +133,12 @@ SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
                         fmt::format("port|{}|{}|{}", name, port_protocol,
                                     entity.selector ? "|" + entity.selector->canonical() : ""));
   };
+  const auto service_set = [&](const ServiceMatch& service) {
+    const auto type = is_source ? Atom::Type::kService : Atom::Type::kServicePorts;
+    return acquire_atom(
+        {.type = type, .service = service},
+        fmt::format("{}|{}|{}", is_source ? "service" : "service ports", service.ns, service.name));
+  };
   // Sets of named ports are restricted by the selector already; where nothing but named ports is asked for,
   // they stand for it.
   const bool subsumed = !entity.named_ports.empty() && entity.ports.empty();
@@ -139,6 +148,9 @@ SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
   if (!entity.not_nets.empty()) side.not_in.push_back(nets_set(entity.not_nets));
   for (const auto& name : entity.named_ports) side.named_ports.push_back(port_set(name));
   for (const auto& name : entity.not_named_ports) side.not_named_ports.push_back(port_set(name));
+  if (entity.services) {
+    (is_source ? side.in : side.service_ports).push_back(service_set(*entity.services));
+  }
   side.ports = entity.ports;
   side.not_ports = entity.not_ports;
   return side;
@@ -147,14 +159,13 @@ SideMatch RuleBook::side_of(const EntityMatch& entity, Protocol port_protocol) {
 MatchId RuleBook::acquire(const MatchRule& rule) {
   RuleMatch match{.ipv4 = rule.ipv4,
                   .ipv6 = rule.ipv6,
-                  .never = rule.source.services || rule.destination.services,
                   .protocol = rule.protocol,
                   .not_protocol = rule.not_protocol,
                   .icmp = rule.icmp,
                   .not_icmp = rule.not_icmp,
                   .port_protocol = named_port_protocol(rule)};
-  match.source = side_of(rule.source, match.port_protocol);
-  match.destination = side_of(rule.destination, match.port_protocol);
+  match.source = side_of(rule.source, match.port_protocol, true);
+  match.destination = side_of(rule.destination, match.port_protocol, false);
   Words words;
   words.add(match);
   const auto [id, is_new] = words_.acquire(words.get());

@@ -28,12 +28,15 @@ struct Atom {
     kNets,       // it lies in one of `nets`
     kNamedPort,  // it has an owner with a port `port_name` of `protocol`, that `selector` selects if there is
                  // one; one set for each number that such ports have
+    kService,    // it stands behind `service`
+    kServicePorts,  // the same; one set for each protocol and port that it stands there with
   };
   Type type = Type::kSelector;
   std::optional<Selector> selector;
   std::vector<Prefix> nets;  // masked, ascending, no two alike
   std::string port_name;
   Protocol protocol = 0;
+  ServiceMatch service;
   std::string meaning;       // in names
   Digest digest;             // of its meaning
   std::uint32_t users = 0;   // matches that mention it
@@ -48,7 +51,12 @@ struct SideMatch {
   std::vector<AtomId> named_ports;
   std::vector<PortRange> not_ports;
   std::vector<AtomId> not_named_ports;
+  std::vector<AtomId> service_ports;  // of a destination; at most one
 
+  // Which ports it means depends on the address.
+  bool names_ports() const {
+    return !named_ports.empty() || !not_named_ports.empty() || !service_ports.empty();
+  }
   bool limits_ports() const { return !ports.empty() || !named_ports.empty(); }
   bool excludes_ports() const { return !not_ports.empty() || !not_named_ports.empty(); }
 };
@@ -57,7 +65,6 @@ struct SideMatch {
 struct RuleMatch {
   bool ipv4 = true;
   bool ipv6 = true;
-  bool never = false;  // it asks for a set that is always empty
   std::optional<Protocol> protocol;
   std::optional<Protocol> not_protocol;
   std::optional<IcmpMatch> icmp;
@@ -68,7 +75,7 @@ struct RuleMatch {
   Digest digest;  // of its meaning
   std::uint32_t active = 0;
 
-  bool can_match(Family family) const { return !never && (family == Family::kIpv4 ? ipv4 : ipv6); }
+  bool can_match(Family family) const { return family == Family::kIpv4 ? ipv4 : ipv6; }
 };
 
 class RuleBook {
@@ -93,7 +100,7 @@ class RuleBook {
   AtomId acquire_atom(Atom atom, std::string meaning);
   void release_atom(AtomId id);
   Digest meaning_of(const RuleMatch& match) const;
-  SideMatch side_of(const EntityMatch& entity, Protocol port_protocol);
+  SideMatch side_of(const EntityMatch& entity, Protocol port_protocol, bool is_source);
   template <class Visit>
   static void for_each_atom(const RuleMatch& match, Visit visit);
 

@@ -37,6 +37,8 @@ struct Side {
   std::uint16_t port;
   Protocol protocol;             // of the packet
   Protocol named_port_protocol;  // of the rule
+  std::span<const EndpointSlice> slices;
+  bool is_destination;
 };
 
 bool is_in_set(const std::vector<const Member*>& owners, const Selector& selector) {
@@ -84,9 +86,17 @@ bool not_selector_holds(const Side& side) {
   return !selector || !is_in_set(side.owners, *selector);
 }
 
-// No endpoint slices are known, so the set of a service is empty.
+// Of a destination, what stands behind a service is addresses with protocols and ports; of a source, where a
+// port says nothing about who sends, addresses alone.
 bool services_hold(const Side& side) {
-  return !side.match.services;
+  const auto& service = side.match.services;
+  if (!service) return true;
+  return std::ranges::any_of(side.slices, [&](const EndpointSlice& slice) {
+    if (slice.service != service->name || slice.metadata.ns != service->ns) return false;
+    if (std::ranges::find(slice.addresses, side.address) == slice.addresses.end()) return false;
+    const EndpointSlice::Port port{side.protocol, side.port};
+    return !side.is_destination || std::ranges::find(slice.ports, port) != slice.ports.end();
+  });
 }
 
 bool nets_hold(const Side& side) {
@@ -114,14 +124,14 @@ bool is_icmp_of(const IcmpMatch& icmp, const Packet& packet) {
 
 Side source_side(const MatchRule& rule, const Question& question) {
   const auto& packet = question.packet;
-  return {rule.source,        question.source_owners, packet.source,
-          packet.source_port, packet.protocol,        named_port_protocol(rule)};
+  return {rule.source,     question.source_owners,    packet.source,   packet.source_port,
+          packet.protocol, named_port_protocol(rule), question.slices, false};
 }
 
 Side destination_side(const MatchRule& rule, const Question& question) {
   const auto& packet = question.packet;
   return {rule.destination, question.destination_owners, packet.destination, packet.destination_port,
-          packet.protocol,  named_port_protocol(rule)};
+          packet.protocol,  named_port_protocol(rule),   question.slices,    true};
 }
 
 bool holds(Criterion criterion, const MatchRule& rule, const Question& question) {

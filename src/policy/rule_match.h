@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "policy/model.h"
@@ -38,6 +39,7 @@ struct Question {
   Packet packet;
   std::vector<const Member*> source_owners;  // borrowed from the view
   std::vector<const Member*> destination_owners;
+  std::span<const EndpointSlice> slices{};  // borrowed from the view
 };
 
 bool matches(const MatchRule& rule, const Question& question);

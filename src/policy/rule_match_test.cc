@@ -347,7 +347,7 @@ TEST(NamedPortMatch, OfANetworkSetDoesNotExist) {
                           packet(kTcp, kApi, kStranger, 5432)));
 }
 
-TEST(ServiceMatching, NeverHoldsSinceNoEndpointSlicesAreKnown) {
+TEST(ServiceMatching, OfAServiceWithoutSlicesNeverHolds) {
   EXPECT_FALSE(matches_global({.destination = {.services = ServiceMatch{"web", "shop"}}}, from(kApi)));
 }
 

@@ -118,6 +118,12 @@ void read_profiles(const Snapshot& snapshot, SnapshotView& view) {
   }
 }
 
+void read_slices(const Snapshot& snapshot, SnapshotView& view) {
+  for (const auto& [key, resource] : snapshot) {
+    if (const auto* slice = std::get_if<EndpointSlice>(&resource)) view.slices.push_back(*slice);
+  }
+}
+
 void read_policies(const Snapshot& snapshot, SnapshotView& view) {
   std::map<std::string, TierView> tiers;
   for (const auto& [key, resource] : snapshot) {
@@ -134,6 +140,7 @@ void read_policies(const Snapshot& snapshot, SnapshotView& view) {
       continue;
     }
     if (!policy->broken.empty()) view.problems.push_back({key, policy->broken});
+    if (!written->unconverted.empty()) view.problems.push_back({key, written->unconverted});
     const auto tier = tiers.emplace(policy->tier, TierView{undescribed_tier(policy->tier), {}}).first;
     tier->second.policies.push_back(*std::move(policy));
   }
@@ -174,6 +181,7 @@ SnapshotView view_of(const Snapshot& snapshot) {
   SnapshotView view;
   read_members(snapshot, view);
   read_profiles(snapshot, view);
+  read_slices(snapshot, view);
   read_policies(snapshot, view);
   return view;
 }

@@ -40,6 +40,7 @@ struct SnapshotView {
   std::vector<Member> sets;
   std::vector<TierView> tiers;                   // in order; those without policies too
   std::map<std::string, ProfileRules> profiles;  // by the name endpoints use
+  std::vector<EndpointSlice> slices;             // of services
   std::vector<Evaluator::Problem> problems;
 
   // Null where there is none.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ip.h"
@@ -75,7 +76,12 @@ struct Judgement {
 // The end of policy's thinking about one packet in one direction at one endpoint.
 struct Outcome : Judgement {
   // As if staged policy were enforced. None where that changes neither the verdict nor how it came about.
-  std::optional<Judgement> pending{};
+  std::optional<Judgement> pending;
+
+  Outcome() = default;
+  explicit Outcome(Judgement enforced, std::optional<Judgement> staged_too = {})
+      : Judgement{std::move(enforced)}, pending{std::move(staged_too)} {}
+  Outcome(Verdict verdict_only, std::vector<TraceStep> steps) : Judgement{verdict_only, std::move(steps)} {}
 
   const Judgement& with_staged() const { return pending ? *pending : *this; }
   bool operator==(const Outcome&) const = default;

@@ -38,6 +38,12 @@ class Collector {
       }
     } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {
       for (const auto& net : set->nets) collect(net);
+    } else if (const auto* slice = std::get_if<EndpointSlice>(&resource)) {
+      for (const auto& address : slice->addresses) collect(Prefix::host(address));
+      for (const auto& port : slice->ports) {
+        add_with_neighbours(protocols_, port.protocol);
+        add_with_neighbours(destination_ports_, port.number);
+      }
     }
   }
 

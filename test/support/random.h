@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,9 +13,16 @@ namespace ocicat::test {
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
+  // The first choices are the bytes, for a fuzzer to make; then seed 0. Borrowed.
+  explicit Random(std::span<const std::uint8_t> bytes) : engine_(0), bytes_(bytes) {}
 
   // 0 to n - 1. n is at least 1.
-  std::size_t below(std::size_t n) { return static_cast<std::size_t>(engine_() % n); }
+  std::size_t below(std::size_t n) {
+    if (bytes_.empty()) return static_cast<std::size_t>(engine_() % n);
+    const auto byte = bytes_.front();
+    bytes_ = bytes_.subspan(1);
+    return byte % n;
+  }
   // True in so many of a hundred cases.
   bool percent(unsigned chance) { return below(100) < chance; }
   // `items` is not empty.
@@ -33,6 +41,7 @@ class Random {
 
  private:
   std::mt19937_64 engine_;
+  std::span<const std::uint8_t> bytes_;
 };
 
 }  // namespace ocicat::test

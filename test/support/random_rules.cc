@@ -114,8 +114,9 @@ void add_selectors(Random& random, EntityRule& side) {
 
 EntityRule random_side(Random& random) {
   EntityRule side;
-  if (random.percent(2)) {
-    side.services = ServiceMatch{"web", "shop"};
+  if (random.percent(5)) {
+    // Of the policy's own namespace, or of this one; one of them without slices, for most of the time.
+    side.services = ServiceMatch{random.pick(names::kServices), random.percent(50) ? "" : "shop"};
     return side;
   }
   if (random.percent(60)) add_selectors(random, side);

@@ -16,6 +16,7 @@ inline const std::vector<std::string> kLabels{"env", "pci", "role"};
 inline const std::vector<std::string> kValues{"a", "b", "c"};
 inline const std::vector<std::string> kServiceAccounts{"builder", "reader"};
 inline const std::vector<std::string> kPortNames{"http", "metrics"};
+inline const std::vector<std::string> kServices{"web", "db"};
 inline const std::vector<std::string> kTiers{"default", "security", "platform", "kube-admin", "ghost"};
 }  // namespace names
 

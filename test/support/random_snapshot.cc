@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <utility>
 
 #include "test/support/random_rules.h"
@@ -116,6 +117,25 @@ Entry random_network_set(Random& random, const SnapshotSize& size) {
           std::move(set)};
 }
 
+Entry random_slice(Random& random) {
+  static const std::vector<Protocol> kProtocols{kTcp, kTcp, kUdp, kSctp};
+  static const std::vector<std::uint16_t> kPorts{80, 81, 8080};
+  EndpointSlice slice;
+  slice.metadata.name = fmt::format("slice{}", random.below(4));
+  slice.metadata.ns = random.pick(names::kNamespaces);
+  if (random.percent(90)) slice.service = random.pick(names::kServices);
+  const auto family = random.percent(60) ? Family::kIpv4 : Family::kIpv6;
+  std::set<IpAddress> addresses;
+  for (std::size_t i = random.below(4); i > 0; --i) addresses.insert(random_address(random, family));
+  slice.addresses.assign(addresses.begin(), addresses.end());
+  std::set<EndpointSlice::Port> ports;
+  for (std::size_t i = random.below(3); i > 0; --i) {
+    ports.insert({random.pick(kProtocols), random.pick(kPorts)});
+  }
+  slice.ports.assign(ports.begin(), ports.end());
+  return {{Kind::kEndpointSlice, slice.metadata.ns, slice.metadata.name}, std::move(slice)};
+}
+
 Entry random_tier(Random& random) {
   Tier tier;
   do {
@@ -171,7 +191,7 @@ Entry random_policy(Random& random, const SnapshotSize& size) {
 }
 
 Entry random_resource(Random& random, const SnapshotSize& size) {
-  switch (random.below(10)) {
+  switch (random.below(11)) {
     case 0:
       return random_namespace(random);
     case 1:
@@ -183,8 +203,10 @@ Entry random_resource(Random& random, const SnapshotSize& size) {
     case 4:
       return random_tier(random);
     case 5:
+      return random_slice(random);
     case 6:
     case 7:
+    case 8:
       return random_endpoint(random, size);
     default:
       return random_policy(random, size);
@@ -206,6 +228,7 @@ policy::Snapshot random_snapshot(Random& random, const SnapshotSize& size) {
   add(size.profiles, [&] { return random_profile(random, size); });
   add(size.endpoints, [&] { return random_endpoint(random, size); });
   add(size.network_sets, [&] { return random_network_set(random, size); });
+  add(size.slices, [&] { return random_slice(random); });
   add(size.tiers, [&] { return random_tier(random); });
   add(size.policies, [&] { return random_policy(random, size); });
   return snapshot;

@@ -17,6 +17,7 @@ namespace ocicat::test {
 struct SnapshotSize {
   std::size_t endpoints = 6;
   std::size_t network_sets = 3;
+  std::size_t slices = 3;
   std::size_t tiers = 3;
   std::size_t profiles = 2;
   std::size_t policies = 6;

@@ -73,6 +73,15 @@ World& World::with_policy(NetworkPolicy policy) {
   return *this;
 }
 
+World& World::with_slice(const std::string& ns, const std::string& service,
+                         const std::vector<std::string>& addresses,
+                         const std::vector<EndpointSlice::Port>& ports) {
+  EndpointSlice slice{.metadata = {.name = service + "-1", .ns = ns}, .service = service, .ports = ports};
+  for (const auto& text : addresses) slice.addresses.push_back(address(text));
+  snapshot[{Kind::kEndpointSlice, ns, slice.metadata.name}] = std::move(slice);
+  return *this;
+}
+
 World& World::with_profile(Profile profile) {
   const ResourceKey key{Kind::kProfile, "", profile.metadata.name};
   snapshot[key] = std::move(profile);

@@ -23,6 +23,9 @@ struct World {
   World& with_tier(const std::string& name, std::optional<double> order, Action default_action);
   World& with_policy(NetworkPolicy policy);
   World& with_profile(Profile profile);
+  // NAME-1, behind the service.
+  World& with_slice(const std::string& ns, const std::string& service,
+                    const std::vector<std::string>& addresses, const std::vector<EndpointSlice::Port>& ports);
   // In namespace `ns`, or global where it is empty.
   World& with_network_set(const std::string& ns, const std::string& name,
                           const std::vector<std::string>& nets, const Labels& labels = {});
