@@ -83,8 +83,9 @@ void add_policy_command(CLI::App& app) {
       ->type_name("FILE")
       ->delimiter(',');
   command
-      ->add_option("--ports", options->ports,
-                   "What is sent, as `ocicat explain` takes it, separated by commas (default: what policies mention)")
+      ->add_option(
+          "--ports", options->ports,
+          "What is sent, as `ocicat explain` takes it, separated by commas (default: what policies mention)")
       ->type_name("PROTO/PORT,...");
   command->add_option("--family", options->family, "Only this IP family: 4 or 6")
       ->check(CLI::IsMember({"4", "6"}));

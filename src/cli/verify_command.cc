@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <boost/json.hpp>
 #include <fstream>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/run.h"
 #include "cli/snapshot.h"
 #include "views/verify.h"
@@ -16,6 +18,7 @@ struct Options {
   std::string cases;
   std::string junit;
   std::string server;
+  std::string output;
 };
 
 Result<void> write_text(const std::string& path, const std::string& text) {
@@ -42,11 +45,18 @@ Result<int> run_verify(const Options& options) {
   TRY(const std::vector<views::Case> cases, load_cases(options.cases));
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   const std::vector<views::CaseResult> results = views::verify(snapshot, cases);
-  for (const views::CaseResult& result : results) {
-    if (!result.passed()) say("{}:{}: {}\n", options.cases, result.wanted.line, result.failure());
-  }
   const auto failed = std::ranges::count_if(results, [](const auto& result) { return !result.passed(); });
-  say("{} of {} cases hold\n", results.size() - static_cast<std::size_t>(failed), results.size());
+  if (options.output.empty()) {
+    for (const views::CaseResult& result : results) {
+      if (!result.passed()) say("{}:{}: {}\n", options.cases, result.wanted.line, result.failure());
+      if (const auto note = result.staged_note(); !note.empty()) {
+        say("{}:{}: note: {}\n", options.cases, result.wanted.line, note);
+      }
+    }
+    say("{} of {} cases hold\n", results.size() - static_cast<std::size_t>(failed), results.size());
+  } else {
+    say("{}", document_text(views::to_json(results), *parse_format(options.output)));
+  }
   if (!options.junit.empty()) TRY_VOID(write_text(options.junit, views::to_junit(results, options.cases)));
   return failed == 0 ? kDone : kFailed;
 }
@@ -65,7 +75,8 @@ or, for short,
 
   - shop/frontend -> shop/db tcp/5432: deny
 
-Each case that does not hold is a line, with what decided. The exit code is 0 where all hold, else 1.
+Each case that does not hold is a line, with what decided; each whose answer staged policy would change is a note, and
+counts by what is enforced. The exit code is 0 where all hold, else 1.
 
 Examples:
   ocicat verify -f policies/ -f workloads.yaml --cases cases.yaml
@@ -80,6 +91,8 @@ void add_verify_command(CLI::App& app) {
   add_file_options(*command, options->files, false);
   command->add_option("--cases", options->cases, "What is expected")->required()->type_name("FILE");
   command->add_option("--junit", options->junit, "Write a JUnit report to this file")->type_name("FILE");
+  command->add_option("-o,--output", options->output, "Output: json or yaml")
+      ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
   command->footer(std::string(kFooter));
   command->callback([options] { finish(run_verify(*options)); });

@@ -38,7 +38,7 @@ class Connectivity {
 
   const Inventory& inventory() const { return inventory_; }
   struct Answer {
-    const policy::Outcome& egress;  // at the source
+    const policy::Outcome& egress;   // at the source
     const policy::Outcome& ingress;  // at the destination
 
     policy::Verdict verdict() const;
@@ -62,8 +62,8 @@ class Connectivity {
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> family = {});
 
-// A list of {"from","to","protocol","port","family","egress","ingress","verdict","pending"}; what is not known
-// is null.
+// A list of {"from","to","protocol","port","family","egress","ingress","verdict","pending"}; what is not
+// known is null.
 boost::json::array to_json(std::span<const Cell> cells);
 // One grid for each traffic; families that agree in every cell share one. Lower case marks what staged policy
 // would change.

@@ -119,7 +119,8 @@ std::string reason_of(const Connectivity::Answer& before, const Connectivity::An
   const auto last = [](const policy::Judgement& judgement, Direction direction) {
     return judgement.trace.empty()
                ? fmt::format("{}: no address that policy knows", policy::to_string(direction))
-               : fmt::format("{}: {}", policy::to_string(direction), in_words(judgement.trace.back(), direction));
+               : fmt::format("{}: {}", policy::to_string(direction),
+                             in_words(judgement.trace.back(), direction));
   };
   if (before.verdict() != after.verdict()) {
     return before.egress.verdict != after.egress.verdict ? last(after.egress, Direction::kEgress)
@@ -176,8 +177,8 @@ std::vector<Probe> probes_of(const policy::Snapshot& before, const policy::Snaps
   return mentions.probes();
 }
 
-PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after, const std::vector<Probe>& probes,
-                std::optional<Family> wanted) {
+PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after,
+                const std::vector<Probe>& probes, std::optional<Family> wanted) {
   const Connectivity old(before);
   const Connectivity now(after);
   PolicyDiff diff;
@@ -217,11 +218,11 @@ std::string to_text(const PolicyDiff& diff) {
   table.headers = {"FROM", "TO", "TRAFFIC", "IP", "VERDICT", "WITH STAGED", "BECAUSE"};
   for (const auto& change : diff.changes) {
     table.rows.push_back({change.from, change.to, change.probe.to_string(),
-                          fmt::format("{}", number_of(change.family)), change_text(change.before, change.after),
+                          fmt::format("{}", number_of(change.family)),
+                          change_text(change.before, change.after),
                           change_text(change.pending_before, change.pending_after), change.reason});
   }
-  return table.to_string() +
-         fmt::format("\n{} of {} verdicts change.\n", diff.changes.size(), diff.compared);
+  return table.to_string() + fmt::format("\n{} of {} verdicts change.\n", diff.changes.size(), diff.compared);
 }
 
 boost::json::object to_json(const PolicyDiff& diff) {
@@ -239,9 +240,8 @@ boost::json::object to_json(const PolicyDiff& diff) {
     object["reason"] = change.reason;
     changes.push_back(std::move(object));
   }
-  return {{"changes", std::move(changes)},
-          {"compared", diff.compared},
-          {"endpointsOnOneSide", diff.one_sided}};
+  return {
+      {"changes", std::move(changes)}, {"compared", diff.compared}, {"endpointsOnOneSide", diff.one_sided}};
 }
 
 }  // namespace ocicat::views

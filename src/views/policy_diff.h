@@ -44,9 +44,10 @@ struct PolicyDiff {
   std::size_t one_sided = 0;           // endpoints that only one snapshot has: nothing to compare
 };
 
-// Every pair of different endpoints that both snapshots have. O(resources) to compile each, O(pairs × probes).
-PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after, const std::vector<Probe>& probes,
-                std::optional<Family> family = {});
+// Every pair of different endpoints that both snapshots have. O(resources) to compile each, O(pairs ×
+// probes).
+PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after,
+                const std::vector<Probe>& probes, std::optional<Family> family = {});
 
 std::string to_text(const PolicyDiff& diff);
 // {"changes":[{"from","to","protocol","port","others","family","before","after","pendingBefore",

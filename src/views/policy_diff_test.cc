@@ -28,9 +28,10 @@ policy::Snapshot world_with(std::string_view more) {
 }
 
 std::string policy_of(std::string_view kind, std::string_view ingress) {
-  return fmt::format("apiVersion: projectcalico.org/v3\nkind: {}\nmetadata: {{name: p, namespace: x}}\n"
-                     "spec: {{selector: app == 'b', types: [Ingress], ingress: {}}}\n",
-                     kind, ingress);
+  return fmt::format(
+      "apiVersion: projectcalico.org/v3\nkind: {}\nmetadata: {{name: p, namespace: x}}\n"
+      "spec: {{selector: app == 'b', types: [Ingress], ingress: {}}}\n",
+      kind, ingress);
 }
 
 std::vector<std::string> lines(const PolicyDiff& diff) {
@@ -50,12 +51,13 @@ PolicyDiff diff_of(const policy::Snapshot& before, const policy::Snapshot& after
 
 TEST(PolicyDiff, TellsThePairsWhoseVerdictChangesOnThePortsThatPolicyMentions) {
   const auto before = snapshot_for_test(kWorld);
-  const auto after = world_with(policy_of(
-      "NetworkPolicy", "[{action: Allow, protocol: TCP, destination: {ports: ['80:90']}}]"));
+  const auto after = world_with(
+      policy_of("NetworkPolicy", "[{action: Allow, protocol: TCP, destination: {ports: ['80:90']}}]"));
   const auto found = diff_of(before, after);
-  EXPECT_THAT(lines(found), ElementsAre("x/a -> x/b tcp/1 and others: allow -> deny, staged allow -> deny",
-                                        "x/a -> x/b udp/1 and others: allow -> deny, staged allow -> deny",
-                                        "x/a -> x/b icmp/8/0 and others: allow -> deny, staged allow -> deny"));
+  EXPECT_THAT(lines(found),
+              ElementsAre("x/a -> x/b tcp/1 and others: allow -> deny, staged allow -> deny",
+                          "x/a -> x/b udp/1 and others: allow -> deny, staged allow -> deny",
+                          "x/a -> x/b icmp/8/0 and others: allow -> deny, staged allow -> deny"));
   EXPECT_EQ(found.changes[0].reason,
             "ingress: tier default: no rule matched, and the tier denies by default");
   EXPECT_EQ(found.compared, 2U * 5);  // both ways; tcp/80, tcp/90, tcp/1, udp/1, icmp
@@ -70,7 +72,8 @@ TEST(PolicyDiff, OfTheSameIsEmpty) {
 
 TEST(PolicyDiff, OfAStagedPolicyTellsWhatItWouldChangeAndThatNothingIs) {
   const auto before = snapshot_for_test(kWorld);
-  const auto after = world_with(policy_of("StagedNetworkPolicy", "[{action: Deny, protocol: UDP}, {action: Allow}]"));
+  const auto after =
+      world_with(policy_of("StagedNetworkPolicy", "[{action: Deny, protocol: UDP}, {action: Allow}]"));
   EXPECT_THAT(lines(diff_of(before, after)),
               ElementsAre("x/a -> x/b udp/1 and others: allow -> allow, staged allow -> deny"));
 }
@@ -78,7 +81,8 @@ TEST(PolicyDiff, OfAStagedPolicyTellsWhatItWouldChangeAndThatNothingIs) {
 TEST(PolicyDiff, AsksAboutNamedPortsByTheirNumbers) {
   const auto after = world_with(
       "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: g}\n"
-      "spec: {selector: app == 'a', ingress: [{action: Allow, protocol: TCP, destination: {ports: [web]}}]}\n");
+      "spec: {selector: app == 'a', ingress: [{action: Allow, protocol: TCP, destination: {ports: "
+      "[web]}}]}\n");
   EXPECT_THAT(lines(diff_of(snapshot_for_test(kWorld), after)),
               ElementsAre("x/b -> x/a tcp/1 and others: allow -> deny, staged allow -> deny",
                           "x/b -> x/a udp/1 and others: allow -> deny, staged allow -> deny",

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 
 #include "views/explain_ports.h"
 
@@ -23,25 +24,28 @@ Result<std::vector<Family>> families_of(const Case& wanted, const Party& from, c
   return families;
 }
 
-Result<std::vector<Explained>> surprises_of(const policy::Evaluator& evaluator,
-                                            const policy::Snapshot& snapshot, const Inventory& inventory,
-                                            const Case& wanted) {
+Result<std::vector<Explained>> answers_to(const policy::Evaluator& evaluator, const policy::Snapshot& snapshot,
+                                          const Inventory& inventory, const Case& wanted) {
   TRY(const Party from, inventory.find(wanted.from));
   TRY(const Party to, inventory.find(wanted.to));
   TRY(const std::vector<Family> families, families_of(wanted, from, to));
-  std::vector<Explained> surprises;
-  const auto judge = [&](Explained explained) {
-    if ((explained.verdict() == Verdict::kAllow) != wanted.allowed) surprises.push_back(std::move(explained));
-  };
+  std::vector<Explained> answers;
   for (const Family family : families) {
     const Question question{from, to, wanted.traffic, family, wanted.source_port};
     if (wanted.traffic.every_port()) {
-      for (auto& group : explain_every_port(evaluator, snapshot, question)) judge(std::move(group.explained));
+      for (auto& group : explain_every_port(evaluator, snapshot, question)) {
+        answers.push_back(std::move(group.explained));
+      }
     } else {
-      judge(explain(evaluator, question));
+      answers.push_back(explain(evaluator, question));
     }
   }
-  return surprises;
+  return answers;
+}
+
+// " to port 80", where a case is about every port.
+std::string port_of(const Explained& explained, const Case& wanted) {
+  return wanted.traffic.every_port() ? fmt::format(" to port {}", explained.question.traffic.port) : "";
 }
 
 void append_reason(std::vector<std::string>& reasons, const Side& side, Direction direction) {
@@ -102,18 +106,37 @@ std::string Case::to_string() const {
                      allowed ? "allowed" : "denied");
 }
 
+std::vector<const Explained*> CaseResult::surprises() const {
+  std::vector<const Explained*> others;
+  for (const Explained& answer : answers) {
+    if ((answer.verdict() == Verdict::kAllow) != wanted.allowed) others.push_back(&answer);
+  }
+  return others;
+}
+
 std::string CaseResult::failure() const {
   if (!error.empty())
     return fmt::format("expected that {}, but it cannot be asked: {}", wanted.to_string(), error);
   std::vector<std::string> parts;
-  for (const Explained& surprise : surprises) {
-    const std::string port =
-        wanted.traffic.every_port() ? fmt::format(" to port {}", surprise.question.traffic.port) : "";
-    parts.push_back(fmt::format("over IPv{}{} it is {} ({})", number_of(surprise.question.family), port,
-                                wanted.allowed ? "denied" : "allowed", reason_of(surprise)));
+  for (const Explained* surprise : surprises()) {
+    parts.push_back(fmt::format("over IPv{}{} it is {} ({})", number_of(surprise->question.family),
+                                port_of(*surprise, wanted), wanted.allowed ? "denied" : "allowed",
+                                reason_of(*surprise)));
   }
   if (parts.empty()) return {};
   return fmt::format("expected that {}, but {}", wanted.to_string(), fmt::join(parts, ", and "));
+}
+
+std::string CaseResult::staged_note() const {
+  std::vector<std::string> parts;
+  for (const Explained& answer : answers) {
+    if (answer.pending() == answer.verdict()) continue;
+    parts.push_back(fmt::format("over IPv{}{} it would be {}", number_of(answer.question.family),
+                                port_of(answer, wanted), answer.pending() == Verdict::kAllow ? "allowed" : "denied"));
+  }
+  if (parts.empty()) return {};
+  return fmt::format("{} -> {} {} with staged policy enforced: {}", wanted.from, wanted.to,
+                     wanted.traffic.to_string(), fmt::join(parts, ", and "));
 }
 
 std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const Case> cases) {
@@ -121,16 +144,44 @@ std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const
   const Inventory inventory(snapshot);
   std::vector<CaseResult> results;
   for (const Case& wanted : cases) {
-    auto surprises = surprises_of(evaluator, snapshot, inventory, wanted);
+    auto answers = answers_to(evaluator, snapshot, inventory, wanted);
     CaseResult result{wanted, {}, {}};
-    if (surprises) {
-      result.surprises = *std::move(surprises);
+    if (answers) {
+      result.answers = *std::move(answers);
     } else {
-      result.error = surprises.error().message;
+      result.error = answers.error().message;
     }
     results.push_back(std::move(result));
   }
   return results;
+}
+
+boost::json::object to_json(std::span<const CaseResult> results) {
+  boost::json::array cases;
+  for (const CaseResult& result : results) {
+    boost::json::object object;
+    object["from"] = result.wanted.from;
+    object["to"] = result.wanted.to;
+    object["protocol"] = result.wanted.traffic.protocol_text();
+    if (result.wanted.traffic.has_port() && !result.wanted.traffic.every_port()) {
+      object["port"] = result.wanted.traffic.port;
+    }
+    object["expect"] = result.wanted.allowed ? "allow" : "deny";
+    object["holds"] = result.passed();
+    boost::json::array answers;
+    for (const Explained& answer : result.answers) {
+      boost::json::object one{{"family", number_of(answer.question.family)}};
+      if (result.wanted.traffic.every_port()) one["port"] = answer.question.traffic.port;
+      one["verdict"] = policy::to_string(answer.verdict());
+      one["pending"] = policy::to_string(answer.pending());
+      answers.push_back(std::move(one));
+    }
+    object["answers"] = std::move(answers);
+    if (!result.error.empty()) object["error"] = result.error;
+    object["line"] = result.wanted.line;
+    cases.push_back(std::move(object));
+  }
+  return {{"cases", std::move(cases)}};
 }
 
 std::string to_junit(std::span<const CaseResult> results, std::string_view file_name) {
@@ -149,7 +200,7 @@ std::string to_junit(std::span<const CaseResult> results, std::string_view file_
       continue;
     }
     std::string details;
-    for (const Explained& surprise : result.surprises) details += to_text(surprise) + "\n";
+    for (const Explained* surprise : result.surprises()) details += to_text(*surprise) + "\n";
     const std::string_view element = result.error.empty() ? "failure" : "error";
     out += fmt::format(">\n    <{0} message=\"{1}\">{2}</{0}>\n  </testcase>\n", element,
                        xml_escaped(result.failure()), xml_escaped(details));

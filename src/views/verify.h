@@ -15,6 +15,8 @@
 //   - shop/frontend -> shop/db tcp/5432: deny
 #pragma once
 
+#include <boost/json/fwd.hpp>
+
 #include <optional>
 #include <span>
 #include <string>
@@ -48,15 +50,22 @@ ReadCases read_cases(std::string_view text, const std::string& file_name);
 
 struct CaseResult {
   Case wanted;
-  std::string error;                 // the question could not be asked: no such endpoint, no common family
-  std::vector<Explained> surprises;  // families, and ports where there are several, with another answer
+  std::string error;               // the question could not be asked: no such endpoint, no common family
+  std::vector<Explained> answers;  // one a family, and a group of ports where there are several
 
-  bool passed() const { return error.empty() && surprises.empty(); }
+  std::vector<const Explained*> surprises() const;  // answers that are other ones
+  bool passed() const { return error.empty() && surprises().empty(); }
   // Empty for one that passed; else one line: what was expected, what is, and what decided.
   std::string failure() const;
+  // Empty where staged policy changes no answer; else one line: what it would be.
+  std::string staged_note() const;
 };
 
 std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const Case> cases);
+
+// {"cases":[{"from","to","protocol","port","expect","holds","answers":[{"family","verdict","pending"}],"error",
+// "line"}]}; "error" only where the question could not be asked.
+boost::json::object to_json(std::span<const CaseResult> results);
 
 // The report that CI systems read (one <testsuite>); `file_name` names the suite.
 std::string to_junit(std::span<const CaseResult> results, std::string_view file_name);
