@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <set>
 
 #include "cli/run.h"
 #include "resources/decode.h"
@@ -24,22 +23,6 @@ void take(LoadedSnapshot& loaded, const ResourceKey& key, const boost::json::obj
   loaded.resources.insert_or_assign(key, *std::move(resource));
 }
 
-// A pod's profile is its namespace: without it the pod has no policy that allows, which is rarely what was
-// meant. Only of pods that were not known `before`.
-void warn_of_missing_namespaces(LoadedSnapshot& loaded, const policy::Snapshot& before) {
-  std::set<std::string> missing;
-  for (const auto& [key, resource] : loaded.resources) {
-    if (before.contains(key)) continue;
-    if (key.kind == Kind::kPod && !loaded.resources.contains({Kind::kNamespace, "", key.ns}))
-      missing.insert(key.ns);
-  }
-  for (const std::string& ns : missing) {
-    loaded.warnings.push_back(fmt::format(
-        "there is no Namespace {}: its pods have no labels from it, and what no policy allows them is denied",
-        ns));
-  }
-}
-
 }  // namespace
 
 LoadedSnapshot snapshot_of(const std::vector<Input>& objects, const policy::Snapshot& before) {
@@ -47,7 +30,6 @@ LoadedSnapshot snapshot_of(const std::vector<Input>& objects, const policy::Snap
   for (const Input& input : objects) {
     if (is_watched(input.key.kind)) take(loaded, input.key, input.json);
   }
-  warn_of_missing_namespaces(loaded, before);
   return loaded;
 }
 
@@ -66,7 +48,6 @@ Result<LoadedSnapshot> snapshot_of(api::Client& client) {
       take(loaded, *key, object);
     }
   }
-  warn_of_missing_namespaces(loaded, {});
   return loaded;
 }
 
@@ -80,13 +61,13 @@ Result<LoadedSnapshot> load_files(const FileOptions& files, const policy::Snapsh
   return fail(ErrorCode::kInvalid, "the files have {} mistake{}", mistakes, mistakes == 1 ? "" : "s");
 }
 
-// About what is not as it was before.
+// About what was not so before.
 void print_warnings(const LoadedSnapshot& loaded, const policy::Snapshot& before) {
   for (const std::string& warning : loaded.warnings) print_warning(warning);
-  const policy::Evaluator evaluator(loaded.resources);
-  for (const auto& problem : evaluator.problems()) {
-    const auto known = before.find(problem.key);
-    if (known != before.end() && known->second == loaded.resources.at(problem.key)) continue;
+  const policy::Evaluator then(before);
+  const policy::Evaluator now(loaded.resources);
+  for (const auto& problem : now.problems()) {
+    if (std::ranges::count(then.problems(), problem) > 0) continue;
     print_warning(fmt::format("{}: {}", problem.key.to_string(), problem.message));
   }
 }

@@ -12,7 +12,7 @@ namespace ocicat::cli {
 
 struct LoadedSnapshot {
   policy::Snapshot resources;
-  std::vector<std::string> warnings;  // what could not be used, and what is missing
+  std::vector<std::string> warnings;  // what could not be read
 };
 
 // The objects laid over `before`.

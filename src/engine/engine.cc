@@ -39,6 +39,7 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   state.settle_interfaces();
   for (const auto member : state.members.touched()) state.policies.touch_labels(member);
   const auto replanned = state.policies.update();
+  state.settle_references();
   state.members.update(state.book, state.book.take_touched());
   auto addresses = state.addresses.update(state.members);
   state.settle_locals(replanned, addresses.any);

@@ -72,6 +72,7 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
+  std::set<ResourceKey> missing;  // tiers and profiles that are named and not there
   std::map<ResourceKey, WorkloadEndpoint>
       spoofers;  // may send from others' addresses, if the settings let them
   std::optional<HostSettings> settings;
@@ -103,6 +104,8 @@ struct Engine::State {
   void set_local(const ResourceKey& key, MemberId member, const WorkloadEndpoint& endpoint);
   void retire_local(const ResourceKey& key);
   void refuse(const ResourceKey& key, const std::string& why);
+  void tell_missing(const ResourceKey& key, const std::string& why);
+  void settle_references();
   void settle_interfaces();
   void settle_settings();
   void settle_locals(const std::vector<MemberId>& replanned, bool addresses_changed);

@@ -252,6 +252,30 @@ TEST(Engine, APolicyThatCannotBeCompiledDeniesForThoseItSelectsAndIsReported) {
   EXPECT_EQ(host.ingress(key("api"), "10.0.0.2"), Verdict::kAllow);
 }
 
+TEST(Engine, TiersAndProfilesThatAreNamedAndNotThereAreReportedUntilTheyAre) {
+  Host host(std::nullopt);
+  auto api = endpoint("api", "a", "cali1", "10.0.0.1", {});
+  api.profiles = {"ghost-profile"};
+  host.set(key("api"), api);
+  auto policy = allow_from("p", "", "has(role)");
+  policy.tier = "ghost-tier";
+  const ResourceKey tier{Kind::kTier, "", "ghost-tier"};
+  const ResourceKey profile{Kind::kProfile, "", "ghost-profile"};
+  EXPECT_THAT(host.set(policy_key("p"), policy).refused.entries().at(tier).value(),
+              HasSubstr("does not exist"));
+  EXPECT_EQ(host.ingress(key("api"), "10.0.0.2"), Verdict::kDeny);
+
+  EXPECT_EQ(host.set(tier, Tier{.metadata = {.name = "ghost-tier"}}).refused.entries().at(tier),
+            std::nullopt);
+  EXPECT_THAT(host.remove(tier).refused.entries().at(tier).value(), HasSubstr("does not exist"));
+  EXPECT_EQ(host.remove(policy_key("p")).refused.entries().at(tier), std::nullopt);
+
+  Profile there{.metadata = {.name = "ghost-profile"}, .broken = "cannot be read"};
+  EXPECT_THAT(host.set(profile, there).refused.entries().at(profile).value(), HasSubstr("cannot be read"));
+  EXPECT_THAT(host.remove(profile).refused.entries().at(profile).value(), HasSubstr("does not exist"));
+  EXPECT_EQ(host.remove(key("api")).refused.entries().at(profile), std::nullopt);
+}
+
 TEST(Engine, APolicyWhoseSelectorCannotBeReadStaysAsItWas) {
   Host host(std::nullopt);
   host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));

@@ -30,6 +30,30 @@ void Engine::State::refuse(const ResourceKey& key, const std::string& why) {
   }
 }
 
+// An empty `why`: it is there, or nobody names it.
+void Engine::State::tell_missing(const ResourceKey& key, const std::string& why) {
+  if (!why.empty()) {
+    missing.insert(key);
+    refuse(key, why);
+  } else if (missing.erase(key) > 0 && refused.contains(key)) {
+    // What is there now may have been refused for a reason of its own.
+    const auto& told = refused.at(key);
+    const bool ours = told == (key.kind == Kind::kTier ? policy::about_missing_tier()
+                                                       : policy::about_missing_profile(key.name));
+    if (ours) refuse(key, {});
+  }
+}
+
+void Engine::State::settle_references() {
+  const auto references = policies.take_references();
+  for (const auto& [name, is_missing] : references.tiers) {
+    tell_missing({Kind::kTier, "", name}, is_missing ? policy::about_missing_tier() : "");
+  }
+  for (const auto& [name, is_missing] : references.profiles) {
+    tell_missing({Kind::kProfile, "", name}, is_missing ? policy::about_missing_profile(name) : "");
+  }
+}
+
 void Engine::State::set(const ResourceKey& key, const NetworkPolicy& policy) {
   if (policy.staged_delete) {
     policies.remove_policy(key);

@@ -51,7 +51,8 @@ class Evaluator {
   Outcome evaluate(const ResourceKey& endpoint, Direction direction, const Packet& packet) const;
 
   // Resources that cannot be used as they are: a policy whose selector cannot be read is as if absent, one
-  // whose rules cannot be read denies, as does a profile.
+  // whose rules cannot be read denies, as does a profile. And tiers and profiles that are named and not
+  // there.
   struct Problem {
     ResourceKey key;
     std::string message;

@@ -184,6 +184,15 @@ TEST(Profiles, ThatCannotBeReadDenyAtTheirPlaceAndAreReported) {
               ElementsAre(Evaluator::Problem{{Kind::kProfile, "", "broken"}, "cannot be read"}));
 }
 
+TEST(Profiles, AndTiersThatAreNamedAndNotThereAreReported) {
+  auto world = with_db_profiles({"ghost"});
+  world.with_policy(in_tier("nowhere", global_ingress("a", {kAllow})));
+  EXPECT_THAT(Evaluator{world.snapshot}.problems(),
+              ElementsAre(Evaluator::Problem{{Kind::kProfile, "", "broken"}, "cannot be read"},
+                          Evaluator::Problem{{Kind::kTier, "", "nowhere"}, about_missing_tier()},
+                          Evaluator::Problem{{Kind::kProfile, "", "ghost"}, about_missing_profile("ghost")}));
+}
+
 TEST(Profiles, AlwaysIncludeTheDefaultThatAllowsAll) {
   EXPECT_THAT(lines(arriving(with_db_profiles({"projectcalico-default-allow"}))),
               ElementsAre("__PROFILE__|Profile projectcalico-default-allow|rule 0|allow"));

@@ -285,6 +285,25 @@ TierPlace undescribed_tier(std::string_view name) {
   return {.name = std::string{name}, .order = std::nullopt, .default_action = Action::kDeny, .missing = true};
 }
 
+std::string about_missing_tier() {
+  return "it does not exist, but policies name it: they come after all other tiers, and what none of them "
+         "decides "
+         "is denied";
+}
+
+std::string about_missing_profile(std::string_view name) {
+  constexpr std::string_view kNamespace = "kns.";
+  constexpr std::string_view kServiceAccount = "ksa.";
+  std::string what = "it does not exist";
+  if (name.starts_with(kNamespace)) {
+    what = fmt::format("there is no Namespace {}", name.substr(kNamespace.size()));
+  } else if (name.starts_with(kServiceAccount)) {
+    what = fmt::format("there is no ServiceAccount {}", name.substr(kServiceAccount.size()));
+  }
+  return what +
+         ": endpoints that name it have no labels from it, and are denied what nothing before it allows";
+}
+
 bool before(const TierPlace& a, const TierPlace& b) {
   const auto place = [](const TierPlace& tier) {
     return std::tuple{tier.missing, tier.order.value_or(kLastOrder), std::string_view{tier.name}};

@@ -128,6 +128,11 @@ TierPlace effective(const Tier& tier);
 // nevertheless, with the order and action that the API prescribes for them; others are missing and deny.
 TierPlace undescribed_tier(std::string_view name);
 
+// What is to be told of a tier that policies name, and of a profile that endpoints name, where nobody made
+// them.
+std::string about_missing_tier();
+std::string about_missing_profile(std::string_view name);
+
 // Order of tiers: missing ones last, then by order (none last), then by name.
 bool before(const TierPlace& a, const TierPlace& b);
 

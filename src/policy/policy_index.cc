@@ -52,6 +52,7 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
   policy_by_key_.insert_or_assign(key, number);
   auto& stored = policies_[number];
   stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .lists = {}};
+  if (++policies_by_tier_[policy.tier] == 1) touched_tiers_.insert(policy.tier);
   // Untracked and pre-DNAT policies only matter to host endpoints.
   if (!policy.do_not_track && !policy.pre_dnat) {
     if (policy.applies_to_ingress)
@@ -83,6 +84,10 @@ void PolicyIndex::remove_policy(const ResourceKey& key) {
 
 void PolicyIndex::drop_policy(PolicyNumber number) {
   auto& policy = policies_[number];
+  if (const auto tier = policies_by_tier_.find(policy.tier); --tier->second == 0) {
+    touched_tiers_.insert(tier->first);
+    policies_by_tier_.erase(tier);
+  }
   set_active(policy, false);
   release(book_, policy.lists);
   if (policy.selector != 0) {
@@ -129,7 +134,18 @@ void PolicyIndex::remove_tier(const std::string& name) {
   touch_tier(name);
 }
 
+PolicyIndex::References PolicyIndex::take_references() {
+  References references;
+  for (const auto& name : std::exchange(touched_tiers_, {})) {
+    references.tiers[name] =
+        policies_by_tier_.contains(name) && !tiers_.contains(name) && undescribed_tier(name).missing;
+  }
+  for (const auto& name : profiles_.take_touched()) references.profiles[name] = profiles_.is_missing(name);
+  return references;
+}
+
 void PolicyIndex::touch_tier(const std::string& name) {
+  touched_tiers_.insert(name);
   for (auto& [member, local] : locals_) {
     for (const auto& plan : local.plans) {
       if (plan && std::ranges::find(plan->stages, name, &Stage::tier) != plan->stages.end())

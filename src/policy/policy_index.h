@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,14 @@ class PolicyIndex {
   // Brings plans up to date. The local endpoints that have other plans now, ascending.
   std::vector<MemberId> update();
   const Plans& plans(MemberId member) const { return locals_.at(member).plans; }
+
+  // Tiers that policies name, and profiles that endpoints on this host name: those about which it may have
+  // changed since the last call whether they are there, and whether one is missing now.
+  struct References {
+    std::map<std::string, bool> tiers;
+    std::map<std::string, bool> profiles;
+  };
+  References take_references();
 
   std::size_t policy_count() const { return policy_by_key_.size(); }
   std::size_t active_policy_count() const { return active_policies_; }
@@ -96,6 +105,8 @@ class PolicyIndex {
   std::vector<std::vector<PolicyNumber>> policies_by_selector_;
   std::vector<std::uint32_t> locals_by_selector_;  // how many
   std::map<std::string, TierPlace> tiers_;
+  std::map<std::string, std::size_t> policies_by_tier_;  // how many
+  std::set<std::string> touched_tiers_;
   std::map<MemberId, Local> locals_;
   EncapsulationGuard encapsulation_;
   boost::unordered_flat_map<Digest, std::weak_ptr<const Plan>> plan_by_digest_;

@@ -57,8 +57,15 @@ RuleLists ProfileIndex::stand_in(const std::string& name) {
   return {denies, denies};
 }
 
+bool ProfileIndex::is_missing(const std::string& name) const {
+  const auto it = profiles_.find(name);
+  return it != profiles_.end() && it->second.locals > 0 && it->second.versions.empty() &&
+         name != kDefaultAllowProfile;
+}
+
 // Puts in force what counts now. Drops a name that means nothing any more.
 void ProfileIndex::settle(const std::string& name, Named& named) {
+  touched_.insert(name);
   if (named.versions.empty()) {
     members_.remove_profile_labels(name);
   } else {

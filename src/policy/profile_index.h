@@ -6,7 +6,9 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/member_index.h"
@@ -46,6 +48,11 @@ class ProfileIndex {
   // Of a profile that some local endpoint lists.
   const RuleLists& lists(const std::string& name) const { return profiles_.at(name).in_force; }
 
+  // Some local endpoint lists it, and nobody made it.
+  bool is_missing(const std::string& name) const;
+  // Names about which that may have changed since the last call.
+  std::set<std::string> take_touched() { return std::exchange(touched_, {}); }
+
  private:
   struct Version {
     Labels labels;
@@ -64,6 +71,7 @@ class ProfileIndex {
   RuleBook& book_;
   MemberIndex& members_;
   boost::unordered_flat_map<std::string, Named> profiles_;
+  std::set<std::string> touched_;
   boost::unordered_flat_map<ResourceKey, std::string, ResourceKeyHash> name_by_key_;
 };
 

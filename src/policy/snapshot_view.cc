@@ -1,6 +1,7 @@
 #include "policy/snapshot_view.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "policy/host_settings.h"
@@ -145,11 +146,24 @@ void read_policies(const Snapshot& snapshot, SnapshotView& view) {
     tier->second.policies.push_back(*std::move(policy));
   }
   for (auto& [name, tier] : tiers) {
+    if (tier.place.missing) view.problems.push_back({{Kind::kTier, "", name}, about_missing_tier()});
     std::ranges::sort(tier.policies, [](const Policy& a, const Policy& b) { return before(a, b); });
     view.tiers.push_back(std::move(tier));
   }
   std::ranges::sort(view.tiers,
                     [](const TierView& a, const TierView& b) { return before(a.place, b.place); });
+}
+
+void report_missing_profiles(SnapshotView& view) {
+  std::set<std::string> missing;
+  for (const auto& endpoint : view.endpoints) {
+    for (const auto& name : endpoint.profiles) {
+      if (!view.profiles.contains(name)) missing.insert(name);
+    }
+  }
+  for (const auto& name : missing) {
+    view.problems.push_back({{Kind::kProfile, "", name}, about_missing_profile(name)});
+  }
 }
 
 }  // namespace
@@ -183,6 +197,7 @@ SnapshotView view_of(const Snapshot& snapshot) {
   read_profiles(snapshot, view);
   read_slices(snapshot, view);
   read_policies(snapshot, view);
+  report_missing_profiles(view);
   return view;
 }
 

@@ -15,7 +15,7 @@ namespace json = boost::json;
 
 constexpr std::array<std::string_view, 6> kFields{"from", "to", "port", "expect", "family", "source-port"};
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return json::serialize(json::string(text));
 }
 
@@ -59,7 +59,7 @@ class CaseReader {
       if (const auto parsed = parse_family(family)) {
         case_.family = *parsed;
       } else {
-        complain("family", quoted(family), "must be 4 or 6");
+        complain("family", in_quotes(family), "must be 4 or 6");
       }
     }
     if (object.contains("source-port")) read_source_port(text_at(object, {"source-port"}));
@@ -71,7 +71,7 @@ class CaseReader {
     const std::string_view rest = trimmed(question.substr(arrow + 2));
     const auto blank = rest.find_last_of(" \t");
     if (from.empty() || blank == std::string_view::npos) {
-      complain("", quoted(question), "must read FROM -> TO PROTO/PORT");
+      complain("", in_quotes(question), "must read FROM -> TO PROTO/PORT");
       return;
     }
     case_.from = from;
@@ -97,19 +97,19 @@ class CaseReader {
     if (const auto traffic = parse_traffic(text)) {
       case_.traffic = *traffic;
     } else {
-      complain(name, quoted(text), traffic.error().message);
+      complain(name, in_quotes(text), traffic.error().message);
     }
   }
 
   void read_expect(std::string_view name, const std::string& text) {
     case_.allowed = text == "allow";
-    if (text != "allow" && text != "deny") complain(name, quoted(text), "must be allow or deny");
+    if (text != "allow" && text != "deny") complain(name, in_quotes(text), "must be allow or deny");
   }
 
   void read_source_port(const std::string& text) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), case_.source_port);
     if (error != std::errc{} || end != text.data() + text.size()) {
-      complain("source-port", quoted(text), "must be a number from 0 to 65535");
+      complain("source-port", in_quotes(text), "must be a number from 0 to 65535");
     }
   }
 

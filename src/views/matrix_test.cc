@@ -63,7 +63,7 @@ TEST(Matrix, JsonHasNullForADirectionThatIsNotKnown) {
       {"a", "b", *parse_traffic("tcp/80"), Family::kIpv4, {}, {}, Verdict::kAllow}};
   EXPECT_EQ(
       boost::json::serialize(to_json(probed)),
-      R"([{"from":"a","to":"b","protocol":"tcp","port":80,"family":4,"egress":null,"ingress":null,"verdict":"allow"}])");
+      R"([{"from":"a","to":"b","protocol":"tcp","port":80,"family":4,"egress":null,"ingress":null,"verdict":"allow","pending":null}])");
 }
 
 }  // namespace
