@@ -181,8 +181,10 @@ Explanation Evaluator::explain(const ResourceKey& key, Direction direction, cons
   if (endpoint == nullptr) return {};
   const auto question = state_->question(packet);
   Walk enforced{state_->view, *endpoint, direction, question, Staged::kIgnored};
-  Walk pending{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced};
-  Explanation explanation{.enforced = enforced.run(), .pending = pending.run(), .near_misses = {}};
+  Explanation explanation{.enforced = enforced.run(), .pending = {}, .near_misses = {}};
+  explanation.pending = state_->view.has_staged
+                            ? Walk{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced}.run()
+                            : explanation.enforced;
   if (explanation.enforced.verdict == Verdict::kDeny) explanation.near_misses = enforced.near_misses();
   return explanation;
 }
@@ -192,6 +194,7 @@ Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const P
   if (endpoint == nullptr) return {};
   const auto question = state_->question(packet);
   Outcome outcome{Walk{state_->view, *endpoint, direction, question, Staged::kIgnored}.run()};
+  if (!state_->view.has_staged) return outcome;
   auto pending = Walk{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced}.run();
   if (pending != outcome) outcome.pending = std::move(pending);
   return outcome;

@@ -140,6 +140,7 @@ void read_policies(const Snapshot& snapshot, SnapshotView& view) {
       view.problems.push_back({key, policy.error().message});
       continue;
     }
+    view.has_staged = view.has_staged || policy->staged;
     if (!policy->broken.empty()) view.problems.push_back({key, policy->broken});
     if (!written->unconverted.empty()) view.problems.push_back({key, written->unconverted});
     const auto tier = tiers.emplace(policy->tier, TierView{undescribed_tier(policy->tier), {}}).first;

@@ -39,6 +39,7 @@ struct SnapshotView {
   std::vector<Member> endpoints;  // with at least one address
   std::vector<Member> sets;
   std::vector<TierView> tiers;                   // in order; those without policies too
+  bool has_staged = false;                       // some policy in them is
   std::map<std::string, ProfileRules> profiles;  // by the name endpoints use
   std::vector<EndpointSlice> slices;             // of services
   std::vector<Evaluator::Problem> problems;

@@ -35,6 +35,8 @@ class PortStarts {
       take(profile->egress);
     } else if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource)) {
       for (const auto& port : endpoint->ports) add(port.port);  // what named ports stand for
+    } else if (const auto* slice = std::get_if<EndpointSlice>(&resource)) {
+      for (const auto& port : slice->ports) add(port.number);  // what services stand for
     } else if (const auto* configuration = std::get_if<FelixConfiguration>(&resource)) {
       take(*configuration);
     }
