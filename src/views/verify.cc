@@ -24,8 +24,9 @@ Result<std::vector<Family>> families_of(const Case& wanted, const Party& from, c
   return families;
 }
 
-Result<std::vector<Explained>> answers_to(const policy::Evaluator& evaluator, const policy::Snapshot& snapshot,
-                                          const Inventory& inventory, const Case& wanted) {
+Result<std::vector<Explained>> answers_to(const policy::Evaluator& evaluator,
+                                          const policy::Snapshot& snapshot, const Inventory& inventory,
+                                          const Case& wanted) {
   TRY(const Party from, inventory.find(wanted.from));
   TRY(const Party to, inventory.find(wanted.to));
   TRY(const std::vector<Family> families, families_of(wanted, from, to));
@@ -132,7 +133,8 @@ std::string CaseResult::staged_note() const {
   for (const Explained& answer : answers) {
     if (answer.pending() == answer.verdict()) continue;
     parts.push_back(fmt::format("over IPv{}{} it would be {}", number_of(answer.question.family),
-                                port_of(answer, wanted), answer.pending() == Verdict::kAllow ? "allowed" : "denied"));
+                                port_of(answer, wanted),
+                                answer.pending() == Verdict::kAllow ? "allowed" : "denied"));
   }
   if (parts.empty()) return {};
   return fmt::format("{} -> {} {} with staged policy enforced: {}", wanted.from, wanted.to,
