@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/metrics.h"
+#include "agent/policy_keeper.h"
 #include "agent/policy_loop.h"
 #include "agent/status_reporter.h"
 #include "api/client/informer.h"
@@ -45,14 +46,6 @@ Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
                 folder.string());
   }
   return lock;
-}
-
-std::vector<Kind> served_kinds() {
-  std::vector<Kind> kinds;
-  for (const Kind kind : watched_kinds()) {
-    if (info(kind).served) kinds.push_back(kind);
-  }
-  return kinds;
 }
 
 }  // namespace
@@ -138,7 +131,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
                           [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
   state->informers = std::make_unique<api::Informers>(
-      options.server, served_kinds(), [self](api::Update update) { self->policy->put(std::move(update)); });
+      options.server, followed_kinds(), [self](api::Update update) { self->policy->put(std::move(update)); });
   if (options.health) {
     http::ServerOptions serving;
     serving.endpoints = {*options.health};

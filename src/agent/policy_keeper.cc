@@ -6,6 +6,14 @@
 
 namespace ocicat::agent {
 
+std::vector<Kind> followed_kinds() {
+  std::vector<Kind> kinds;
+  for (const Kind kind : watched_kinds()) {
+    if (info(kind).served) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
 PolicyKeeper::Step PolicyKeeper::take(api::Update update) {
   Step step;
   if (!update.unreadable.empty()) step.news.emplace().unreadable = std::exchange(update.unreadable, {});

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "agent/news.h"
 #include "api/client/informer.h"
 #include "engine/engine.h"
 
 namespace ocicat::agent {
+
+// What informers have to follow for it.
+std::vector<Kind> followed_kinds();
 
 class PolicyKeeper {
  public:

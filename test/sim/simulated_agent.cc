@@ -14,20 +14,12 @@ constexpr std::size_t kMostLookups = 14;  // of one packet
 
 const Error kNoMemory{ErrorCode::kExhausted, "no memory"};
 
-std::vector<Kind> served_kinds() {
-  std::vector<Kind> kinds;
-  for (const Kind kind : watched_kinds()) {
-    if (info(kind).served) kinds.push_back(kind);
-  }
-  return kinds;
-}
-
 }  // namespace
 
 SimulatedAgent::Process::Process(Engine engine, kernel::nft::Kernel& nft, kernel::RouteKernel& routes,
                                  std::uint32_t seed)
     : thinker(std::move(engine)), keeper(nft, routes, {}) {
-  for (const Kind kind : served_kinds()) connections.emplace_back(kind, ++seed);
+  for (const Kind kind : agent::followed_kinds()) connections.emplace_back(kind, ++seed);
 }
 
 SimulatedAgent::SimulatedAgent(std::string node, const kernel::SimulatedRoutes& routes, std::uint32_t seed)
