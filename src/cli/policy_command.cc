@@ -24,10 +24,7 @@ struct Options {
   std::string output;
 };
 
-Result<std::vector<views::Probe>> probes_for(const Options& options, const policy::Snapshot& before,
-                                             const policy::Snapshot& after) {
-  if (options.ports.empty()) return views::probes_of(before, after);
-  TRY(const std::vector<views::Traffic> traffics, views::parse_traffic_list(options.ports));
+std::vector<views::Probe> probes_of(const std::vector<views::Traffic>& traffics) {
   std::vector<views::Probe> probes;
   for (const views::Traffic& traffic : traffics) probes.push_back({traffic, false});
   return probes;
@@ -35,14 +32,14 @@ Result<std::vector<views::Probe>> probes_for(const Options& options, const polic
 
 Result<int> run_diff(const Options& options) {
   std::optional<Family> family;
-  if (!options.family.empty()) {
-    TRY(family, views::parse_family(options.family));
-  }
+  if (!options.family.empty()) family = typed(views::parse_family(options.family));
+  std::vector<views::Traffic> asked;
+  if (!options.ports.empty()) asked = typed(views::parse_traffic_list(options.ports));
   auto base = options.base;
   base.recursive = options.files.recursive;
   TRY(const policy::Snapshot before, load_snapshot(base, options.server));
   TRY(const policy::Snapshot after, load_changed(before, options.files));
-  TRY(const std::vector<views::Probe> probes, probes_for(options, before, after));
+  const auto probes = asked.empty() ? views::probes_of(before, after) : probes_of(asked);
   const views::PolicyDiff diff = views::diff(before, after, probes, family);
   if (diff.one_sided > 0) {
     print_warning(fmt::format("{} endpoints are only before or only after: their pairs are not compared",
@@ -74,6 +71,7 @@ Examples:
 void add_policy_command(CLI::App& app) {
   auto* policy = app.add_subcommand("policy", "Look at a change of policy before it is made");
   policy->require_subcommand(1);
+  policy->footer("Examples:\n  ocicat policy diff -f new.yaml");
   auto* command = policy->add_subcommand("diff", "Show which verdicts documents would change");
   auto options = std::make_shared<Options>();
   add_file_options(*command, options->files, true);
