@@ -13,6 +13,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::size_t kMostNamed = 3;  // kinds in one sentence
+
 RevisionsByKey read_revisions(const json::object& object, Path path) {
   RevisionsByKey revisions;
   const auto* value = find_at(object, path);
@@ -138,8 +140,12 @@ std::string what_is_missing(const AgentView& agent, const ServerStatus& server) 
     reasons.push_back(fmt::format("has {} to revision {} of {}", lag.kind, lag.applied, lag.wanted));
   }
   if (!foreign.empty()) {
-    const std::string kinds =
-        foreign.size() == agent.applied.size() ? "" : fmt::format(" for {}", fmt::join(foreign, ", "));
+    std::string kinds;
+    if (foreign.size() <= kMostNamed) {
+      kinds = fmt::format(" for {}", fmt::join(foreign, ", "));
+    } else if (foreign.size() < agent.applied.size()) {
+      kinds = fmt::format(" for {} kinds", foreign.size());
+    }
     reasons.push_back(fmt::format("has not come back{} since the server was started", kinds));
   }
   if (agent.endpoints_ready < agent.endpoints_wanted) {

@@ -1,9 +1,12 @@
 #include "views/status.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+
+#include "resources/types.h"
 
 namespace ocicat::views {
 namespace {
@@ -77,10 +80,23 @@ TEST(Status, RevisionsOfAnotherIncarnationDoNotCountHoweverHigh) {
   EXPECT_EQ(behind[0].kind, "Pod");
   EXPECT_TRUE(behind[0].foreign);
   EXPECT_EQ(what_is_missing(view, status), "has not come back for Pod since the server was started");
-  view.incarnations["Tier.projectcalico.org"] = "then";
-  EXPECT_EQ(what_is_missing(view, status), "has not come back since the server was started");
   view.incarnations = {{"Pod", "now"}, {"Tier.projectcalico.org", "now"}};
   EXPECT_THAT(lags(view, status), IsEmpty());
+}
+
+TEST(Status, AnAgentThatHasNotComeBackIsToldInOneSentenceHoweverManyTheKinds) {
+  AgentView view = agent("a", {});
+  ServerStatus status;
+  status.incarnation = "now";
+  for (const Kind kind : watched_kinds()) {
+    view.applied[revision_key(kind)] = status.revisions[revision_key(kind)] = 9;
+    view.incarnations[revision_key(kind)] = "then";
+  }
+  EXPECT_EQ(what_is_missing(view, status), "has not come back since the server was started");
+  view.incarnations["Pod"] = "now";
+  EXPECT_EQ(
+      what_is_missing(view, status),
+      fmt::format("has not come back for {} kinds since the server was started", watched_kinds().size() - 1));
 }
 
 TEST(Status, AnAgentThatHasNotReportedForLongMayBeDown) {
