@@ -17,9 +17,10 @@ using namespace ocicat;
 class LabelMap : public LabelSource {
  public:
   std::map<std::string, std::string, std::less<>> labels;
-  const std::string* find(std::string_view name) const override {
+  std::optional<std::string_view> find(std::string_view name) const override {
     const auto it = labels.find(name);
-    return it == labels.end() ? nullptr : &it->second;
+    if (it == labels.end()) return std::nullopt;
+    return it->second;
   }
 };
 

@@ -17,9 +17,10 @@ class MapLabels : public LabelSource {
  public:
   std::map<std::string, std::string, std::less<>> values;
 
-  const std::string* find(std::string_view name) const override {
+  std::optional<std::string_view> find(std::string_view name) const override {
     const auto found = values.find(name);
-    return found == values.end() ? nullptr : &found->second;
+    if (found == values.end()) return std::nullopt;
+    return found->second;
   }
 };
 
@@ -40,10 +41,10 @@ std::vector<std::string> values_in(std::string_view text) {
 
 bool allows(const std::map<std::string, LabelRestriction>& restrictions, const MapLabels& labels) {
   for (const auto& [name, restriction] : restrictions) {
-    const auto* value = labels.find(name);
-    if (restriction.present && value == nullptr) return false;
-    if (restriction.absent && value != nullptr) return false;
-    if (restriction.one_of && (value == nullptr || !restriction.one_of->contains(*value))) return false;
+    const auto value = labels.find(name);
+    if (restriction.present && !value) return false;
+    if (restriction.absent && value) return false;
+    if (restriction.one_of && (!value || !restriction.one_of->contains(std::string(*value)))) return false;
   }
   return true;
 }

@@ -80,7 +80,7 @@ struct Engine::State {
   // Of the batch.
   HostChanges out;
   std::vector<Prefix> rerouted;
-  std::set<std::string> moved_nodes;
+  std::set<std::string, std::less<>> moved_nodes;
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing

@@ -35,27 +35,31 @@ MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
 SequencePool::Id MemberIndex::acquire_labels(const Labels& labels) {
   auto& words = scratch_;
   words.clear();
-  for (const auto& [name, value] : labels) {
-    words.push_back(strings_.acquire(name));
-    words.push_back(strings_.acquire(value));
-  }
-  sort_pairs(words);
+  for (const auto& [name, value] : labels) append_label(strings_.acquire(name), value, words);
   const auto [id, is_new] = labels_.acquire(words);
-  if (!is_new) {
-    for (const auto word : words) strings_.release(word);
-  }
+  if (!is_new) release_names(words);
   return id;
 }
 
 void MemberIndex::release_labels(SequencePool::Id id) {
-  const std::vector<std::uint32_t> words(labels_[id].begin(), labels_[id].end());
-  if (!labels_.release(id)) return;
-  for (const auto word : words) strings_.release(word);
+  if (labels_.users(id) == 1) release_names(labels_[id]);
+  labels_.release(id);
+}
+
+void MemberIndex::release_names(std::span<const std::uint32_t> words) {
+  for_each_label(words, [this](const ListedLabel& label) { strings_.release(label.name); });
 }
 
 SequencePool::Id MemberIndex::acquire_profiles(std::span<const std::string> names) {
   std::vector<std::uint32_t> words;
-  for (const auto& name : names) words.push_back(strings_.acquire(name));
+  for (const auto& name : names) {
+    const auto word = strings_.acquire(name);
+    if (std::ranges::find(words, word) == words.end()) {
+      words.push_back(word);
+    } else {
+      strings_.release(word);  // a second mention adds nothing
+    }
+  }
   const auto [id, is_new] = profiles_.acquire(words);
   if (!is_new) {
     for (const auto word : words) strings_.release(word);
@@ -106,17 +110,26 @@ void MemberIndex::set_places(MemberId id, std::span<const Prefix> nets) {
   const auto current = places(id);
   if (std::ranges::equal(current, wanted_, {}, [this](PlaceId place) { return addresses_.prefix(place); }))
     return;
-  // New ones first, so that a place that stays is not dropped in between.
+  // New ones first, so that a place that stays is not dropped in between. Both lists are ascending by prefix.
   std::vector<PlaceId> now;
-  const std::vector<PlaceId> before(current.begin(), current.end());
+  now.reserve(wanted_.size());
+  std::vector<PlaceId> gone;
+  auto known = current.begin();
+  const auto pass = [&](const Prefix* until) {
+    while (known != current.end() && (until == nullptr || addresses_.prefix(*known) < *until)) {
+      gone.push_back(*known++);
+    }
+  };
   for (const auto& net : wanted_) {
-    const auto known = before.empty() ? 0 : addresses_.find(net);
-    const bool kept = known != 0 && std::ranges::find(before, known) != before.end();
-    now.push_back(kept ? known : addresses_.attach(net, id));
+    pass(&net);
+    if (known != current.end() && addresses_.prefix(*known) == net) {
+      now.push_back(*known++);
+    } else {
+      now.push_back(addresses_.attach(net, id));
+    }
   }
-  for (const auto place : before) {
-    if (std::ranges::find(now, place) == now.end()) addresses_.detach(place, id);
-  }
+  pass(nullptr);
+  for (const auto place : gone) addresses_.detach(place, id);
   set_place_list(id, now);
 }
 
@@ -124,6 +137,7 @@ void MemberIndex::join_profile_list(MemberId id) {
   auto& member = members_[id];
   if (first_by_profiles_.size() <= member.profiles) first_by_profiles_.resize(member.profiles + 1);
   auto& first = first_by_profiles_[member.profiles];
+  if (first == 0) note_list(member.profiles, true);
   member.previous = 0;
   member.next = first;
   if (first != 0) members_[first - 1].previous = id + 1;
@@ -135,6 +149,34 @@ void MemberIndex::leave_profile_list(MemberId id) {
   (member.previous == 0 ? first_by_profiles_[member.profiles] : members_[member.previous - 1].next) =
       member.next;
   if (member.next != 0) members_[member.next - 1].previous = member.previous;
+  if (first_by_profiles_[member.profiles] == 0) note_list(member.profiles, false);
+}
+
+// A list of profiles that has members now, or has none any more.
+void MemberIndex::note_list(SequencePool::Id list, bool has_members) {
+  for (const auto profile : profiles_[list]) {
+    auto& first = list_by_profile_[profile];
+    if (has_members) {
+      if (first == 0) {
+        first = list;
+      } else if (first != list) {
+        more_lists_by_profile_[profile].push_back(list);
+      }
+      continue;
+    }
+    const auto more = more_lists_by_profile_.find(profile);
+    if (more == more_lists_by_profile_.end()) {
+      list_by_profile_.erase(profile);
+      continue;
+    }
+    if (first == list) {
+      first = more->second.back();
+      more->second.pop_back();
+    } else {
+      std::erase(more->second, list);
+    }
+    if (more->second.empty()) more_lists_by_profile_.erase(more);
+  }
 }
 
 void MemberIndex::touch(MemberId id) {
@@ -183,11 +225,14 @@ void MemberIndex::remove(MemberId id) {
 // --- what members inherit ---
 
 void MemberIndex::touch_heirs(StringPool::Id profile) {
-  for (SequencePool::Id list = 1; list < first_by_profiles_.size(); ++list) {
-    if (!profiles_.contains(list) || std::ranges::find(profiles_[list], profile) == profiles_[list].end())
-      continue;
+  const auto touch_list = [this](SequencePool::Id list) {
     for (auto at = first_by_profiles_[list]; at != 0; at = members_[at - 1].next) touch(at - 1);
-  }
+  };
+  const auto first = list_by_profile_.find(profile);
+  if (first == list_by_profile_.end()) return;
+  touch_list(first->second);
+  if (const auto more = more_lists_by_profile_.find(profile); more != more_lists_by_profile_.end())
+    std::ranges::for_each(more->second, touch_list);
 }
 
 void MemberIndex::replace_profile_labels(std::string_view profile, SequencePool::Id labels) {
@@ -213,8 +258,8 @@ void MemberIndex::remove_profile_labels(std::string_view profile) {
 void MemberIndex::view_labels(MemberId id, LabelView& view) const {
   view.clear();
   const auto add = [&](SequencePool::Id list) {
-    const auto words = labels_[list];
-    for (std::size_t i = 0; i < words.size(); i += 2) view.add(strings_[words[i]], strings_[words[i + 1]]);
+    for_each_label(labels_[list],
+                   [&](const ListedLabel& label) { view.add(strings_[label.name], label.value); });
   };
   add(members_[id].labels);
   for (const auto profile : profiles_[members_[id].profiles]) {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "policy/address_index.h"
+#include "policy/label_list.h"
 #include "policy/rule_book.h"
 #include "policy/selector_index.h"
 #include "policy/service_index.h"
@@ -90,7 +91,7 @@ class MemberIndex : public Kinship {
 
  private:
   struct Entry {
-    SequencePool::Id labels = 0;    // name, value, name, value…; by name id
+    SequencePool::Id labels = 0;    // as in label_list.h
     SequencePool::Id profiles = 0;  // names, in order
     SequencePool::Id ports = 0;     // name, protocol << 16 | number, …; ascending
     PlaceId place = 0;              // where there is just one
@@ -117,6 +118,7 @@ class MemberIndex : public Kinship {
   SequencePool::Id acquire_profiles(std::span<const std::string> names);
   SequencePool::Id acquire_ports(std::span<const EndpointPort> ports);
   void release_labels(SequencePool::Id id);
+  void release_names(std::span<const std::uint32_t> words);
   void release_profiles(SequencePool::Id id);
   void release_ports(SequencePool::Id id);
   void set_places(MemberId id, std::span<const Prefix> nets);
@@ -124,6 +126,7 @@ class MemberIndex : public Kinship {
   void join_profile_list(MemberId id);
   void leave_profile_list(MemberId id);
   void touch(MemberId id);
+  void note_list(SequencePool::Id list, bool has_members);
   void touch_heirs(StringPool::Id profile);
   void replace_profile_labels(std::string_view profile, SequencePool::Id labels);
 
@@ -150,6 +153,9 @@ class MemberIndex : public Kinship {
   SequencePool place_lists_;
   std::deque<Entry> members_;
   std::vector<MemberId> first_by_profiles_;  // shifted by one; by list of profiles
+  // Lists with members that hold a profile: nearly always one.
+  boost::unordered_flat_map<StringPool::Id, SequencePool::Id> list_by_profile_;
+  boost::unordered_flat_map<StringPool::Id, std::vector<SequencePool::Id>> more_lists_by_profile_;
   boost::unordered_flat_map<StringPool::Id, SequencePool::Id> labels_by_profile_;
 
   SelectorIndex selectors_;

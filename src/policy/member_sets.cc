@@ -113,28 +113,26 @@ SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
   std::vector<std::uint32_t>& words = scratch_;
   words.clear();
   const auto add = [&](SequencePool::Id list) {
-    const auto labels = labels_[list];
     const auto before = words.size();
-    for (std::size_t i = 0; i < labels.size(); i += 2) {
-      const auto name = labels[i];
-      if (name >= watched_.size() || watched_[name] == 0) continue;
+    for_each_label(labels_[list], [&](const ListedLabel& label) {
+      if (label.name >= watched_.size() || watched_[label.name] == 0) return;
       bool known = false;  // the first to have a label wins
-      for (std::size_t j = 0; j < before; j += 2) known = known || words[j] == name;
-      if (known) continue;
-      words.push_back(name);
-      words.push_back(labels[i + 1]);
-    }
-    return words.size() > before && before > 0;
+      for (std::size_t i = 0; i < before; i += 2) known = known || words[i] == label.name;
+      if (known) return;
+      words.push_back(label.name);
+      words.push_back(strings_.acquire(label.value));
+    });
   };
-  bool mixed = add(member.labels);
+  add(member.labels);
   for (const auto profile : profiles_[member.profiles]) {
-    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end())
-      mixed |= add(it->second);
+    if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end()) add(it->second);
   }
-  if (mixed) sort_pairs(words);
+  sort_pairs(words);
   const auto [look, is_new] = looks_.acquire(words);
-  if (is_new) {
-    for (const auto word : words) strings_.retain(word);
+  if (!is_new) {
+    for (std::size_t i = 1; i < words.size(); i += 2) strings_.release(words[i]);
+  } else {
+    for (std::size_t i = 0; i < words.size(); i += 2) strings_.retain(words[i]);
     if (selected_by_look_.size() <= look) selected_by_look_.resize(look + 1);
     LabelView view;
     view_look(looks_[look], view);

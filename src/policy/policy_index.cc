@@ -67,7 +67,9 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
         locals_by_selector_.resize(selector + 1);
       }
     }
-    policies_by_selector_[selector].push_back(number);
+    auto& same = policies_by_selector_[selector];
+    const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
+    same.insert(std::ranges::upper_bound(same, number, ordered), number);
     changed_selectors_.push_back(selector);
     if (locals_by_selector_[selector] > 0) set_active(stored, true);
   }
@@ -185,6 +187,7 @@ void PolicyIndex::set_local(MemberId member, std::vector<std::string> profiles) 
 void PolicyIndex::remove_local(MemberId member) {
   const auto it = locals_.find(member);
   if (it == locals_.end()) return;
+  set_places(member, it->second, {});
   for (const auto selector : it->second.selectors) count_selector(selector, false);
   for (const auto& name : it->second.profiles) profiles_.leave(name);
   locals_.erase(it);
@@ -203,30 +206,53 @@ void PolicyIndex::count_selector(SelectorIndex::Id id, bool more) {
 
 void PolicyIndex::match(MemberId member, Local& local) {
   LabelView labels;
-  if (std::exchange(local.relabelled, false)) {
-    members_.view_labels(member, labels);
-    std::vector<SelectorIndex::Id> selectors;
-    selectors_.match(labels, selectors);
-    if (selectors == local.selectors) return;
-    for (const auto id : selectors) count_selector(id, true);
-    for (const auto id : local.selectors) count_selector(id, false);
-    local.selectors = std::move(selectors);
-    local.replan = true;
-    return;
-  }
-  if (new_selectors_.empty()) return;
   members_.view_labels(member, labels);
-  for (const auto id : new_selectors_) {
+  set_places(member, local, SelectorIndex::places_of(labels));
+  std::vector<SelectorIndex::Id> selectors;
+  selectors_.match(labels, selectors);
+  if (selectors == local.selectors) return;
+  for (const auto id : selectors) count_selector(id, true);
+  for (const auto id : local.selectors) count_selector(id, false);
+  local.selectors = std::move(selectors);
+  local.replan = true;
+}
+
+// A selector that is new meets the endpoints that have the label it is filed under.
+void PolicyIndex::match_new(SelectorIndex::Id id) {
+  const auto meet = [&](MemberId member, Local& local) {
     const auto at = std::ranges::lower_bound(local.selectors, id);
-    if ((at != local.selectors.end() && *at == id) || !selectors_[id].matches(labels)) continue;
+    if (at != local.selectors.end() && *at == id) return;
+    LabelView labels;
+    members_.view_labels(member, labels);
+    if (!selectors_[id].matches(labels)) return;
     local.selectors.insert(at, id);
     count_selector(id, true);
+  };
+  const auto place = selectors_.place(id);
+  if (place == SelectorIndex::kAnywhere) {
+    for (auto& [member, local] : locals_) meet(member, local);
+  } else if (const auto it = locals_by_place_.find(place); it != locals_by_place_.end()) {
+    for (const auto member : it->second) meet(member, locals_.at(member));
   }
+}
+
+void PolicyIndex::set_places(MemberId member, Local& local, std::vector<SelectorIndex::Place> places) {
+  if (places == local.places) return;
+  for (const auto place : local.places) {
+    const auto it = locals_by_place_.find(place);
+    std::erase(it->second, member);
+    if (it->second.empty()) locals_by_place_.erase(it);
+  }
+  for (const auto place : places) locals_by_place_[place].push_back(member);
+  local.places = std::move(places);
 }
 
 std::vector<MemberId> PolicyIndex::update() {
   std::vector<MemberId> changed;
-  for (auto& [member, local] : locals_) match(member, local);
+  for (auto& [member, local] : locals_) {
+    if (std::exchange(local.relabelled, false)) match(member, local);
+  }
+  for (const auto id : new_selectors_) match_new(id);
   std::ranges::sort(changed_selectors_);
   const auto is_changed = [&](SelectorIndex::Id id) {
     return std::ranges::binary_search(changed_selectors_, id);
@@ -266,11 +292,19 @@ bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
 
 Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
   const auto side = index_of(direction);
+  const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
   std::map<std::string_view, std::vector<PolicyNumber>> policies_by_tier;
   for (const auto selector : local.selectors) {
+    std::map<std::string_view, std::vector<PolicyNumber>> more;  // in order, as selectors keep them
     for (const auto number : policies_by_selector_[selector]) {
       const auto& policy = policies_[number];
-      if (policy.lists[side]) policies_by_tier[policy.tier].push_back(number);
+      if (policy.lists[side]) more[policy.tier].push_back(number);
+    }
+    for (const auto& [tier, numbers] : more) {
+      auto& all = policies_by_tier[tier];
+      const auto before = static_cast<std::ptrdiff_t>(all.size());
+      all.insert(all.end(), numbers.begin(), numbers.end());
+      std::inplace_merge(all.begin(), all.begin() + before, all.end(), ordered);
     }
   }
   std::vector<TierPlace> tiers;
@@ -288,7 +322,6 @@ Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
             .digest = {}};
   for (const auto& tier : tiers) {
     auto& numbers = policies_by_tier[tier.name];
-    std::ranges::sort(numbers, [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); });
     auto& stage = plan.stages.emplace_back(Stage{tier.name, tier.default_action, {}});
     for (const auto number : numbers) stage.policies.push_back(policies_[number].lists[side]);
   }

@@ -76,6 +76,7 @@ class PolicyIndex {
   using PolicyNumber = std::uint32_t;
   struct Local {
     std::vector<SelectorIndex::Id> selectors;  // that match; ascending
+    std::vector<SelectorIndex::Place> places;  // that its labels have
     std::vector<std::string> profiles;
     Plans plans;
     bool relabelled = true;
@@ -90,6 +91,8 @@ class PolicyIndex {
   void touch_profiles(const std::vector<std::string>& names);
   void count_selector(SelectorIndex::Id id, bool more);
   void match(MemberId member, Local& local);
+  void match_new(SelectorIndex::Id id);
+  void set_places(MemberId member, Local& local, std::vector<SelectorIndex::Place> places);
   bool comes_before(PolicyNumber a, PolicyNumber b) const;
   Plans plans_of(const Local& local);
   Plan plan_of(const Local& local, Direction direction);
@@ -102,7 +105,8 @@ class PolicyIndex {
   std::vector<PolicyNumber> free_policies_;
   boost::unordered_flat_map<ResourceKey, PolicyNumber, ResourceKeyHash> policy_by_key_;
   SelectorIndex selectors_;
-  std::vector<std::vector<PolicyNumber>> policies_by_selector_;
+  std::vector<std::vector<PolicyNumber>> policies_by_selector_;  // in order
+  boost::unordered_flat_map<SelectorIndex::Place, std::vector<MemberId>> locals_by_place_;
   std::vector<std::uint32_t> locals_by_selector_;  // how many
   std::map<std::string, TierPlace> tiers_;
   std::map<std::string, std::size_t> policies_by_tier_;  // how many

@@ -1,6 +1,7 @@
 #include "policy/selector_index.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "base/result.h"
@@ -12,105 +13,119 @@ namespace {
 // A selector that lists more values than this is filed under the name of the label alone.
 constexpr std::size_t kMostValues = 1;
 
-std::string place_of(std::string_view name, std::string_view value) {
-  return fmt::format("{}={}", name, value);
-}
-
 }  // namespace
 
-const std::string* LabelView::find(std::string_view name) const {
-  const auto it = std::ranges::find_if(labels_, [&](const Label& label) { return *label.name == name; });
-  return it == labels_.end() ? nullptr : it->value;
+std::optional<std::string_view> LabelView::find(std::string_view name) const {
+  const auto it = std::ranges::find(labels_, name, &Label::name);
+  if (it == labels_.end()) return std::nullopt;
+  return it->value;
+}
+
+// Two that share a place by chance only meet more labels than they need to.
+SelectorIndex::Place SelectorIndex::place_of(std::string_view name) {
+  const auto hash = std::hash<std::string_view>{}(name);
+  return hash <= kNowhere ? hash + 2 : hash;
+}
+
+SelectorIndex::Place SelectorIndex::place_of(std::string_view name, std::string_view value) {
+  auto place = (std::hash<std::string_view>{}(name) ^ 0x9e3779b97f4a7c15ULL) * 0xe7037ed1a0b428dbULL;
+  place = (place ^ place >> 32) + std::hash<std::string_view>{}(value);
+  return place <= kNowhere ? place + 2 : place;
+}
+
+std::vector<SelectorIndex::Place> SelectorIndex::places_of(const LabelView& labels) {
+  std::vector<Place> places;
+  for (const auto& [name, value] : labels.labels()) {
+    places.push_back(place_of(name));
+    places.push_back(place_of(name, value));
+  }
+  std::ranges::sort(places);
+  places.erase(std::ranges::unique(places).begin(), places.end());
+  return places;
 }
 
 SelectorIndex::Added SelectorIndex::add(const Selector& selector) {
-  if (const auto it = id_by_text_.find(std::string_view{selector.canonical()}); it != id_by_text_.end()) {
-    ++entries_[it->second].users;
-    return {it->second, false};
-  }
-  Id id = 0;
-  if (free_ids_.empty()) {
-    id = static_cast<Id>(entries_.size());
-    entries_.emplace_back();
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-  }
-  entries_[id] = {.selector = selector, .place = {}, .users = 1, .never = false};
-  id_by_text_.emplace(selector.canonical(), id);
-  file(id);
+  const auto before = texts_.size();
+  const auto id = texts_.acquire(selector.canonical());
+  if (texts_.size() == before) return {id, false};
+  if (entries_.size() <= id) entries_.resize(id + 1);
+  entries_[id] = {};
+  if (!Selector::check(selector.canonical())) entries_[id].selector = selector;
+  file(id, selector);
   return {id, true};
 }
 
 bool SelectorIndex::remove(Id id) {
-  auto& entry = entries_[id];
-  CHECK(entry.users > 0);
-  if (--entry.users > 0) return false;
+  if (!texts_.release(id)) return false;
   unfile(id);
-  id_by_text_.erase(id_by_text_.find(std::string_view{entry.selector->canonical()}));
-  entry = {};
-  free_ids_.push_back(id);
+  entries_[id] = {};
   return true;
 }
 
-void SelectorIndex::file(Id id) {
+const Selector& SelectorIndex::operator[](Id id) const {
+  const auto& entry = entries_[id];
+  if (!entry.selector) {
+    auto parsed = Selector::parse(texts_[id]);
+    CHECK(parsed.has_value());
+    entry.selector = *std::move(parsed);
+  }
+  return *entry.selector;
+}
+
+void SelectorIndex::file(Id id, const Selector& selector) {
   auto& entry = entries_[id];
   std::size_t least = std::numeric_limits<std::size_t>::max();
-  const auto consider = [&](std::string place) {
-    const auto it = filed_.find(std::string_view{place});
-    const auto crowd = it == filed_.end() ? 0 : it->second.size();
+  const auto consider = [&](Place place) {
+    const auto it = filed_.find(place);
+    const auto crowd = it == filed_.end() ? 0 : it->second.size;
     if (crowd >= least) return;
     least = crowd;
-    entry.place = std::move(place);
+    entry.place = place;
   };
-  for (const auto& [name, restriction] : entry.selector->restrictions()) {
+  for (const auto& [name, restriction] : selector.restrictions()) {
     if ((restriction.present && restriction.absent) || (restriction.one_of && restriction.one_of->empty())) {
-      entry.never = true;
+      entry.place = kNowhere;
       return;
     }
     if (restriction.one_of && restriction.one_of->size() <= kMostValues) {
       consider(place_of(name, *restriction.one_of->begin()));
     } else if (restriction.present || restriction.one_of) {
-      consider(name);
+      consider(place_of(name));
     }
   }
-  (entry.place.empty() ? unfiled_ : filed_[entry.place]).push_back(id);
+  auto& crowd = filed_[entry.place];
+  entry.next = crowd.first;
+  if (crowd.first != 0) entries_[crowd.first].previous = id;
+  crowd.first = id;
+  ++crowd.size;
 }
 
 void SelectorIndex::unfile(Id id) {
   const auto& entry = entries_[id];
-  if (entry.never) return;
-  if (entry.place.empty()) {
-    std::erase(unfiled_, id);
-    return;
-  }
-  const auto it = filed_.find(std::string_view{entry.place});
-  std::erase(it->second, id);
-  if (it->second.empty()) filed_.erase(it);
+  if (entry.place == kNowhere) return;
+  const auto it = filed_.find(entry.place);
+  (entry.previous == 0 ? it->second.first : entries_[entry.previous].next) = entry.next;
+  if (entry.next != 0) entries_[entry.next].previous = entry.previous;
+  if (--it->second.size == 0) filed_.erase(it);
 }
 
-void SelectorIndex::meet(const std::vector<Id>& candidates, const LabelView& labels,
-                         std::vector<Id>& matched) const {
-  for (const auto id : candidates) {
-    if (entries_[id].selector->matches(labels)) matched.push_back(id);
+void SelectorIndex::meet(Place place, const LabelView& labels, std::vector<Id>& matched) const {
+  const auto it = filed_.find(place);
+  if (it == filed_.end()) return;
+  for (auto id = it->second.first; id != 0; id = entries_[id].next) {
+    if ((*this)[id].matches(labels)) matched.push_back(id);
   }
 }
 
 void SelectorIndex::match(const LabelView& labels, std::vector<Id>& matched) const {
   matched.clear();
-  meet(unfiled_, labels, matched);
-  std::string place;
+  meet(kAnywhere, labels, matched);
   for (const auto& [name, value] : labels.labels()) {
-    if (filed_.empty()) break;
-    place.assign(*name);
-    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end())
-      meet(it->second, labels, matched);
-    place.append("=").append(*value);
-    if (const auto it = filed_.find(std::string_view{place}); it != filed_.end())
-      meet(it->second, labels, matched);
+    meet(place_of(name), labels, matched);
+    meet(place_of(name, value), labels, matched);
   }
   std::ranges::sort(matched);
-  // A label whose name holds a "=" can lead to a place twice.
+  // Labels that are there twice, or share a place by chance.
   matched.erase(std::ranges::unique(matched).begin(), matched.end());
 }
 

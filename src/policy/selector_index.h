@@ -4,13 +4,12 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "policy/string_pool.h"
 #include "resources/selector/selector.h"
 
 namespace ocicat::policy {
@@ -19,13 +18,13 @@ namespace ocicat::policy {
 class LabelView : public LabelSource {
  public:
   struct Label {
-    const std::string* name;  // borrowed
-    const std::string* value;
+    std::string_view name;  // borrowed
+    std::string_view value;
   };
 
   void clear() { labels_.clear(); }
-  void add(const std::string& name, const std::string& value) { labels_.push_back({&name, &value}); }
-  const std::string* find(std::string_view name) const override;
+  void add(std::string_view name, std::string_view value) { labels_.push_back({name, value}); }
+  std::optional<std::string_view> find(std::string_view name) const override;
   std::span<const Label> labels() const { return labels_; }
 
  private:
@@ -35,10 +34,22 @@ class LabelView : public LabelSource {
 // Selectors filed under the most telling label that they require: its name and value, or its name alone. A
 // set of labels then only meets the selectors filed under what it has, and the few that require nothing.
 //
+// A selector is kept as text until labels meet it: most never do, and parsed it takes ten times the memory.
+//
 //   cost   match(): O(labels + selectors met); add(): O(size of the selector)
 class SelectorIndex {
  public:
-  using Id = std::uint32_t;  // from 1, dense, used again after remove()
+  using Id = StringPool::Id;  // from 1, dense, used again after remove()
+
+  // Where a selector is filed: what a label makes of its name, or of its name and value.
+  using Place = std::uint64_t;
+  static constexpr Place kAnywhere = 0;  // requires nothing that could be filed
+  static constexpr Place kNowhere = 1;   // contradicts itself
+  static Place place_of(std::string_view name);
+  static Place place_of(std::string_view name, std::string_view value);
+  static std::vector<Place> places_of(const LabelView& labels);  // ascending
+
+  SelectorIndex() : entries_(1) {}
 
   struct Added {
     Id id;
@@ -49,35 +60,34 @@ class SelectorIndex {
   // One user fewer; true where that was the last.
   bool remove(Id id);
 
-  const Selector& operator[](Id id) const { return *entries_[id].selector; }
-  std::size_t size() const { return id_by_text_.size(); }
+  const Selector& operator[](Id id) const;
+  // Labels that do not have this place do not match.
+  Place place(Id id) const { return entries_[id].place; }
+  std::size_t size() const { return texts_.size(); }
   // Ids in use are below this.
   std::size_t bound() const { return entries_.size(); }
   // Ascending.
   void match(const LabelView& labels, std::vector<Id>& matched) const;
 
  private:
-  struct TextHash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
   struct Entry {
-    std::optional<Selector> selector;
-    std::string place;  // "name" or "name=value"; empty: requires nothing that could be filed
-    std::uint32_t users = 0;
-    bool never = false;  // contradicts itself
+    Place place = kAnywhere;
+    Id previous = 0;  // of the place
+    Id next = 0;
+    mutable std::optional<Selector> selector;  // once met, or where its text says more than parse() takes
   };
-  using Places = boost::unordered_flat_map<std::string, std::vector<Id>, TextHash, std::equal_to<>>;
+  struct Crowd {
+    Id first = 0;
+    std::uint32_t size = 0;
+  };
 
-  void file(Id id);
+  void file(Id id, const Selector& selector);
   void unfile(Id id);
-  void meet(const std::vector<Id>& candidates, const LabelView& labels, std::vector<Id>& matched) const;
+  void meet(Place place, const LabelView& labels, std::vector<Id>& matched) const;
 
-  std::vector<Entry> entries_{1};
-  std::vector<Id> free_ids_;
-  boost::unordered_flat_map<std::string, Id, TextHash, std::equal_to<>> id_by_text_;
-  Places filed_;
-  std::vector<Id> unfiled_;
+  StringPool texts_;
+  std::vector<Entry> entries_;
+  boost::unordered_flat_map<Place, Crowd> filed_;
 };
 
 }  // namespace ocicat::policy

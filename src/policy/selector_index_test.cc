@@ -56,8 +56,8 @@ TEST(LabelView, OfTwoLabelsWithOneNameTheFirstCounts) {
   LabelView view;
   view.add(name, first);
   view.add(name, second);
-  EXPECT_EQ(view.find("a"), &first);
-  EXPECT_EQ(view.find("b"), nullptr);
+  EXPECT_EQ(view.find("a"), first);
+  EXPECT_EQ(view.find("b"), std::nullopt);
 }
 
 }  // namespace

@@ -10,8 +10,9 @@ namespace ocicat::policy {
 std::size_t SequencePool::Hash::operator()(std::span<const std::uint32_t> items) const {
   __extension__ using Wide = unsigned __int128;
   std::uint64_t state = 0x9e3779b97f4a7c15ULL ^ items.size();
-  for (const auto item : items) {
-    const Wide product = Wide{state ^ item} * Wide{0xe7037ed1a0b428dbULL};
+  for (std::size_t i = 0; i < items.size(); i += 2) {
+    const auto two = std::uint64_t{items[i]} << 32 | (i + 1 < items.size() ? items[i + 1] : 0);
+    const Wide product = Wide{state ^ two} * Wide{0xe7037ed1a0b428dbULL};
     state = static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
   }
   return state;

@@ -1,44 +1,28 @@
 #include "policy/string_pool.h"
 
-#include "base/result.h"
+#include <cstring>
 
 namespace ocicat::policy {
 
-StringPool::StringPool() : index_(0, Hash{this}, Equal{this}) {
-  entries_.emplace_back();
+void append_text(std::string_view text, std::vector<std::uint32_t>& words) {
+  const auto at = words.size();
+  words.resize(at + 1 + (text.size() + 3) / 4);
+  words[at] = static_cast<std::uint32_t>(text.size());
+  std::memcpy(words.data() + at + 1, text.data(), text.size());
 }
 
-StringPool::Id StringPool::acquire(std::string_view text) {
-  if (const auto it = index_.find(text); it != index_.end()) {
-    ++entries_[*it].users;
-    return *it;
-  }
-  Id id = 0;
-  if (free_ids_.empty()) {
-    id = static_cast<Id>(entries_.size());
-    entries_.emplace_back();
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-  }
-  entries_[id] = {.text = std::string{text}, .users = 1};
-  index_.insert(id);
-  return id;
+std::string_view read_text(std::span<const std::uint32_t> words, std::size_t& at) {
+  if (at >= words.size()) return {};
+  const std::size_t length = words[at];
+  const std::string_view text{reinterpret_cast<const char*>(words.data() + at + 1), length};
+  at += 1 + (length + 3) / 4;
+  return text;
 }
 
-bool StringPool::release(Id id) {
-  auto& entry = entries_[id];
-  CHECK(entry.users > 0);
-  if (--entry.users > 0) return false;
-  index_.erase(id);
-  entry.text = std::string{};
-  free_ids_.push_back(id);
-  return true;
-}
-
-StringPool::Id StringPool::find(std::string_view text) const {
-  const auto it = index_.find(text);
-  return it == index_.end() ? 0 : *it;
+std::span<const std::uint32_t> StringPool::pack(std::string_view text) const {
+  packed_.clear();
+  append_text(text, packed_);
+  return packed_;
 }
 
 }  // namespace ocicat::policy

@@ -1,61 +1,45 @@
 // Texts, each kept once and named by a number.
 #pragma once
 
-#include <boost/unordered/unordered_flat_set.hpp>
-
 #include <cstdint>
-#include <deque>
-#include <functional>
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "policy/sequence_pool.h"
+
 namespace ocicat::policy {
+
+// A text among words: its length, then its bytes, filled up with zeros.
+void append_text(std::string_view text, std::vector<std::uint32_t>& words);
+// The text that begins there; `at` is moved behind it.
+std::string_view read_text(std::span<const std::uint32_t> words, std::size_t& at);
 
 // Ids are dense, from 1, and used again after their last user has gone. Neither copied nor moved.
 class StringPool {
  public:
-  using Id = std::uint32_t;
-
-  StringPool();
-  StringPool(const StringPool&) = delete;
-  StringPool& operator=(const StringPool&) = delete;
+  using Id = SequencePool::Id;
 
   // One more user for the text.
-  Id acquire(std::string_view text);
-  void retain(Id id) { ++entries_[id].users; }
+  Id acquire(std::string_view text) { return pool_.acquire(pack(text)).id; }
+  void retain(Id id) { pool_.retain(id); }
   // One user fewer; true where that was the last.
-  bool release(Id id);
+  bool release(Id id) { return pool_.release(id); }
   // The id of a text that is in use, or 0.
-  Id find(std::string_view text) const;
+  Id find(std::string_view text) const { return pool_.find(pack(text)); }
   // Stays where it is while in use.
-  const std::string& operator[](Id id) const { return entries_[id].text; }
+  std::string_view operator[](Id id) const {
+    std::size_t at = 0;
+    return read_text(pool_[id], at);
+  }
   // Ids in use are below this.
-  std::size_t bound() const { return entries_.size(); }
-  std::size_t size() const { return index_.size(); }
+  std::size_t bound() const { return pool_.bound(); }
+  std::size_t size() const { return pool_.size(); }
 
  private:
-  struct Entry {
-    std::string text;
-    std::uint32_t users = 0;
-  };
-  struct Hash {
-    using is_transparent = void;
-    const StringPool* pool;
-    std::size_t operator()(Id id) const { return (*this)((*pool)[id]); }
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
-  struct Equal {
-    using is_transparent = void;
-    const StringPool* pool;
-    bool operator()(Id a, Id b) const { return a == b; }
-    bool operator()(std::string_view text, Id id) const { return text == (*pool)[id]; }
-    bool operator()(Id id, std::string_view text) const { return text == (*pool)[id]; }
-  };
+  std::span<const std::uint32_t> pack(std::string_view text) const;
 
-  std::deque<Entry> entries_;
-  std::vector<Id> free_ids_;
-  boost::unordered_flat_set<Id, Hash, Equal> index_;
+  SequencePool pool_;
+  mutable std::vector<std::uint32_t> packed_;
 };
 
 }  // namespace ocicat::policy

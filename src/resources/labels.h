@@ -13,10 +13,11 @@ class LabelsOf : public LabelSource {
  public:
   explicit LabelsOf(const Labels& labels) : labels_(labels) {}
 
-  const std::string* find(std::string_view name) const override {
+  std::optional<std::string_view> find(std::string_view name) const override {
     const auto it = std::ranges::lower_bound(labels_, name, {},
                                              [](const auto& label) { return std::string_view(label.first); });
-    return it == labels_.end() || it->first != name ? nullptr : &it->second;
+    if (it == labels_.end() || it->first != name) return std::nullopt;
+    return it->second;
   }
 
  private:

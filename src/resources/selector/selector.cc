@@ -13,8 +13,8 @@ namespace {
 
 bool holds(const Step& step, const LabelSource& labels) {
   if (step.op == Operator::kAll || step.op == Operator::kGlobal) return true;
-  const auto* const value = labels.find(step.label);
-  if (value == nullptr) return step.op == Operator::kNotEqual || step.op == Operator::kNotIn;
+  const auto value = labels.find(step.label);
+  if (!value) return step.op == Operator::kNotEqual || step.op == Operator::kNotIn;
   const std::string_view text = *value;
   switch (step.op) {
     case Operator::kHas:

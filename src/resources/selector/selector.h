@@ -15,12 +15,12 @@
 
 namespace ocicat {
 
-// Where a selector looks up a label. Returns nullptr where the label is missing; what it points to must stay
-// until the evaluation ends.
+// Where a selector looks up a label: nothing where it is missing. What is found must stay until the
+// evaluation ends.
 class LabelSource {
  public:
   virtual ~LabelSource() = default;
-  virtual const std::string* find(std::string_view name) const = 0;
+  virtual std::optional<std::string_view> find(std::string_view name) const = 0;
 };
 
 // What can be told of one label without evaluating: necessary conditions, not sufficient ones. For an index.

@@ -21,9 +21,10 @@ using LabelMap = std::map<std::string, std::string, std::less<>>;
 class MapLabels : public LabelSource {
  public:
   explicit MapLabels(LabelMap labels) : labels_(std::move(labels)) {}
-  const std::string* find(std::string_view name) const override {
+  std::optional<std::string_view> find(std::string_view name) const override {
     const auto found = labels_.find(name);
-    return found == labels_.end() ? nullptr : &found->second;
+    if (found == labels_.end()) return std::nullopt;
+    return found->second;
   }
 
  private:
@@ -304,10 +305,10 @@ class RandomSelector {
 
 bool allows(const std::map<std::string, LabelRestriction>& restrictions, const MapLabels& labels) {
   for (const auto& [name, restriction] : restrictions) {
-    const auto* value = labels.find(name);
-    if (restriction.present && value == nullptr) return false;
-    if (restriction.absent && value != nullptr) return false;
-    if (restriction.one_of && (value == nullptr || !restriction.one_of->contains(*value))) return false;
+    const auto value = labels.find(name);
+    if (restriction.present && !value) return false;
+    if (restriction.absent && value) return false;
+    if (restriction.one_of && (!value || !restriction.one_of->contains(std::string(*value)))) return false;
   }
   return true;
 }
