@@ -15,8 +15,21 @@ std::size_t index_of(Family family) {
   return family == Family::kIpv4 ? 0 : 1;
 }
 
-// Beyond this many changed nets, every place is looked at without asking whether it lies in one of them.
+// What stands for "no enclosing place" in a blend's key: the families never share a blend.
+constexpr std::uint32_t kNothingAround4 = 0;
+constexpr std::uint32_t kNothingAround6 = 0xffffffff;
+
+// Beyond this many nets that come or go at once, every place is looked at.
 constexpr std::size_t kManyNets = 16;
+
+// The longest prefix that holds both; they are of one family.
+Prefix common(const Prefix& a, const Prefix& b) {
+  int length = std::min(a.length, b.length);
+  for (int bit = 0; bit < length; ++bit) {
+    if (a.address.bit(bit) != b.address.bit(bit)) length = bit;
+  }
+  return Prefix{a.address, static_cast<std::uint8_t>(length)}.masked();
+}
 
 }  // namespace
 
@@ -43,7 +56,7 @@ PlaceId AddressIndex::find_or_add(const Prefix& unmasked) {
   index_.insert(id);
   if (!prefix.is_host()) {
     ++wide_by_length_[index_of(prefix.family())][prefix.length];
-    wide_changes_.push_back(prefix);
+    new_wide_.push_back(id);
   }
   return id;
 }
@@ -124,16 +137,86 @@ PlaceId AddressIndex::enclosing(const Prefix& prefix) const {
   return 0;
 }
 
-// Places whose enclosing place may be another one now.
-void AddressIndex::touch_enclosed() {
-  const bool many = wide_changes_.size() > kManyNets;
-  for (PlaceId id = 1; id < places_.size(); ++id) {
-    const auto& place = places_[id];
-    if (place.members == 0 && place.nets == 0) continue;
-    if (many ||
-        std::ranges::any_of(wide_changes_, [&](const Prefix& wide) { return wide.contains(place.prefix); })) {
-      touch(id);
+PlaceId AddressIndex::around(BlendId id) const {
+  const auto place = blend_keys_[blends_[id].key][0];
+  return place == kNothingAround6 ? 0 : place;
+}
+
+// Blends whose enclosing place may be another one now, as wide places came or went; who is gone is out of the
+// index already.
+void AddressIndex::settle_wide(const std::vector<PlaceId>& gone, Kinship& kinship) {
+  std::vector<PlaceId> gone_wide;
+  for (const auto id : gone) {
+    if (!places_[id].prefix.is_host()) gone_wide.push_back(id);
+  }
+  std::erase_if(new_wide_, [&](PlaceId id) { return places_[id].members == 0 && places_[id].nets == 0; });
+  if (gone_wide.size() + new_wide_.size() > kManyNets) {
+    for (PlaceId id = 1; id < places_.size(); ++id) {
+      if (places_[id].members != 0 || places_[id].nets != 0) touch(id);
     }
+    return;
+  }
+  const auto bound = blends_.size();
+  for (const auto wide : gone_wide) {
+    const auto next = enclosing(places_[wide].prefix);
+    for (BlendId id = 1; id < bound; ++id) {
+      if (blends_[id].key != 0 && around(id) == wide) surround(id, next, kinship);
+    }
+  }
+  // The widest first: then who lies in several ends in the narrowest.
+  std::ranges::sort(new_wide_, {}, [this](PlaceId id) { return places_[id].prefix.length; });
+  for (const auto wide : new_wide_) {
+    const auto& prefix = places_[wide].prefix;
+    const auto before = enclosing(prefix);
+    for (BlendId id = 1; id < bound; ++id) {
+      const auto& blend = blends_[id];
+      if (blend.key == 0 || around(id) != before || blend.bound.family() != prefix.family()) continue;
+      if (prefix.contains(blend.bound)) {
+        surround(id, wide, kinship);
+      } else if (blend.bound.contains(prefix)) {
+        for (auto place = blend.first; place != 0; place = places_[place].next) {
+          if (prefix.contains(places_[place].prefix)) touch(place);
+        }
+      }
+    }
+  }
+}
+
+// Gives all places of a blend another enclosing place. Where a blend of just that kind is there, they are one
+// from here on.
+void AddressIndex::surround(BlendId id, PlaceId place, Kinship& kinship) {
+  const auto old = blend_keys_[blends_[id].key];
+  auto& key = key_;
+  key.assign(old.begin(), old.end());
+  const bool v4 = blends_[id].bound.family() == Family::kIpv4;
+  key[0] = place != 0 ? place : v4 ? kNothingAround4 : kNothingAround6;
+  if (const auto known = blend_keys_.find(key); known != 0) {
+    const auto other = blend_by_key_[known];
+    if (blends_[id].places <= blends_[other].places) {
+      move_places(id, other, kinship);
+      return;
+    }
+    const std::vector<std::uint32_t> wanted = key;
+    move_places(other, id, kinship);
+    key = wanted;
+  }
+  auto& blend = blends_[id];
+  const auto fresh = blend_keys_.acquire(key).id;
+  if (blend_by_key_.size() <= fresh) blend_by_key_.resize(fresh + 1);
+  blend_by_key_[fresh] = id;
+  blend_by_key_[blend.key] = 0;
+  blend_keys_.release(blend.key);
+  blend.key = fresh;
+  blend.computed = false;
+  new_blends_.push_back(id);
+}
+
+void AddressIndex::move_places(BlendId from, BlendId to, Kinship& kinship) {
+  for (auto left = blends_[from].places; left > 0; --left) {
+    const auto place = blends_[from].first;
+    note_moved(place);
+    unlink(place, kinship);
+    link(place, to);
   }
 }
 
@@ -144,33 +227,60 @@ void AddressIndex::note_moved(PlaceId id) {
   moved_.push_back({id, place.blend == 0 ? 0 : blends_[place.blend].emitted});
 }
 
-void AddressIndex::link(PlaceId id, SequencePool::Id blend) {
+AddressIndex::BlendId AddressIndex::make_blend(SequencePool::Id key) {
+  BlendId id = 0;
+  if (free_blends_.empty()) {
+    id = static_cast<BlendId>(blends_.size());
+    blends_.emplace_back();
+  } else {
+    id = free_blends_.back();
+    free_blends_.pop_back();
+  }
+  blends_[id] = {};
+  blends_[id].key = key;
+  if (blend_by_key_.size() <= key) blend_by_key_.resize(key + 1);
+  blend_by_key_[key] = id;
+  new_blends_.push_back(id);
+  return id;
+}
+
+void AddressIndex::drop_blend(BlendId id, Kinship& kinship) {
+  const auto key = blends_[id].key;
+  std::vector<KinId> kin;
+  for (const auto item : blend_keys_[key].subspan(1)) {
+    if ((item & kNets) == 0) kin.push_back(item);
+  }
+  set_signature(id, 0);
+  blends_[id] = {};
+  blend_by_key_[key] = 0;
+  blend_keys_.release(key);
+  free_blends_.push_back(id);
+  for (const auto one : kin) kinship.release_kin(one);
+}
+
+void AddressIndex::link(PlaceId id, BlendId to) {
   auto& place = places_[id];
-  auto& first = blends_[blend].first;
-  place.blend = blend;
+  auto& blend = blends_[to];
+  place.blend = to;
   place.previous = 0;
-  place.next = first;
-  if (first != 0) places_[first].previous = id;
-  first = id;
+  place.next = blend.first;
+  if (blend.first != 0) places_[blend.first].previous = id;
+  blend.first = id;
+  if (blend.places++ == 0) {
+    blend.bound = place.prefix;
+  } else if (!blend.bound.contains(place.prefix)) {
+    blend.bound = common(blend.bound, place.prefix);
+  }
 }
 
 void AddressIndex::unlink(PlaceId id, Kinship& kinship) {
   auto& place = places_[id];
-  if (place.blend == 0) return;
-  auto& blend = blends_[place.blend];
+  const auto from = std::exchange(place.blend, 0);
+  if (from == 0) return;
+  auto& blend = blends_[from];
   (place.previous == 0 ? blend.first : places_[place.previous].next) = place.next;
   if (place.next != 0) places_[place.next].previous = place.previous;
-  if (blend.first == 0) {  // that was the last place
-    std::vector<KinId> kin;
-    for (const auto item : blend_keys_[place.blend].subspan(1)) {
-      if ((item & kNets) == 0) kin.push_back(item);
-    }
-    set_signature(place.blend, 0);
-    blend = {};
-    for (const auto one : kin) kinship.release_kin(one);
-  }
-  blend_keys_.release(place.blend);
-  place.blend = 0;
+  if (--blend.places == 0) drop_blend(from, kinship);
 }
 
 // Puts a place into the blend it belongs to.
@@ -178,7 +288,10 @@ void AddressIndex::settle(PlaceId id, Kinship& kinship) {
   auto& place = places_[id];
   place.touched = false;
   auto& key = key_;
-  key.assign(1, enclosing(place.prefix));
+  const auto around = enclosing(place.prefix);
+  key.assign(1, around != 0                              ? around
+                : place.prefix.family() == Family::kIpv4 ? kNothingAround4
+                                                         : kNothingAround6);
   if (place.members & 1) {
     key.push_back(kinship.kin_of(place.members >> 1));
   } else {
@@ -188,30 +301,29 @@ void AddressIndex::settle(PlaceId id, Kinship& kinship) {
   key.erase(std::unique(key.begin() + 1, key.end()), key.end());
   const auto kin_end = key.size();
   for (const auto set : net_lists_[place.nets]) key.push_back(set | kNets);
-  const auto [blend, is_new] = blend_keys_.acquire(key);
-  if (blend == place.blend) {
-    blend_keys_.release(blend);
-    return;
-  }
+  auto [known, is_new] = blend_keys_.acquire(key);
+  BlendId blend = 0;
   if (is_new) {
     for (std::size_t i = 1; i < kin_end; ++i) kinship.retain_kin(key[i]);
-    if (blends_.size() <= blend) blends_.resize(blend + 1);
-    blends_[blend] = {};
-    new_blends_.push_back(blend);
+    blend = make_blend(known);
+  } else {
+    blend = blend_by_key_[known];
+    blend_keys_.release(known);  // a blend uses its key once
+    if (blend == place.blend) return;
   }
   note_moved(id);
   unlink(id, kinship);
   link(id, blend);
 }
 
-SignatureId AddressIndex::compute(SequencePool::Id id, const Kinship& kinship) {
+SignatureId AddressIndex::compute(BlendId id, const Kinship& kinship) {
   if (blends_[id].computed) return blends_[id].signature;
-  const auto key = blend_keys_[id];
   std::vector<SetId> sets;
-  if (key[0] != 0) {
-    const auto around = sets_.signatures[compute(places_[key[0]].blend, kinship)];
-    sets.assign(around.begin(), around.end());
+  if (const auto place = around(id); place != 0) {
+    const auto inherited = sets_.signatures[compute(places_[place].blend, kinship)];
+    sets.assign(inherited.begin(), inherited.end());
   }
+  const auto key = blend_keys_[blends_[id].key];
   for (const auto item : key.subspan(1)) {
     if (item & kNets) {
       sets.push_back(item & ~kNets);
@@ -228,7 +340,7 @@ SignatureId AddressIndex::compute(SequencePool::Id id, const Kinship& kinship) {
 }
 
 // Takes over one use of the signature.
-void AddressIndex::set_signature(SequencePool::Id id, SignatureId signature) {
+void AddressIndex::set_signature(BlendId id, SignatureId signature) {
   classes_.join(signature);
   auto& current = blends_[id].signature;
   classes_.leave(current);
@@ -238,17 +350,15 @@ void AddressIndex::set_signature(SequencePool::Id id, SignatureId signature) {
 
 std::vector<std::size_t> AddressIndex::places_by_signature() const {
   std::vector<std::size_t> places(sets_.signatures.bound());
-  for (SequencePool::Id id = 1; id < blends_.size(); ++id) {
-    if (blend_keys_.contains(id)) places[blends_[id].signature] += blend_keys_.users(id);
-  }
+  for (const auto& blend : blends_) places[blend.signature] += blend.places;
   return places;
 }
 
 // What the places of a blend have to show: nothing where the place around them says it already.
-std::uint32_t AddressIndex::shown_by(SequencePool::Id id) const {
-  const auto around = blend_keys_[id][0];
+std::uint32_t AddressIndex::shown_by(BlendId id) const {
+  const auto place = around(id);
   const auto own = blends_[id].signature;
-  if (own == (around == 0 ? 0 : signature(around))) return 0;
+  if (own == (place == 0 ? 0 : signature(place))) return 0;
   return static_cast<std::uint32_t>(classes_.of(own));
 }
 
@@ -260,7 +370,7 @@ void AddressIndex::emit(Update& update) {
       update.classes.update(prefix, ClassId{class_id});
     }
   };
-  const auto refresh = [&](SequencePool::Id id) {
+  const auto refresh = [&](BlendId id) {
     auto& blend = blends_[id];
     const auto shown = shown_by(id);
     if (shown == blend.emitted) return;
@@ -270,12 +380,12 @@ void AddressIndex::emit(Update& update) {
     }
   };
   if (all_blends_touched_) {
-    for (SequencePool::Id id = 1; id < blends_.size(); ++id) {
-      if (blend_keys_.contains(id)) refresh(id);
+    for (BlendId id = 1; id < blends_.size(); ++id) {
+      if (blends_[id].key != 0) refresh(id);
     }
   } else {
     for (const auto id : new_blends_) {
-      if (blend_keys_.contains(id)) refresh(id);
+      if (blends_[id].key != 0) refresh(id);
     }
   }
   for (const auto& moved : moved_) {
@@ -292,22 +402,21 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
   if (touched_.empty() && !all_blends_touched_) return update;
   update.any = true;
   // First who is gone, so that nobody finds it around itself.
-  for (std::size_t i = 0; i < touched_.size(); ++i) {
-    const auto& place = places_[touched_[i]];
-    if (place.members == 0 && place.nets == 0 && !place.prefix.is_host())
-      wide_changes_.push_back(place.prefix);
-  }
-  if (!wide_changes_.empty()) touch_enclosed();
   std::vector<PlaceId> gone;
+  bool any_wide = !new_wide_.empty();
   for (const auto id : touched_) {
     const auto& place = places_[id];
     if (place.members != 0 || place.nets != 0) continue;
     note_moved(id);
     gone.push_back(id);
     index_.erase(id);
-    if (!place.prefix.is_host()) --wide_by_length_[index_of(place.prefix.family())][place.prefix.length];
+    if (place.prefix.is_host()) continue;
+    any_wide = true;
+    --wide_by_length_[index_of(place.prefix.family())][place.prefix.length];
   }
-  for (const auto id : touched_) {
+  if (any_wide) settle_wide(gone, kinship);
+  for (std::size_t i = 0; i < touched_.size(); ++i) {
+    const auto id = touched_[i];
     const auto& place = places_[id];
     if (place.members == 0 && place.nets == 0) continue;
     // A wide place decides what those within it are.
@@ -315,17 +424,18 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
     settle(id, kinship);
   }
   touched_.clear();
-  wide_changes_.clear();
+  new_wide_.clear();
+  all_blends_touched_ = all_blends_touched_ || any_wide;
   for (const auto id : gone) unlink(id, kinship);
 
   if (all_blends_touched_) {
     for (auto& blend : blends_) blend.computed = false;
-    for (SequencePool::Id id = 1; id < blends_.size(); ++id) {
-      if (blend_keys_.contains(id)) compute(id, kinship);
+    for (BlendId id = 1; id < blends_.size(); ++id) {
+      if (blends_[id].key != 0) compute(id, kinship);
     }
   } else {
     for (const auto id : new_blends_) {
-      if (blend_keys_.contains(id)) compute(id, kinship);
+      if (blends_[id].key != 0) compute(id, kinship);
     }
   }
   static_cast<ClassIndex::Update&>(update) = classes_.settle([this] { return places_by_signature(); });

@@ -4,7 +4,7 @@
 // the same nets and the same enclosing place are of one *blend*; what follows from it, the signature (all
 // sets it is in, those of enclosing places included) and the class, is computed once a blend. So a set that
 // comes into use costs one look at each blend, and writes only where a class is divided: then the larger part
-// keeps the id.
+// keeps the id. A net that comes or goes around all places of a blend changes the blend, not the places.
 //
 //   out      an entry for each place whose class differs from what the places around it say already
 //   cost     a place that changes: the lengths of prefixes in use; a net that comes or goes: one pass over
@@ -73,20 +73,24 @@ class AddressIndex {
   std::size_t place_count() const { return index_.size(); }
 
  private:
+  using BlendId = std::uint32_t;  // from 1
   struct Place {
     Prefix prefix;
     bool touched = false;
     bool moved = false;
     std::uint32_t members = 0;  // 0: none; odd: one, shifted; even: a list in member_lists_, shifted
     SequencePool::Id nets = 0;  // sets whose nets this prefix is one of, in net_lists_
-    SequencePool::Id blend = 0;
+    BlendId blend = 0;
     PlaceId previous = 0;  // of the blend
     PlaceId next = 0;
   };
   struct Blend {
+    SequencePool::Id key = 0;  // in blend_keys_; 0: not in use
     SignatureId signature = 0;
     PlaceId first = 0;
+    std::uint32_t places = 0;
     std::uint32_t emitted = 0;  // class id that its places show; 0: none
+    Prefix bound;               // holds all its places; may be wider than need be
     bool computed = false;
   };
   struct Moved {
@@ -109,16 +113,21 @@ class AddressIndex {
 
   PlaceId find_or_add(const Prefix& prefix);
   PlaceId enclosing(const Prefix& prefix) const;
-  void touch_enclosed();
+  void settle_wide(const std::vector<PlaceId>& gone, Kinship& kinship);
+  void surround(BlendId blend, PlaceId around, Kinship& kinship);
+  void move_places(BlendId from, BlendId to, Kinship& kinship);
   void settle(PlaceId id, Kinship& kinship);
   void note_moved(PlaceId id);
-  void link(PlaceId id, SequencePool::Id blend);
+  BlendId make_blend(SequencePool::Id key);
+  void drop_blend(BlendId id, Kinship& kinship);
+  void link(PlaceId id, BlendId blend);
   void unlink(PlaceId id, Kinship& kinship);
-  SignatureId compute(SequencePool::Id blend, const Kinship& kinship);
-  void set_signature(SequencePool::Id blend, SignatureId signature);
+  SignatureId compute(BlendId blend, const Kinship& kinship);
+  void set_signature(BlendId blend, SignatureId signature);
   std::vector<std::size_t> places_by_signature() const;
   void emit(Update& update);
-  std::uint32_t shown_by(SequencePool::Id blend) const;
+  std::uint32_t shown_by(BlendId blend) const;
+  PlaceId around(BlendId blend) const;
 
   SetSpace& sets_;
   ClassIndex classes_;
@@ -128,12 +137,16 @@ class AddressIndex {
   std::array<std::array<std::uint32_t, 129>, 2> wide_by_length_{};  // places that are no hosts, by family
   SequencePool member_lists_;
   SequencePool net_lists_;
-  SequencePool blend_keys_;  // enclosing place, kin ascending, nets' sets with the top bit set, ascending
+  // Enclosing place, or what stands for none in its family; kin, ascending; nets' sets with the top bit set,
+  // ascending.
+  SequencePool blend_keys_;
+  std::vector<BlendId> blend_by_key_;
+  std::vector<BlendId> free_blends_;
   std::vector<Blend> blends_;
 
   std::vector<PlaceId> touched_;
-  std::vector<Prefix> wide_changes_;  // places that are no hosts, new or gone
-  std::vector<SequencePool::Id> new_blends_;
+  std::vector<PlaceId> new_wide_;    // places that are no hosts
+  std::vector<BlendId> new_blends_;  // or with another place around
   std::vector<Moved> moved_;
   std::vector<std::uint32_t> key_;
   bool all_blends_touched_ = false;
