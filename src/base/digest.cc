@@ -2,14 +2,31 @@
 
 #include <openssl/evp.h>
 
+#include <memory>
+
 #include "base/result.h"
 
 namespace ocicat {
 
+namespace {
+
+// Looked up once: OpenSSL takes longer to find an algorithm by name than to hash a few bytes with it.
+const EVP_MD* sha256() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  CHECK(algorithm != nullptr);
+  return algorithm;
+}
+
+}  // namespace
+
 Digest Digest::of(std::string_view meaning) {
+  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(),
+                                                                                     &EVP_MD_CTX_free};
   std::array<unsigned char, EVP_MAX_MD_SIZE> whole{};
   unsigned length = 0;
-  CHECK(EVP_Digest(meaning.data(), meaning.size(), whole.data(), &length, EVP_sha256(), nullptr) == 1);
+  CHECK(EVP_DigestInit_ex(context.get(), sha256(), nullptr) == 1 &&
+        EVP_DigestUpdate(context.get(), meaning.data(), meaning.size()) == 1 &&
+        EVP_DigestFinal_ex(context.get(), whole.data(), &length) == 1);
   Digest digest;
   CHECK(length >= digest.bytes.size());
   std::memcpy(digest.bytes.data(), whole.data(), digest.bytes.size());

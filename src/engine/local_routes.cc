@@ -9,7 +9,7 @@ namespace ocicat {
 std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   const auto place = addresses.find(prefix);
   if (place == 0) return std::nullopt;
-  std::vector<std::pair<ResourceKey, network::Claim>> claims;
+  std::vector<std::pair<MemberId, network::Claim>> claims;
   for (const auto member : addresses.members(place)) {
     if (member >= node_by_member.size() || node_by_member[member] == 0) continue;  // a network set
     network::Claim claim{.node = node_names[node_by_member[member]]};
@@ -19,9 +19,10 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
       claim.local = true;
       claim.interface_name = local.interface_name;
     }
-    claims.emplace_back(keys[member], claim);
+    claims.emplace_back(member, claim);
   }
-  std::ranges::sort(claims, {}, [](const auto& claim) -> const ResourceKey& { return claim.first; });
+  if (claims.size() > 1)
+    std::ranges::sort(claims, {}, [this](const auto& claim) { return keys[claim.first]; });
   std::vector<network::Claim> in_order;
   for (const auto& claim : claims) in_order.push_back(claim.second);
   auto way = ways.way(prefix.address, in_order);

@@ -1,6 +1,7 @@
 #include "policy/class_index.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -33,9 +34,7 @@ void ClassIndex::give_id(SignatureId from, SignatureId to) {
 
 std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<SetId>& left_out) const {
   std::vector<SetId> rest;
-  for (const auto set : sets_.signatures[signature]) {
-    if (std::ranges::find(left_out, set) == left_out.end()) rest.push_back(set);
-  }
+  std::ranges::set_difference(sets_.signatures[signature], left_out, std::back_inserter(rest));
   return rest;
 }
 
@@ -43,10 +42,14 @@ std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<
 // in such sets only may have its id, and the one with most places does: the others' places are those to
 // write. True where an id moved.
 bool ClassIndex::inherit_ids(const std::function<std::vector<std::size_t>()>& places_by_signature) {
+  auto created = sets_.created();
+  auto destroyed = sets_.destroyed();
+  std::ranges::sort(created);
+  std::ranges::sort(destroyed);
   std::map<std::vector<SetId>, std::vector<SignatureId>> heirs;  // by what they were before
   for (const auto signature : touched_) {
     if (classes_[signature].id == 0 && classes_[signature].blends > 0) {
-      heirs[without(signature, sets_.created())].push_back(signature);
+      heirs[without(signature, created)].push_back(signature);
     }
   }
   heirs.erase(std::vector<SetId>{});  // who was in no set had no id
@@ -54,7 +57,7 @@ bool ClassIndex::inherit_ids(const std::function<std::vector<std::size_t>()>& pl
   std::map<std::vector<SetId>, SignatureId> gone;
   for (const auto signature : touched_) {
     if (classes_[signature].id != 0 && classes_[signature].blends == 0) {
-      gone.emplace(without(signature, sets_.destroyed()), signature);
+      gone.emplace(without(signature, destroyed), signature);
     }
   }
   const auto places = places_by_signature();

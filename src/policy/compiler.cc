@@ -10,7 +10,7 @@ namespace {
 
 template <class T>
 void sort_unique(std::vector<T>& items) {
-  std::ranges::sort(items);
+  if (!std::ranges::is_sorted(items)) std::ranges::sort(items);
   items.erase(std::ranges::unique(items).begin(), items.end());
 }
 
@@ -44,7 +44,8 @@ std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& boo
   for_each_list(plan, [&](const RuleList& list) {
     for (const auto& rule : list.rules) {
       const auto& match = book.match(rule.match);
-      if (match.can_match(family)) add_sets(own_side(match, plan.direction), members, sets);
+      const auto& side = own_side(match, plan.direction);
+      if (match.can_match(family) && side.names_sets()) add_sets(side, members, sets);
     }
   });
   sort_unique(sets);
@@ -60,15 +61,102 @@ std::size_t hash_value(const ThoughtStep& step) {
   return state ^ (state >> 32);
 }
 
+std::span<const Rectangle> AreaCache::of(MatchId id, const RuleMatch& match, Family family) {
+  const auto [it, is_new] = areas_.try_emplace(std::uint64_t{id} << 8 | static_cast<std::uint8_t>(family));
+  if (is_new) it->second = rectangles_of(match, family, {}, {});
+  return it->second;  // stays where it is when the map grows
+}
+
 Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
-                   const MemberIndex& members, std::size_t set_bound)
-    : plan_(plan), family_(family), book_(book), members_(members), own_(set_bound), peer_(set_bound) {
+                   const MemberIndex& members, std::size_t set_bound, AreaCache& areas)
+    : plan_(plan),
+      family_(family),
+      book_(book),
+      members_(members),
+      own_(set_bound),
+      peer_(set_bound),
+      areas_(areas) {
   for (const auto set : own) own_[set] = true;
-  for (const auto& stage : plan.stages) {
-    auto& lists = stages_.emplace_back();
-    for (const auto& policy : stage.policies) lists.push_back({policy.get(), live_rules(*policy)});
+  for (const auto& stage : plan.stages) add_stage(stage.policies);
+  for (const auto& profile : plan.profiles) add_stage({&profile, 1});
+  sort_by_set();
+}
+
+void Compiler::add_stage(std::span<const std::shared_ptr<const RuleList>> lists) {
+  KeyCover cover;
+  for (std::uint32_t at = 0; at < lists.size(); ++at) {
+    if (lists[at]->denies == RuleList::kRules) {
+      add_rules(*lists[at], {stages_, at, 0}, cover);
+    } else {
+      standing_.push_back({0, kLastTableKey, {stages_, at, kWhole}});
+    }
   }
-  for (const auto& profile : plan.profiles) profiles_.push_back({profile.get(), live_rules(*profile)});
+  ++stages_;
+}
+
+// Rules that others before them in the stage leave nothing to are not looked at again.
+void Compiler::add_rules(const RuleList& list, Place place, KeyCover& cover) {
+  for (const auto& rule : list.rules) {
+    const auto& match = book_.match(rule.match);
+    const auto& own = own_side(match, plan_.direction);
+    if (!match.can_match(family_) || !holds(own, own_)) continue;
+    LiveRule live{.match = &match, .peer = &peer_side(match, plan_.direction), .rule = &rule, .areas = {}};
+    live.names_peer_ports = live.peer->names_ports();
+    if (!live.names_peer_ports && own.names_ports()) {
+      const auto named = named_ports(own, own_);
+      const bool ingress = plan_.direction == Direction::kIngress;
+      live.areas = own_areas_.emplace_back(
+          rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{}));
+    } else if (!live.names_peer_ports) {
+      live.areas = areas_.of(rule.match, match, family_);
+    }
+    const auto covered = [&](const Rectangle& area) { return cover.covers(area.first, area.last); };
+    if (!live.names_peer_ports && std::ranges::all_of(live.areas, covered)) continue;  // or it has no area
+    place.rule = static_cast<std::uint32_t>(rules_.size());
+    rules_.push_back(live);
+    file(live, place);
+    // What staged policy decides it decides only in what would be.
+    if (!live.is_unconditional() || rule.action == Action::kLog || list.staged()) continue;
+    for (const auto& area : live.areas) {
+      if (area.all_sources()) cover.add(area.first, area.last);
+    }
+  }
+}
+
+// Notes for which peers a rule is to be asked.
+void Compiler::file(const LiveRule& rule, Place place) {
+  const auto& peer = *rule.peer;
+  if (!peer.in.empty()) {  // it holds for nobody who is not in the first of them
+    filed_.emplace_back(members_.set_of(peer.in.front()), place);
+    return;
+  }
+  if (!peer.not_in.empty() || rule.names_peer_ports) {
+    std::vector<SetId> sets;
+    add_sets(peer, members_, sets);
+    for (const auto set : sets) filed_.emplace_back(set, place);
+  }
+  if (rule.names_peer_ports) {
+    standing_.push_back({0, kLastTableKey, place});
+    return;
+  }
+  for (const auto& area : rule.areas) standing_.push_back({area.first, area.last, place});
+}
+
+// By counting: there may be many rules, and a compiler is made for each program.
+void Compiler::sort_by_set() {
+  filed_from_.assign(peer_.size() + 1, 0);
+  for (const auto& [set, place] : filed_) ++filed_from_[set + 1];
+  for (std::size_t set = 1; set < filed_from_.size(); ++set) filed_from_[set] += filed_from_[set - 1];
+  auto next = filed_from_;
+  std::vector<std::pair<SetId, Place>> sorted(filed_.size());
+  for (const auto& entry : filed_) sorted[next[entry.first]++] = entry;
+  filed_ = std::move(sorted);
+}
+
+const RuleList& Compiler::list_at(const Place& place) const {
+  const auto stages = plan_.stages.size();
+  return place.stage < stages ? *plan_.stages[place.stage].policies[place.list]
+                              : *plan_.profiles[place.stage - stages];
 }
 
 bool Compiler::holds(const SideMatch& side, const std::vector<bool>& is_in) const {
@@ -95,37 +183,19 @@ NamedPorts Compiler::named_ports(const SideMatch& side, const std::vector<bool>&
   return named;
 }
 
-std::vector<Compiler::LiveRule> Compiler::live_rules(const RuleList& list) const {
-  std::vector<LiveRule> live;
-  for (const auto& rule : list.rules) {
-    const auto& match = book_.match(rule.match);
-    const auto& own = own_side(match, plan_.direction);
-    if (!match.can_match(family_) || !holds(own, own_)) continue;
-    const auto& peer = peer_side(match, plan_.direction);
-    LiveRule entry{.match = &match, .peer = &peer, .rule = &rule, .areas = {}};
-    entry.names_peer_ports = peer.names_ports();
-    if (!entry.names_peer_ports) {
-      const auto named = named_ports(own, own_);
-      const bool ingress = plan_.direction == Direction::kIngress;
-      entry.areas =
-          rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{});
-      if (entry.areas.empty()) continue;
-      const auto& only = entry.areas.front();
-      entry.everything = only.first == 0 && only.last == kLastTableKey && only.all_sources();
-    }
-    live.push_back(std::move(entry));
-  }
-  return live;
-}
-
 std::vector<SetId> Compiler::vocabulary() const {
   std::vector<SetId> sets;
-  const auto add = [&](const LiveList& list) {
-    for (const auto& rule : list.rules) add_sets(*rule.peer, members_, sets);
-  };
-  for (const auto& stage : stages_) std::ranges::for_each(stage, add);
-  std::ranges::for_each(profiles_, add);
-  sort_unique(sets);
+  std::vector<bool> known(peer_.size());
+  std::vector<SetId> of_rule;
+  for (const auto& rule : rules_) {
+    of_rule.clear();
+    add_sets(*rule.peer, members_, of_rule);
+    for (const auto set : of_rule) {
+      if (!known[set]) sets.push_back(set);
+      known[set] = true;
+    }
+  }
+  std::ranges::sort(sets);
   return sets;
 }
 
@@ -135,13 +205,26 @@ ThoughtId Compiler::then(const ThoughtStep& step) {
   return it->second;
 }
 
-void Compiler::apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step) {
+template <class Visit>
+void Compiler::for_each_area(const LiveRule& rule, Visit visit) const {
   if (!holds(*rule.peer, peer_)) return;
+  if (!rule.names_peer_ports) {
+    std::ranges::for_each(rule.areas, visit);
+    return;
+  }
+  const auto& match = *rule.match;
+  const bool ingress = plan_.direction == Direction::kIngress;
+  const auto own = named_ports(own_side(match, plan_.direction), own_);
+  const auto peer = named_ports(*rule.peer, peer_);
+  std::ranges::for_each(rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer), visit);
+}
+
+void Compiler::apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step) {
   const auto think = [&](ThoughtId before) {
     step.before = before;
     return then(step);
   };
-  const auto apply_to = [&](const Rectangle& area) {
+  for_each_area(rule, [&](const Rectangle& area) {
     switch (rule.rule->action) {
       case Action::kAllow:
       case Action::kDeny:
@@ -154,30 +237,30 @@ void Compiler::apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step) {
         sweep.note(area, think);
         break;
     }
-  };
-  if (!rule.names_peer_ports) {
-    std::ranges::for_each(rule.areas, apply_to);
-    return;
-  }
-  const auto& match = *rule.match;
-  const bool ingress = plan_.direction == Direction::kIngress;
-  const auto own = named_ports(own_side(match, plan_.direction), own_);
-  const auto peer = named_ports(*rule.peer, peer_);
-  std::ranges::for_each(rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer), apply_to);
+  });
 }
 
 void Compiler::deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why) {
   sweep.decide_rest([&](ThoughtId before) { return then({before, stage, policy, why, Action::kDeny}); });
 }
 
-void Compiler::apply(Sweep& sweep, const LiveList& list, std::uint32_t stage, std::uint32_t policy) {
-  if (list.list->denies != RuleList::kRules) {
-    deny_rest(sweep, stage, policy, list.list->denies);
+void Compiler::apply(Sweep& sweep, const Place& place) {
+  const bool profile = place.stage >= plan_.stages.size();
+  const auto stage = profile ? static_cast<std::uint32_t>(plan_.stages.size()) : place.stage;
+  const auto list = profile ? place.stage - stage : place.list;
+  if (place.rule == kWhole) {
+    deny_rest(sweep, stage, list, list_at(place).denies);
     return;
   }
-  for (const auto& rule : list.rules) {
-    if (sweep.done()) return;
-    apply(sweep, rule, {0, stage, policy, rule.rule->index, rule.rule->action});
+  const auto& rule = rules_[place.rule];
+  apply(sweep, rule, {0, stage, list, rule.rule->index, rule.rule->action});
+}
+
+// What the rules that are asked say in a stage.
+void Compiler::apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too) {
+  for (auto at = std::ranges::lower_bound(asked_, stage, {}, &Place::stage);
+       at != asked_.end() && at->stage == stage && !sweep.done(); ++at) {
+    if (staged_too || !list_at(*at).staged()) apply(sweep, *at);
   }
 }
 
@@ -197,10 +280,7 @@ void Compiler::refuse_encapsulated(Sweep& sweep) {
 void Compiler::pass_stage(Sweep& sweep, std::uint32_t number, bool staged_too) {
   const auto& stage = plan_.stages[number];
   if (!staged_too && stage.only_staged()) return;
-  for (std::uint32_t policy = 0; policy < stages_[number].size(); ++policy) {
-    if (stage.policies[policy]->staged() && !staged_too) continue;
-    apply(sweep, stages_[number][policy], number, policy);
-  }
+  apply_asked(sweep, number, staged_too);
   const auto nobody =
       staged_too && stage.has_staged() ? ThoughtStep::kNobodyStagedIncluded : ThoughtStep::kNobody;
   if (stage.default_action == Action::kPass) {
@@ -213,27 +293,72 @@ void Compiler::pass_stage(Sweep& sweep, std::uint32_t number, bool staged_too) {
   sweep.reopen();
 }
 
-std::vector<Cell> Compiler::judge(bool staged_too) {
-  Sweep sweep(0);
+std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, bool staged_too) {
+  Sweep sweep(0, where);
   if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);
-  const auto profile_stage = static_cast<std::uint32_t>(stages_.size());
+  const auto profile_stage = static_cast<std::uint32_t>(plan_.stages.size());
   for (std::uint32_t stage = 0; stage < profile_stage; ++stage) pass_stage(sweep, stage, staged_too);
-  for (std::uint32_t profile = 0; profile < profiles_.size(); ++profile) {
-    apply(sweep, profiles_[profile], profile_stage, profile);
+  for (auto profile = profile_stage; profile < stages_; ++profile) {
+    apply_asked(sweep, profile, staged_too);
     sweep.reopen();
   }
   deny_rest(sweep, profile_stage, ThoughtStep::kNobody, TraceStep::kNoProfile);
   return sweep.take_cells();
 }
 
+std::vector<Cell> Compiler::judge_both(const std::vector<KeyRange>& where) {
+  auto cells = judge(where, false);
+  if (!has_staged(plan_)) return cells;
+  return overlaid(cells, judge(where, true), [this](ThoughtId enforced, ThoughtId pending) {
+    if (enforced == pending) return enforced;  // one thought is one trace
+    return then({enforced, ThoughtStep::kBoth, pending, 0, Action::kDeny});
+  });
+}
+
+std::vector<Cell> Compiler::compile_base() {
+  asked_.clear();
+  for (const auto& standing : standing_) asked_.push_back(standing.place);
+  sort_unique(asked_);
+  return judge_both({{0, kLastTableKey}});
+}
+
+// The rules that may hold for this peer and not for one that is in no set, or the other way round.
+std::vector<Compiler::Place> Compiler::told_apart_by(std::span<const SetId> peer) const {
+  std::vector<Place> places;
+  for (const auto set : peer) {
+    for (auto at = filed_from_[set]; at < filed_from_[set + 1]; ++at) places.push_back(filed_[at].second);
+  }
+  return places;
+}
+
 std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
+  auto places = told_apart_by(peer);
+  std::vector<KeyRange> touched;
+  const auto touch = [&](const Rectangle& area) { touched.push_back({area.first, area.last}); };
+  for (const auto& place : places) {
+    if (rules_[place.rule].names_peer_ports)
+      for_each_area(rules_[place.rule], touch);  // as it is without the sets
+  }
   for (const auto set : peer) peer_[set] = true;
-  auto cells = judge(false);
-  if (has_staged(plan_)) {
-    cells = overlaid(cells, judge(true), [this](ThoughtId enforced, ThoughtId pending) {
-      if (enforced == pending) return enforced;  // one thought is one trace
-      return then({enforced, ThoughtStep::kBoth, pending, 0, Action::kDeny});
-    });
+  std::erase_if(places, [&](const Place& place) {
+    const auto& rule = rules_[place.rule];
+    if (rule.peer->in.empty() && !rule.names_peer_ports) {
+      std::ranges::for_each(rule.areas, touch);  // it holds without the sets, if not with them
+      return false;
+    }
+    if (!holds(*rule.peer, peer_)) return true;
+    for_each_area(rule, touch);
+    return false;
+  });
+  const auto where = united(std::move(touched));
+  std::vector<Cell> cells;
+  if (!where.empty()) {
+    for (const auto& standing : standing_) {
+      if (meets(where, standing.first, standing.last)) places.push_back(standing.place);
+    }
+    asked_ = std::move(places);
+    sort_unique(asked_);
+    cells = judge_both(where);
   }
   for (const auto set : peer) peer_[set] = false;
   return cells;
@@ -268,6 +393,52 @@ Judgement Compiler::judgement(ThoughtId thought) const {
   for (auto at = thought; at != 0; at = steps_[at].before) judgement.trace.push_back(trace_step(steps_[at]));
   std::ranges::reverse(judgement.trace);
   return judgement;
+}
+
+// The policies that a default deny names, by their names.
+const Digest& Compiler::selected_by(const ThoughtStep& step) {
+  const auto [it, is_new] = selected_by_.try_emplace({step.stage, step.policy});
+  if (!is_new) return it->second;
+  std::string text;
+  for (const auto& policy : plan_.stages[step.stage].policies) {
+    if (policy->staged() && step.policy == ThoughtStep::kNobody) continue;
+    text.append(reinterpret_cast<const char*>(policy->name.bytes.data()), policy->name.bytes.size());
+  }
+  return it->second = Digest::of(text);
+}
+
+void Compiler::add_meaning(std::string& text, ThoughtId thought) {
+  const auto add = [&](const Digest& digest) {
+    text.append(reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size());
+  };
+  for (auto at = thought; at != 0; at = steps_[at].before) {
+    const auto& step = steps_[at];
+    text += fmt::format("{},{};", step.rule, static_cast<int>(step.action));
+    if (step.stage == ThoughtStep::kBeforeStages) continue;
+    const bool nobody =
+        step.policy == ThoughtStep::kNobody || step.policy == ThoughtStep::kNobodyStagedIncluded;
+    if (step.stage == plan_.stages.size()) {
+      text += nobody ? "profiles" : "profile:";
+      if (!nobody) add(plan_.profiles[step.policy]->name);
+      continue;
+    }
+    const auto& stage = plan_.stages[step.stage];
+    text += fmt::format("{}:{}", stage.tier.size(), stage.tier);
+    add(nobody ? selected_by(step) : stage.policies[step.policy]->name);
+  }
+}
+
+Digest Compiler::digest(ThoughtId thought) {
+  const auto& last = steps_[thought];
+  std::string text;
+  if (last.stage != ThoughtStep::kBoth) {
+    add_meaning(text, thought);
+  } else {
+    add_meaning(text, last.before);
+    text += "|pending|";
+    add_meaning(text, last.policy);
+  }
+  return Digest::of(text);
 }
 
 Outcome Compiler::outcome(ThoughtId thought) const {

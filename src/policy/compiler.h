@@ -4,10 +4,15 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "policy/key_ranges.h"
 #include "policy/member_index.h"
 #include "policy/plan.h"
 #include "policy/rectangles.h"
@@ -35,21 +40,38 @@ struct ThoughtStep {
   friend std::size_t hash_value(const ThoughtStep& step);
 };
 
+// The keys and source ports of matches that name no ports by name, each worked out once.
+class AreaCache {
+ public:
+  std::span<const Rectangle> of(MatchId id, const RuleMatch& match, Family family);
+  void clear() { areas_.clear(); }
+
+ private:
+  boost::unordered_flat_map<std::uint64_t, std::vector<Rectangle>> areas_;
+};
+
 // Compiles one plan for one family and one own side, for as many peers as are asked for.
 //
-//   cost   each peer: the rules of the plan, and the stretches of ports they make
+// Most rules ask for a set, and a peer is in few. So a peer is not asked about all rules, but compared with
+// the one that is in no set: only what the rules say that tell the two apart is swept anew.
+//
+//   cost   once: the rules of the plan; each peer: the rules that mention its sets, and those that ask for
+//          nothing where these lie
 class Compiler {
  public:
   // All is borrowed. `own` are the sets that the own address is in.
   Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
-           const MemberIndex& members, std::size_t set_bound);
+           const MemberIndex& members, std::size_t set_bound, AreaCache& areas);
 
   // The sets that rules ask of the peer, where they can match at all; ascending.
   std::vector<SetId> vocabulary() const;
-  // All keys in order, for a peer that is in just these sets of the vocabulary. Thoughts are last words.
+  // All keys in order, for a peer that is in no set of the vocabulary. Thoughts are last words.
+  std::vector<Cell> compile_base();
+  // The same for a peer that is in just these sets, but only keys for which it may differ.
   std::vector<Cell> compile(std::span<const SetId> peer);
-  // What a last word says, and how it came to it.
+  // What a last word says, and how it came to it; and the digest of that.
   Outcome outcome(ThoughtId thought) const;
+  Digest digest(ThoughtId thought);
 
  private:
   // A rule whose own side and family hold.
@@ -57,24 +79,48 @@ class Compiler {
     const RuleMatch* match;
     const SideMatch* peer;
     const CompactRule* rule;
-    std::vector<Rectangle> areas;  // where no named port of the peer is asked for
-    bool everything = false;       // `areas` is all there is
+    std::span<const Rectangle> areas;  // where no named port of the peer is asked for
     bool names_peer_ports = false;
+
+    bool is_unconditional() const { return !names_peer_ports && peer->in.empty() && peer->not_in.empty(); }
   };
-  struct LiveList {
-    const RuleList* list;
-    std::vector<LiveRule> rules;
+  // Where a rule stands: they are asked in this order.
+  struct Place {
+    std::uint32_t stage;  // of the plan; each profile is one more, after them
+    std::uint32_t list;   // of the stage
+    std::uint32_t rule;   // in rules_; kWhole: the list denies all
+    auto operator<=>(const Place&) const = default;
+  };
+  static constexpr std::uint32_t kWhole = 0xffffffff;
+  // A rule that may hold for any peer, and where.
+  struct Standing {
+    std::uint32_t first;
+    std::uint32_t last;
+    Place place;
   };
   bool holds(const SideMatch& side, const std::vector<bool>& is_in) const;
   NamedPorts named_ports(const SideMatch& side, const std::vector<bool>& is_in) const;
-  std::vector<LiveRule> live_rules(const RuleList& list) const;
+  void add_stage(std::span<const std::shared_ptr<const RuleList>> lists);
+  void add_rules(const RuleList& list, Place place, KeyCover& cover);
+  void file(const LiveRule& rule, Place place);
+  void sort_by_set();
+  const RuleList& list_at(const Place& place) const;
+  std::vector<Place> told_apart_by(std::span<const SetId> peer) const;
+  void ask(std::vector<Place> places);
+  std::vector<Cell> judge_both(const std::vector<KeyRange>& where);
   ThoughtId then(const ThoughtStep& step);
-  std::vector<Cell> judge(bool staged_too);
+  std::vector<Cell> judge(const std::vector<KeyRange>& where, bool staged_too);
   void pass_stage(Sweep& sweep, std::uint32_t stage, bool staged_too);
   Judgement judgement(ThoughtId thought) const;
   TraceStep trace_step(const ThoughtStep& step) const;
+  void add_meaning(std::string& text, ThoughtId thought);
+  const Digest& selected_by(const ThoughtStep& step);
   void apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step);
-  void apply(Sweep& sweep, const LiveList& list, std::uint32_t stage, std::uint32_t policy);
+  void apply(Sweep& sweep, const Place& place);
+  void apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too);
+  // Calls with each part of the key space where the rule holds for the peer.
+  template <class Visit>
+  void for_each_area(const LiveRule& rule, Visit visit) const;
   void refuse_encapsulated(Sweep& sweep);
   void deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why);
 
@@ -84,10 +130,18 @@ class Compiler {
   const MemberIndex& members_;
   std::vector<bool> own_;   // by set
   std::vector<bool> peer_;  // by set
-  std::vector<std::vector<LiveList>> stages_;
-  std::vector<LiveList> profiles_;
+  AreaCache& areas_;
+  std::deque<std::vector<Rectangle>> own_areas_;  // of rules that name own ports
+  std::vector<LiveRule> rules_;
+  // Rules that mean something else for a peer that is in the set than for one that is in none; by set.
+  std::vector<std::pair<SetId, Place>> filed_;
+  std::vector<std::uint32_t> filed_from_;  // by set, into filed_
+  std::vector<Standing> standing_;
+  std::uint32_t stages_ = 0;  // profiles included
+  std::vector<Place> asked_;  // of the peer; ascending
   std::vector<ThoughtStep> steps_{1};
   boost::unordered_flat_map<ThoughtStep, ThoughtId> thought_by_step_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Digest> selected_by_;  // by stage and kind of nobody
 };
 
 // The sets that rules of a plan ask of the own side, in one family; ascending.

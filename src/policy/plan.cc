@@ -62,6 +62,7 @@ std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book) {
     for (const auto& rule : list.rules) {
       const auto& match = book.match(rule.match);
       for (const auto* side : {&match.source, &match.destination}) {
+        if (!side->names_ports()) continue;
         atoms.insert(atoms.end(), side->named_ports.begin(), side->named_ports.end());
         atoms.insert(atoms.end(), side->not_named_ports.begin(), side->not_named_ports.end());
         atoms.insert(atoms.end(), side->service_ports.begin(), side->service_ports.end());

@@ -27,6 +27,7 @@ struct RuleList {
   static constexpr int kRules = 0;
   int denies = kRules;
   std::vector<CompactRule> rules;
+  Digest name;    // of its id
   Digest digest;  // of all of the above, in names
 
   bool staged() const { return is_staged(id.kind); }

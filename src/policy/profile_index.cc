@@ -33,7 +33,10 @@ void release(RuleBook& book, const RuleLists& lists) {
 void activate(RuleBook& book, const RuleLists& lists) {
   for (const auto& list : lists) {
     if (!list) continue;
-    if (list->digest == Digest{}) list->digest = digest_of(*list, book);
+    if (list->digest == Digest{}) {
+      list->name = Digest::of(list->id.to_string());
+      list->digest = digest_of(*list, book);
+    }
     for (const auto& rule : list->rules) book.activate(rule.match);
   }
 }

@@ -18,8 +18,9 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
 
 }  // namespace
 
-Compiler ProgramStore::compiler(const Program& program) const {
-  return {*program.plan, program.family, sets_.signatures[program.own], book_, members_, sets_.bound()};
+Compiler ProgramStore::compiler(const Program& program) {
+  return {*program.plan, program.family, sets_.signatures[program.own], book_, members_,
+          sets_.bound(), areas_};
 }
 
 // --- programs ---
@@ -200,7 +201,7 @@ void ProgramStore::compile(Index index, bool everything) {
   auto compiler_of_program = compiler(program);
   TableStore::Session session(tables_, compiler_of_program);
   if (everything) {
-    program.base = tables_.acquire(compiler_of_program.compile({}), session);
+    program.base = tables_.acquire(compiler_of_program.compile_base(), session);
     changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
   }
   std::ranges::sort(wanted);
@@ -236,6 +237,7 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   new_programs_.clear();
   own_sets_.clear();
   program_by_own_.clear();
+  areas_.clear();
   tables_.take_changes(changes_);
   changes.absorb(std::exchange(changes_, {}));
 }

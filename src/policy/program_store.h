@@ -82,7 +82,7 @@ class ProgramStore {
   void release_projection(SignatureId projection);
   void compile(Index index, bool everything);
   void set_table(Program& program, SignatureId projection, TableId table);
-  Compiler compiler(const Program& program) const;
+  Compiler compiler(const Program& program);
 
   const RuleBook& book_;
   const MemberIndex& members_;
@@ -98,6 +98,7 @@ class ProgramStore {
   boost::unordered_flat_map<SignatureId, Projection> projections_;
 
   // Of the batch.
+  AreaCache areas_;
   OwnSets own_sets_;
   boost::unordered_flat_map<OwnKey, Index> program_by_own_;
   std::vector<Index> new_programs_;

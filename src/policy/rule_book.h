@@ -54,6 +54,7 @@ struct SideMatch {
   std::vector<AtomId> service_ports;  // of a destination; at most one
 
   // Which ports it means depends on the address.
+  bool names_sets() const { return !in.empty() || !not_in.empty() || names_ports(); }
   bool names_ports() const {
     return !named_ports.empty() || !not_named_ports.empty() || !service_ports.empty();
   }

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "policy/key_ranges.h"
 #include "policy/tables.h"
 
 namespace ocicat::policy {
@@ -52,14 +53,16 @@ struct Cell {
   }
 };
 
-// Two answers for each key, of cells that both cover all keys; `join(ThoughtId, ThoughtId)` makes them one.
+// Two answers for each key, of cells that both cover the same keys; `join(ThoughtId, ThoughtId)` makes them
+// one.
 template <class Join>
 std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell>& right, Join join);
 
 class Sweep {
  public:
-  // All is undecided, with one thought.
-  explicit Sweep(ThoughtId start);
+  // Within `where`, which is ascending and disjoint, all is undecided, with one thought. What lies outside is
+  // no part of it.
+  explicit Sweep(ThoughtId start, const std::vector<KeyRange>& where = {{0, kLastTableKey}});
 
   bool done() const { return open_.empty(); }
 
@@ -81,7 +84,7 @@ class Sweep {
   // What was set aside is open again.
   void reopen();
 
-  // All of the space in order, neighbours with one answer made one. Only when done().
+  // All of it in order, neighbours with one answer made one. Only when done().
   std::vector<Cell> take_cells();
 
  private:
@@ -163,7 +166,7 @@ std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell
       }
     }
     const auto last = cell.last;
-    if (!both.empty() && both.back().same_answer(cell)) {
+    if (!both.empty() && both.back().last + 1 == cell.first && both.back().same_answer(cell)) {
       both.back().last = last;
     } else {
       both.push_back(std::move(cell));

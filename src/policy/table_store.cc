@@ -9,40 +9,15 @@ namespace ocicat::policy {
 
 namespace {
 
-void add(std::string& text, std::string_view part) {
-  text += fmt::format("{}:", part.size());
-  text += part;
-}
-
-void add(std::string& text, const Judgement& judgement) {
-  text += to_string(judgement.verdict);
-  for (const auto& step : judgement.trace) {
-    add(text, step.tier);
-    // The kind by name: its number may differ between versions.
-    add(text, step.policy.name.empty() ? std::string{} : step.policy.to_string());
-    text += fmt::format("{},{},{}", step.rule, static_cast<int>(step.action), step.selected_by.size());
-    for (const auto& key : step.selected_by) add(text, key.to_string());
-  }
-}
-
-Digest digest_of(const Outcome& outcome) {
-  std::string text;
-  add(text, outcome);
-  if (outcome.pending) {
-    text += "|pending|";
-    add(text, *outcome.pending);
-  }
-  return Digest::of(text);
-}
-
 bool same_answer(const Interval& a, const Interval& b) {
   return a.outcome == b.outcome && a.source_ports == b.source_ports;
 }
 
-// Where two tables that cover everything differ, as the first of them says.
+// Where a table differs from one that covers everything.
 Table difference(const Table& table, const Table& base) {
   Table rest;
-  auto other = base.intervals.begin();
+  if (table.intervals.empty()) return rest;
+  auto other = std::ranges::lower_bound(base.intervals, table.intervals.front().first, {}, &Interval::last);
   for (const auto& interval : table.intervals) {
     std::uint32_t at = interval.first;
     while (at <= interval.last) {
@@ -68,10 +43,9 @@ OutcomeId TableStore::Session::outcome(ThoughtId thought) {
   if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
   auto& id = outcomes_[thought];
   if (id == 0) {
-    auto outcome = compiler_.outcome(thought);
-    const auto acquired = store_.ids_.acquire(IdSpace::kOutcome, digest_of(outcome));
+    const auto acquired = store_.ids_.acquire(IdSpace::kOutcome, compiler_.digest(thought));
     id = acquired.id;
-    if (acquired.is_new) store_.outcome_changes_.update(OutcomeId{id}, std::move(outcome));
+    if (acquired.is_new) store_.outcome_changes_.update(OutcomeId{id}, compiler_.outcome(thought));
   }
   return OutcomeId{id};
 }
@@ -103,7 +77,11 @@ TableId TableStore::intern(Table table, char kind) {
     const bool leads_on = sources != TableId{};
     const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
                                 : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
-    text += fmt::format("{},{},{}", first, last, leads_on ? 's' : 'o');
+    // In one byte order, whatever the machine.
+    for (const auto word : {first, last}) {
+      for (int shift = 0; shift < 32; shift += 8) text += static_cast<char>(word >> shift & 0xff);
+    }
+    text += leads_on ? 's' : 'o';
     text.append(reinterpret_cast<const char*>(part.bytes.data()), part.bytes.size());
   }
   const auto [id, is_new] = ids_.acquire(IdSpace::kTable, Digest::of(text));

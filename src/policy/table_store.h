@@ -19,7 +19,7 @@ class TableStore {
   // for, until released.
   class Session {
    public:
-    Session(TableStore& store, const Compiler& compiler) : store_(store), compiler_(compiler) {}
+    Session(TableStore& store, Compiler& compiler) : store_(store), compiler_(compiler) {}
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -28,7 +28,7 @@ class TableStore {
 
    private:
     TableStore& store_;
-    const Compiler& compiler_;
+    Compiler& compiler_;
     std::vector<std::uint32_t> outcomes_;  // by thought; 0: not asked for yet
   };
 

@@ -1,0 +1,59 @@
+// Sets of table keys as disjoint ranges.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace ocicat::policy {
+
+// Both ends included.
+struct KeyRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+};
+
+// Ascending, disjoint, no two adjacent.
+inline std::vector<KeyRange> united(std::vector<KeyRange> ranges) {
+  std::ranges::sort(ranges, {}, &KeyRange::first);
+  std::vector<KeyRange> whole;
+  for (const auto& range : ranges) {
+    if (!whole.empty() && range.first <= whole.back().last + 1) {
+      whole.back().last = std::max(whole.back().last, range.last);
+    } else {
+      whole.push_back(range);
+    }
+  }
+  return whole;
+}
+
+// Whether a range has a key in common with ranges that are ascending and disjoint.
+inline bool meets(const std::vector<KeyRange>& ranges, std::uint32_t first, std::uint32_t last) {
+  const auto at = std::ranges::lower_bound(ranges, first, {}, &KeyRange::last);
+  return at != ranges.end() && at->first <= last;
+}
+
+// Keys that are spoken for.
+class KeyCover {
+ public:
+  bool covers(std::uint32_t first, std::uint32_t last) const {
+    const auto at = std::ranges::lower_bound(ranges_, first, {}, &KeyRange::last);
+    return at != ranges_.end() && at->first <= first && last <= at->last;
+  }
+  void add(std::uint32_t first, std::uint32_t last) {
+    if (covers(first, last)) return;
+    auto begin = std::ranges::lower_bound(ranges_, first == 0 ? 0 : first - 1, {}, &KeyRange::last);
+    auto end = begin;
+    for (; end != ranges_.end() && end->first <= last + 1; ++end) {
+      first = std::min(first, end->first);
+      last = std::max(last, end->last);
+    }
+    begin = ranges_.erase(begin, end);
+    ranges_.insert(begin, {first, last});
+  }
+
+ private:
+  std::vector<KeyRange> ranges_;  // ascending, disjoint, no two adjacent
+};
+
+}  // namespace ocicat::policy
