@@ -70,13 +70,13 @@ void Engine::State::set(const ResourceKey& key, const NetworkPolicy& policy) {
   }
   refuse(key, effective->broken.empty() ? policy.unconverted
                                         : effective->broken + ": it denies all for whom it selects");
-  policies.set_policy(key, *effective);
+  policies.set_policy(key, policy, *effective);
 }
 
 void Engine::State::set(const ResourceKey& key, const Profile& profile) {
   const auto rules = policy::effective(profile);
   refuse(key, rules.broken.empty() ? "" : rules.broken + ": it denies all");
-  policies.set_profile(key, profile, rules);
+  policies.set_profile(key, profile);
 }
 
 MemberId Engine::State::member_of(const ResourceKey& key) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "resources/packed.h"
 
 namespace ocicat::policy {
 
@@ -38,9 +39,11 @@ std::size_t index_of(Direction direction) {
 
 // --- policies ---
 
-void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
-  const auto known = policy_by_key_.find(key);
-  const auto old = known == policy_by_key_.end() ? std::optional<PolicyNumber>{} : known->second;
+void PolicyIndex::set_policy(const ResourceKey& key, const NetworkPolicy& source, const Policy& policy) {
+  const auto [key_id, is_new_key] = keys_.acquire(key);
+  if (!is_new_key) keys_.release(key_id);  // it has its one use
+  if (policy_by_key_.size() <= key_id) policy_by_key_.resize(key_id + 1);
+  const auto old = policy_by_key_[key_id];
   PolicyNumber number = 0;
   if (free_policies_.empty()) {
     number = static_cast<PolicyNumber>(policies_.size());
@@ -49,15 +52,13 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
     number = free_policies_.back();
     free_policies_.pop_back();
   }
-  policy_by_key_.insert_or_assign(key, number);
+  policy_by_key_[key_id] = number;
   auto& stored = policies_[number];
-  stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .lists = {}};
+  stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .packed = {}, .lists = {}};
   if (++policies_by_tier_[policy.tier] == 1) touched_tiers_.insert(policy.tier);
   // Untracked and pre-DNAT policies only matter to host endpoints.
   if (!policy.do_not_track && !policy.pre_dnat) {
-    if (policy.applies_to_ingress)
-      stored.lists[0] = make_list(book_, policy.id, policy.broken, policy.ingress);
-    if (policy.applies_to_egress) stored.lists[1] = make_list(book_, policy.id, policy.broken, policy.egress);
+    stored.packed = pack(source);
     const auto [selector, is_new] = selectors_.add(policy.selector);
     stored.selector = selector;
     if (is_new) {
@@ -73,15 +74,14 @@ void PolicyIndex::set_policy(const ResourceKey& key, const Policy& policy) {
     changed_selectors_.push_back(selector);
     if (locals_by_selector_[selector] > 0) set_active(stored, true);
   }
-  if (old) drop_policy(*old);
+  if (!is_new_key) drop_policy(old);
 }
 
 void PolicyIndex::remove_policy(const ResourceKey& key) {
-  const auto it = policy_by_key_.find(key);
-  if (it == policy_by_key_.end()) return;
-  const auto number = it->second;
-  policy_by_key_.erase(it);
-  drop_policy(number);
+  const auto key_id = keys_.find(key);
+  if (key_id == 0) return;
+  drop_policy(policy_by_key_[key_id]);
+  keys_.release(key_id);
 }
 
 void PolicyIndex::drop_policy(PolicyNumber number) {
@@ -91,7 +91,6 @@ void PolicyIndex::drop_policy(PolicyNumber number) {
     policies_by_tier_.erase(tier);
   }
   set_active(policy, false);
-  release(book_, policy.lists);
   if (policy.selector != 0) {
     std::erase(policies_by_selector_[policy.selector], number);
     changed_selectors_.push_back(policy.selector);
@@ -116,10 +115,17 @@ void PolicyIndex::forget_selector(SelectorIndex::Id id) {
 void PolicyIndex::set_active(StoredPolicy& policy, bool active) {
   if (std::exchange(policy.active, active) == active) return;
   if (active) {
+    const auto meaning = effective(unpack_policy(policy.packed));
+    CHECK(meaning.has_value());  // as it was when it was handed in
+    if (meaning->applies_to_ingress)
+      policy.lists[0] = make_list(book_, policy.id, meaning->broken, meaning->ingress);
+    if (meaning->applies_to_egress)
+      policy.lists[1] = make_list(book_, policy.id, meaning->broken, meaning->egress);
     activate(book_, policy.lists);
     ++active_policies_;
   } else {
     deactivate(book_, policy.lists);
+    retired_lists_.push_back(std::exchange(policy.lists, {}));
     --active_policies_;
   }
 }
@@ -164,8 +170,8 @@ void PolicyIndex::touch_profiles(const std::vector<std::string>& names) {
   }
 }
 
-void PolicyIndex::set_profile(const ResourceKey& key, const Profile& profile, const ProfileRules& rules) {
-  touch_profiles(profiles_.set(key, profile, rules));
+void PolicyIndex::set_profile(const ResourceKey& key, const Profile& profile) {
+  touch_profiles(profiles_.set(key, profile));
 }
 
 void PolicyIndex::remove_profile(const ResourceKey& key) {
@@ -269,6 +275,8 @@ std::vector<MemberId> PolicyIndex::update() {
   new_selectors_.clear();
   changed_selectors_.clear();
   plans_of_batch_.clear();
+  for (const auto& lists : std::exchange(retired_lists_, {})) release(book_, lists);
+  profiles_.release_retired();
   if (changed.empty()) return changed;
   boost::unordered::erase_if(plan_by_digest_, [](const auto& entry) { return entry.second.expired(); });
   return changed;

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/key_pool.h"
 #include "policy/member_index.h"
 #include "policy/model.h"
 #include "policy/plan.h"
@@ -30,12 +31,14 @@ class PolicyIndex {
   PolicyIndex(RuleBook& book, MemberIndex& members)
       : book_(book), members_(members), profiles_(book, members) {}
 
-  void set_policy(const ResourceKey& key, const Policy& policy);
+  // `policy` is what effective() makes of `source`. Rules are kept packed until the policy selects somebody
+  // here.
+  void set_policy(const ResourceKey& key, const NetworkPolicy& source, const Policy& policy);
   void remove_policy(const ResourceKey& key);
-  bool has_policy(const ResourceKey& key) const { return policy_by_key_.contains(key); }
+  bool has_policy(const ResourceKey& key) const { return keys_.find(key) != 0; }
   void set_tier(const Tier& tier);
   void remove_tier(const std::string& name);
-  void set_profile(const ResourceKey& key, const Profile& profile, const ProfileRules& rules);
+  void set_profile(const ResourceKey& key, const Profile& profile);
   void remove_profile(const ResourceKey& key);
 
   // For every endpoint on this host.
@@ -61,7 +64,7 @@ class PolicyIndex {
   };
   References take_references();
 
-  std::size_t policy_count() const { return policy_by_key_.size(); }
+  std::size_t policy_count() const { return keys_.size(); }
   std::size_t active_policy_count() const { return active_policies_; }
 
  private:
@@ -70,7 +73,8 @@ class PolicyIndex {
     std::string tier;
     std::optional<double> order;
     SelectorIndex::Id selector = 0;  // 0: for host endpoints only
-    RuleLists lists;
+    std::string packed;
+    RuleLists lists;  // of an active one
     bool active = false;
   };
   using PolicyNumber = std::uint32_t;
@@ -103,7 +107,8 @@ class PolicyIndex {
   ProfileIndex profiles_;
   std::deque<StoredPolicy> policies_;
   std::vector<PolicyNumber> free_policies_;
-  boost::unordered_flat_map<ResourceKey, PolicyNumber, ResourceKeyHash> policy_by_key_;
+  KeyPool keys_;
+  std::vector<PolicyNumber> policy_by_key_;
   SelectorIndex selectors_;
   std::vector<std::vector<PolicyNumber>> policies_by_selector_;  // in order
   boost::unordered_flat_map<SelectorIndex::Place, std::vector<MemberId>> locals_by_place_;
@@ -119,6 +124,9 @@ class PolicyIndex {
   std::vector<SelectorIndex::Id> new_selectors_;
   std::vector<SelectorIndex::Id> changed_selectors_;  // a policy with this selector came, went or changed
   std::map<PlanKey, Plans> plans_of_batch_;
+  // Of policies that are no longer active. Their matches stay to the end of the batch: what is made anew by
+  // then must have the same ones, as a plan that says the same is the same plan.
+  std::vector<RuleLists> retired_lists_;
 };
 
 }  // namespace ocicat::policy

@@ -1,17 +1,12 @@
 #include "policy/profile_index.h"
 
-#include <functional>
+#include <algorithm>
 #include <utility>
 
 #include "base/result.h"
+#include "resources/packed.h"
 
 namespace ocicat::policy {
-
-std::size_t ResourceKeyHash::operator()(const ResourceKey& key) const {
-  const std::hash<std::string> hash;
-  const auto parts = hash(key.ns) * 31 + static_cast<std::size_t>(key.kind);
-  return hash(key.name) ^ (parts * 0x9e3779b97f4a7c15ULL);
-}
 
 std::shared_ptr<RuleList> make_list(RuleBook& book, const ResourceKey& id, const std::string& broken,
                                     const std::vector<MatchRule>& rules) {
@@ -48,85 +43,105 @@ void deactivate(RuleBook& book, const RuleLists& lists) {
   }
 }
 
-// What applies where no resource says: the built-in profile allows, others are missing and deny.
-RuleLists ProfileIndex::stand_in(const std::string& name) {
+// What applies. Where no resource says, the built-in profile allows; others are missing and deny.
+RuleLists ProfileIndex::lists_of(const std::string& name, const Named& named) {
   const ResourceKey id{Kind::kProfile, "", name};
   if (name == kDefaultAllowProfile) {
     const auto rules = default_allow_profile();
     return {make_list(book_, id, {}, rules.ingress), make_list(book_, id, {}, rules.egress)};
   }
-  auto denies = make_list(book_, id, {}, {});
-  denies->denies = TraceStep::kNoProfile;
-  return {denies, denies};
+  if (named.versions.empty()) {
+    auto denies = make_list(book_, id, {}, {});
+    denies->denies = TraceStep::kNoProfile;
+    return {denies, denies};
+  }
+  const auto rules = effective(unpack_profile(named.versions.front().packed));
+  return {make_list(book_, id, rules.broken, rules.ingress),
+          make_list(book_, id, rules.broken, rules.egress)};
 }
 
 bool ProfileIndex::is_missing(const std::string& name) const {
-  const auto it = profiles_.find(name);
-  return it != profiles_.end() && it->second.locals > 0 && it->second.versions.empty() &&
+  const auto id = names_.find(name);
+  return id != 0 && profiles_[id].locals > 0 && profiles_[id].versions.empty() &&
          name != kDefaultAllowProfile;
 }
 
-// Puts in force what counts now. Drops a name that means nothing any more.
-void ProfileIndex::settle(const std::string& name, Named& named) {
-  touched_.insert(name);
+ProfileIndex::NameId ProfileIndex::acquire(const std::string& name) {
+  const auto id = names_.acquire(name);
+  if (profiles_.size() <= id) profiles_.resize(id + 1);
+  return id;
+}
+
+// Puts in force what counts now.
+void ProfileIndex::settle(const std::string& name, NameId id) {
+  auto& named = profiles_[id];
   if (named.versions.empty()) {
     members_.remove_profile_labels(name);
   } else {
-    members_.set_profile_labels(name, named.versions.begin()->second.labels);
+    members_.set_profile_labels(name, unpack_profile(named.versions.front().packed).labels_to_apply);
   }
   auto before = std::exchange(named.in_force, {});
-  const bool was_stand_in = std::exchange(named.stand_in, false);
+  if (named.locals > 0 || before[0]) touched_.insert(name);
   if (named.locals > 0) {
-    named.stand_in = named.versions.empty() || name == kDefaultAllowProfile;
-    named.in_force = named.stand_in ? stand_in(name) : named.versions.begin()->second.lists;
+    named.in_force = lists_of(name, named);
     activate(book_, named.in_force);
   }
   deactivate(book_, before);
-  if (was_stand_in) release(book_, before);
-  if (named.versions.empty() && named.locals == 0) profiles_.erase(name);
+  if (before[0]) retired_.push_back(std::move(before));
 }
 
-std::vector<std::string> ProfileIndex::set(const ResourceKey& key, const Profile& profile,
-                                           const ProfileRules& rules) {
-  std::vector<std::string> names{rules.name};
-  if (const auto it = name_by_key_.find(key); it != name_by_key_.end() && it->second != rules.name) {
+void ProfileIndex::release_retired() {
+  for (const auto& lists : std::exchange(retired_, {})) release(book_, lists);
+}
+
+std::vector<std::string> ProfileIndex::set(const ResourceKey& key, const Profile& profile) {
+  const auto& name = profile.metadata.name;
+  std::vector<std::string> names;
+  if (const auto known = keys_.find(key); known != 0 && names_[name_by_key_[known]] != name)
     names = remove(key);
-    names.push_back(rules.name);
+  names.push_back(name);
+  const auto [key_id, is_new] = keys_.acquire(key);
+  if (!is_new) keys_.release(key_id);  // it has its one use
+  const auto id = is_new ? acquire(name) : name_by_key_[key_id];
+  if (name_by_key_.size() <= key_id) name_by_key_.resize(key_id + 1);
+  name_by_key_[key_id] = id;
+  auto& versions = profiles_[id].versions;
+  const auto at =
+      is_new ? std::ranges::find_if(versions, [&](const Version& other) { return key < keys_[other.key]; })
+             : std::ranges::find(versions, key_id, &Version::key);
+  if (is_new) {
+    versions.insert(at, {key_id, pack(profile)});
+  } else {
+    at->packed = pack(profile);
   }
-  name_by_key_.insert_or_assign(key, rules.name);
-  const ResourceKey id{Kind::kProfile, "", rules.name};
-  Version version{.labels = profile.labels_to_apply,
-                  .lists = {make_list(book_, id, rules.broken, rules.ingress),
-                            make_list(book_, id, rules.broken, rules.egress)}};
-  auto& named = profiles_[rules.name];
-  auto& slot = named.versions[key];
-  const auto before = std::exchange(slot, std::move(version));
-  settle(rules.name, named);
-  release(book_, before.lists);
+  settle(name, id);
+  if (profiles_[id].locals == 0) names.pop_back();
   return names;
 }
 
 std::vector<std::string> ProfileIndex::remove(const ResourceKey& key) {
-  const auto it = name_by_key_.find(key);
-  if (it == name_by_key_.end()) return {};
-  const auto name = it->second;
-  name_by_key_.erase(it);
-  auto& named = profiles_.at(name);
-  const auto before = std::move(named.versions.at(key));
-  named.versions.erase(key);
-  settle(name, named);
-  release(book_, before.lists);
+  const auto key_id = keys_.find(key);
+  if (key_id == 0) return {};
+  const auto id = name_by_key_[key_id];
+  const std::string name{names_[id]};
+  std::erase_if(profiles_[id].versions, [&](const Version& version) { return version.key == key_id; });
+  settle(name, id);
+  const bool is_listed = profiles_[id].locals > 0;
+  keys_.release(key_id);
+  names_.release(id);
+  if (!is_listed) return {};
   return {name};
 }
 
 void ProfileIndex::join(const std::string& name) {
-  auto& named = profiles_[name];
-  if (++named.locals == 1) settle(name, named);
+  const auto id = acquire(name);
+  if (++profiles_[id].locals == 1) settle(name, id);
 }
 
 void ProfileIndex::leave(const std::string& name) {
-  auto& named = profiles_.at(name);
-  if (--named.locals == 0) settle(name, named);
+  const auto id = names_.find(name);
+  if (--profiles_[id].locals == 0) settle(name, id);
+  names_.release(id);
 }
 
 }  // namespace ocicat::policy

@@ -1,25 +1,19 @@
 // Profiles by the name that endpoints use.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
 #include <array>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "policy/key_pool.h"
 #include "policy/member_index.h"
 #include "policy/model.h"
 #include "policy/plan.h"
 
 namespace ocicat::policy {
-
-struct ResourceKeyHash {
-  std::size_t operator()(const ResourceKey& key) const;
-};
 
 // By direction; null where a policy does not apply.
 using RuleLists = std::array<std::shared_ptr<RuleList>, 2>;
@@ -38,15 +32,19 @@ class ProfileIndex {
  public:
   ProfileIndex(RuleBook& book, MemberIndex& members) : book_(book), members_(members) {}
 
-  // Both return the names of profiles whose rules may be others now.
-  std::vector<std::string> set(const ResourceKey& key, const Profile& profile, const ProfileRules& rules);
+  // Both return the names of profiles that a local endpoint lists and whose rules may be others now.
+  std::vector<std::string> set(const ResourceKey& key, const Profile& profile);
   std::vector<std::string> remove(const ResourceKey& key);
 
   // A local endpoint lists the profile, or does so no longer.
   void join(const std::string& name);
   void leave(const std::string& name);
   // Of a profile that some local endpoint lists.
-  const RuleLists& lists(const std::string& name) const { return profiles_.at(name).in_force; }
+  const RuleLists& lists(const std::string& name) const { return profiles_[names_.find(name)].in_force; }
+
+  // Ends a batch: until then the matches of lists that went out of force stay, so that lists made anew have
+  // the same ones.
+  void release_retired();
 
   // Some local endpoint lists it, and nobody made it.
   bool is_missing(const std::string& name) const;
@@ -54,25 +52,29 @@ class ProfileIndex {
   std::set<std::string> take_touched() { return std::exchange(touched_, {}); }
 
  private:
+  using NameId = StringPool::Id;
   struct Version {
-    Labels labels;
-    RuleLists lists;
+    KeyPool::Id key;
+    std::string packed;
   };
   struct Named {
-    std::map<ResourceKey, Version> versions;
-    std::size_t locals = 0;
-    RuleLists in_force;     // where there are locals
-    bool stand_in = false;  // in_force is nobody's version
+    std::vector<Version> versions;  // in the order of their keys
+    std::uint32_t locals = 0;
+    RuleLists in_force;  // where there are locals
   };
 
-  void settle(const std::string& name, Named& named);
-  RuleLists stand_in(const std::string& name);
+  NameId acquire(const std::string& name);
+  void settle(const std::string& name, NameId id);
+  RuleLists lists_of(const std::string& name, const Named& named);
 
   RuleBook& book_;
   MemberIndex& members_;
-  boost::unordered_flat_map<std::string, Named> profiles_;
+  StringPool names_;             // in use while somebody makes or lists the profile
+  std::vector<Named> profiles_;  // by name
+  KeyPool keys_;
+  std::vector<NameId> name_by_key_;
   std::set<std::string> touched_;
-  boost::unordered_flat_map<ResourceKey, std::string, ResourceKeyHash> name_by_key_;
+  std::vector<RuleLists> retired_;
 };
 
 }  // namespace ocicat::policy
