@@ -92,6 +92,7 @@ std::string text_of(PortRange range) {
 
 std::vector<std::string> texts_of(const std::vector<PortRange>& ports) {
   std::vector<std::string> texts;
+  texts.reserve(ports.size());
   for (const PortRange range : ports) texts.push_back(text_of(range));
   return texts;
 }
