@@ -75,6 +75,9 @@ struct AddSet {
 struct AddChain {
   Chain chain;
 };
+struct DeleteChain {  // with its rules; nothing may lead to it
+  std::string name;
+};
 struct AddRule {
   Rule rule;
 };
@@ -87,8 +90,8 @@ struct DeleteElements {
   Set set;
   std::vector<Element> elements;
 };
-using Operation =
-    std::variant<AddTable, DeleteTable, AddSet, AddChain, AddRule, DeleteRules, AddElements, DeleteElements>;
+using Operation = std::variant<AddTable, DeleteTable, AddSet, AddChain, DeleteChain, AddRule, DeleteRules,
+                               AddElements, DeleteElements>;
 using Batch = std::vector<Operation>;
 
 // Elements and other things a batch changes.

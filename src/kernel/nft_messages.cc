@@ -98,6 +98,12 @@ void BatchMessages::add(const Operation& operation) {
     put_chain(chain->chain);
     messages_.end();
     named("add chain", chain->chain.name);
+  } else if (const auto* gone = std::get_if<DeleteChain>(&operation)) {
+    begin(NFT_MSG_DELCHAIN, 0);
+    messages_.put_string(NFTA_CHAIN_TABLE, table_);
+    messages_.put_string(NFTA_CHAIN_NAME, gone->name);
+    messages_.end();
+    named("delete chain", gone->name);
   } else if (const auto* rule = std::get_if<AddRule>(&operation)) {
     begin(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     messages_.put_string(NFTA_RULE_TABLE, table_);

@@ -68,6 +68,11 @@ Result<void> SimulatedKernel::add(const AddElements& added) {
     if (!data_fits || (!element.key.empty() && element.key.size() != set->second.key_length)) {
       return fail(ErrorCode::kInvalid, "element of {} has another size", added.set.name);
     }
+    if (set->second.verdicts && element.data.size() > 4) {
+      const auto chain = element.data.view().subspan(4);
+      if (!shape_->chains.contains({chain.begin(), chain.end()}))
+        return fail(ErrorCode::kNotFound, "element of {} leads to no chain", added.set.name);
+    }
     present.insert(element);
   }
   if (set->second.interval && overlaps(present))
@@ -88,6 +93,19 @@ Result<void> SimulatedKernel::remove(const DeleteElements& removed) {
   return {};
 }
 
+Result<void> SimulatedKernel::remove(const DeleteChain& gone) {
+  for (const auto& [name, set] : shape_->sets) {
+    if (!set.verdicts) continue;
+    for (const auto& element : elements_[name]) {
+      if (std::ranges::equal(element.data.view().subspan(4), gone.name))
+        return fail(ErrorCode::kConflict, "chain {} is in use", gone.name);
+    }
+  }
+  shape_->rules_by_chain.erase(gone.name);
+  if (shape_->chains.erase(gone.name) == 0) return fail(ErrorCode::kNotFound, "no chain {}", gone.name);
+  return {};
+}
+
 Result<void> SimulatedKernel::apply(const Operation& operation) {
   if (std::holds_alternative<AddTable>(operation)) {
     if (!shape_) shape_.emplace();
@@ -103,6 +121,8 @@ Result<void> SimulatedKernel::apply(const Operation& operation) {
     if (!shape_->chains.emplace(chain->chain.name, chain->chain).second) {
       return fail(ErrorCode::kAlreadyExists, "chain {}", chain->chain.name);
     }
+  } else if (const auto* gone = std::get_if<DeleteChain>(&operation)) {
+    return remove(*gone);
   } else if (const auto* rule = std::get_if<AddRule>(&operation)) {
     if (!shape_->chains.contains(rule->rule.chain))
       return fail(ErrorCode::kNotFound, "no chain {}", rule->rule.chain);

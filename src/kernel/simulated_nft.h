@@ -49,6 +49,7 @@ class SimulatedKernel final : public Kernel {
   Result<void> apply(const Operation& operation);
   Result<void> add(const AddElements& added);
   Result<void> remove(const DeleteElements& removed);
+  Result<void> remove(const DeleteChain& gone);
 
   std::optional<Shape> shape_;
   std::map<std::string, std::set<Element>> elements_;

@@ -355,6 +355,62 @@ TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
   EXPECT_EQ(ways, (std::vector<std::size_t>{3, 3, 2}));  // with the one for all who have none
 }
 
+// One table, of which all is logged by a policy and allowed.
+HostChanges logged_by(const std::string& policy) {
+  HostChanges changes;
+  policy::Outcome outcome{policy::Verdict::kAllow, {}};
+  outcome.trace.push_back({"default", {Kind::kGlobalNetworkPolicy, "", policy}, 0, Action::kLog, {}});
+  const policy::OutcomeId id{static_cast<std::uint32_t>(policy.size())};
+  changes.tables.outcomes.update(id, outcome);
+  changes.tables.tables.update(policy::TableId{1}, {{{0, policy::kLastTableKey, id, {}}}});
+  return changes;
+}
+
+std::size_t log_chains(SimulatedKernel& kernel) {
+  const auto shape = kernel.read_shape();
+  return static_cast<std::size_t>(std::ranges::count_if(
+      (*shape)->chains, [](const auto& chain) { return chain.first.starts_with("log_"); }));
+}
+
+TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
+  KeptHost host(9);
+  HostKeeper keeper(host.nft, host.routes, {});
+  keeper.take(logged_by("first"));
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(log_chains(host.nft), 1U);
+  auto other = logged_by("second");
+  other.tables.outcomes.remove(policy::OutcomeId{5});
+  keeper.take(other);
+  ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
+  EXPECT_EQ(log_chains(host.nft), 1U);
+  // Found by a new agent, that wants another.
+  HostKeeper restarted(host.nft, host.routes, {});
+  restarted.take(logged_by("third"));
+  ASSERT_TRUE(restarted.attempt()) << restarted.report().error;
+  EXPECT_EQ(log_chains(host.nft), 1U);
+  HostChanges none;
+  none.tables.outcomes.remove(policy::OutcomeId{5});
+  none.tables.tables.remove(policy::TableId{1});
+  restarted.take(none);
+  ASSERT_TRUE(restarted.attempt()) << restarted.report().error;
+  EXPECT_EQ(log_chains(host.nft), 0U);
+}
+
+TEST(HostKeeper, AnotherLogPrefixChangesRulesAndNoElement) {
+  KeptHost host(10);
+  HostKeeper keeper(host.nft, host.routes, {});
+  keeper.take(logged_by("first"));
+  ASSERT_TRUE(keeper.attempt());
+  const auto elements = host.nft.all_elements();
+  const auto rules = (*host.nft.read_shape())->rules_by_chain;
+  HostChanges other;
+  other.settings.emplace().log_prefix = "%p";
+  keeper.take(other);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(host.nft.all_elements(), elements);
+  EXPECT_NE((*host.nft.read_shape())->rules_by_chain, rules);
+}
+
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   KeptHost host(4);
   HostKeeper keeper(host.nft, host.routes, {});

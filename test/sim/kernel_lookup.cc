@@ -1,5 +1,7 @@
 #include "sim/kernel_lookup.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include "dataplane/nftables/entries.h"
 
 namespace ocicat::test {
@@ -66,16 +68,16 @@ std::optional<std::uint32_t> KernelLookup::class_of(const IpAddress& peer, bool 
   return net->be32_at(0);
 }
 
-std::optional<Answer> KernelLookup::answer(std::uint32_t table, const policy::Packet& packet) {
+std::optional<ElementKey> KernelLookup::answer(std::uint32_t table, const policy::Packet& packet) {
   const auto cell_key = [](std::uint32_t id, std::uint32_t key) {
     return words({id, key >> 16 << 24, (key & 0xffff) << 16});
   };
   const auto answer_in = [](const kernel::nft::ElementData& data) {
-    return static_cast<Answer>(data.be32_at(8));
+    return ElementKey(data.view().subspan(8));
   };
   const auto cell = find_interval(Map::kCells, cell_key(table, policy::table_key(packet)));
-  if (!cell) return std::nullopt;
-  if (answer_in(*cell) != Answer::kSourcePorts) return answer_in(*cell);
+  if (!cell || answer_in(*cell) != dataplane::answer_key(Answer::kSourcePorts))
+    return cell ? std::optional(answer_in(*cell)) : std::nullopt;
   const auto second = find_interval(Map::kCells, cell_key(cell->be32_at(4), packet.source_port));
   return second ? std::optional(answer_in(*second)) : std::nullopt;
 }
@@ -96,9 +98,11 @@ std::optional<bool> KernelLookup::verdict(policy::Direction direction, std::stri
   if (!table) return std::nullopt;
   auto decided = answer(table->be32_at(4), packet);
   if (!decided || !find(Map::kSteps, words({step->be32_at(4)}))) return std::nullopt;
-  if (decided == Answer::kAskBase) decided = answer(program->be32_at(4), packet);
-  if (!decided) return std::nullopt;
-  return decided == Answer::kAllow || decided == Answer::kLogAllow;
+  if (decided == dataplane::answer_key(Answer::kAskBase)) decided = answer(program->be32_at(4), packet);
+  const auto verdict =
+      decided ? find(dataplane::answers_map(direction, peer.family()), *decided) : std::nullopt;
+  if (!verdict) return std::nullopt;
+  return static_cast<int>(verdict->be32_at(0)) == NFT_RETURN || dataplane::allows(*decided);
 }
 
 bool KernelLookup::passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,

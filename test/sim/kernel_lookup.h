@@ -37,7 +37,7 @@ class KernelLookup {
                               const IpAddress& own, const IpAddress& peer, const policy::Packet& packet,
                               bool known);
   // Final, or to ask the base table.
-  std::optional<dataplane::Answer> answer(std::uint32_t table, const policy::Packet& packet);
+  std::optional<kernel::nft::ElementKey> answer(std::uint32_t table, const policy::Packet& packet);
 
   const Elements& now_;
   const Elements& before_;

@@ -26,6 +26,38 @@ void update_single(const Changes<Key, Value>& changes, std::map<Key, Value>& fac
 
 }  // namespace
 
+void DesiredPolicy::update_logs(const Changes<policy::OutcomeId, policy::Outcome>& changes,
+                                PolicyDelta& delta) {
+  std::map<LogId, KnownLog> touched;
+  const auto count = [&](const policy::Outcome& outcome, int by) {
+    auto chain = log_chain_of(outcome);
+    if (!chain) return;
+    const auto id = id_of(*chain);
+    touched.try_emplace(id, KnownLog{std::move(*chain)}).first->second.outcomes += by;
+  };
+  for (const auto& [id, after] : changes.entries()) {
+    if (const auto before = tables_.outcomes.find(id); before != tables_.outcomes.end())
+      count(before->second, -1);
+    if (after) count(*after, 1);
+  }
+  for (auto& [id, log] : touched) {
+    auto& known = logs_.try_emplace(id, KnownLog{log.chain}).first->second;
+    const bool was_there = known.outcomes > 0;
+    known.outcomes += log.outcomes;
+    const bool is_there = known.outcomes > 0;
+    if (is_there && !was_there) {
+      delta.new_logs.emplace(id, known.chain);
+      add_log_answers(id, delta.prepared.added);
+    }
+    if (is_there) continue;
+    if (was_there) {
+      delta.old_logs.emplace(id, known.chain);
+      add_log_answers(id, delta.garbage);
+    }
+    logs_.erase(id);
+  }
+}
+
 void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDelta& delta) {
   // Outcomes are interned by content, so this should find nothing; but where an id does change its answer,
   // cells that name it change too. A removed outcome is one that no table names.
@@ -94,6 +126,7 @@ void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& chang
 PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
   PolicyDelta delta;
   const auto& tables = changes.tables;
+  update_logs(tables.outcomes, delta);
   update_cells(tables, delta);
   const auto programs = tables_.programs;
   std::set<policy::VocabularyId> vocabularies;
@@ -125,8 +158,9 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     // Which interfaces the prefixes cover may change: as if all endpoints went and came.
     Entries before, after;
     endpoints_.add_all(settings_, before);
-    delta.rules_changed = ruleset_for(settings_).rules != ruleset_for(*changes.settings).rules;
+    const auto rules_before = ruleset().rules;
     settings_ = *changes.settings;
+    delta.rules_changed = ruleset().rules != rules_before;
     endpoints_.add_all(settings_, after);
     add_difference(std::move(before), std::move(after), delta.step);
   }
@@ -137,6 +171,12 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     add_difference(std::move(before), step_entries(step_), delta.step);
   }
   return delta;
+}
+
+Ruleset DesiredPolicy::ruleset() const {
+  auto ruleset = ruleset_for(settings_);
+  for (const auto& [id, log] : logs_) add_log_chain(ruleset, id, log.chain, settings_.log_prefix);
+  return ruleset;
 }
 
 Entries DesiredPolicy::entries() const {
@@ -150,6 +190,7 @@ Entries DesiredPolicy::entries() const {
   for (const auto& [prefix, address_class] : tables_.classes) {
     if (prefix.is_host()) all.push_back(class_entry(prefix.address, address_class));
   }
+  for (const auto& [id, unused] : logs_) add_log_answers(id, all);
   ranges4_.add_all(all);
   ranges6_.add_all(all);
   endpoints_.add_all(settings_, all);

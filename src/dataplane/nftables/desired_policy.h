@@ -7,6 +7,7 @@
 #include "dataplane/nftables/endpoint_entries.h"
 #include "dataplane/nftables/net_ranges.h"
 #include "dataplane/nftables/policy_delta.h"
+#include "dataplane/nftables/ruleset.h"
 #include "engine/host_state.h"
 
 namespace ocicat::dataplane {
@@ -18,18 +19,26 @@ class DesiredPolicy {
 
   // Everything, in the order of Entry.
   Entries entries() const;
+  // Chains included that answers lead to.
+  Ruleset ruleset() const;
   const HostSettings& settings() const { return settings_; }
   // The number of the last step, where the kernel has one.
   void continue_from(std::uint32_t step) { step_ = step == 0 ? step_ : step; }
   void next_step() { step_ = step_ + 1 == 0 ? 1 : step_ + 1; }
 
  private:
+  void update_logs(const Changes<policy::OutcomeId, policy::Outcome>& changes, PolicyDelta& delta);
   void update_cells(const policy::TablesChanges& changes, PolicyDelta& delta);
   void update_classes(const Changes<Prefix, policy::ClassId>& changes, PolicyDelta& delta);
 
+  struct KnownLog {
+    LogChain chain;
+    int outcomes = 0;
+  };
   HostSettings settings_;
   std::uint32_t step_ = 1;
   policy::Tables tables_;
+  std::map<LogId, KnownLog> logs_;
   EndpointEntries endpoints_;
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};

@@ -1,8 +1,11 @@
 #include "dataplane/nftables/entries.h"
 
 #include <linux/if.h>
+#include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
+
+#include "dataplane/nftables/ruleset.h"
 
 namespace ocicat::dataplane {
 namespace {
@@ -51,6 +54,12 @@ ElementKey key_of(Family family, const IpAddress& address) {
   return key;
 }
 
+void for_each_way(const auto& visit) {
+  for (const auto direction : policy::kDirections) {
+    for (const auto family : kFamilies) visit(direction, family);
+  }
+}
+
 bool before_in_kernel(const Element& a, const Element& b) {
   if (a.key != b.key) return a.key < b.key;
   return a.interval_end && !b.interval_end;  // one interval ends where the next begins
@@ -62,38 +71,44 @@ bool same_place(const Entry& a, const Entry& b) {
   return a.map == b.map && a.key == b.key && a.end == b.end;
 }
 
-Answer answer_of(const policy::Outcome* outcome) {
-  if (outcome == nullptr) return Answer::kDeny;
-  const bool log =
-      std::ranges::any_of(outcome->trace, [](const auto& step) { return step.action == Action::kLog; });
-  if (outcome->verdict == policy::Verdict::kAllow) return log ? Answer::kLogAllow : Answer::kAllow;
-  return log ? Answer::kLogDeny : Answer::kDeny;
+ElementKey answer_key(Answer answer) {
+  ElementKey key;
+  key.append_be32(0);
+  key.append_be32(number(answer));
+  return key;
+}
+
+ElementKey answer_of(const policy::Outcome* outcome) {
+  if (outcome == nullptr) return answer_key(Answer::kDeny);
+  if (const auto chain = log_chain_of(*outcome)) return id_of(*chain);
+  return answer_key(outcome->verdict == policy::Verdict::kAllow ? Answer::kAllow : Answer::kDeny);
 }
 
 void add_cells(policy::TableId id, const policy::Table& table,
                const std::map<policy::OutcomeId, policy::Outcome>& outcomes, Entries& entries) {
-  const auto add = [&](std::uint32_t first, std::uint32_t last, std::uint32_t what, Answer answer) {
+  const auto add = [&](std::uint32_t first, std::uint32_t last, std::uint32_t what,
+                       const ElementKey& answer) {
     Entry entry{Map::kCells, cell_key(id, first), {}, {}};
     entry.end =
         last == policy::kLastTableKey ? cell_key(policy::TableId{number(id) + 1}, 0) : cell_key(id, last + 1);
     entry.data.append_be32(0);
     entry.data.append_be32(what);
-    entry.data.append_be32(number(answer));
+    entry.data.append(answer.view());
     entries.push_back(entry);
   };
   std::uint32_t next = 0;
   for (const auto& interval : table.intervals) {
-    if (interval.first > next) add(next, interval.first - 1, 0, Answer::kAskBase);
+    if (interval.first > next) add(next, interval.first - 1, 0, answer_key(Answer::kAskBase));
     next = interval.last + 1;
     if (interval.source_ports != policy::TableId{}) {
-      add(interval.first, interval.last, number(interval.source_ports), Answer::kSourcePorts);
+      add(interval.first, interval.last, number(interval.source_ports), answer_key(Answer::kSourcePorts));
     } else {
       const auto outcome = outcomes.find(interval.outcome);
       add(interval.first, interval.last, number(interval.outcome),
           answer_of(outcome == outcomes.end() ? nullptr : &outcome->second));
     }
   }
-  if (next <= policy::kLastTableKey) add(next, policy::kLastTableKey, 0, Answer::kAskBase);
+  if (next <= policy::kLastTableKey) add(next, policy::kLastTableKey, 0, answer_key(Answer::kAskBase));
 }
 
 Entry program_entry(policy::ProgramId id, const policy::Program& program) {
@@ -144,8 +159,30 @@ Entry net_entry(const Prefix& net, policy::ClassId address_class) {
   return entry;
 }
 
+void add_log_answers(const LogId& id, Entries& entries) {
+  const auto leads_to_chain = kernel::nft::verdict_data(NFT_GOTO, name_of(id));
+  entries.push_back({Map::kAnswers, id, {}, leads_to_chain});
+  for_each_way([&](policy::Direction direction, Family family) {
+    entries.push_back({answers_map(direction, family), id, {}, leads_to_chain});
+  });
+}
+
 Entries constant_entries() {
   Entries entries;
+  const auto answer = [&](Map map, Answer what, int verdict, std::string_view chain = {}) {
+    entries.push_back({map, answer_key(what), {}, kernel::nft::verdict_data(verdict, chain)});
+  };
+  const auto fixed_answers = [&](Map map) {
+    answer(map, Answer::kAllow, NFT_RETURN);
+    answer(map, Answer::kDeny, NFT_GOTO, kDenyChain);
+  };
+  fixed_answers(Map::kAnswers);
+  for_each_way([&](policy::Direction direction, Family family) {
+    const auto map = answers_map(direction, family);
+    fixed_answers(map);
+    answer(map, Answer::kSourcePorts, NFT_GOTO, source_ports_chain(direction, family));
+    answer(map, Answer::kAskBase, NFT_CONTINUE);
+  });
   const auto add = [&](Map map, const ElementKey& key, std::initializer_list<std::uint32_t> words) {
     Entry entry{map, key, {}, {}};
     for (const auto word : words) entry.data.append_be32(word);

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/nftables/log_chains.h"
 #include "dataplane/nftables/maps.h"
 #include "engine/host_state.h"
 #include "kernel/nft.h"
@@ -24,8 +25,10 @@ using Entries = std::vector<Entry>;
 // Whether both stand at one place: two such cannot be in the kernel together.
 bool same_place(const Entry& a, const Entry& b);
 
-// Deny where the table names an outcome that is not there.
-Answer answer_of(const policy::Outcome* outcome);
+// The 8 bytes at the end of a cell.
+kernel::nft::ElementKey answer_key(Answer answer);
+// Of an outcome; deny where the table names one that is not there.
+kernel::nft::ElementKey answer_of(const policy::Outcome* outcome);
 
 // Of a table that does not cover every key, the rest asks the base table.
 void add_cells(policy::TableId id, const policy::Table& table,
@@ -45,7 +48,10 @@ Entry interface_entry(std::string_view interface_name);
 std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
                                     const IpAddress& address, policy::ProgramId program);
 
-// What is there whatever the state: catch-alls, the table of those who have none, the class of no net.
+// An answer leads to the log chain.
+void add_log_answers(const LogId& id, Entries& entries);
+// What is there whatever the state: fixed answers, catch-alls, the table of those who have none, the class of
+// no net.
 Entries constant_entries();
 
 Entries step_entries(std::uint32_t step);

@@ -2,7 +2,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
-#include "dataplane/nftables/maps.h"
+#include "dataplane/nftables/entries.h"
 #include "dataplane/nftables/ruleset.h"
 #include "kernel/nft_expressions.h"
 
@@ -38,12 +38,9 @@ struct Way {
     constexpr std::array kSuffix{"_ports", "_icmp", "_other"};
     return name() + kSuffix[static_cast<std::size_t>(detail)];
   }
-  std::string source_ports_chain() const { return name() + "_source_ports"; }
   std::string protocols() const { return "protocols_" + name(); }
-  std::string answers() const { return "answers_" + name(); }
+  const std::string& answers() const { return set_of(answers_map(direction, family)).name; }
 };
-// The answers of second tables, which lead nowhere further.
-constexpr const char* kFinalAnswers = "answers";
 
 // Offsets and length of addresses in the network header.
 struct AddressAt {
@@ -54,7 +51,7 @@ AddressAt addresses_of(Family family) {
 }
 
 // Registers. What is read from the packet for a first lookup stands in 0 to 7. Then
-//    1  net, later second table     2  answer                4  table, with protocol and detail behind it
+//    1  net, later second table     2  answer, in two        4  table, with protocol and detail behind it
 //    8  program                     9  projection           10  base table, later with protocol and detail
 //   11  vocabulary                 12  class                13  number of the step
 //
@@ -121,7 +118,7 @@ void look_up_cell(Expressions& rule, kernel::nft::Register table, Detail detail)
       rule.immediate_be32(0, table + 2);
       break;
   }
-  rule.map(set_of(Map::kCells).name, table, kAnswer - 2);
+  rule.map(set_of(Map::kCells).name, table, kSecondTable - 1);
 }
 
 // Ends the rule where a step has come since it began.
@@ -130,9 +127,7 @@ void must_be_one_step(Expressions& rule) {
 }
 
 void must_be(Expressions& rule, Answer answer) {
-  ElementKey wanted;
-  wanted.append_be32(static_cast<std::uint32_t>(answer));
-  rule.equals(kAnswer, wanted.view());
+  rule.equals(kAnswer, answer_key(answer).view());
 }
 
 // A second table stands among the others, its source ports in place of the detail, with protocol 0.
@@ -140,8 +135,8 @@ void look_up_source_port(Expressions& rule) {
   must_be(rule, Answer::kSourcePorts);
   rule.immediate_be32(0, kSecondTable + 1)
       .payload(HeaderBase::kTransport, 0, 2, kSecondTable + 2)
-      .map(set_of(Map::kCells).name, kSecondTable, kAnswer - 2)
-      .verdict_map(kFinalAnswers, kAnswer);
+      .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1)
+      .verdict_map(set_of(Map::kAnswers).name, kAnswer);
 }
 
 class ChainWriter {
@@ -176,7 +171,7 @@ void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
 
 // Led to by cells that leave it to the source port: finds the cell again, then the second table.
 void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
-  ChainWriter chain(ruleset, way.source_ports_chain());
+  ChainWriter chain(ruleset, source_ports_chain(way.direction, way.family));
   for (const auto peer : kPeers) {
     for (const auto decides : {kTable, kBase}) {
       Expressions rule;
@@ -205,37 +200,17 @@ StaticElements protocols_of(const Way& way) {
   return map;
 }
 
-void add_answer(StaticElements& map, Answer answer, int code, std::string_view chain = {}) {
-  ElementKey key;
-  key.append_be32(static_cast<std::uint32_t>(answer));
-  map.elements.push_back({key, false, verdict_data(code, chain)});
-}
-
-StaticElements answers(std::string name) {
-  StaticElements map{{std::move(name), 19, 4, 0, true, false}, {}};
-  add_answer(map, Answer::kAllow, NFT_RETURN);
-  add_answer(map, Answer::kDeny, NFT_GOTO, "deny");
-  add_answer(map, Answer::kLogAllow, NFT_GOTO, "log_allow");
-  add_answer(map, Answer::kLogDeny, NFT_GOTO, "log_deny");
-  return map;
-}
-
-StaticElements answers_of(const Way& way) {
-  auto map = answers(way.answers());
-  add_answer(map, Answer::kSourcePorts, NFT_GOTO, way.source_ports_chain());
-  add_answer(map, Answer::kAskBase, NFT_CONTINUE);
-  return map;
-}
-
 }  // namespace
 
+std::string source_ports_chain(Direction direction, Family family) {
+  return Way{direction, family}.name() + "_source_ports";
+}
+
 void add_lookups(Ruleset& ruleset) {
-  ruleset.constants.push_back(answers(kFinalAnswers));
   for (const auto direction : policy::kDirections) {
     for (const auto family : kFamilies) {
       const Way way{direction, family};
       ruleset.constants.push_back(protocols_of(way));
-      ruleset.constants.push_back(answers_of(way));
       for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
       add_source_ports_chain(ruleset, way);
       ChainWriter leads_to_them(ruleset, way.name());

@@ -13,7 +13,7 @@ using kernel::nft::Set;
 
 const std::array<Set, kMapCount>& sets() {
   static const std::array<Set, kMapCount> all{
-      Set{"cells", kInteger, 12, 12, false, true},
+      Set{"cells", kInteger, 12, 16, false, true},
       Set{"programs", kNumber, 4, 12, false, false},
       Set{"tables", both(kNumber, kNumber), 8, 8, false, false},
       Set{"projections", both(kNumber, kNumber), 8, 4, false, false},
@@ -24,6 +24,11 @@ const std::array<Set, kMapCount>& sets() {
       Set{"ranges6", kAddress6, 16, 20, false, true},
       Set{"nets4", kAddress4, 4, 4, false, false},
       Set{"nets6", kAddress6, 16, 4, false, false},
+      Set{"answers", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_ingress4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_ingress6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_egress4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_egress6", both(kNumber, kNumber), 8, 0, true, false},
       Set{"classes4", kAddress4, 4, 4, false, false},
       Set{"classes6", kAddress6, 16, 4, false, false},
       Set{"interfaces", kName, 16, 0, false, false},
@@ -48,6 +53,12 @@ Map programs_map(policy::Direction direction, Family family) {
   const bool v4 = family == Family::kIpv4;
   if (direction == policy::Direction::kIngress) return v4 ? Map::kIngress4 : Map::kIngress6;
   return v4 ? Map::kEgress4 : Map::kEgress6;
+}
+
+Map answers_map(policy::Direction direction, Family family) {
+  const bool v4 = family == Family::kIpv4;
+  if (direction == policy::Direction::kIngress) return v4 ? Map::kAnswersIngress4 : Map::kAnswersIngress6;
+  return v4 ? Map::kAnswersEgress4 : Map::kAnswersEgress6;
 }
 
 Map classes_map(Family family) {

@@ -17,9 +17,10 @@ namespace ocicat::dataplane {
 
 // Those whose elements follow the HostState.
 enum class Map : std::uint8_t {
-  kCells,        // (table . protocol . detail) interval → (0 . outcome or second table . answer)
-  kPrograms,     // program → (0 . base table . vocabulary)
-  kTables,       // (program . projection) → (0 . table); the catch-all says kNoTable
+  kCells,     // (table . protocol . detail) interval → (0 . outcome or second table . 0 . answer), or a LogId
+              // for the last two
+  kPrograms,  // program → (0 . base table . vocabulary)
+  kTables,    // (program . projection) → (0 . table); the catch-all says kNoTable
   kProjections,  // (vocabulary . class) → projection; the catch-all says 0, the empty one
   kStep,         // anything → (0 . number of the step)
   kSteps,        // the same number: what a rule has read may be judged by if this still holds
@@ -28,6 +29,12 @@ enum class Map : std::uint8_t {
   kRanges6,
   kNets4,  // net → class; a net is written as net_key() says
   kNets6,
+  // What answers lead to; verdict maps. The first is for second tables, which lead nowhere further.
+  kAnswers,
+  kAnswersIngress4,
+  kAnswersIngress6,
+  kAnswersEgress4,
+  kAnswersEgress6,
   kClasses4,  // address → class; the catch-all says kUnknownClass
   kClasses6,
   kInterfaces,  // workloads' interfaces that no workload prefix matches
@@ -36,11 +43,12 @@ enum class Map : std::uint8_t {
   kEgress4,
   kEgress6,
 };
-inline constexpr std::size_t kMapCount = 18;
+inline constexpr std::size_t kMapCount = 23;
 
 const kernel::nft::Set& set_of(Map map);
 std::span<const kernel::nft::Set> all_maps();
 Map programs_map(policy::Direction direction, Family family);
+Map answers_map(policy::Direction direction, Family family);
 Map classes_map(Family family);
 Map ranges_map(Family family);
 Map nets_map(Family family);
@@ -50,14 +58,12 @@ inline constexpr std::uint32_t kUnknownClass = 0xffffffff;
 // The table of those for whom a program has none: all its cells ask the base table.
 inline constexpr policy::TableId kNoTable{0};
 
-// The last word of a cell.
+// The last two words of a cell are zero and one of these, or the id of a log chain.
 enum class Answer : std::uint32_t {
   kAllow = 1,
   kDeny = 2,
-  kLogAllow = 3,
-  kLogDeny = 4,
-  kSourcePorts = 5,  // the word before it is the table that decides by source port
-  kAskBase = 6,      // the program's base table decides
+  kSourcePorts = 3,  // the word before them is the table that decides by source port
+  kAskBase = 4,      // the program's base table decides
 };
 
 }  // namespace ocicat::dataplane

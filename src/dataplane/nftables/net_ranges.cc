@@ -14,6 +14,16 @@ IpAddress before(const IpAddress& address) {
   return IpAddress::v6(bytes);
 }
 
+// An interval of IPv6 may begin where addresses stand for IPv4: its family is not for them to tell.
+Prefix masked(Family family, const IpAddress& address, int length) {
+  auto bytes = address.bytes();
+  const auto kept = bytes.size() * 8 - static_cast<std::size_t>(bits_of(family) - length);
+  for (std::size_t bit = kept; bit < bytes.size() * 8; ++bit) {
+    bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] & ~(0x80 >> bit % 8));
+  }
+  return {IpAddress::v6(bytes), static_cast<std::uint8_t>(length)};
+}
+
 }  // namespace
 
 IpAddress NetRanges::first_of_family() const {
@@ -37,7 +47,7 @@ void NetRanges::count_boundaries(const Prefix& net, int by) {
 std::optional<Prefix> NetRanges::net_of(const IpAddress& address, int shorter_than) const {
   for (int length = shorter_than - 1; length >= 0; --length) {
     if (lengths_[static_cast<std::size_t>(length)] == 0) continue;
-    const auto net = Prefix{address, static_cast<std::uint8_t>(length)}.masked();
+    const auto net = masked(family_, address, length);
     if (nets_.contains(net)) return net;
   }
   return std::nullopt;

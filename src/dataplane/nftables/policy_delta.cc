@@ -21,7 +21,8 @@ std::set<std::uint32_t> tables_in_use(const Entries& entries) {
   for (const auto& entry : entries) {
     const bool leads_to_table =
         entry.map == Map::kPrograms || entry.map == Map::kTables ||
-        (entry.map == Map::kCells && static_cast<Answer>(entry.data.be32_at(8)) == Answer::kSourcePorts);
+        (entry.map == Map::kCells &&
+         kernel::nft::ElementKey(entry.data.view().subspan(8)) == answer_key(Answer::kSourcePorts));
     if (leads_to_table) tables.insert(entry.data.be32_at(4));
   }
   return tables;
@@ -54,6 +55,11 @@ Group group_of(Map map) {
     case Map::kSteps:
     case Map::kDictionary:
     case Map::kInterfaces:
+    case Map::kAnswers:  // an answer never changes where it leads
+    case Map::kAnswersIngress4:
+    case Map::kAnswersIngress6:
+    case Map::kAnswersEgress4:
+    case Map::kAnswersEgress6:
       return Group::kUnread;
   }
   CHECK(false);

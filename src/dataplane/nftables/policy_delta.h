@@ -33,6 +33,8 @@ struct PolicyDelta {
   Transaction step;
   Transaction settled;
   Entries garbage;
+  LogChains new_logs;  // made in `prepared`, together with the answers that lead to them
+  LogChains old_logs;  // gone with the garbage
   bool rules_changed = false;
 
   bool empty() const {

@@ -15,30 +15,66 @@ Result<void> PolicyTable::commit(const Batch& batch) {
   return {};
 }
 
+namespace {
+
+void append(const Batch& from, Batch& to) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+void add_rules(const Ruleset& ruleset, Batch& batch) {
+  for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});
+}
+
+void add_chains_and_rules(const Ruleset& ruleset, Batch& batch) {
+  for (const auto& chain : ruleset.chains) batch.emplace_back(kernel::nft::AddChain{chain});
+  add_rules(ruleset, batch);
+}
+
+void replace_rules(const Ruleset& ruleset, Batch& batch) {
+  batch.emplace_back(kernel::nft::DeleteRules{});
+  add_rules(ruleset, batch);
+}
+
+bool is_log_chain(const std::string& name) {
+  return name.starts_with(kLogChainPrefix);
+}
+
+std::map<std::string, kernel::nft::Chain> fixed(std::map<std::string, kernel::nft::Chain> chains) {
+  std::erase_if(chains, [](const auto& chain) { return is_log_chain(chain.first); });
+  return chains;
+}
+
+}  // namespace
+
+// Chains are there before answers that lead to them, and go after them.
 Result<void> PolicyTable::apply(const HostChanges& changes) {
   const auto delta = desired_.update(changes);
   if (!in_step_ || delta.empty()) return {};
   in_step_ = false;
-  TRY_VOID(commit(to_batch(delta.prepared)));
-  auto batch = to_batch(delta.step);
-  if (delta.rules_changed) {
-    batch.emplace_back(kernel::nft::DeleteRules{});
-    for (auto& rule : ruleset_for(desired_.settings()).rules)
-      batch.emplace_back(kernel::nft::AddRule{std::move(rule)});
-  }
-  TRY_VOID(commit(batch));
+  Ruleset logs;
+  for (const auto& [id, chain] : delta.new_logs)
+    add_log_chain(logs, id, chain, desired_.settings().log_prefix);
+  Batch prepared;
+  add_chains_and_rules(logs, prepared);
+  append(to_batch(delta.prepared), prepared);
+  TRY_VOID(commit(prepared));
+  auto step = to_batch(delta.step);
+  if (delta.rules_changed) replace_rules(desired_.ruleset(), step);
+  TRY_VOID(commit(step));
   TRY_VOID(commit(to_batch(delta.settled)));
-  TRY_VOID(commit(to_batch({delta.garbage, {}})));
+  auto garbage = to_batch({delta.garbage, {}});
+  for (const auto& [id, chain] : delta.old_logs) garbage.emplace_back(kernel::nft::DeleteChain{name_of(id)});
+  TRY_VOID(commit(garbage));
   in_step_ = true;
   return {};
 }
 
 Result<PolicyTable::Actual> PolicyTable::read(const Ruleset& ruleset) {
   Actual actual;
-  TRY(const auto shape, kernel_.read_shape());
+  TRY(auto shape, kernel_.read_shape());
   if (!shape) return actual;
   const auto wanted = ruleset.shape();
-  if (shape->sets != wanted.sets || shape->chains != wanted.chains) return actual;
+  if (shape->sets != wanted.sets || fixed(shape->chains) != fixed(wanted.chains)) return actual;
   for (const auto& constant : ruleset.constants) {
     TRY(auto elements, kernel_.read_elements(constant.set));
     auto expected = constant.elements;
@@ -55,6 +91,9 @@ Result<PolicyTable::Actual> PolicyTable::read(const Ruleset& ruleset) {
   std::ranges::sort(actual.entries);
   actual.shape_fits = true;
   actual.rules_fit = shape->rules_by_chain == wanted.rules_by_chain;
+  for (const auto& [name, unused] : shape->chains) {
+    if (is_log_chain(name)) actual.log_chains.insert(name);
+  }
   return actual;
 }
 
@@ -63,38 +102,41 @@ Result<void> PolicyTable::rebuild(const Ruleset& ruleset) {
   Batch batch{kernel::nft::AddTable{}, kernel::nft::DeleteTable{}, kernel::nft::AddTable{}};
   for (const auto& set : all_maps()) batch.emplace_back(kernel::nft::AddSet{set});
   for (const auto& constant : ruleset.constants) batch.emplace_back(kernel::nft::AddSet{constant.set});
-  for (const auto& chain : ruleset.chains) batch.emplace_back(kernel::nft::AddChain{chain});
+  // Rules before elements: the kernel walks a map for every rule that comes to use it.
+  add_chains_and_rules(ruleset, batch);
   for (const auto& constant : ruleset.constants) {
     batch.emplace_back(kernel::nft::AddElements{constant.set, constant.elements});
   }
-  // Rules before elements: the kernel walks a map for every rule that comes to use it.
-  for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});
-  for (auto& operation : to_batch({{}, desired_.entries()})) batch.push_back(std::move(operation));
+  append(to_batch({{}, desired_.entries()}), batch);
+  return commit(batch);
+}
+
+Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
+  desired_.continue_from(step_of(actual.entries));
+  auto delta = difference(actual.entries, desired_.entries());
+  if (needs_number(delta.step)) {
+    desired_.next_step();
+    delta = difference(actual.entries, desired_.entries());
+  }
+  TRY_VOID(commit(to_batch(delta.prepared)));
+  Batch batch;
+  auto old_chains = actual.log_chains;
+  for (const auto& chain : ruleset.chains) {
+    if (is_log_chain(chain.name) && old_chains.erase(chain.name) == 0)
+      batch.emplace_back(kernel::nft::AddChain{chain});
+  }
+  append(to_batch(delta.step), batch);
+  if (!actual.rules_fit) replace_rules(ruleset, batch);
+  for (const auto& name : old_chains) batch.emplace_back(kernel::nft::DeleteChain{name});
   return commit(batch);
 }
 
 Result<bool> PolicyTable::resync() {
   in_step_ = false;
   const auto writes_before = writes_;
-  const auto ruleset = ruleset_for(desired_.settings());
+  const auto ruleset = desired_.ruleset();
   TRY(const auto actual, read(ruleset));
-  if (!actual.shape_fits) {
-    TRY_VOID(rebuild(ruleset));
-  } else {
-    desired_.continue_from(step_of(actual.entries));
-    auto delta = difference(actual.entries, desired_.entries());
-    if (needs_number(delta.step)) {
-      desired_.next_step();
-      delta = difference(actual.entries, desired_.entries());
-    }
-    TRY_VOID(commit(to_batch(delta.prepared)));
-    auto batch = to_batch(delta.step);
-    if (!actual.rules_fit) {
-      batch.emplace_back(kernel::nft::DeleteRules{});
-      for (const auto& rule : ruleset.rules) batch.emplace_back(kernel::nft::AddRule{rule});
-    }
-    TRY_VOID(commit(batch));
-  }
+  TRY_VOID(actual.shape_fits ? mend(actual, ruleset) : rebuild(ruleset));
   in_step_ = true;
   return writes_ != writes_before;
 }

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <string>
 
 #include "dataplane/nftables/desired_policy.h"
 #include "kernel/nft.h"
@@ -32,13 +34,15 @@ class PolicyTable {
 
  private:
   struct Actual {
-    bool shape_fits = false;  // sets and chains, constants included
+    bool shape_fits = false;  // sets and fixed chains, constants included
     bool rules_fit = false;
+    std::set<std::string> log_chains;
     Entries entries;
   };
   Result<void> commit(const kernel::nft::Batch& batch);
   Result<Actual> read(const struct Ruleset& ruleset);
   Result<void> rebuild(const struct Ruleset& ruleset);
+  Result<void> mend(const Actual& actual, const struct Ruleset& ruleset);
 
   kernel::nft::Kernel& kernel_;
   DesiredPolicy desired_;

@@ -57,10 +57,6 @@ class Writer {
   void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
   void rule(Expressions&& expressions) { rule(expressions); }
 
-  std::string log_prefix() const {
-    constexpr std::size_t kLongest = 120;  // the kernel takes 127 characters and refuses the ruleset beyond
-    return settings_.log_prefix.substr(0, kLongest) + ": ";
-  }
   static Expressions with_state(std::uint32_t bits) {
     Expressions rule;
     std::array<std::uint8_t, 4> mask{};
@@ -77,17 +73,12 @@ class Writer {
 
   // Where answers lead.
   void add_endings() {
-    chain("deny");
+    chain(std::string(kDenyChain));
     if (settings_.reject) {
       rule(Expressions().meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset());
       rule(Expressions().reject_unreachable());
     }
     rule(Expressions().verdict(NF_DROP));
-    chain("log_allow");
-    rule(Expressions().log(log_prefix()));
-    chain("log_deny");
-    rule(Expressions().log(log_prefix()));
-    rule(Expressions().verdict(NFT_GOTO, "deny"));
   }
 
   // Jumped to; return means allowed.

@@ -1,8 +1,9 @@
 // The fixed part of table `inet ocicat`: chains, rules, and maps with their constant elements.
 //
-// It depends on the host's settings only. All policy is in the elements of maps (maps.h), which rules look up
-// one after the other: the answer of one lookup is in the registers that are the next one's key. A lookup
-// that finds nothing ends its rule; the last rule of every such chain drops.
+// It depends on the host's settings only; beside it there are log chains (log_chains.h). All policy is in the
+// elements of maps (maps.h), which rules look up one after the other: the answer of one lookup is in the
+// registers that are the next one's key. A lookup that finds nothing ends its rule; the last rule of every
+// such chain drops.
 //
 //   design   docs/design/dataplane.md#rules
 #pragma once
@@ -29,6 +30,11 @@ struct Ruleset {
 };
 
 Ruleset ruleset_for(const HostSettings& settings);
+
+// Where denied packets go: dropped, or rejected.
+inline constexpr std::string_view kDenyChain = "deny";
+// The chain that decides by source port.
+std::string source_ports_chain(policy::Direction direction, Family family);
 
 // The chains that decide: (direction, family), by kind of protocol. In lookup_rules.cc.
 void add_lookups(Ruleset& ruleset);

@@ -1,0 +1,72 @@
+#include "dataplane/nftables/log_chains.h"
+
+#include <gtest/gtest.h>
+
+#include "dataplane/nftables/ruleset.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+const LogRule kOfNamespaced{"security", {Kind::kNetworkPolicy, "shop", "api"}};
+const LogRule kOfGlobal{"default", {Kind::kGlobalNetworkPolicy, "", "watch"}};
+const LogRule kOfProfile{std::string(policy::kProfileTier), {Kind::kProfile, "", "kns.shop"}};
+
+TEST(LogText, FillsInWhoLogs) {
+  const std::string format = "%t|%k|%n|%p";
+  EXPECT_EQ(log_text(format, kOfNamespaced), "security|np|api|shop/api: ");
+  EXPECT_EQ(log_text(format, kOfGlobal), "default|gnp|watch|watch: ");
+  EXPECT_EQ(log_text(format, kOfProfile), "|pro|kns.shop|kns.shop: ");
+  const LogRule kubernetes{"default", {Kind::kKubernetesNetworkPolicy, "shop", "web"}};
+  EXPECT_EQ(log_text("%k %p", kubernetes), "knp shop/web: ");
+}
+
+TEST(LogText, LeavesOtherPercentSignsAsTheyAre) {
+  EXPECT_EQ(log_text("100%", kOfGlobal), "100%: ");
+  EXPECT_EQ(log_text("%x %%n", kOfGlobal), "%x %watch: ");
+}
+
+TEST(LogText, IsThePrefixOfCalicoWhereNoneIsSet) {
+  EXPECT_EQ(log_text("", kOfGlobal), "calico-packet: ");
+}
+
+TEST(LogText, IsCutWhereTheKernelTakesNoMore) {
+  EXPECT_EQ(log_text(std::string(300, 'x'), kOfGlobal), std::string(127, 'x'));
+}
+
+policy::TraceStep step(const LogRule& rule, Action action) {
+  return {.tier = rule.tier, .policy = rule.policy, .rule = 0, .action = action, .selected_by = {}};
+}
+
+TEST(LogChain, HasTheLogRulesOfATraceInOrder) {
+  const policy::Outcome outcome{policy::Verdict::kAllow,
+                                {step(kOfNamespaced, Action::kLog), step(kOfNamespaced, Action::kPass),
+                                 step(kOfGlobal, Action::kLog), step(kOfGlobal, Action::kAllow)}};
+  const auto chain = log_chain_of(outcome);
+  ASSERT_TRUE(chain);
+  EXPECT_EQ(chain->rules, (std::vector{kOfNamespaced, kOfGlobal}));
+  EXPECT_EQ(chain->verdict, policy::Verdict::kAllow);
+  EXPECT_FALSE(log_chain_of({policy::Verdict::kDeny, {step(kOfGlobal, Action::kDeny)}}));
+}
+
+TEST(LogChain, IsKnownByWhoLogsInWhatOrderAndByItsVerdict) {
+  const LogChain chain{{kOfNamespaced, kOfGlobal}, policy::Verdict::kAllow};
+  const LogChain denies{chain.rules, policy::Verdict::kDeny},
+      other{{kOfGlobal, kOfNamespaced}, chain.verdict};
+  EXPECT_EQ(id_of(chain), id_of(chain));
+  EXPECT_NE(id_of(chain), id_of(denies));
+  EXPECT_NE(id_of(chain), id_of(other));
+  EXPECT_EQ(id_of(chain).size(), 8U);
+}
+
+TEST(LogChain, SaysALineARuleAndThenDeniesOrEnds) {
+  const LogChain allows{{kOfNamespaced, kOfGlobal}, policy::Verdict::kAllow};
+  const LogChain denies{allows.rules, policy::Verdict::kDeny};
+  Ruleset of_allows, of_denies;
+  add_log_chain(of_allows, id_of(allows), allows, "x");
+  add_log_chain(of_denies, id_of(denies), denies, "x");
+  EXPECT_EQ(of_allows.rules.size(), 2U);
+  EXPECT_EQ(of_denies.rules.size(), 3U);
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane

@@ -1,0 +1,101 @@
+"""Log rules say a line each, in order, before the verdict: seen in the kernel's own trace of a packet.
+
+A namespace does not write to the kernel's log (net.netfilter.nf_log_all_netns), but a traced packet tells every rule
+that it passes, log rules with what they say.
+"""
+import itertools
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import shop
+
+TRACE = ("add table inet watch; add chain inet watch pre { type filter hook prerouting priority -400; };"
+         "add rule inet watch pre udp dport { 514, 515 } meta nftrace set 1")
+SAID = re.compile(r'inet ocicat log_\w+ rule log prefix "(.*?)"')
+VERDICT = re.compile(r"inet ocicat (forward policy accept|deny rule drop)")
+SEND = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', int(sys.argv[3])));"
+        "s.sendto(b'x', (sys.argv[1], int(sys.argv[2])))")
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(1)
+    lab.together([lab.pod_words("shop/a", "host1"), lab.pod_words("shop/b", "host1", labels={"app": "b"})])
+    lab.host_exec("host1", "nft", TRACE)
+    return lab
+
+
+@pytest.fixture
+def said_of(lab, eventually):
+    """said_of(port) sends datagrams from a to b until the kernel has told of one: what is logged of it, its verdict.
+
+    A listener knows the rules that were there when it began, so each question has one of its own.
+    """
+    source_ports = itertools.count(20000)
+
+    def send(port):
+        source_port = next(source_ports)
+        lab.exec("shop/a", sys.executable, "-c", SEND, lab.address("shop/b"), str(port), str(source_port))
+        return source_port
+
+    def told_of(source_port, lines):
+        """All lines about a packet, once it has its verdict."""
+        numbers = [line.split()[2] for line in lines if "udp sport %d " % source_port in line]
+        about = [line for line in lines if numbers and line.startswith("trace id %s " % numbers[0])]
+        return about if any(map(VERDICT.search, about)) else []
+
+    def ask(port):
+        words = [lab.binary, "lab", "host", "exec", "host1", "--", "stdbuf", "-oL", "nft", "monitor", "trace"]
+        process = subprocess.Popen(words, env=lab.environment, text=True, stdout=subprocess.PIPE)
+        lines, sent, told = [], [], []
+        threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True).start()
+
+        def is_told():
+            sent.append(send(port))
+            told[:] = [about for about in (told_of(one, list(lines)) for one in sent) if about]
+            return told
+
+        eventually(is_told, 20)
+        process.terminate()
+        process.wait()
+        return [[match.group(1) for match in map(pattern.search, told[0]) if match] for pattern in (SAID, VERDICT)]
+
+    return ask
+
+
+TIER = {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "watch"},
+        "spec": {"order": 1, "defaultAction": "Pass"}}
+WATCH = shop.global_policy("watch.all", {"tier": "watch", "selector": "app == 'b'", "types": ["Ingress"],
+                                         "ingress": [{"action": "Log"}, {"action": "Pass"}]})
+SYSLOG = {"protocol": "UDP", "destination": {"ports": [514]}}
+WEB = shop.policy("shop", "web", {"selector": "app == 'b'", "types": ["Ingress"], "ingress": [
+    {"action": "Log", **SYSLOG}, {"action": "Allow", **SYSLOG}, {"action": "Deny"}]})
+
+
+def log_prefix(text):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+            "spec": {"logPrefix": text}}
+
+
+def test_a_packet_says_a_line_for_each_log_rule_it_passes_and_then_gets_its_verdict(lab, said_of):
+    lab.apply(TIER, WATCH, WEB)
+    lab.wait()
+    assert said_of(514) == [["calico-packet: ", "calico-packet: "], ["forward policy accept"]]
+    assert said_of(515) == [["calico-packet: "], ["deny rule drop"]]
+    # Another prefix is in force without a restart.
+    lab.apply(log_prefix("%t %k %n %p"))
+    lab.wait()
+    assert said_of(514) == [["watch gnp watch.all watch.all: ", "default np web shop/web: "], ["forward policy accept"]]
+    assert said_of(515) == [["watch gnp watch.all watch.all: "], ["deny rule drop"]]
+    lab.delete(WATCH)
+    lab.wait()
+    assert said_of(514) == [["default np web shop/web: "], ["forward policy accept"]]
+    assert said_of(515) == [[], ["deny rule drop"]]
+    lab.delete(WEB)
+    lab.wait()
+    assert said_of(515) == [[], ["forward policy accept"]]
+    assert "log_" not in lab.host_exec("host1", "nft", "list", "chains").stdout
