@@ -78,5 +78,5 @@ def test_nothing_passes_while_policy_flips_between_two_that_deny_it(lab, flip):
     arrived = count.stop()
     lab.delete(policy)
     print("%d flips, %d sent, arrived: %s" % (flips, sent, arrived))
-    assert sent > 10_000
+    assert sent > 10 * FEWEST_FLIPS  # a sender that gets little of a busy machine is no failure
     assert arrived == {"datagrams": 0, "ports": 0}
