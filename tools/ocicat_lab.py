@@ -57,9 +57,10 @@ class Traffic:
 
 
 class Lab:
-    def __init__(self, name, binary, hosts=3):
+    def __init__(self, name, binary, hosts=3, dataplane="nftables"):
         self.name = name
         self.binary = str(binary)
+        self.dataplane = dataplane
         self.hosts = ["host%d" % number for number in range(1, hosts + 1)]
         self.folder = pathlib.Path("/run/ocicat/lab") / name
         self.socket = self.folder / "server.sock"
@@ -92,7 +93,7 @@ class Lab:
     # The lab.
 
     def up(self):
-        return self.run("lab", "up", "--hosts", str(len(self.hosts)))
+        return self.run("lab", "up", "--hosts", str(len(self.hosts)), "--dataplane", self.dataplane)
 
     def down(self):
         return self.run("lab", "down")

@@ -115,11 +115,11 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   TRY(state->claim, claim_kernel(options.dataplane, "stop it first"));
   TRY(state->lock, lock_folder(options.run_dir));
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
-  spdlog::info("node {}, server {}, {} ids adopted from the kernel", options.node, options.server.text,
-               dictionary.size());
+  spdlog::info("node {}, server {}, dataplane {}, {} ids adopted from the kernel", options.node,
+               options.server.text, dataplane::to_string(options.dataplane.datapath), dictionary.size());
 
   state->reporter = std::make_unique<StatusReporter>(
-      options.server, AgentStatus(options.node, "nftables", ::getpid()),
+      options.server, AgentStatus(options.node, std::string(dataplane::to_string(options.dataplane.datapath)), ::getpid()),
       StatusReporter::Observer{
           [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});

@@ -22,6 +22,7 @@ struct Options {
   std::string run_dir = "/run/ocicat/agent";
   std::string health = "127.0.0.1:9099";
   std::string dataplane = "nftables";
+  std::string bpf_folder = "/sys/fs/bpf/ocicat";
   std::string log_level = "info";
   bool cleanup = false;
 };
@@ -36,14 +37,18 @@ std::string host_name() {
 }
 
 Result<int> run_agent(const Options& options) {
+  dataplane::Options dataplane;
+  dataplane.pin_folder = options.bpf_folder;
+  if (options.dataplane == "ebpf") dataplane.datapath = dataplane::Datapath::kEbpf;
   if (options.cleanup) {
-    TRY_VOID(agent::clean_up({}));
+    TRY_VOID(agent::clean_up(dataplane));
     say("Removed what carries our mark from the kernel: nothing is enforced on this host now.\n");
     return kDone;
   }
   agent::Options wanted;
   wanted.node = options.node.empty() ? host_name() : options.node;
   wanted.run_dir = options.run_dir;
+  wanted.dataplane = std::move(dataplane);
   if (const std::string rule = schema::check_dns_subdomain(wanted.node); !rule.empty()) {
     wrong_usage({ErrorCode::kInvalid,
                  fmt::format("\"{}\" is no name of a node: {}; say --node NAME", wanted.node, rule)});
@@ -59,8 +64,9 @@ Result<int> run_agent(const Options& options) {
 
 constexpr std::string_view kFooter =
     R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
-over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80.
-It refuses while an agent runs in the same network namespace, where a second agent is refused as well.
+over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80,
+and what is pinned in the folder of --bpf-folder. It refuses while an agent runs in the same network
+namespace, where a second agent is refused as well.
 
 Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
 
@@ -87,7 +93,10 @@ void add_agent_command(CLI::App& app) {
       ->type_name("ADDR");
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
-      ->check(CLI::IsMember({"nftables"}));
+      ->check(CLI::IsMember({"nftables", "ebpf"}));
+  command->add_option("--bpf-folder", options->bpf_folder, "Where this host's eBPF objects are pinned")
+      ->capture_default_str()
+      ->type_name("DIR");
   command->add_flag("--cleanup", options->cleanup, "Remove everything of ours from the kernel, and leave");
   add_log_option(*command, options->log_level);
   command->footer(std::string(kFooter));

@@ -8,9 +8,12 @@
 //   stays design  docs/design/dataplane.md
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/mailbox.h"
@@ -28,7 +31,13 @@ struct Report {
   std::uint64_t repairs = 0;        // times somebody else's change was mended
 };
 
+// What enforces policy.
+enum class Datapath : std::uint8_t { kNftables, kEbpf };
+std::string_view to_string(Datapath datapath);  // "nftables", "ebpf"
+
 struct Options {
+  Datapath datapath = Datapath::kNftables;
+  std::filesystem::path pin_folder;  // of eBPF objects, one for each host; empty: there are none
   std::string nft_table = "ocicat";
   int route_protocol = 80;
   bool sweep = true;  // remove what carries our mark and is not wanted

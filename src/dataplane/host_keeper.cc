@@ -2,12 +2,28 @@
 
 #include <algorithm>
 
+#include "dataplane/ebpf/ebpf_policy.h"
+#include "dataplane/nftables/policy_table.h"
+
 namespace ocicat::dataplane {
+namespace {
+
+std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft::Kernel& nft,
+                                            kernel::RouteKernel& routes) {
+  if (options.datapath == Datapath::kEbpf)
+    return std::make_unique<ebpf::EbpfPolicy>(nft, routes, options.pin_folder);
+  return std::make_unique<PolicyTable>(nft);
+}
+
+}  // namespace
+
+HostKeeper::HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options)
+    : policy_(datapath_of(options, nft, routes)), routes_(routes, {options.route_protocol, options.sweep}) {}
 
 void HostKeeper::take(const HostChanges& changes) {
   started_ = true;
   mending_routes_ = false;
-  if (const auto applied = policy_.apply(changes); !applied) {
+  if (const auto applied = policy_->apply(changes); !applied) {
     mending_policy_ = false;
     take_error_ = applied.error().message;
   }
@@ -18,28 +34,31 @@ void HostKeeper::take(const HostChanges& changes) {
 
 void HostKeeper::doubt(const Doubts& doubts) {
   if (doubts.policy) {
-    mending_policy_ = policy_.in_step() || mending_policy_;
-    policy_.distrust();
+    mending_policy_ = policy_->in_step() || mending_policy_;
+    policy_->distrust();
   }
   if (doubts.routes) {
     mending_routes_ = true;
     routes_.distrust_routes();
   }
-  if (doubts.links) routes_.distrust_links();
+  if (doubts.links) {
+    policy_->distrust_links();
+    routes_.distrust_links();
+  }
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
 }
 
 bool HostKeeper::attempt() {
   if (!started_) return true;
   std::string error = std::exchange(take_error_, {});
-  if (!policy_.in_step()) {
-    const auto done = policy_.resync();
+  if (!policy_->in_step()) {
+    const auto done = policy_->resync();
     // What failed when changes were taken no longer matters once all of it is there.
     error = done ? std::string() : done.error().message;
     if (done && *done && mending_policy_) ++report_.repairs;
     mending_policy_ = mending_policy_ && !done;
   }
-  const bool policy_in_force = policy_.in_step();
+  const bool policy_in_force = policy_->in_step();
   if (policy_in_force) {
     const auto writes = routes_.writes();
     const auto done = routes_.sync();
@@ -49,12 +68,15 @@ bool HostKeeper::attempt() {
   }
   if (error.empty()) report_.revisions = wanted_;
   report_.endpoints = endpoints_.size();
-  report_.endpoints_ready =
-      policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
-                            endpoints_, [&](const auto& entry) { return routes_.is_ready(entry.second); }))
-                      : 0;
+  report_.endpoints_ready = policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
+                                                  endpoints_,
+                                                  [&](const auto& entry) {
+                                                    return policy_->serves(entry.second.interface_name) &&
+                                                           routes_.is_ready(entry.second);
+                                                  }))
+                                            : 0;
   report_.error = std::move(error);
-  report_.kernel_writes = policy_.writes() + routes_.writes();
+  report_.kernel_writes = policy_->writes() + routes_.writes();
   return report_.error.empty();
 }
 

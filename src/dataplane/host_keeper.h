@@ -3,18 +3,19 @@
 #pragma once
 
 #include <map>
+#include <memory>
 
 #include "dataplane/dataplane.h"
-#include "dataplane/nftables/policy_table.h"
+#include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
+#include "kernel/nft.h"
 
 namespace ocicat::dataplane {
 
 class HostKeeper {
  public:
   // Borrows both kernels.
-  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options)
-      : policy_(nft), routes_(routes, {options.route_protocol, options.sweep}) {}
+  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options);
 
   // A step of what is desired. Written at once where the kernel's state is known; else by the next attempt().
   void take(const HostChanges& changes);
@@ -35,7 +36,7 @@ class HostKeeper {
 
  private:
   bool started_ = false;
-  PolicyTable policy_;
+  std::unique_ptr<PolicyDatapath> policy_;
   RouteTable routes_;
   std::map<ResourceKey, EndpointState> endpoints_;
   Revisions wanted_;

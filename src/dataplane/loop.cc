@@ -9,7 +9,9 @@
 
 #include "base/unique_fd.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/host_keeper.h"
+#include "dataplane/nftables/policy_table.h"
 #include "kernel/nft_kernel.h"
 
 namespace ocicat::dataplane {
@@ -61,6 +63,7 @@ struct DataplaneLoop::State {
   Clock::time_point policy_repair_from{}, route_repair_from{};
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
+  bool others_gone = false;
 
   void wake_up() const {
     const std::uint64_t one = 1;
@@ -131,6 +134,13 @@ struct DataplaneLoop::State {
     return moment;
   }
 
+  // Once ours is in force. The table of nftables has been replaced by then, whichever it was.
+  void remove_other_datapath() {
+    if (options.datapath == Datapath::kEbpf || options.pin_folder.empty() || std::exchange(others_gone, true))
+      return;
+    if (const auto removed = ebpf::remove_objects(options.pin_folder); !removed) others_gone = false;
+  }
+
   void run() {
     auto doors = open_until_stopped();
     if (!doors) return;
@@ -149,6 +159,7 @@ struct DataplaneLoop::State {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
           if (ripe.any()) route_repair_from = now + kRouteRepairGap;
           failed = !keeper.attempt();
+          if (!failed) remove_other_datapath();
           pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
           if (failed) not_before = Clock::now() + pause;
           on_report(keeper.report());
@@ -178,7 +189,12 @@ DataplaneLoop::~DataplaneLoop() {
   state_->inbox.on_put({});
 }
 
+std::string_view to_string(Datapath datapath) {
+  return datapath == Datapath::kEbpf ? "ebpf" : "nftables";
+}
+
 Result<policy::Dictionary> adopt_dictionary(const Options& options) {
+  if (options.datapath == Datapath::kEbpf) return ebpf::read_dictionary(options.pin_folder);
   TRY(const auto kernel, kernel::nft::NetlinkKernel::open(options.nft_table));
   return read_dictionary(*kernel);
 }
@@ -186,6 +202,7 @@ Result<policy::Dictionary> adopt_dictionary(const Options& options) {
 Result<void> remove_all(const Options& options) {
   TRY(const auto nft, kernel::nft::NetlinkKernel::open(options.nft_table));
   TRY_VOID(remove_table(*nft));
+  if (!options.pin_folder.empty()) TRY_VOID(ebpf::remove_objects(options.pin_folder));
   TRY(const auto routes, kernel::NetlinkRoutes::open());
   return remove_routes(*routes, options.route_protocol);
 }

@@ -16,6 +16,8 @@ using Register = std::uint32_t;  // 0 to 15
 
 enum class HeaderBase : std::uint32_t { kNetwork = 1, kTransport = 2 };  // NFT_PAYLOAD_*
 enum class Meta : std::uint32_t {                                        // NFT_META_*
+  kInputIndex = 4,
+  kOutputIndex = 5,
   kInputName = 6,
   kOutputName = 7,
   kFamily = 15,

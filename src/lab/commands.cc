@@ -126,7 +126,7 @@ void add_up(CLI::App& group) {
       ->check(CLI::Range(1, kMostHosts));
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
-      ->check(CLI::IsMember({"nftables"}));
+      ->check(CLI::IsMember({"nftables", "ebpf"}));
   add_name_option(*command, options->name);
   command->footer("Examples:\n  ocicat lab up\n  ocicat lab up --hosts 5 --name try");
   command->callback([options] { run_in_lab(options->name, [&](Lab& lab) { return up(lab, *options); }); });

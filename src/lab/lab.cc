@@ -61,7 +61,8 @@ Result<bool> Lab::down() {
   for (const auto& process : processes_in(own)) TRY_VOID(stop(process, SIGKILL, kPatience));
   for (const auto& name : own) TRY_VOID(delete_namespace(name));
   std::error_code failed;
-  std::filesystem::remove_all(layout_.folder(), failed);
+  std::filesystem::remove_all(layout_.bpf_folder({}), failed);
+  if (!failed) std::filesystem::remove_all(layout_.folder(), failed);
   if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", layout_.folder().string(), failed.message());
   return something;
 }
@@ -108,7 +109,8 @@ Result<void> Lab::start_agent(const std::string& host) {
   std::error_code ignored;
   std::filesystem::create_directories(layout_.run_folder(host), ignored);
   Daemon daemon{.command = {lab.program, "agent", "--node", host, "--server", server_address().text,
-                            "--run-dir", layout_.run_folder(host).string(), "--dataplane", lab.dataplane},
+                            "--run-dir", layout_.run_folder(host).string(), "--dataplane", lab.dataplane,
+                            "--bpf-folder", layout_.bpf_folder(host).string()},
                 .network_namespace = layout_.host_namespace(host),
                 .log = layout_.log_file(agent_of(host)),
                 .record = layout_.process_file(agent_of(host))};

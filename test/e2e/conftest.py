@@ -28,13 +28,20 @@ def root():
     return ROOT
 
 
+@pytest.fixture(scope="module", params=["nftables", "ebpf"])
+def dataplane(request):
+    """For modules whose claims hold whatever enforces policy."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def make_lab(binary):
-    """make_lab(hosts) starts a lab that is gone at the end of the module; its logs are shown if something failed."""
+    """make_lab(hosts, dataplane) starts a lab that is gone at the end of the module; its logs are shown if something
+    failed."""
     labs = []
 
-    def make(hosts=2):
-        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts)
+    def make(hosts=2, dataplane="nftables"):
+        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane)
         labs.append(lab)
         lab.up()
         return lab

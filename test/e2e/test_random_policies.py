@@ -20,7 +20,7 @@ PODS = [
 ]
 LISTEN = "http=tcp/80,other=tcp/81,dns=udp/80,assoc=sctp/80"
 PORTS = "tcp/80,tcp/81,udp/80,sctp/80,icmp,icmpv6"
-ROUNDS = 8
+ROUNDS = 5  # on each datapath
 SELECTORS = ["app == 'a'", "app in {'b', 'c'}", "has(pci)", "!has(pci)", "tier == 'web' || app == 'e'", "all()",
              "tier != 'data'", "app starts with 'a' && has(tier)", "tier not in {'web'}"]
 NAMESPACES = ["kubernetes.io/metadata.name == 'red'", "colour in {'warm'}", "has(colour)", "all()"]
@@ -100,8 +100,8 @@ class Writer:
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab):
-    lab = make_lab(3)
+def lab(make_lab, dataplane):
+    lab = make_lab(3, dataplane)
     lab.run("lab", "namespace", "red", "--labels", "colour=warm")
     lab.run("lab", "namespace", "blue", "--labels", "colour=cold")
     for name, host, labels, account in PODS:  # one after the other: nets above name their addresses

@@ -11,8 +11,8 @@ FOREIGN = {4: ["10.65.77.77", "192.0.2.1", "172.31.0.1"], 6: ["fd65::7777", "200
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab):
-    lab = make_lab(2)
+def lab(make_lab, dataplane):
+    lab = make_lab(2, dataplane)
     lab.together([lab.pod_words("shop/sender", "host1", listen="udp/9"),
                   lab.pod_words("shop/sibling", "host1", listen="udp/9"),
                   lab.pod_words("shop/near", "host1", listen="udp/9"),

@@ -1,7 +1,12 @@
 #include "netns/agent_host.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+
+#include "dataplane/ebpf/objects.h"
+#include "kernel/bpf.h"
 
 namespace ocicat::test {
 namespace {
@@ -11,6 +16,34 @@ using namespace policy;
 constexpr std::chrono::seconds kGiveUp{60};
 
 }  // namespace
+
+PinFolder::PinFolder() {
+  static std::atomic<int> next = 0;
+  path_ = fmt::format("/sys/fs/bpf/ocicat-test/{}-{}", ::getpid(), ++next);
+}
+
+PinFolder::~PinFolder() {
+  CHECK(dataplane::ebpf::remove_objects(path_));
+}
+
+dataplane::Options PinFolder::options(dataplane::Datapath datapath) const {
+  dataplane::Options options;
+  options.datapath = datapath;
+  options.pin_folder = path_;
+  return options;
+}
+
+void PinFolder::forget_connections() const {
+  const auto file = path_ / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / "connections";
+  auto fd = kernel::bpf::open_pin(file);
+  if (!fd && fd.error().code == ErrorCode::kNotFound) return;  // not of this kind
+  CHECK(fd);
+  const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
+  CHECK(map);
+  std::vector<std::vector<std::byte>> keys;
+  CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
+  for (const auto& key : keys) CHECK((*map)->remove(key));
+}
 
 AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
   bed.host().run([&] {

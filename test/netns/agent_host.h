@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,24 @@
 #include "netns/testbed.h"
 
 namespace ocicat::test {
+
+// Where a test pins eBPF objects: a folder of its own, which goes with it.
+class PinFolder {
+ public:
+  PinFolder();
+  ~PinFolder();
+  PinFolder(const PinFolder&) = delete;
+  PinFolder& operator=(const PinFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  // What a dataplane of this kind is told.
+  dataplane::Options options(dataplane::Datapath datapath) const;
+  // Forgets all connections that eBPF tracks.
+  void forget_connections() const;
+
+ private:
+  std::filesystem::path path_;
+};
 
 class AgentHost {
  public:

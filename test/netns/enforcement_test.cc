@@ -9,8 +9,11 @@
 namespace ocicat::test {
 namespace {
 
-class Enforcement : public testing::TestWithParam<Family> {
+using dataplane::Datapath;
+
+class Enforcement : public testing::TestWithParam<std::tuple<Datapath, Family>> {
  protected:
+  Family family() const { return std::get<Family>(GetParam()); }
   void start(policy::ProgramId ingress, policy::ProgramId egress) {
     auto changes = first_state(1);
     add_pod(changes, "a", a_, kAllowAll, egress);
@@ -27,19 +30,19 @@ class Enforcement : public testing::TestWithParam<Family> {
     return !bed_.arriving(from, to, {packet}).empty();
   }
   bool passes(const Station& from, const Station& to, Protocol protocol, std::uint16_t port) {
-    return passes(from, to, probe(from.address(GetParam()), to.address(GetParam()), protocol, port));
+    return passes(from, to, probe(from.address(family()), to.address(family()), protocol, port));
   }
-  Protocol icmp() const { return GetParam() == Family::kIpv4 ? kIcmp : kIcmpV6; }
+  Protocol icmp() const { return family() == Family::kIpv4 ? kIcmp : kIcmpV6; }
   // Whether a connection from a to b is answered by a reset within so many seconds. b itself sends none.
   bool is_refused(double seconds) {
     int status = 0;
     a_.ns().run([&] {
-      const char* family = GetParam() == Family::kIpv4 ? "AF_INET" : "AF_INET6";
+      const char* socket_family = family() == Family::kIpv4 ? "AF_INET" : "AF_INET6";
       status = std::system(fmt::format("python3 -c \"import socket, sys\n"
                                        "s = socket.socket(socket.{})\n"
                                        "s.settimeout({})\n"
                                        "sys.exit(42 if s.connect_ex(('{}', 80)) == 111 else 0)\"",
-                                       family, seconds, b_.address(GetParam()).to_string())
+                                       socket_family, seconds, b_.address(family()).to_string())
                                .c_str());
     });
     return WIFEXITED(status) && WEXITSTATUS(status) == 42;
@@ -60,7 +63,8 @@ class Enforcement : public testing::TestWithParam<Family> {
   Testbed bed_;
   Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
   Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
-  AgentHost agent_{bed_};
+  PinFolder pins_;
+  AgentHost agent_{bed_, pins_.options(std::get<Datapath>(GetParam()))};
 };
 
 TEST_P(Enforcement, LetsThroughWhatBothSidesAllow) {
@@ -90,20 +94,20 @@ TEST_P(Enforcement, FollowsAnAddressThatJoinsAClass) {
   start(kWebFromClass1, kAllowAll);
   EXPECT_FALSE(passes(a_, b_, kTcp, 80));
   HostChanges joins;
-  joins.tables.classes.update(Prefix::host(a_.address(GetParam())), policy::ClassId{1});
+  joins.tables.classes.update(Prefix::host(a_.address(family())), policy::ClassId{1});
   change(joins);
   EXPECT_TRUE(passes(a_, b_, kTcp, 80));
   EXPECT_FALSE(passes(a_, b_, kTcp, 81));
   HostChanges leaves;
-  leaves.tables.classes.remove(Prefix::host(a_.address(GetParam())));
+  leaves.tables.classes.remove(Prefix::host(a_.address(family())));
   change(leaves);
   EXPECT_FALSE(passes(a_, b_, kTcp, 80));
 }
 
 TEST_P(Enforcement, DropsPacketsFromAddressesThatAreNotTheSenders) {
   start(kAllowAll, kAllowAll);
-  const bool v4 = GetParam() == Family::kIpv4;
-  const auto& target = bed_.outside().address(GetParam());
+  const bool v4 = family() == Family::kIpv4;
+  const auto& target = bed_.outside().address(family());
   const std::array v4_forged{"10.65.0.3", "192.0.2.254", "203.0.113.9"};
   const std::array v6_forged{"fd00:65::3", "2001:db8::fe", "2001:db8:f::9"};
   for (const auto* forged : v4 ? v4_forged : v6_forged) {
@@ -114,18 +118,18 @@ TEST_P(Enforcement, DropsPacketsFromAddressesThatAreNotTheSenders) {
 
 TEST_P(Enforcement, DropsPacketsToAnAddressThatIsNotTheReceivers) {
   start(kAllowAll, kAllowAll);
-  const auto* other = GetParam() == Family::kIpv4 ? "10.65.0.9" : "fd00:65::9";
+  const auto* other = family() == Family::kIpv4 ? "10.65.0.9" : "fd00:65::9";
   bed_.host().run([&] {
     shell(fmt::format(
         "ip route add {0} dev calib; ip neigh add {0} dev calib lladdr 02:00:00:00:00:01 nud permanent",
         other));
   });
-  EXPECT_FALSE(passes(a_, b_, probe(a_.address(GetParam()), *IpAddress::parse(other), kUdp, 53)));
+  EXPECT_FALSE(passes(a_, b_, probe(a_.address(family()), *IpAddress::parse(other), kUdp, 53)));
 }
 
 TEST_P(Enforcement, DropsInvalidPacketsUnlessToldOtherwise) {
   start(kAllowAll, kAllowAll);
-  auto odd = probe(a_.address(GetParam()), b_.address(GetParam()), kTcp, 80);
+  auto odd = probe(a_.address(family()), b_.address(family()), kTcp, 80);
   odd.tcp_flags = 0x03;  // SYN and FIN at once
   EXPECT_FALSE(passes(a_, b_, odd));
   HostChanges lenient;
@@ -134,9 +138,13 @@ TEST_P(Enforcement, DropsInvalidPacketsUnlessToldOtherwise) {
   EXPECT_TRUE(passes(a_, b_, odd));
 }
 
-TEST_P(Enforcement, LetsRepliesThroughAndOpenConnectionsOutliveANewDeny) {
+// What only one of them does.
+class EnforcementByNftables : public Enforcement {};
+class EnforcementByEbpf : public Enforcement {};
+
+TEST_P(EnforcementByNftables, LetsRepliesThroughAndOpenConnectionsOutliveANewDeny) {
   start(kAllowAll, kAllowAll);
-  auto request = probe(a_.address(GetParam()), b_.address(GetParam()), kUdp, 53);
+  auto request = probe(a_.address(family()), b_.address(family()), kUdp, 53);
   EXPECT_TRUE(passes(a_, b_, request));
   auto reply = request;
   std::swap(reply.packet.source, reply.packet.destination);
@@ -168,8 +176,8 @@ TEST_P(Enforcement, AsksTheSettingWhetherAWorkloadMayReachItsHost) {
         "add chain inet other in { type filter hook input priority 50; };"
         "add rule inet other in udp dport 7 counter name seen'");
   });
-  const auto* host = GetParam() == Family::kIpv4 ? "192.0.2.254" : "2001:db8::fe";
-  const auto sent_to_host = [&] { return probe(a_.address(GetParam()), *IpAddress::parse(host), kUdp, 7); };
+  const auto* host = family() == Family::kIpv4 ? "192.0.2.254" : "2001:db8::fe";
+  const auto sent_to_host = [&] { return probe(a_.address(family()), *IpAddress::parse(host), kUdp, 7); };
   bed_.arriving(a_, b_, {sent_to_host()});  // and waits until it has been dealt with
   EXPECT_EQ(seen_by_host_input(), 0);
   for (const auto action : {HostSettings::ToHost::kAccept, HostSettings::ToHost::kReturn}) {
@@ -186,7 +194,7 @@ TEST_P(Enforcement, AsksTheSettingWhetherAWorkloadMayReachItsHost) {
   EXPECT_EQ(seen_by_host_input(), 0);
 }
 
-TEST_P(Enforcement, RefusesInsteadOfDroppingWhereTheSettingSaysSo) {
+TEST_P(EnforcementByNftables, RefusesInsteadOfDroppingWhereTheSettingSaysSo) {
   start(kDenyAll, kAllowAll);
   EXPECT_FALSE(is_refused(0.3));
   HostChanges reject;
@@ -203,18 +211,74 @@ TEST_P(Enforcement, ServesInterfacesOutsideTheWorkloadPrefixesToo) {
   change(renamed);
   EXPECT_FALSE(passes(a_, b_, kTcp, 80));
   EXPECT_TRUE(passes(b_, a_, kTcp, 80));
-  const auto forged = GetParam() == Family::kIpv4 ? "10.65.0.3" : "fd00:65::3";
+  const auto forged = family() == Family::kIpv4 ? "10.65.0.3" : "fd00:65::3";
   EXPECT_FALSE(passes(a_, bed_.outside(),
-                      probe(*IpAddress::parse(forged), bed_.outside().address(GetParam()), kUdp, 53)));
+                      probe(*IpAddress::parse(forged), bed_.outside().address(family()), kUdp, 53)));
 }
 
-INSTANTIATE_TEST_SUITE_P(BothFamilies, Enforcement, testing::ValuesIn(kFamilies),
-                         [](const auto& family) { return family.param == Family::kIpv4 ? "Ipv4" : "Ipv6"; });
+TEST_P(EnforcementByEbpf, StopsOpenConnectionsByANewDenyAndResumesThemByANewAllow) {
+  start(kAllowAll, kAllowAll);
+  const auto request = probe(a_.address(family()), b_.address(family()), kUdp, 53);
+  auto reply = request;
+  std::swap(reply.packet.source, reply.packet.destination);
+  std::swap(reply.packet.source_port, reply.packet.destination_port);
+  ++reply.token;
+  EXPECT_TRUE(passes(a_, b_, request));
+  EXPECT_TRUE(passes(b_, a_, reply));
+  HostChanges closed;
+  add_pod(closed, "b", b_, kDenyAll, kAllowAll);
+  change(closed);
+  EXPECT_FALSE(passes(b_, a_, reply));  // what the other side says belongs to it
+  EXPECT_FALSE(passes(a_, b_, request));
+  EXPECT_TRUE(passes(b_, a_, kUdp, 53));  // a connection of its own
+  HostChanges open;
+  add_pod(open, "b", b_, kAllowAll, kAllowAll);
+  change(open);
+  EXPECT_TRUE(passes(a_, b_, request));
+  EXPECT_TRUE(passes(b_, a_, reply));
+}
 
-TEST(NeighbourDiscovery, FindsTheHostWithoutAnyHelp) {
+TEST_P(EnforcementByEbpf, StopsOpenConnectionsOfAnAddressThatLeavesItsClassAndNoOthers) {
+  start(kWebFromClass1, kAllowAll);
+  HostChanges joins;
+  joins.tables.classes.update(Prefix::host(a_.address(family())), policy::ClassId{1});
+  joins.tables.classes.update(Prefix::host(bed_.outside().address(family())), policy::ClassId{1});
+  change(joins);
+  const auto of_pod = probe(a_.address(family()), b_.address(family()), kTcp, 80);
+  const auto of_outside = probe(bed_.outside().address(family()), b_.address(family()), kTcp, 80);
+  EXPECT_TRUE(passes(a_, b_, of_pod));
+  EXPECT_TRUE(passes(bed_.outside(), b_, of_outside));
+  HostChanges leaves;
+  leaves.tables.classes.remove(Prefix::host(a_.address(family())));
+  change(leaves);
+  EXPECT_FALSE(passes(a_, b_, of_pod));
+  EXPECT_TRUE(passes(bed_.outside(), b_, of_outside));
+}
+
+std::string name_of(const testing::TestParamInfo<std::tuple<Datapath, Family>>& info) {
+  const auto& [datapath, family] = info.param;
+  return fmt::format("{}{}", datapath == Datapath::kEbpf ? "Ebpf" : "Nftables",
+                     family == Family::kIpv4 ? "Ipv4" : "Ipv6");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Enforcement,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                                          testing::ValuesIn(kFamilies)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(All, EnforcementByNftables,
+                         testing::Combine(testing::Values(Datapath::kNftables), testing::ValuesIn(kFamilies)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(All, EnforcementByEbpf,
+                         testing::Combine(testing::Values(Datapath::kEbpf), testing::ValuesIn(kFamilies)),
+                         name_of);
+
+class NeighbourDiscovery : public testing::TestWithParam<Datapath> {};
+
+TEST_P(NeighbourDiscovery, FindsTheHostWithoutAnyHelp) {
   Testbed bed;
   auto& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
-  AgentHost agent(bed);
+  const PinFolder pins;
+  AgentHost agent(bed, pins.options(GetParam()));
   auto changes = first_state(1);
   changes.settings->endpoint_to_host = HostSettings::ToHost::kAccept;
   add_pod(changes, "a", a, kAllowAll, kAllowAll);
@@ -225,6 +289,9 @@ TEST(NeighbourDiscovery, FindsTheHostWithoutAnyHelp) {
     shell("ping -6 -c 1 -W 10 2001:db8::fe > /dev/null");
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(All, NeighbourDiscovery, testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                         [](const auto& one) { return one.param == Datapath::kEbpf ? "Ebpf" : "Nftables"; });
 
 }  // namespace
 }  // namespace ocicat::test

@@ -1,8 +1,9 @@
-// The nftables datapath against the simulator: the same tables, the same packets, through a real kernel.
+// Both datapaths against the simulator: the same tables, the same packets, through a real kernel.
 #include <gtest/gtest.h>
 
 #include <random>
 
+#include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/nft_kernel.h"
 #include "netns/agent_host.h"
@@ -13,20 +14,61 @@
 namespace ocicat::test {
 namespace {
 
-using dataplane::PolicyTable;
+using dataplane::Datapath;
+using dataplane::PolicyDatapath;
 using policy::Direction;
 using policy::ProgramId;
 using policy::Verdict;
 
-std::unique_ptr<kernel::nft::NetlinkKernel> kernel_of(const Testbed& bed) {
-  std::unique_ptr<kernel::nft::NetlinkKernel> opened;
-  bed.host().run([&] {
-    auto nft = kernel::nft::NetlinkKernel::open("ocicat");
-    CHECK(nft);
-    opened = std::move(*nft);
-  });
-  return opened;
-}
+// A datapath at work on a testbed's host.
+class PolicyOfHost {
+ public:
+  PolicyOfHost(const Testbed& bed, Datapath datapath) : bed_(bed), datapath_(datapath) {
+    bed_.host().run([&] {
+      auto nft = kernel::nft::NetlinkKernel::open("ocicat");
+      auto routes = kernel::NetlinkRoutes::open();
+      CHECK(nft && routes);
+      nft_ = std::move(*nft);
+      routes_ = std::move(*routes);
+    });
+    start_anew();
+  }
+  void start_anew() {
+    if (datapath_ == Datapath::kEbpf) {
+      policy_ = std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, pins_.path());
+    } else {
+      policy_ = std::make_unique<dataplane::PolicyTable>(*nft_);
+    }
+  }
+  void apply(const HostChanges& changes) {
+    bed_.host().run([&] {
+      const auto applied = policy_->apply(changes);
+      ASSERT_TRUE(applied) << applied.error().message;
+    });
+  }
+  bool resync() {
+    bool wrote = false;
+    bed_.host().run([&] {
+      const auto done = policy_->resync();
+      ASSERT_TRUE(done) << done.error().message;
+      wrote = *done;
+    });
+    return wrote;
+  }
+  void forget_connections() const {
+    bed_.forget_connections();
+    pins_.forget_connections();
+  }
+  const PolicyDatapath& policy() const { return *policy_; }
+
+ private:
+  const Testbed& bed_;
+  Datapath datapath_;
+  PinFolder pins_;
+  std::unique_ptr<kernel::nft::NetlinkKernel> nft_;
+  std::unique_ptr<kernel::NetlinkRoutes> routes_;
+  std::unique_ptr<PolicyDatapath> policy_;
+};
 
 EndpointState endpoint(const Station& pod, ProgramId ingress, ProgramId egress) {
   return {pod.interface(),
@@ -45,18 +87,17 @@ std::vector<Prefix> prefixes(std::initializer_list<const char*> texts) {
   return result;
 }
 
-class RandomLookups : public testing::TestWithParam<Family> {};
+class RandomLookups : public testing::TestWithParam<std::tuple<Datapath, Family>> {};
 
 TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(fmt::format("seed {}", seed));
   Random random(seed);
-  const Family family = GetParam();
+  const auto [datapath, family] = GetParam();
   Testbed bed;
   auto& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2");
   auto& b = bed.add_pod("b", "10.65.0.3", "fd00:65::3");
-  const auto nft = kernel_of(bed);
-  PolicyTable table(*nft);
+  PolicyOfHost table(bed, datapath);
 
   const bool v4 = family == Family::kIpv4;
   const auto strangers =
@@ -83,11 +124,9 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
     }
     changes.tables = changes_between(before, tables);
     before = tables;
-    ASSERT_TRUE(table.apply(changes));
-    if (round == 0) {
-      ASSERT_TRUE(table.resync());
-    }
-    ASSERT_TRUE(table.in_step());
+    table.apply(changes);
+    if (round == 0) table.resync();
+    ASSERT_TRUE(table.policy().in_step());
 
     const policy::Simulator simulator(tables);
     const auto allowed = [&](std::uint32_t program, const IpAddress& peer, const policy::Packet& packet) {
@@ -103,7 +142,7 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
         packet.packet.destination = destination();
         packets.push_back(packet);
       }
-      bed.forget_connections();  // or one way's packets are replies to another's
+      table.forget_connections();  // or one way's packets are replies to another's
       const auto arrived = bed.arriving(from, to, packets);
       for (const auto& packet : packets) {
         const auto& asked = packet.packet;
@@ -126,21 +165,27 @@ TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
   }
 
   // Whatever way it came there, the kernel holds what a fresh start would write.
-  PolicyTable fresh(*nft);
+  table.start_anew();
   HostChanges whole;
   whole.settings.emplace().drop_invalid = false;
   whole.tables = changes_between({}, before);
   whole.endpoints.update(pod_key("a"), endpoint(a, ProgramId{1}, ProgramId{2}));
   whole.endpoints.update(pod_key("b"), endpoint(b, ProgramId{3}, ProgramId{4}));
-  ASSERT_TRUE(fresh.apply(whole));
-  const auto wrote = fresh.resync();
-  ASSERT_TRUE(wrote) << wrote.error().message;
-  EXPECT_FALSE(*wrote);
-  EXPECT_EQ(fresh.writes(), 0U);
+  table.apply(whole);
+  EXPECT_FALSE(table.resync());
+  EXPECT_EQ(table.policy().writes(), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(BothFamilies, RandomLookups, testing::ValuesIn(kFamilies),
-                         [](const auto& family) { return family.param == Family::kIpv4 ? "Ipv4" : "Ipv6"; });
+std::string name_of(const testing::TestParamInfo<std::tuple<Datapath, Family>>& param) {
+  const auto& [datapath, family] = param.param;
+  return fmt::format("{}{}", datapath == Datapath::kEbpf ? "Ebpf" : "Nftables",
+                     family == Family::kIpv4 ? "Ipv4" : "Ipv6");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RandomLookups,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                                          testing::ValuesIn(kFamilies)),
+                         name_of);
 
 }  // namespace
 }  // namespace ocicat::test

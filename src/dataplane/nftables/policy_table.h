@@ -10,27 +10,30 @@
 #include <string>
 
 #include "dataplane/nftables/desired_policy.h"
+#include "dataplane/policy_datapath.h"
 #include "kernel/nft.h"
 
 namespace ocicat::dataplane {
 
-class PolicyTable {
+class PolicyTable final : public PolicyDatapath {
  public:
   // Borrows the kernel.
   explicit PolicyTable(kernel::nft::Kernel& kernel) : kernel_(kernel) {}
 
   // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing
   // is written: call resync().
-  Result<void> apply(const HostChanges& changes);
+  Result<void> apply(const HostChanges& changes) override;
 
   // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this
   // shape in one transaction. Whether anything had to be written.
-  Result<bool> resync();
+  Result<bool> resync() override;
 
   // Whether the kernel holds what is desired, as far as is known.
-  bool in_step() const { return in_step_; }
-  void distrust() { in_step_ = false; }
-  std::uint64_t writes() const { return writes_; }
+  bool in_step() const override { return in_step_; }
+  void distrust() override { in_step_ = false; }
+  void distrust_links() override {}  // rules match interfaces by name
+  bool serves(const std::string&) const override { return true; }
+  std::uint64_t writes() const override { return writes_; }
 
  private:
   struct Actual {

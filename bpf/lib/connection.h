@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Connection tracking: what has been let through, and for how long that counts.
+ *
+ *   timeouts   those of Calico's eBPF datapath: TCP opening 20 s, established 1 h, closed 40 s; UDP 60 s;
+ * ICMP 5 s; others 10 min memory     an LRU: what was pushed out, or has been idle for too long, begins anew
+ * with its next packet
+ */
+#pragma once
+
+#include "lib/clock.h"
+#include "lib/packet.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, CONNECTIONS_MAX);
+  __type(key, struct connection_key);
+  __type(value, struct connection);
+} connections SEC(".maps");
+
+/* The end that began it. */
+static __always_inline int beginner(const struct connection* connection) {
+  return (connection->flags & CONNECTION_BEGUN_BY_SECOND) != 0;
+}
+
+static __always_inline int is_closed(const struct connection* connection) {
+  return ((connection->tcp[0] | connection->tcp[1]) & TCP_SEEN_RST) ||
+         (connection->tcp[0] & connection->tcp[1] & TCP_SEEN_FIN);
+}
+
+static __always_inline __u32 timeout_of(const struct connection* connection, __u8 protocol) {
+  switch (protocol) {
+    case IPPROTO_TCP:
+      if (is_closed(connection)) return SECONDS(40);
+      return connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK ? SECONDS(3600) : SECONDS(20);
+    case IPPROTO_UDP:
+    case IPPROTO_UDPLITE:
+      return SECONDS(60);
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+      return SECONDS(5);
+    default:
+      return SECONDS(600);
+  }
+}
+
+/* A bare SYN after the end, or from the end that did not begin, is not of this connection. */
+static __always_inline int begins_anew(const struct connection* connection, const struct packet* packet) {
+  if ((packet->tcp & ~TCP_URG) != TCP_SYN) return 0;
+  return is_closed(connection) || packet->sender != beginner(connection);
+}
+
+/* The connection that the packet belongs to; nothing where it would have to begin one. */
+static __always_inline struct connection* find_connection(const struct packet* packet, __u32 now) {
+  if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return 0;
+  struct connection* connection = bpf_map_lookup_elem(&connections, &packet->key);
+  if (!connection) return 0;
+  __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
+  if (idle > (__s32)timeout_of(connection, packet->key.protocol) || begins_anew(connection, packet)) return 0;
+  return connection;
+}
+
+static __always_inline __u8 tcp_seen(__u8 flags) {
+  return (flags & TCP_SYN ? TCP_SEEN_SYN : 0) | (flags & TCP_ACK ? TCP_SEEN_ACK : 0) |
+         (flags & TCP_FIN ? TCP_SEEN_FIN : 0) | (flags & TCP_RST ? TCP_SEEN_RST : 0);
+}
+
+/* Counts the packet, and that the connection lives. A packet from one workload here to another comes by
+ * twice: it counts where it comes from.
+ */
+static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
+                                    struct connection* connection, __u32 now) {
+  __u32 sender = packet->sender & 1;
+  if (connection->seen != now) connection->seen = now;
+  __u8 seen = tcp_seen(packet->tcp);
+  if ((connection->tcp[sender] & seen) != seen) connection->tcp[sender] |= seen;
+  if (!from && connection->endpoint[sender]) return;
+  __sync_fetch_and_add(&connection->bytes[sender], skb->len);
+  __sync_fetch_and_add(&connection->packets[sender], skb->gso_segs ? skb->gso_segs : 1);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* What policy says about a connection at the workloads here that it begins or ends at.
+ *
+ *   batch   all of a judgement is of one batch: where another came to show meanwhile, it is begun anew
+ */
+#pragma once
+
+#include "lib/connection.h"
+#include "lib/counters.h"
+#include "lib/lookup.h"
+#include "maps/endpoints.h"
+#include "maps/host.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct host);
+} host SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, ADDRESSES_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct place);
+  __type(value, __u32);
+} addresses SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, ENDPOINTS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct endpoint);
+} endpoints SEC(".maps");
+
+#define MAX_JUDGEMENTS 4
+
+static __always_inline struct host* the_host(void) {
+  __u32 first = 0;
+  return bpf_map_lookup_elem(&host, &first);
+}
+
+static __always_inline struct endpoint* endpoint_at(__u32 slot) {
+  return slot ? bpf_map_lookup_elem(&endpoints, &slot) : 0;
+}
+
+static __always_inline int is_same(const struct address* a, const struct address* b) {
+  return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&
+         a->word[0] == b->word[0];
+}
+
+/* The slot of an address at an interface; 0: nobody has it there. */
+static __always_inline __u32 slot_of(__u32 interface, const struct address* address) {
+  struct place place = {.interface = interface, .address = *address};
+  const __u32* slot = bpf_map_lookup_elem(&addresses, &place);
+  if (!slot) return 0;
+  __u32 value = READ_ONCE(*slot);
+  const struct endpoint* endpoint = endpoint_at(value);
+  return endpoint && endpoint->interface == interface && is_same(&endpoint->address, address) ? value : 0;
+}
+
+/* Whether the endpoint is at this interface, and nothing that concerns it has changed since the batch. */
+static __always_inline int is_fresh(__u32 slot, __u32 judged) {
+  const struct endpoint* endpoint = endpoint_at(slot);
+  return endpoint && (__s32)(READ_ONCE(endpoint->changed) - judged) <= 0;
+}
+
+static __always_inline int stands(const struct connection* connection) {
+  return (!connection->endpoint[0] || is_fresh(connection->endpoint[0], connection->judged)) &&
+         (!connection->endpoint[1] || is_fresh(connection->endpoint[1], connection->judged));
+}
+
+/* One judgement of one end, as the connection's first packet asked for it; 0, or why not. */
+static __always_inline __u32 judge_end(const struct connection_key* key, struct connection* connection,
+                                       __u32 end, __u32 side) {
+  int begins = end == (__u32)beginner(connection);
+  int by = beginner(connection), to = !by;
+  const struct address* own = &key->address[end & 1];
+  const struct endpoint* endpoint = endpoint_at(connection->endpoint[end & 1]);
+  if (!endpoint || !is_same(&endpoint->address, own)) { /* has gone, and its slot may be another's */
+    connection->endpoint[end & 1] = 0;
+    return 0;
+  }
+  if (!begins && (connection->flags & CONNECTION_FROM_HOST)) return 0;
+  struct endpoint_programs programs = endpoint->programs[side & 1];
+  struct question question = {
+      .program = begins ? programs.egress : programs.ingress,
+      .key = (__u32)key->protocol << 16 | bpf_ntohs(key->port[to & 1]),
+      .source_port = bpf_ntohs(key->port[by & 1]),
+      .side = side,
+      .peer = key->address[~end & 1],
+  };
+  if (!allows(&question)) return DROP_POLICY;
+  const struct host* settings = the_host();
+  if (begins && (connection->flags & CONNECTION_TO_HOST) &&
+      !(settings && settings->settings[side & 1] & HOST_ACCEPTS_WORKLOADS)) {
+    return DROP_TO_HOST;
+  }
+  return 0;
+}
+
+#define BOTH_ENDS 3
+
+/* Judges the ends named (bits), those that have no workload here excepted; 0, or why not. With both, the
+ * batch is noted. */
+__noinline __u32 judge(const struct connection_key* key, struct connection* connection, __u32 ends) {
+  if (!key || !connection) return DROP_POLICY;
+  struct host* now = the_host();
+  if (!now) return DROP_POLICY;
+  for (int i = 0; i < MAX_JUDGEMENTS; ++i) {
+    __u64 batch = READ_ONCE(now->batch);
+    __u32 why = 0;
+    if (ends & 1 && connection->endpoint[0]) why = judge_end(key, connection, 0, batch & 1);
+    if (!why && ends & 2 && connection->endpoint[1]) why = judge_end(key, connection, 1, batch & 1);
+    if (READ_ONCE(now->batch) == batch) {
+      if (ends == BOTH_ENDS) connection->judged = (__u32)batch;
+      return why;
+    }
+    count(COUNT_RETRIED);
+  }
+  return DROP_CHANGING;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* The decision tables looked up (policy/tables.h says how, policy/simulator.cc does the same).
+ *
+ *   cost   the class: one hash, and the trie only where that does not know; then four array reads and a
+ * binary search errors whatever is missing denies
+ */
+#pragma once
+
+#include "lib/helpers.h"
+#include "maps/classes.h"
+#include "maps/tables.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, CLASSES_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct address);
+  __type(value, struct exact_class);
+} classes SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, NETS_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct net);
+  __type(value, struct net_class);
+} nets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, PROGRAMS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct program);
+} programs SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, VOCABULARIES_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct vocabulary);
+} vocabularies SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, ENTRIES_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct entry);
+} entries SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, CELLS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct cell);
+} cells SEC(".maps");
+
+#define MAX_SEARCH_STEPS 21 /* CELLS_MAX has so many bits */
+
+struct question {
+  __u32 program;
+  __u32 key; /* table_key() */
+  __u32 source_port;
+  __u32 side; /* parity of the batch */
+  struct address peer;
+};
+
+static __always_inline __u32 class_of(const struct question* question) {
+  __u32 side = question->side & 1;
+  const struct exact_class* exact = bpf_map_lookup_elem(&classes, &question->peer);
+  if (exact) {
+    __u32 id = READ_ONCE(exact->id[side]);
+    if (id != CLASS_UNKNOWN) return id;
+  }
+  struct net net = {.bits = 128, .address = question->peer};
+  const struct net_class* longest = bpf_map_lookup_elem(&nets, &net);
+  return longest ? READ_ONCE(longest->id[side]) : 0;
+}
+
+static __always_inline __u32 entry_of(const struct row* row, __u32 index, __u32 side) {
+  if (index >= row->size) return 0;
+  __u32 at = row->first + index;
+  const struct entry* entry = bpf_map_lookup_elem(&entries, &at);
+  return entry ? READ_ONCE(entry->value[side & 1]) : 0;
+}
+
+/* The answer of a table for a key. */
+__noinline __u32 search(__u32 table, __u32 key) {
+  const struct cell* cell = bpf_map_lookup_elem(&cells, &table);
+  if (!cell) return ANSWER_DENY;
+  __u32 low = table + 1,
+        high = low + cell->first; /* the answer is the last in [low, high) that begins at or before key */
+  for (int i = 0; i < MAX_SEARCH_STEPS; ++i) {
+    if (high - low <= 1) break;
+    __u32 middle = low + (high - low) / 2;
+    cell = bpf_map_lookup_elem(&cells, &middle);
+    if (!cell) return ANSWER_DENY;
+    if (cell->first <= key) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  cell = bpf_map_lookup_elem(&cells, &low);
+  return cell ? cell->answer : ANSWER_DENY;
+}
+
+/* Whether the program lets it through. */
+__noinline int allows(const struct question* question) {
+  if (!question) return 0;
+  __u32 side = question->side & 1, id = question->program;
+  const struct program* found = id ? bpf_map_lookup_elem(&programs, &id) : 0;
+  if (!found) return 0;
+  struct program_version program = found->version[side];
+  if (!program.base) return 0;
+  const struct vocabulary* vocabulary = bpf_map_lookup_elem(&vocabularies, &program.vocabulary);
+  if (!vocabulary) return 0;
+  struct row projections = vocabulary->projections[side];
+
+  __u32 projection = entry_of(&projections, class_of(question), side);
+  __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
+  __u32 answer = table ? search(table, question->key) : ANSWER_BASE;
+  if (answer == ANSWER_BASE) answer = search(program.base, question->key);
+  if ((answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS)
+    answer = search(answer & ANSWER_VALUE, question->source_port);
+  __u32 kind = answer & ANSWER_KIND;
+  return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
+}

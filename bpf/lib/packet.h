@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Headers read, and nothing believed that they say of themselves: what is cut short or contradicts itself is
+ * malformed.
+ *
+ *   cost     two reads of the packet; one more for each IPv6 extension header
+ *   source   RFC 791, RFC 8200, RFC 4443, RFC 792
+ */
+#pragma once
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+
+#include "lib/helpers.h"
+#include "maps/connections.h"
+
+#define MAX_EXTENSION_HEADERS 8
+
+enum fragment_kind { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
+
+/* What may begin a connection, and what can only belong to one or to none. */
+enum packet_kind {
+  KIND_PLAIN,   /* of a connection, and may begin one */
+  KIND_FOLLOWS, /* of a connection, but cannot begin one */
+  KIND_ERROR,   /* an ICMP error: shares the lot of the connection it is about */
+  KIND_LINK,    /* ICMPv6 that keeps a link going: judged by itself */
+  KIND_INVALID, /* makes no sense: judged by itself, if at all */
+};
+
+enum tcp_flag { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
+
+struct ends {
+  struct address source;
+  struct address destination;
+  __be16 source_port; /* as in the key */
+  __be16 destination_port;
+};
+
+struct packet {
+  struct connection_key key;
+  struct ends ends;
+  __u32 inner;       /* KIND_ERROR: where the packet stands that it is about */
+  __u32 fragment_id; /* as in the packet */
+  __u16 detail;      /* of the table's key: destination port, or ICMP type << 8 | code */
+  __u16 source_port; /* host order */
+  __u8 sender;       /* which end of the key */
+  __u8 kind;         /* enum packet_kind */
+  __u8 fragment;     /* enum fragment_kind */
+  __u8 tcp;          /* flags */
+  __u8 ipv6;
+  __u8 icmp_type;
+};
+
+#define LAST_HEADER 0x7fff /* no honest packet has headers beyond; and the verifier wants a bound */
+
+/* Copies; false where the packet is shorter. The size is a constant. */
+static __always_inline int load(struct __sk_buff* skb, __u32 offset, void* to, __u32 size) {
+  if (offset > LAST_HEADER) return 0;
+  __u64 bounded = offset;
+  asm volatile("%0 &= 0x7fff"
+               : "+r"(bounded)); /* so that the verifier sees the bound wherever the number was kept */
+  void* from = (void*)(long)skb->data + bounded;
+  if (from + size <= (void*)(long)skb->data_end) {
+    __builtin_memcpy(to, from, size);
+    return 1;
+  }
+  return bpf_skb_load_bytes(skb, offset, to, size) == 0;
+}
+
+static __always_inline int is_greater(const struct address* a, const struct address* b) {
+  for (int i = 3; i >= 0; --i) { /* the last words differ most */
+    if (a->word[i] != b->word[i]) return a->word[i] > b->word[i];
+  }
+  return 0;
+}
+
+/* Puts the ends into the order that both directions share. */
+static __always_inline void order_ends(struct packet* packet) {
+  const struct ends* ends = &packet->ends;
+  int swap = is_greater(&ends->source, &ends->destination);
+  if (!swap && !is_greater(&ends->destination, &ends->source))
+    swap = ends->source_port > ends->destination_port;
+  packet->sender = swap;
+  packet->key.address[0] = swap ? ends->destination : ends->source;
+  packet->key.address[1] = swap ? ends->source : ends->destination;
+  packet->key.port[0] = swap ? ends->destination_port : ends->source_port;
+  packet->key.port[1] = swap ? ends->source_port : ends->destination_port;
+}
+
+/* `quoted`: of a packet inside an ICMP error, which is cut short after 8 bytes of transport at the earliest.
+ */
+static __always_inline int parse_ports(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+  __be16 ports[4];
+  if (at + sizeof ports > end || !load(skb, at, ports, sizeof ports)) return 0;
+  packet->ends.source_port = ports[0];
+  packet->ends.destination_port = ports[1];
+  return 1;
+}
+
+static __always_inline int parse_tcp(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+  struct tcphdr tcp;
+  if (at + sizeof tcp > end || !load(skb, at, &tcp, sizeof tcp) || tcp.doff < 5) return 0;
+  packet->ends.source_port = tcp.source;
+  packet->ends.destination_port = tcp.dest;
+  __u8 flags = ((__u8*)&tcp)[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
+  packet->tcp = flags;
+  switch (flags & ~TCP_URG) {
+    case TCP_SYN:
+    case TCP_ACK: /* of a connection that began before we looked */
+      packet->kind = KIND_PLAIN;
+      break;
+    case TCP_SYN | TCP_ACK:
+    case TCP_RST:
+    case TCP_RST | TCP_ACK:
+    case TCP_FIN | TCP_ACK:
+      packet->kind = KIND_FOLLOWS;
+      break;
+    default:
+      packet->kind = KIND_INVALID;
+  }
+  return 1;
+}
+
+/* Which request a type answers; the type itself where it is one; else 255. */
+static __always_inline __u8 icmp_request(__u8 type, int ipv6) {
+  if (ipv6) {
+    if (type == 128 || type == 129) return 128; /* echo */
+    if (type == 139 || type == 140) return 139; /* node information */
+    return 255;
+  }
+  if (type == 8 || type == 0) return 8;    /* echo */
+  if (type == 13 || type == 14) return 13; /* timestamp */
+  if (type == 15 || type == 16) return 15; /* information */
+  if (type == 17 || type == 18) return 17; /* address mask */
+  return 255;
+}
+
+static __always_inline int is_icmp_error(__u8 type, int ipv6) {
+  if (ipv6) return type >= 1 && type <= 4;
+  return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+
+/* The part that ICMP and ICMPv6 have in common, and what follows it in a query. */
+struct icmp_header {
+  __u8 type;
+  __u8 code;
+  __be16 checksum;
+  __be16 id;
+  __be16 sequence;
+};
+
+static __always_inline int parse_icmp(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+  struct icmp_header icmp;
+  if (at + sizeof icmp > end || !load(skb, at, &icmp, sizeof icmp)) return 0;
+  packet->icmp_type = icmp.type;
+  packet->detail = (__u16)icmp.type << 8 | icmp.code;
+  __u8 request = icmp_request(icmp.type, packet->ipv6);
+  if (request != 255) {
+    __be16 asked = bpf_htons((__u16)request << 8 | icmp.code);
+    int answers = icmp.type != request;
+    packet->ends.source_port = answers ? asked : icmp.id;
+    packet->ends.destination_port = answers ? icmp.id : asked;
+    packet->kind = answers ? KIND_FOLLOWS : KIND_PLAIN;
+    packet->key.asks = answers ? 2 : 1; /* as if the source were end 0: see parse_transport() */
+  } else if (is_icmp_error(icmp.type, packet->ipv6)) {
+    packet->kind = KIND_ERROR;
+    packet->inner = at + sizeof icmp;
+  } else if (packet->ipv6 && ((icmp.type >= 130 && icmp.type <= 137) || icmp.type == 143)) {
+    packet->kind = KIND_LINK;
+  } else {
+    packet->kind = KIND_INVALID;
+  }
+  return 1;
+}
+
+/* `end`: where the packet itself says that it ends. */
+static __always_inline int parse_transport(struct __sk_buff* skb, __u32 at, __u32 end, int quoted,
+                                           struct packet* packet) {
+  __u8 protocol = packet->key.protocol;
+  if (packet->fragment == FRAGMENT_LATER) { /* has no such header */
+    order_ends(packet);
+    return 1;
+  }
+  if (protocol == IPPROTO_TCP && !quoted) {
+    if (!parse_tcp(skb, at, end, packet)) return 0;
+  } else if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+             protocol == IPPROTO_SCTP) {
+    if (!parse_ports(skb, at, end, packet)) return 0;
+  } else if (protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+    if (!parse_icmp(skb, at, end, packet)) return 0;
+    order_ends(packet);
+    if (packet->key.asks) packet->key.asks = 1 + (packet->sender ^ (packet->key.asks - 1));
+    return 1;
+  }
+  order_ends(packet);
+  packet->detail = bpf_ntohs(packet->ends.destination_port);
+  packet->source_port = bpf_ntohs(packet->ends.source_port);
+  return 1;
+}
+
+static __always_inline void set_v4(struct address* address, __be32 value) {
+  address->word[0] = address->word[1] = 0;
+  address->word[2] = bpf_htonl(0xffff);
+  address->word[3] = value;
+}
+
+/* Where the transport header begins, and where the packet itself says that it ends. */
+struct extent {
+  __u32 at;
+  __u32 end;
+};
+
+static __always_inline int parse_ipv4(struct __sk_buff* skb, struct extent* extent, int quoted,
+                                      struct packet* packet) {
+  struct iphdr ip;
+  __u32 at = extent->at;
+  if (!load(skb, at, &ip, sizeof ip) || ip.version != 4 || ip.ihl < 5) return 0;
+  __u32 length = bpf_ntohs(ip.tot_len), header = ip.ihl * 4;
+  if (quoted || (length == 0 && skb->gso_segs)) length = skb->len - at; /* or longer than the field can say */
+  if (length < header || at + length > skb->len) return 0;
+  set_v4(&packet->ends.source, ip.saddr);
+  set_v4(&packet->ends.destination, ip.daddr);
+  packet->key.protocol = ip.protocol;
+  __u16 fragment = bpf_ntohs(ip.frag_off);
+  if (fragment & 0x3fff) {
+    packet->fragment = fragment & 0x1fff ? FRAGMENT_LATER : FRAGMENT_FIRST;
+    packet->fragment_id = ip.id;
+    /* One that would write over the first one's TCP header (RFC 3128). */
+    if (ip.protocol == IPPROTO_TCP && packet->fragment == FRAGMENT_LATER && (fragment & 0x1fff) < 3) return 0;
+  }
+  extent->at = at + header;
+  extent->end = at + length;
+  return 1;
+}
+
+static __always_inline int is_mapped(const struct address* address) {
+  return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int is_extension(__u8 next) {
+  return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
+         next == IPPROTO_DSTOPTS || next == IPPROTO_AH || next == IPPROTO_MH;
+}
+
+/* Walks the extension headers, to the transport header or to what a later fragment carries. */
+static __always_inline int skip_extensions(struct __sk_buff* skb, struct extent* extent, __u8 next,
+                                           struct packet* packet) {
+  for (int i = 0; i < MAX_EXTENSION_HEADERS; ++i) {
+    if (!is_extension(next) || packet->fragment == FRAGMENT_LATER) {
+      packet->key.protocol = next;
+      return 1;
+    }
+    __u8 header[8];
+    if (extent->at + sizeof header > extent->end || !load(skb, extent->at, header, sizeof header)) return 0;
+    if (next == IPPROTO_FRAGMENT) {
+      __u16 offset = (__u16)header[2] << 8 | header[3];
+      if (packet->fragment != FRAGMENT_NONE) return 0;
+      if (offset & ~0x6) { /* else a whole packet (RFC 6946), which nothing follows */
+        packet->fragment = offset & 0xfff8 ? FRAGMENT_LATER : FRAGMENT_FIRST;
+        __builtin_memcpy(&packet->fragment_id, header + 4, sizeof packet->fragment_id);
+      }
+      extent->at += 8;
+    } else {
+      extent->at += next == IPPROTO_AH ? ((__u32)header[1] + 2) * 4 : ((__u32)header[1] + 1) * 8;
+    }
+    next = header[0];
+  }
+  return 0; /* no honest packet has so many */
+}
+
+static __always_inline int parse_ipv6(struct __sk_buff* skb, struct extent* extent, int quoted,
+                                      struct packet* packet) {
+  struct ipv6hdr ip;
+  if (!load(skb, extent->at, &ip, sizeof ip) || ip.version != 6) return 0;
+  extent->at += sizeof ip;
+  extent->end = extent->at + bpf_ntohs(ip.payload_len);
+  if (quoted || (ip.payload_len == 0 && skb->gso_segs)) extent->end = skb->len;
+  if (extent->end > skb->len) return 0;
+  __builtin_memcpy(&packet->ends.source, &ip.saddr, sizeof packet->ends.source);
+  __builtin_memcpy(&packet->ends.destination, &ip.daddr, sizeof packet->ends.destination);
+  if (is_mapped(&packet->ends.source) || is_mapped(&packet->ends.destination))
+    return 0; /* would pass for IPv4 */
+  packet->ipv6 = 1;
+  return skip_extensions(skb, extent, ip.nexthdr, packet);
+}
+
+enum parse_how { PARSE_IPV6 = 1, PARSE_QUOTED = 2 };
+
+/* Reads the IP packet at `at`. False where it is malformed. A function of its own to the verifier. */
+__noinline int parse_ip(struct __sk_buff* skb, __u32 at, __u32 how, struct packet* packet) {
+  struct extent extent = {.at = at};
+  if (!packet) return 0;
+  __builtin_memset(packet, 0, sizeof *packet);
+  int quoted = (how & PARSE_QUOTED) != 0;
+  if (!(how & PARSE_IPV6 ? parse_ipv6(skb, &extent, quoted, packet)
+                         : parse_ipv4(skb, &extent, quoted, packet))) {
+    return 0;
+  }
+  return parse_transport(skb, extent.at, extent.end, quoted, packet);
+}

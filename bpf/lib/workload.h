@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* A packet at a workload's interface, on the host's side of it: from the workload, or to it.
+ *
+ *   known connections   pass, by one look at the connection and at the endpoints that judged it
+ *   others              are judged; what is let through is noted, so that replies pass
+ *   the host            may always reach its own workloads
+ *   design              docs/design/ebpf.md
+ */
+#pragma once
+
+#include "lib/fragments.h"
+
+/* What a packet is worked on with: too much for the stack. No other packet is dealt with on this CPU
+ * meanwhile. */
+struct workbench {
+  struct packet packet;
+  struct packet about;    /* of an ICMP error */
+  struct connection next; /* the connection, as it is going to be noted */
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct workbench);
+} workbenches SEC(".maps");
+
+static __always_inline struct workbench* workbench(void) {
+  __u32 first = 0;
+  return bpf_map_lookup_elem(&workbenches, &first);
+}
+
+static __always_inline int is_discovery(const struct packet* packet) {
+  __u8 type = packet->icmp_type;
+  return packet->kind == KIND_LINK && type >= 130 && type <= 136 && type != 134;
+}
+
+/* Unspecified, or link-local: meant for the link, as the kernel forwards neither (RFC 4291, sections 2.5.2
+ * and 2.5.6). */
+static __always_inline int is_of_link(const struct address* a) {
+  if ((a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
+  return !(a->word[0] | a->word[1] | a->word[2] | a->word[3]);
+}
+
+/* Whether the host would forward it, rather than take it for itself. */
+__noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) {
+  if (!packet) return 0;
+  const struct address *source = &packet->ends.source, *destination = &packet->ends.destination;
+  struct bpf_fib_lookup way = {.ifindex = skb->ifindex, .l4_protocol = packet->key.protocol};
+  if (packet->ipv6) {
+    way.family = 10; /* AF_INET6 */
+    __builtin_memcpy(way.ipv6_src, source, sizeof way.ipv6_src);
+    __builtin_memcpy(way.ipv6_dst, destination, sizeof way.ipv6_dst);
+  } else {
+    way.family = 2; /* AF_INET */
+    way.ipv4_src = source->word[3];
+    way.ipv4_dst = destination->word[3];
+  }
+  long answer = bpf_fib_lookup(skb, &way, sizeof way, 0);
+  return answer >= 0 && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/* The connection as it would be after this packet, before it is judged; and which ends are to be judged. */
+static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* packet,
+                                   const struct connection* known, __u32 slot, int from,
+                                   struct connection* next) {
+  int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
+  if (known) {
+    *next = *known;
+    if (next->endpoint[own & 1] == slot) return BOTH_ENDS;
+    next->endpoint[own & 1] = slot;
+    if (by_host) next->flags |= CONNECTION_FROM_HOST;
+    return stands(known) ? 1 << own : BOTH_ENDS;
+  }
+  __builtin_memset(next, 0, sizeof *next);
+  next->endpoint[own & 1] = slot;
+  next->flags = (packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0) | (by_host ? CONNECTION_FROM_HOST : 0);
+  if (from && !is_forwarded(skb, packet)) next->flags |= CONNECTION_TO_HOST;
+  return BOTH_ENDS;
+}
+
+/* Of no connection: policy's answer for this packet alone. */
+__noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+  if (!bench) return DROP;
+  const struct packet* packet = &bench->packet;
+  struct connection* alone = &bench->next;
+  int own = from ? packet->sender : !packet->sender;
+  if (packet->key.protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+    bench->packet.key.port[0] = bench->packet.key.port[1] = bpf_htons(packet->detail);
+  }
+  __builtin_memset(alone, 0, sizeof *alone);
+  alone->endpoint[own & 1] = slot;
+  alone->flags = packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0;
+  if (from && !is_forwarded(skb, packet)) alone->flags |= CONNECTION_TO_HOST;
+  __u32 why = judge(&packet->key, alone, BOTH_ENDS);
+  count(COUNT_JUDGED);
+  if (why) return drop(why);
+  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, alone->judged, from);
+  count(COUNT_FORWARDED);
+  return PASS;
+}
+
+static __always_inline int judge_invalid(struct __sk_buff* skb, struct workbench* bench, __u32 slot,
+                                         int from) {
+  const struct host* now = the_host();
+  if (!now || now->settings[READ_ONCE(now->batch) & 1] & HOST_DROPS_INVALID) return drop(DROP_INVALID);
+  return judge_alone(skb, bench, slot, from);
+}
+
+/* Of a connection that has not passed here, or may not pass any more. */
+__noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+  if (!bench) return DROP;
+  const struct packet* packet = &bench->packet;
+  struct connection* next = &bench->next;
+  __u32 now = clock_now();
+  int own = from ? packet->sender : !packet->sender;
+  struct connection* known = find_connection(packet, now);
+  /* An answer to what this workload was never asked begins a connection of its own. */
+  if (known && known->endpoint[own & 1] != slot && packet->sender != beginner(known)) known = 0;
+  if (!known && packet->kind == KIND_FOLLOWS) {
+    return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
+  }
+  if (known && known->flags & CONNECTION_DENIED && stands(known)) {
+    known->seen = now; /* denied until idle */
+    return drop(DROP_REVOKED);
+  }
+  __u32 ends = draft(skb, packet, known, slot, from, next);
+  __u32 why = judge(&packet->key, next, ends);
+  count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
+  if (why) {
+    if (!known || why == DROP_CHANGING) return drop(why);
+    if (known->endpoint[own & 1] != slot && !known->packets[(packet->sender ^ 1) & 1]) {
+      bpf_map_delete_elem(&connections, &packet->key); /* nobody has answered: nothing to remember */
+      return drop(why);
+    }
+    next->flags |= CONNECTION_DENIED;
+    next->seen = now;
+    bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY);
+    return drop(DROP_REVOKED);
+  }
+  next->flags &= ~CONNECTION_DENIED;
+  account(skb, packet, from, next, now);
+  if (bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY)) return drop(DROP_NO_MEMORY);
+  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, next->judged, from);
+  count(COUNT_FORWARDED);
+  return PASS;
+}
+
+/* An ICMP error shares the lot of the connection it is about. One end of that is the workload here: the error
+ * comes from whom a packet was sent to, or goes to whom it came from.
+ */
+__noinline int judge_error(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+  if (!bench) return DROP;
+  const struct packet* packet = &bench->packet;
+  struct packet* about = &bench->about;
+  if (!parse_ip(skb, packet->inner, PARSE_QUOTED | (packet->ipv6 ? PARSE_IPV6 : 0), about) ||
+      about->fragment == FRAGMENT_LATER) {
+    return judge_invalid(skb, bench, slot, from);
+  }
+  int own = from ? !about->sender : about->sender;
+  struct connection* known = bpf_map_lookup_elem(&connections, &about->key);
+  if (!known || known->endpoint[own & 1] != slot ||
+      (__s32)(clock_now() - known->seen) > (__s32)timeout_of(known, about->key.protocol)) {
+    return judge_invalid(skb, bench, slot, from);
+  }
+  if (!stands(known)) {
+    struct connection* next = &bench->next;
+    *next = *known;
+    __u32 why = judge(&about->key, next, BOTH_ENDS);
+    count(COUNT_REJUDGED);
+    if (why == DROP_CHANGING) return drop(why);
+    next->flags = why ? next->flags | CONNECTION_DENIED : next->flags & ~CONNECTION_DENIED;
+    bpf_map_update_elem(&connections, &about->key, next, BPF_EXIST);
+    if (why) return drop(DROP_REVOKED);
+  } else if (known->flags & CONNECTION_DENIED) {
+    return drop(DROP_REVOKED);
+  }
+  count(COUNT_FORWARDED);
+  return PASS;
+}
+
+/* Of no connection that has passed here and still may. */
+__noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from) {
+  if (!bench) return DROP;
+  const struct packet* packet = &bench->packet;
+  const struct address* address = from ? &packet->ends.source : &packet->ends.destination;
+  __u32 slot = slot_of(skb->ifindex, address);
+  int by_host = !from && skb->ingress_ifindex == 0;
+  if (!slot) {
+    if (by_host) return PASS;
+    if (from && is_discovery(packet) && is_of_link(address)) return PASS;
+    return drop(from ? DROP_SPOOFED : DROP_NOT_OURS);
+  }
+  if (from && is_discovery(packet) && !is_forwarded(skb, packet)) return PASS;
+  if (by_host && packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return PASS;
+  switch (packet->kind) {
+    case KIND_ERROR:
+      return judge_error(skb, bench, slot, from);
+    case KIND_LINK:
+      return judge_alone(skb, bench, slot, from);
+    case KIND_INVALID:
+      return judge_invalid(skb, bench, slot, from);
+    default:
+      return judge_packet(skb, bench, slot, from);
+  }
+}
+
+static __always_inline int is_at(__u32 slot, __u32 interface) {
+  const struct endpoint* endpoint = endpoint_at(slot);
+  return endpoint && endpoint->interface == interface;
+}
+
+static __always_inline int at_workload(struct __sk_buff* skb, int from) {
+  int by_host = !from && skb->ingress_ifindex == 0, ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+  struct workbench* bench = workbench();
+  if (!bench) return drop(DROP_NO_MEMORY);
+  struct packet* packet = &bench->packet;
+  if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) {
+    return by_host || skb->protocol == bpf_htons(ETH_P_ARP) ? PASS : drop(DROP_NOT_IP);
+  }
+  if (!parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, packet)) return by_host ? PASS : drop(DROP_MALFORMED);
+  if (packet->fragment == FRAGMENT_LATER) return by_host ? PASS : later_fragment(skb, packet, from);
+
+  __u32 now = clock_now();
+  int own = from ? packet->sender : !packet->sender;
+  struct connection* known = find_connection(packet, now);
+  if (!known || known->flags & CONNECTION_DENIED || !is_at(known->endpoint[own & 1], skb->ifindex) ||
+      !stands(known)) {
+    return unknown(skb, bench, from);
+  }
+  account(skb, packet, from, known, now);
+  if (packet->fragment == FRAGMENT_FIRST) {
+    note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
+  }
+  count(COUNT_FORWARDED);
+  return PASS;
+}

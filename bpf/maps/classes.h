@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Maps classes and nets: the class of a peer's address, exact addresses first, longest prefix second.
+ * Written by dataplane/ebpf/; read by bpf/lib/lookup.h.
+ */
+#pragma once
+
+#include "maps/layout.h"
+
+OCICAT_LAYOUT_BEGIN
+
+enum {
+  CLASSES_MAX = 256 * 1024,
+  NETS_MAX = 256 * 1024,
+};
+
+/* The address has no entry on this side of the pair. Never the id of a class. */
+#define CLASS_UNKNOWN 0xffffffffU
+
+/* Map classes: hash of struct address. Written in place, under the lock, which no reader takes. */
+struct exact_class {
+  __u32 id[2]; /* by parity; CLASS_UNKNOWN: the nets decide */
+  struct bpf_spin_lock lock;
+  __u32 pad; /* 0 */
+};
+OCICAT_SIZE(struct exact_class, 16);
+
+/* Map nets: LPM trie. */
+struct net {
+  __u32 bits; /* length of the prefix; of IPv4, 96 more */
+  struct address address;
+};
+OCICAT_SIZE(struct net, 20);
+
+struct net_class {
+  __u32 id[2]; /* by parity; on the side where the net is not: the class of the next longer net around it */
+};
+OCICAT_SIZE(struct net_class, 8);
+
+OCICAT_LAYOUT_END

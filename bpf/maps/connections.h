@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Map connections: an LRU hash of what has been let through, both directions in one entry.
+ * Written and read by bpf/lib/connection.h; listed by views.
+ *
+ * With the kernel's own 48 bytes an element takes two cache lines.
+ */
+#pragma once
+
+#include "maps/layout.h"
+
+OCICAT_LAYOUT_BEGIN
+
+enum { CONNECTIONS_MAX = 256 * 1024 };
+
+/* The ends in an order of their own, so that both directions find the same entry. Ports of an ICMP query: its
+ * identifier at the end that asks, type << 8 | code of the request at the other.
+ */
+struct connection_key {
+  struct address address[2];
+  __be16 port[2];
+  __u8 protocol;
+  __u8 asks; /* ICMP queries: 1 + the end that asks; else 0: either end may begin */
+  __u8 pad[2];
+};
+OCICAT_SIZE(struct connection_key, 40);
+
+enum connection_flags {
+  CONNECTION_BEGUN_BY_SECOND = 1, /* the end with index 1 sent the first packet */
+  CONNECTION_DENIED = 2,    /* was let through once and is not any more; nothing passes until it is idle */
+  CONNECTION_FROM_HOST = 4, /* the host itself began it: ingress is not asked */
+  CONNECTION_TO_HOST = 8,   /* to the host itself: the host's setting is asked after egress */
+};
+
+enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8 };
+
+/* Arrays are by end: of what that end sent, or of the workload there. */
+struct connection {
+  __u64 bytes[2];    /* of whole frames */
+  __u32 packets[2];  /* modulo 2^32 */
+  __u32 seen;        /* when the last packet came, in ticks (bpf/lib/clock.h) */
+  __u32 judged;      /* low half of the batch of the last judgement */
+  __u16 endpoint[2]; /* slot of the workload here that has judged it; 0: none */
+  __u8 tcp[2];       /* enum tcp_seen */
+  __u8 flags;        /* enum connection_flags */
+  __u8 pad;
+};
+OCICAT_SIZE(struct connection, 40);
+
+OCICAT_LAYOUT_END

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Maps addresses and endpoints: which addresses are served at which interface, and by which programs.
+ * Written by dataplane/ebpf/; read by bpf/lib/judge.h.
+ */
+#pragma once
+
+#include "maps/layout.h"
+
+OCICAT_LAYOUT_BEGIN
+
+enum {
+  ADDRESSES_MAX = 4096,
+  ENDPOINTS_MAX = 4096, /* slot 0 is nobody's */
+};
+
+/* Map addresses: hash of place to slot, an index of endpoints. A place never changes its slot. */
+struct place {
+  __u32 interface; /* its index */
+  struct address address;
+  __u32 pad; /* 0 */
+};
+OCICAT_SIZE(struct place, 24);
+
+/* Program ids, 0: none, which denies. */
+struct endpoint_programs {
+  __u32 ingress;
+  __u32 egress;
+};
+OCICAT_SIZE(struct endpoint_programs, 8);
+
+/* Map endpoints: array by slot; a cache line each. One own address of one workload. */
+struct endpoint {
+  __u32 interface; /* its index; 0: the slot is free */
+  __u32 changed;   /* low half of the last batch that may have changed its verdicts */
+  struct address address;
+  struct endpoint_programs programs[2]; /* by parity */
+  __u64 pad[3];                         /* 0 */
+};
+OCICAT_SIZE(struct endpoint, 64);
+
+OCICAT_LAYOUT_END

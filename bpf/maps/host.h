@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Map host: one value, what concerns the whole host.
+ * Written by dataplane/ebpf/, by memory mapping; read by bpf/lib/judge.h.
+ */
+#pragma once
+
+#include "maps/layout.h"
+
+OCICAT_LAYOUT_BEGIN
+
+enum host_setting {
+  HOST_ACCEPTS_WORKLOADS = 1, /* defaultEndpointToHostAction is not Drop */
+  HOST_DROPS_INVALID = 2,     /* not disableConntrackInvalidCheck */
+};
+
+struct host {
+  __u64 batch;       /* what is in force; a single write shows a batch */
+  __u32 settings[2]; /* enum host_setting, by parity */
+  __u8 build[16];    /* digest of the programs that are attached; nothing in force yet: zero */
+};
+OCICAT_SIZE(struct host, 32);
+
+OCICAT_LAYOUT_END

@@ -1,0 +1,61 @@
+// The classes of addresses (bpf/maps/classes.h): exact ones in a hash, nets in a trie.
+//
+//   cost   of an update: the addresses that change; of a net, also the prefix lengths in use
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "base/changes.h"
+#include "base/ip.h"
+#include "dataplane/ebpf/step.h"
+#include "kernel/bpf.h"
+#include "maps/classes.h"
+#include "policy/tables.h"
+
+namespace ocicat::dataplane::ebpf {
+
+class AddressImage {
+ public:
+  using Classes = std::map<Prefix, policy::ClassId>;
+
+  // Borrows both maps.
+  AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets)
+      : classes_(classes), nets_(nets) {}
+
+  void want(const Changes<Prefix, policy::ClassId>& changes);
+  // Writes what the last want() changed.
+  Result<void> update(Step& step);
+  // Writes what differs, whatever the maps hold.
+  Result<void> resync(Step& step);
+
+  // Of the last want(): the classes that addresses moved between, and whether one had an address before and
+  // has one now.
+  std::set<std::pair<policy::ClassId, policy::ClassId>> moves() const;
+  bool is_kept(policy::ClassId id) const;
+
+ private:
+  using Lengths = std::array<int, 129>;
+
+  Classes nets_before() const;
+  Result<void> put_exact(const IpAddress& address, std::uint32_t before, std::uint32_t after, Step& step);
+  Result<void> put_net(const Prefix& net, const Classes& before, Step& step);
+
+  kernel::bpf::ElementMap& classes_;
+  kernel::bpf::ElementMap& nets_;
+  Classes wanted_;
+  std::map<policy::ClassId, int> users_;  // addresses and nets
+
+  // Of the last want():
+  std::map<Prefix, std::optional<policy::ClassId>> before_;
+  std::map<policy::ClassId, int> users_before_;  // of classes whose number of users changed
+};
+
+bpf::address address_of(const IpAddress& address);
+IpAddress address_of(const bpf::address& address);
+
+}  // namespace ocicat::dataplane::ebpf

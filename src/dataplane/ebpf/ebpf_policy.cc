@@ -1,0 +1,210 @@
+#include "dataplane/ebpf/ebpf_policy.h"
+
+#include <algorithm>
+
+#include "maps/dictionary.h"
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using kernel::bpf::bytes_of;
+
+std::uint32_t bits_of(const HostSettings& settings) {
+  std::uint32_t bits = 0;
+  if (settings.endpoint_to_host != HostSettings::ToHost::kDrop) bits |= bpf::HOST_ACCEPTS_WORKLOADS;
+  if (settings.drop_invalid) bits |= bpf::HOST_DROPS_INVALID;
+  return bits;
+}
+
+bpf::meaning meaning_of(const policy::DictionaryKey& key) {
+  bpf::meaning meaning{};
+  std::ranges::copy(key.meaning.bytes, meaning.digest);
+  meaning.space = static_cast<std::uint32_t>(key.space);
+  return meaning;
+}
+
+Result<policy::Dictionary> contents_of(kernel::bpf::ElementMap& map) {
+  policy::Dictionary dictionary;
+  TRY_VOID(map.for_each([&](auto key, auto value) {
+    bpf::meaning meaning{};
+    std::uint32_t id = 0;
+    std::memcpy(&meaning, key.data(), sizeof meaning);
+    std::memcpy(&id, value.data(), sizeof id);
+    policy::DictionaryKey entry{static_cast<policy::IdSpace>(meaning.space), {}};
+    std::ranges::copy(meaning.digest, entry.meaning.bytes.begin());
+    dictionary.emplace(entry, id);
+  }));
+  return dictionary;
+}
+
+Result<std::uint64_t> write_dictionary(kernel::bpf::ElementMap& map,
+                                       const Changes<policy::DictionaryKey, std::uint32_t>& changes) {
+  for (const auto& [key, id] : changes.entries()) {
+    const auto meaning = meaning_of(key);
+    TRY_VOID(id ? map.put(bytes_of(meaning), bytes_of(*id)) : map.remove(bytes_of(meaning)));
+  }
+  return changes.size();
+}
+
+}  // namespace
+
+EbpfPolicy::Images::Images(Objects made)
+    : objects(std::move(made)),
+      tables(objects.tables()),
+      addresses(objects.classes(), objects.nets()),
+      endpoints(objects.endpoints(), objects.addresses()) {}
+
+bool EbpfPolicy::covered_by_prefix(const std::string& name) const {
+  return std::ranges::any_of(wanted_.settings.workload_prefixes, [&](const std::string& prefix) {
+    return !prefix.empty() && name.starts_with(prefix);
+  });
+}
+
+bool EbpfPolicy::is_workload(const std::string& name) const {
+  return covered_by_prefix(name) || std::ranges::any_of(wanted_.endpoints, [&](const auto& entry) {
+           return entry.second.interface_name == name;
+         });
+}
+
+bool EbpfPolicy::serves(const std::string& name) const {
+  const auto link = std::ranges::find(links_, name, &kernel::Link::name);
+  return link != links_.end() && attachments_.is_attached(link->index);
+}
+
+void EbpfPolicy::want(const HostChanges& changes) {
+  changes_ = changes;
+  changes.apply_to(wanted_);
+  if (!images_) return;
+  images_->tables.want(changes.tables);
+  images_->addresses.want(changes.tables.classes);
+  images_->endpoints.want(changes.endpoints);
+}
+
+void EbpfPolicy::distrust() {
+  maps_known_ = links_known_ = false;
+  guard_.distrust();
+  images_.reset();  // maps and programs may be others by now: look at the pins again
+}
+
+Result<void> EbpfPolicy::open() {
+  if (images_) return {};
+  TRY(auto objects, Objects::adopt_or_make(folder_));
+  images_ = std::make_unique<Images>(std::move(objects));
+  HostChanges all;
+  all.tables.outcomes = decltype(all.tables.outcomes)::between({}, wanted_.tables.outcomes);
+  all.tables.tables = decltype(all.tables.tables)::between({}, wanted_.tables.tables);
+  all.tables.programs = decltype(all.tables.programs)::between({}, wanted_.tables.programs);
+  all.tables.tables_by_projection =
+      decltype(all.tables.tables_by_projection)::between({}, wanted_.tables.tables_by_projection);
+  all.tables.projections = decltype(all.tables.projections)::between({}, wanted_.tables.projections);
+  images_->tables.want(all.tables);
+  images_->addresses.want(Changes<Prefix, policy::ClassId>::between({}, wanted_.tables.classes));
+  images_->endpoints.want(Changes<ResourceKey, EndpointState>::between({}, wanted_.endpoints));
+  return {};
+}
+
+bool EbpfPolicy::write_settings(Step& step) {
+  return step.set(images_->objects.host().settings, bits_of(wanted_.settings));
+}
+
+Result<void> EbpfPolicy::write_changes() {
+  auto& [objects, tables, addresses, endpoints] = *images_;
+  Step step(objects.host());
+  const bool settings_changed = write_settings(step);
+  TRY_VOID(tables.update(step));
+  TRY_VOID(addresses.update(step));
+  const auto concerned =
+      tables.concerned(addresses.moves(), [&](policy::ClassId id) { return addresses.is_kept(id); });
+  TRY_VOID(endpoints.update([&](policy::ProgramId id) { return settings_changed || concerned.contains(id); },
+                            step));
+  TRY(const auto words, write_dictionary(objects.dictionary(), changes_.tables.dictionary));
+  const auto shown = step.finish();
+  writes_ += step.writes() + words;
+  return shown;
+}
+
+Result<void> EbpfPolicy::apply(const HostChanges& changes) {
+  want(changes);
+  if (!maps_known_) return {};
+  maps_known_ = false;
+  TRY_VOID(write_changes());
+  maps_known_ = true;
+  // A workload may be at an interface that was nobody's until now.
+  if (changes.settings || !changes.endpoints.empty()) {
+    if (!links_known_) return {};
+    links_known_ = false;
+    TRY_VOID(sync_attachments());
+    links_known_ = true;
+  }
+  return {};
+}
+
+Result<void> EbpfPolicy::compare_dictionary() {
+  auto& map = images_->objects.dictionary();
+  TRY(const auto there, contents_of(map));
+  using Words = Changes<policy::DictionaryKey, std::uint32_t>;
+  TRY(const auto words, write_dictionary(map, Words::between(there, wanted_.tables.dictionary)));
+  writes_ += words;
+  return {};
+}
+
+Result<void> EbpfPolicy::compare_all() {
+  auto& [objects, tables, addresses, endpoints] = *images_;
+  Step step(objects.host());
+  write_settings(step);
+  TRY_VOID(tables.resync(step));
+  TRY_VOID(addresses.resync(step));
+  // Whatever differed: any verdict may have been another.
+  const bool concerns_all = step.shows_something();
+  TRY_VOID(endpoints.resync([&](policy::ProgramId) { return concerns_all; }, step));
+  const auto shown = step.finish();
+  writes_ += step.writes();
+  TRY_VOID(shown);
+  return compare_dictionary();
+}
+
+Result<void> EbpfPolicy::sync_attachments() {
+  TRY_VOID(attachments_.sync(images_->objects.workload_programs(), links_,
+                             [&](const kernel::Link& link) { return is_workload(link.name); }));
+  GuardState guard{wanted_.settings.workload_prefixes, {}, {}};
+  for (const auto& [key, endpoint] : wanted_.endpoints) {
+    if (!covered_by_prefix(endpoint.interface_name)) guard.names.insert(endpoint.interface_name);
+  }
+  for (const auto interface : attachments_.interfaces()) guard.attached.insert(interface);
+  return guard_.sync(guard);
+}
+
+Result<bool> EbpfPolicy::resync() {
+  const auto before = writes();
+  const bool adopting = !images_;
+  TRY_VOID(open());
+  if (!links_known_) {
+    TRY(links_, routes_.links());
+    images_->endpoints.want_at(links_);
+  }
+  if (!maps_known_) {
+    TRY_VOID(compare_all());
+    maps_known_ = true;
+  } else {
+    Step step(images_->objects.host());
+    TRY_VOID(images_->endpoints.update([](policy::ProgramId) { return false; }, step));
+    const auto shown = step.finish();
+    writes_ += step.writes();
+    maps_known_ = shown.has_value();
+    TRY_VOID(shown);
+  }
+  if (adopting) TRY_VOID(attachments_.adopt(images_->objects.workload_programs()));
+  TRY_VOID(sync_attachments());
+  TRY(const auto pins, images_->objects.keep());
+  writes_ += pins;
+  links_known_ = true;
+  return writes() != before;
+}
+
+Result<policy::Dictionary> read_dictionary(const std::filesystem::path& folder) {
+  TRY(const auto map, open_dictionary(folder));
+  if (!map) return policy::Dictionary{};
+  return contents_of(*map);
+}
+
+}  // namespace ocicat::dataplane::ebpf

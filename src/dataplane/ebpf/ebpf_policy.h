@@ -1,0 +1,72 @@
+// Policy in eBPF: holds maps, programs and their attachments to what is desired.
+//
+//   writes   a change is one step, which packets see as a whole (step.h)
+//   errors   what is in force stays; the maps then count as unknown until resync() has succeeded
+//   design   docs/design/ebpf.md
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "dataplane/ebpf/address_image.h"
+#include "dataplane/ebpf/endpoint_image.h"
+#include "dataplane/ebpf/guard.h"
+#include "dataplane/ebpf/objects.h"
+#include "dataplane/policy_datapath.h"
+
+namespace ocicat::dataplane::ebpf {
+
+class EbpfPolicy final : public PolicyDatapath {
+ public:
+  // Borrows both kernels; the routes' tells which interfaces there are. Pins are in `folder`, one for each
+  // host.
+  EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, std::filesystem::path folder)
+      : routes_(routes), folder_(std::move(folder)), attachments_(folder_ / "links"), guard_(nft) {}
+
+  Result<void> apply(const HostChanges& changes) override;
+  Result<bool> resync() override;
+  bool in_step() const override { return maps_known_ && links_known_; }
+  void distrust() override;
+  void distrust_links() override { links_known_ = false; }
+  bool serves(const std::string& interface_name) const override;
+  std::uint64_t writes() const override { return writes_ + attachments_.writes() + guard_.writes(); }
+
+ private:
+  // The parts that need the maps.
+  struct Images {
+    explicit Images(Objects made);
+
+    Objects objects;
+    TableImage tables;
+    AddressImage addresses;
+    EndpointImage endpoints;
+  };
+
+  void want(const HostChanges& changes);
+  Result<void> open();
+  Result<void> write_changes();
+  Result<void> compare_all();
+  Result<void> compare_dictionary();
+  Result<void> sync_attachments();
+  bool write_settings(Step& step);
+  bool is_workload(const std::string& interface_name) const;
+  bool covered_by_prefix(const std::string& interface_name) const;
+
+  kernel::RouteKernel& routes_;
+  std::filesystem::path folder_;
+  HostState wanted_;  // without routes
+  HostChanges changes_;
+  std::unique_ptr<Images> images_;
+  Attachments attachments_;
+  Guard guard_;
+  std::vector<kernel::Link> links_;
+  bool maps_known_ = false;
+  bool links_known_ = false;
+  std::uint64_t writes_ = 0;
+};
+
+// Ids that the pinned maps use; empty where there are none of this layout.
+Result<policy::Dictionary> read_dictionary(const std::filesystem::path& folder);
+
+}  // namespace ocicat::dataplane::ebpf

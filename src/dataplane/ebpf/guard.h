@@ -1,0 +1,45 @@
+// What keeps packets of workloads' interfaces back until programs are attached there: table `inet ocicat`, of
+// a few rules. An interface may come, rise and be routed by somebody else before the agent has heard of it.
+//
+//   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped
+//   design   docs/design/ebpf.md#guard
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernel/nft.h"
+
+namespace ocicat::dataplane::ebpf {
+
+struct GuardState {
+  std::vector<std::string> prefixes;  // of workloads' interfaces
+  std::set<std::string> names;        // of those that no prefix covers
+  std::set<int> attached;             // indexes of interfaces with programs
+
+  bool operator==(const GuardState&) const = default;
+};
+
+class Guard {
+ public:
+  // Borrows the kernel.
+  explicit Guard(kernel::nft::Kernel& kernel) : kernel_(kernel) {}
+
+  // Makes it so, in one transaction. Whatever else stands in the table goes.
+  Result<void> sync(const GuardState& wanted);
+  // Somebody else may have changed it.
+  void distrust() { known_ = false; }
+  std::uint64_t writes() const { return writes_; }
+
+ private:
+  Result<void> commit(const kernel::nft::Batch& batch);
+
+  kernel::nft::Kernel& kernel_;
+  GuardState there_;
+  bool known_ = false;
+  std::uint64_t writes_ = 0;
+};
+
+}  // namespace ocicat::dataplane::ebpf

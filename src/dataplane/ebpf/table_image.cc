@@ -1,0 +1,382 @@
+#include "dataplane/ebpf/table_image.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using namespace policy;
+
+template <class Id>
+std::uint32_t number(Id id) {
+  return static_cast<std::uint32_t>(id);
+}
+
+std::uint32_t answer_of(const std::map<OutcomeId, Outcome>& outcomes, OutcomeId id) {
+  const auto found = outcomes.find(id);
+  if (found == outcomes.end()) return ANSWER_DENY;
+  const auto& outcome = found->second;
+  const bool log =
+      std::ranges::any_of(outcome.trace, [](const auto& step) { return step.action == Action::kLog; });
+  const bool allow = outcome.verdict == Verdict::kAllow;
+  const std::uint32_t kind =
+      allow ? (log ? ANSWER_LOG_ALLOW : ANSWER_ALLOW) : (log ? ANSWER_LOG_DENY : ANSWER_DENY);
+  return kind | (number(id) & ANSWER_VALUE);
+}
+
+Error full(std::string_view what, std::size_t size) {
+  return {ErrorCode::kExhausted, fmt::format("no room for more {}: there are {}", what, size)};
+}
+
+}  // namespace
+
+TableImage::TableImage(TableMemory memory)
+    : memory_(memory),
+      entries_(static_cast<std::uint32_t>(memory.entries.size())),
+      cells_(static_cast<std::uint32_t>(memory.cells.size())) {}
+
+void TableImage::want(const TablesChanges& changes) {
+  changes_ = changes;
+  projections_before_.clear();
+  reworded_.clear();
+  in_place_ = false;
+  for (const auto& [key, unused] : changes.projections.entries()) {
+    const auto found = wanted_.projections.find(key);
+    if (found != wanted_.projections.end()) projections_before_.insert(*found);
+  }
+  for (const auto& [id, after] : changes.programs.entries()) {
+    const auto before = wanted_.programs.find(id);
+    if (before != wanted_.programs.end() && !(after && *after == before->second)) reworded_.insert(id);
+  }
+  for (const auto& [id, after] : changes.tables.entries()) {
+    const auto before = wanted_.tables.find(id);
+    in_place_ = in_place_ || (after && before != wanted_.tables.end() && !(*after == before->second));
+  }
+  for (const auto& [id, after] : changes.outcomes.entries()) {
+    const auto before = wanted_.outcomes.find(id);
+    in_place_ = in_place_ || (after && before != wanted_.outcomes.end() && !(*after == before->second));
+  }
+  changes.outcomes.apply_to(wanted_.outcomes);
+  changes.tables.apply_to(wanted_.tables);
+  changes.programs.apply_to(wanted_.programs);
+  changes.tables_by_projection.apply_to(wanted_.tables_by_projection);
+  changes.projections.apply_to(wanted_.projections);
+}
+
+ProjectionId TableImage::projection_before(const ProjectionKey& key) const {
+  if (changes_.projections.entries().contains(key)) {
+    const auto found = projections_before_.find(key);
+    return found == projections_before_.end() ? ProjectionId{} : found->second;
+  }
+  const auto found = wanted_.projections.find(key);
+  return found == wanted_.projections.end() ? ProjectionId{} : found->second;
+}
+
+std::set<ProgramId> TableImage::concerned(const Moves& moves,
+                                          const std::function<bool(ClassId)>& is_kept) const {
+  std::set<ProgramId> programs = reworded_;
+  if (in_place_) {
+    for (const auto& [id, unused] : wanted_.programs) programs.insert(id);
+    return programs;
+  }
+  for (const auto& [key, unused] : changes_.tables_by_projection.entries()) programs.insert(key.program);
+  const auto after = [&](const ProjectionKey& key) {
+    const auto found = wanted_.projections.find(key);
+    return found == wanted_.projections.end() ? ProjectionId{} : found->second;
+  };
+  std::set<VocabularyId> vocabularies;
+  for (const auto& [key, unused] : changes_.projections.entries()) {
+    if (is_kept(key.address_class) && projection_before(key) != after(key))
+      vocabularies.insert(key.vocabulary);
+  }
+  for (const auto& [id, program] : wanted_.programs) {
+    const auto vocabulary = program.vocabulary;
+    const bool moved = std::ranges::any_of(moves, [&](const auto& move) {
+      return projection_before({vocabulary, move.first}) != after({vocabulary, move.second});
+    });
+    if (moved || vocabularies.contains(vocabulary)) programs.insert(id);
+  }
+  return programs;
+}
+
+std::vector<bpf::cell> TableImage::cells_of(const Table& table) const {
+  std::vector<bpf::cell> cells(1);
+  std::uint64_t next = 0;  // the first key that no cell answers for yet
+  for (const auto& interval : table.intervals) {
+    if (interval.first > next) cells.push_back({static_cast<std::uint32_t>(next), ANSWER_BASE});
+    const auto second =
+        interval.source_ports != TableId{} ? tables_.find(interval.source_ports) : tables_.end();
+    std::uint32_t answer = answer_of(wanted_.outcomes, interval.outcome);
+    if (interval.source_ports != TableId{})
+      answer = second == tables_.end() ? ANSWER_DENY : ANSWER_SOURCE_PORTS | second->second.first;
+    cells.push_back({interval.first, answer});
+    next = std::uint64_t{interval.last} + 1;
+  }
+  if (next <= kLastTableKey) cells.push_back({static_cast<std::uint32_t>(next), ANSWER_BASE});
+  cells.front().first = static_cast<std::uint32_t>(cells.size() - 1);
+  return cells;
+}
+
+// Only what something leads to has a place.
+Result<void> TableImage::place_table(TableId id, Step& step) {
+  const auto table = wanted_.tables.find(id);
+  if (table == wanted_.tables.end() || tables_.contains(id)) return {};
+  for (const auto& interval : table->second.intervals) {
+    // A second table leads nowhere; one that led on would lead to itself in the end.
+    if (interval.source_ports != TableId{} && interval.source_ports != id)
+      TRY_VOID(place_table(interval.source_ports, step));
+  }
+  const auto cells = cells_of(table->second);
+  const auto extent = cells_.allocate(static_cast<std::uint32_t>(cells.size()));
+  if (!extent) return std::unexpected(full("cells of tables", memory_.cells.size()));
+  for (std::size_t i = 0; i < cells.size(); ++i) step.write(memory_.cells[extent->first + i], cells[i]);
+  tables_.emplace(id, *extent);
+  return {};
+}
+
+template <class Id>
+void TableImage::release(Places<Id>& places, Id id, Extents& extents, Step& step) {
+  const auto place = places.find(id);
+  if (place == places.end()) return;
+  step.afterwards([&extents, extent = place->second]() -> Result<void> {
+    extents.release(extent);
+    return {};
+  });
+  places.erase(place);
+}
+
+std::uint32_t TableImage::row_size(ProgramId id) const {
+  const auto end = wanted_.tables_by_projection.upper_bound({id, ProjectionId{0xffffffff}});
+  if (end == wanted_.tables_by_projection.begin() || std::prev(end)->first.program != id) return 0;
+  return number(std::prev(end)->first.projection) + 1;
+}
+
+std::uint32_t TableImage::row_size(VocabularyId id) const {
+  const auto end = wanted_.projections.upper_bound({id, ClassId{0xffffffff}});
+  if (end == wanted_.projections.begin() || std::prev(end)->first.vocabulary != id) return 0;
+  return number(std::prev(end)->first.address_class) + 1;
+}
+
+std::uint32_t TableImage::entry_of(ProgramId id, std::uint32_t projection) const {
+  const auto found = wanted_.tables_by_projection.find({id, ProjectionId{projection}});
+  if (found == wanted_.tables_by_projection.end()) return 0;
+  const auto place = tables_.find(found->second);
+  return place == tables_.end() ? 0 : place->second.first;
+}
+
+std::uint32_t TableImage::entry_of(VocabularyId id, std::uint32_t address_class) const {
+  const auto found = wanted_.projections.find({id, ClassId{address_class}});
+  return found == wanted_.projections.end() ? 0 : number(found->second);
+}
+
+template <class Id, class ValueAt>
+Result<void> TableImage::make_room(Places<Id>& rows, Id id, std::uint32_t size, ValueAt value_at,
+                                   Step& step) {
+  const auto row = rows.find(id);
+  if (row != rows.end() && row->second.size >= size && size != 0) return {};
+  release(rows, id, entries_, step);
+  if (size == 0) return {};
+  constexpr std::uint32_t kSmallest = 8;
+  if (size > memory_.entries.size()) return std::unexpected(full("entries of rows", memory_.entries.size()));
+  const auto extent = entries_.allocate(std::max(kSmallest, std::bit_ceil(size)));
+  if (!extent) return std::unexpected(full("entries of rows", memory_.entries.size()));
+  for (std::uint32_t i = 0; i < extent->size; ++i) {
+    const auto value = i < size ? value_at(i) : 0;
+    step.write(memory_.entries[extent->first + i], bpf::entry{{value, value}});
+  }
+  rows.emplace(id, *extent);
+  return {};
+}
+
+Result<void> TableImage::write_program(ProgramId id, Step& step) {
+  if (number(id) >= memory_.programs.size())
+    return std::unexpected(full("programs", memory_.programs.size()));
+  bpf::program_version version{};
+  const auto program = wanted_.programs.find(id);
+  const bool known = program != wanted_.programs.end();
+  if (known) {
+    TRY_VOID(place_table(program->second.base, step));
+    for (auto key = wanted_.tables_by_projection.lower_bound({id, {}});
+         key != wanted_.tables_by_projection.end() && key->first.program == id; ++key) {
+      TRY_VOID(place_table(key->second, step));
+    }
+  }
+  TRY_VOID(make_room(
+      program_rows_, id, known ? row_size(id) : 0, [&](std::uint32_t i) { return entry_of(id, i); }, step));
+  if (known) {
+    const auto base = tables_.find(program->second.base);
+    const auto row = program_rows_.find(id);
+    version.base = base == tables_.end() ? 0 : base->second.first;
+    version.vocabulary = number(program->second.vocabulary);
+    if (row != program_rows_.end()) version.tables = {row->second.first, row->second.size};
+  }
+  step.set(memory_.programs[number(id)].version, version);
+  return {};
+}
+
+Result<void> TableImage::write_vocabulary(VocabularyId id, Step& step) {
+  if (number(id) >= memory_.vocabularies.size())
+    return std::unexpected(full("vocabularies", memory_.vocabularies.size()));
+  TRY_VOID(
+      make_room(vocabulary_rows_, id, row_size(id), [&](std::uint32_t i) { return entry_of(id, i); }, step));
+  const auto row = vocabulary_rows_.find(id);
+  step.set(memory_.vocabularies[number(id)].projections,
+           row == vocabulary_rows_.end() ? bpf::row{} : bpf::row{row->second.first, row->second.size});
+  return {};
+}
+
+Result<void> TableImage::update(Step& step) {
+  if (in_place_) {
+    auto old = std::exchange(tables_, {});
+    for (const auto& [id, unused] : std::map(old)) release(old, id, cells_, step);
+    return write_all(step);
+  }
+  std::set<ProgramId> programs;
+  for (const auto& [id, unused] : changes_.programs.entries()) programs.insert(id);
+  for (const auto& [key, unused] : changes_.tables_by_projection.entries()) programs.insert(key.program);
+  for (const auto id : programs) TRY_VOID(write_program(id, step));
+  for (const auto& [key, unused] : changes_.tables_by_projection.entries()) {
+    const auto row = program_rows_.find(key.program);
+    if (row == program_rows_.end() || number(key.projection) >= row->second.size) continue;
+    step.set(memory_.entries[row->second.first + number(key.projection)].value,
+             entry_of(key.program, number(key.projection)));
+  }
+  std::set<VocabularyId> vocabularies;
+  for (const auto& [key, unused] : changes_.projections.entries()) vocabularies.insert(key.vocabulary);
+  for (const auto id : vocabularies) TRY_VOID(write_vocabulary(id, step));
+  for (const auto& [key, unused] : changes_.projections.entries()) {
+    const auto row = vocabulary_rows_.find(key.vocabulary);
+    if (row == vocabulary_rows_.end() || number(key.address_class) >= row->second.size) continue;
+    step.set(memory_.entries[row->second.first + number(key.address_class)].value,
+             entry_of(key.vocabulary, number(key.address_class)));
+  }
+  for (const auto& [id, after] : changes_.tables.entries()) {
+    if (!after) release(tables_, id, cells_, step);
+  }
+  return {};
+}
+
+Result<void> TableImage::write_all(Step& step) {
+  for (std::uint32_t id = 1; id < memory_.programs.size(); ++id) {
+    const bool known = wanted_.programs.contains(ProgramId{id});
+    const auto& there = memory_.programs[id].version;
+    if (!known && there[0].base == 0 && there[1].base == 0) continue;
+    TRY_VOID(write_program(ProgramId{id}, step));
+  }
+  if (!wanted_.programs.empty()) TRY_VOID(write_program(wanted_.programs.rbegin()->first, step));
+  for (const auto& [id, row] : program_rows_) {
+    for (std::uint32_t i = 0; i < row.size; ++i)
+      step.set(memory_.entries[row.first + i].value, entry_of(id, i));
+  }
+  for (std::uint32_t id = 0; id < memory_.vocabularies.size(); ++id) {
+    const auto& there = memory_.vocabularies[id].projections;
+    if (row_size(VocabularyId{id}) == 0 && there[0].size == 0 && there[1].size == 0) continue;
+    TRY_VOID(write_vocabulary(VocabularyId{id}, step));
+  }
+  if (!wanted_.projections.empty())
+    TRY_VOID(write_vocabulary(wanted_.projections.rbegin()->first.vocabulary, step));
+  for (const auto& [id, row] : vocabulary_rows_) {
+    for (std::uint32_t i = 0; i < row.size; ++i)
+      step.set(memory_.entries[row.first + i].value, entry_of(id, i));
+  }
+  return {};
+}
+
+bool TableImage::adopt_table(TableId id, std::uint32_t first) {
+  if (const auto known = tables_.find(id); known != tables_.end()) return known->second.first == first;
+  const auto table = wanted_.tables.find(id);
+  if (table == wanted_.tables.end() || first == 0 || first >= memory_.cells.size()) return false;
+  // Second tables first: where they are is part of what the cells say.
+  const std::uint64_t count = memory_.cells[first].first;
+  if (count >= memory_.cells.size() - first) return false;
+  const auto there = memory_.cells.subspan(first, count + 1);
+  for (const auto& interval : table->second.intervals) {
+    if (interval.source_ports == TableId{} || interval.source_ports == id) continue;
+    const auto cell = std::ranges::find(there.subspan(1), interval.first, &bpf::cell::first);
+    if (cell == there.end() || (cell->answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return false;
+    adopt_table(interval.source_ports, cell->answer & ANSWER_VALUE);
+  }
+  const auto cells = cells_of(table->second);
+  const auto same = [](const bpf::cell& a, const bpf::cell& b) {
+    return a.first == b.first && a.answer == b.answer;
+  };
+  if (!std::ranges::equal(cells, there, same)) return false;
+  const Extent extent{first, static_cast<std::uint32_t>(cells.size())};
+  if (!cells_.claim(extent)) return false;
+  tables_.emplace(id, extent);
+  return true;
+}
+
+void TableImage::adopt(std::size_t side) {
+  const auto adopt_row = [&](auto& rows, auto id, const bpf::row& row, std::uint32_t size) {
+    if (size != 0 && row.size >= size && entries_.claim({row.first, row.size}))
+      rows.emplace(id, Extent{row.first, row.size});
+  };
+  for (const auto& [id, program] : wanted_.programs) {
+    if (number(id) >= memory_.programs.size()) continue;
+    const auto& there = memory_.programs[number(id)].version[side];
+    adopt_table(program.base, there.base);
+    adopt_row(program_rows_, id, there.tables, row_size(id));
+  }
+  for (const auto& [key, table] : wanted_.tables_by_projection) {
+    const auto row = program_rows_.find(key.program);
+    if (row != program_rows_.end())
+      adopt_table(table, memory_.entries[row->second.first + number(key.projection)].value[side]);
+  }
+  for (std::uint32_t id = 0; id < memory_.vocabularies.size(); ++id) {
+    adopt_row(vocabulary_rows_, VocabularyId{id}, memory_.vocabularies[id].projections[side],
+              row_size(VocabularyId{id}));
+  }
+}
+
+void TableImage::set_aside_table(std::uint32_t first, Step& step) {
+  if (first == 0 || first >= memory_.cells.size()) return;
+  const std::uint64_t size = std::uint64_t{memory_.cells[first].first} + 1;
+  if (size > memory_.cells.size() - first) return;
+  const Extent extent{first, static_cast<std::uint32_t>(size)};
+  if (!cells_.claim(extent)) return;  // known already
+  step.afterwards([this, extent]() -> Result<void> {
+    cells_.release(extent);
+    return {};
+  });
+  for (const auto& cell : memory_.cells.subspan(first + 1, size - 1)) {
+    if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS) set_aside_table(cell.answer & ANSWER_VALUE, step);
+  }
+}
+
+void TableImage::set_aside(const bpf::row& row, bool leads_to_tables, std::size_t side, Step& step) {
+  if (row.size == 0 || row.first >= memory_.entries.size() || row.size > memory_.entries.size() - row.first)
+    return;
+  if (leads_to_tables) {
+    for (const auto& entry : memory_.entries.subspan(row.first, row.size))
+      set_aside_table(entry.value[side], step);
+  }
+  const Extent extent{row.first, row.size};
+  if (!entries_.claim(extent)) return;
+  step.afterwards([this, extent]() -> Result<void> {
+    entries_.release(extent);
+    return {};
+  });
+}
+
+Result<void> TableImage::resync(Step& step) {
+  entries_.clear();
+  cells_.clear();
+  tables_.clear();
+  program_rows_.clear();
+  vocabulary_rows_.clear();
+  const auto side = step.now();
+  adopt(side);
+  // What packets may be looking at until the step shows, and is not kept.
+  for (const auto& program : memory_.programs) {
+    set_aside_table(program.version[side].base, step);
+    set_aside(program.version[side].tables, true, side, step);
+  }
+  for (const auto& vocabulary : memory_.vocabularies)
+    set_aside(vocabulary.projections[side], false, side, step);
+  return write_all(step);
+}
+
+}  // namespace ocicat::dataplane::ebpf

@@ -1,0 +1,85 @@
+// The decision tables as arrays (bpf/maps/tables.h): what is wanted, where it stands, and what must be
+// written. Pure: over any memory.
+//
+//   cost     of an update: what changes; where a table's content changes under its id, which interning
+//   avoids,
+//            everything is compared
+//   errors   kExhausted: an array is full. Nothing has been shown then; resync() next
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "dataplane/ebpf/extents.h"
+#include "dataplane/ebpf/step.h"
+#include "maps/tables.h"
+#include "policy/tables.h"
+
+namespace ocicat::dataplane::ebpf {
+
+struct TableMemory {
+  std::span<bpf::program> programs;
+  std::span<bpf::vocabulary> vocabularies;
+  std::span<bpf::entry> entries;
+  std::span<bpf::cell> cells;
+};
+
+class TableImage {
+ public:
+  explicit TableImage(TableMemory memory);
+
+  // Classes and dictionary are not its concern.
+  void want(const policy::TablesChanges& changes);
+  // Writes what the last want() changed; the memory is as the last step left it.
+  Result<void> update(Step& step);
+  // Writes what differs, whatever the memory holds.
+  Result<void> resync(Step& step);
+  // Which programs the last want() makes answer differently, by what they say or by what classes mean to
+  // them: about addresses that move from one class to another, or that keep a class.
+  using Moves = std::set<std::pair<policy::ClassId, policy::ClassId>>;
+  std::set<policy::ProgramId> concerned(const Moves& moves,
+                                        const std::function<bool(policy::ClassId)>& is_kept) const;
+
+ private:
+  template <class Id>
+  using Places = std::map<Id, Extent>;
+
+  std::vector<bpf::cell> cells_of(const policy::Table& table) const;
+  Result<void> place_table(policy::TableId id, Step& step);
+  template <class Id>
+  void release(Places<Id>& places, Id id, Extents& extents, Step& step);
+  // Room for `size` entries, with what they are to say there already.
+  template <class Id, class ValueAt>
+  Result<void> make_room(Places<Id>& rows, Id id, std::uint32_t size, ValueAt value_at, Step& step);
+  std::uint32_t row_size(policy::ProgramId id) const;
+  std::uint32_t row_size(policy::VocabularyId id) const;
+  policy::ProjectionId projection_before(const policy::ProjectionKey& key) const;
+  std::uint32_t entry_of(policy::ProgramId id, std::uint32_t projection) const;
+  std::uint32_t entry_of(policy::VocabularyId id, std::uint32_t address_class) const;
+  Result<void> write_program(policy::ProgramId id, Step& step);
+  Result<void> write_vocabulary(policy::VocabularyId id, Step& step);
+  Result<void> write_all(Step& step);
+
+  void adopt(std::size_t side);
+  bool adopt_table(policy::TableId id, std::uint32_t first);
+  void set_aside(const bpf::row& row, bool leads_to_tables, std::size_t side, Step& step);
+  void set_aside_table(std::uint32_t first, Step& step);
+
+  TableMemory memory_;
+  policy::Tables wanted_;
+  // Of the last want():
+  policy::TablesChanges changes_;
+  std::map<policy::ProjectionKey, policy::ProjectionId> projections_before_;  // of those in changes_
+  std::set<policy::ProgramId> reworded_;  // programs, known before, that say something else now
+  bool in_place_ = false;                 // a table changed and kept its id
+
+  Extents entries_, cells_;
+  Places<policy::TableId> tables_;
+  Places<policy::ProgramId> program_rows_;
+  Places<policy::VocabularyId> vocabulary_rows_;
+};
+
+}  // namespace ocicat::dataplane::ebpf

@@ -1,0 +1,38 @@
+// The half of a dataplane that enforces policy: nftables or eBPF. The other half is routes (routes/).
+//
+//   errors   what is in force stays; what the kernel holds then counts as unknown until resync() has
+//   succeeded
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "engine/host_state.h"
+
+namespace ocicat::dataplane {
+
+class PolicyDatapath {
+ public:
+  virtual ~PolicyDatapath() = default;
+
+  // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing
+  // is written: call resync().
+  virtual Result<void> apply(const HostChanges& changes) = 0;
+
+  // Reads the kernel and writes what differs. Whether anything had to be written.
+  virtual Result<bool> resync() = 0;
+
+  // Whether the kernel holds what is desired, as far as is known.
+  virtual bool in_step() const = 0;
+  // Somebody else may have changed what this half has written.
+  virtual void distrust() = 0;
+  // Interfaces may have come, gone or been renamed.
+  virtual void distrust_links() = 0;
+  // Whether packets at this interface are judged: where not, they are dropped.
+  virtual bool serves(const std::string& interface_name) const = 0;
+  // What was written so far.
+  virtual std::uint64_t writes() const = 0;
+};
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,305 @@
+#include "kernel/bpf.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace ocicat::kernel::bpf {
+namespace {
+
+constexpr std::size_t kLogShown = 2000;  // its end, where the verifier says what it refuses
+constexpr std::uint32_t kBatch = 4096;
+
+long system_call(int command, bpf_attr& attributes) {
+  return ::syscall(SYS_bpf, command, &attributes, sizeof attributes);
+}
+
+// What libbpf has to say, the verifier's log included. It tells it to one function for the whole process.
+thread_local std::string warnings;
+
+int collect(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  std::array<char, 512> line{};
+  va_list again;
+  va_copy(again, arguments);
+  const int size = std::vsnprintf(line.data(), line.size(), format, arguments);
+  if (size >= static_cast<int>(line.size())) {
+    std::string whole(static_cast<std::size_t>(size) + 1, '\0');
+    std::vsnprintf(whole.data(), whole.size(), format, again);
+    whole.pop_back();
+    warnings += whole;
+  } else if (size > 0) {
+    warnings += line.data();
+  }
+  va_end(again);
+  return size;
+}
+
+std::size_t rounded(std::size_t size) {
+  return (size + 7) & ~std::size_t{7};
+}
+
+}  // namespace
+
+Result<MapShape> shape_of(int map) {
+  bpf_map_info info{};
+  std::uint32_t size = sizeof info;
+  if (const int error = ::bpf_obj_get_info_by_fd(map, &info, &size); error != 0)
+    return fail_errno("look at a map", -error);
+  return MapShape{info.type, info.key_size, info.value_size, info.max_entries, info.map_flags};
+}
+
+Result<std::unique_ptr<KernelMap>> KernelMap::of(UniqueFd map, bool in_place) {
+  TRY(const auto shape, shape_of(map.get()));
+  return std::unique_ptr<KernelMap>(new KernelMap(std::move(map), shape, in_place ? BPF_F_LOCK : BPF_ANY));
+}
+
+Result<void> KernelMap::put(Bytes key, Bytes value) {
+  CHECK(key.size() == shape_.key_size && value.size() == shape_.value_size);
+  const int error = ::bpf_map_update_elem(map_.get(), key.data(), value.data(), flags_);
+  if (error == -E2BIG) return fail(ErrorCode::kExhausted, "the map is full ({} entries)", shape_.max_entries);
+  if (error != 0) return fail_errno("write a map's element", -error);
+  return {};
+}
+
+Result<void> KernelMap::remove(Bytes key) {
+  CHECK(key.size() == shape_.key_size);
+  const int error = ::bpf_map_delete_elem(map_.get(), key.data());
+  if (error != 0 && error != -ENOENT) return fail_errno("remove a map's element", -error);
+  return {};
+}
+
+Result<void> KernelMap::for_each(const std::function<void(Bytes, Bytes)>& visit) {
+  std::vector<std::byte> keys(std::size_t{kBatch} * shape_.key_size),
+      values(std::size_t{kBatch} * shape_.value_size);
+  // A hash tells its position as the number of a bucket, a trie as a key.
+  std::vector<std::byte> position(std::max<std::size_t>(shape_.key_size, 4));
+  bool first = true, last = false;
+  std::uint32_t room = kBatch;
+  while (!last) {
+    std::uint32_t count = room;
+    const int error = ::bpf_map_lookup_batch(map_.get(), first ? nullptr : position.data(), position.data(),
+                                             keys.data(), values.data(), &count, nullptr);
+    if (error == -ENOSPC) {  // more in one bucket than there is room for
+      room *= 2;
+      keys.resize(std::size_t{room} * shape_.key_size);
+      values.resize(std::size_t{room} * shape_.value_size);
+      continue;
+    }
+    last = error == -ENOENT;
+    if (error != 0 && !last) return fail_errno("read a map", -error);
+    first = false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      visit(Bytes(keys).subspan(std::size_t{i} * shape_.key_size, shape_.key_size),
+            Bytes(values).subspan(std::size_t{i} * shape_.value_size, shape_.value_size));
+    }
+  }
+  return {};
+}
+
+Result<MappedArray> MappedArray::of(const UniqueFd& map) {
+  TRY(const auto shape, shape_of(map.get()));
+  MappedArray array;
+  array.entries_ = shape.max_entries;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  array.size_ = (rounded(shape.value_size) * shape.max_entries + page - 1) / page * page;
+  void* memory = ::mmap(nullptr, array.size_, PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
+  if (memory == MAP_FAILED) return fail_errno("map an array into memory", errno);
+  array.memory_ = memory;
+  return array;
+}
+
+MappedArray& MappedArray::operator=(MappedArray&& other) noexcept {
+  std::swap(memory_, other.memory_);
+  std::swap(size_, other.size_);
+  std::swap(entries_, other.entries_);
+  return *this;
+}
+
+MappedArray::~MappedArray() {
+  if (memory_ != nullptr) ::munmap(memory_, size_);
+}
+
+Result<std::vector<std::uint64_t>> sums_of(int map) {
+  TRY(const auto shape, shape_of(map));
+  const int processors = ::libbpf_num_possible_cpus();
+  if (processors < 0) return fail_errno("count processors", -processors);
+  std::vector<std::uint64_t> sums(shape.max_entries), values(static_cast<std::size_t>(processors));
+  for (std::uint32_t i = 0; i < shape.max_entries; ++i) {
+    if (const int error = ::bpf_map_lookup_elem(map, &i, values.data()); error != 0)
+      return fail_errno("read counters", -error);
+    for (const auto value : values) sums[i] += value;
+  }
+  return sums;
+}
+
+void Object::Close::operator()(bpf_object* object) const {
+  ::bpf_object__close(object);
+}
+
+Object::~Object() = default;
+Object::Object(Object&&) noexcept = default;
+Object& Object::operator=(Object&&) noexcept = default;
+
+Result<Object> Object::open(std::span<const std::uint8_t> file, const std::string& name) {
+  ::libbpf_set_print(collect);
+  bpf_object_open_opts options{};
+  options.sz = sizeof options;
+  options.object_name = name.c_str();
+  bpf_object* object = ::bpf_object__open_mem(file.data(), file.size(), &options);
+  if (object == nullptr) return fail_errno("read eBPF object " + name, errno);
+  return Object(object);
+}
+
+std::vector<std::pair<std::string, MapShape>> Object::maps() const {
+  std::vector<std::pair<std::string, MapShape>> shapes;
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object_.get()) {
+    shapes.emplace_back(::bpf_map__name(map),
+                        MapShape{::bpf_map__type(map), ::bpf_map__key_size(map), ::bpf_map__value_size(map),
+                                 ::bpf_map__max_entries(map), ::bpf_map__map_flags(map)});
+  }
+  return shapes;
+}
+
+Result<void> Object::use(const std::string& name, int fd) {
+  bpf_map* map = ::bpf_object__find_map_by_name(object_.get(), name.c_str());
+  CHECK(map != nullptr);
+  if (const int error = ::bpf_map__reuse_fd(map, fd); error != 0)
+    return fail_errno("use map " + name, -error);
+  return {};
+}
+
+Result<void> Object::load() {
+  warnings.clear();
+  const int error = ::bpf_object__load(object_.get());
+  if (error == 0) return {};
+  std::string_view text(warnings);
+  if (text.size() > kLogShown) text.remove_prefix(text.size() - kLogShown);
+  return fail(fail_errno("", -error).error().code, "load eBPF programs: {}; the verifier says: …{}",
+              std::strerror(-error), text);
+}
+
+Result<UniqueFd> Object::map(const std::string& name) const {
+  const int fd = ::bpf_object__find_map_fd_by_name(object_.get(), name.c_str());
+  CHECK(fd >= 0);
+  UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!own) return fail_errno("keep map " + name, errno);
+  return own;
+}
+
+Result<UniqueFd> Object::program(const std::string& name) const {
+  bpf_program* program = ::bpf_object__find_program_by_name(object_.get(), name.c_str());
+  CHECK(program != nullptr);
+  UniqueFd own(::fcntl(::bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
+  if (!own) return fail_errno("keep program " + name, errno);
+  return own;
+}
+
+Result<UniqueFd> attach(int program, int interface, Hook hook) {
+  bpf_attr attributes{};
+  attributes.link_create.prog_fd = static_cast<std::uint32_t>(program);
+  attributes.link_create.target_fd =
+      static_cast<std::uint32_t>(interface);  // the same place as target_ifindex
+  attributes.link_create.attach_type = static_cast<std::uint32_t>(hook);
+  UniqueFd link(static_cast<int>(system_call(BPF_LINK_CREATE, attributes)));
+  if (link) return link;
+  if (errno == EINVAL) {
+    return fail(ErrorCode::kUnsupported, "the kernel has no tcx hooks (needs Linux 6.6)");
+  }
+  return fail_errno(fmt::format("attach to interface {}", interface), errno);
+}
+
+Result<void> replace_program(int link, int program) {
+  if (const int error = ::bpf_link_update(link, program, nullptr); error != 0)
+    return fail_errno("replace a program", -error);
+  return {};
+}
+
+Result<LinkInfo> info_of_link(int link) {
+  // Of tcx, which Debian's headers do not know: after the common part, interface and attach type.
+  struct {
+    bpf_link_info common;
+    std::array<std::byte, 64> room;
+  } info{};
+  std::uint32_t size = sizeof info.common;
+  if (const int error = ::bpf_obj_get_info_by_fd(link, &info.common, &size); error != 0)
+    return fail_errno("look at a link", -error);
+  std::array<std::uint32_t, 2> tcx{};
+  std::memcpy(tcx.data(), &info.common.raw_tracepoint, sizeof tcx);
+  return LinkInfo{static_cast<int>(tcx[0]), info.common.prog_id, static_cast<Hook>(tcx[1])};
+}
+
+Result<std::uint32_t> id_of_program(int program) {
+  bpf_prog_info info{};
+  std::uint32_t size = sizeof info;
+  if (const int error = ::bpf_obj_get_info_by_fd(program, &info, &size); error != 0)
+    return fail_errno("look at a program", -error);
+  return info.id;
+}
+
+Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface, int came_in_by, int repeat) {
+  Run run;
+  run.frame.resize(frame.size() + 256);
+  __sk_buff context{};
+  context.ifindex = static_cast<std::uint32_t>(interface);
+  context.ingress_ifindex = static_cast<std::uint32_t>(came_in_by);
+  bpf_test_run_opts options{};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<std::uint32_t>(frame.size());
+  options.data_out = run.frame.data();
+  options.data_size_out = static_cast<std::uint32_t>(run.frame.size());
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof context;
+  options.repeat = repeat;
+  if (const int error = ::bpf_prog_test_run_opts(program, &options); error != 0)
+    return fail_errno("run a program", -error);
+  run.frame.resize(options.data_size_out);
+  run.answer = static_cast<int>(options.retval);
+  run.nanoseconds = options.duration;
+  return run;
+}
+
+Result<void> make_pin_folder(const std::filesystem::path& folder) {
+  constexpr const char* kMount = "/sys/fs/bpf";
+  struct statfs at{};
+  if (::statfs(kMount, &at) != 0) return fail_errno(kMount, errno);
+  if (at.f_type != BPF_FS_MAGIC && ::mount("bpf", kMount, "bpf", 0, "mode=0700") != 0)
+    return fail_errno(fmt::format("mount {}", kMount), errno);
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed) return fail(ErrorCode::kPermission, "cannot make {}: {}", folder.string(), failed.message());
+  return {};
+}
+
+Result<void> pin(int object, const std::filesystem::path& file) {
+  std::error_code ignored;
+  std::filesystem::remove(file, ignored);
+  if (const int error = ::bpf_obj_pin(object, file.c_str()); error != 0)
+    return fail_errno("pin " + file.string(), -error);
+  return {};
+}
+
+Result<UniqueFd> open_pin(const std::filesystem::path& file) {
+  UniqueFd fd(::bpf_obj_get(file.c_str()));
+  if (fd) return fd;
+  if (errno == ENOENT) return fail(ErrorCode::kNotFound, "there is no {}", file.string());
+  return fail_errno("open " + file.string(), errno);
+}
+
+}  // namespace ocicat::kernel::bpf

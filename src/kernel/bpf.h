@@ -1,0 +1,144 @@
+// eBPF objects of this kernel: programs, maps, links, and the files that keep them alive.
+//
+//   errors    the kernel's, as Error; of a program that it refuses, with the end of the verifier's log
+//   source    linux/bpf.h; bpf(2); libbpf 1.1, and raw system calls where that has none (tcx)
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+struct bpf_object;
+
+namespace ocicat::kernel::bpf {
+
+using Bytes = std::span<const std::byte>;
+template <class T>
+Bytes bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+// A map of single elements: hash or trie.
+class ElementMap {
+ public:
+  virtual ~ElementMap() = default;
+  // Adds or replaces.
+  virtual Result<void> put(Bytes key, Bytes value) = 0;
+  // One that is not there is no error.
+  virtual Result<void> remove(Bytes key) = 0;
+  virtual Result<void> for_each(const std::function<void(Bytes key, Bytes value)>& visit) = 0;
+};
+
+struct MapShape {
+  std::uint32_t type = 0, key_size = 0, value_size = 0, max_entries = 0, flags = 0;
+
+  bool operator==(const MapShape&) const = default;
+};
+Result<MapShape> shape_of(int map);
+
+class KernelMap final : public ElementMap {
+ public:
+  // `in_place`: an element that is there keeps its place in memory, so that those who look at it see the old
+  // or the new words. Needs a bpf_spin_lock in the value.
+  static Result<std::unique_ptr<KernelMap>> of(UniqueFd map, bool in_place = false);
+
+  Result<void> put(Bytes key, Bytes value) override;
+  Result<void> remove(Bytes key) override;
+  Result<void> for_each(const std::function<void(Bytes, Bytes)>& visit) override;
+
+ private:
+  KernelMap(UniqueFd map, MapShape shape, std::uint64_t flags)
+      : map_(std::move(map)), shape_(shape), flags_(flags) {}
+
+  UniqueFd map_;
+  MapShape shape_;
+  std::uint64_t flags_;
+};
+
+// An array map in this process's memory: programs see what is written at once, word by word.
+class MappedArray {
+ public:
+  static Result<MappedArray> of(const UniqueFd& map);
+  MappedArray() = default;
+  MappedArray(MappedArray&& other) noexcept { *this = std::move(other); }
+  MappedArray& operator=(MappedArray&& other) noexcept;
+  ~MappedArray();
+
+  template <class T>
+  std::span<T> as() const {
+    return {static_cast<T*>(memory_), entries_};
+  }
+
+ private:
+  void* memory_ = nullptr;
+  std::size_t size_ = 0, entries_ = 0;
+};
+
+// What a per-CPU array of 64-bit numbers adds up to.
+Result<std::vector<std::uint64_t>> sums_of(int map);
+
+// An object file with programs, from opening to loading.
+class Object {
+ public:
+  static Result<Object> open(std::span<const std::uint8_t> file, const std::string& name);
+  ~Object();
+  Object(Object&&) noexcept;
+  Object& operator=(Object&&) noexcept;
+
+  // What its maps will look like, by name.
+  std::vector<std::pair<std::string, MapShape>> maps() const;
+  // Before load(): that map, rather than a new one.
+  Result<void> use(const std::string& map, int fd);
+  Result<void> load();
+  // After it; of the caller.
+  Result<UniqueFd> map(const std::string& name) const;
+  Result<UniqueFd> program(const std::string& name) const;
+
+ private:
+  struct Close {
+    void operator()(bpf_object* object) const;
+  };
+  explicit Object(bpf_object* object) : object_(object) {}
+
+  std::unique_ptr<bpf_object, Close> object_;
+};
+
+// Programs at an interface of the calling thread's network namespace; others there have their say as well.
+enum class Hook : std::uint32_t { kIngress = 46, kEgress = 47 };  // BPF_TCX_*
+Result<UniqueFd> attach(int program, int interface, Hook hook);
+// Another program in the place of the one that is there, at once.
+Result<void> replace_program(int link, int program);
+
+struct LinkInfo {
+  int interface = 0;  // 0: the interface has gone
+  std::uint32_t program_id = 0;
+  Hook hook{};
+};
+Result<LinkInfo> info_of_link(int link);
+Result<std::uint32_t> id_of_program(int program);
+
+// One run of a program over a frame.
+struct Run {
+  int answer = 0;
+  std::vector<std::uint8_t> frame;
+  std::uint32_t nanoseconds = 0;  // on average, where repeated
+};
+Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface, int came_in_by,
+                int repeat = 1);
+
+// Files that keep objects alive. The folder's file system is mounted where it is missing.
+Result<void> make_pin_folder(const std::filesystem::path& folder);
+// Replaces what is there.
+Result<void> pin(int object, const std::filesystem::path& file);
+// kNotFound: there is none.
+Result<UniqueFd> open_pin(const std::filesystem::path& file);
+
+}  // namespace ocicat::kernel::bpf

@@ -1,0 +1,341 @@
+// The programs at a workload's interface, frame by frame: what becomes of it, and which counter says so.
+#include <gtest/gtest.h>
+
+#include <net/if.h>
+
+#include "bpf/frames.h"
+#include "dataplane/ebpf/objects.h"
+#include "maps/counters.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr auto kA4 = "10.65.0.2"sv, kB4 = "10.65.0.3"sv, kFar4 = "203.0.113.7"sv, kHost4 = "192.0.2.254"sv;
+constexpr auto kA6 = "fd00:65::2"sv, kB6 = "fd00:65::3"sv, kFar6 = "2001:db8:f::7"sv;
+constexpr std::uint8_t kSyn = 2, kAck = 16, kFin = 1, kRst = 4;
+constexpr std::uint8_t kMore = 0x20;  // of a fragment's flags, in the first byte
+
+enum class At { kFromA, kFromB, kToA, kToB, kHostToA };
+
+struct Row {
+  const char* what;
+  At at;
+  Bytes frame;
+  bpf::counter fate;  // the counter that goes up by one
+};
+
+// Workloads a and b behind a host. a may send anything and receive nothing; b may do both; neither may reach
+// the host.
+class WorkloadPrograms : public testing::Test {
+ protected:
+  WorkloadPrograms() {
+    auto changes = first_state(1);
+    add_pod(changes, "a", a_, kDenyAll, kAllowAll);
+    add_pod(changes, "b", b_, kAllowAll, kAllowAll);
+    agent_.put(changes);
+    agent_.await_revision(1);
+  }
+  void change(HostChanges changes) {
+    changes.revisions[Kind::kPod] = ++revision_;
+    agent_.put(std::move(changes));
+    agent_.await_revision(revision_);
+  }
+  std::vector<std::uint64_t> counters() const {
+    auto counters = dataplane::ebpf::read_counters(pins_.path());
+    CHECK(counters);
+    return *counters;
+  }
+  int run(At at, const Bytes& frame) const {
+    const bool from = at == At::kFromA || at == At::kFromB;
+    const bool at_b = at == At::kFromB || at == At::kToB;
+    const auto program =
+        kernel::bpf::open_pin(pins_.path() / "programs" / (from ? "from_workload" : "to_workload"));
+    CHECK(program);
+    int answer = 0;
+    bed_.host().run([&] {
+      const auto index = [](const char* name) { return static_cast<int>(::if_nametoindex(name)); };
+      const int came_in_by = at == At::kHostToA ? 0
+                             : from             ? index(at_b ? "calib" : "calia")
+                                                : index("uplink");
+      const auto done = kernel::bpf::run(program->get(), frame, index(at_b ? "calib" : "calia"), came_in_by);
+      if (!done) std::fprintf(stderr, "%s\n", done.error().message.c_str());
+      CHECK(done);
+      EXPECT_EQ(Bytes(done->frame.begin(), done->frame.end()), frame);  // nobody changes packets
+      answer = done->answer;
+    });
+    return answer;
+  }
+  // One after the other: later rows see what earlier ones have left.
+  void expect(const std::vector<Row>& rows) const {
+    for (const auto& row : rows) {
+      const auto before = counters();
+      const int answer = run(row.at, row.frame);
+      const auto after = counters();
+      const bool passes = row.fate == bpf::COUNT_FORWARDED;
+      EXPECT_EQ(answer, passes ? -1 : 2) << row.what;
+      for (std::size_t i = 0; i < after.size(); ++i) {
+        if (i == bpf::COUNT_JUDGED || i == bpf::COUNT_REJUDGED || i == bpf::COUNT_RETRIED) continue;
+        EXPECT_EQ(after[i] - before[i], i == static_cast<std::size_t>(row.fate) ? 1U : 0U)
+            << row.what << ": counter " << i;
+      }
+    }
+  }
+  std::uint64_t judged(bpf::counter which) const { return counters().at(which); }
+
+  std::uint64_t revision_ = 1;
+  Testbed bed_;
+  Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  PinFolder pins_;
+  AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+};
+
+Bytes of_a4(std::uint8_t protocol, const Bytes& payload) {
+  return ethernet(ipv4({.source = kA4, .destination = kFar4, .protocol = protocol}, payload));
+}
+Bytes to_a4(std::uint8_t protocol, const Bytes& payload) {
+  return ethernet(ipv4({.source = kFar4, .destination = kA4, .protocol = protocol}, payload));
+}
+
+TEST_F(WorkloadPrograms, DropWhatIsMalformed) {
+  const Ipv4 v4{.source = kA4, .destination = kFar4};
+  const Ipv6 v6{.source = kA6, .destination = kFar6};
+  auto headers = [](std::uint8_t next, int count, const Bytes& payload) {
+    Bytes chain;
+    for (int i = 0; i < count; ++i) chain = chain + extension(i + 1 < count ? 60 : next);
+    return chain + payload;
+  };
+  Bytes short_ihl = ethernet(ipv4(v4, udp(1, 53)));
+  short_ihl[14] = 0x44;
+  Bytes long_ihl = ethernet(ipv4(v4, {}));
+  long_ihl[14] = 0x4f;
+  expect({
+      {"IPv4 header length below the least", At::kFromA, short_ihl, bpf::DROP_MALFORMED},
+      {"IPv4 header longer than the packet", At::kFromA, long_ihl, bpf::DROP_MALFORMED},
+      {"version 5", At::kFromA,
+       ethernet(0x0800, ipv4({.source = kA4, .destination = kFar4, .version = 5}, udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"IPv6 where the frame says IPv4", At::kFromA, ethernet(0x0800, ipv6(v6, udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"longer than the frame", At::kFromA,
+       ethernet(ipv4({.source = kA4, .destination = kFar4, .length_off_by = 1}, udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"no room for ports", At::kFromA, ethernet(ipv4(v4, Bytes(7))), bpf::DROP_MALFORMED},
+      {"ports beyond the packet's own end", At::kFromA,
+       ethernet(ipv4({.source = kA4, .destination = kFar4, .length_off_by = -9}, udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"TCP header cut short", At::kFromA, of_a4(6, Bytes(19)), bpf::DROP_MALFORMED},
+      {"TCP header length below the least", At::kFromA, of_a4(6, tcp(1, 80, kSyn, 4)), bpf::DROP_MALFORMED},
+      {"ICMP cut short", At::kFromA, of_a4(1, Bytes(7)), bpf::DROP_MALFORMED},
+      {"IPv6 payload longer than the frame", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .length_off_by = 1}, udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"extension header cut short", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 60}, Bytes(7))), bpf::DROP_MALFORMED},
+      {"extension header longer than the packet", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 60},
+                     Bytes{17, 200, 0, 0, 0, 0, 0, 0} + udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"nine extension headers", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 60}, headers(17, 9, udp(1, 53)))),
+       bpf::DROP_MALFORMED},
+      {"two fragment headers", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 44},
+                     fragment_header(44, 1, 7) + fragment_header(17, 1, 7) + udp(1, 53))),
+       bpf::DROP_MALFORMED},
+      {"an IPv4 address in IPv6 clothes", At::kFromA,
+       ethernet(0x86dd,
+                [] {
+                  auto packet = ipv6({.source = "::1", .destination = kFar6}, udp(1, 53));
+                  const Bytes mapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 65, 0, 2};
+                  std::ranges::copy(mapped, packet.begin() + 8);
+                  return packet;
+                }()),
+       bpf::DROP_MALFORMED},
+      {"neither IP nor ARP", At::kFromA, ethernet(0x8847, Bytes(40)), bpf::DROP_NOT_IP},
+  });
+}
+
+TEST_F(WorkloadPrograms, ReadPastOptionsAndExtensionHeaders) {
+  Bytes chain = extension(60) + extension(60) + extension(17) + udp(1, 53);
+  expect({
+      {"IPv4 options", At::kFromA,
+       ethernet(ipv4({.source = kA4, .destination = kFar4, .options = Bytes(40, 1)}, udp(1, 53))),
+       bpf::COUNT_FORWARDED},
+      {"three extension headers", At::kFromA,
+       ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 0}, chain)), bpf::COUNT_FORWARDED},
+      {"its reply, without any", At::kToA, ethernet(ipv6({.source = kFar6, .destination = kA6}, udp(53, 1))),
+       bpf::COUNT_FORWARDED},
+      {"not its reply", At::kToA, ethernet(ipv6({.source = kFar6, .destination = kA6}, udp(54, 1))),
+       bpf::DROP_POLICY},
+  });
+}
+
+TEST_F(WorkloadPrograms, LetNobodySpeakForOthers) {
+  const auto udp_from = [](std::string_view source) {
+    return ethernet(ipv4({.source = source, .destination = kFar4}, udp(7, 53)));
+  };
+  const auto neighbour = [](std::string_view source, std::string_view to, std::uint8_t type) {
+    return ethernet(ipv6({.source = source, .destination = to, .next = 58}, icmp(type, 0, 0, Bytes(16))));
+  };
+  expect({
+      {"own address", At::kFromA, udp_from(kA4), bpf::COUNT_FORWARDED},
+      {"the neighbour's address", At::kFromA, udp_from(kB4), bpf::DROP_SPOOFED},
+      {"in the middle of the neighbour's connection", At::kFromB, udp_from(kB4), bpf::COUNT_FORWARDED},
+      {"the same from the wrong interface", At::kFromA, udp_from(kB4), bpf::DROP_SPOOFED},
+      {"a reply to the wrong interface", At::kToA,
+       ethernet(ipv4({.source = kFar4, .destination = kB4}, udp(53, 7))), bpf::DROP_NOT_OURS},
+      {"link-local that is no discovery", At::kFromA,
+       ethernet(ipv6({.source = "fe80::1", .destination = kFar6}, udp(7, 53))), bpf::DROP_SPOOFED},
+      {"router advertisement", At::kFromA, neighbour("fe80::1", "ff02::1", 134), bpf::DROP_SPOOFED},
+  });
+  EXPECT_EQ(run(At::kFromA, neighbour("fe80::1", "ff02::1:ff00:1", 135)), -1);
+  EXPECT_EQ(run(At::kFromA, neighbour("::", "ff02::1:ff00:1", 135)), -1);
+  EXPECT_EQ(run(At::kFromA, ethernet(0x0806, Bytes(28))), -1);
+}
+
+TEST_F(WorkloadPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
+  const auto out = [](std::uint8_t flags) { return of_a4(6, tcp(4000, 80, flags)); };
+  const auto in = [](std::uint8_t flags) { return to_a4(6, tcp(80, 4000, flags)); };
+  expect({
+      {"an answer to nothing", At::kToA, in(kSyn | kAck), bpf::DROP_INVALID},
+      {"SYN", At::kFromA, out(kSyn), bpf::COUNT_FORWARDED},
+      {"SYN, ACK", At::kToA, in(kSyn | kAck), bpf::COUNT_FORWARDED},
+      {"ACK", At::kFromA, out(kAck), bpf::COUNT_FORWARDED},
+      {"SYN and FIN at once", At::kFromA, out(kSyn | kFin), bpf::DROP_INVALID},
+      {"no flags", At::kToA, in(0), bpf::DROP_INVALID},
+      {"a bare SYN the other way is a connection of its own", At::kToA, in(kSyn), bpf::DROP_POLICY},
+      {"which disturbs nobody", At::kToA, in(kAck), bpf::COUNT_FORWARDED},
+      {"FIN", At::kFromA, out(kFin | kAck), bpf::COUNT_FORWARDED},
+      {"half closed", At::kToA, in(kAck), bpf::COUNT_FORWARDED},
+      {"FIN back", At::kToA, in(kFin | kAck), bpf::COUNT_FORWARDED},
+      {"the last ACK", At::kFromA, out(kAck), bpf::COUNT_FORWARDED},
+      {"a bare SYN after the end", At::kToA, in(kSyn), bpf::DROP_POLICY},
+      {"and from the one who may", At::kFromA, out(kSyn), bpf::COUNT_FORWARDED},
+      {"RST", At::kToA, in(kRst | kAck), bpf::COUNT_FORWARDED},
+  });
+}
+
+TEST_F(WorkloadPrograms, TellQueriesFromAnswers) {
+  const auto echo = [](std::string_view from, std::string_view to, std::uint8_t type, std::uint16_t id) {
+    return ethernet(ipv4({.source = from, .destination = to, .protocol = 1}, icmp(type, 0, id)));
+  };
+  expect({
+      {"an answer nobody asked for", At::kToA, echo(kFar4, kA4, 0, 5), bpf::DROP_INVALID},
+      {"a question", At::kFromA, echo(kA4, kFar4, 8, 5), bpf::COUNT_FORWARDED},
+      {"its answer", At::kToA, echo(kFar4, kA4, 0, 5), bpf::COUNT_FORWARDED},
+      {"an answer with another number", At::kToA, echo(kFar4, kA4, 0, 6), bpf::DROP_INVALID},
+      {"a question back with the same number", At::kToA, echo(kFar4, kA4, 8, 5), bpf::DROP_POLICY},
+      {"with a number that looks like a type", At::kFromA, echo(kA4, kFar4, 8, 0x0800), bpf::COUNT_FORWARDED},
+      {"and back", At::kToA, echo(kFar4, kA4, 8, 0x0800), bpf::DROP_POLICY},
+  });
+}
+
+TEST_F(WorkloadPrograms, LetErrorsShareTheLotOfTheirConnection) {
+  const Bytes sent = ipv4({.source = kA4, .destination = kFar4}, udp(4000, 53));
+  const auto error = [](std::string_view from, std::string_view to, const Bytes& about) {
+    return ethernet(ipv4({.source = from, .destination = to, .protocol = 1}, icmp(3, 3, 0, about)));
+  };
+  const Bytes first_bytes(sent.begin(), sent.begin() + 28);
+  expect({
+      {"about nothing that is known", At::kToA, error("198.51.100.1", kA4, first_bytes), bpf::DROP_INVALID},
+      {"the packet", At::kFromA, ethernet(sent), bpf::COUNT_FORWARDED},
+      {"an error about it, from a router", At::kToA, error("198.51.100.1", kA4, first_bytes),
+       bpf::COUNT_FORWARDED},
+      {"quoted whole", At::kToA, error("198.51.100.1", kA4, sent), bpf::COUNT_FORWARDED},
+      {"cut too short", At::kToA, error("198.51.100.1", kA4, {sent.begin(), sent.begin() + 27}),
+       bpf::DROP_INVALID},
+      {"to somebody else", At::kToB, error("198.51.100.1", kB4, first_bytes), bpf::DROP_INVALID},
+      {"about an error", At::kToA,
+       error("198.51.100.1", kA4,
+             ipv4({.source = kA4, .destination = kFar4, .protocol = 1}, icmp(3, 3, 0, first_bytes))),
+       bpf::DROP_INVALID},
+      {"about its reply, the wrong way round", At::kToA,
+       error("198.51.100.1", kA4, ipv4({.source = kFar4, .destination = kA4}, udp(53, 4000))),
+       bpf::DROP_INVALID},
+  });
+  HostChanges closed;
+  add_pod(closed, "a", a_, kDenyAll, kDenyAll);
+  change(closed);
+  expect({{"once its connection is denied", At::kToA, error("198.51.100.1", kA4, first_bytes),
+           bpf::DROP_REVOKED}});
+}
+
+TEST_F(WorkloadPrograms, LetFragmentsFollowTheirFirstOneOrDropThem) {
+  const auto fragment = [](std::uint16_t flags_and_offset, const Bytes& payload, std::uint8_t protocol = 17) {
+    return ethernet(ipv4(
+        {.source = kA4, .destination = kFar4, .protocol = protocol, .fragment = flags_and_offset}, payload));
+  };
+  constexpr std::uint16_t kMoreFragments = kMore << 8;
+  const auto of_six = [](std::uint16_t offset_and_more, const Bytes& payload, std::uint32_t id = 9) {
+    return ethernet(ipv6({.source = kA6, .destination = kFar6, .next = 44},
+                         fragment_header(17, offset_and_more, id) + payload));
+  };
+  expect({
+      {"a later one first", At::kFromA, fragment(2, Bytes(16)), bpf::DROP_FRAGMENT},
+      {"a first one without its ports", At::kFromA, fragment(kMoreFragments, Bytes(7)), bpf::DROP_MALFORMED},
+      {"a first one without all of its TCP header", At::kFromA, fragment(kMoreFragments, Bytes(16), 6),
+       bpf::DROP_MALFORMED},
+      {"one that writes over a TCP header", At::kFromA, fragment(1, Bytes(16), 6), bpf::DROP_MALFORMED},
+      {"the first", At::kFromA, fragment(kMoreFragments, udp(1, 53)), bpf::COUNT_FORWARDED},
+      {"one that follows", At::kFromA, fragment(2, Bytes(16)), bpf::COUNT_FORWARDED},
+      {"one that overlaps", At::kFromA, fragment(1, Bytes(16)),
+       bpf::COUNT_FORWARDED},  // the receiver's to refuse
+      {"at another workload", At::kFromB, fragment(2, Bytes(16)), bpf::DROP_FRAGMENT},
+      {"of another protocol", At::kFromA, fragment(2, Bytes(16), 132), bpf::DROP_FRAGMENT},
+      {"IPv6: a later one first", At::kFromA, of_six(16, Bytes(16)), bpf::DROP_FRAGMENT},
+      {"IPv6: the first", At::kFromA, of_six(1, udp(1, 53)), bpf::COUNT_FORWARDED},
+      {"IPv6: one that follows", At::kFromA, of_six(16, Bytes(16)), bpf::COUNT_FORWARDED},
+      {"IPv6: of another packet", At::kFromA, of_six(16, Bytes(16), 10), bpf::DROP_FRAGMENT},
+      {"IPv6: whole, with a fragment header", At::kFromA, of_six(0, udp(1, 54), 11), bpf::COUNT_FORWARDED},
+      {"IPv6: which nothing follows", At::kFromA, of_six(16, Bytes(16), 11), bpf::DROP_FRAGMENT},
+  });
+  HostChanges closed;
+  add_pod(closed, "a", a_, kDenyAll, kDenyAll);
+  change(closed);
+  expect({{"after a new deny", At::kFromA, fragment(2, Bytes(16)), bpf::DROP_FRAGMENT}});
+}
+
+TEST_F(WorkloadPrograms, LetTheHostReachItsWorkloadsAndNotBeReached) {
+  const auto to_host = ethernet(ipv4({.source = kA4, .destination = kHost4}, udp(7, 53)));
+  expect({
+      {"to the host", At::kFromA, to_host, bpf::DROP_TO_HOST},
+      {"from the host", At::kHostToA, ethernet(ipv4({.source = kHost4, .destination = kA4}, udp(53, 8))),
+       bpf::COUNT_FORWARDED},
+      {"the answer to that", At::kFromA, ethernet(ipv4({.source = kA4, .destination = kHost4}, udp(8, 53))),
+       bpf::COUNT_FORWARDED},
+      {"from elsewhere", At::kToA, ethernet(ipv4({.source = kHost4, .destination = kA4}, udp(53, 9))),
+       bpf::DROP_POLICY},
+  });
+}
+
+TEST_F(WorkloadPrograms, JudgeAgainOnlyWhatAChangeConcerns) {
+  const auto of_b = [](std::uint16_t port) {
+    return ethernet(ipv4({.source = kFar4, .destination = kB4}, udp(port, 53)));
+  };
+  const auto back_to = [](std::uint16_t port) {
+    return ethernet(ipv4({.source = kB4, .destination = kFar4}, udp(53, port)));
+  };
+  expect({{"of a", At::kFromA, of_a4(17, udp(4000, 53)), bpf::COUNT_FORWARDED},
+          {"to b", At::kToB, of_b(5000), bpf::COUNT_FORWARDED}});
+  HostChanges closed;
+  add_pod(closed, "b", b_, kDenyAll, kAllowAll);
+  change(closed);
+  const auto before = judged(bpf::COUNT_REJUDGED);
+  expect({{"of a", At::kFromA, of_a4(17, udp(4000, 53)), bpf::COUNT_FORWARDED}});
+  EXPECT_EQ(judged(bpf::COUNT_REJUDGED), before);
+  expect({{"b's own words in it", At::kFromB, back_to(5000), bpf::DROP_REVOKED},
+          {"to b", At::kToB, of_b(5000), bpf::DROP_REVOKED}});
+  EXPECT_EQ(judged(bpf::COUNT_REJUDGED), before + 1);
+  HostChanges open;
+  add_pod(open, "b", b_, kAllowAll, kAllowAll);
+  change(open);
+  expect({{"to b again", At::kToB, of_b(5000), bpf::COUNT_FORWARDED},
+          {"and back", At::kFromB, back_to(5000), bpf::COUNT_FORWARDED}});
+}
+
+}  // namespace
+}  // namespace ocicat::test

@@ -1,0 +1,252 @@
+// What eBPF maps say, after any history and at any moment of a change, over maps in memory.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "dataplane/ebpf/address_image.h"
+#include "dataplane/ebpf/table_image.h"
+#include "kernel/simulated_bpf.h"
+#include "netns/random_tables.h"
+#include "policy/simulator.h"
+
+namespace ocicat::test {
+namespace {
+
+using namespace dataplane::ebpf;
+using policy::ProgramId;
+
+// The maps, and the lookup of bpf/lib/lookup.h in them.
+struct Maps {
+  bpf::host host{};
+  std::vector<bpf::program> programs = std::vector<bpf::program>(16);
+  std::vector<bpf::vocabulary> vocabularies = std::vector<bpf::vocabulary>(16);
+  std::vector<bpf::entry> entries = std::vector<bpf::entry>(2048);
+  std::vector<bpf::cell> cells = std::vector<bpf::cell>(4096);
+  kernel::bpf::SimulatedMap classes, nets;
+
+  TableMemory memory() { return {programs, vocabularies, entries, cells}; }
+  std::size_t side() const { return host.batch & 1; }
+
+  std::uint32_t class_of(const IpAddress& peer) const {
+    const auto address = address_of(peer);
+    const auto key = kernel::bpf::text_of(kernel::bpf::bytes_of(address));
+    if (const auto found = classes.elements.find(key); found != classes.elements.end()) {
+      bpf::exact_class value{};
+      std::memcpy(&value, found->second.data(), sizeof value);
+      if (value.id[side()] != CLASS_UNKNOWN) return value.id[side()];
+    }
+    std::uint32_t longest = 0, answer = 0;
+    for (const auto& [net_bytes, value_bytes] : nets.elements) {
+      bpf::net net{};
+      bpf::net_class value{};
+      std::memcpy(&net, net_bytes.data(), sizeof net);
+      std::memcpy(&value, value_bytes.data(), sizeof value);
+      const bool v4 = address_of(net.address).is_v4() && net.bits >= 96;
+      const Prefix prefix{address_of(net.address), static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)};
+      if (!prefix.contains(peer) || net.bits + 1 <= longest) continue;
+      longest = net.bits + 1;
+      answer = value.id[side()];
+    }
+    return answer;
+  }
+  std::uint32_t entry_of(const bpf::row& row, std::uint32_t index) const {
+    return index < row.size ? entries.at(row.first + index).value[side()] : 0;
+  }
+  std::uint32_t search(std::uint32_t table, std::uint32_t key) const {
+    std::uint32_t answer = 0;
+    for (std::uint32_t i = 1; i <= cells.at(table).first; ++i) {
+      if (cells.at(table + i).first <= key) answer = cells.at(table + i).answer;
+    }
+    return answer;
+  }
+  bool allows(ProgramId id, const IpAddress& peer, const policy::Packet& packet) const {
+    const auto& program = programs.at(static_cast<std::size_t>(id)).version[side()];
+    if (program.base == 0) return false;
+    const auto& row = vocabularies.at(program.vocabulary).projections[side()];
+    const auto projection = entry_of(row, class_of(peer));
+    const auto table = projection == 0 ? 0 : entry_of(program.tables, projection);
+    const auto key = policy::table_key(packet);
+    auto answer = table == 0 ? ANSWER_BASE : search(table, key);
+    if (answer == ANSWER_BASE) answer = search(program.base, key);
+    if ((answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS)
+      answer = search(answer & ANSWER_VALUE, packet.source_port);
+    const auto kind = answer & ANSWER_KIND;
+    return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
+  }
+};
+
+struct Images {
+  explicit Images(Maps& maps) : tables(maps.memory()), addresses(maps.classes, maps.nets) {}
+  void want(const policy::TablesChanges& changes) {
+    tables.want(changes);
+    addresses.want(changes.classes);
+  }
+  Result<void> update(Step& step) {
+    TRY_VOID(tables.update(step));
+    return addresses.update(step);
+  }
+  Result<void> resync(Step& step) {
+    TRY_VOID(tables.resync(step));
+    return addresses.resync(step);
+  }
+  TableImage tables;
+  AddressImage addresses;
+};
+
+class EbpfImages : public testing::Test {
+ protected:
+  EbpfImages() {
+    for (const auto* text : {"203.0.113.0", "203.0.113.1", "203.0.113.8", "203.0.113.255", "10.65.0.2",
+                             "2001:db8:f::1", "2001:db8:f::8", "::"}) {
+      options_.peers.push_back(*IpAddress::parse(text));
+    }
+    for (const auto* text : {"203.0.113.0/24", "203.0.113.0/28", "203.0.113.8/29", "10.65.0.0/16",
+                             "0.0.0.0/0", "2001:db8:f::/64", "2001:db8:f::8/125", "::/0", "::/64"}) {
+      options_.nets.push_back(*Prefix::parse(text));
+    }
+    for (int i = 0; i < 40; ++i) packets_.push_back(random_packet(random_, Family::kIpv4));
+  }
+  void expect_verdicts_of(const policy::Tables& tables, const char* when) {
+    const policy::Simulator simulator(tables);
+    for (std::uint32_t id = 1; id <= 4; ++id) {
+      for (const auto& peer : options_.peers) {
+        for (const auto& packet : packets_) {
+          const bool allowed =
+              simulator.lookup(ProgramId{id}, peer, packet).verdict == policy::Verdict::kAllow;
+          ASSERT_EQ(maps_.allows(ProgramId{id}, peer, packet), allowed)
+              << when << ": program " << id << " peer " << peer.to_string();
+        }
+      }
+    }
+  }
+  // Mostly small steps: most of what was there stays.
+  policy::Tables next_state() {
+    auto tables = random_tables(random_, options_);
+    if (random_.percent(30)) return tables;
+    auto mixed = wanted_;
+    mixed.classes = tables.classes;
+    if (random_.percent(50)) mixed.projections = tables.projections;
+    if (random_.percent(30)) mixed.tables_by_projection = tables.tables_by_projection;
+    return mixed.programs.empty() ? tables : mixed;
+  }
+
+  const std::uint64_t seed_ = std::random_device{}();
+  testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("seed {}", seed_)};
+  Random random_{seed_};
+  RandomTablesOptions options_;
+  std::vector<policy::Packet> packets_;
+  policy::Tables wanted_;
+  Maps maps_;
+};
+
+TEST_F(EbpfImages, SayTheOldUntilTheStepShowsAndTheNewFromThenOn) {
+  Images images(maps_);
+  for (int round = 0; round < 30; ++round) {
+    const auto next = next_state();
+    images.want(changes_between(wanted_, next));
+    Step step(maps_.host);
+    ASSERT_TRUE(images.update(step));
+    expect_verdicts_of(wanted_, "before it shows");
+    wanted_ = next;
+    ASSERT_TRUE(step.finish());
+    expect_verdicts_of(wanted_, "after it shows");
+    ++maps_.host.batch;  // both sides say the same now
+    expect_verdicts_of(wanted_, "on the other side");
+  }
+}
+
+TEST_F(EbpfImages, AreFoundAsTheyAreByAnAgentThatStartsAgain) {
+  Images images(maps_);
+  for (int round = 0; round < 10; ++round) {
+    const auto next = next_state();
+    images.want(changes_between(wanted_, next));
+    Step step(maps_.host);
+    ASSERT_TRUE(images.update(step));
+    ASSERT_TRUE(step.finish());
+    wanted_ = next;
+    Images fresh(maps_);
+    fresh.want(changes_between({}, wanted_));
+    Step nothing(maps_.host);
+    ASSERT_TRUE(fresh.resync(nothing));
+    EXPECT_FALSE(nothing.shows_something());
+    EXPECT_EQ(nothing.writes(), 0U);
+  }
+}
+
+TEST_F(EbpfImages, AreMendedAfterAStopAtAnyMoment) {
+  for (int round = 0; round < 40; ++round) {
+    const auto next = next_state();
+    {
+      Images stopped(maps_);
+      stopped.want(changes_between({}, wanted_));
+      Step first(maps_.host);
+      ASSERT_TRUE(stopped.resync(first));
+      ASSERT_TRUE(first.finish());
+      stopped.want(changes_between(wanted_, next));
+      Step step(maps_.host);
+      if (random_.percent(50)) maps_.classes.fails_after = static_cast<int>(random_.below(8));
+      const auto prepared = stopped.update(step);
+      expect_verdicts_of(wanted_, "while it was prepared");
+      if (prepared && random_.percent(60)) {
+        [[maybe_unused]] const auto finished = step.finish();  // fails in the middle, or does not
+        expect_verdicts_of(next, "although it was not finished");
+      }
+      maps_.classes.fails_after.reset();
+    }
+    wanted_ = next;
+    Images fresh(maps_);
+    fresh.want(changes_between({}, wanted_));
+    Step step(maps_.host);
+    ASSERT_TRUE(fresh.resync(step));
+    ASSERT_TRUE(step.finish());
+    expect_verdicts_of(wanted_, "after it was mended");
+    ++maps_.host.batch;
+    expect_verdicts_of(wanted_, "on the other side");
+  }
+}
+
+TEST_F(EbpfImages, NameEveryProgramWhoseVerdictsChange) {
+  Images images(maps_);
+  for (int round = 0; round < 40; ++round) {
+    const auto next = next_state();
+    images.want(changes_between(wanted_, next));
+    const auto concerned = images.tables.concerned(
+        images.addresses.moves(), [&](policy::ClassId id) { return images.addresses.is_kept(id); });
+    const policy::Simulator before(wanted_), after(next);
+    for (std::uint32_t id = 1; id <= 4; ++id) {
+      for (const auto& peer : options_.peers) {
+        for (const auto& packet : packets_) {
+          if (before.lookup(ProgramId{id}, peer, packet).verdict ==
+              after.lookup(ProgramId{id}, peer, packet).verdict)
+            continue;
+          ASSERT_TRUE(concerned.contains(ProgramId{id}) || !wanted_.programs.contains(ProgramId{id}))
+              << "round " << round << " program " << id << " peer " << peer.to_string();
+        }
+      }
+    }
+    Step step(maps_.host);
+    ASSERT_TRUE(images.update(step));
+    ASSERT_TRUE(step.finish());
+    wanted_ = next;
+  }
+}
+
+TEST_F(EbpfImages, ReportWhatDoesNotFitAndLeaveTheOldInForce) {
+  Images images(maps_);
+  const auto small = random_tables(random_, options_);
+  images.want(changes_between({}, small));
+  Step first(maps_.host);
+  ASSERT_TRUE(images.update(first));
+  ASSERT_TRUE(first.finish());
+  auto large = small;
+  large.programs.emplace(ProgramId{16}, large.programs.begin()->second);  // ids from 0 to 15 have a place
+  images.want(changes_between(small, large));
+  Step step(maps_.host);
+  const auto done = images.update(step);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::kExhausted);
+  expect_verdicts_of(small, "after it did not fit");
+}
+
+}  // namespace
+}  // namespace ocicat::test
