@@ -66,11 +66,12 @@ static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* p
                                    struct connection* next) {
   int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
   if (known) {
+    int was = known->endpoint[own & 1];
     *next = *known;
-    if (next->endpoint[own & 1] == slot) return BOTH_ENDS;
+    if (was == (int)slot) return BOTH_ENDS;
     next->endpoint[own & 1] = slot;
     if (by_host) next->flags |= CONNECTION_FROM_HOST;
-    return stands(known) ? 1 << own : BOTH_ENDS;
+    return was || !stands(known) ? BOTH_ENDS : 1 << own;
   }
   __builtin_memset(next, 0, sizeof *next);
   next->endpoint[own & 1] = slot;
@@ -116,7 +117,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   int own = from ? packet->sender : !packet->sender;
   struct connection* known = find_connection(packet, now);
   /* An answer to what this workload was never asked begins a connection of its own. */
-  if (known && known->endpoint[own & 1] != slot && packet->sender != beginner(known)) known = 0;
+  if (known && !known->endpoint[own & 1] && packet->sender != beginner(known)) known = 0;
   if (!known && packet->kind == KIND_FOLLOWS) {
     return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
   }
@@ -129,7 +130,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
   if (why) {
     if (!known || why == DROP_CHANGING) return drop(why);
-    if (known->endpoint[own & 1] != slot && !known->packets[(packet->sender ^ 1) & 1]) {
+    if (!known->endpoint[own & 1] && !known->packets[(packet->sender ^ 1) & 1]) {
       bpf_map_delete_elem(&connections, &packet->key); /* nobody has answered: nothing to remember */
       return drop(why);
     }

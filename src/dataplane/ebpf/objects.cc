@@ -88,7 +88,17 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
     if (fd) objects.maps_.emplace(name, std::move(*fd));
     all_there = all_there && fd.has_value();
   }
-  if (!std::ranges::all_of(kDecisionMaps, [&](const char* name) { return objects.maps_.contains(name); })) {
+  // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
+  // where nobody knows the numbers, connections begin anew as well.
+  std::uint64_t batch = 0;
+  const auto is_there = [&](const char* name) { return objects.maps_.contains(name); };
+  if (!std::ranges::all_of(kDecisionMaps, is_there)) {
+    if (is_there("host")) {
+      TRY(const auto host, MappedArray::of(objects.maps_.at("host")));
+      batch = host.as<bpf::host>().front().batch + 2;
+    } else {
+      for (const auto* name : {"connections", "fragments"}) objects.maps_.erase(name);
+    }
     for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
   }
   if (all_there) {
@@ -109,6 +119,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
   TRY(objects.attachable_.from_workload, object.program("from_workload"));
   TRY(objects.attachable_.to_workload, object.program("to_workload"));
   TRY_VOID(objects.open_maps(objects.maps_));
+  if (batch != 0) objects.host().batch = batch;
   return objects;
 }
 

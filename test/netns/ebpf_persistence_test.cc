@@ -1,0 +1,142 @@
+// eBPF over restarts, upgrades and changes of datapath.
+#include <gtest/gtest.h>
+
+#include "dataplane/ebpf/objects.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::Datapath;
+
+class EbpfPersistence : public testing::Test {
+ protected:
+  // b lets in TCP port 80 from a; a may send anything and lets nobody in.
+  dataplane::Report start(Datapath datapath) {
+    agent_.reset();
+    agent_.emplace(bed_, pins_.options(datapath));
+    auto changes = first_state(++revision_);
+    add_pod(changes, "a", a_, kDenyAll, kAllowAll);
+    add_pod(changes, "b", b_, kWebFromClass1, kDenyAll);
+    changes.tables.classes.update(Prefix::host(a_.address(Family::kIpv4)), policy::ClassId{1});
+    agent_->put(changes);
+    return agent_->await_revision(revision_);
+  }
+  bool passes(const Station& from, const Station& to, const RawPacket& packet) {
+    return !bed_.arriving(from, to, {packet}).empty();
+  }
+  RawPacket to_b(std::uint16_t port) {
+    return probe(a_.address(Family::kIpv4), b_.address(Family::kIpv4), kTcp, port);
+  }
+  void expect_policy() {
+    EXPECT_TRUE(passes(a_, b_, to_b(80)));
+    EXPECT_FALSE(passes(a_, b_, to_b(81)));
+  }
+  std::filesystem::path map_file(const char* name) const {
+    return pins_.path() / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / name;
+  }
+  std::uint32_t attached_program() {
+    for (const auto& entry : std::filesystem::directory_iterator(pins_.path() / "links")) {
+      const auto link = kernel::bpf::open_pin(entry.path());
+      CHECK(link);
+      const auto info = kernel::bpf::info_of_link(link->get());
+      CHECK(info);
+      if (info->hook == kernel::bpf::Hook::kIngress) return info->program_id;
+    }
+    return 0;
+  }
+
+  std::uint64_t revision_ = 0;
+  Testbed bed_;
+  Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  PinFolder pins_;
+  std::optional<AgentHost> agent_;
+};
+
+RawPacket answer_to(RawPacket packet) {
+  std::swap(packet.packet.source, packet.packet.destination);
+  std::swap(packet.packet.source_port, packet.packet.destination_port);
+  packet.tcp_flags = 0x12;
+  ++packet.token;
+  return packet;
+}
+
+TEST_F(EbpfPersistence, RestartsWithoutASingleWrite) {
+  start(Datapath::kEbpf);
+  const auto request = to_b(80);
+  EXPECT_TRUE(passes(a_, b_, request));
+  agent_.reset();
+  expect_policy();  // nobody is there, and policy is
+  const auto report = start(Datapath::kEbpf);
+  EXPECT_EQ(report.kernel_writes, 0U);
+  EXPECT_TRUE(passes(b_, a_, answer_to(request)));
+}
+
+TEST_F(EbpfPersistence, ProgramsOfAnotherBuildAreReplacedAndConnectionsStay) {
+  start(Datapath::kEbpf);
+  const auto request = to_b(80);
+  EXPECT_TRUE(passes(a_, b_, request));
+  agent_.reset();
+  {
+    const auto map = kernel::bpf::open_pin(map_file("host"));
+    ASSERT_TRUE(map);
+    const auto mapped = kernel::bpf::MappedArray::of(*map);
+    ASSERT_TRUE(mapped);
+    mapped->as<bpf::host>().front().build[0] ^= 1;
+  }
+  const auto old_program = attached_program();
+  start(Datapath::kEbpf);
+  EXPECT_NE(attached_program(), old_program);
+  EXPECT_TRUE(passes(b_, a_, answer_to(request)));
+  expect_policy();
+}
+
+TEST_F(EbpfPersistence, DecisionMapsOfAnotherLayoutAreMadeAnewAndConnectionsStay) {
+  start(Datapath::kEbpf);
+  const auto request = to_b(80);
+  EXPECT_TRUE(passes(a_, b_, request));
+  agent_.reset();
+  std::filesystem::remove(map_file("cells"));
+  std::filesystem::rename(map_file("counters"), map_file("entries"));  // of another shape
+  start(Datapath::kEbpf);
+  EXPECT_TRUE(passes(b_, a_, answer_to(request)));
+  expect_policy();
+}
+
+TEST_F(EbpfPersistence, TakesOverFromNftablesAndGivesBack) {
+  start(Datapath::kNftables);
+  expect_policy();
+  start(Datapath::kEbpf);
+  expect_policy();
+  bed_.host().run([] { shell("nft list set inet ocicat attached > /dev/null"); });
+  start(Datapath::kNftables);
+  EXPECT_FALSE(std::filesystem::exists(pins_.path()));
+  expect_policy();
+}
+
+TEST_F(EbpfPersistence, GuardKeepsAnInterfaceClosedThatNobodyHasAttachedTo) {
+  start(Datapath::kEbpf);
+  agent_.reset();  // nobody hears of it
+  auto& stranger = bed_.add_pod("x", "10.65.0.4", "fd00:65::4");
+  EXPECT_FALSE(
+      passes(stranger, bed_.outside(),
+             probe(stranger.address(Family::kIpv4), bed_.outside().address(Family::kIpv4), kUdp, 53)));
+  EXPECT_FALSE(
+      passes(bed_.outside(), stranger,
+             probe(bed_.outside().address(Family::kIpv4), stranger.address(Family::kIpv4), kUdp, 53)));
+}
+
+TEST_F(EbpfPersistence, CleanUpLeavesNothingBehind) {
+  start(Datapath::kEbpf);
+  agent_.reset();
+  const auto options = pins_.options(Datapath::kEbpf);
+  bed_.host().run([&] {
+    ASSERT_TRUE(dataplane::remove_all(options));
+    shell("! nft list tables | grep ocicat");
+  });
+  EXPECT_FALSE(std::filesystem::exists(pins_.path()));
+}
+
+}  // namespace
+}  // namespace ocicat::test
