@@ -119,7 +119,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
                options.server.text, dataplane::to_string(options.dataplane.datapath), dictionary.size());
 
   state->reporter = std::make_unique<StatusReporter>(
-      options.server, AgentStatus(options.node, std::string(dataplane::to_string(options.dataplane.datapath)), ::getpid()),
+      options.server,
+      AgentStatus(options.node, std::string(dataplane::to_string(options.dataplane.datapath)), ::getpid()),
       StatusReporter::Observer{
           [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});

@@ -15,8 +15,8 @@ FEWEST_FLIPS = 100
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab):
-    lab = make_lab(2)
+def lab(make_lab, dataplane):
+    lab = make_lab(2, dataplane)
     lab.together([lab.pod_words("shop/a", "host1", labels={"app": "a"}),
                   lab.pod_words("shop/b", "host1", labels={"app": "b"})])
     return lab
