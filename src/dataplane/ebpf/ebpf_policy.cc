@@ -120,7 +120,14 @@ Result<void> EbpfPolicy::write_changes() {
   TRY(const auto words, write_dictionary(objects.dictionary(), changes_.tables.dictionary));
   const auto shown = step.finish();
   writes_ += step.writes() + words;
+  forget_changes();
   return shown;
+}
+
+void EbpfPolicy::forget_changes() {
+  changes_ = {};
+  images_->tables.want({});
+  images_->addresses.want({});
 }
 
 Result<void> EbpfPolicy::apply(const HostChanges& changes) {
@@ -159,6 +166,7 @@ Result<void> EbpfPolicy::compare_all() {
   TRY_VOID(endpoints.resync([&](policy::ProgramId) { return concerns_all; }, step));
   const auto shown = step.finish();
   writes_ += step.writes();
+  forget_changes();
   TRY_VOID(shown);
   return compare_dictionary();
 }

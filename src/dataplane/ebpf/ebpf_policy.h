@@ -46,6 +46,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void want(const HostChanges& changes);
   Result<void> open();
   Result<void> write_changes();
+  void forget_changes();  // the first are all there is
   Result<void> compare_all();
   Result<void> compare_dictionary();
   Result<void> sync_attachments();
