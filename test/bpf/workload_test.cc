@@ -39,7 +39,7 @@ class WorkloadPrograms : public testing::Test {
     agent_.await_revision(1);
   }
   void change(HostChanges changes) {
-    changes.revisions[Kind::kPod] = ++revision_;
+    changes.revisions = at_revision(++revision_).revisions;
     agent_.put(std::move(changes));
     agent_.await_revision(revision_);
   }
