@@ -34,6 +34,11 @@ def fails(value, figure):
     return "gate" in figure and not holds(value, figure["gate"])
 
 
+def belongs(figure, name):
+    """Whether a figure is the one named, or one of those whose names begin so."""
+    return figure == name or figure.startswith(name + "-")
+
+
 def measure(command, build):
     """Runs one program; returns {figure: (value, unit)} of the lines it printed."""
     words = shlex.split(command)
@@ -55,7 +60,9 @@ def measure(command, build):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="figures to measure; all without")
+    parser.add_argument("names", nargs="*",
+                        help="figures to measure, or how their names begin: engine-s1 for engine-s1-time and "
+                             "engine-s1-memory; all without")
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--list", action="store_true", help="print the figures there are")
@@ -66,11 +73,12 @@ def main():
         for name, figure in figures.items():
             print(f"{name:32} {figure['reach']:12} {figure['what']}")
         return 0
-    unknown = [name for name in args.names if name not in figures]
+    unknown = [name for name in args.names if not any(belongs(figure, name) for figure in figures)]
     if unknown:
         print(f"no figure named {', '.join(unknown)}; `./do bench --list` prints those there are", file=sys.stderr)
         return 2
-    wanted = args.names or list(figures)
+    wanted = [figure for figure in figures
+              if not args.names or any(belongs(figure, name) for name in args.names)]
     results, failed, measured = {}, [], {}
     for name in wanted:
         command = figures[name]["run"]
