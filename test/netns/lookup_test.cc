@@ -10,6 +10,7 @@
 #include "netns/random_tables.h"
 #include "netns/testbed.h"
 #include "policy/simulator.h"
+#include "test/support/random.h"
 
 namespace ocicat::test {
 namespace {
@@ -90,8 +91,8 @@ std::vector<Prefix> prefixes(std::initializer_list<const char*> texts) {
 class RandomLookups : public testing::TestWithParam<std::tuple<Datapath, Family>> {};
 
 TEST_P(RandomLookups, GiveTheSimulatorsVerdictForEveryPacket) {
-  const auto seed = std::random_device{}();
-  SCOPED_TRACE(fmt::format("seed {}", seed));
+  const auto seed = test::any_seed();
+  SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   Random random(seed);
   const auto [datapath, family] = GetParam();
   Testbed bed;

@@ -10,6 +10,7 @@
 #include "netns/random_tables.h"
 #include "policy/simulator.h"
 #include "sim/kernel_lookup.h"
+#include "test/support/random.h"
 
 namespace ocicat::test {
 namespace {
@@ -144,8 +145,8 @@ class Questions {
 class AnyFailure : public testing::TestWithParam<int> {};
 
 TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnceItIsOver) {
-  const auto seed = std::random_device{}() + static_cast<std::uint64_t>(GetParam());
-  SCOPED_TRACE(fmt::format("seed {}", seed));
+  const auto seed = test::any_seed();
+  SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
   HostKeeper keeper(host.nft, host.routes, {});
   bool failing = true;
@@ -211,8 +212,8 @@ INSTANTIATE_TEST_SUITE_P(Histories, AnyFailure, testing::Range(0, 40));
 class EveryMoment : public testing::TestWithParam<int> {};
 
 TEST_P(EveryMoment, OfAStepIsAsTheOldStateSaysOrAsTheNewOneSays) {
-  const auto seed = std::random_device{}() + static_cast<std::uint64_t>(GetParam());
-  SCOPED_TRACE(fmt::format("seed {}", seed));
+  const auto seed = test::any_seed();
+  SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
   host.new_tables = true;
   HostKeeper keeper(host.nft, host.routes, {});

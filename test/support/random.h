@@ -3,12 +3,20 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <random>
 #include <span>
 #include <utility>
 #include <vector>
 
 namespace ocicat::test {
+
+// The seed of a random test: OCICAT_SEED where that is set, to see a failure again; else a random one. The
+// test says which it was.
+inline std::uint64_t any_seed() {
+  const char* given = std::getenv("OCICAT_SEED");
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+}
 
 class Random {
  public:
