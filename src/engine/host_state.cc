@@ -8,6 +8,7 @@ void HostChanges::apply_to(HostState& state) const {
   if (settings) state.settings = *settings;
   state.tables.apply(tables);
   endpoints.apply_to(state.endpoints);
+  host_endpoints.apply_to(state.host_endpoints);
   routes.apply_to(state.routes);
 }
 
@@ -15,14 +16,15 @@ void HostChanges::absorb(HostChanges later) {
   if (later.settings) settings = std::move(later.settings);
   tables.absorb(std::move(later.tables));
   endpoints.absorb(std::move(later.endpoints));
+  host_endpoints.absorb(std::move(later.host_endpoints));
   routes.absorb(std::move(later.routes));
   refused.absorb(std::move(later.refused));
   for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
 }
 
 bool HostChanges::empty() const {
-  return !settings && tables.empty() && endpoints.empty() && routes.empty() && refused.empty() &&
-         revisions.empty();
+  return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
+         refused.empty() && revisions.empty();
 }
 
 }  // namespace ocicat

@@ -1,10 +1,12 @@
 // What a host should look like: one value, computed by pure code, made true by dataplane/.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/changes.h"
@@ -35,6 +37,27 @@ struct EndpointState {
   bool operator==(const EndpointState&) const = default;
 };
 
+// A host endpoint of this host: policy for interfaces that are no workload's.
+//
+// Which interfaces they are is for the datapath to find out, which knows them and their addresses: of all
+// host endpoints that an interface matches, the first by key has it, a match by name counting no more than
+// one by address; one for "*" has what no other has, workloads' interfaces included (semantics.md 2.4). An
+// interface without a host endpoint is open.
+struct HostEndpointState {
+  std::uint32_t id = 0;        // dense, from 1; survives a restart
+  std::string interface_name;  // a name; "*": all that are left; empty: those with an expected address
+  std::vector<IpAddress> expected_addresses;  // ascending
+  // By family (0: IPv4) and index_of(hook). Id 0: no policy there, the packet goes on. "*" has no untracked
+  // chains.
+  std::array<std::array<policy::ChainId, policy::kHooks.size()>, 2> chains{};
+
+  policy::ChainId chain(Family family, policy::Hook hook) const {
+    return chains[family == Family::kIpv4 ? 0 : 1][index_of(hook)];
+  }
+  bool operator==(const HostEndpointState&) const = default;
+};
+inline constexpr std::string_view kAllInterfaces = "*";
+
 // Where packets for a prefix go.
 struct Route {
   enum class Kind : std::uint8_t { kWorkload, kHost };
@@ -48,7 +71,8 @@ struct Route {
 struct HostState {
   HostSettings settings;
   policy::Tables tables;
-  std::map<ResourceKey, EndpointState> endpoints;  // by WorkloadEndpoint or Pod
+  std::map<ResourceKey, EndpointState> endpoints;           // by WorkloadEndpoint or Pod
+  std::map<ResourceKey, HostEndpointState> host_endpoints;  // by HostEndpoint
   std::map<Prefix, Route> routes;
 };
 
@@ -57,6 +81,7 @@ struct HostChanges {
   std::optional<HostSettings> settings;
   policy::TablesChanges tables;
   Changes<ResourceKey, EndpointState> endpoints;
+  Changes<ResourceKey, HostEndpointState> host_endpoints;
   Changes<Prefix, Route> routes;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "resources/labels.h"
@@ -79,6 +81,16 @@ std::optional<std::uint16_t> parse_port(const std::string& text) {
   return port;
 }
 
+// "0xffff0000" or a number; at least one bit.
+std::optional<std::uint32_t> parse_mask(std::string_view text) {
+  const bool hex = text.starts_with("0x") || text.starts_with("0X");
+  if (hex) text.remove_prefix(2);
+  std::uint32_t mask = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mask, hex ? 16 : 10);
+  if (error != std::errc{} || end != text.data() + text.size() || mask == 0) return std::nullopt;
+  return mask;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -117,6 +129,15 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     encapsulation.allow_ipip = parse_bool(*text).value_or(false);
   }
   if (const auto* text = value("vxlanPort")) encapsulation.vxlan_port = parse_port(*text).value_or(4789);
+  for (const auto& [field, ports] : {std::pair{"failsafeInboundHostPorts", &settings.failsafes.inbound},
+                                     {"failsafeOutboundHostPorts", &settings.failsafes.outbound}}) {
+    const auto* text = value(field);
+    if (text == nullptr) continue;
+    if (auto parsed = policy::parse_failsafes(*text)) *ports = *std::move(parsed);
+  }
+  if (const auto* text = value("nftablesMarkMask")) {
+    if (const auto mask = parse_mask(*text)) settings.accept_mark = *mask & -*mask;
+  }
   if (const auto* text = value("workloadSourceSpoofing")) settings.allow_spoofing = lower(*text) == "any";
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
   return settings;

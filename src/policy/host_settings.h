@@ -25,7 +25,10 @@ struct HostSettings {
   bool reject = false;                                 // iptablesFilterDenyAction: Reject
   std::string log_prefix = "calico-packet";
   policy::EncapsulationGuard encapsulation;  // decided by programs, not by the ruleset
-  bool allow_spoofing = false;               // workloadSourceSpoofing: Any
+  policy::Failsafes failsafes;               // failsafeInboundHostPorts, failsafeOutboundHostPorts; likewise
+  // The lowest bit of nftablesMarkMask: carried by packets that untracked or pre-DNAT policy has allowed.
+  std::uint32_t accept_mark = 0x10000;
+  bool allow_spoofing = false;  // workloadSourceSpoofing: Any
 
   bool operator==(const HostSettings&) const = default;
 };

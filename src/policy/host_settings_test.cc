@@ -72,5 +72,35 @@ TEST(SettingsResolver, EmptyTextIsNotSetAndUnreadableTextIsTheBuiltInValue) {
   EXPECT_EQ(settings.workload_prefixes, std::vector<std::string>{"cali"});
 }
 
+TEST(SettingsResolver, FailsafePortsReplaceTheBuiltInOnes) {
+  const auto with = [](const std::string& inbound) {
+    return resolve_settings(all({configuration("default", {{"failsafeInboundHostPorts", inbound}})}), "a", {})
+        .failsafes;
+  };
+  using policy::FailsafePort;
+  EXPECT_EQ(with("tcp:22,udp:10.1.2.3/8:68,sctp:[fd00::/8]:99, 179").inbound,
+            (std::vector<FailsafePort>{{kTcp, 22, {}},
+                                       {kUdp, 68, Prefix::parse("10.0.0.0/8")},
+                                       {kSctp, 99, Prefix::parse("fd00::/8")},
+                                       {kTcp, 179, {}}}));
+  EXPECT_TRUE(with("none").inbound.empty());
+  EXPECT_EQ(with("none").outbound, policy::Failsafes{}.outbound);
+  for (const auto* unreadable : {"tcp", "icmp:1", "tcp:70000", "tcp:10.0.0.0/99:1", "tcp:22,", "22 23"}) {
+    EXPECT_EQ(with(unreadable), policy::Failsafes{}) << unreadable;
+  }
+}
+
+TEST(SettingsResolver, TheAcceptMarkIsTheLowestBitOfTheMask) {
+  const auto with = [](const std::string& mask) {
+    return resolve_settings(all({configuration("default", {{"nftablesMarkMask", mask}})}), "a", {})
+        .accept_mark;
+  };
+  EXPECT_EQ(with("0xffff0000"), 0x10000U);
+  EXPECT_EQ(with("0xf00"), 0x100U);
+  EXPECT_EQ(with("48"), 16U);
+  EXPECT_EQ(with("0"), 0x10000U);
+  EXPECT_EQ(with("all"), 0x10000U);
+}
+
 }  // namespace
 }  // namespace ocicat

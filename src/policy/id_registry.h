@@ -58,7 +58,7 @@ class IdRegistry {
   const Space& of(IdSpace space) const { return spaces_[static_cast<std::size_t>(space)]; }
   static std::uint32_t take_free_id(Space& space);
 
-  std::array<Space, 6> spaces_;
+  std::array<Space, kIdSpaceCount> spaces_;
   Changes<DictionaryKey, std::uint32_t> changes_;
 };
 

@@ -105,6 +105,33 @@ struct EncapsulationGuard {
   bool operator==(const EncapsulationGuard&) const = default;
 };
 
+// Ports of a host that no policy closes, so that nobody locks himself out (semantics.md 2.4). From
+// FelixConfiguration.
+struct FailsafePort {
+  Protocol protocol = kTcp;
+  std::uint16_t port = 0;
+  std::optional<Prefix> net;  // of the peer; none: any, in both families
+
+  bool operator==(const FailsafePort&) const = default;
+};
+struct Failsafes {
+  std::vector<FailsafePort> inbound{{kTcp, 22, {}},   {kUdp, 68, {}},   {kTcp, 179, {}},
+                                    {kTcp, 2379, {}}, {kTcp, 2380, {}}, {kTcp, 5473, {}},
+                                    {kTcp, 6443, {}}, {kTcp, 6666, {}}, {kTcp, 6667, {}}};
+  std::vector<FailsafePort> outbound{{kUdp, 53, {}},   {kUdp, 67, {}},   {kTcp, 179, {}},
+                                     {kTcp, 2379, {}}, {kTcp, 2380, {}}, {kTcp, 5473, {}},
+                                     {kTcp, 6443, {}}, {kTcp, 6666, {}}, {kTcp, 6667, {}}};
+
+  // What they are as rules of a hook, in order; none for forwarded packets. Normal chains: Allow. Others:
+  // Pass is the last word, the packet goes on without one. Before connection tracking replies are let through
+  // too.
+  std::vector<MatchRule> rules(Hook hook) const;
+  bool operator==(const Failsafes&) const = default;
+};
+// "tcp:22,udp:10.0.0.0/8:68,sctp:[fd00::/8]:99,179"; a number alone is TCP, "none" is no port. None where it
+// cannot be read.
+std::optional<std::vector<FailsafePort>> parse_failsafes(std::string_view text);
+
 // Fails only where the selector cannot be read: whom it concerns is then unknown, and the caller keeps the
 // last readable version. A rule that cannot be read, or that asks for what cannot be (ports without a
 // protocol that has them, an empty range), makes the policy `broken` and leaves it without rules.

@@ -2,7 +2,10 @@
 //
 // The lookup, the same in every datapath and in the simulator, for one direction of one endpoint:
 //
-//   1. program  = the endpoint's program for its own address and the direction; none: deny
+//   1. program  = the endpoint's program for its own address and the direction; none: deny.
+//      At a host endpoint whose side may have any address, by the hook's chain: projections[(chain's
+//      vocabulary, class of the own address)], then chain_programs[(chain, projection)]; what is absent: the
+//      chain's base program
 //   2. class    = class of the peer address: exact host entry, else longest prefix, else class 0
 //   3. projection = projections[(program's vocabulary, class)]; absent: 0, the empty projection
 //   4. table    = tables_by_projection[(program, projection)]; absent: the program's base table
@@ -36,6 +39,7 @@ enum class ProjectionId : std::uint32_t {};
 enum class ProgramId : std::uint32_t {};
 enum class TableId : std::uint32_t {};
 enum class OutcomeId : std::uint32_t {};
+enum class ChainId : std::uint32_t {};
 
 // The key space of a table, in lexicographic order: the protocol, then what that protocol is told apart by.
 //   TCP, UDP, SCTP, UDPLite   destination port
@@ -70,6 +74,22 @@ struct Program {
   bool operator==(const Program&) const = default;
 };
 
+// What decides at one hook of a host endpoint, in one family. Its side of a packet is open: the class of the
+// address there picks the program. A chain may end without an answer (Verdict::kNone), and the packet goes
+// on.
+struct Chain {
+  VocabularyId vocabulary{};  // the sets that rules ask of the own side
+  ProgramId base{};           // for an own address in none of them
+
+  bool operator==(const Chain&) const = default;
+};
+
+struct ChainKey {
+  ChainId chain{};
+  ProjectionId projection{};  // of the own address's class
+  auto operator<=>(const ChainKey&) const = default;
+};
+
 struct ProjectionKey {
   VocabularyId vocabulary{};
   ClassId address_class{};
@@ -84,7 +104,17 @@ struct TableKey {
 
 // Leads from the digest of a meaning, in names, to its id, one space of ids for each `space`. Kept beside the
 // kernel's tables, so a restart finds the same ids and writes nothing.
-enum class IdSpace : std::uint8_t { kClass, kVocabulary, kProjection, kProgram, kTable, kOutcome };
+enum class IdSpace : std::uint8_t {
+  kClass,
+  kVocabulary,
+  kProjection,
+  kProgram,
+  kTable,
+  kOutcome,
+  kChain,
+  kHostEndpoint
+};
+inline constexpr std::size_t kIdSpaceCount = 8;
 struct DictionaryKey {
   IdSpace space{};
   Digest meaning;
@@ -98,6 +128,8 @@ struct TablesChanges {
   Changes<OutcomeId, Outcome> outcomes;
   Changes<TableId, Table> tables;
   Changes<ProgramId, Program> programs;
+  Changes<ChainId, Chain> chains;
+  Changes<ChainKey, ProgramId> chain_programs;
   Changes<TableKey, TableId> tables_by_projection;
   Changes<ProjectionKey, ProjectionId> projections;
   // Single addresses are /32 and /128 prefixes. A class counts the sets of every covering prefix.
@@ -113,6 +145,8 @@ struct Tables {
   std::map<OutcomeId, Outcome> outcomes;
   std::map<TableId, Table> tables;
   std::map<ProgramId, Program> programs;
+  std::map<ChainId, Chain> chains;
+  std::map<ChainKey, ProgramId> chain_programs;
   std::map<TableKey, TableId> tables_by_projection;
   std::map<ProjectionKey, ProjectionId> projections;
   std::map<Prefix, ClassId> classes;

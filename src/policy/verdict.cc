@@ -8,6 +8,20 @@ std::string_view to_string(Direction direction) {
   return direction == Direction::kIngress ? "ingress" : "egress";
 }
 
+std::string_view to_string(ChainKind chain) {
+  switch (chain) {
+    case ChainKind::kNormal:
+      return "normal";
+    case ChainKind::kForward:
+      return "forward";
+    case ChainKind::kUntracked:
+      return "untracked";
+    case ChainKind::kPreDnat:
+      return "preDNAT";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {
     case Verdict::kAllow:
@@ -32,6 +46,8 @@ std::string what_decided(const TraceStep& step) {
       return "broken";
     case TraceStep::kEncapsulated:
       return "encapsulated";
+    case TraceStep::kFailsafe:
+      return "failsafe";
     default:
       return fmt::format("rule {}", step.rule);
   }

@@ -18,10 +18,40 @@ enum class Direction : std::uint8_t { kIngress, kEgress };
 inline constexpr std::array kDirections{Direction::kIngress, Direction::kEgress};
 std::string_view to_string(Direction direction);  // "ingress", "egress"
 
+// Where policy is asked. A workload has the normal chain only; a host endpoint has all four
+// (semantics.md 2.2).
+//
+//   chain       asked about                                  tiers deny at their end   after them
+//   normal      what ends or begins at the host or workload  yes                       profiles, else deny
+//   forward     what the host forwards                       yes                       none
+//   untracked   all, before connection tracking              no                        none
+//   pre-DNAT    all that comes in, before translation        no                        none
+enum class ChainKind : std::uint8_t { kNormal, kForward, kUntracked, kPreDnat };
+std::string_view to_string(ChainKind chain);  // "normal", "forward", "untracked", "preDNAT"
+
+// A chain in one direction. Ingress is what comes in through the interface of a host endpoint, egress what
+// goes out there. Pre-DNAT has no egress.
+struct Hook {
+  ChainKind chain = ChainKind::kNormal;
+  Direction direction = Direction::kIngress;
+
+  auto operator<=>(const Hook&) const = default;
+};
+inline constexpr std::array kHooks{
+    Hook{ChainKind::kNormal, Direction::kIngress},    Hook{ChainKind::kNormal, Direction::kEgress},
+    Hook{ChainKind::kForward, Direction::kIngress},   Hook{ChainKind::kForward, Direction::kEgress},
+    Hook{ChainKind::kUntracked, Direction::kIngress}, Hook{ChainKind::kUntracked, Direction::kEgress},
+    Hook{ChainKind::kPreDnat, Direction::kIngress},
+};
+// The place of a hook in kHooks.
+constexpr std::size_t index_of(Hook hook) {
+  return static_cast<std::size_t>(hook.chain) * 2 + static_cast<std::size_t>(hook.direction);
+}
+
 enum class Verdict : std::uint8_t {
   kAllow,
   kDeny,
-  kNone,  // the chain ends without an answer; only host endpoint chains may
+  kNone,  // the chain ends without an answer, and the packet goes on; only chains of host endpoints may
 };
 std::string_view to_string(Verdict verdict);  // "allow", "deny", "none"
 
@@ -44,6 +74,7 @@ struct TraceStep {
   static constexpr int kNoProfile = -2;     // no profile allowed it; or the one named in `policy` is missing
   static constexpr int kEncapsulated = -4;  // a workload sends tunnelled packets, which no policy can judge
   static constexpr int kBroken = -3;        // the policy or profile cannot be compiled and therefore denies
+  static constexpr int kFailsafe = -5;      // a failsafe port of a host, which no policy closes
 
   std::string tier;  // kProfileTier for profiles
   // The policy or profile that decided. A profile is named as a Profile, whatever kind it was made from. No

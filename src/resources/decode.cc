@@ -38,6 +38,8 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::profile(json));
     case Kind::kWorkloadEndpoint:
       return as_resource(decoding::workload_endpoint(json));
+    case Kind::kHostEndpoint:
+      return as_resource(decoding::host_endpoint(json));
     case Kind::kNode:
       return as_resource(decoding::node(json));
     case Kind::kIpPool:

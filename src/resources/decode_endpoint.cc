@@ -55,6 +55,26 @@ Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint)
   return {};
 }
 
+Result<void> read_host(const json::object& spec, HostEndpoint& endpoint) {
+  for (const auto& [name, target] :
+       {std::pair{"node", &endpoint.node}, {"interfaceName", &endpoint.interface_name}}) {
+    TRY(const auto text, fields::string_at(spec, name));
+    *target = text;
+  }
+  TRY(const auto expected, fields::strings_at(spec, "expectedIPs"));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto address = IpAddress::parse(expected[i]);
+    if (!address) {
+      return fields::wrong(fmt::format("expectedIPs[{}]", i), json::value(expected[i]),
+                           "must be an IP address");
+    }
+    endpoint.expected_addresses.push_back(*address);
+  }
+  TRY(endpoint.profiles, fields::strings_at(spec, "profiles"));
+  TRY(endpoint.ports, read_named_ports(spec));
+  return {};
+}
+
 // The address of a node with the length of its subnet; without a length it is the only one in it.
 Result<std::optional<Prefix>> read_node_address(const json::object& bgp, std::string_view name,
                                                 Family family) {
@@ -98,6 +118,15 @@ Result<WorkloadEndpoint> workload_endpoint(const json::object& document) {
     return fields::inside("spec", std::move(read).error());
   settle_labels(endpoint.metadata.labels, endpoint.metadata.ns, endpoint.orchestrator,
                 endpoint.service_account);
+  return endpoint;
+}
+
+Result<HostEndpoint> host_endpoint(const json::object& document) {
+  HostEndpoint endpoint;
+  TRY(endpoint.metadata, read_metadata(Kind::kHostEndpoint, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return fields::wrong("spec", "must be there");
+  if (auto read = read_host(*spec, endpoint); !read) return fields::inside("spec", std::move(read).error());
   return endpoint;
 }
 

@@ -70,6 +70,29 @@ TEST(DecodeWorkloadEndpoint, SaysWhatCannotBeRead) {
     EXPECT_EQ(error_of(Kind::kWorkloadEndpoint, with_spec(spec)), error);
 }
 
+TEST(DecodeHostEndpoint, ReadsEveryField) {
+  const auto endpoint = decoded<HostEndpoint>(Kind::kHostEndpoint, R"({
+    "metadata": {"name": "h1-eth0", "labels": {"role": "edge"}},
+    "spec": {"node": "h1", "interfaceName": "eth0", "expectedIPs": ["192.0.2.1", "2001:db8::1"], "profiles": ["open"],
+             "ports": [{"name": "ssh", "protocol": "TCP", "port": 22}]}})");
+  const HostEndpoint expected{
+      .metadata = {.name = "h1-eth0", .labels = {{"role", "edge"}}},
+      .node = "h1",
+      .interface_name = "eth0",
+      .expected_addresses = {*IpAddress::parse("192.0.2.1"), *IpAddress::parse("2001:db8::1")},
+      .profiles = {"open"},
+      .ports = {{"ssh", kTcp, 22}}};
+  EXPECT_EQ(endpoint, expected);
+}
+
+TEST(DecodeHostEndpoint, SaysWhatCannotBeRead) {
+  EXPECT_EQ(error_of(Kind::kHostEndpoint, with_spec(R"("expectedIPs": ["192.0.2.0/24"])")),
+            R"(spec.expectedIPs[0]: "192.0.2.0/24": must be an IP address)");
+  EXPECT_EQ(error_of(Kind::kHostEndpoint, with_spec(R"("interfaceName": 1)")),
+            "spec.interfaceName: 1: must be a string");
+  EXPECT_EQ(error_of(Kind::kHostEndpoint, named(R"("x": 1)")), "spec: must be there");
+}
+
 TEST(DecodeNetworkSet, ReadsNetsAndLabels) {
   const std::string text = R"({"metadata": {"name": "x", "namespace": "shop", "labels": {"a": "b"}},
                                "spec": {"nets": ["10.1.2.3/8", "fd00::/8", "192.0.2.1"]}})";

@@ -39,6 +39,7 @@ Result<Profile> profile(const boost::json::object& document);
 
 Result<NetworkSet> network_set(Kind kind, const boost::json::object& document);
 Result<WorkloadEndpoint> workload_endpoint(const boost::json::object& document);
+Result<HostEndpoint> host_endpoint(const boost::json::object& document);
 Result<Node> node(const boost::json::object& document);
 Result<IpPool> ip_pool(const boost::json::object& document);
 Result<FelixConfiguration> felix_configuration(const boost::json::object& document);

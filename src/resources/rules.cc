@@ -135,6 +135,8 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
       return check_network_set(document);
     case Kind::kWorkloadEndpoint:
       return check_workload_endpoint(document);
+    case Kind::kHostEndpoint:
+      return check_host_endpoint(document);
     case Kind::kNode:
       return check_node(document);
     case Kind::kIpPool:

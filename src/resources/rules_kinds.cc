@@ -192,6 +192,17 @@ void check_workload_endpoint(const Scope& document) {
   });
 }
 
+void check_host_endpoint(const Scope& document) {
+  if (!document.has("spec")) document.complain("spec", "required, and missing");
+  document.in("spec", [](const Scope& spec) {
+    if (!spec.is_set("node")) spec.complain("node", "required, and missing");
+    if (!spec.is_set("interfaceName") && !spec.is_set("expectedIPs")) {
+      spec.complain("interfaceName", "required where there are no expectedIPs");
+    }
+    spec.each("ports", check_endpoint_port);
+  });
+}
+
 void check_node(const Scope& document) {
   document.in("spec", [](const Scope& spec) {
     if (spec.object("bgp") != nullptr && !spec.is_set("bgp")) {

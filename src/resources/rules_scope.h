@@ -84,6 +84,7 @@ void check_endpoint_slice(const Scope& document);
 void check_tier(const Scope& document);
 void check_network_set(const Scope& document);
 void check_workload_endpoint(const Scope& document);
+void check_host_endpoint(const Scope& document);
 void check_node(const Scope& document);
 void check_ip_pool(const Scope& document);
 void check_felix_configuration(const Scope& document);

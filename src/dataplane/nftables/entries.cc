@@ -251,7 +251,11 @@ Result<policy::Dictionary> dictionary_of(const std::vector<Element>& elements) {
     }
     policy::DictionaryKey key;
     std::ranges::copy(element.key.view().first(key.meaning.bytes.size()), key.meaning.bytes.begin());
-    key.space = static_cast<policy::IdSpace>(element.key.be32_at(key.meaning.bytes.size()));
+    const auto space = element.key.be32_at(key.meaning.bytes.size());
+    if (space >= policy::kIdSpaceCount) {
+      return fail(ErrorCode::kInvalid, "the dictionary in the kernel has ids of a kind that is not known");
+    }
+    key.space = static_cast<policy::IdSpace>(space);
     dictionary.emplace(key, element.data.be32_at(0));
   }
   return dictionary;
