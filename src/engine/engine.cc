@@ -12,6 +12,7 @@ void Engine::State::settle_settings() {
   const auto it = node ? labels_by_node.find(*node) : labels_by_node.end();
   auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second);
   policies.set_encapsulation(now.encapsulation);
+  policies.set_failsafes(now.failsafes);
   if (settings == now) return;
   const bool judge_spoofers = settings.value_or(HostSettings{}).allow_spoofing != now.allow_spoofing;
   settings = now;
@@ -42,6 +43,7 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   state.settle_references();
   state.members.update(state.book, state.book.take_touched());
   auto addresses = state.addresses.update(state.members);
+  state.settle_hosts(replanned);
   state.settle_locals(replanned, addresses.any);
   state.settle_routes();
   state.programs.update(state.addresses, addresses, state.out.tables);
@@ -57,6 +59,7 @@ Engine::Counters Engine::counters() const {
   using policy::IdSpace;
   return {.endpoints = state.keys.size(),
           .local_endpoints = state.locals.size(),
+          .host_endpoints = state.local_hosts.size(),
           .policies = state.policies.policy_count(),
           .active_policies = state.policies.active_policy_count(),
           .sets = state.sets.size(),

@@ -2,6 +2,7 @@
 //
 //   intake.cc           resources in: policies, members, nodes, settings
 //   local_endpoints.cc  endpoints of this host: who has which interface, and which programs
+//   host_endpoints.cc   host endpoints of this host, and their chains
 //   local_routes.cc     the ways to addresses
 //   engine.cc           the steps in order
 #pragma once
@@ -46,6 +47,16 @@ struct LocalEndpoint {
   std::vector<Address> addresses;  // ascending
 };
 
+// A host endpoint of this host.
+struct LocalHost {
+  MemberId member = 0;
+  HostEndpointState state;
+  std::optional<HostEndpointState> shown;  // as it was told last
+  // As in HostEndpointState; 0: none. Held.
+  using Chains = std::array<std::array<policy::ProgramStore::ChainIndex, policy::kHooks.size()>, 2>;
+  Chains chains{};
+};
+
 struct Engine::State {
   explicit State(Options given) : node(std::move(given.node)), ids(given.dictionary) {}
 
@@ -63,6 +74,8 @@ struct Engine::State {
   std::vector<std::uint32_t> node_by_member;  // 0: no endpoint
   std::map<ResourceKey, LocalEndpoint> locals;
   boost::unordered_flat_map<MemberId, const ResourceKey*> local_by_member;  // into `locals`
+  std::map<ResourceKey, LocalHost> local_hosts;
+  boost::unordered_flat_map<MemberId, ResourceKey> host_by_member;
   // Who wants an interface; the first has it.
   std::map<std::pair<std::string, std::string>, std::set<ResourceKey>> claims_by_interface;
 
@@ -86,7 +99,9 @@ struct Engine::State {
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing
   std::vector<std::pair<ResourceKey, LocalEndpoint>> retired;
   std::vector<LocalEndpoint> releasing;  // uses of programs and signatures to give back
-  std::set<MemberId> gone_members;       // numbers to give back, unless they are wanted again by then
+  std::set<ResourceKey> restart_hosts;   // host endpoints to compute from nothing
+  std::vector<LocalHost::Chains> releasing_chains;
+  std::set<MemberId> gone_members;  // numbers to give back, unless they are wanted again by then
 
   void set(const ResourceKey& key, const Resource& resource);
   void remove(const ResourceKey& key);
@@ -94,6 +109,7 @@ struct Engine::State {
   void set(const ResourceKey& key, const Profile& profile);
   void set(const ResourceKey& key, const NetworkSet& set);
   void set(const ResourceKey& key, const WorkloadEndpoint& endpoint);
+  void set(const ResourceKey& key, const HostEndpoint& endpoint);
   void set(const ResourceKey& key, const Node& node);
   void remove_member(const ResourceKey& key);
   void remove_node(const std::string& name);
@@ -110,6 +126,9 @@ struct Engine::State {
   void settle_settings();
   void settle_locals(const std::vector<MemberId>& replanned, bool addresses_changed);
   void compute(const ResourceKey& key, LocalEndpoint& local);
+  void retire_host(const ResourceKey& key);
+  void compute_host(const ResourceKey& key, LocalHost& host);
+  void settle_hosts(const std::vector<MemberId>& replanned);
   void settle_routes();
   std::optional<Route> route(const Prefix& prefix) const;
 };

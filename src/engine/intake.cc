@@ -184,7 +184,7 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
           resettle = true;
         } else if constexpr (std::is_same_v<T, NetworkPolicy> || std::is_same_v<T, NetworkSet> ||
                              std::is_same_v<T, Profile> || std::is_same_v<T, WorkloadEndpoint> ||
-                             std::is_same_v<T, Node>) {
+                             std::is_same_v<T, HostEndpoint> || std::is_same_v<T, Node>) {
           set(key, value);
         }
       },
@@ -227,6 +227,8 @@ void Engine::State::remove(const ResourceKey& key) {
     case Kind::kGlobalNetworkSet:
     case Kind::kWorkloadEndpoint:
     case Kind::kPod:
+    case Kind::kHostEndpoint:
+      retire_host(key);
       spoofers.erase(key);
       remove_member(key);
       break;

@@ -36,20 +36,31 @@ void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<Set
   }
 }
 
-}  // namespace
-
-std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
-                            const MemberIndex& members) {
+template <class SideOf>
+std::vector<SetId> sets_of(const Plan& plan, Family family, const RuleBook& book, const MemberIndex& members,
+                           SideOf side_of) {
   std::vector<SetId> sets;
   for_each_list(plan, [&](const RuleList& list) {
     for (const auto& rule : list.rules) {
       const auto& match = book.match(rule.match);
-      const auto& side = own_side(match, plan.direction);
+      const auto& side = side_of(match, plan.direction);
       if (match.can_match(family) && side.names_sets()) add_sets(side, members, sets);
     }
   });
   sort_unique(sets);
   return sets;
+}
+
+}  // namespace
+
+std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
+                            const MemberIndex& members) {
+  return sets_of(plan, family, book, members, own_side);
+}
+
+std::vector<SetId> peer_sets(const Plan& plan, Family family, const RuleBook& book,
+                             const MemberIndex& members) {
+  return sets_of(plan, family, book, members, peer_side);
 }
 
 std::size_t hash_value(const ThoughtStep& step) {
@@ -79,6 +90,7 @@ Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, 
   for (const auto set : own) own_[set] = true;
   for (const auto& stage : plan.stages) add_stage(stage.policies);
   for (const auto& profile : plan.profiles) add_stage({&profile, 1});
+  if (plan.failsafes) add_stage({&plan.failsafes, 1});
   sort_by_set();
 }
 
@@ -155,6 +167,7 @@ void Compiler::sort_by_set() {
 
 const RuleList& Compiler::list_at(const Place& place) const {
   const auto stages = plan_.stages.size();
+  if (place.stage == failsafe_stage()) return *plan_.failsafes;
   return place.stage < stages ? *plan_.stages[place.stage].policies[place.list]
                               : *plan_.profiles[place.stage - stages];
 }
@@ -245,6 +258,7 @@ void Compiler::deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy
 }
 
 void Compiler::apply(Sweep& sweep, const Place& place) {
+  if (place.stage == failsafe_stage()) return apply_failsafe(sweep, rules_[place.rule]);
   const bool profile = place.stage >= plan_.stages.size();
   const auto stage = profile ? static_cast<std::uint32_t>(plan_.stages.size()) : place.stage;
   const auto list = profile ? place.stage - stage : place.list;
@@ -264,8 +278,18 @@ void Compiler::apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too) {
   }
 }
 
+// A failsafe port is the last word, also where that is none.
+void Compiler::apply_failsafe(Sweep& sweep, const LiveRule& rule) {
+  for_each_area(rule, [&](const Rectangle& area) {
+    sweep.decide(area, [&](ThoughtId before) {
+      return then(
+          {before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, rule.rule->index, rule.rule->action});
+    });
+  });
+}
+
 void Compiler::refuse_encapsulated(Sweep& sweep) {
-  const auto& guard = plan_.encapsulation;
+  const auto& guard = *plan_.encapsulation;
   const auto refuse = [&](std::uint32_t first, std::uint32_t last) {
     sweep.decide({first, last}, [&](ThoughtId before) {
       return then({before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, TraceStep::kEncapsulated,
@@ -293,16 +317,32 @@ void Compiler::pass_stage(Sweep& sweep, std::uint32_t number, bool staged_too) {
   sweep.reopen();
 }
 
+// What the chain has thought so far is all it has to say.
+void Compiler::end_without_answer(Sweep& sweep) {
+  sweep.decide_rest([](ThoughtId before) { return before; });
+}
+
 std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, bool staged_too) {
   Sweep sweep(0, where);
-  if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);
+  const bool has_policy = std::ranges::any_of(
+      plan_.stages, [&](const Stage& stage) { return staged_too || !stage.only_staged(); });
+  if (plan_.chain != ChainKind::kNormal && !has_policy) {
+    end_without_answer(sweep);
+    return sweep.take_cells();
+  }
+  if (plan_.encapsulation) refuse_encapsulated(sweep);
+  if (plan_.failsafes) apply_asked(sweep, failsafe_stage(), staged_too);
   const auto profile_stage = static_cast<std::uint32_t>(plan_.stages.size());
   for (std::uint32_t stage = 0; stage < profile_stage; ++stage) pass_stage(sweep, stage, staged_too);
-  for (auto profile = profile_stage; profile < stages_; ++profile) {
+  for (auto profile = profile_stage; profile < failsafe_stage(); ++profile) {
     apply_asked(sweep, profile, staged_too);
     sweep.reopen();
   }
-  deny_rest(sweep, profile_stage, ThoughtStep::kNobody, TraceStep::kNoProfile);
+  if (plan_.chain == ChainKind::kNormal) {
+    deny_rest(sweep, profile_stage, ThoughtStep::kNobody, TraceStep::kNoProfile);
+  } else {
+    end_without_answer(sweep);
+  }
   return sweep.take_cells();
 }
 
@@ -387,9 +427,24 @@ TraceStep Compiler::trace_step(const ThoughtStep& step) const {
   return trace;
 }
 
+// What the last step did; one that leads on has ended without an answer.
+Verdict Compiler::verdict(ThoughtId thought) const {
+  if (thought == 0) return Verdict::kNone;
+  switch (steps_[thought].action) {
+    case Action::kAllow:
+      return Verdict::kAllow;
+    case Action::kDeny:
+      return Verdict::kDeny;
+    case Action::kPass:
+    case Action::kLog:
+      break;
+  }
+  return Verdict::kNone;
+}
+
 Judgement Compiler::judgement(ThoughtId thought) const {
   Judgement judgement;
-  judgement.verdict = steps_[thought].action == Action::kAllow ? Verdict::kAllow : Verdict::kDeny;
+  judgement.verdict = verdict(thought);
   for (auto at = thought; at != 0; at = steps_[at].before) judgement.trace.push_back(trace_step(steps_[at]));
   std::ranges::reverse(judgement.trace);
   return judgement;

@@ -86,7 +86,7 @@ class Compiler {
   };
   // Where a rule stands: they are asked in this order.
   struct Place {
-    std::uint32_t stage;  // of the plan; each profile is one more, after them
+    std::uint32_t stage;  // of the plan; each profile is one more, after them, and so are the failsafes
     std::uint32_t list;   // of the stage
     std::uint32_t rule;   // in rules_; kWhole: the list denies all
     auto operator<=>(const Place&) const = default;
@@ -108,6 +108,7 @@ class Compiler {
   std::vector<Place> told_apart_by(std::span<const SetId> peer) const;
   void ask(std::vector<Place> places);
   std::vector<Cell> judge_both(const std::vector<KeyRange>& where);
+  Verdict verdict(ThoughtId thought) const;
   ThoughtId then(const ThoughtStep& step);
   std::vector<Cell> judge(const std::vector<KeyRange>& where, bool staged_too);
   void pass_stage(Sweep& sweep, std::uint32_t stage, bool staged_too);
@@ -122,6 +123,12 @@ class Compiler {
   template <class Visit>
   void for_each_area(const LiveRule& rule, Visit visit) const;
   void refuse_encapsulated(Sweep& sweep);
+  void apply_failsafe(Sweep& sweep, const LiveRule& rule);
+  // That of the failsafes, which is asked first: it stands behind those of the profiles.
+  std::uint32_t failsafe_stage() const {
+    return static_cast<std::uint32_t>(plan_.stages.size() + plan_.profiles.size());
+  }
+  static void end_without_answer(Sweep& sweep);
   void deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why);
 
   const Plan& plan_;
@@ -137,15 +144,17 @@ class Compiler {
   std::vector<std::pair<SetId, Place>> filed_;
   std::vector<std::uint32_t> filed_from_;  // by set, into filed_
   std::vector<Standing> standing_;
-  std::uint32_t stages_ = 0;  // profiles included
+  std::uint32_t stages_ = 0;  // profiles and failsafes included
   std::vector<Place> asked_;  // of the peer; ascending
   std::vector<ThoughtStep> steps_{1};
   boost::unordered_flat_map<ThoughtStep, ThoughtId> thought_by_step_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, Digest> selected_by_;  // by stage and kind of nobody
 };
 
-// The sets that rules of a plan ask of the own side, in one family; ascending.
+// The sets that rules of a plan ask of the own side, in one family; ascending. And those of the peer.
 std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
                             const MemberIndex& members);
+std::vector<SetId> peer_sets(const Plan& plan, Family family, const RuleBook& book,
+                             const MemberIndex& members);
 
 }  // namespace ocicat::policy

@@ -34,19 +34,30 @@ struct Missed {
 // One packet on its way through tiers and profiles, in one direction at one endpoint.
 class Walk {
  public:
-  Walk(const SnapshotView& view, const Member& endpoint, Direction direction, const Question& question,
-       Staged staged)
-      : view_(view), endpoint_(endpoint), direction_(direction), question_(question), staged_(staged) {}
+  Walk(const SnapshotView& view, const Member& endpoint, Hook hook, const Question& question, Staged staged)
+      : view_(view),
+        endpoint_(endpoint),
+        chain_(hook.chain),
+        direction_(hook.direction),
+        question_(question),
+        staged_(staged) {}
 
   Judgement run() {
-    if (direction_ == Direction::kEgress && endpoint_.encapsulation.refuses(question_.packet)) {
+    if (chain_ != ChainKind::kNormal && !has_policy(direction_)) {
+      // What is forwarded passes where no forward policy applies to the endpoint at all.
+      const bool open = chain_ == ChainKind::kForward && !has_policy(opposite(direction_));
+      return finish(open ? Verdict::kAllow : Verdict::kNone);
+    }
+    if (endpoint_.is_host()) {
+      if (const auto verdict = pass_failsafes()) return finish(*verdict);
+    } else if (direction_ == Direction::kEgress && endpoint_.encapsulation.refuses(question_.packet)) {
       deny("", {}, TraceStep::kEncapsulated);
       return finish(Verdict::kDeny);
     }
     for (const auto& tier : view_.tiers) {
       if (const auto verdict = pass_tier(tier)) return finish(*verdict);
     }
-    return finish(pass_profiles());
+    return finish(chain_ == ChainKind::kNormal ? pass_profiles() : Verdict::kNone);
   }
 
   // The allow rules met before the last word that lacked one criterion only.
@@ -69,8 +80,28 @@ class Walk {
   // What a list of rules had to say. Nothing: no rule decided.
   enum class Word : std::uint8_t { kAllow, kDeny, kPass };
 
+  static Direction opposite(Direction direction) {
+    return direction == Direction::kIngress ? Direction::kEgress : Direction::kIngress;
+  }
+
+  // Whether any policy of the chain selects the endpoint in that direction.
+  bool has_policy(Direction direction) const {
+    return std::ranges::any_of(view_.tiers,
+                               [&](const TierView& tier) { return !policies_here(tier, direction).empty(); });
+  }
+
+  std::optional<Verdict> pass_failsafes() {
+    for (const auto& rule : endpoint_.failsafes->rules({chain_, direction_})) {
+      if (!matches(rule, question_)) continue;
+      trace_.push_back(
+          {.tier = {}, .policy = {}, .rule = rule.index, .action = rule.action, .selected_by = {}});
+      return rule.action == Action::kAllow ? Verdict::kAllow : Verdict::kNone;
+    }
+    return std::nullopt;
+  }
+
   std::optional<Verdict> pass_tier(const TierView& tier) {
-    const auto policies = policies_here(tier);
+    const auto policies = policies_here(tier, direction_);
     // Then the tier has nothing to say about this endpoint and direction.
     if (policies.empty()) return std::nullopt;
     for (const auto* policy : policies) {
@@ -83,28 +114,47 @@ class Walk {
     return end_tier(tier, policies);
   }
 
-  // The policies of a tier that select the endpoint in this direction, in order. Untracked and pre-DNAT
-  // policies are for host endpoints only.
-  std::vector<const Policy*> policies_here(const TierView& tier) const {
+  // semantics.md 2.2. Pre-DNAT policy has ingress only; untracked policy does not count at "*". A workload
+  // has none but the normal chain.
+  bool is_of_chain(const Policy& policy, Direction direction) const {
+    const bool tracked_after_dnat = !policy.do_not_track && !policy.pre_dnat;
+    switch (chain_) {
+      case ChainKind::kNormal:
+        return tracked_after_dnat;
+      case ChainKind::kForward:
+        return endpoint_.is_host() && tracked_after_dnat && policy.apply_on_forward;
+      case ChainKind::kUntracked:
+        return endpoint_.is_host() && policy.do_not_track && !endpoint_.all_interfaces;
+      case ChainKind::kPreDnat:
+        return endpoint_.is_host() && policy.pre_dnat && !policy.do_not_track &&
+               direction == Direction::kIngress;
+    }
+    return false;
+  }
+
+  // The policies of a tier that belong to the chain and select the endpoint in that direction, in order.
+  std::vector<const Policy*> policies_here(const TierView& tier, Direction direction) const {
     std::vector<const Policy*> policies;
     for (const auto& policy : tier.policies) {
       if (policy.staged && staged_ == Staged::kIgnored) continue;
-      if (policy.do_not_track || policy.pre_dnat) continue;
-      if (!applies_to(policy, direction_) || !endpoint_.is_selected_by(policy.selector)) continue;
+      if (!is_of_chain(policy, direction)) continue;
+      if (!applies_to(policy, direction) || !endpoint_.is_selected_by(policy.selector)) continue;
       policies.push_back(&policy);
     }
     return policies;
   }
 
   std::optional<Verdict> end_tier(const TierView& tier, const std::vector<const Policy*>& policies) {
+    const bool denies_at_end = chain_ == ChainKind::kNormal || chain_ == ChainKind::kForward;
+    const auto action = denies_at_end ? tier.place.default_action : Action::kPass;
     TraceStep step{.tier = tier.place.name,
                    .policy = {},
                    .rule = TraceStep::kTierDefault,
-                   .action = tier.place.default_action,
+                   .action = action,
                    .selected_by = {}};
     for (const auto* policy : policies) step.selected_by.push_back(policy->id);
     trace_.push_back(std::move(step));
-    if (tier.place.default_action == Action::kPass) return std::nullopt;
+    if (action == Action::kPass) return std::nullopt;
     return Verdict::kDeny;
   }
 
@@ -157,6 +207,7 @@ class Walk {
 
   const SnapshotView& view_;
   const Member& endpoint_;
+  ChainKind chain_;
   Direction direction_;
   const Question& question_;
   Staged staged_;
@@ -176,26 +227,29 @@ struct Evaluator::State {
 
 Evaluator::Evaluator(const Snapshot& snapshot) : state_(std::make_shared<State>(State{view_of(snapshot)})) {}
 
-Explanation Evaluator::explain(const ResourceKey& key, Direction direction, const Packet& packet) const {
+Explanation Evaluator::explain(const ResourceKey& key, Direction direction, const Packet& packet,
+                               ChainKind chain) const {
   const auto* endpoint = state_->view.endpoint(key);
   if (endpoint == nullptr) return {};
   const auto question = state_->question(packet);
-  Walk enforced{state_->view, *endpoint, direction, question, Staged::kIgnored};
+  Walk enforced{state_->view, *endpoint, {chain, direction}, question, Staged::kIgnored};
   Explanation explanation{.enforced = enforced.run(), .pending = {}, .near_misses = {}};
-  explanation.pending = state_->view.has_staged
-                            ? Walk{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced}.run()
-                            : explanation.enforced;
+  explanation.pending =
+      state_->view.has_staged
+          ? Walk{state_->view, *endpoint, {chain, direction}, question, Staged::kAsIfEnforced}.run()
+          : explanation.enforced;
   if (explanation.enforced.verdict == Verdict::kDeny) explanation.near_misses = enforced.near_misses();
   return explanation;
 }
 
-Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const Packet& packet) const {
+Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const Packet& packet,
+                            ChainKind chain) const {
   const auto* endpoint = state_->view.endpoint(key);
   if (endpoint == nullptr) return {};
   const auto question = state_->question(packet);
-  Outcome outcome{Walk{state_->view, *endpoint, direction, question, Staged::kIgnored}.run()};
+  Outcome outcome{Walk{state_->view, *endpoint, {chain, direction}, question, Staged::kIgnored}.run()};
   if (!state_->view.has_staged) return outcome;
-  auto pending = Walk{state_->view, *endpoint, direction, question, Staged::kAsIfEnforced}.run();
+  auto pending = Walk{state_->view, *endpoint, {chain, direction}, question, Staged::kAsIfEnforced}.run();
   if (pending != outcome) outcome.pending = std::move(pending);
   return outcome;
 }

@@ -45,10 +45,14 @@ class Evaluator {
   // Keeps a copy of what it needs.
   explicit Evaluator(const Snapshot& snapshot);
 
-  // The verdict of one direction at one workload endpoint. `endpoint` names a WorkloadEndpoint or Pod. One
-  // that does not exist or has no address is denied, without a trace.
-  Explanation explain(const ResourceKey& endpoint, Direction direction, const Packet& packet) const;
-  Outcome evaluate(const ResourceKey& endpoint, Direction direction, const Packet& packet) const;
+  // The verdict of one direction at one endpoint. `endpoint` names a WorkloadEndpoint, Pod or HostEndpoint;
+  // of a host endpoint one of its chains is asked. One that does not exist, and a workload that has no
+  // address, is denied, without a trace. A chain without policy of its own, other than the normal one, has
+  // none either.
+  Explanation explain(const ResourceKey& endpoint, Direction direction, const Packet& packet,
+                      ChainKind chain = ChainKind::kNormal) const;
+  Outcome evaluate(const ResourceKey& endpoint, Direction direction, const Packet& packet,
+                   ChainKind chain = ChainKind::kNormal) const;
 
   // Resources that cannot be used as they are: a policy whose selector cannot be read is as if absent, one
   // whose rules cannot be read denies, as does a profile. And tiers and profiles that are named and not

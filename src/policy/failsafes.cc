@@ -62,7 +62,7 @@ std::vector<MatchRule> Failsafes::rules(Hook hook) const {
   if (hook.chain == ChainKind::kUntracked) {
     for (const auto& failsafe : ingress ? outbound : inbound) rules.push_back(rule_for(failsafe, hook, true));
   }
-  for (std::size_t i = 0; i < rules.size(); ++i) rules[i].index = static_cast<int>(i);
+  for (auto& rule : rules) rule.index = TraceStep::kFailsafe;
   return rules;
 }
 

@@ -41,10 +41,13 @@ Digest digest_of(const RuleList& list, const RuleBook& book) {
 }
 
 Digest digest_of(const Plan& plan) {
-  std::string text{to_string(plan.direction)};
-  if (plan.direction == Direction::kEgress) {
-    const auto& guard = plan.encapsulation;
-    text += fmt::format("{},{},{};", guard.vxlan_port, guard.allow_vxlan, guard.allow_ipip);
+  std::string text = fmt::format("{} {};", to_string(plan.chain), to_string(plan.direction));
+  if (const auto& guard = plan.encapsulation) {
+    text += fmt::format("{},{},{};", guard->vxlan_port, guard->allow_vxlan, guard->allow_ipip);
+  }
+  if (plan.failsafes) {
+    text += "failsafes";
+    add(text, plan.failsafes->digest);
   }
   for (const auto& stage : plan.stages) {
     add(text, stage.tier);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,8 +45,10 @@ struct Stage {
 
 // Immutable, shared by all endpoints to which the same applies.
 struct Plan {
+  ChainKind chain = ChainKind::kNormal;
   Direction direction = Direction::kIngress;
-  EncapsulationGuard encapsulation;  // egress only
+  std::optional<EncapsulationGuard> encapsulation;  // egress of workloads
+  std::shared_ptr<const RuleList> failsafes;        // host endpoints: before all else; null: none
   std::vector<Stage> stages;
   std::vector<std::shared_ptr<const RuleList>> profiles;  // those that can decide
   std::vector<AtomId> named_ports;  // that it asks for, on either side, and ports of services; ascending
@@ -59,9 +62,10 @@ Digest digest_of(const Plan& plan);
 // Atoms for named ports that a plan asks for, on either side; ascending.
 std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book);
 
-// Policies and profiles, in order.
+// Failsafes, policies and profiles, in order.
 template <class Visit>
 void for_each_list(const Plan& plan, Visit visit) {
+  if (plan.failsafes) visit(*plan.failsafes);
   for (const auto& stage : plan.stages) {
     for (const auto& policy : stage.policies) visit(*policy);
   }

@@ -31,7 +31,7 @@ bool joined_before(const ResourceKey& a, const ResourceKey& b) {
   }
 }
 
-std::size_t index_of(Direction direction) {
+std::size_t side_of(Direction direction) {
   return direction == Direction::kIngress ? 0 : 1;
 }
 
@@ -54,26 +54,29 @@ void PolicyIndex::set_policy(const ResourceKey& key, const NetworkPolicy& source
   }
   policy_by_key_[key_id] = number;
   auto& stored = policies_[number];
-  stored = {.id = policy.id, .tier = policy.tier, .order = policy.order, .packed = {}, .lists = {}};
+  stored = {.id = policy.id,
+            .tier = policy.tier,
+            .order = policy.order,
+            .packed = pack(source),
+            .lists = {},
+            .do_not_track = policy.do_not_track,
+            .pre_dnat = policy.pre_dnat,
+            .apply_on_forward = policy.apply_on_forward};
   if (++policies_by_tier_[policy.tier] == 1) touched_tiers_.insert(policy.tier);
-  // Untracked and pre-DNAT policies only matter to host endpoints.
-  if (!policy.do_not_track && !policy.pre_dnat) {
-    stored.packed = pack(source);
-    const auto [selector, is_new] = selectors_.add(policy.selector);
-    stored.selector = selector;
-    if (is_new) {
-      new_selectors_.push_back(selector);
-      if (policies_by_selector_.size() <= selector) {
-        policies_by_selector_.resize(selector + 1);
-        locals_by_selector_.resize(selector + 1);
-      }
+  const auto [selector, is_new] = selectors_.add(policy.selector);
+  stored.selector = selector;
+  if (is_new) {
+    new_selectors_.push_back(selector);
+    if (policies_by_selector_.size() <= selector) {
+      policies_by_selector_.resize(selector + 1);
+      locals_by_selector_.resize(selector + 1);
     }
-    auto& same = policies_by_selector_[selector];
-    const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
-    same.insert(std::ranges::upper_bound(same, number, ordered), number);
-    changed_selectors_.push_back(selector);
-    if (locals_by_selector_[selector] > 0) set_active(stored, true);
   }
+  auto& same = policies_by_selector_[selector];
+  const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
+  same.insert(std::ranges::upper_bound(same, number, ordered), number);
+  changed_selectors_.push_back(selector);
+  set_active(stored, concerns_somebody(stored));
   if (!is_new_key) drop_policy(old);
 }
 
@@ -91,11 +94,9 @@ void PolicyIndex::drop_policy(PolicyNumber number) {
     policies_by_tier_.erase(tier);
   }
   set_active(policy, false);
-  if (policy.selector != 0) {
-    std::erase(policies_by_selector_[policy.selector], number);
-    changed_selectors_.push_back(policy.selector);
-    if (selectors_.remove(policy.selector)) forget_selector(policy.selector);
-  }
+  std::erase(policies_by_selector_[policy.selector], number);
+  changed_selectors_.push_back(policy.selector);
+  if (selectors_.remove(policy.selector)) forget_selector(policy.selector);
   policy = {};
   free_policies_.push_back(number);
 }
@@ -103,13 +104,33 @@ void PolicyIndex::drop_policy(PolicyNumber number) {
 // Its number may soon mean another selector.
 void PolicyIndex::forget_selector(SelectorIndex::Id id) {
   std::erase(new_selectors_, id);
-  locals_by_selector_[id] = 0;
+  locals_by_selector_[id] = {};
   for (auto& [member, local] : locals_) {
     const auto it = std::ranges::lower_bound(local.selectors, id);
     if (it == local.selectors.end() || *it != id) continue;
     local.selectors.erase(it);
     local.replan = true;
   }
+}
+
+bool PolicyIndex::StoredPolicy::is_of(ChainKind chain) const {
+  switch (chain) {
+    case ChainKind::kNormal:
+      return !for_hosts_only();
+    case ChainKind::kForward:
+      return !for_hosts_only() && apply_on_forward;
+    case ChainKind::kUntracked:
+      return do_not_track;
+    case ChainKind::kPreDnat:
+      return pre_dnat && !do_not_track;
+  }
+  return false;
+}
+
+// Whether it applies to any endpoint here; untracked and pre-DNAT policies only do to host endpoints.
+bool PolicyIndex::concerns_somebody(const StoredPolicy& policy) const {
+  const auto& selected = locals_by_selector_[policy.selector];
+  return (policy.for_hosts_only() ? selected.hosts : selected.locals) > 0;
 }
 
 void PolicyIndex::set_active(StoredPolicy& policy, bool active) {
@@ -180,8 +201,15 @@ void PolicyIndex::remove_profile(const ResourceKey& key) {
 
 // --- local endpoints ---
 
-void PolicyIndex::set_local(MemberId member, std::vector<std::string> profiles) {
-  auto& local = locals_[member];
+void PolicyIndex::set_local(MemberId member, std::vector<std::string> profiles, Role role) {
+  const auto known = locals_.find(member);
+  if (known != locals_.end() && known->second.role != role) remove_local(member);
+  const auto [it, is_new] = locals_.try_emplace(member);
+  auto& local = it->second;
+  if (is_new) {
+    local.role = role;
+    if (role != Role::kWorkload && ++hosts_ == 1) make_failsafes();
+  }
   local.relabelled = true;
   if (local.profiles == profiles) return;
   local.replan = true;
@@ -194,8 +222,10 @@ void PolicyIndex::remove_local(MemberId member) {
   const auto it = locals_.find(member);
   if (it == locals_.end()) return;
   set_places(member, it->second, {});
-  for (const auto selector : it->second.selectors) count_selector(selector, false);
+  const auto role = it->second.role;
+  for (const auto selector : it->second.selectors) count_selector(selector, role, false);
   for (const auto& name : it->second.profiles) profiles_.leave(name);
+  if (role != Role::kWorkload && --hosts_ == 0) retire_failsafes();
   locals_.erase(it);
 }
 
@@ -203,11 +233,21 @@ void PolicyIndex::touch_labels(MemberId member) {
   if (const auto it = locals_.find(member); it != locals_.end()) it->second.relabelled = true;
 }
 
-void PolicyIndex::count_selector(SelectorIndex::Id id, bool more) {
-  auto& count = locals_by_selector_[id];
-  count += more ? 1U : ~0U;
-  if (count != (more ? 1U : 0U)) return;
-  for (const auto number : policies_by_selector_[id]) set_active(policies_[number], more);
+void PolicyIndex::count_selector(SelectorIndex::Id id, Role role, bool more) {
+  auto& selected = locals_by_selector_[id];
+  const std::uint32_t threshold = more ? 1 : 0;
+  bool changed = false;
+  const auto count = [&](std::uint32_t& users) {
+    users += more ? 1U : ~0U;
+    changed |= users == threshold;
+  };
+  count(selected.locals);
+  if (role != Role::kWorkload) count(selected.hosts);
+  if (!changed) return;
+  for (const auto number : policies_by_selector_[id]) {
+    auto& policy = policies_[number];
+    set_active(policy, concerns_somebody(policy));
+  }
 }
 
 void PolicyIndex::match(MemberId member, Local& local) {
@@ -217,8 +257,8 @@ void PolicyIndex::match(MemberId member, Local& local) {
   std::vector<SelectorIndex::Id> selectors;
   selectors_.match(labels, selectors);
   if (selectors == local.selectors) return;
-  for (const auto id : selectors) count_selector(id, true);
-  for (const auto id : local.selectors) count_selector(id, false);
+  for (const auto id : selectors) count_selector(id, local.role, true);
+  for (const auto id : local.selectors) count_selector(id, local.role, false);
   local.selectors = std::move(selectors);
   local.replan = true;
 }
@@ -232,7 +272,7 @@ void PolicyIndex::match_new(SelectorIndex::Id id) {
     members_.view_labels(member, labels);
     if (!selectors_[id].matches(labels)) return;
     local.selectors.insert(at, id);
-    count_selector(id, true);
+    count_selector(id, local.role, true);
   };
   const auto place = selectors_.place(id);
   if (place == SelectorIndex::kAnywhere) {
@@ -268,8 +308,10 @@ std::vector<MemberId> PolicyIndex::update() {
       continue;
     local.replan = false;
     auto plans = plans_of(local);
-    if (plans == local.plans) continue;
+    const bool ignores_untracked = local.role == Role::kAllInterfaces && is_selected_by_untracked(local);
+    if (plans == local.plans && ignores_untracked == local.ignores_untracked) continue;
     local.plans = std::move(plans);
+    local.ignores_untracked = ignores_untracked;
     changed.push_back(member);
   }
   new_selectors_.clear();
@@ -287,7 +329,35 @@ std::vector<MemberId> PolicyIndex::update() {
 void PolicyIndex::set_encapsulation(const EncapsulationGuard& guard) {
   if (guard == encapsulation_) return;
   encapsulation_ = guard;
-  for (auto& [member, local] : locals_) local.replan = true;
+  for (auto& [member, local] : locals_) local.replan |= local.role == Role::kWorkload;
+}
+
+void PolicyIndex::set_failsafes(const Failsafes& failsafes) {
+  if (failsafes == failsafes_) return;
+  failsafes_ = failsafes;
+  if (hosts_ == 0) return;
+  retire_failsafes();
+  make_failsafes();
+  for (auto& [member, local] : locals_) local.replan |= local.role != Role::kWorkload;
+}
+
+// Their matches stay to the end of the batch: the same failsafes made again must be the same matches, as a
+// plan may be the same.
+void PolicyIndex::retire_failsafes() {
+  for (auto& lists : failsafe_lists_) {
+    deactivate(book_, lists);
+    retired_lists_.push_back(std::exchange(lists, {}));
+  }
+}
+
+void PolicyIndex::make_failsafes() {
+  for (const auto hook : kHooks) {
+    const auto rules = failsafes_.rules(hook);
+    if (rules.empty()) continue;
+    failsafe_lists_[static_cast<std::size_t>(hook.chain)][side_of(hook.direction)] =
+        make_list(book_, {}, {}, rules);
+  }
+  for (const auto& lists : failsafe_lists_) activate(book_, lists);
 }
 
 bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
@@ -298,15 +368,16 @@ bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
   return joined_before(policies_[a].id, policies_[b].id);
 }
 
-Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
-  const auto side = index_of(direction);
+Plan PolicyIndex::plan_of(const Local& local, Hook hook) {
+  const auto side = side_of(hook.direction);
   const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
+  const bool denies_at_end = hook.chain == ChainKind::kNormal || hook.chain == ChainKind::kForward;
   std::map<std::string_view, std::vector<PolicyNumber>> policies_by_tier;
   for (const auto selector : local.selectors) {
     std::map<std::string_view, std::vector<PolicyNumber>> more;  // in order, as selectors keep them
     for (const auto number : policies_by_selector_[selector]) {
       const auto& policy = policies_[number];
-      if (policy.lists[side]) more[policy.tier].push_back(number);
+      if (policy.lists[side] && policy.is_of(hook.chain)) more[policy.tier].push_back(number);
     }
     for (const auto& [tier, numbers] : more) {
       auto& all = policies_by_tier[tier];
@@ -322,23 +393,42 @@ Plan PolicyIndex::plan_of(const Local& local, Direction direction) {
   }
   std::ranges::sort(tiers, [](const TierPlace& a, const TierPlace& b) { return before(a, b); });
 
-  Plan plan{.direction = direction,
-            .encapsulation = encapsulation_,
+  Plan plan{.chain = hook.chain,
+            .direction = hook.direction,
+            .encapsulation = {},
+            .failsafes = {},
             .stages = {},
             .profiles = {},
             .named_ports = {},
             .digest = {}};
+  if (local.role != Role::kWorkload) {
+    plan.failsafes = failsafe_lists_[static_cast<std::size_t>(hook.chain)][side];
+  } else if (hook.direction == Direction::kEgress) {
+    plan.encapsulation = encapsulation_;
+  }
   for (const auto& tier : tiers) {
     auto& numbers = policies_by_tier[tier.name];
-    auto& stage = plan.stages.emplace_back(Stage{tier.name, tier.default_action, {}});
+    const auto action = denies_at_end ? tier.default_action : Action::kPass;
+    auto& stage = plan.stages.emplace_back(Stage{tier.name, action, {}});
     for (const auto number : numbers) stage.policies.push_back(policies_[number].lists[side]);
   }
+  if (hook.chain != ChainKind::kNormal) return plan;
   for (const auto& name : local.profiles) {
     const auto& list = profiles_.lists(name)[side];
     // One without rules decides nothing, and nobody ever hears of it.
     if (!list->rules.empty() || list->denies != RuleList::kRules) plan.profiles.push_back(list);
   }
   return plan;
+}
+
+bool PolicyIndex::is_selected_by_untracked(const Local& local) const {
+  return std::ranges::any_of(local.selectors, [&](SelectorIndex::Id selector) {
+    return std::ranges::any_of(policies_by_selector_[selector], [&](PolicyNumber number) {
+      const auto& policy = policies_[number];
+      return policy.is_of(ChainKind::kUntracked) && !is_staged(policy.id.kind) &&
+             (policy.lists[0] || policy.lists[1]);
+    });
+  });
 }
 
 std::shared_ptr<const Plan> PolicyIndex::intern(Plan plan) {
@@ -354,6 +444,7 @@ std::shared_ptr<const Plan> PolicyIndex::intern(Plan plan) {
 PolicyIndex::Plans PolicyIndex::plans_of(const Local& local) {
   PlanKey key(local.selectors.begin(), local.selectors.end());
   key.push_back(0);
+  key.push_back(static_cast<std::uintptr_t>(local.role));
   for (const auto& name : local.profiles) {
     const auto& lists = profiles_.lists(name);
     for (const auto& list : lists) {
@@ -362,8 +453,13 @@ PolicyIndex::Plans PolicyIndex::plans_of(const Local& local) {
     }
   }
   const auto [it, is_new] = plans_of_batch_.emplace(std::move(key), Plans{});
-  if (is_new) {
-    it->second = {intern(plan_of(local, Direction::kIngress)), intern(plan_of(local, Direction::kEgress))};
+  if (!is_new) return it->second;
+  for (const auto hook : kHooks) {
+    const bool always = hook.chain == ChainKind::kNormal;
+    if (!always && local.role == Role::kWorkload) break;
+    if (hook.chain == ChainKind::kUntracked && local.role == Role::kAllInterfaces) continue;
+    auto plan = plan_of(local, hook);
+    if (always || !plan.stages.empty()) it->second[index_of(hook)] = intern(std::move(plan));
   }
   return it->second;
 }

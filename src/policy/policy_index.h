@@ -41,20 +41,32 @@ class PolicyIndex {
   void set_profile(const ResourceKey& key, const Profile& profile);
   void remove_profile(const ResourceKey& key);
 
-  // For every endpoint on this host.
+  // For every workload, and every host endpoint, on this host.
   void set_encapsulation(const EncapsulationGuard& guard);
+  void set_failsafes(const Failsafes& failsafes);
 
+  // What an endpoint on this host is, which decides what chains it has.
+  enum class Role : std::uint8_t {
+    kWorkload,
+    kHost,
+    kAllInterfaces,  // a host endpoint for "*": no untracked policy counts there
+  };
   // An endpoint on this host; must be a member.
-  void set_local(MemberId member, std::vector<std::string> profiles);
+  void set_local(MemberId member, std::vector<std::string> profiles, Role role = Role::kWorkload);
   void remove_local(MemberId member);
   bool is_local(MemberId member) const { return locals_.contains(member); }
   // Labels of the member may have changed; nothing where it is not local.
   void touch_labels(MemberId member);
 
-  using Plans = std::array<std::shared_ptr<const Plan>, 2>;  // by direction
+  // By index_of(hook); the normal chain's two by direction. Null where nothing is asked: hooks that a
+  // workload does not have, and a host endpoint's without policy, the normal ones excepted.
+  using Plans = std::array<std::shared_ptr<const Plan>, kHooks.size()>;
   // Brings plans up to date. The local endpoints that have other plans now, ascending.
   std::vector<MemberId> update();
   const Plans& plans(MemberId member) const { return locals_.at(member).plans; }
+  // Whether untracked policy selects a host endpoint for "*", at which it does not count. A change of that is
+  // a change of its plans.
+  bool ignores_untracked(MemberId member) const { return locals_.at(member).ignores_untracked; }
 
   // Tiers that policies name, and profiles that endpoints on this host name: those about which it may have
   // changed since the last call whether they are there, and whether one is missing now.
@@ -72,17 +84,25 @@ class PolicyIndex {
     ResourceKey id;
     std::string tier;
     std::optional<double> order;
-    SelectorIndex::Id selector = 0;  // 0: for host endpoints only
+    SelectorIndex::Id selector = 0;
     std::string packed;
     RuleLists lists;  // of an active one
+    bool do_not_track = false;
+    bool pre_dnat = false;
+    bool apply_on_forward = false;
     bool active = false;
+
+    bool for_hosts_only() const { return do_not_track || pre_dnat; }
+    bool is_of(ChainKind chain) const;
   };
   using PolicyNumber = std::uint32_t;
   struct Local {
     std::vector<SelectorIndex::Id> selectors;  // that match; ascending
     std::vector<SelectorIndex::Place> places;  // that its labels have
     std::vector<std::string> profiles;
+    Role role = Role::kWorkload;
     Plans plans;
+    bool ignores_untracked = false;
     bool relabelled = true;
     bool replan = true;
   };
@@ -93,13 +113,17 @@ class PolicyIndex {
   void set_active(StoredPolicy& policy, bool active);
   void touch_tier(const std::string& name);
   void touch_profiles(const std::vector<std::string>& names);
-  void count_selector(SelectorIndex::Id id, bool more);
+  void count_selector(SelectorIndex::Id id, Role role, bool more);
+  bool concerns_somebody(const StoredPolicy& policy) const;
+  void make_failsafes();
+  void retire_failsafes();
   void match(MemberId member, Local& local);
   void match_new(SelectorIndex::Id id);
   void set_places(MemberId member, Local& local, std::vector<SelectorIndex::Place> places);
   bool comes_before(PolicyNumber a, PolicyNumber b) const;
   Plans plans_of(const Local& local);
-  Plan plan_of(const Local& local, Direction direction);
+  bool is_selected_by_untracked(const Local& local) const;
+  Plan plan_of(const Local& local, Hook hook);
   std::shared_ptr<const Plan> intern(Plan plan);
 
   RuleBook& book_;
@@ -112,12 +136,19 @@ class PolicyIndex {
   SelectorIndex selectors_;
   std::vector<std::vector<PolicyNumber>> policies_by_selector_;  // in order
   boost::unordered_flat_map<SelectorIndex::Place, std::vector<MemberId>> locals_by_place_;
-  std::vector<std::uint32_t> locals_by_selector_;  // how many
+  struct Selected {
+    std::uint32_t locals = 0;
+    std::uint32_t hosts = 0;  // of them
+  };
+  std::vector<Selected> locals_by_selector_;
   std::map<std::string, TierPlace> tiers_;
   std::map<std::string, std::size_t> policies_by_tier_;  // how many
   std::set<std::string> touched_tiers_;
   std::map<MemberId, Local> locals_;
   EncapsulationGuard encapsulation_;
+  Failsafes failsafes_;
+  std::array<RuleLists, 4> failsafe_lists_;  // by chain; where there are host endpoints
+  std::size_t hosts_ = 0;
   boost::unordered_flat_map<Digest, std::weak_ptr<const Plan>> plan_by_digest_;
   std::size_t active_policies_ = 0;
 

@@ -60,7 +60,8 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
   it->second = known->second = index;
   program.id = ids_.acquire(IdSpace::kProgram, program.digest).id;
   program.users = 1;
-  program.vocabulary = acquire_vocabulary(std::move(vocabulary), index);
+  program.vocabulary = find_or_add_vocabulary(vocabulary);
+  vocabularies_[program.vocabulary].programs.push_back(index);
   programs_[index] = std::move(program);
   new_programs_.push_back(index);
   return index;
@@ -78,7 +79,8 @@ void ProgramStore::release(Index index) {
   }
   if (program.base != TableId{}) tables_.release(program.base);
   if (ids_.release(IdSpace::kProgram, program.id)) changes_.programs.remove(ProgramId{program.id});
-  release_vocabulary(program.vocabulary, index);
+  std::erase(vocabularies_[program.vocabulary].programs, index);
+  drop_vocabulary_if_unused(program.vocabulary);
   sets_.signatures.release(program.own);
   program_by_digest_.erase(program.digest);
   std::erase(new_programs_, index);
@@ -86,9 +88,98 @@ void ProgramStore::release(Index index) {
   free_programs_.push_back(index);
 }
 
+// --- chains ---
+
+ProgramStore::ChainIndex ProgramStore::acquire_chain(const std::shared_ptr<const Plan>& plan, Family family) {
+  const auto asked = own_sets(*plan, family, book_, members_);
+  // Named ports of the peer are sets that may come and go without the plan's doing: then it is another chain.
+  const auto of_peers = peer_sets(*plan, family, book_, members_);
+  const auto digest = Digest::of(fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
+                                             sets_.digest(asked).to_hex(), sets_.digest(of_peers).to_hex()));
+  const auto [it, is_new] = chain_by_digest_.emplace(digest, 0);
+  if (!is_new) {
+    ++chains_[it->second].users;
+    return it->second;
+  }
+  ChainIndex index = 0;
+  if (free_chains_.empty()) {
+    index = static_cast<ChainIndex>(chains_.size());
+    chains_.emplace_back();
+  } else {
+    index = free_chains_.back();
+    free_chains_.pop_back();
+  }
+  it->second = index;
+  auto& chain = chains_[index];
+  chain.id = ids_.acquire(IdSpace::kChain, digest).id;
+  chain.users = 1;
+  chain.plan = plan;
+  chain.family = family;
+  chain.digest = digest;
+  chain.base = acquire(plan, family, 0);
+  VocabularyId vocabulary{};
+  if (!asked.empty()) {
+    chain.vocabulary = find_or_add_vocabulary(asked);
+    vocabularies_[chain.vocabulary].chains.push_back(index);
+    vocabulary = VocabularyId{vocabularies_[chain.vocabulary].id};
+  }
+  changes_.chains.update(ChainId{chain.id}, {vocabulary, id(chain.base)});
+  return index;
+}
+
+void ProgramStore::release_chain(ChainIndex index) {
+  auto& chain = chains_[index];
+  CHECK(chain.users > 0);
+  if (--chain.users > 0) return;
+  for (const auto& [projection, program] : chain.programs) {
+    changes_.chain_programs.remove({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}});
+    release(program);
+    release_projection(projection);
+  }
+  release(chain.base);
+  if (chain.vocabulary != 0) {
+    std::erase(vocabularies_[chain.vocabulary].chains, index);
+    drop_vocabulary_if_unused(chain.vocabulary);
+  }
+  if (ids_.release(IdSpace::kChain, chain.id)) changes_.chains.remove(ChainId{chain.id});
+  chain_by_digest_.erase(chain.digest);
+  chain = {};
+  free_chains_.push_back(index);
+}
+
+// A program for each projection that its own side can have. Programs that nobody needs any more are put into
+// `gone`.
+void ProgramStore::settle_chain(ChainIndex index, std::vector<Index>& gone) {
+  auto& chain = chains_[index];
+  const auto own = chain.vocabulary;
+  std::vector<SignatureId> touched = vocabularies_[own].changed;
+  if (std::exchange(chain.is_new, false)) {
+    for (const auto& [projection, users] : vocabularies_[own].users) touched.push_back(projection);
+  }
+  std::ranges::sort(touched);
+  touched.erase(std::ranges::unique(touched).begin(), touched.end());
+  for (const auto projection : touched) {
+    const auto known = chain.programs.find(projection);
+    const bool wanted = vocabularies_[own].users.contains(projection);
+    if (wanted == (known != chain.programs.end())) continue;
+    if (wanted) {
+      const auto program = acquire(chain.plan, chain.family, projection);
+      chain.programs.emplace(projection, program);
+      retain_projection(projection);
+      changes_.chain_programs.update({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}},
+                                     id(program));
+    } else {
+      changes_.chain_programs.remove({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}});
+      gone.push_back(known->second);
+      chain.programs.erase(known);
+      release_projection(projection);
+    }
+  }
+}
+
 // --- vocabularies ---
 
-std::uint32_t ProgramStore::acquire_vocabulary(std::vector<SetId> sets, Index program) {
+std::uint32_t ProgramStore::find_or_add_vocabulary(const std::vector<SetId>& sets) {
   const auto signature = sets_.signatures.acquire(sets).id;
   const auto [it, is_new] = vocabulary_by_sets_.emplace(signature, 0);
   if (is_new) {
@@ -105,14 +196,12 @@ std::uint32_t ProgramStore::acquire_vocabulary(std::vector<SetId> sets, Index pr
   } else {
     sets_.signatures.release(signature);
   }
-  vocabularies_[it->second].programs.push_back(program);
   return it->second;
 }
 
-void ProgramStore::release_vocabulary(std::uint32_t index, Index program) {
+void ProgramStore::drop_vocabulary_if_unused(std::uint32_t index) {
   auto& vocabulary = vocabularies_[index];
-  std::erase(vocabulary.programs, program);
-  if (!vocabulary.programs.empty()) return;
+  if (vocabulary.in_use()) return;
   for (const auto& [class_id, projection] : vocabulary.projection_by_class) {
     changes_.projections.remove({VocabularyId{vocabulary.id}, ClassId{class_id}});
     release_projection(projection);
@@ -212,10 +301,10 @@ void ProgramStore::compile(Index index, bool everything) {
   }
 }
 
-void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Update& classes,
-                          TablesChanges& changes) {
+// Vocabularies that are new look at all classes, the others at those that came and went.
+void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes) {
   for (auto& vocabulary : vocabularies_) {
-    if (vocabulary.programs.empty()) continue;
+    if (!vocabulary.in_use()) continue;
     if (std::exchange(vocabulary.is_new, false)) {
       addresses.classes().for_each(
           [&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
@@ -226,6 +315,17 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
       add_projection(vocabulary, addresses.classes().of(signature), signature);
     }
   }
+}
+
+void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Update& classes,
+                          TablesChanges& changes) {
+  see_classes(addresses, classes);
+  std::vector<Index> gone;
+  for (ChainIndex chain = 1; chain < chains_.size(); ++chain) {
+    if (chains_[chain].users > 0 && chains_[chain].vocabulary != 0) settle_chain(chain, gone);
+  }
+  for (const auto program : gone) release(program);
+  see_classes(addresses, {});  // for the vocabularies of programs that chains have just asked for
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.changed.empty()) continue;
     for (const auto program : vocabulary.programs) {

@@ -16,7 +16,7 @@ namespace ocicat::policy {
 // Endpoints with the same policy share a program; programs that ask about the same sets share a vocabulary.
 //
 //   in       plans and own addresses; classes that come and go
-//   out      programs, their tables, projections
+//   out      programs, their tables, projections; chains of host endpoints
 //   cost     a new program: its rules, once for each projection; a new class: one projection a vocabulary,
 //   and
 //            tables for projections that are new
@@ -32,9 +32,17 @@ class ProgramStore {
   void release(Index index);
   ProgramId id(Index index) const { return ProgramId{programs_[index].id}; }
 
+  // Index of the chain of a host endpoint's plan in one family: programs for all kinds of own addresses,
+  // whatever they come to be. Otherwise as above.
+  using ChainIndex = std::uint32_t;  // from 1
+  ChainIndex acquire_chain(const std::shared_ptr<const Plan>& plan, Family family);
+  void release_chain(ChainIndex index);
+  ChainId chain_id(ChainIndex index) const { return ChainId{chains_[index].id}; }
+
   void update(const AddressIndex& addresses, const AddressIndex::Update& classes, TablesChanges& changes);
 
   std::size_t program_count() const { return program_by_digest_.size(); }
+  std::size_t chain_count() const { return chain_by_digest_.size(); }
   std::size_t vocabulary_count() const { return vocabulary_by_sets_.size(); }
 
  private:
@@ -56,11 +64,25 @@ class ProgramStore {
   struct Vocabulary {
     std::uint32_t id = 0;
     SignatureId sets = 0;
-    std::vector<Index> programs;
+    std::vector<Index> programs;     // that ask it of the peer
+    std::vector<ChainIndex> chains;  // that ask it of the own side
     boost::unordered_flat_map<std::uint32_t, SignatureId> projection_by_class;
     boost::unordered_flat_map<SignatureId, std::uint32_t> users;  // classes, by projection
     bool is_new = true;
     std::vector<SignatureId> changed;  // projections that got their first user or lost their last
+
+    bool in_use() const { return !programs.empty() || !chains.empty(); }
+  };
+  struct ChainEntry {
+    std::uint32_t id = 0;
+    std::uint32_t users = 0;
+    std::uint32_t vocabulary = 0;  // index; 0: nothing is asked of the own side
+    Index base = 0;
+    boost::unordered_flat_map<SignatureId, Index> programs;  // by projection of the own address
+    std::shared_ptr<const Plan> plan;
+    Family family = Family::kIpv4;
+    Digest digest;
+    bool is_new = true;
   };
   struct OwnKey {
     const Plan* plan;
@@ -74,8 +96,10 @@ class ProgramStore {
   };
   using OwnSets = boost::unordered_flat_map<OwnKey, std::vector<SetId>>;
 
-  std::uint32_t acquire_vocabulary(std::vector<SetId> sets, Index program);
-  void release_vocabulary(std::uint32_t index, Index program);
+  std::uint32_t find_or_add_vocabulary(const std::vector<SetId>& sets);
+  void drop_vocabulary_if_unused(std::uint32_t index);
+  void see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes);
+  void settle_chain(ChainIndex index, std::vector<Index>& gone);
   void add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature);
   void remove_projection(Vocabulary& vocabulary, ClassId class_id);
   void retain_projection(SignatureId projection);
@@ -96,6 +120,9 @@ class ProgramStore {
   std::vector<std::uint32_t> free_vocabularies_;
   boost::unordered_flat_map<SignatureId, std::uint32_t> vocabulary_by_sets_;
   boost::unordered_flat_map<SignatureId, Projection> projections_;
+  std::vector<ChainEntry> chains_{1};
+  std::vector<ChainIndex> free_chains_;
+  boost::unordered_flat_map<Digest, ChainIndex> chain_by_digest_;
 
   // Of the batch.
   AreaCache areas_;

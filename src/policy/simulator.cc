@@ -60,4 +60,18 @@ const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Pack
   return tables_.outcomes.at(cell->outcome);
 }
 
+const Outcome& Simulator::lookup(ChainId id, const IpAddress& own, const IpAddress& peer,
+                                 const Packet& packet) const {
+  static const Outcome kNothing{Judgement{.verdict = Verdict::kNone, .trace = {}}};
+  const auto chain = tables_.chains.find(id);
+  if (chain == tables_.chains.end()) return kNothing;
+  auto program = chain->second.base;
+  const auto projection = tables_.projections.find({chain->second.vocabulary, class_of(own)});
+  if (projection != tables_.projections.end()) {
+    const auto found = tables_.chain_programs.find({id, projection->second});
+    if (found != tables_.chain_programs.end()) program = found->second;
+  }
+  return lookup(program, peer, packet);
+}
+
 }  // namespace ocicat::policy

@@ -20,6 +20,9 @@ class Simulator {
   // The outcome of `program` for a packet whose other side is `peer`. O(log intervals).
   // A program that is not there denies (trace empty).
   const Outcome& lookup(ProgramId program, const IpAddress& peer, const Packet& packet) const;
+  // The outcome of a host endpoint's chain, whose side has `own`. One that is not there has nothing to say.
+  const Outcome& lookup(ChainId chain, const IpAddress& own, const IpAddress& peer,
+                        const Packet& packet) const;
   ClassId class_of(const IpAddress& address) const;
 
  private:

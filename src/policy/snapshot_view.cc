@@ -45,6 +45,20 @@ Member member_of(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
   return member;
 }
 
+Member member_of(const ResourceKey& key, const HostEndpoint& endpoint, const HostSettings& settings) {
+  Member member{.key = key,
+                .title = key.to_string(),
+                .labels = endpoint.metadata.labels,
+                .profiles = endpoint.profiles,
+                .nets = {},
+                .ports = endpoint.ports,
+                .encapsulation = {},
+                .failsafes = settings.failsafes,
+                .all_interfaces = endpoint.interface_name == "*"};
+  for (const auto& address : endpoint.expected_addresses) member.nets.push_back(Prefix::host(address));
+  return member;
+}
+
 // A set in a namespace is labelled with it and inherits its labels; a global one has its own labels only.
 Member member_of(const ResourceKey& key, const NetworkSet& set) {
   Member member{.key = key,
@@ -102,6 +116,8 @@ void read_members(const Snapshot& snapshot, SnapshotView& view) {
       if (!counts(*endpoint, settings)) continue;
       auto& member = view.endpoints.emplace_back(with_inherited(member_of(key, *endpoint)));
       member.encapsulation = settings.encapsulation;
+    } else if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
+      view.endpoints.push_back(with_inherited(member_of(key, *host, settings_of(host->node))));
     } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {
       view.sets.push_back(with_inherited(member_of(key, *set)));
     }

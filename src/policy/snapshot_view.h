@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,10 +23,13 @@ struct Member {
   std::string title;  // for people: "billing/card-vault", "NetworkSet shop/partners"
   Labels labels;      // its own, then those inherited from its profiles, in their order
   std::vector<std::string> profiles;
-  std::vector<Prefix> nets;          // an endpoint's addresses as host prefixes
-  std::vector<EndpointPort> ports;   // network sets have none
-  EncapsulationGuard encapsulation;  // of the host it is on
+  std::vector<Prefix> nets;              // an endpoint's addresses as host prefixes
+  std::vector<EndpointPort> ports;       // network sets have none
+  EncapsulationGuard encapsulation;      // of the host it is on
+  std::optional<Failsafes> failsafes{};  // of the host it is on; host endpoints only
+  bool all_interfaces = false;           // a host endpoint for "*"
 
+  bool is_host() const { return failsafes.has_value(); }
   bool owns(const IpAddress& address) const;
   bool is_selected_by(const Selector& selector) const;
 };
@@ -36,7 +40,7 @@ struct TierView {
 };
 
 struct SnapshotView {
-  std::vector<Member> endpoints;  // with at least one address
+  std::vector<Member> endpoints;  // workloads with at least one address; host endpoints
   std::vector<Member> sets;
   std::vector<TierView> tiers;                   // in order; those without policies too
   bool has_staged = false;                       // some policy in them is

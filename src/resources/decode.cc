@@ -56,7 +56,6 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::policy_of_cluster(json));
     case Kind::kEndpointSlice:
       return as_resource(decoding::endpoint_slice(json));
-    case Kind::kHostEndpoint:
     case Kind::kService:
     case Kind::kAgentConfiguration:
     case Kind::kAgentStatus:

@@ -37,7 +37,7 @@ constexpr std::array kKinds{
     KindInfo{Kind::kWorkloadEndpoint, "WorkloadEndpoint", kCalico, "v3", "workloadendpoints",
              "workloadendpoint", "wep,weps", true, true},
     KindInfo{Kind::kHostEndpoint, "HostEndpoint", kCalico, "v3", "hostendpoints", "hostendpoint", "hep,heps",
-             false, false},
+             false, true},
     KindInfo{Kind::kNode, "Node", kCalico, "v3", "nodes", "node", "no,nos", false, true},
     KindInfo{Kind::kIpPool, "IPPool", kCalico, "v3", "ippools", "ippool", "ipp,ipps,pool,pools", false, true},
     KindInfo{Kind::kFelixConfiguration, "FelixConfiguration", kCalico, "v3", "felixconfigurations",

@@ -130,6 +130,25 @@ TEST(KindRules, OfWorkloadEndpoints) {
   }
 }
 
+TEST(KindRules, OfHostEndpoints) {
+  const std::pair<const char*, std::vector<std::string>> kCases[] = {
+      {"{node: h, interfaceName: eth0, profiles: [a], ports: [{name: ssh, port: 22, protocol: TCP}]}", {}},
+      {"{node: h, interfaceName: '*'}", {}},
+      {"{node: h, expectedIPs: [10.0.0.1, 'fd00::1']}", {}},
+      {"{interfaceName: eth0}", {"spec.node: required, and missing"}},
+      {"{node: h}", {"spec.interfaceName: required where there are no expectedIPs"}},
+      {"{node: h, interfaceName: eth0, expectedIPs: [10.0.0.0/8]}",
+       {R"(spec.expectedIPs[0]: "10.0.0.0/8": must be an IP address)"}},
+      {"{node: h, interfaceName: eth0, ports: [{name: x, port: 1, protocol: ICMP}]}",
+       {R"(spec.ports[0].protocol: "ICMP": must be one of TCP, UDP, SCTP, which have ports)"}},
+      {"{node: h, interfaceName: an-interface-too-long}",
+       {R"(spec.interfaceName: "an-interface-too-long": must be the name of an interface, at most 15 of a-z A-Z 0-9 _ . -, or *)"}},
+  };
+  for (const auto& [spec, complaints] : kCases) {
+    EXPECT_EQ(complaints_about(document_of("HostEndpoint", "h-eth0", spec)), complaints) << spec;
+  }
+}
+
 TEST(KindRules, OfNodes) {
   const RuleCase kCases[] = {
       {"{}", {}},

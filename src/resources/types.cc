@@ -26,6 +26,7 @@ constexpr std::array kWatchedKinds{
     Kind::kStagedKubernetesNetworkPolicy,
     Kind::kPod,
     Kind::kWorkloadEndpoint,
+    Kind::kHostEndpoint,
 };
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <limits>
 #include <set>
 
+#include "policy/host_settings.h"
+
 namespace ocicat::test {
 
 namespace {
@@ -36,6 +38,16 @@ class Collector {
         add_with_neighbours(destination_ports_, port.port);
         named_ports_.insert(port.port);
       }
+    } else if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
+      for (const auto& address : host->expected_addresses) addresses_.insert(address);
+      for (const auto& port : host->ports) {
+        add_with_neighbours(protocols_, port.protocol);
+        add_with_neighbours(destination_ports_, port.port);
+        named_ports_.insert(port.port);
+      }
+      collect_failsafes(policy::Failsafes{});
+    } else if (const auto* configuration = std::get_if<FelixConfiguration>(&resource)) {
+      collect_failsafes(resolve_settings({{"default", *configuration}}, std::nullopt, {}).failsafes);
     } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {
       for (const auto& net : set->nets) collect(net);
     } else if (const auto* slice = std::get_if<EndpointSlice>(&resource)) {
@@ -70,6 +82,18 @@ class Collector {
       collect(rule.source, source_ports_);
       for (const auto* ports : {&rule.source.ports, &rule.source.not_ports}) {
         for (const auto& port : *ports) source_ports_by_name_ |= std::holds_alternative<std::string>(port);
+      }
+    }
+  }
+
+  void collect_failsafes(const policy::Failsafes& failsafes) {
+    for (const auto* ports : {&failsafes.inbound, &failsafes.outbound}) {
+      if (ports->empty()) continue;
+      for (const auto* failsafe : {&ports->front(), &ports->back()}) {
+        protocols_.insert(failsafe->protocol);
+        destination_ports_.insert(failsafe->port);
+        source_ports_.insert(failsafe->port);
+        if (failsafe->net) collect(*failsafe->net);
       }
     }
   }

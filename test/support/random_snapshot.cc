@@ -76,6 +76,16 @@ std::vector<std::string> random_profiles(Random& random, const SnapshotSize& siz
   return profiles;
 }
 
+std::vector<EndpointPort> random_ports(Random& random) {
+  static const std::vector<Protocol> kProtocols{kTcp, kTcp, kUdp, kSctp};
+  static const std::vector<std::uint16_t> kPorts{80, 81, 8080};
+  std::vector<EndpointPort> ports;
+  for (const auto& name : names::kPortNames) {
+    if (random.percent(50)) ports.push_back({name, random.pick(kProtocols), random.pick(kPorts)});
+  }
+  return ports;
+}
+
 Entry random_endpoint(Random& random, const SnapshotSize& size) {
   WorkloadEndpoint endpoint;
   const auto number = random.below(size.endpoints);
@@ -96,14 +106,36 @@ Entry random_endpoint(Random& random, const SnapshotSize& size) {
   if (random.percent(90)) endpoint.addresses.push_back(random_address(random, Family::kIpv4));
   if (random.percent(60)) endpoint.addresses.push_back(random_address(random, Family::kIpv6));
   endpoint.profiles = random_profiles(random, size, endpoint);
-  for (const auto& name : names::kPortNames) {
-    static const std::vector<Protocol> kProtocols{kTcp, kTcp, kUdp, kSctp};
-    static const std::vector<std::uint16_t> kPorts{80, 81, 8080};
-    if (random.percent(50)) endpoint.ports.push_back({name, random.pick(kProtocols), random.pick(kPorts)});
-  }
+  endpoint.ports = random_ports(random);
   // The kind follows from the number, so that a change meets the endpoint it is about.
   return {{number % 2 == 0 ? Kind::kPod : Kind::kWorkloadEndpoint, ns, endpoint.workload},
           std::move(endpoint)};
+}
+
+Entry random_host(Random& random, const SnapshotSize& size) {
+  HostEndpoint endpoint;
+  endpoint.metadata.name = fmt::format("host{}", random.below(size.hosts));
+  endpoint.metadata.labels = random_labels(random, "");
+  if (random.percent(10)) endpoint.metadata.labels["projectcalico.org/namespace"] = names::kNamespaces[0];
+  endpoint.node = fmt::format("host{}", random.below(2));
+  static const std::vector<std::string> kInterfaces{"", "", "eth0", "eth1", "*"};
+  endpoint.interface_name = random.pick(kInterfaces);
+  if (random.percent(70)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv4));
+  if (random.percent(40)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv6));
+  if (random.percent(50))
+    endpoint.profiles.push_back(fmt::format("profile-{}", random.below(size.profiles + 1)));
+  endpoint.ports = random_ports(random);
+  return {{Kind::kHostEndpoint, "", endpoint.metadata.name}, std::move(endpoint)};
+}
+
+Entry random_configuration(Random& random) {
+  static const std::vector<std::string> kFailsafes{"none", "tcp:80,udp:10.0.0.0/8:81", "tcp:[fd00::/16]:8080",
+                                                   "sctp:80,22"};
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  if (random.percent(70)) configuration.values["failsafeInboundHostPorts"] = random.pick(kFailsafes);
+  if (random.percent(70)) configuration.values["failsafeOutboundHostPorts"] = random.pick(kFailsafes);
+  return {{Kind::kFelixConfiguration, "", "default"}, std::move(configuration)};
 }
 
 Entry random_network_set(Random& random, const SnapshotSize& size) {
@@ -178,9 +210,9 @@ Entry random_policy(Random& random, const SnapshotSize& size) {
   policy.ingress = random_rules(random, size.rules);
   policy.egress = random_rules(random, size.rules);
   policy.staged_delete = policy.staged() && random.percent(10);
-  if (is_global(policy.kind) && random.percent(5)) {
+  if (is_global(policy.kind) && random.percent(40)) {
     policy.apply_on_forward = true;
-    (random.percent(50) ? policy.do_not_track : policy.pre_dnat) = true;
+    if (random.percent(40)) (random.percent(50) ? policy.do_not_track : policy.pre_dnat) = true;
   }
   if (random.percent(4)) {
     policy.broken = "cannot be read";
@@ -191,7 +223,7 @@ Entry random_policy(Random& random, const SnapshotSize& size) {
 }
 
 Entry random_resource(Random& random, const SnapshotSize& size) {
-  switch (random.below(11)) {
+  switch (random.below(13)) {
     case 0:
       return random_namespace(random);
     case 1:
@@ -208,6 +240,10 @@ Entry random_resource(Random& random, const SnapshotSize& size) {
     case 7:
     case 8:
       return random_endpoint(random, size);
+    case 9:
+      return random_host(random, size);
+    case 10:
+      return random_configuration(random);
     default:
       return random_policy(random, size);
   }
@@ -227,6 +263,8 @@ policy::Snapshot random_snapshot(Random& random, const SnapshotSize& size) {
   add(names::kNamespaces.size(), [&] { return random_service_account(random); });
   add(size.profiles, [&] { return random_profile(random, size); });
   add(size.endpoints, [&] { return random_endpoint(random, size); });
+  add(size.hosts, [&] { return random_host(random, size); });
+  if (random.percent(30)) add(1, [&] { return random_configuration(random); });
   add(size.network_sets, [&] { return random_network_set(random, size); });
   add(size.slices, [&] { return random_slice(random); });
   add(size.tiers, [&] { return random_tier(random); });

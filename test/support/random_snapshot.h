@@ -2,8 +2,8 @@
 //
 //   same seed, same snapshot; print the seed with every failure
 //   in them: namespaces and service accounts, workload endpoints and pods (shared addresses, missing
-//   profiles), network sets, tiers (some built in, some missing), policies of all kinds (staged, broken,
-//   unreadable), rules of every form
+//   profiles), host endpoints and failsafe ports, network sets, tiers (some built in, some missing), policies
+//   of all kinds (staged, broken, unreadable), rules of every form
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ namespace ocicat::test {
 
 struct SnapshotSize {
   std::size_t endpoints = 6;
+  std::size_t hosts = 2;
   std::size_t network_sets = 3;
   std::size_t slices = 3;
   std::size_t tiers = 3;

@@ -39,6 +39,21 @@ class Meaning {
     return text;
   }
 
+  // The programs that own addresses of each prefix have, and all others.
+  std::string text(ChainId id) {
+    if (id == ChainId{}) return "no chain";
+    const auto& chain = tables_.chains.at(id);
+    auto meaning = "else " + text(chain.base);
+    for (const auto& [prefix, address_class] : tables_.classes) {
+      const auto projection = tables_.projections.find({chain.vocabulary, address_class});
+      if (projection == tables_.projections.end()) continue;
+      const auto program = tables_.chain_programs.find({id, projection->second});
+      if (program != tables_.chain_programs.end())
+        meaning += fmt::format("; at {}: {}", prefix.to_string(), text(program->second));
+    }
+    return meaning;
+  }
+
  private:
   std::string table_text(TableId id) {
     std::string text;
@@ -72,7 +87,8 @@ std::string difference_in_size(const Tables& a, const Tables& b) {
   };
   for (const auto& found :
        {differ("outcomes", a.outcomes, b.outcomes), differ("tables", a.tables, b.tables),
-        differ("programs", a.programs, b.programs),
+        differ("programs", a.programs, b.programs), differ("chains", a.chains, b.chains),
+        differ("programs of chains", a.chain_programs, b.chain_programs),
         differ("tables by projection", a.tables_by_projection, b.tables_by_projection),
         differ("projections", a.projections, b.projections), differ("classes", a.classes, b.classes),
         differ("dictionary entries", a.dictionary, b.dictionary)}) {
@@ -106,6 +122,22 @@ std::string difference_in_meaning(const HostState& a, const HostState& b) {
       }
     }
   }
+  if (a.host_endpoints.size() != b.host_endpoints.size()) return "host endpoints";
+  for (const auto& [key, host] : a.host_endpoints) {
+    const auto other = b.host_endpoints.find(key);
+    if (other == b.host_endpoints.end() || other->second.interface_name != host.interface_name ||
+        other->second.expected_addresses != host.expected_addresses)
+      return key.to_string();
+    for (const auto family : kFamilies) {
+      for (const auto hook : kHooks) {
+        const auto one = in_a.text(host.chain(family, hook));
+        const auto two = in_b.text(other->second.chain(family, hook));
+        if (one == two) continue;
+        return fmt::format("{}, {} {}:\n  {}\n  {}", key.to_string(), to_string(hook.chain),
+                           to_string(hook.direction), one, two);
+      }
+    }
+  }
   if (partition_of(a.tables) != partition_of(b.tables)) return "who is told apart from whom";
   return difference_in_size(a.tables, b.tables);
 }
@@ -115,11 +147,14 @@ std::string difference(const HostState& a, const HostState& b) {
   if (a.tables.outcomes != b.tables.outcomes) return "outcomes";
   if (a.tables.tables != b.tables.tables) return "tables";
   if (a.tables.programs != b.tables.programs) return "programs";
+  if (a.tables.chains != b.tables.chains) return "chains";
+  if (a.tables.chain_programs != b.tables.chain_programs) return "programs of chains";
   if (a.tables.tables_by_projection != b.tables.tables_by_projection) return "tables by projection";
   if (a.tables.projections != b.tables.projections) return "projections";
   if (a.tables.classes != b.tables.classes) return "classes";
   if (a.tables.dictionary != b.tables.dictionary) return "dictionary";
   if (a.endpoints != b.endpoints) return "endpoints";
+  if (a.host_endpoints != b.host_endpoints) return "host endpoints";
   if (a.routes != b.routes) return "routes";
   return {};
 }

@@ -61,6 +61,19 @@ World& World::with_pod(std::string_view ns_and_name, const std::vector<std::stri
   return *this;
 }
 
+World& World::with_host(const std::string& name, const std::string& interface_name,
+                        const std::vector<std::string>& expected_addresses, const Labels& labels,
+                        const std::vector<std::string>& profiles, const std::vector<EndpointPort>& ports) {
+  HostEndpoint endpoint{.metadata = {.name = name, .labels = labels},
+                        .node = "host1",
+                        .interface_name = interface_name,
+                        .profiles = profiles,
+                        .ports = ports};
+  for (const auto& text : expected_addresses) endpoint.expected_addresses.push_back(address(text));
+  snapshot[host_key(name)] = std::move(endpoint);
+  return *this;
+}
+
 World& World::with_tier(const std::string& name, std::optional<double> order, Action default_action) {
   snapshot[{Kind::kTier, "", name}] =
       Tier{.metadata = {.name = name}, .order = order, .default_action = default_action};
@@ -99,6 +112,10 @@ World& World::with_network_set(const std::string& ns, const std::string& name,
 ResourceKey pod_key(std::string_view ns_and_name) {
   auto [ns, name] = split(ns_and_name);
   return {Kind::kPod, std::move(ns), std::move(name)};
+}
+
+ResourceKey host_key(const std::string& name) {
+  return {Kind::kHostEndpoint, "", name};
 }
 
 NetworkPolicy global_ingress(const std::string& name, std::vector<Rule> rules) {

@@ -20,6 +20,11 @@ struct World {
   World& with_pod(std::string_view ns_and_name, const std::vector<std::string>& addresses,
                   const Labels& labels = {}, const std::vector<EndpointPort>& ports = {},
                   const std::string& service_account = "");
+  // On node host1.
+  World& with_host(const std::string& name, const std::string& interface_name,
+                   const std::vector<std::string>& expected_addresses = {}, const Labels& labels = {},
+                   const std::vector<std::string>& profiles = {},
+                   const std::vector<EndpointPort>& ports = {});
   World& with_tier(const std::string& name, std::optional<double> order, Action default_action);
   World& with_policy(NetworkPolicy policy);
   World& with_profile(Profile profile);
@@ -32,6 +37,7 @@ struct World {
 };
 
 ResourceKey pod_key(std::string_view ns_and_name);
+ResourceKey host_key(const std::string& name);
 
 // A global policy with these ingress rules, for everyone.
 NetworkPolicy global_ingress(const std::string& name, std::vector<Rule> rules);
