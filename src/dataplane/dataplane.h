@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 #include "base/mailbox.h"
 #include "base/result.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 
 namespace ocicat::dataplane {
@@ -26,6 +28,7 @@ struct Report {
   Revisions revisions;              // in the kernel now
   std::size_t endpoints = 0;        // wanted
   std::size_t endpoints_ready = 0;  // interface there, policy in force, routes in place
+  std::map<ResourceKey, HostEndpointStatus> host_endpoints;
   std::string error;                // empty: all is as wanted; else what failed and what is tried next
   std::uint64_t kernel_writes = 0;  // messages sent so far that change something
   std::uint64_t repairs = 0;        // times somebody else's change was mended

@@ -22,13 +22,24 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft:
 HostKeeper::HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options)
     : policy_(datapath_of(options, nft, routes)), routes_(routes, {options.route_protocol, options.sweep}) {}
 
+void HostKeeper::assign_interfaces() {
+  interfaces_ = dataplane::assign_interfaces(host_endpoints_, routes_.links());
+  const auto assigned = policy_->assign(interfaces_);
+  assigned_ = assigned.has_value();
+  if (assigned_) return;
+  mending_policy_ = false;
+  take_error_ = assigned.error().message;
+}
+
 void HostKeeper::take(const HostChanges& changes) {
   started_ = true;
   mending_routes_ = false;
+  changes.host_endpoints.apply_to(host_endpoints_);
   if (const auto applied = policy_->apply(changes); !applied) {
     mending_policy_ = false;
     take_error_ = applied.error().message;
   }
+  assign_interfaces();
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
   for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
@@ -52,11 +63,13 @@ void HostKeeper::doubt(const Doubts& doubts) {
 
 bool HostKeeper::attempt() {
   if (!started_) return true;
+  // Without the links, what is known of them stays; the routes will say what is wrong.
+  if (routes_.learn_links()) assign_interfaces();
   std::string error = std::exchange(take_error_, {});
   if (!policy_->in_step()) {
     const auto done = policy_->resync();
     // What failed when changes were taken no longer matters once all of it is there.
-    error = done ? std::string() : done.error().message;
+    error = !done ? done.error().message : assigned_ ? std::string() : error;
     if (done && *done && mending_policy_) ++report_.repairs;
     mending_policy_ = mending_policy_ && !done;
   }
@@ -77,6 +90,10 @@ bool HostKeeper::attempt() {
                                                            routes_.is_ready(entry.second);
                                                   }))
                                             : 0;
+  report_.host_endpoints = statuses(host_endpoints_, routes_.links(), interfaces_);
+  if (!policy_in_force || !assigned_) {
+    for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;
+  }
   report_.error = std::move(error);
   report_.kernel_writes = policy_->writes() + routes_.writes();
   return report_.error.empty();

@@ -38,7 +38,13 @@ class HostKeeper {
   bool started_ = false;
   std::unique_ptr<PolicyDatapath> policy_;
   RouteTable routes_;
+  // Gives host endpoints the interfaces that are theirs as far as is known.
+  void assign_interfaces();
+
   std::map<ResourceKey, EndpointState> endpoints_;
+  HostEndpoints host_endpoints_;
+  HostInterfaces interfaces_;
+  bool assigned_ = true;  // the policy has taken them
   Revisions wanted_;
   std::string take_error_;
   bool mending_policy_ = false;  // doubts and nothing else: what is written then is a repair

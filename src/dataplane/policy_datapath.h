@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 
 namespace ocicat::dataplane {
@@ -19,6 +20,9 @@ class PolicyDatapath {
   // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing
   // is written: call resync().
   virtual Result<void> apply(const HostChanges& changes) = 0;
+
+  // The same for what interfaces host endpoints have.
+  virtual Result<void> assign(const HostInterfaces& interfaces) = 0;
 
   // Reads the kernel and writes what differs. Whether anything had to be written.
   virtual Result<bool> resync() = 0;

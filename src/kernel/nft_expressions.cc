@@ -66,6 +66,27 @@ Expressions& Expressions::conntrack_state(Register into) {
   return *this;
 }
 
+Expressions& Expressions::conntrack_status(Register into) {
+  const auto expression = begin("ct");
+  attributes_.put_be32(NFTA_CT_DREG, number_of(into));
+  attributes_.put_be32(NFTA_CT_KEY, NFT_CT_STATUS);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::set_mark(Register from) {
+  const auto expression = begin("meta");
+  attributes_.put_be32(NFTA_META_KEY, static_cast<std::uint32_t>(Meta::kMark));
+  attributes_.put_be32(NFTA_META_SREG, number_of(from));
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::notrack() {
+  end(begin("notrack"));
+  return *this;
+}
+
 Expressions& Expressions::immediate(ByteView bytes, Register into) {
   const auto expression = begin("immediate");
   attributes_.put_be32(NFTA_IMMEDIATE_DREG, number_of(into));
@@ -79,13 +100,17 @@ Expressions& Expressions::immediate_be32(std::uint32_t value, Register into) {
 }
 
 Expressions& Expressions::mask(Register in_place, ByteView mask) {
-  const auto expression = begin("bitwise");
   const std::vector<std::uint8_t> zeros(mask.size());
+  return this->mask(in_place, mask, zeros);
+}
+
+Expressions& Expressions::mask(Register in_place, ByteView mask, ByteView flip) {
+  const auto expression = begin("bitwise");
   attributes_.put_be32(NFTA_BITWISE_SREG, number_of(in_place));
   attributes_.put_be32(NFTA_BITWISE_DREG, number_of(in_place));
   attributes_.put_be32(NFTA_BITWISE_LEN, static_cast<std::uint32_t>(mask.size()));
   put_data(NFTA_BITWISE_MASK, mask);
-  put_data(NFTA_BITWISE_XOR, zeros);
+  put_data(NFTA_BITWISE_XOR, flip);
   end(expression);
   return *this;
 }

@@ -16,6 +16,7 @@ using Register = std::uint32_t;  // 0 to 15
 
 enum class HeaderBase : std::uint32_t { kNetwork = 1, kTransport = 2 };  // NFT_PAYLOAD_*
 enum class Meta : std::uint32_t {                                        // NFT_META_*
+  kMark = 3,                                                             // host order
   kInputIndex = 4,
   kOutputIndex = 5,
   kInputName = 6,
@@ -30,9 +31,16 @@ class Expressions {
   Expressions& payload(HeaderBase base, std::uint32_t offset, std::uint32_t length, Register into);
   // Bits of the connection's state, as conntrack_state(): host order.
   Expressions& conntrack_state(Register into);
+  // Bits of what translation did to the connection (linux/netfilter/nf_conntrack_common.h, IPS_*): host
+  // order.
+  Expressions& conntrack_status(Register into);
+  Expressions& set_mark(Register from);
+  Expressions& notrack();
   Expressions& immediate(ByteView bytes, Register into);
   Expressions& immediate_be32(std::uint32_t value, Register into);
   Expressions& mask(Register in_place, ByteView mask);
+  // Keeps the bits of `mask`, then flips those of `flip`.
+  Expressions& mask(Register in_place, ByteView mask, ByteView flip);
   Expressions& equals(Register reg, ByteView bytes);
   Expressions& differs(Register reg, ByteView bytes);
   Expressions& in_set(std::string_view set, Register key);
@@ -59,5 +67,6 @@ class Expressions {
 inline constexpr std::uint32_t kStateInvalid = 1;
 inline constexpr std::uint32_t kStateEstablished = 2;
 inline constexpr std::uint32_t kStateRelated = 4;
+inline constexpr std::uint32_t kStatusDestinationTranslated = 1U << 5;  // IPS_DST_NAT
 
 }  // namespace ocicat::kernel::nft

@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <map>
 #include <span>
 
 #include "base/unique_fd.h"
@@ -87,6 +90,28 @@ Result<T> repeated(Try attempt_once) {
   return result;
 }
 
+// Gives each link its addresses. An address that came with its link meanwhile is told of again.
+Result<void> add_addresses(NetlinkSocket& socket, std::vector<Link>& links) {
+  std::map<int, std::vector<IpAddress>> addresses_by_link;
+  MessageBuilder request;
+  request.begin(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifaddrmsg{});
+  request.end();
+  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+    if (message.nlmsg_type != RTM_NEWADDR) return;
+    const auto* header = reinterpret_cast<const ifaddrmsg*>(&message + 1);
+    const auto attributes = Attributes::of_message(message, sizeof(ifaddrmsg), IFA_MAX + 1);
+    // Where an address has a peer, IFA_ADDRESS is the peer's.
+    auto own = address_of(attributes.bytes(IFA_LOCAL));
+    if (!own) own = address_of(attributes.bytes(IFA_ADDRESS));
+    if (own) addresses_by_link[static_cast<int>(header->ifa_index)].push_back(*own);
+  }));
+  for (auto& link : links) {
+    link.addresses = std::move(addresses_by_link[link.index]);
+    std::ranges::sort(link.addresses);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
@@ -109,6 +134,7 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
       links.push_back(
           {header->ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header->ifi_flags & IFF_UP) != 0});
     }));
+    TRY_VOID(add_addresses(socket_, links));
     return links;
   });
 }

@@ -20,6 +20,7 @@ struct Link {
   int index = 0;
   std::string name;
   bool up = false;
+  std::vector<IpAddress> addresses{};  // the host's own there, ascending
 
   bool operator==(const Link&) const = default;
 };

@@ -10,7 +10,7 @@ using namespace policy;
 
 constexpr std::array<std::uint16_t, 8> kPorts{0, 1, 53, 80, 443, 8080, 65534, 65535};
 constexpr std::array<Protocol, 4> kPortProtocols{kTcp, kUdp, kSctp, kUdpLite};
-constexpr std::uint32_t kTables = 12, kOutcomes = 4, kClasses = 5, kVocabularies = 3, kProjections = 4;
+constexpr std::uint32_t kTables = 12, kOutcomes = 6, kClasses = 5, kVocabularies = 3, kProjections = 4;
 
 std::uint16_t random_port(Random& random) {
   return kPorts[random.below(kPorts.size())];
@@ -66,11 +66,13 @@ Table random_table(Random& random, bool whole, std::uint32_t last_key, TableId s
 
 Tables random_tables(Random& random, const RandomTablesOptions& options) {
   Tables tables;
-  // 1: allow, 2: deny, 3 and 4: the same with a Log rule on the way.
+  // 1: allow, 2: deny, 3: none, or deny where there are no chains; 4 to 6: the same with a Log rule on the
+  // way.
   for (std::uint32_t id = 1; id <= kOutcomes; ++id) {
     Outcome outcome;
-    outcome.verdict = id % 2 == 1 ? Verdict::kAllow : Verdict::kDeny;
-    if (id > 2) outcome.trace.push_back({"default", {}, 0, Action::kLog, {}});
+    if (id % 3 == 1) outcome.verdict = Verdict::kAllow;
+    if (id % 3 == 0 && options.chains != ChainId{}) outcome.verdict = Verdict::kNone;
+    if (id > 3) outcome.trace.push_back({"default", {}, 0, Action::kLog, {}});
     tables.outcomes.emplace(OutcomeId{id}, outcome);
   }
   // Ids 1 to 12: partial tables; 101 on: base tables; 201 on: second tables.
@@ -97,6 +99,18 @@ Tables random_tables(Random& random, const RandomTablesOptions& options) {
         tables.projections.emplace(ProjectionKey{VocabularyId{vocabulary}, ClassId{id}},
                                    ProjectionId{static_cast<std::uint32_t>(1 + random.below(kProjections))});
       }
+    }
+  }
+  const auto random_program = [&] {
+    return ProgramId{
+        static_cast<std::uint32_t>(1 + random.below(static_cast<std::uint32_t>(options.programs)))};
+  };
+  for (std::uint32_t id = 1; id <= static_cast<std::uint32_t>(options.chains); ++id) {
+    const VocabularyId vocabulary{static_cast<std::uint32_t>(random.below(kVocabularies + 1))};
+    tables.chains.emplace(ChainId{id}, Chain{vocabulary, random_program()});
+    for (const auto& [key, projection] : tables.projections) {
+      if (key.vocabulary == vocabulary)
+        tables.chain_programs.emplace(ChainKey{ChainId{id}, projection}, random_program());
     }
   }
   const auto random_class = [&] { return ClassId{static_cast<std::uint32_t>(random.below(kClasses + 1))}; };
@@ -138,6 +152,9 @@ TablesChanges changes_between(const Tables& before, const Tables& after) {
   changes.programs = decltype(changes.programs)::between(before.programs, after.programs);
   changes.tables_by_projection = decltype(changes.tables_by_projection)::between(before.tables_by_projection,
                                                                                  after.tables_by_projection);
+  changes.chains = decltype(changes.chains)::between(before.chains, after.chains);
+  changes.chain_programs =
+      decltype(changes.chain_programs)::between(before.chain_programs, after.chain_programs);
   changes.projections = decltype(changes.projections)::between(before.projections, after.projections);
   changes.classes = decltype(changes.classes)::between(before.classes, after.classes);
   changes.dictionary = decltype(changes.dictionary)::between(before.dictionary, after.dictionary);

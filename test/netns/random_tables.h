@@ -10,6 +10,7 @@ struct RandomTablesOptions {
   std::vector<IpAddress> peers;   // addresses that packets will come from or go to
   std::vector<Prefix> nets;       // that may have a class
   policy::ProgramId programs{4};  // ids 1 to this
+  policy::ChainId chains{0};      // ids 1 to this; their outcomes may be none
 };
 
 policy::Tables random_tables(Random& random, const RandomTablesOptions& options);

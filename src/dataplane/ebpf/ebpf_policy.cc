@@ -182,6 +182,12 @@ Result<void> EbpfPolicy::sync_attachments() {
   return guard_.sync(guard);
 }
 
+Result<void> EbpfPolicy::assign(const HostInterfaces& interfaces) {
+  if (interfaces == HostInterfaces{}) return {};
+  return fail(ErrorCode::kUnsupported,
+              "host endpoints are not enforced by the eBPF datapath: use the one with nftables");
+}
+
 Result<bool> EbpfPolicy::resync() {
   const auto before = writes();
   const bool adopting = !images_;

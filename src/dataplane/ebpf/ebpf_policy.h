@@ -25,6 +25,8 @@ class EbpfPolicy final : public PolicyDatapath {
       : routes_(routes), folder_(std::move(folder)), attachments_(folder_ / "links"), guard_(nft) {}
 
   Result<void> apply(const HostChanges& changes) override;
+  // kUnsupported where there are host endpoints.
+  Result<void> assign(const HostInterfaces& interfaces) override;
   Result<bool> resync() override;
   bool in_step() const override { return maps_known_ && links_known_; }
   void distrust() override;

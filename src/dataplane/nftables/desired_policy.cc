@@ -123,7 +123,7 @@ void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& chang
   ranges6_.update(nets6, delta);
 }
 
-PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
+PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfaces& interfaces) {
   PolicyDelta delta;
   const auto& tables = changes.tables;
   update_logs(tables.outcomes, delta);
@@ -165,6 +165,7 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes) {
     add_difference(std::move(before), std::move(after), delta.step);
   }
   endpoints_.update(changes.endpoints, settings_, delta.step.removed, delta.step.added);
+  hosts_.update(changes, interfaces, delta.step);
   if (needs_number(delta.step)) {
     auto before = step_entries(step_);
     next_step();
@@ -194,6 +195,7 @@ Entries DesiredPolicy::entries() const {
   ranges4_.add_all(all);
   ranges6_.add_all(all);
   endpoints_.add_all(settings_, all);
+  hosts_.add_all(all);
   std::ranges::sort(all);
   return all;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "dataplane/nftables/endpoint_entries.h"
+#include "dataplane/nftables/host_entries.h"
 #include "dataplane/nftables/net_ranges.h"
 #include "dataplane/nftables/policy_delta.h"
 #include "dataplane/nftables/ruleset.h"
@@ -14,8 +15,8 @@ namespace ocicat::dataplane {
 
 class DesiredPolicy {
  public:
-  // Takes over the changes. Routes are not its concern.
-  PolicyDelta update(const HostChanges& changes);
+  // Takes over the changes. Routes are not its concern. From here on host endpoints have these interfaces.
+  PolicyDelta update(const HostChanges& changes, const HostInterfaces& interfaces);
 
   // Everything, in the order of Entry.
   Entries entries() const;
@@ -40,6 +41,7 @@ class DesiredPolicy {
   policy::Tables tables_;
   std::map<LogId, KnownLog> logs_;
   EndpointEntries endpoints_;
+  HostEntries hosts_;
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};
 };

@@ -1,6 +1,7 @@
 #include "dataplane/nftables/entries.h"
 
 #include <linux/if.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
@@ -60,6 +61,13 @@ void for_each_way(const auto& visit) {
   }
 }
 
+void for_each_host_way(const auto& visit) {
+  for (const auto hook : policy::kHooks) {
+    for (const auto family : kFamilies) visit(hook, family);
+  }
+}
+constexpr std::array kHostEndings{Ending::kQuiet, Ending::kUntracked, Ending::kPreDnat};
+
 bool before_in_kernel(const Element& a, const Element& b) {
   if (a.key != b.key) return a.key < b.key;
   return a.interval_end && !b.interval_end;  // one interval ends where the next begins
@@ -81,7 +89,15 @@ ElementKey answer_key(Answer answer) {
 ElementKey answer_of(const policy::Outcome* outcome) {
   if (outcome == nullptr) return answer_key(Answer::kDeny);
   if (const auto chain = log_chain_of(*outcome)) return id_of(*chain);
-  return answer_key(outcome->verdict == policy::Verdict::kAllow ? Answer::kAllow : Answer::kDeny);
+  switch (outcome->verdict) {
+    case policy::Verdict::kAllow:
+      return answer_key(Answer::kAllow);
+    case policy::Verdict::kNone:
+      return answer_key(Answer::kNone);
+    case policy::Verdict::kDeny:
+      break;
+  }
+  return answer_key(Answer::kDeny);
 }
 
 void add_cells(policy::TableId id, const policy::Table& table,
@@ -165,6 +181,12 @@ void add_log_answers(const LogId& id, Entries& entries) {
   for_each_way([&](policy::Direction direction, Family family) {
     entries.push_back({answers_map(direction, family), id, {}, leads_to_chain});
   });
+  const auto lead = [&](Map map, Ending ending) {
+    entries.push_back({map, id, {}, kernel::nft::verdict_data(NFT_GOTO, name_of(id, ending))});
+  };
+  for (const auto ending : kHostEndings) lead(answers_map(ending), ending);
+  for_each_host_way(
+      [&](policy::Hook hook, Family family) { lead(answers_map(hook, family), ending_of(hook)); });
 }
 
 Entries constant_entries() {
@@ -172,15 +194,26 @@ Entries constant_entries() {
   const auto answer = [&](Map map, Answer what, int verdict, std::string_view chain = {}) {
     entries.push_back({map, answer_key(what), {}, kernel::nft::verdict_data(verdict, chain)});
   };
-  const auto fixed_answers = [&](Map map) {
-    answer(map, Answer::kAllow, NFT_RETURN);
-    answer(map, Answer::kDeny, NFT_GOTO, kDenyChain);
+  const auto fixed_answers = [&](Map map, Ending ending = Ending::kFilter) {
+    const auto allowed = allow_chain(ending);
+    allowed.empty() ? answer(map, Answer::kAllow, NFT_RETURN)
+                    : answer(map, Answer::kAllow, NFT_GOTO, allowed);
+    ending == Ending::kFilter ? answer(map, Answer::kDeny, NFT_GOTO, kDenyChain)
+                              : answer(map, Answer::kDeny, NF_DROP);
+    answer(map, Answer::kNone, NFT_RETURN);
   };
   fixed_answers(Map::kAnswers);
   for_each_way([&](policy::Direction direction, Family family) {
     const auto map = answers_map(direction, family);
     fixed_answers(map);
     answer(map, Answer::kSourcePorts, NFT_GOTO, source_ports_chain(direction, family));
+    answer(map, Answer::kAskBase, NFT_CONTINUE);
+  });
+  for (const auto ending : kHostEndings) fixed_answers(answers_map(ending), ending);
+  for_each_host_way([&](policy::Hook hook, Family family) {
+    const auto map = answers_map(hook, family);
+    fixed_answers(map, ending_of(hook));
+    answer(map, Answer::kSourcePorts, NFT_GOTO, source_ports_chain(hook, family));
     answer(map, Answer::kAskBase, NFT_CONTINUE);
   });
   const auto add = [&](Map map, const ElementKey& key, std::initializer_list<std::uint32_t> words) {
@@ -215,6 +248,37 @@ std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_vie
   if (!is_interface_name(interface_name)) return std::nullopt;
   Entry entry{programs_map(direction, address.family()), interface_key(interface_name), {}, {}};
   append_address(entry.key, address.family(), address);
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(program));
+  return entry;
+}
+
+std::optional<Entry> host_interface_entry(std::string_view interface_name, std::uint32_t host_endpoint) {
+  Entry entry{Map::kHostInterfaces, {}, {}, {}};
+  if (!interface_name.empty()) {
+    if (!is_interface_name(interface_name)) return std::nullopt;
+    entry.key = interface_key(interface_name);
+  }
+  entry.data.append_be32(0);
+  entry.data.append_be32(host_endpoint);
+  return entry;
+}
+
+Entry host_chain_entry(std::uint32_t host_endpoint, Family family, policy::Hook hook, policy::ChainId chain,
+                       policy::VocabularyId vocabulary) {
+  Entry entry{Map::kHostChains, {}, {}, {}};
+  entry.key.append_be32(host_endpoint);
+  entry.key.append_be32(hook_number(family, hook));
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(chain));
+  entry.data.append_be32(number(vocabulary));
+  return entry;
+}
+
+Entry chain_program_entry(const policy::ChainKey& key, policy::ProgramId program) {
+  Entry entry{Map::kChainPrograms, {}, {}, {}};
+  entry.key.append_be32(number(key.chain));
+  entry.key.append_be32(number(key.projection));
   entry.data.append_be32(0);
   entry.data.append_be32(number(program));
   return entry;

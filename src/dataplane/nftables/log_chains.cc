@@ -1,6 +1,10 @@
 #include "dataplane/nftables/log_chains.h"
 
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "base/digest.h"
 #include "dataplane/nftables/ruleset.h"
@@ -12,7 +16,18 @@ namespace {
 using kernel::nft::Expressions;
 
 constexpr std::size_t kLongestPrefix = 127;  // NF_LOG_PREFIXLEN, less its zero
-constexpr std::uint8_t kIsLog = 0x80, kAllows = 0x40;
+constexpr std::uint8_t kIsLog = 0x80, kAllows = 0x40, kDenies = 0x20;
+
+bool denies(const LogId& id) {
+  return (id.view()[0] & kDenies) != 0;
+}
+
+// By what a twin differs from the chain that ends as workloads' do; empty: by nothing.
+std::string_view suffix_of(const LogId& id, Ending ending) {
+  if (denies(id)) return ending == Ending::kFilter ? "" : "_drop";
+  if (!allows(id) || allow_chain(ending).empty()) return "";
+  return ending == Ending::kUntracked ? "_ut" : "_pd";
+}
 
 std::string_view short_name(Kind kind) {
   switch (kind) {
@@ -41,8 +56,10 @@ LogId id_of(const LogChain& chain) {
     add(rule.policy.to_string());
   }
   auto bytes = Digest::of(meaning).bytes;
-  bytes[0] = static_cast<std::uint8_t>((bytes[0] & ~kAllows) | kIsLog |
-                                       (chain.verdict == policy::Verdict::kAllow ? kAllows : 0));
+  bytes[0] = static_cast<std::uint8_t>((bytes[0] & ~(kAllows | kDenies)) | kIsLog |
+                                       (chain.verdict == policy::Verdict::kAllow  ? kAllows
+                                        : chain.verdict == policy::Verdict::kDeny ? kDenies
+                                                                                  : 0));
   return LogId(std::span(bytes).first(8));
 }
 
@@ -60,21 +77,48 @@ std::optional<LogChain> log_chain_of(const policy::Outcome& outcome) {
   return chain;
 }
 
-std::string name_of(const LogId& id) {
+std::string name_of(const LogId& id, Ending ending) {
   std::string name(kLogChainPrefix);
   for (const auto byte : id.view()) name += fmt::format("{:02x}", byte);
-  return name;
+  return name += suffix_of(id, ending);
+}
+
+namespace {
+
+// One for each name; those that end alike share one.
+std::vector<std::pair<std::string, Ending>> twins_of(const LogId& id) {
+  std::vector<std::pair<std::string, Ending>> twins;
+  for (const auto ending : {Ending::kFilter, Ending::kQuiet, Ending::kUntracked, Ending::kPreDnat}) {
+    auto name = name_of(id, ending);
+    if (std::ranges::find(twins, name, &std::pair<std::string, Ending>::first) == twins.end())
+      twins.emplace_back(std::move(name), ending);
+  }
+  return twins;
+}
+
+}  // namespace
+
+std::vector<std::string> names_of(const LogId& id) {
+  std::vector<std::string> names;
+  for (auto& [name, ending] : twins_of(id)) names.push_back(std::move(name));
+  return names;
 }
 
 void add_log_chain(Ruleset& ruleset, const LogId& id, const LogChain& chain, const std::string& log_prefix) {
-  const auto name = name_of(id);
-  ruleset.chains.push_back({name, {}});
-  for (const auto& rule : chain.rules) {
-    ruleset.rules.push_back(marked_rule(name, Expressions().log(log_text(log_prefix, rule)).take()));
+  for (const auto& [name, ending] : twins_of(id)) {
+    ruleset.chains.push_back({name, {}});
+    const auto rule = [&](Expressions& expressions) {
+      ruleset.rules.push_back(marked_rule(name, expressions.take()));
+    };
+    for (const auto& log_rule : chain.rules) rule(Expressions().log(log_text(log_prefix, log_rule)));
+    if (chain.verdict == policy::Verdict::kDeny) {
+      ending == Ending::kFilter ? rule(Expressions().verdict(NFT_GOTO, kDenyChain))
+                                : rule(Expressions().verdict(NF_DROP));
+    } else if (chain.verdict == policy::Verdict::kAllow && !allow_chain(ending).empty()) {
+      rule(Expressions().verdict(NFT_GOTO, allow_chain(ending)));
+    }
+    // Else the end of the chain lets the packet go on: whoever asked is returned to.
   }
-  // The end of the chain allows: whoever asked is returned to.
-  if (chain.verdict == policy::Verdict::kAllow) return;
-  ruleset.rules.push_back(marked_rule(name, Expressions().verdict(NFT_GOTO, kDenyChain).take()));
 }
 
 std::string log_text(const std::string& format, const LogRule& rule) {

@@ -1,8 +1,9 @@
 // Log rules: what a packet that has passed some of them says to the kernel's log before its verdict.
 //
 // Each sequence of Log rules, with the verdict after it, has a chain of its own: one line a rule, in order,
-// then allow or deny. A chain is known by whose rules log and not by what the lines say, so that another
-// logPrefix changes rules and no cell.
+// then allow, deny or nothing; and twins of it for host endpoints, whose chains end otherwise. A chain is
+// known by whose rules log and not by what the lines say, so that another logPrefix changes rules and no
+// cell.
 //
 //   source   Calico's semantics, section 3, "Log prefix"; projectcalico/calico#11496, #11672
 #pragma once
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/nftables/maps.h"
 #include "kernel/nft.h"
 #include "policy/verdict.h"
 
@@ -44,7 +46,10 @@ bool allows(const LogId& id);
 std::optional<LogChain> log_chain_of(const policy::Outcome& outcome);
 
 inline constexpr std::string_view kLogChainPrefix = "log_";
-std::string name_of(const LogId& id);
+// The chain's name where chains end so: it logs the same, and then does what they do.
+std::string name_of(const LogId& id, Ending ending = Ending::kFilter);
+// All of them.
+std::vector<std::string> names_of(const LogId& id);
 void add_log_chain(struct Ruleset& ruleset, const LogId& id, const LogChain& chain,
                    const std::string& log_prefix);
 

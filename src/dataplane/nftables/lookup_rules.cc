@@ -2,6 +2,8 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include <cstring>
+
 #include "dataplane/nftables/entries.h"
 #include "dataplane/nftables/ruleset.h"
 #include "kernel/nft_expressions.h"
@@ -17,29 +19,44 @@ using kernel::nft::HeaderBase;
 using kernel::nft::Meta;
 using kernel::nft::Set;
 using kernel::nft::verdict_data;
+using policy::ChainKind;
 using policy::Direction;
 
 // What the second half of a table's key is, by kind of protocol.
 enum class Detail { kPort, kIcmp, kNone };
 constexpr std::array kDetails{Detail::kPort, Detail::kIcmp, Detail::kNone};
 
-// Whether the peer's address has a class of its own; else it has that of its longest net.
-enum class Peer { kKnown, kStranger };
-constexpr std::array kPeers{Peer::kKnown, Peer::kStranger};
+// Whether an address has a class of its own; else it has that of its longest net.
+enum class Known { kKnown, kStranger };
 
 struct Way {
   Direction direction;
   Family family;
+  std::optional<ChainKind> host = {};  // the chain of a host endpoint; none: of a workload
 
   std::string name() const {
-    return fmt::format("{}{}", policy::to_string(direction), family == Family::kIpv4 ? 4 : 6);
+    const int version = family == Family::kIpv4 ? 4 : 6;
+    if (host) return host_chain({*host, direction}, family);
+    return fmt::format("{}{}", policy::to_string(direction), version);
+  }
+  Meta interface() const {
+    // What comes in through the interface of a host endpoint is what goes to that of a workload.
+    const bool comes_in = direction == (host ? Direction::kIngress : Direction::kEgress);
+    return comes_in ? Meta::kInputName : Meta::kOutputName;
   }
   std::string chain(Detail detail) const {
     constexpr std::array kSuffix{"_ports", "_icmp", "_other"};
     return name() + kSuffix[static_cast<std::size_t>(detail)];
   }
   std::string protocols() const { return "protocols_" + name(); }
-  const std::string& answers() const { return set_of(answers_map(direction, family)).name; }
+  const std::string& answers() const {
+    return set_of(host ? answers_map({*host, direction}, family) : answers_map(direction, family)).name;
+  }
+  // The answers of second tables, which lead nowhere further.
+  const std::string& final_answers() const {
+    return set_of(host ? answers_map(ending_of({*host, direction})) : Map::kAnswers).name;
+  }
+  std::string source_ports_chain() const { return name() + "_source_ports"; }
 };
 
 // Offsets and length of addresses in the network header.
@@ -54,6 +71,9 @@ AddressAt addresses_of(Family family) {
 //    1  net, later second table     2  answer, in two        4  table, with protocol and detail behind it
 //    8  program                     9  projection           10  base table, later with protocol and detail
 //   11  vocabulary                 12  class                13  number of the step
+// and on the way to the program of a host endpoint
+//    6  chain                       7  vocabulary, then projection of the own side             8  its class
+//    9  host endpoint              10  hook
 //
 // The data of maps begins with an unused word, so that the register which a lookup names as its destination
 // is never the one that the next lookup names as its key: Debian 12's `nft list ruleset` aborts on a key that
@@ -61,44 +81,85 @@ AddressAt addresses_of(Family family) {
 // mark_keys() loads.
 constexpr kernel::nft::Register kOwn = 0, kPeer = 0, kNet = 1, kSecondTable = 1, kAnswer = 2, kTable = 4,
                                 kProgram = 8, kProjection = 9, kBase = 10, kVocabulary = 11, kClass = 12,
-                                kStepNumber = 13;
+                                kStepNumber = 13, kHost = 9, kHook = 10, kChain = 6, kOwnVocabulary = 7,
+                                kOwnProjection = 7, kOwnClass = 8;
 
-void mark_keys(Expressions& rule) {
+void mark_keys(Expressions& rule, const Way& way) {
+  if (way.host) {
+    for (const auto key : {kChain, kOwnVocabulary, kHost}) rule.meta(Meta::kInputName, key);
+  }
   for (const auto key : {kNet, kAnswer, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
   rule.meta(Meta::kFamily, kStepNumber);
 }
 
-// Ends the rule for peers of the other kind.
-void look_up_class(Expressions& rule, const Way& way, Peer peer) {
+// Leaves the class of the address at `offset` in `into`. Ends the rule for addresses of the other kind.
+void look_up_class(Expressions& rule, Family family, std::uint32_t offset, Known known,
+                   kernel::nft::Register into) {
   static_assert(kUnknownClass == 0xffffffff);
   const std::array<std::uint8_t, 4> unknown{0xff, 0xff, 0xff, 0xff};
-  const auto at = addresses_of(way.family);
-  const bool ingress = way.direction == Direction::kIngress;
-  rule.payload(HeaderBase::kNetwork, ingress ? at.source : at.destination, at.length, kPeer)
-      .map(set_of(classes_map(way.family)).name, kPeer, kClass);
-  if (peer == Peer::kKnown) {
-    rule.differs(kClass, unknown);
+  rule.payload(HeaderBase::kNetwork, offset, addresses_of(family).length, kPeer)
+      .map(set_of(classes_map(family)).name, kPeer, into);
+  if (known == Known::kKnown) {
+    rule.differs(into, unknown);
   } else {
-    rule.equals(kClass, unknown)
-        .map(set_of(ranges_map(way.family)).name, kPeer, kNet - 1)
-        .map(set_of(nets_map(way.family)).name, kNet, kClass);
+    rule.equals(into, unknown)
+        .map(set_of(ranges_map(family)).name, kPeer, kNet - 1)
+        .map(set_of(nets_map(family)).name, kNet, into);
   }
 }
 
-void look_up_program(Expressions& rule, const Way& way) {
+std::uint32_t own_offset(const Way& way) {
   const auto at = addresses_of(way.family);
-  const bool ingress = way.direction == Direction::kIngress;
-  rule.meta(ingress ? Meta::kOutputName : Meta::kInputName, kOwn)
-      .payload(HeaderBase::kNetwork, ingress ? at.destination : at.source, at.length, kOwn + 4)
-      .map(set_of(programs_map(way.direction, way.family)).name, kOwn, kProgram - 1);
+  return way.direction == Direction::kIngress ? at.destination : at.source;
+}
+std::uint32_t peer_offset(const Way& way) {
+  const auto at = addresses_of(way.family);
+  return way.direction == Direction::kIngress ? at.source : at.destination;
+}
+
+// Leaves the chain in kChain, its vocabulary behind it. Ends the rule where no policy is asked.
+void look_up_chain(Expressions& rule, const Way& way) {
+  rule.meta(way.interface(), kOwn)
+      .map(set_of(Map::kHostInterfaces).name, kOwn, kHost - 1)
+      .immediate_be32(hook_number(way.family, {*way.host, way.direction}), kHook)
+      .map(set_of(Map::kHostChains).name, kHost, kChain - 1)
+      .meta(Meta::kFamily, kBase);  // marks it as a key again; a name would reach over the class
+}
+
+// What comes to or from one host endpoint or workload, and whose program decides.
+struct Kinds {
+  Known peer;
+  Known own = Known::kKnown;  // host endpoints only
+};
+
+std::vector<Kinds> kinds_of(const Way& way) {
+  if (!way.host) return {{Known::kKnown}, {Known::kStranger}};
+  return {{Known::kKnown, Known::kKnown},
+          {Known::kStranger, Known::kKnown},
+          {Known::kKnown, Known::kStranger},
+          {Known::kStranger, Known::kStranger}};
+}
+
+void look_up_program(Expressions& rule, const Way& way, Known own) {
+  if (!way.host) {
+    rule.meta(way.interface(), kOwn)
+        .payload(HeaderBase::kNetwork, own_offset(way), addresses_of(way.family).length, kOwn + 4)
+        .map(set_of(programs_map(way.direction, way.family)).name, kOwn, kProgram - 1);
+    return;
+  }
+  look_up_chain(rule, way);
+  look_up_class(rule, way.family, own_offset(way), own, kOwnClass);
+  rule.map(set_of(Map::kProjections).name, kOwnVocabulary, kOwnProjection)
+      .meta(Meta::kInputName, kProgram)  // marks it as a key again
+      .map(set_of(Map::kChainPrograms).name, kChain, kProgram - 1);
 }
 
 // The program is read once: its base table and the table for the peer are of one and the same policy.
-void look_up_tables(Expressions& rule, const Way& way, Peer peer) {
-  mark_keys(rule);
+void look_up_tables(Expressions& rule, const Way& way, const Kinds& kinds) {
+  mark_keys(rule, way);
   rule.map(set_of(Map::kStep).name, kAnswer, kStepNumber - 1);
-  look_up_class(rule, way, peer);
-  look_up_program(rule, way);
+  look_up_class(rule, way.family, peer_offset(way), kinds.peer, kClass);
+  look_up_program(rule, way, kinds.own);
   rule.map(set_of(Map::kPrograms).name, kProgram, kBase - 1)
       .map(set_of(Map::kProjections).name, kVocabulary, kProjection)
       .map(set_of(Map::kTables).name, kProgram, kTable - 1);
@@ -131,12 +192,12 @@ void must_be(Expressions& rule, Answer answer) {
 }
 
 // A second table stands among the others, its source ports in place of the detail, with protocol 0.
-void look_up_source_port(Expressions& rule) {
+void look_up_source_port(Expressions& rule, const Way& way) {
   must_be(rule, Answer::kSourcePorts);
   rule.immediate_be32(0, kSecondTable + 1)
       .payload(HeaderBase::kTransport, 0, 2, kSecondTable + 2)
       .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1)
-      .verdict_map(set_of(Map::kAnswers).name, kAnswer);
+      .verdict_map(way.final_answers(), kAnswer);
 }
 
 class ChainWriter {
@@ -156,33 +217,35 @@ class ChainWriter {
 // no rule has answered is dropped. All is asked twice, for the packet that a step overtakes the first time.
 void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
   ChainWriter chain(ruleset, way.chain(detail));
-  for (const auto peer : {Peer::kKnown, Peer::kStranger, Peer::kKnown, Peer::kStranger}) {
-    Expressions rule;
-    look_up_tables(rule, way, peer);
-    look_up_cell(rule, kTable, detail);
-    must_be_one_step(rule);
-    rule.verdict_map(way.answers(), kAnswer);
-    look_up_cell(rule, kBase, detail);
-    rule.verdict_map(way.answers(), kAnswer);
-    chain.rule(rule);
+  for ([[maybe_unused]] const int time : {1, 2}) {
+    for (const auto& kinds : kinds_of(way)) {
+      Expressions rule;
+      look_up_tables(rule, way, kinds);
+      look_up_cell(rule, kTable, detail);
+      must_be_one_step(rule);
+      rule.verdict_map(way.answers(), kAnswer);
+      look_up_cell(rule, kBase, detail);
+      rule.verdict_map(way.answers(), kAnswer);
+      chain.rule(rule);
+    }
   }
   chain.rule(Expressions().verdict(NF_DROP));
 }
 
 // Led to by cells that leave it to the source port: finds the cell again, then the second table.
 void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
-  ChainWriter chain(ruleset, source_ports_chain(way.direction, way.family));
-  for (const auto peer : kPeers) {
+  ChainWriter chain(ruleset, way.source_ports_chain());
+  for (const auto& kinds : kinds_of(way)) {
     for (const auto decides : {kTable, kBase}) {
       Expressions rule;
-      look_up_tables(rule, way, peer);
+      look_up_tables(rule, way, kinds);
       look_up_cell(rule, kTable, Detail::kPort);
       if (decides == kBase) {
         must_be(rule, Answer::kAskBase);
         look_up_cell(rule, kBase, Detail::kPort);
       }
       must_be_one_step(rule);
-      look_up_source_port(rule);
+      look_up_source_port(rule, way);
       chain.rule(rule);
     }
   }
@@ -200,22 +263,55 @@ StaticElements protocols_of(const Way& way) {
   return map;
 }
 
-}  // namespace
-
-std::string source_ports_chain(Direction direction, Family family) {
-  return Way{direction, family}.name() + "_source_ports";
+Expressions drops_invalid() {
+  constexpr std::array<std::uint8_t, 4> kZero{};
+  std::array<std::uint8_t, 4> invalid{};
+  std::memcpy(invalid.data(), &kernel::nft::kStateInvalid, invalid.size());
+  Expressions rule;
+  rule.conntrack_state(0).mask(0, invalid).differs(0, kZero).verdict(NF_DROP);
+  return rule;
 }
 
-void add_lookups(Ruleset& ruleset) {
-  for (const auto direction : policy::kDirections) {
-    for (const auto family : kFamilies) {
-      const Way way{direction, family};
-      ruleset.constants.push_back(protocols_of(way));
-      for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
-      add_source_ports_chain(ruleset, way);
-      ChainWriter leads_to_them(ruleset, way.name());
-      leads_to_them.rule(Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0));
-      leads_to_them.rule(Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)));
+void add_way(Ruleset& ruleset, const Way& way, bool drop_invalid) {
+  ruleset.constants.push_back(protocols_of(way));
+  for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
+  add_source_ports_chain(ruleset, way);
+  ChainWriter leads_to_them(ruleset, way.name());
+  if (drop_invalid) leads_to_them.rule(drops_invalid());
+  leads_to_them.rule(Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0));
+  leads_to_them.rule(Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)));
+}
+
+}  // namespace
+
+// Short: an element that leads to a chain has room for 28 letters of it.
+std::string host_chain(policy::Hook hook, Family family) {
+  constexpr std::array kChains{"normal", "forward", "untracked", "prednat"};
+  return fmt::format("{}_{}{}", kChains[static_cast<std::size_t>(hook.chain)],
+                     hook.direction == Direction::kIngress ? "in" : "out", family == Family::kIpv4 ? 4 : 6);
+}
+
+std::string source_ports_chain(Direction direction, Family family) {
+  return Way{direction, family}.source_ports_chain();
+}
+
+std::string source_ports_chain(policy::Hook hook, Family family) {
+  return Way{hook.direction, family, hook.chain}.source_ports_chain();
+}
+
+void look_up_host_chain(Expressions& rule, policy::Hook hook, Family family) {
+  const Way way{hook.direction, family, hook.chain};
+  mark_keys(rule, way);
+  look_up_chain(rule, way);
+}
+
+void add_lookups(Ruleset& ruleset, const HostSettings& settings) {
+  for (const auto family : kFamilies) {
+    for (const auto direction : policy::kDirections) add_way(ruleset, {direction, family}, false);
+    for (const auto hook : policy::kHooks) {
+      // Before connection tracking nothing is invalid yet.
+      const bool tracked = hook.chain != ChainKind::kUntracked;
+      add_way(ruleset, {hook.direction, family, hook.chain}, tracked && settings.drop_invalid);
     }
   }
 }

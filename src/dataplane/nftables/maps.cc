@@ -36,6 +36,26 @@ const std::array<Set, kMapCount>& sets() {
       Set{"ingress6", both(kName, kAddress6), 32, 8, false, false},
       Set{"egress4", both(kName, kAddress4), 20, 8, false, false},
       Set{"egress6", both(kName, kAddress6), 32, 8, false, false},
+      Set{"host_interfaces", kName, 16, 8, false, false},
+      Set{"host_chains", both(kNumber, kNumber), 8, 12, false, false},
+      Set{"chain_programs", both(kNumber, kNumber), 8, 8, false, false},
+      Set{"answers_quiet", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_untracked", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_prednat", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_normal_in4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_normal_out4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_forward_in4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_forward_out4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_untracked_in4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_untracked_out4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_prednat_in4", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_normal_in6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_normal_out6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_forward_in6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_forward_out6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_untracked_in6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_untracked_out6", both(kNumber, kNumber), 8, 0, true, false},
+      Set{"answers_prednat_in6", both(kNumber, kNumber), 8, 0, true, false},
   };
   return all;
 }
@@ -59,6 +79,39 @@ Map answers_map(policy::Direction direction, Family family) {
   const bool v4 = family == Family::kIpv4;
   if (direction == policy::Direction::kIngress) return v4 ? Map::kAnswersIngress4 : Map::kAnswersIngress6;
   return v4 ? Map::kAnswersEgress4 : Map::kAnswersEgress6;
+}
+
+Map answers_map(policy::Hook hook, Family family) {
+  const auto first = static_cast<std::size_t>(Map::kHostAnswers);
+  return static_cast<Map>(first + index_of(hook) + (family == Family::kIpv4 ? 0 : policy::kHooks.size()));
+}
+
+Ending ending_of(policy::Hook hook) {
+  switch (hook.chain) {
+    case policy::ChainKind::kNormal:
+      return hook.direction == policy::Direction::kIngress ? Ending::kFilter : Ending::kQuiet;
+    case policy::ChainKind::kForward:
+      break;
+    case policy::ChainKind::kUntracked:
+      return Ending::kUntracked;
+    case policy::ChainKind::kPreDnat:
+      return Ending::kPreDnat;
+  }
+  return Ending::kFilter;
+}
+
+Map answers_map(Ending ending) {
+  switch (ending) {
+    case Ending::kFilter:
+      break;
+    case Ending::kQuiet:
+      return Map::kAnswersQuiet;
+    case Ending::kUntracked:
+      return Map::kAnswersUntracked;
+    case Ending::kPreDnat:
+      return Map::kAnswersPreDnat;
+  }
+  return Map::kAnswers;
 }
 
 Map classes_map(Family family) {

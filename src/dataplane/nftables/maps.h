@@ -42,13 +42,39 @@ enum class Map : std::uint8_t {
   kIngress6,
   kEgress4,
   kEgress6,
+  kHostInterfaces,  // interface → (0 . host endpoint); the catch-all is that of "*"
+  kHostChains,      // (host endpoint . hook_number()) → (0 . chain . vocabulary of the own side)
+  kChainPrograms,   // (chain . projection of the own address) → (0 . program); projection 0: the base program
+  // What answers at host endpoints lead to, as above: of second tables, by how a chain may end; then of each
+  // hook and family.
+  kAnswersQuiet,
+  kAnswersUntracked,
+  kAnswersPreDnat,
+  kHostAnswers,
 };
-inline constexpr std::size_t kMapCount = 23;
+inline constexpr std::size_t kHostWays = 2 * policy::kHooks.size();
+inline constexpr std::size_t kMapCount = static_cast<std::size_t>(Map::kHostAnswers) + kHostWays;
 
 const kernel::nft::Set& set_of(Map map);
 std::span<const kernel::nft::Set> all_maps();
+// A hook in one family, as a key.
+constexpr std::uint32_t hook_number(Family family, policy::Hook hook) {
+  return static_cast<std::uint32_t>(policy::index_of(hook)) | (family == Family::kIpv4 ? 0U : 8U);
+}
 Map programs_map(policy::Direction direction, Family family);
 Map answers_map(policy::Direction direction, Family family);
+Map answers_map(policy::Hook hook, Family family);
+
+// What a chain may do with a packet that it does not let go on.
+enum class Ending : std::uint8_t {
+  kFilter,     // drop or reject
+  kQuiet,      // drop: the kernel rejects nothing that leaves the host
+  kUntracked,  // drop; what is allowed is not tracked and carries the mark
+  kPreDnat,    // drop; what is allowed carries the mark
+};
+Ending ending_of(policy::Hook hook);
+// Of second tables.
+Map answers_map(Ending ending);
 Map classes_map(Family family);
 Map ranges_map(Family family);
 Map nets_map(Family family);
@@ -64,6 +90,7 @@ enum class Answer : std::uint32_t {
   kDeny = 2,
   kSourcePorts = 3,  // the word before them is the table that decides by source port
   kAskBase = 4,      // the program's base table decides
+  kNone = 5,         // the chain of a host endpoint has ended without an answer
 };
 
 }  // namespace ocicat::dataplane

@@ -32,6 +32,7 @@ std::set<std::uint32_t> tables_in_use(const Entries& entries) {
 enum class Group : std::uint8_t { kClasses, kNets, kEndpoints, kPolicy, kUnread };
 
 Group group_of(Map map) {
+  if (map > Map::kHostAnswers) return Group::kUnread;
   switch (map) {
     case Map::kClasses4:
     case Map::kClasses6:
@@ -43,6 +44,7 @@ Group group_of(Map map) {
     case Map::kIngress6:
     case Map::kEgress4:
     case Map::kEgress6:
+    case Map::kHostInterfaces:
       return Group::kEndpoints;
     case Map::kCells:
     case Map::kPrograms:
@@ -50,6 +52,8 @@ Group group_of(Map map) {
     case Map::kProjections:
     case Map::kRanges4:
     case Map::kRanges6:
+    case Map::kHostChains:
+    case Map::kChainPrograms:
       return Group::kPolicy;
     case Map::kStep:
     case Map::kSteps:
@@ -60,6 +64,10 @@ Group group_of(Map map) {
     case Map::kAnswersIngress6:
     case Map::kAnswersEgress4:
     case Map::kAnswersEgress6:
+    case Map::kAnswersQuiet:
+    case Map::kAnswersUntracked:
+    case Map::kAnswersPreDnat:
+    case Map::kHostAnswers:
       return Group::kUnread;
   }
   CHECK(false);

@@ -48,7 +48,7 @@ std::map<std::string, kernel::nft::Chain> fixed(std::map<std::string, kernel::nf
 
 // Chains are there before answers that lead to them, and go after them.
 Result<void> PolicyTable::apply(const HostChanges& changes) {
-  const auto delta = desired_.update(changes);
+  const auto delta = desired_.update(changes, interfaces_);
   if (!in_step_ || delta.empty()) return {};
   in_step_ = false;
   Ruleset logs;
@@ -63,10 +63,18 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
   TRY_VOID(commit(step));
   TRY_VOID(commit(to_batch(delta.settled)));
   auto garbage = to_batch({delta.garbage, {}});
-  for (const auto& [id, chain] : delta.old_logs) garbage.emplace_back(kernel::nft::DeleteChain{name_of(id)});
+  for (const auto& [id, chain] : delta.old_logs) {
+    for (auto& name : names_of(id)) garbage.emplace_back(kernel::nft::DeleteChain{std::move(name)});
+  }
   TRY_VOID(commit(garbage));
   in_step_ = true;
   return {};
+}
+
+Result<void> PolicyTable::assign(const HostInterfaces& interfaces) {
+  if (interfaces == interfaces_) return {};
+  interfaces_ = interfaces;
+  return apply({});
 }
 
 Result<PolicyTable::Actual> PolicyTable::read(const Ruleset& ruleset) {

@@ -23,6 +23,7 @@ class PolicyTable final : public PolicyDatapath {
   // Takes the changes over, whatever happens, and writes them where the kernel's state is known. Else nothing
   // is written: call resync().
   Result<void> apply(const HostChanges& changes) override;
+  Result<void> assign(const HostInterfaces& interfaces) override;
 
   // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this
   // shape in one transaction. Whether anything had to be written.
@@ -49,6 +50,7 @@ class PolicyTable final : public PolicyDatapath {
 
   kernel::nft::Kernel& kernel_;
   DesiredPolicy desired_;
+  HostInterfaces interfaces_;
   bool in_step_ = false;
   std::uint64_t writes_ = 0;
 };

@@ -41,11 +41,12 @@ class Writer {
     }
     ruleset_.constants.push_back(std::move(types));
     add_endings();
-    add_lookups(ruleset_);
+    add_lookups(ruleset_, settings_);
     add_directions();
     add_anti_spoofing();
     add_to_host();
     add_hooks();
+    add_host_hooks();
     return std::move(ruleset_);
   }
 
@@ -79,6 +80,45 @@ class Writer {
       rule(Expressions().reject_unreachable());
     }
     rule(Expressions().verdict(NF_DROP));
+    add_endings_of_hosts();
+  }
+
+  // What untracked or pre-DNAT policy allows carries the mark, by which later hooks know it.
+  void add_endings_of_hosts() {
+    const auto flip = host_order(settings_.accept_mark);
+    const auto keep = host_order(~settings_.accept_mark);
+    for (const auto ending : {Ending::kUntracked, Ending::kPreDnat}) {
+      chain(std::string(allow_chain(ending)));
+      if (ending == Ending::kUntracked) rule(Expressions().notrack());
+      // Cleared, then flipped.
+      rule(Expressions().meta(Meta::kMark, 0).mask(0, keep, flip).set_mark(0));
+      rule(Expressions().verdict(NF_ACCEPT));
+    }
+  }
+  static std::array<std::uint8_t, 4> host_order(std::uint32_t bits) {
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &bits, sizeof bits);
+    return bytes;
+  }
+  void clear_mark() {
+    rule(Expressions().meta(Meta::kMark, 0).mask(0, host_order(~settings_.accept_mark)).set_mark(0));
+  }
+  Expressions with_mark(bool carried) const {
+    Expressions rule;
+    const auto bit = host_order(settings_.accept_mark);
+    rule.meta(Meta::kMark, 0).mask(0, bit);
+    carried ? rule.differs(0, kZero) : rule.equals(0, kZero);
+    return rule;
+  }
+
+  // Asks the host endpoint of the packet's interface, where it has policy at the hook.
+  void ask_host(policy::Hook hook, bool unless_marked = false) {
+    for (const auto family : kFamilies) {
+      Expressions asking = unless_marked ? with_mark(false) : Expressions();
+      asking.meta(Meta::kFamily, 0).equals(0, family == Family::kIpv4 ? kFamily4 : kFamily6);
+      look_up_host_chain(asking, hook, family);
+      rule(asking.verdict(NFT_JUMP, host_chain(hook, family)));
+    }
   }
 
   // Jumped to; return means allowed.
@@ -149,15 +189,58 @@ class Writer {
   // Accept ends these chains only: whoever else has chains at a hook has his say as well.
   void add_hooks() {
     constexpr auto kKnown = kernel::nft::kStateEstablished | kernel::nft::kStateRelated;
+    using enum policy::ChainKind;
+    using enum policy::Direction;
     chain("prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_RAW});
+    clear_mark();
     dispatch(Meta::kInputName, NFT_GOTO, "anti_spoofing");
+    ask_host({kUntracked, kIngress});
     chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
+    rule(with_mark(true).verdict(NF_ACCEPT));
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
+    ask_host({kNormal, kIngress});
     chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
+    ask_host({kForward, kIngress}, true);
     dispatch(Meta::kInputName, NFT_JUMP, "egress");
     dispatch(Meta::kOutputName, NFT_JUMP, "ingress");
+    ask_host({kForward, kEgress});
+  }
+
+  // semantics.md 2.4. What a host sends to its own workloads is nobody's to judge.
+  void add_host_hooks() {
+    using enum policy::ChainKind;
+    using enum policy::Direction;
+    constexpr auto kKnown = kernel::nft::kStateEstablished | kernel::nft::kStateRelated;
+    chain("raw_output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW});
+    clear_mark();
+    ask_host({kUntracked, kEgress});
+    chain("mangle_prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE});
+    rule(with_state(kKnown).verdict(NF_ACCEPT));
+    rule(with_mark(true).verdict(NF_ACCEPT));
+    ask_host({kPreDnat, kIngress});
+    // The interface of what has been translated on its way out is not known before the packet leaves.
+    chain("output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER});
+    rule(with_state(kKnown).verdict(NF_ACCEPT));
+    rule(with_mark(true).verdict(NF_ACCEPT));
+    rule(translated().differs(0, kZero).verdict(NF_ACCEPT));
+    dispatch(Meta::kOutputName, NF_ACCEPT, "");
+    ask_host({kNormal, kEgress});
+    chain("mangle_postrouting", Hook{NF_INET_POST_ROUTING, NF_IP_PRI_MANGLE});
+    rule(translated().equals(0, kZero).verdict(NF_ACCEPT));
+    rule(with_state(kKnown).verdict(NF_ACCEPT));
+    rule(with_mark(true).verdict(NF_ACCEPT));
+    // What is forwarded has come in by an interface, and has been judged.
+    constexpr std::array<std::uint8_t, IFNAMSIZ> kNoName{};
+    rule(Expressions().meta(Meta::kInputName, 0).differs(0, kNoName).verdict(NF_ACCEPT));
+    dispatch(Meta::kOutputName, NF_ACCEPT, "");
+    ask_host({kNormal, kEgress});
+  }
+  static Expressions translated() {
+    Expressions rule;
+    rule.conntrack_status(0).mask(0, host_order(kernel::nft::kStatusDestinationTranslated));
+    return rule;
   }
 
   const HostSettings& settings_;

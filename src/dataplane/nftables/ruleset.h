@@ -8,10 +8,13 @@
 //   design   docs/design/dataplane.md#rules
 #pragma once
 
+#include <string>
 #include <vector>
 
+#include "dataplane/nftables/maps.h"
 #include "engine/host_state.h"
 #include "kernel/nft.h"
+#include "kernel/nft_expressions.h"
 
 namespace ocicat::dataplane {
 
@@ -31,13 +34,25 @@ struct Ruleset {
 
 Ruleset ruleset_for(const HostSettings& settings);
 
+// Where allowed packets go where chains end so; empty: on.
+constexpr std::string_view allow_chain(Ending ending) {
+  if (ending == Ending::kUntracked) return "untracked_allow";
+  return ending == Ending::kPreDnat ? "prednat_allow" : "";
+}
 // Where denied packets go: dropped, or rejected.
 inline constexpr std::string_view kDenyChain = "deny";
 // The chain that decides by source port.
 std::string source_ports_chain(policy::Direction direction, Family family);
+std::string source_ports_chain(policy::Hook hook, Family family);
 
 // The chains that decide: (direction, family), by kind of protocol. In lookup_rules.cc.
-void add_lookups(Ruleset& ruleset);
+void add_lookups(Ruleset& ruleset, const HostSettings& settings);
+
+// The chain that decides at a hook of the host endpoint whose interface the packet comes in or goes out by.
+// In lookup_rules.cc.
+std::string host_chain(policy::Hook hook, Family family);
+// Ends the rule for interfaces whose host endpoint has no policy there.
+void look_up_host_chain(kernel::nft::Expressions& rule, policy::Hook hook, Family family);
 
 // A rule that can be known again.
 kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);

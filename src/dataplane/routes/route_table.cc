@@ -52,18 +52,22 @@ bool RouteTable::has_next_hops() const {
   return std::ranges::any_of(wanted_, [](const auto& entry) { return entry.second.next_hop.has_value(); });
 }
 
-Result<void> RouteTable::learn() {
-  if (!links_known_) {
-    TRY(auto links, kernel_.links());
-    links_.clear();
-    for (auto& link : links) {
-      auto name = link.name;
-      links_.emplace(std::move(name), std::move(link));
-    }
-    // A link that falls or goes takes its routes with it, and the kernel does not tell of each.
-    links_known_ = true;
-    routes_known_ = false;
+Result<void> RouteTable::learn_links() {
+  if (links_known_) return {};
+  TRY(auto links, kernel_.links());
+  links_.clear();
+  for (auto& link : links) {
+    auto name = link.name;
+    links_.emplace(std::move(name), std::move(link));
   }
+  // A link that falls or goes takes its routes with it, and the kernel does not tell of each.
+  links_known_ = true;
+  routes_known_ = false;
+  return {};
+}
+
+Result<void> RouteTable::learn() {
+  TRY_VOID(learn_links());
   if (!routes_known_) {
     TRY(const auto routes, kernel_.routes(options_.protocol));
     ours_ = {routes.begin(), routes.end()};

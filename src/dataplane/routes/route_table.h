@@ -31,6 +31,10 @@ class RouteTable {
   void distrust_next_hops() { next_hops_.clear(); }
   void distrust_routes() { routes_known_ = false; }
 
+  // The links of the host, read where they are not known.
+  Result<void> learn_links();
+  const std::map<std::string, kernel::Link>& links() const { return links_; }
+
   // Makes it so. An error names the first of what failed.
   Result<void> sync();
 
