@@ -53,6 +53,12 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
     refusals.push_back(json::object{{"object", key.to_string()}, {"reason", shortened(reason)}});
   }
 
+  json::array host_endpoints;
+  for (const auto& [key, how] : report_.host_endpoints) {
+    if (host_endpoints.size() == kMaxHostEndpoints) break;
+    host_endpoints.push_back(json::object{{"name", key.name}, {"status", dataplane::to_string(how)}});
+  }
+
   json::object status;
   status["version"] = OCICAT_VERSION;
   status["pid"] = pid_;
@@ -60,6 +66,7 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["applied"] = std::move(applied);
   status["incarnations"] = std::move(incarnations);
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};
+  status["hostEndpoints"] = std::move(host_endpoints);
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();
   status["error"] = shortened(report_.error);

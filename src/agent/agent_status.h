@@ -11,8 +11,10 @@
 
 namespace ocicat::agent {
 
-// Bounds the document: more refusals than these are only counted, longer texts are cut.
+// Bounds the document: more refusals than these are only counted, longer texts and lists are
+// cut.
 inline constexpr std::size_t kMaxRefusals = 100;
+inline constexpr std::size_t kMaxHostEndpoints = 1000;
 inline constexpr std::size_t kMaxReasonBytes = 1000;
 
 class AgentStatus {

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include "views/stops.h"
+
 namespace ocicat::views {
 namespace {
 
@@ -35,25 +37,38 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
   const Party& here = direction == Direction::kEgress ? question.from : question.to;
   const Party& there = direction == Direction::kEgress ? question.to : question.from;
   Side side;
-  if (direction == Direction::kIngress && here.is_host && there.endpoint && there.node == here.node) {
-    return own_host(here);
-  }
-  if (!here.endpoint) {
-    side.note = "no endpoint here";
-    return side;
-  }
-  if (direction == Direction::kIngress && there.is_host && there.node == here.node) {
+  const bool within = !here.node.empty() && here.node == there.node;
+  if (direction == Direction::kIngress && here.is_host && !there.is_host && there.endpoint && within) {
+    side = own_host(here);
+  } else if (within && here.is_host && there.is_host) {
+    side.note = "a host speaks to itself";
+  } else if (within && there.is_host && direction == Direction::kIngress) {
     side.note = "a host always reaches its own workloads";
-    return side;
+  } else if (!here.endpoint) {
+    side.note = "no endpoint here";
+  } else if (here.is_host && !within && here.host_policy->assumed) {
+    side.note = fmt::format("taking it that {} has the interface", here.endpoint->to_string());
   }
   const policy::Packet packet = question.traffic.packet(
       *question.from.address(question.family), *question.to.address(question.family), question.source_port);
-  policy::Explanation explanation = evaluator.explain(*here.endpoint, direction, packet);
-  side.verdict = explanation.enforced.verdict;
-  side.pending = explanation.pending.verdict;
-  side.trace = std::move(explanation.enforced.trace);
-  side.pending_trace = std::move(explanation.pending.trace);
-  side.near_misses = std::move(explanation.near_misses);
+  const auto stops = stops_of(question.from, question.to, direction);
+  const auto enforced = verdict_of(stops, [&](const Stop& stop) {
+    auto explanation = evaluator.explain(stop.endpoint, direction, packet, stop.hook.chain);
+    const auto verdict = explanation.enforced.verdict;
+    if (stop.hook.chain == policy::ChainKind::kNormal) {
+      side.trace = std::move(explanation.enforced.trace);
+      side.pending_trace = std::move(explanation.pending.trace);
+      side.near_misses = std::move(explanation.near_misses);
+    } else if (verdict != Verdict::kNone || !explanation.enforced.trace.empty()) {
+      side.crossings.push_back({stop.endpoint, stop.hook, verdict, std::move(explanation.enforced.trace)});
+    }
+    return verdict;
+  });
+  const auto if_staged_were_enforced = verdict_of(stops, [&](const Stop& stop) {
+    return evaluator.explain(stop.endpoint, direction, packet, stop.hook.chain).pending.verdict;
+  });
+  if (enforced == Verdict::kDeny) side.verdict = enforced;
+  if (if_staged_were_enforced == Verdict::kDeny) side.pending = if_staged_were_enforced;
   return side;
 }
 
@@ -96,6 +111,11 @@ void append_side(std::string& out, const Side& side, Direction direction, const 
   fmt::format_to(std::back_inserter(out), "\n{} at {}: {}{}{}\n",
                  direction == Direction::kEgress ? "Egress" : "Ingress", here.name,
                  policy::to_string(side.verdict), side.note.empty() ? "" : ", ", side.note);
+  for (const Crossing& crossing : side.crossings) {
+    fmt::format_to(std::back_inserter(out), "  {}, {} chain: {}\n", crossing.endpoint.to_string(),
+                   policy::to_string(crossing.hook.chain), policy::to_string(crossing.verdict));
+    append_trace(out, crossing.trace, direction, crossing.endpoint.to_string(), "    ");
+  }
   append_trace(out, side.trace, direction, here.name, "  ");
   for (const NearMiss& miss : side.near_misses) {
     fmt::format_to(std::back_inserter(out), "  nearest miss: {}, {}, but {}\n",
@@ -149,6 +169,16 @@ json::object json_of(const Side& side, Direction direction) {
     misses.push_back(std::move(entry));
   }
   object["nearMisses"] = std::move(misses);
+  json::array crossings;
+  for (const Crossing& crossing : side.crossings) {
+    json::object entry;
+    entry["endpoint"] = crossing.endpoint.to_string();
+    entry["chain"] = policy::to_string(crossing.hook.chain);
+    entry["verdict"] = policy::to_string(crossing.verdict);
+    entry["trace"] = json_of(crossing.trace, direction);
+    crossings.push_back(std::move(entry));
+  }
+  object["crossings"] = std::move(crossings);
   if (!side.note.empty()) object["note"] = side.note;
   return object;
 }
@@ -176,6 +206,10 @@ std::string in_words(const TraceStep& step, Direction direction) {
     return step.policy.name.empty()
                ? "profiles: none allows it, so it is denied"
                : fmt::format("profiles: {} does not exist, so it is denied", step.policy.to_string());
+  }
+  if (step.rule == TraceStep::kFailsafe) {
+    return step.action == Action::kAllow ? "before all policy: a failsafe port, which no policy closes"
+                                         : "before all policy: a failsafe port, left to later chains";
   }
   if (step.rule == TraceStep::kEncapsulated) {
     return "before all policy: a workload may not send tunnelled packets (VXLAN, IP in IP), so it is denied";

@@ -21,6 +21,16 @@ struct Question {
   std::uint16_t source_port = kAnySourcePort;
 };
 
+// What a host endpoint says on the way, besides the end itself.
+struct Crossing {
+  ResourceKey endpoint;
+  policy::Hook hook;
+  policy::Verdict verdict = policy::Verdict::kNone;
+  std::vector<policy::TraceStep> trace;
+
+  bool operator==(const Crossing&) const = default;
+};
+
 // What one end says.
 struct Side {
   policy::Verdict verdict = policy::Verdict::kAllow;
@@ -28,6 +38,8 @@ struct Side {
   std::vector<policy::TraceStep> trace;
   std::vector<policy::TraceStep> pending_trace;
   std::vector<policy::NearMiss> near_misses;
+  std::vector<Crossing>
+      crossings;     // chains of host endpoints that policy is asked in, other than the end's own
   std::string note;  // why there is no trace: "no endpoint here"
 };
 
@@ -52,7 +64,8 @@ std::string to_text(const Explained& explained);
 // With other words for the traffic.
 std::string to_text(const Explained& explained, std::string_view traffic);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
-//  "egress":{"verdict","pending","trace":[…],"pendingTrace":[…],"nearMisses":[…]},"ingress":{…}}. ICMP has
+//  "egress":{"verdict","pending","trace":[…],"pendingTrace":[…],"nearMisses":[…],
+//  "crossings":[{"endpoint","chain","verdict","trace"}]},"ingress":{…}}. ICMP has
 // "icmpType" and "icmpCode", and no port. Rules are numbered from 0, as in field paths.
 boost::json::object to_json(const Explained& explained);
 // "protocol", and "port" or "icmpType" and "icmpCode", and "family": the same in every view.

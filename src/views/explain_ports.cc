@@ -70,7 +70,8 @@ class PortStarts {
 };
 
 bool decided_alike(const Side& a, const Side& b) {
-  return a.verdict == b.verdict && a.pending == b.pending && a.trace == b.trace && a.note == b.note;
+  return a.verdict == b.verdict && a.pending == b.pending && a.trace == b.trace &&
+         a.crossings == b.crossings && a.note == b.note;
 }
 
 bool decided_alike(const Explained& a, const Explained& b) {

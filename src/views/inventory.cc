@@ -42,6 +42,7 @@ std::optional<IpAddress> Party::address(Family family) const {
 }
 
 Inventory::Inventory(const policy::Snapshot& snapshot) {
+  take_host_policies(snapshot);
   take_hosts(snapshot);
   std::map<std::string, int> uses;
   for (const auto& [key, resource] : snapshot) {
@@ -57,6 +58,9 @@ Inventory::Inventory(const policy::Snapshot& snapshot) {
     party.endpoint = key;
     party.node = endpoint->node;
     party.addresses = endpoint->addresses;
+    if (const auto it = policy_by_node_.find(party.node); it != policy_by_node_.end()) {
+      party.host_policy = it->second;
+    }
     endpoints_.push_back(std::move(party));
   }
   std::ranges::sort(endpoints_, {}, [](const Party& party) { return std::tie(party.name, *party.endpoint); });
@@ -72,6 +76,33 @@ Inventory::Inventory(const policy::Snapshot& snapshot) {
   }
 }
 
+void Inventory::take_host_policies(const policy::Snapshot& snapshot) {
+  // Better first; of equals the first by key stays.
+  enum class Match : std::uint8_t { kAddress, kName, kAll };
+  std::map<std::string, Match> matches;
+  for (const auto& [key, resource] : snapshot) {
+    const auto* endpoint = std::get_if<HostEndpoint>(&resource);
+    if (endpoint == nullptr) continue;
+    const auto node = snapshot.find({Kind::kNode, "", endpoint->node});
+    const auto* there = node == snapshot.end() ? nullptr : std::get_if<Node>(&node->second);
+    const auto expects = [&](const std::optional<Prefix>& address) {
+      return address && std::ranges::count(endpoint->expected_addresses, address->address) > 0;
+    };
+    const bool all = endpoint->interface_name == "*";
+    Match match = Match::kAll;
+    if (!all) {
+      const bool by_address = there != nullptr && (expects(there->ipv4) || expects(there->ipv6));
+      if (!by_address && (endpoint->interface_name.empty() || !endpoint->expected_addresses.empty()))
+        continue;
+      match = by_address ? Match::kAddress : Match::kName;
+    }
+    const auto [known, is_new] = matches.emplace(endpoint->node, match);
+    if (!is_new && known->second <= match) continue;
+    known->second = match;
+    policy_by_node_.insert_or_assign(endpoint->node, HostPolicy{key, all, match == Match::kName});
+  }
+}
+
 void Inventory::take_hosts(const policy::Snapshot& snapshot) {
   FelixConfigurations configurations;
   for (const auto& [key, resource] : snapshot) {
@@ -81,9 +112,22 @@ void Inventory::take_hosts(const policy::Snapshot& snapshot) {
   }
   for (const auto& [key, resource] : snapshot) {
     if (const auto* node = std::get_if<Node>(&resource)) {
-      hosts_.emplace(node->metadata.name, party_of(*node, configurations));
+      auto party = party_of(*node, configurations);
+      if (const auto it = policy_by_node_.find(party.node); it != policy_by_node_.end()) {
+        party.host_policy = it->second;
+        party.endpoint = it->second.endpoint;
+      }
+      hosts_.emplace(node->metadata.name, std::move(party));
     }
   }
+}
+
+std::vector<Party> Inventory::parties() const {
+  auto parties = endpoints_;
+  for (const auto& [name, host] : hosts_) {
+    if (host.host_policy && !host.addresses.empty()) parties.push_back(host);
+  }
+  return parties;
 }
 
 Result<Party> Inventory::find(std::string_view text) const {

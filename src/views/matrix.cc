@@ -79,37 +79,59 @@ Verdict Connectivity::Answer::verdict() const {
   return both(egress.verdict, ingress.verdict);
 }
 Verdict Connectivity::Answer::pending() const {
-  return both(egress.with_staged().verdict, ingress.with_staged().verdict);
+  return both(egress.pending, ingress.pending);
 }
 
 // One that has no program is denied: id 0 is no program.
-const policy::Outcome& Connectivity::lookup(const Party& here, const IpAddress& own, Direction direction,
-                                            const policy::Packet& packet) const {
-  const bool ingress = direction == Direction::kIngress;
+const policy::Outcome& Connectivity::lookup(const Stop& stop, const policy::Packet& packet) const {
+  const bool ingress = stop.hook.direction == Direction::kIngress;
+  const auto& own = ingress ? packet.destination : packet.source;
+  const auto& peer = ingress ? packet.source : packet.destination;
+  if (const auto host = state_.host_endpoints.find(stop.endpoint); host != state_.host_endpoints.end()) {
+    return simulator_.lookup(host->second.chain(packet.family(), stop.hook), own, peer, packet);
+  }
   policy::ProgramId program{};
-  if (const auto endpoint = state_.endpoints.find(*here.endpoint); endpoint != state_.endpoints.end()) {
+  if (const auto endpoint = state_.endpoints.find(stop.endpoint); endpoint != state_.endpoints.end()) {
     const auto& addresses = endpoint->second.addresses;
     const auto it = std::ranges::find(addresses, own, &AddressPrograms::address);
     if (it != addresses.end()) program = ingress ? it->ingress : it->egress;
   }
-  return simulator_.lookup(program, ingress ? packet.source : packet.destination, packet);
+  return simulator_.lookup(program, peer, packet);
+}
+
+Connectivity::End Connectivity::end(const Party& from, const Party& to, Direction direction,
+                                    const policy::Packet& packet) const {
+  End end;
+  const bool to_own_host =
+      direction == Direction::kIngress && to.is_host && !from.is_host && from.node == to.node;
+  if (to_own_host && to.from_own_workloads == HostSettings::ToHost::kDrop)
+    end.verdict = end.pending = Verdict::kDeny;
+  const auto stops = stops_of(from, to, direction);
+  const auto enforced = verdict_of(stops, [&](const Stop& stop) {
+    const auto& outcome = lookup(stop, packet);
+    if (stop.hook.chain == policy::ChainKind::kNormal) end.outcome = outcome;
+    return outcome.verdict;
+  });
+  const auto pending =
+      verdict_of(stops, [&](const Stop& stop) { return lookup(stop, packet).with_staged().verdict; });
+  end.verdict = both(end.verdict, enforced);
+  end.pending = both(end.pending, pending);
+  return end;
 }
 
 Connectivity::Answer Connectivity::ask(const Party& from, const Party& to, const Traffic& traffic,
                                        Family family) const {
-  const auto source = *from.address(family);
-  const auto destination = *to.address(family);
-  const auto packet = traffic.packet(source, destination, kAnySourcePort);
-  return {lookup(from, source, Direction::kEgress, packet),
-          lookup(to, destination, Direction::kIngress, packet)};
+  const auto packet = traffic.packet(*from.address(family), *to.address(family), kAnySourcePort);
+  return {end(from, to, Direction::kEgress, packet), end(from, to, Direction::kIngress, packet)};
 }
 
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> wanted) {
   const Connectivity connectivity(snapshot);
   std::vector<Cell> cells;
-  for (const Party& from : connectivity.inventory().endpoints()) {
-    for (const Party& to : connectivity.inventory().endpoints()) {
+  const auto parties = connectivity.inventory().parties();
+  for (const Party& from : parties) {
+    for (const Party& to : parties) {
       if (from.endpoint == to.endpoint) continue;
       for (const Traffic& traffic : traffics) {
         for (const Family family : kFamilies) {

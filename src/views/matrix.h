@@ -12,6 +12,7 @@
 #include "policy/evaluator.h"
 #include "policy/simulator.h"
 #include "views/inventory.h"
+#include "views/stops.h"
 #include "views/traffic.h"
 
 namespace ocicat::views {
@@ -37,9 +38,15 @@ class Connectivity {
   explicit Connectivity(const policy::Snapshot& snapshot);
 
   const Inventory& inventory() const { return inventory_; }
+  // Of one end, the host endpoints of its host included.
+  struct End {
+    policy::Outcome outcome;  // of its normal chain
+    policy::Verdict verdict = policy::Verdict::kAllow;
+    policy::Verdict pending = policy::Verdict::kAllow;
+  };
   struct Answer {
-    const policy::Outcome& egress;   // at the source
-    const policy::Outcome& ingress;  // at the destination
+    End egress;   // at the source
+    End ingress;  // at the destination
 
     policy::Verdict verdict() const;
     policy::Verdict pending() const;
@@ -48,17 +55,18 @@ class Connectivity {
   Answer ask(const Party& from, const Party& to, const Traffic& traffic, Family family) const;
 
  private:
-  const policy::Outcome& lookup(const Party& here, const IpAddress& own, policy::Direction direction,
-                                const policy::Packet& packet) const;
+  const policy::Outcome& lookup(const Stop& stop, const policy::Packet& packet) const;
+  End end(const Party& from, const Party& to, policy::Direction direction,
+          const policy::Packet& packet) const;
 
   HostState state_;
   policy::Simulator simulator_;  // of state_
   Inventory inventory_;
 };
 
-// Compiles the snapshot as an agent does and looks up every pair of different workload endpoints, for each
-// traffic and every family that both have (or only `family`). By from, to, traffic, family.
-// O(resources) to compile, O(pairs × traffics) to look up.
+// Compiles the snapshot as an agent does and looks up every pair of different workload endpoints, and of
+// hosts that have a host endpoint, for each traffic and every family that both have (or only `family`). By
+// from, to, traffic, family. O(resources) to compile, O(pairs × traffics) to look up.
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,
                          std::optional<Family> family = {});
 

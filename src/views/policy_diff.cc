@@ -123,13 +123,12 @@ std::string reason_of(const Connectivity::Answer& before, const Connectivity::An
                              in_words(judgement.trace.back(), direction));
   };
   if (before.verdict() != after.verdict()) {
-    return before.egress.verdict != after.egress.verdict ? last(after.egress, Direction::kEgress)
-                                                         : last(after.ingress, Direction::kIngress);
+    return before.egress.verdict != after.egress.verdict ? last(after.egress.outcome, Direction::kEgress)
+                                                         : last(after.ingress.outcome, Direction::kIngress);
   }
-  const auto& egress = after.egress.with_staged();
-  return "staged, " + (before.egress.with_staged().verdict != egress.verdict
-                           ? last(egress, Direction::kEgress)
-                           : last(after.ingress.with_staged(), Direction::kIngress));
+  return "staged, " + (before.egress.pending != after.egress.pending
+                           ? last(after.egress.outcome.with_staged(), Direction::kEgress)
+                           : last(after.ingress.outcome.with_staged(), Direction::kIngress));
 }
 
 std::map<ResourceKey, const Party*> by_key(const Connectivity& connectivity) {

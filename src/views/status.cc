@@ -50,6 +50,11 @@ json::object json_of(const AgentView& agent, const ServerStatus& server, TimePoi
   object["upToDate"] = what_is_missing(agent, server).empty();
   object["behind"] = std::move(behind);
   object["endpoints"] = json::object{{"wanted", agent.endpoints_wanted}, {"ready", agent.endpoints_ready}};
+  json::array host_endpoints;
+  for (const HostEndpointView& one : agent.host_endpoints) {
+    host_endpoints.push_back(json::object{{"name", one.name}, {"status", one.status}});
+  }
+  object["hostEndpoints"] = std::move(host_endpoints);
   json::array refused;
   for (const Refusal& refusal : agent.refused) {
     refused.push_back(json::object{{"object", refusal.object}, {"reason", refusal.reason}});
@@ -90,6 +95,14 @@ AgentView AgentView::read(const json::object& object) {
   agent.endpoints_ready = number_at(object, {"status", "endpoints", "ready"});
   agent.error = text_at(object, {"status", "error"});
   agent.heartbeat = text_at(object, {"status", "heartbeat"});
+  const auto* host_endpoints = find_at(object, {"status", "hostEndpoints"});
+  if (const auto* entries = host_endpoints ? host_endpoints->if_array() : nullptr) {
+    for (const auto& entry : *entries) {
+      if (!entry.is_object()) continue;
+      agent.host_endpoints.push_back(
+          {text_at(entry.get_object(), {"name"}), text_at(entry.get_object(), {"status"})});
+    }
+  }
   const auto* refused = find_at(object, {"status", "refused"});
   if (const auto* entries = refused ? refused->if_array() : nullptr) {
     for (const auto& entry : *entries) {
@@ -193,6 +206,10 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
     if (!is_alive(agent, now)) {
       out += fmt::format("\n{}: no report for {}: its agent may be down; the kernel keeps what it had\n",
                          agent.node, age_of(agent, now));
+    }
+    for (const HostEndpointView& one : agent.host_endpoints) {
+      out += fmt::format("\n{}: HostEndpoint {} is {}\n", agent.node, printable(one.name),
+                         printable(one.status));
     }
     for (const Refusal& refusal : agent.refused) {
       out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object),

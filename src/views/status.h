@@ -35,6 +35,13 @@ struct Refusal {
   bool operator==(const Refusal&) const = default;
 };
 
+struct HostEndpointView {
+  std::string name;
+  std::string status;  // "up", "down", "error"
+
+  bool operator==(const HostEndpointView&) const = default;
+};
+
 struct AgentView {
   std::string node;
   std::string version;
@@ -44,6 +51,7 @@ struct AgentView {
   std::map<std::string, std::string> incarnations;  // of the store, of each revision in `applied`
   std::uint64_t endpoints_wanted = 0;
   std::uint64_t endpoints_ready = 0;
+  std::vector<HostEndpointView> host_endpoints;
   std::vector<Refusal> refused;     // the first ones
   std::uint64_t refused_count = 0;  // all of them
   std::string error;
@@ -81,7 +89,8 @@ std::vector<std::string> who_is_behind(const SystemStatus& status);
 
 std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
-//  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},"refused":[{"object","reason"}],
+//  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
+//  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
 //  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 

@@ -367,6 +367,8 @@ HostChanges logged_by(const std::string& policy) {
   return changes;
 }
 
+// The chain of an allowed packet, and its twins at host endpoints.
+constexpr std::size_t kWithTwins = 3;
 std::size_t log_chains(SimulatedKernel& kernel) {
   const auto shape = kernel.read_shape();
   return static_cast<std::size_t>(std::ranges::count_if(
@@ -378,17 +380,17 @@ TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
   HostKeeper keeper(host.nft, host.routes, {});
   keeper.take(logged_by("first"));
   ASSERT_TRUE(keeper.attempt());
-  EXPECT_EQ(log_chains(host.nft), 1U);
+  EXPECT_EQ(log_chains(host.nft), kWithTwins);
   auto other = logged_by("second");
   other.tables.outcomes.remove(policy::OutcomeId{5});
   keeper.take(other);
   ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
-  EXPECT_EQ(log_chains(host.nft), 1U);
+  EXPECT_EQ(log_chains(host.nft), kWithTwins);
   // Found by a new agent, that wants another.
   HostKeeper restarted(host.nft, host.routes, {});
   restarted.take(logged_by("third"));
   ASSERT_TRUE(restarted.attempt()) << restarted.report().error;
-  EXPECT_EQ(log_chains(host.nft), 1U);
+  EXPECT_EQ(log_chains(host.nft), kWithTwins);
   HostChanges none;
   none.tables.outcomes.remove(policy::OutcomeId{5});
   none.tables.tables.remove(policy::TableId{1});

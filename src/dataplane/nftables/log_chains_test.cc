@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "dataplane/nftables/ruleset.h"
 
 namespace ocicat::dataplane {
@@ -64,8 +66,26 @@ TEST(LogChain, SaysALineARuleAndThenDeniesOrEnds) {
   Ruleset of_allows, of_denies;
   add_log_chain(of_allows, id_of(allows), allows, "x");
   add_log_chain(of_denies, id_of(denies), denies, "x");
-  EXPECT_EQ(of_allows.rules.size(), 2U);
-  EXPECT_EQ(of_denies.rules.size(), 3U);
+  const auto rules_of = [](const Ruleset& ruleset, const std::string& chain) {
+    return std::ranges::count(ruleset.rules, chain, &kernel::nft::Rule::chain);
+  };
+  EXPECT_EQ(rules_of(of_allows, name_of(id_of(allows))), 2);
+  EXPECT_EQ(rules_of(of_denies, name_of(id_of(denies))), 3);
+}
+
+TEST(LogChain, HasATwinWhereChainsOfHostEndpointsEndOtherwise) {
+  const auto names = [](policy::Verdict verdict) {
+    const LogChain chain{{kOfNamespaced}, verdict};
+    std::vector<std::string> endings;
+    for (const auto ending : {Ending::kFilter, Ending::kQuiet, Ending::kUntracked, Ending::kPreDnat}) {
+      endings.push_back(name_of(id_of(chain), ending).substr(name_of(id_of(chain)).size()));
+    }
+    return endings;
+  };
+  using Endings = std::vector<std::string>;
+  EXPECT_EQ(names(policy::Verdict::kAllow), (Endings{"", "", "_ut", "_pd"}));
+  EXPECT_EQ(names(policy::Verdict::kDeny), (Endings{"", "_drop", "_drop", "_drop"}));
+  EXPECT_EQ(names(policy::Verdict::kNone), (Endings{"", "", "", ""}));
 }
 
 }  // namespace

@@ -255,7 +255,12 @@ kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> 
   meaning.push_back('\0');
   meaning.append(reinterpret_cast<const char*>(expressions.data()), expressions.size());
   const auto digest = Digest::of(meaning);
-  return {std::string(chain), std::move(expressions), {digest.bytes.begin(), digest.bytes.end()}};
+  // As an attribute, type and length first, of a type that `nft` passes over: else it may take one for a
+  // comment.
+  constexpr std::uint8_t kNobodysType = 0xff;
+  std::vector<std::uint8_t> mark{kNobodysType, static_cast<std::uint8_t>(digest.bytes.size())};
+  mark.insert(mark.end(), digest.bytes.begin(), digest.bytes.end());
+  return {std::string(chain), std::move(expressions), std::move(mark)};
 }
 
 kernel::nft::Shape Ruleset::shape() const {

@@ -1,0 +1,351 @@
+"""Host endpoints, with real packets in both families: semantics.md 2.2 to 2.4."""
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+NODE = {4: {"host1": "172.31.0.1", "host2": "172.31.0.2"}, 6: {"host1": "fd31::1", "host2": "fd31::2"}}
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
+
+# Serves UDP and TCP on some ports until its input closes; prints "+" when it listens.
+SERVE = """
+import selectors, socket, sys
+family = socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET
+waits = selectors.DefaultSelector()
+for port in sys.argv[2:]:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        one = socket.socket(family, kind)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(("", int(port)))
+        if kind == socket.SOCK_STREAM:
+            one.listen(16)
+        waits.register(one, selectors.EVENT_READ)
+waits.register(sys.stdin, selectors.EVENT_READ)
+print("+", flush=True)
+while True:
+    for key, _ in waits.select():
+        if key.fileobj is sys.stdin:
+            sys.exit()
+        if key.fileobj.type == socket.SOCK_STREAM:
+            key.fileobj.accept()[0].close()
+        else:
+            data, peer = key.fileobj.recvfrom(100)
+            key.fileobj.sendto(data, peer)
+"""
+# One try each: a TCP connection, a UDP datagram and its echo. Prints the ports that answered.
+ASK = """
+import socket, sys
+address, kind, *ports = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+for port in ports:
+    one = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    one.settimeout(1.0)
+    try:
+        one.connect((address, int(port)))
+        if kind == "udp":
+            one.send(b"x")
+            one.recv(10)
+        print(port)
+    except OSError:
+        pass
+    one.close()
+"""
+PORTS = ["22", "80", "81", "5473"]
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2)
+    lab.together([lab.pod_words("shop/near", "host1", labels={"app": "near"}, listen="tcp/80,tcp/81"),
+                  lab.pod_words("shop/far", "host2", labels={"app": "far"}, listen="tcp/80,tcp/81")])
+    return lab
+
+
+@pytest.fixture(scope="module", autouse=True)
+def servers(lab):
+    """Something listens on both hosts, in both families."""
+    with contextlib.ExitStack() as stack:
+        for host in lab.hosts:
+            for family in "46":
+                one = subprocess.Popen([lab.binary, "lab", "host", "exec", host, "--", sys.executable, "-c", SERVE,
+                                        family, *PORTS], env=lab.environment, text=True, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE)
+                stack.callback(one.wait, 30)
+                stack.callback(one.stdin.close)
+                assert one.stdout.readline() == "+\n"
+        yield
+
+
+def open_ports(lab, who, address, kind="tcp", ports=PORTS):
+    """The ports that answer. `who` is a host or a pod."""
+    run = lab.exec if "/" in who else lab.host_exec
+    return run(who, sys.executable, "-c", ASK, address, kind, *ports).stdout.split()
+
+
+def host_endpoint(name, node="host1", labels=None, **spec):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
+            "metadata": {"name": name, "labels": {"host": node} if labels is None else labels},
+            "spec": {"node": node, **spec}}
+
+
+def policy(name, **spec):
+    spec = {"selector": "has(host)", **spec}
+    return {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": name},
+            "spec": spec}
+
+
+def configuration(**spec):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+            "spec": spec}
+
+
+def tcp(action, *ports, **rule):
+    return {"action": action, "protocol": "TCP", "destination": {"ports": [int(port) for port in ports]}, **rule}
+
+
+# What IPv6 needs to find its neighbours at all: Calico leaves that to policy, too.
+NEIGHBOURS = policy("neighbours", order=1, types=["Ingress", "Egress"],
+                    ingress=[{"action": "Allow", "protocol": "ICMPv6"}],
+                    egress=[{"action": "Allow", "protocol": "ICMPv6"}])
+EVERYTHING = [{"action": "Allow"}]
+
+
+@contextlib.contextmanager
+def applied(lab, *documents):
+    lab.apply(*documents)
+    lab.wait()
+    try:
+        yield
+    finally:
+        lab.delete(*documents)
+        lab.wait()
+
+
+@FAMILIES
+def test_without_host_endpoints_all_is_open(lab, family):
+    assert open_ports(lab, "host1", NODE[family]["host2"]) == PORTS
+
+
+@FAMILIES
+def test_a_host_endpoint_without_policy_leaves_the_failsafe_ports(lab, family):
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "5473"]
+        assert open_ports(lab, "host1", NODE[family]["host2"]) == ["5473"]
+        assert open_ports(lab, "host2", NODE[family]["host1"], "udp", ["80"]) == []
+
+
+@FAMILIES
+def test_policy_opens_ports_in_either_direction(lab, family):
+    rules = policy("rules", types=["Ingress", "Egress"], ingress=[tcp("Allow", 80)], egress=[tcp("Allow", 81)])
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, rules):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "80", "5473"]
+        assert open_ports(lab, "host1", NODE[family]["host2"]) == ["81", "5473"]
+
+
+@FAMILIES
+def test_profiles_count_where_no_policy_does(lab, family):
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
+
+
+@FAMILIES
+def test_failsafe_ports_are_what_the_configuration_says(lab, family):
+    net = {4: "172.31.0.0/16", 6: "fd31::/64"}[family]
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS,
+                 configuration(failsafeInboundHostPorts=[{"protocol": "TCP", "port": 81, "net": net},
+                                                         {"protocol": "TCP", "port": 80, "net": "192.0.2.0/24"}],
+                               failsafeOutboundHostPorts=[])):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == ["81"]
+        assert open_ports(lab, "host1", NODE[family]["host2"]) == []
+
+
+@FAMILIES
+def test_expected_addresses_find_the_interface(lab, family):
+    links = json.loads(lab.host_exec("host1", "ip", "-j", "addr").stdout)
+    address = NODE[family]["host1"]
+    holders = {one["ifname"] for one in links for a in one["addr_info"] if a["local"] == address}
+    with applied(lab, host_endpoint("edge", expectedIPs=[address]), NEIGHBOURS):
+        state = lab.json("status")
+        assert [one["status"] for one in state["agents"][0]["hostEndpoints"]] == ["up"], (state, holders)
+        expected = ["22", "5473"] if "to-host2" in holders else PORTS
+        assert open_ports(lab, "host2", address) == expected
+
+
+@FAMILIES
+def test_star_has_the_interfaces_that_no_other_has(lab, family):
+    with applied(lab, host_endpoint("all", interfaceName="*"), NEIGHBOURS):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "5473"]
+        assert open_ports(lab, "host1", {4: "127.0.0.1", 6: "::1"}[family]) == ["5473"]
+        edge = host_endpoint("edge", labels={}, interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+        with applied(lab, edge):
+            assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
+
+
+@FAMILIES
+def test_a_host_always_reaches_its_own_workloads(lab, family):
+    near = lab.address("shop/near", family)
+    far = lab.address("shop/far", family)
+    for interface in ("to-host2", "*"):
+        with applied(lab, host_endpoint("edge", interfaceName=interface), NEIGHBOURS):
+            assert open_ports(lab, "host1", near, ports=["80"]) == ["80"]
+            assert open_ports(lab, "host1", far, ports=["80"]) == []
+
+
+@FAMILIES
+def test_forwarded_packets_meet_policy_that_applies_on_forward_only(lab, family):
+    near, far = lab.address("shop/near", family), lab.address("shop/far", family)
+    edge = host_endpoint("edge", interfaceName="to-host2")
+    closed = policy("closed", types=["Ingress", "Egress"], ingress=[tcp("Deny", 80)], egress=[tcp("Deny", 80)])
+    with applied(lab, edge, NEIGHBOURS, closed):
+        assert open_ports(lab, "shop/far", near, ports=["80", "81"]) == ["80", "81"]
+    forward = policy("forward", types=["Ingress"], applyOnForward=True, ingress=[tcp("Allow", 81)])
+    with applied(lab, edge, NEIGHBOURS, forward):
+        assert open_ports(lab, "shop/far", near, ports=["80", "81"]) == ["81"]
+        assert open_ports(lab, "shop/near", far, ports=["80", "81"]) == ["80", "81"]
+
+
+@FAMILIES
+def test_forward_policy_knows_both_sides(lab, family):
+    near = lab.address("shop/near", family)
+    to_others = policy("forward", types=["Ingress"], applyOnForward=True, selector="has(host)",
+                       ingress=[{"action": "Deny", "destination": {"selector": "app == 'near'"},
+                                 "source": {"selector": "app == 'far'"}, "protocol": "TCP"},
+                                {"action": "Allow"}])
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, to_others):
+        assert open_ports(lab, "shop/far", near, ports=["80"]) == []
+        assert open_ports(lab, "host2", near, ports=["80"]) == ["80"]
+
+
+@FAMILIES
+def test_forward_policy_of_star_is_asked_between_workloads_too(lab, family):
+    lab.add_pod("shop/sibling", "host1", listen="tcp/80")
+    near = lab.address("shop/near", family)
+    forward = policy("forward", types=["Ingress"], applyOnForward=True, ingress=[tcp("Deny", 80), *EVERYTHING])
+    try:
+        with applied(lab, host_endpoint("all", interfaceName="*"), NEIGHBOURS, forward):
+            assert open_ports(lab, "shop/sibling", near, ports=["80", "81"]) == ["81"]
+    finally:
+        lab.run("lab", "pod", "delete", "shop/sibling")
+
+
+@FAMILIES
+def test_a_workload_meets_its_own_policy_and_then_the_default_action_at_its_host(lab, family):
+    address = NODE[family]["host1"]
+    edge = host_endpoint("edge", interfaceName="to-host2")
+    with applied(lab, edge, NEIGHBOURS):
+        assert open_ports(lab, "shop/near", address) == []
+    with applied(lab, edge, NEIGHBOURS, configuration(defaultEndpointToHostAction="Accept")):
+        assert open_ports(lab, "shop/near", address) == PORTS
+        no_80 = policy("no-80", selector="app == 'near'", types=["Egress"], egress=[tcp("Deny", 80), *EVERYTHING])
+        with applied(lab, no_80):
+            assert open_ports(lab, "shop/near", address) == ["22", "81", "5473"]
+
+
+def translate(family, hook, priority, address, port, to):
+    """Somebody else's table, that leads a port elsewhere."""
+    ip = "ip6" if family == 6 else "ip"
+    target = "[%s]:%s" % to if family == 6 else "%s:%s" % to
+    return """table %s foreign {
+  chain one { type nat hook %s priority %d;
+    %s daddr %s tcp dport %s dnat to %s
+  }
+}""" % (ip, hook, priority, ip, address, port, target)
+
+
+@contextlib.contextmanager
+def foreign_table(lab, family, text):
+    lab.host_exec("host1", "nft", "-f", "-", stdin=text)
+    try:
+        yield
+    finally:
+        lab.host_exec("host1", "nft", "delete", "table", "ip6" if family == 6 else "ip", "foreign")
+
+
+@FAMILIES
+def test_pre_dnat_policy_sees_what_was_asked_for(lab, family):
+    address, near = NODE[family]["host1"], lab.address("shop/near", family)
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    with foreign_table(lab, family, translate(family, "prerouting", -100, address, 8080, (near, 80))):
+        assert open_ports(lab, "host2", address, ports=["8080"]) == ["8080"]
+        for port, answers in ((8080, []), (80, ["8080"])):
+            early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", port)])
+            with applied(lab, edge, early):
+                assert open_ports(lab, "host2", address, ports=["8080"]) == answers
+        # What it allows is not asked about at the host endpoint again.
+        early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", 8080)])
+        closed = policy("closed", applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 80)])
+        with applied(lab, edge, NEIGHBOURS, closed):
+            assert open_ports(lab, "host2", address, ports=["8080"]) == []
+        with applied(lab, edge, NEIGHBOURS, closed, early):
+            assert open_ports(lab, "host2", address, ports=["8080"]) == ["8080"]
+
+
+@FAMILIES
+def test_what_a_host_sends_is_judged_where_it_leaves_after_translation(lab, family):
+    asked = NODE[family]["host2"]
+    edge = host_endpoint("edge", interfaceName="to-host2")
+    with foreign_table(lab, family, translate(family, "output", -100, asked, 8080, (asked, 80))):
+        assert open_ports(lab, "host1", asked, ports=["8080"]) == ["8080"]
+        for port, answers in ((80, ["8080"]), (8080, [])):
+            out = policy("out", types=["Egress"], egress=[tcp("Allow", port)])
+            with applied(lab, edge, NEIGHBOURS, out):
+                assert open_ports(lab, "host1", asked, ports=["8080"]) == answers
+
+
+def tracked(lab, port):
+    """The connections to a port that host1 knows."""
+    words = [line.split() for line in lab.host_exec("host1", "cat", "/proc/net/nf_conntrack").stdout.splitlines()]
+    return {tuple(word for word in line if "=" in word and "use=" not in word) for line in words if "dport=" + port in line}
+
+
+@FAMILIES
+def test_untracked_policy_allows_without_a_connection_and_needs_both_directions(lab, family):
+    address = NODE[family]["host1"]
+    edge = host_endpoint("edge", interfaceName="to-host2")
+    both = policy("both", doNotTrack=True, applyOnForward=True, types=["Ingress", "Egress"],
+                  ingress=[tcp("Allow", 80)],
+                  egress=[{"action": "Allow", "protocol": "TCP", "source": {"ports": [80]}}])
+    with applied(lab, edge, NEIGHBOURS, both):
+        before = tracked(lab, "80")
+        assert open_ports(lab, "host2", address, ports=["80", "81"]) == ["80"]
+        assert tracked(lab, "80") <= before
+    only_in = policy("only-in", doNotTrack=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", 80)])
+    with applied(lab, edge, NEIGHBOURS, only_in):
+        assert open_ports(lab, "host2", address, ports=["80"]) == []
+    deny = policy("deny", doNotTrack=True, applyOnForward=True, types=["Ingress"],
+                  ingress=[tcp("Deny", 80), tcp("Deny", 22)])
+    open_edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    with applied(lab, open_edge, deny):
+        assert open_ports(lab, "host2", address) == ["22", "81", "5473"]
+
+
+@FAMILIES
+def test_untracked_policy_is_ignored_at_star_and_that_is_told(lab, family):
+    deny = policy("deny", doNotTrack=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 80)])
+    with applied(lab, host_endpoint("all", interfaceName="*", profiles=["projectcalico-default-allow"]), deny):
+        assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
+        assert "doNotTrack" in lab.run("status").stdout
+
+
+def test_status_tells_how_host_endpoints_are(lab):
+    with applied(lab, host_endpoint("a-edge", interfaceName="to-host2"),
+                 host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),
+                 policy("open", types=["Ingress", "Egress"], ingress=EVERYTHING, egress=EVERYTHING)):
+        node = lab.json("status")["agents"][0]
+        assert {one["name"]: one["status"] for one in node["hostEndpoints"]} == {
+            "a-edge": "up", "b-edge": "error", "c-ghost": "down"}
+
+
+@FAMILIES
+def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
+    """The server is told of what the agent has done all along."""
+    traffic = lab.start_traffic("shop/near", "stream", lab.address("shop/far", family), 80)
+    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), host_endpoint("far", node="host2",
+                                                                                     interfaceName="to-host1")):
+        lab.wait()
+    report = traffic.stop()
+    assert report["received"] == report["sent"], report
