@@ -22,7 +22,8 @@ def check(lab, denied):
     """Packets, tables and what is expected are one, in every cell."""
     cells = lab.probe(PORTS)
     assert differences(cells, lab.matrix(PORTS)) == []
-    assert {(source, target, port) for (source, target, port, _), verdict in cells.items() if verdict == "deny"} == denied
+    found = {(source, target, port) for (source, target, port, _), verdict in cells.items() if verdict == "deny"}
+    assert found == denied
 
 
 def slice_of(lab, pod, *ports):
