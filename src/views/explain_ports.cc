@@ -35,6 +35,9 @@ class PortStarts {
       take(profile->egress);
     } else if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource)) {
       for (const auto& port : endpoint->ports) add(port.port);  // what named ports stand for
+    } else if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
+      for (const auto& port : host->ports) add(port.port);
+      take(policy::Failsafes{});
     } else if (const auto* slice = std::get_if<EndpointSlice>(&resource)) {
       for (const auto& port : slice->ports) add(port.number);  // what services stand for
     } else if (const auto* configuration = std::get_if<FelixConfiguration>(&resource)) {
@@ -52,7 +55,20 @@ class PortStarts {
     }
   }
 
+  // Whatever policy says, these are open at host endpoints.
+  void take(const policy::Failsafes& failsafes) {
+    for (const auto* ports : {&failsafes.inbound, &failsafes.outbound}) {
+      for (const auto& port : *ports) add(port.port);
+    }
+  }
+
   void take(const FelixConfiguration& configuration) {
+    for (const auto* field : {"failsafeInboundHostPorts", "failsafeOutboundHostPorts"}) {
+      const auto ports = configuration.values.find(field);
+      if (ports == configuration.values.end()) continue;
+      if (auto parsed = policy::parse_failsafes(ports->second))
+        take(policy::Failsafes{*std::move(parsed), {}});
+    }
     const auto text = configuration.values.find("vxlanPort");
     if (text == configuration.values.end()) return;
     std::uint16_t port = 0;

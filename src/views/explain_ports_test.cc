@@ -110,5 +110,35 @@ TEST_F(ExplainPorts, TextTellsEachGroupWithItsPorts) {
   EXPECT_THAT(text, HasSubstr("tcp/80-84,86-90,8080, IPv4 (10.0.0.1 → 10.0.0.2): ALLOWED"));
 }
 
+TEST(ExplainPortsOfAHost, FailsafePortsStandApartFromWhatPolicyCloses) {
+  const auto snapshot = snapshot_for_test(R"(
+{apiVersion: v1, kind: Namespace, metadata: {name: x}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {nodeName: h1}, status: {podIPs: [{ip: 10.0.0.1}]}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h2-eth0}
+spec: {node: h2, interfaceName: eth0, expectedIPs: [192.0.2.2]}
+---
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: h2}
+spec: {bgp: {ipv4Address: 192.0.2.2/24}}
+---
+{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {name: default},
+ spec: {failsafeInboundHostPorts: [{protocol: TCP, port: 4022}]}}
+)");
+  const policy::Evaluator evaluator(snapshot);
+  const Inventory inventory(snapshot);
+  const Question question{*inventory.find("x/a"), *inventory.find("host:h2"), *parse_traffic("tcp"),
+                          Family::kIpv4, kAnySourcePort};
+  const auto groups = explain_every_port(evaluator, snapshot, question);
+  ASSERT_THAT(groups, SizeIs(2));
+  EXPECT_EQ(groups[0].explained.verdict(), Verdict::kDeny);
+  EXPECT_EQ(groups[1].explained.verdict(), Verdict::kAllow);
+  EXPECT_THAT(groups[1].ports, ElementsAre(PortRange{4022, 4022}));
+}
+
 }  // namespace
 }  // namespace ocicat::views
