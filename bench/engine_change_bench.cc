@@ -180,16 +180,7 @@ void namespace_change(benchmark::State& state) {
 void wide_net(benchmark::State& state) {
   Feed feed;
   feed.load(kS1);
-  NetworkPolicy policy;
-  policy.kind = Kind::kGlobalNetworkPolicy;
-  policy.metadata.name = "from-outside";
-  policy.selector = "all()";
-  policy.applies_to_ingress = true;
-  Rule rule;
-  rule.source.nets = {*Prefix::parse("0.0.0.0/0")};
-  rule.source.not_nets = {*Prefix::parse("10.0.0.0/8")};
-  policy.ingress = {rule};
-  const auto item = test::item(Kind::kGlobalNetworkPolicy, policy);
+  const auto item = test::TagPolicies::from_outside();
   for (auto _ : state) {
     std::vector<double> times;
     std::size_t most = 0;

@@ -84,16 +84,7 @@ TEST(Proportion, AnEndpointThatNoSelectorCanMatchCostsNothing) {
 TEST(Proportion, ANetAroundAllAddressesWritesNoneOfThem) {
   Host host;
   host.load(kCluster);
-  NetworkPolicy policy;
-  policy.kind = Kind::kGlobalNetworkPolicy;
-  policy.metadata.name = "from-outside";
-  policy.selector = "all()";
-  policy.applies_to_ingress = true;
-  Rule rule;
-  rule.source.nets = {*Prefix::parse("0.0.0.0/0")};
-  rule.source.not_nets = {*Prefix::parse("10.0.0.0/8")};
-  policy.ingress = {rule};
-  const auto item = test::item(Kind::kGlobalNetworkPolicy, policy);
+  const auto item = test::TagPolicies::from_outside();
   for (const auto& delta : {host.set(item), host.remove(item.key)}) {
     EXPECT_EQ(delta.tables.classes.size(), 2U);  // the two nets
     for (const auto& [prefix, change] : delta.tables.classes.entries()) EXPECT_FALSE(prefix.is_host());

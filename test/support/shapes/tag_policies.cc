@@ -16,6 +16,19 @@ Item TagPolicies::policy(unsigned number) {
   return allow_from(fmt::format("tag-pol-{}", number), fmt::format("has({})", marker(number)), sources);
 }
 
+Item TagPolicies::from_outside() {
+  NetworkPolicy policy;
+  policy.kind = Kind::kGlobalNetworkPolicy;
+  policy.metadata.name = "from-outside";
+  policy.selector = "all()";
+  policy.applies_to_ingress = true;
+  Rule rule;
+  rule.source.nets = {*Prefix::parse("0.0.0.0/0")};
+  rule.source.not_nets = {*Prefix::parse("10.0.0.0/8")};
+  policy.ingress = {rule};
+  return item(Kind::kGlobalNetworkPolicy, policy);
+}
+
 Item TagPolicies::profile(unsigned number) {
   const auto name = fmt::format("namespace-{}", number);
   return namespace_profile(name, {{"pcns.projectcalico.org/name", name}});

@@ -21,6 +21,8 @@ struct TagPolicies {
   static std::string marker(std::size_t number);
   static Item policy(unsigned number);
   static Item profile(unsigned number);
+  // Not of S1: for everyone, from 0.0.0.0/0 except 10.0.0.0/8, which is around all addresses of the shape.
+  static Item from_outside();
   // Remote ones have the numbers below `remote`, local ones those after them.
   Item endpoint(unsigned number) const { return endpoint(number, number + 1); }
   // The same endpoint with another marker.
