@@ -283,7 +283,7 @@ TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   HostKeeper keeper(host.nft, host.routes, {});
   HostChanges first;
   for (std::uint32_t i = 0; i < 100; ++i) {
-    first.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000000 + i)), policy::ClassId{1});
+    first.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000000 + i)), policy::ClassId{1 + i / 50});
   }
   keeper.take(first);
   ASSERT_TRUE(keeper.attempt());
@@ -296,6 +296,23 @@ TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   keeper.take(one);
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(keeper.report().kernel_writes, writes + 2);
+}
+
+TEST(HostKeeper, WritesOneElementMoreForAClassThatIsTheFirstOrLastOfItsKind) {
+  KeptHost host(3);
+  HostKeeper keeper(host.nft, host.routes, {});
+  const auto take = [&](std::uint32_t address, std::uint32_t address_class) {
+    HostChanges changes;
+    changes.tables.classes.update(Prefix::host(IpAddress::v4(address)), policy::ClassId{address_class});
+    const auto writes = keeper.report().kernel_writes;
+    keeper.take(changes);
+    EXPECT_TRUE(keeper.attempt());
+    return keeper.report().kernel_writes - writes;
+  };
+  take(1, 1);
+  EXPECT_EQ(take(2, 1), 1U);
+  EXPECT_EQ(take(2, 2), 3U);
+  EXPECT_EQ(take(1, 2), 3U);
 }
 
 // The kernel shows a transaction's new intervals a moment after its other elements.

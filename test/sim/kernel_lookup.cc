@@ -56,16 +56,20 @@ std::optional<policy::ProgramId> KernelLookup::program_of(policy::Direction dire
   return policy::ProgramId{program->be32_at(4)};
 }
 
-std::optional<std::uint32_t> KernelLookup::class_of(const IpAddress& peer, bool known) {
+std::optional<std::uint32_t> KernelLookup::class_of(const IpAddress& peer, bool exact_only) {
   const auto entry = dataplane::class_entry(peer, {});
   const auto exact = find(entry.map, entry.key);
-  if (!exact || (exact->be32_at(0) != dataplane::kUnknownClass) != known) return std::nullopt;
-  if (known) return exact->be32_at(0);
-  const auto range = find_interval(dataplane::ranges_map(peer.family()), entry.key);
-  if (!range) return std::nullopt;
-  const auto net = find(dataplane::nets_map(peer.family()), ElementKey(range->view().subspan(4)));
-  if (!net) return std::nullopt;
-  return net->be32_at(0);
+  if (!exact) return std::nullopt;
+  const auto of_address = exact->be32_at(0);
+  if (exact_only) return of_address == dataplane::kUnknownClass ? std::nullopt : std::optional(of_address);
+  const auto of_exact = [&](std::span<const std::uint8_t> rest) {
+    auto key = words({of_address});
+    key.append(rest);
+    return key;
+  };
+  const auto net = find_interval(dataplane::ranges_map(peer.family()), of_exact(entry.key.view()));
+  const auto found = net ? find(dataplane::nets_map(peer.family()), of_exact(net->view())) : std::nullopt;
+  return found ? std::optional(found->be32_at(0)) : std::nullopt;
 }
 
 std::optional<ElementKey> KernelLookup::answer(std::uint32_t table, const policy::Packet& packet) {
@@ -84,9 +88,9 @@ std::optional<ElementKey> KernelLookup::answer(std::uint32_t table, const policy
 
 std::optional<bool> KernelLookup::verdict(policy::Direction direction, std::string_view interface_name,
                                           const IpAddress& own, const IpAddress& peer,
-                                          const policy::Packet& packet, bool known) {
+                                          const policy::Packet& packet, bool exact_only) {
   const auto step = find(Map::kStep, words({0}));
-  const auto peer_class = step ? class_of(peer, known) : std::nullopt;
+  const auto peer_class = step ? class_of(peer, exact_only) : std::nullopt;
   const auto id = peer_class ? program_of(direction, interface_name, own) : std::nullopt;
   if (!id) return std::nullopt;
   const auto number = static_cast<std::uint32_t>(*id);
@@ -107,8 +111,9 @@ std::optional<bool> KernelLookup::verdict(policy::Direction direction, std::stri
 
 bool KernelLookup::passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
                           const IpAddress& peer, const policy::Packet& packet) {
-  for (const bool known : {true, false, true, false}) {
-    if (const auto decided = verdict(direction, interface_name, own, peer, packet, known)) return *decided;
+  for (const bool exact_only : {true, false, false}) {
+    if (const auto decided = verdict(direction, interface_name, own, peer, packet, exact_only))
+      return *decided;
   }
   return false;
 }

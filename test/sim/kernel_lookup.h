@@ -31,11 +31,11 @@ class KernelLookup {
   const Elements& elements() { return early_-- > 0 ? before_ : now_; }
   Data find(dataplane::Map map, const kernel::nft::ElementKey& key);
   Data find_interval(dataplane::Map map, const kernel::nft::ElementKey& key);
-  // Each nothing where something is missing, or the peer is of the other kind: the rule ends.
-  std::optional<std::uint32_t> class_of(const IpAddress& peer, bool known);
+  // Each nothing where something is missing, or the peer is none that the rule is for: the rule ends.
+  std::optional<std::uint32_t> class_of(const IpAddress& peer, bool exact_only);
   std::optional<bool> verdict(policy::Direction direction, std::string_view interface_name,
                               const IpAddress& own, const IpAddress& peer, const policy::Packet& packet,
-                              bool known);
+                              bool exact_only);
   // Final, or to ask the base table.
   std::optional<kernel::nft::ElementKey> answer(std::uint32_t table, const policy::Packet& packet);
 

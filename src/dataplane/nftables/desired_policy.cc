@@ -107,6 +107,7 @@ void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDel
 
 void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& changes, PolicyDelta& delta) {
   NetRanges::NetChanges nets4, nets6;
+  std::map<ExactClass, int> counts;
   for (const auto& [prefix, after] : changes.entries()) {
     const auto before = tables_.classes.find(prefix);
     if (before != tables_.classes.end() && after && before->second == *after) continue;
@@ -114,13 +115,32 @@ void DesiredPolicy::update_classes(const Changes<Prefix, policy::ClassId>& chang
       (prefix.family() == Family::kIpv4 ? nets4 : nets6).emplace_back(prefix.masked(), after);
       continue;
     }
-    if (before != tables_.classes.end())
+    if (before != tables_.classes.end()) {
       delta.step.removed.push_back(class_entry(prefix.address, before->second));
-    if (after) delta.step.added.push_back(class_entry(prefix.address, *after));
+      --counts[{prefix.family(), before->second}];
+    }
+    if (after) {
+      delta.step.added.push_back(class_entry(prefix.address, *after));
+      ++counts[{prefix.family(), *after}];
+    }
   }
+  count_exact(counts, delta.step);
   changes.apply_to(tables_.classes);
   ranges4_.update(nets4, delta);
   ranges6_.update(nets6, delta);
+}
+
+void DesiredPolicy::count_exact(const std::map<ExactClass, int>& by, Transaction& step) {
+  for (const auto& [which, more] : by) {
+    const auto it = exact_.try_emplace(which, 0).first;
+    const bool was_there = it->second > 0;
+    it->second += more;
+    const bool is_there = it->second > 0;
+    const auto entry = exact_entry(which.first, which.second);
+    if (is_there && !was_there) step.added.push_back(entry);
+    if (!is_there && was_there) step.removed.push_back(entry);
+    if (!is_there) exact_.erase(it);
+  }
 }
 
 PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfaces& interfaces) {
@@ -191,12 +211,12 @@ Entries DesiredPolicy::entries() const {
   for (const auto& [prefix, address_class] : tables_.classes) {
     if (prefix.is_host()) all.push_back(class_entry(prefix.address, address_class));
   }
+  for (const auto& [which, unused] : exact_) all.push_back(exact_entry(which.first, which.second));
   for (const auto& [id, unused] : logs_) add_log_answers(id, all);
   ranges4_.add_all(all);
   ranges6_.add_all(all);
   endpoints_.add_all(settings_, all);
   hosts_.add_all(all);
-  std::ranges::sort(all);
   return all;
 }
 

@@ -18,7 +18,7 @@ class DesiredPolicy {
   // Takes over the changes. Routes are not its concern. From here on host endpoints have these interfaces.
   PolicyDelta update(const HostChanges& changes, const HostInterfaces& interfaces);
 
-  // Everything, in the order of Entry.
+  // Everything, in any order.
   Entries entries() const;
   // Chains included that answers lead to.
   Ruleset ruleset() const;
@@ -31,6 +31,9 @@ class DesiredPolicy {
   void update_logs(const Changes<policy::OutcomeId, policy::Outcome>& changes, PolicyDelta& delta);
   void update_cells(const policy::TablesChanges& changes, PolicyDelta& delta);
   void update_classes(const Changes<Prefix, policy::ClassId>& changes, PolicyDelta& delta);
+  // `by` more exact addresses have this class.
+  using ExactClass = std::pair<Family, policy::ClassId>;
+  void count_exact(const std::map<ExactClass, int>& by, Transaction& step);
 
   struct KnownLog {
     LogChain chain;
@@ -42,6 +45,7 @@ class DesiredPolicy {
   std::map<LogId, KnownLog> logs_;
   EndpointEntries endpoints_;
   HostEntries hosts_;
+  std::map<ExactClass, int> exact_;  // classes of exact addresses, of how many
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};
 };

@@ -55,6 +55,27 @@ ElementKey key_of(Family family, const IpAddress& address) {
   return key;
 }
 
+Entry class_at_net(Family family, std::uint32_t exact, const std::optional<Prefix>& net,
+                   policy::ClassId address_class) {
+  Entry entry{nets_map(family), {}, {}, {}};
+  entry.key.append_be32(exact);
+  entry.key.append(net_key(family, net).view());
+  entry.data.append_be32(number(address_class));
+  return entry;
+}
+
+// Of addresses with a class of their own no net is asked.
+Entry range_of_exact(Family family) {
+  const auto none = net_key(family, std::nullopt);
+  Entry entry{ranges_map(family), {}, {}, {}};
+  entry.key.append_be32(0);
+  entry.key.append(none.view());
+  entry.end.append_be32(kUnknownClass);
+  entry.end.append(none.view());
+  entry.data.append(none.view());
+  return entry;
+}
+
 void for_each_way(const auto& visit) {
   for (const auto direction : policy::kDirections) {
     for (const auto family : kFamilies) visit(direction, family);
@@ -155,24 +176,34 @@ Entry projection_entry(const policy::ProjectionKey& key, policy::ProjectionId pr
 
 Entry class_entry(const IpAddress& address, policy::ClassId address_class) {
   Entry entry{classes_map(address.family()), key_of(address.family(), address), {}, {}};
-  entry.data.append_be32(number(address_class));
+  for ([[maybe_unused]] const int word : {0, 1}) entry.data.append_be32(number(address_class));
   return entry;
 }
 
 Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
                   const std::optional<Prefix>& net) {
-  Entry entry{ranges_map(family), {}, {}, {}};
-  append_address(entry.key, family, first);
-  if (const auto next = last.next()) append_address(entry.end, family, *next);
-  entry.data.append_be32(0);
+  const auto at = [&](const IpAddress& address) {
+    ElementKey key;
+    key.append_be32(kUnknownClass);
+    append_address(key, family, address);
+    return key;
+  };
+  Entry entry{ranges_map(family), at(first), {}, {}};
+  if (const auto next = last.next()) entry.end = at(*next);
   entry.data.append(net_key(family, net).view());
   return entry;
 }
 
 Entry net_entry(const Prefix& net, policy::ClassId address_class) {
-  Entry entry{nets_map(net.family()), net_key(net.family(), net), {}, {}};
-  entry.data.append_be32(number(address_class));
-  return entry;
+  return class_at_net(net.family(), kUnknownClass, net, address_class);
+}
+
+Entry exact_entry(Family family, policy::ClassId address_class) {
+  return class_at_net(family, number(address_class), std::nullopt, address_class);
+}
+
+bool is_exact(const Entry& entry) {
+  return (entry.map == Map::kNets4 || entry.map == Map::kNets6) && entry.key.be32_at(0) != kUnknownClass;
 }
 
 void add_log_answers(const LogId& id, Entries& entries) {
@@ -224,8 +255,9 @@ Entries constant_entries() {
   add(Map::kTables, {}, {0, number(kNoTable)});
   add(Map::kProjections, {}, {0});
   for (const auto family : kFamilies) {
-    add(classes_map(family), {}, {kUnknownClass});
-    add(nets_map(family), net_key(family, std::nullopt), {0});
+    add(classes_map(family), {}, {kUnknownClass, kUnknownClass});
+    entries.push_back(range_of_exact(family));
+    entries.push_back(class_at_net(family, kUnknownClass, std::nullopt, policy::ClassId{}));
   }
   add_cells(kNoTable, {}, {}, entries);
   return entries;

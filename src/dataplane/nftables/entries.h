@@ -42,6 +42,9 @@ Entry class_entry(const IpAddress& address, policy::ClassId address_class);
 Entry range_entry(Family family, const IpAddress& first, const IpAddress& last,
                   const std::optional<Prefix>& net);
 Entry net_entry(const Prefix& net, policy::ClassId address_class);
+// Says that a class which exact addresses have is that class.
+Entry exact_entry(Family family, policy::ClassId address_class);
+bool is_exact(const Entry& entry);
 Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id);
 Entry interface_entry(std::string_view interface_name);
 // The program of an interface's own address. Nothing for a name that no interface can have.

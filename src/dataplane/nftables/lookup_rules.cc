@@ -26,8 +26,9 @@ using policy::Direction;
 enum class Detail { kPort, kIcmp, kNone };
 constexpr std::array kDetails{Detail::kPort, Detail::kIcmp, Detail::kNone};
 
-// Whether an address has a class of its own; else it has that of its longest net.
-enum class Known { kKnown, kStranger };
+// Whose class a rule finds. Addresses with a class of their own are most, and asking no net for them is
+// quicker.
+enum class Peers { kExact, kAll };
 
 struct Way {
   Direction direction;
@@ -67,10 +68,13 @@ AddressAt addresses_of(Family family) {
   return family == Family::kIpv4 ? AddressAt{12, 16, 4} : AddressAt{8, 24, 16};
 }
 
-// Registers. What is read from the packet for a first lookup stands in 0 to 7. Then
-//    1  net, later second table     2  answer, in two        4  table, with protocol and detail behind it
+// Registers. What is read from the packet for a first lookup stands in 0 to 7; on the way to the class of an
+// address
+//    1  its exact class             2  the address, then its net
+// and then
+//    1  second table                2  answer, in two        4  table, with protocol and detail behind it
 //    8  program                     9  projection           10  base table, later with protocol and detail
-//   11  vocabulary                 12  class                13  number of the step
+//   11  vocabulary                 12  class                14  number of the step
 // and on the way to the program of a host endpoint
 //    6  chain                       7  vocabulary, then projection of the own side             8  its class
 //    9  host endpoint              10  hook
@@ -79,33 +83,38 @@ AddressAt addresses_of(Family family) {
 // is never the one that the next lookup names as its key: Debian 12's `nft list ruleset` aborts on a key that
 // it takes for another map's answer. What it takes the keys for, and shows, is the interface name that
 // mark_keys() loads.
-constexpr kernel::nft::Register kOwn = 0, kPeer = 0, kNet = 1, kSecondTable = 1, kAnswer = 2, kTable = 4,
+constexpr kernel::nft::Register kOwn = 0, kExact = 1, kAddress = 2, kSecondTable = 1, kAnswer = 2, kTable = 4,
                                 kProgram = 8, kProjection = 9, kBase = 10, kVocabulary = 11, kClass = 12,
-                                kStepNumber = 13, kHost = 9, kHook = 10, kChain = 6, kOwnVocabulary = 7,
+                                kStepNumber = 14, kHost = 9, kHook = 10, kChain = 6, kOwnVocabulary = 7,
                                 kOwnProjection = 7, kOwnClass = 8;
 
 void mark_keys(Expressions& rule, const Way& way) {
   if (way.host) {
     for (const auto key : {kChain, kOwnVocabulary, kHost}) rule.meta(Meta::kInputName, key);
   }
-  for (const auto key : {kNet, kAnswer, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
+  for (const auto key : {kExact, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
   rule.meta(Meta::kFamily, kStepNumber);
 }
 
-// Leaves the class of the address at `offset` in `into`. Ends the rule for addresses of the other kind.
-void look_up_class(Expressions& rule, Family family, std::uint32_t offset, Known known,
-                   kernel::nft::Register into) {
+// Leaves the class of the exact address at `offset` in `into`, and behind it. Ends the rule for strangers.
+void look_up_exact_class(Expressions& rule, Family family, std::uint32_t offset, kernel::nft::Register into) {
   static_assert(kUnknownClass == 0xffffffff);
-  const std::array<std::uint8_t, 4> unknown{0xff, 0xff, 0xff, 0xff};
-  rule.payload(HeaderBase::kNetwork, offset, addresses_of(family).length, kPeer)
-      .map(set_of(classes_map(family)).name, kPeer, into);
-  if (known == Known::kKnown) {
-    rule.differs(into, unknown);
-  } else {
-    rule.equals(into, unknown)
-        .map(set_of(ranges_map(family)).name, kPeer, kNet - 1)
-        .map(set_of(nets_map(family)).name, kNet, into);
-  }
+  constexpr std::array<std::uint8_t, 4> kUnknown{0xff, 0xff, 0xff, 0xff};
+  rule.payload(HeaderBase::kNetwork, offset, addresses_of(family).length, kAddress)
+      .map(set_of(classes_map(family)).name, kAddress, into)
+      .differs(into, kUnknown);
+}
+
+// Leaves the class of the address at `offset` in `into`: that of the exact address, or else of its longest
+// net. Both ways are one: where the exact address has a class, any net leads to it.
+void look_up_class(Expressions& rule, Family family, std::uint32_t offset, kernel::nft::Register into) {
+  const auto length = addresses_of(family).length;
+  if (family == Family::kIpv6)
+    rule.meta(Meta::kFamily, kAddress + 3);  // marks a key's end that a name misses
+  rule.payload(HeaderBase::kNetwork, offset, length, kAddress)
+      .map(set_of(classes_map(family)).name, kAddress, kExact - 1)
+      .map(set_of(ranges_map(family)).name, kExact, kAddress)
+      .map(set_of(nets_map(family)).name, kExact, into);
 }
 
 std::uint32_t own_offset(const Way& way) {
@@ -126,21 +135,7 @@ void look_up_chain(Expressions& rule, const Way& way) {
       .meta(Meta::kFamily, kBase);  // marks it as a key again; a name would reach over the class
 }
 
-// What comes to or from one host endpoint or workload, and whose program decides.
-struct Kinds {
-  Known peer;
-  Known own = Known::kKnown;  // host endpoints only
-};
-
-std::vector<Kinds> kinds_of(const Way& way) {
-  if (!way.host) return {{Known::kKnown}, {Known::kStranger}};
-  return {{Known::kKnown, Known::kKnown},
-          {Known::kStranger, Known::kKnown},
-          {Known::kKnown, Known::kStranger},
-          {Known::kStranger, Known::kStranger}};
-}
-
-void look_up_program(Expressions& rule, const Way& way, Known own) {
+void look_up_program(Expressions& rule, const Way& way) {
   if (!way.host) {
     rule.meta(way.interface(), kOwn)
         .payload(HeaderBase::kNetwork, own_offset(way), addresses_of(way.family).length, kOwn + 4)
@@ -148,18 +143,20 @@ void look_up_program(Expressions& rule, const Way& way, Known own) {
     return;
   }
   look_up_chain(rule, way);
-  look_up_class(rule, way.family, own_offset(way), own, kOwnClass);
+  look_up_class(rule, way.family, own_offset(way), kOwnClass);
   rule.map(set_of(Map::kProjections).name, kOwnVocabulary, kOwnProjection)
       .meta(Meta::kInputName, kProgram)  // marks it as a key again
       .map(set_of(Map::kChainPrograms).name, kChain, kProgram - 1);
 }
 
 // The program is read once: its base table and the table for the peer are of one and the same policy.
-void look_up_tables(Expressions& rule, const Way& way, const Kinds& kinds) {
+void look_up_tables(Expressions& rule, const Way& way, Peers peers) {
   mark_keys(rule, way);
-  rule.map(set_of(Map::kStep).name, kAnswer, kStepNumber - 1);
-  look_up_class(rule, way.family, peer_offset(way), kinds.peer, kClass);
-  look_up_program(rule, way, kinds.own);
+  rule.map(set_of(Map::kStep).name, kStepNumber, kStepNumber - 1);
+  const auto look_up = peers == Peers::kExact ? look_up_exact_class : look_up_class;
+  look_up(rule, way.family, peer_offset(way), kClass);
+  look_up_program(rule, way);
+  rule.meta(Meta::kInputName, kAnswer);  // marks it as a key, now that addresses are done with
   rule.map(set_of(Map::kPrograms).name, kProgram, kBase - 1)
       .map(set_of(Map::kProjections).name, kVocabulary, kProjection)
       .map(set_of(Map::kTables).name, kProgram, kTable - 1);
@@ -215,19 +212,20 @@ class ChainWriter {
 
 // The answer that asks the base table lets the rule go on to it. Whatever is missing ends the rule, and what
 // no rule has answered is dropped. All is asked twice, for the packet that a step overtakes the first time.
+// The kernel looks at each rule that reads the classes for each element that they get, so these are few.
 void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
   ChainWriter chain(ruleset, way.chain(detail));
-  for ([[maybe_unused]] const int time : {1, 2}) {
-    for (const auto& kinds : kinds_of(way)) {
-      Expressions rule;
-      look_up_tables(rule, way, kinds);
-      look_up_cell(rule, kTable, detail);
-      must_be_one_step(rule);
-      rule.verdict_map(way.answers(), kAnswer);
-      look_up_cell(rule, kBase, detail);
-      rule.verdict_map(way.answers(), kAnswer);
-      chain.rule(rule);
-    }
+  std::vector asked{Peers::kAll, Peers::kAll};
+  if (!way.host) asked.insert(asked.begin(), Peers::kExact);
+  for (const auto peers : asked) {
+    Expressions rule;
+    look_up_tables(rule, way, peers);
+    look_up_cell(rule, kTable, detail);
+    must_be_one_step(rule);
+    rule.verdict_map(way.answers(), kAnswer);
+    look_up_cell(rule, kBase, detail);
+    rule.verdict_map(way.answers(), kAnswer);
+    chain.rule(rule);
   }
   chain.rule(Expressions().verdict(NF_DROP));
 }
@@ -235,19 +233,17 @@ void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
 // Led to by cells that leave it to the source port: finds the cell again, then the second table.
 void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
   ChainWriter chain(ruleset, way.source_ports_chain());
-  for (const auto& kinds : kinds_of(way)) {
-    for (const auto decides : {kTable, kBase}) {
-      Expressions rule;
-      look_up_tables(rule, way, kinds);
-      look_up_cell(rule, kTable, Detail::kPort);
-      if (decides == kBase) {
-        must_be(rule, Answer::kAskBase);
-        look_up_cell(rule, kBase, Detail::kPort);
-      }
-      must_be_one_step(rule);
-      look_up_source_port(rule, way);
-      chain.rule(rule);
+  for (const auto decides : {kTable, kBase}) {
+    Expressions rule;
+    look_up_tables(rule, way, Peers::kAll);
+    look_up_cell(rule, kTable, Detail::kPort);
+    if (decides == kBase) {
+      must_be(rule, Answer::kAskBase);
+      look_up_cell(rule, kBase, Detail::kPort);
     }
+    must_be_one_step(rule);
+    look_up_source_port(rule, way);
+    chain.rule(rule);
   }
   chain.rule(Expressions().verdict(NF_DROP));
 }

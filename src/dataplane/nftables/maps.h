@@ -25,9 +25,11 @@ enum class Map : std::uint8_t {
   kStep,         // anything → (0 . number of the step)
   kSteps,        // the same number: what a rule has read may be judged by if this still holds
   kDictionary,   // (meaning . space) → id; no rule reads it
-  kRanges4,      // address interval → (0 . net), the longest there; all addresses are in one
+  kRanges4,  // (class . address) interval → net. Of kUnknownClass: the longest net there; all addresses are
+             // in one. Of all classes: no net
   kRanges6,
-  kNets4,  // net → class; a net is written as net_key() says
+  kNets4,  // (kUnknownClass . net) → its class; (class . no net) → the same class, of those that kClasses4
+           // names. A net is written as net_key() says
   kNets6,
   // What answers lead to; verdict maps. The first is for second tables, which lead nowhere further.
   kAnswers,
@@ -35,7 +37,7 @@ enum class Map : std::uint8_t {
   kAnswersIngress6,
   kAnswersEgress4,
   kAnswersEgress6,
-  kClasses4,  // address → class; the catch-all says kUnknownClass
+  kClasses4,  // address → (class . class), to be read into either register; the catch-all says kUnknownClass
   kClasses6,
   kInterfaces,  // workloads' interfaces that no workload prefix matches
   kIngress4,    // (interface . own address) → (0 . program)
@@ -79,7 +81,8 @@ Map classes_map(Family family);
 Map ranges_map(Family family);
 Map nets_map(Family family);
 
-// What kClasses4 and kClasses6 answer for an address that is not in them. Never the id of a class.
+// What kClasses4 and kClasses6 answer for an address that is not in them. Never the id of a class, and beyond
+// all of them.
 inline constexpr std::uint32_t kUnknownClass = 0xffffffff;
 // The table of those for whom a program has none: all its cells ask the base table.
 inline constexpr policy::TableId kNoTable{0};

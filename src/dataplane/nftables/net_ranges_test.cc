@@ -23,7 +23,7 @@ Entries all_of(const NetRanges& ranges) {
 // For addresses in no net; NetRanges leaves it to constant_entries().
 Entry net_entry_of_none(Family family) {
   for (const auto& entry : constant_entries()) {
-    if (entry.map == nets_map(family)) return entry;
+    if (entry.map == nets_map(family) && !is_exact(entry)) return entry;
   }
   return {};
 }
@@ -37,13 +37,13 @@ void write(const Transaction& transaction, Entries& held) {
 // Who has which class, where intervals change. Intervals and nets may be of different moments.
 std::optional<std::uint32_t> class_of(const IpAddress& address, const Entries& intervals,
                                       const Entries& nets) {
-  const auto key = class_entry(address, {}).key;
+  const auto key = range_entry(address.family(), address, address, std::nullopt).key;
   for (const auto& range : intervals) {
     if (range.map != ranges_map(address.family()) || key < range.key) continue;
     if (!range.end.empty() && !(key < range.end)) continue;
     for (const auto& net : nets) {
       if (net.map != nets_map(address.family()) ||
-          !std::ranges::equal(net.key.view(), range.data.view().subspan(4)))
+          !std::ranges::equal(net.key.view().subspan(4), range.data.view()))
         continue;
       return net.data.be32_at(0);
     }

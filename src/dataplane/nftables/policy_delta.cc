@@ -84,7 +84,10 @@ void move_if(Entries& from, Entries& to, Predicate predicate) {
 bool needs_number(const Transaction& step) {
   std::set<Group> groups;
   for (const auto* entries : {&step.removed, &step.added}) {
-    for (const auto& entry : *entries) groups.insert(group_of(entry.map));
+    for (const auto& entry : *entries) {
+      // These say the same always: without one, the rule ends and begins again.
+      if (!is_exact(entry)) groups.insert(group_of(entry.map));
+    }
   }
   groups.erase(Group::kUnread);
   return groups.size() > 1 || groups.contains(Group::kPolicy);

@@ -17,8 +17,8 @@ Result<void> PolicyTable::commit(const Batch& batch) {
 
 namespace {
 
-void append(const Batch& from, Batch& to) {
-  to.insert(to.end(), from.begin(), from.end());
+void append(Batch from, Batch& to) {
+  std::ranges::move(from, std::back_inserter(to));
 }
 
 void add_rules(const Ruleset& ruleset, Batch& batch) {
@@ -120,11 +120,16 @@ Result<void> PolicyTable::rebuild(const Ruleset& ruleset) {
 }
 
 Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
+  const auto differing = [&] {
+    auto wanted = desired_.entries();
+    std::ranges::sort(wanted);
+    return difference(actual.entries, wanted);
+  };
   desired_.continue_from(step_of(actual.entries));
-  auto delta = difference(actual.entries, desired_.entries());
+  auto delta = differing();
   if (needs_number(delta.step)) {
     desired_.next_step();
-    delta = difference(actual.entries, desired_.entries());
+    delta = differing();
   }
   TRY_VOID(commit(to_batch(delta.prepared)));
   Batch batch;
