@@ -5,6 +5,7 @@
 #include <array>
 
 #include "netns/agent_host.h"
+#include "netns/host_ear.h"
 
 namespace ocicat::test {
 namespace {
@@ -288,6 +289,31 @@ TEST_P(NeighbourDiscovery, FindsTheHostWithoutAnyHelp) {
     shell("ip neigh del fe80::ecee:eeff:feee:eeee dev eth0");
     shell("ping -6 -c 1 -W 10 2001:db8::fe > /dev/null");
   });
+}
+
+TEST_P(NeighbourDiscovery, OfTheSixKindsThatAWorkloadNeedsReachesItsHostWhateverPolicySays) {
+  Testbed bed;
+  auto& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  auto& b = bed.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  const PinFolder pins;
+  AgentHost agent(bed, pins.options(GetParam()));
+  auto changes = first_state(1);
+  changes.settings->endpoint_to_host = HostSettings::ToHost::kAccept;
+  add_pod(changes, "a", a, kDenyAll, kDenyAll);
+  add_pod(changes, "b", b, kAllowAll, kAllowAll);
+  agent.put(changes);
+  agent.await_revision(1);
+  const HostEar ear(bed, Family::kIpv6);
+  std::vector<RawPacket> packets;
+  for (std::uint32_t type = 127; type <= 138; ++type) {
+    RawPacket packet{.packet = {}, .token = type};
+    packet.packet.source = a.address(Family::kIpv6);
+    packet.packet.destination = Testbed::host_address(Family::kIpv6);
+    packet.packet.protocol = kIcmpV6;
+    packet.packet.icmp_type = static_cast<std::uint8_t>(type);
+    packets.push_back(packet);
+  }
+  EXPECT_EQ(ear.arriving(a, b, packets), (std::set<std::uint32_t>{130, 131, 132, 133, 135, 136}));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NeighbourDiscovery, testing::Values(Datapath::kNftables, Datapath::kEbpf),

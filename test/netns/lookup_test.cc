@@ -1,12 +1,13 @@
 // Both datapaths against the simulator: the same tables, the same packets, through a real kernel.
 #include <gtest/gtest.h>
 
-#include <random>
+#include <span>
 
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/nft_kernel.h"
 #include "netns/agent_host.h"
+#include "netns/host_ear.h"
 #include "netns/random_tables.h"
 #include "netns/testbed.h"
 #include "policy/simulator.h"
@@ -93,12 +94,6 @@ std::vector<Prefix> prefixes(std::initializer_list<const char*> texts) {
   for (const auto* text : texts) result.push_back(*Prefix::parse(text));
   return result;
 }
-
-// Hooks of what is forwarded, in the order in which a packet meets them; the last one where it leaves.
-constexpr std::array kForwarding{policy::Hook{policy::ChainKind::kUntracked, Direction::kIngress},
-                                 policy::Hook{policy::ChainKind::kPreDnat, Direction::kIngress},
-                                 policy::Hook{policy::ChainKind::kForward, Direction::kIngress},
-                                 policy::Hook{policy::ChainKind::kForward, Direction::kEgress}};
 
 class RandomLookups : public testing::TestWithParam<std::tuple<Datapath, Family>> {};
 
@@ -200,105 +195,184 @@ INSTANTIATE_TEST_SUITE_P(All, RandomLookups,
                                           testing::ValuesIn(kFamilies)),
                          name_of);
 
-// A host endpoint at the uplink, with chains for what the host forwards.
-HostEndpointState uplink_endpoint() {
+// The hooks that a packet meets at a host endpoint, in order.
+using Hooks = std::vector<policy::Hook>;
+const Hooks kComingIn{{policy::ChainKind::kUntracked, Direction::kIngress},
+                      {policy::ChainKind::kPreDnat, Direction::kIngress},
+                      {policy::ChainKind::kForward, Direction::kIngress}};
+const Hooks kGoingOut{{policy::ChainKind::kForward, Direction::kEgress}};
+const Hooks kToTheHost{{policy::ChainKind::kUntracked, Direction::kIngress},
+                       {policy::ChainKind::kPreDnat, Direction::kIngress},
+                       {policy::ChainKind::kNormal, Direction::kIngress}};
+const Hooks kFromTheHost{{policy::ChainKind::kUntracked, Direction::kEgress},
+                         {policy::ChainKind::kNormal, Direction::kEgress}};
+
+policy::ChainId chain_at(policy::Hook hook) {
+  return policy::ChainId{static_cast<std::uint32_t>(index_of(hook) + 1)};
+}
+
+// A host endpoint at the uplink, with chains at these hooks.
+HostEndpointState uplink_endpoint(const std::vector<Hooks>& ways) {
   HostEndpointState host{.id = 7, .interface_name = "uplink"};
   for (auto& chains : host.chains) {
-    for (std::uint32_t i = 0; i < kForwarding.size(); ++i)
-      chains[index_of(kForwarding[i])] = policy::ChainId{i + 1};
+    for (const auto& hooks : ways) {
+      for (const auto hook : hooks) chains[index_of(hook)] = chain_at(hook);
+    }
   }
   return host;
 }
 
-// What comes in is asked about from left to right; what untracked or pre-DNAT policy allows is not asked
-// about again.
-bool comes_in(const policy::Simulator& simulator, const policy::Packet& packet, std::uint32_t first) {
-  for (std::uint32_t i = first; i + 1 < kForwarding.size(); ++i) {
-    const auto verdict =
-        simulator.lookup(policy::ChainId{i + 1}, packet.destination, packet.source, packet).verdict;
+// What untracked or pre-DNAT policy allows is not asked about again.
+bool goes(const policy::Simulator& simulator, const policy::Packet& packet,
+          std::span<const policy::Hook> hooks) {
+  for (const auto hook : hooks) {
+    const bool in = hook.direction == Direction::kIngress;
+    const auto verdict = simulator
+                             .lookup(chain_at(hook), in ? packet.destination : packet.source,
+                                     in ? packet.source : packet.destination, packet)
+                             .verdict;
     if (verdict == Verdict::kDeny) return false;
     if (verdict == Verdict::kAllow) return true;
   }
   return true;
 }
 
-bool goes_out(const policy::Simulator& simulator, const policy::Packet& packet) {
-  const policy::ChainId last{kForwarding.size()};
-  return simulator.lookup(last, packet.source, packet.destination, packet).verdict != Verdict::kDeny;
+// One that allows all, for packets that tell when others have arrived.
+constexpr ProgramId kOpen{100};
+
+void add_open_program(policy::Tables& tables) {
+  const policy::TableId table{300};
+  tables.tables.emplace(table, policy::Table{{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}}});
+  tables.programs.emplace(kOpen, policy::Program{policy::VocabularyId{1}, table});
 }
 
-class RandomHostLookups : public testing::TestWithParam<Family> {};
+std::string text_of(const policy::Packet& packet) {
+  return fmt::format("{} -> {} protocol {} ports {} {} icmp code {}", packet.source.to_string(),
+                     packet.destination.to_string(), packet.protocol, packet.source_port,
+                     packet.destination_port, packet.icmp_code);
+}
 
-TEST_P(RandomHostLookups, GiveTheSimulatorsVerdictForForwardedPackets) {
-  const auto seed = std::random_device{}();
-  SCOPED_TRACE(fmt::format("seed {}", seed));
-  Random random(seed);
-  const Family family = GetParam();
-  Testbed bed;
-  auto& pod = bed.add_pod("a", "10.65.0.2", "fd00:65::2");
-  PolicyOfHost table(bed, Datapath::kNftables);
-  const bool v4 = family == Family::kIpv4;
-  const auto strangers =
-      v4 ? addresses({"203.0.113.0", "203.0.113.7", "203.0.113.8", "203.0.113.255"})
-         : addresses({"2001:db8:f::", "2001:db8:f::7", "2001:db8:f::8", "2001:db8:f::ffff"});
-  RandomTablesOptions options;
-  options.programs = ProgramId{6};
-  options.chains = policy::ChainId{kForwarding.size()};
-  options.peers = strangers;
-  options.peers.push_back(pod.address(family));
-  options.nets = v4 ? prefixes({"203.0.113.0/24", "203.0.113.8/29", "10.65.0.0/16", "0.0.0.0/0"})
-                    : prefixes({"2001:db8:f::/64", "2001:db8:f::8/125", "fd00:65::/64", "::/0"});
-  dataplane::HostInterfaces interfaces;
-  const auto key = ResourceKey{Kind::kHostEndpoint, "", "edge"};
-  // By its name, and by being all that is left.
-  if (random.percent(50)) {
-    interfaces.all_others = key;
-  } else {
-    interfaces.by_name.emplace("uplink", key);
+class RandomHostLookups : public testing::TestWithParam<Family> {
+ protected:
+  RandomHostLookups() {
+    const bool v4 = family_ == Family::kIpv4;
+    strangers_ = v4 ? addresses({"203.0.113.0", "203.0.113.7", "203.0.113.8", "203.0.113.255"})
+                    : addresses({"2001:db8:f::", "2001:db8:f::7", "2001:db8:f::8", "2001:db8:f::ffff"});
+    options_.programs = ProgramId{6};
+    options_.chains = policy::ChainId{policy::kHooks.size()};
+    options_.peers = strangers_;
+    options_.peers.push_back(pod_.address(family_));
+    options_.peers.push_back(host_);
+    options_.nets =
+        v4 ? prefixes({"203.0.113.0/24", "203.0.113.8/29", "10.65.0.0/16", "192.0.2.0/24", "0.0.0.0/0"})
+           : prefixes({"2001:db8:f::/64", "2001:db8:f::8/125", "fd00:65::/64", "2001:db8::/64", "::/0"});
   }
-  table.assign(interfaces);
 
-  policy::Tables before;
-  for (int round = 0; round < 12; ++round) {
-    const auto tables = random_tables(random, options);
+  // Random tables in the kernel, of which the simulator is asked.
+  policy::Simulator next(int round, const std::vector<Hooks>& ways, ProgramId ingress, ProgramId egress) {
+    auto tables = random_tables(random_, options_);
+    add_open_program(tables);
     HostChanges changes;
     if (round == 0) {
-      changes.settings.emplace().drop_invalid = false;
-      changes.endpoints.update(pod_key("a"), endpoint(pod, ProgramId{1}, ProgramId{2}));
-      changes.host_endpoints.update(key, uplink_endpoint());
+      auto& settings = changes.settings.emplace();
+      settings.drop_invalid = false;
+      settings.endpoint_to_host = HostSettings::ToHost::kAccept;
+      changes.endpoints.update(pod_key("a"), endpoint(pod_, ingress, egress));
+      changes.host_endpoints.update(key_, uplink_endpoint(ways));
     }
-    changes.tables = changes_between(before, tables);
-    before = tables;
-    table.apply(changes);
-    if (round == 0) table.resync();
-    ASSERT_TRUE(table.policy().in_step());
-    const policy::Simulator simulator(tables);
+    changes.tables = changes_between(before_, tables);
+    before_ = tables;
+    table_.apply(changes);
+    if (round == 0) table_.resync();
+    EXPECT_TRUE(table_.policy().in_step());
+    return policy::Simulator(before_);
+  }
+  void assign(bool all_others) {
+    dataplane::HostInterfaces interfaces;
+    if (all_others) interfaces.all_others = key_;
+    if (!all_others) interfaces.by_name.emplace("uplink", key_);
+    table_.assign(interfaces);
+  }
+  template <class Source, class Destination>
+  std::vector<RawPacket> packets(Source source, Destination destination) {
+    std::vector<RawPacket> packets;
+    for (std::uint32_t token = 1; token <= 80; ++token) {
+      auto& packet = packets.emplace_back(RawPacket{random_packet(random_, family_), 0x02, token});
+      packet.packet.source = source();
+      packet.packet.destination = destination();
+    }
+    table_.forget_connections();
+    return packets;
+  }
+  const IpAddress& stranger() { return random_.pick(strangers_); }
+
+  const Family family_ = GetParam();
+  const std::uint64_t seed_ = test::any_seed();
+  testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("OCICAT_SEED={}", seed_)};
+  Random random_{seed_};
+  Testbed bed_;
+  Station& pod_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2");
+  const IpAddress host_ = Testbed::host_address(family_);
+  PolicyOfHost table_{bed_, Datapath::kNftables};
+  const ResourceKey key_{Kind::kHostEndpoint, "", "edge"};
+  std::vector<IpAddress> strangers_;
+  RandomTablesOptions options_;
+  policy::Tables before_;
+};
+
+TEST_P(RandomHostLookups, GiveTheSimulatorsVerdictForForwardedPackets) {
+  // By its name, and by being all that is left.
+  const bool everywhere = random_.percent(50);
+  assign(everywhere);
+  for (int round = 0; round < 12; ++round) {
+    const auto simulator = next(round, {kComingIn, kGoingOut}, ProgramId{1}, ProgramId{2});
     for (const bool inward : {true, false}) {
-      std::vector<RawPacket> packets;
-      for (std::uint32_t token = 1; token <= 80; ++token) {
-        RawPacket packet{random_packet(random, family), 0x02, token};
-        packet.packet.source = inward ? random.pick(strangers) : pod.address(family);
-        packet.packet.destination = inward ? pod.address(family) : random.pick(strangers);
-        packets.push_back(packet);
-      }
-      table.forget_connections();
+      const auto of_pod = [&] { return pod_.address(family_); };
+      const auto of_others = [&] { return stranger(); };
+      const auto sent = inward ? packets(of_others, of_pod) : packets(of_pod, of_others);
       const auto arrived =
-          inward ? bed.arriving(bed.outside(), pod, packets) : bed.arriving(pod, bed.outside(), packets);
-      for (const auto& packet : packets) {
+          inward ? bed_.arriving(bed_.outside(), pod_, sent) : bed_.arriving(pod_, bed_.outside(), sent);
+      for (const auto& packet : sent) {
         const auto& asked = packet.packet;
         const ProgramId program{inward ? 1U : 2U};
         const auto& peer = inward ? asked.source : asked.destination;
         const bool at_pod = simulator.lookup(program, peer, asked).verdict != Verdict::kDeny;
         // That of "*" has the workload's interface as well, by which nothing comes in untracked.
-        const bool everywhere = interfaces.all_others.has_value();
-        const bool comes = !inward && !everywhere ? true : comes_in(simulator, asked, inward ? 0 : 1);
-        const bool goes = inward && !everywhere ? true : goes_out(simulator, asked);
-        const bool at_host = comes && goes;
-        EXPECT_EQ(arrived.contains(packet.token), at_pod && at_host)
-            << "round " << round << ": " << asked.source.to_string() << " -> "
-            << asked.destination.to_string() << " protocol " << int{asked.protocol} << " ports "
-            << asked.source_port << " " << asked.destination_port << " icmp code " << int{asked.icmp_code};
+        const std::span coming(kComingIn);
+        const bool comes = inward       ? goes(simulator, asked, coming)
+                           : everywhere ? goes(simulator, asked, coming.subspan(1))
+                                        : true;
+        const bool leaves = inward && !everywhere ? true : goes(simulator, asked, kGoingOut);
+        EXPECT_EQ(arrived.contains(packet.token), at_pod && comes && leaves)
+            << "round " << round << ": " << text_of(asked);
       }
+    }
+  }
+}
+
+TEST_P(RandomHostLookups, GiveTheSimulatorsVerdictForPacketsToTheHost) {
+  assign(false);
+  const HostEar ear(bed_, family_);
+  for (int round = 0; round < 12; ++round) {
+    const auto simulator = next(round, {kToTheHost}, kOpen, kOpen);
+    const auto sent = packets([&] { return stranger(); }, [&] { return host_; });
+    const auto arrived = ear.arriving(bed_.outside(), pod_, sent);
+    for (const auto& packet : sent) {
+      EXPECT_EQ(arrived.contains(packet.token), goes(simulator, packet.packet, kToTheHost))
+          << "round " << round << ": " << text_of(packet.packet);
+    }
+  }
+}
+
+TEST_P(RandomHostLookups, GiveTheSimulatorsVerdictForPacketsOfTheHost) {
+  assign(false);
+  for (int round = 0; round < 12; ++round) {
+    const auto simulator = next(round, {kFromTheHost}, kOpen, kOpen);
+    const auto sent = packets([&] { return host_; }, [&] { return stranger(); });
+    const auto arrived = bed_.leaving_host(pod_, sent);
+    for (const auto& packet : sent) {
+      EXPECT_EQ(arrived.contains(packet.token), goes(simulator, packet.packet, kFromTheHost))
+          << "round " << round << ": " << text_of(packet.packet);
     }
   }
 }

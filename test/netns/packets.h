@@ -21,7 +21,8 @@ std::vector<std::uint8_t> bytes_of(const RawPacket& packet);
 // The token of a packet seen; 0 where there is none.
 std::uint32_t token_of(const std::uint8_t* bytes, std::size_t size);
 
-// Sends from the calling thread's namespace, past its own idea of addresses. `interface` decides the way.
+// Sends from the calling thread's namespace, past its own idea of addresses. Where its own rules refuse the
+// packet, it is lost as it is anywhere else on the way.
 void send_raw(const RawPacket& packet);
 
 }  // namespace ocicat::test

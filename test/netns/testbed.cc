@@ -44,12 +44,12 @@ void await_up(const std::string& interface) {
                     interface));
 }
 
+}  // namespace
+
 std::uint32_t new_token() {
   static std::atomic<std::uint32_t> next = 0xf0000000;
   return ++next;
 }
-
-}  // namespace
 
 void shell(const std::string& command) {
   const int status = std::system(command.c_str());
@@ -171,6 +171,19 @@ void Testbed::forget_connections() const {
   });
 }
 
+namespace {
+
+std::set<std::uint32_t> those_seen(const std::vector<RawPacket>& packets,
+                                   const std::set<std::uint32_t>& seen) {
+  std::set<std::uint32_t> arrived;
+  for (const auto& packet : packets) {
+    if (seen.contains(packet.token)) arrived.insert(packet.token);
+  }
+  return arrived;
+}
+
+}  // namespace
+
 std::set<std::uint32_t> Testbed::arriving(const Station& from, const Station& to,
                                           const std::vector<RawPacket>& packets) const {
   to.received();
@@ -182,17 +195,34 @@ std::set<std::uint32_t> Testbed::arriving(const Station& from, const Station& to
     stay_on_one_processor();
     for (int i = 0; i < 2; ++i) {
       RawPacket marker;
-      marker.packet = {IpAddress::v4(0xc00002fe), to.address(Family::kIpv4), kUdp, 9, 9, 0, 0};
+      marker.packet = {host_address(Family::kIpv4), to.address(Family::kIpv4), kUdp, 9, 9, 0, 0};
       marker.token = new_token();
       send_raw(marker);
       to.await(marker.token, seen);
     }
   });
-  std::set<std::uint32_t> arrived;
-  for (const auto& packet : packets) {
-    if (seen.contains(packet.token)) arrived.insert(packet.token);
-  }
-  return arrived;
+  return those_seen(packets, seen);
+}
+
+std::set<std::uint32_t> Testbed::leaving_host(const Station& sure,
+                                              const std::vector<RawPacket>& packets) const {
+  auto& outside = *stations_.front();
+  outside.received();
+  host_.run([&] {
+    stay_on_one_processor();
+    for (const auto& packet : packets) send_raw(packet);
+  });
+  std::set<std::uint32_t> seen;
+  RawPacket marker;
+  marker.packet = {sure.address(Family::kIpv4), outside.address(Family::kIpv4), kUdp, 9, 9, 0, 0};
+  marker.token = new_token();
+  sure.send({marker});
+  outside.await(marker.token, seen);
+  return those_seen(packets, seen);
+}
+
+IpAddress Testbed::host_address(Family family) {
+  return *IpAddress::parse(family == Family::kIpv4 ? "192.0.2.254" : "2001:db8::fe");
 }
 
 }  // namespace ocicat::test

@@ -20,6 +20,8 @@ namespace ocicat::test {
 
 // Runs a shell command in the calling thread's namespace; aborts the test where it fails.
 void shell(const std::string& command);
+// Of a packet that no test has numbered.
+std::uint32_t new_token();
 
 class Station {
  public:
@@ -56,6 +58,8 @@ class Testbed {
                    Routes routes = Routes::kMade);
   Station& outside() { return *stations_.front(); }
   const kernel::NetworkNamespace& host() const { return host_; }
+  // Its own, at `uplink`.
+  static IpAddress host_address(Family family);
 
   // Forgets all connections.
   void forget_connections() const;
@@ -63,6 +67,8 @@ class Testbed {
   // known to pass, sent after them on the same way, tells when all have arrived that will.
   std::set<std::uint32_t> arriving(const Station& from, const Station& to,
                                    const std::vector<RawPacket>& packets) const;
+  // The same for packets that the host itself sends outside. `sure` sends what is known to pass.
+  std::set<std::uint32_t> leaving_host(const Station& sure, const std::vector<RawPacket>& packets) const;
 
  private:
   Station& add_station(const std::string& interface, const std::string& v4, const std::string& v6);
