@@ -258,4 +258,10 @@ const std::vector<Evaluator::Problem>& Evaluator::problems() const {
   return state_->view.problems;
 }
 
+const Labels& Evaluator::annotations(const ResourceKey& policy, Direction direction, int rule) const {
+  static const Labels kNone;
+  const auto found = state_->view.annotations.find({policy, direction, rule});
+  return found == state_->view.annotations.end() ? kNone : found->second;
+}
+
 }  // namespace ocicat::policy

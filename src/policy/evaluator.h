@@ -64,6 +64,10 @@ class Evaluator {
   };
   const std::vector<Problem>& problems() const;
 
+  // What people have written beside a rule (`metadata.annotations`; of a ClusterNetworkPolicy its `name`),
+  // which traces and near misses name by policy and index. Empty where it has none. Valid as long as this is.
+  const Labels& annotations(const ResourceKey& policy, Direction direction, int rule) const;
+
  private:
   struct State;
   std::shared_ptr<const State> state_;

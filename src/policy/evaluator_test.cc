@@ -404,6 +404,28 @@ TEST(BrokenPolicies, ThatAreStagedOnlyWouldDeny) {
   EXPECT_EQ(arriving_if_staged_were_enforced(world).verdict, Verdict::kDeny);
 }
 
+// --- what people write beside rules ---
+
+TEST(Evaluator, KnowsTheAnnotationsOfRulesAsTracesNameThem) {
+  auto world = shop();
+  auto first = kAllow;
+  first.written_at = 3;
+  first.annotations = {{"why", "monitoring"}};
+  auto policy = global_ingress("a", {first, kDeny});
+  policy.egress = {kDeny};
+  world.with_policy(policy);
+  auto opened = kAllow;
+  opened.annotations = {{"who", "admin"}};
+  world.with_profile({.metadata = {.name = "open"}, .ingress = {kLog, opened}});
+  const Evaluator evaluator{world.snapshot};
+  const ResourceKey key{Kind::kGlobalNetworkPolicy, "", "a"};
+  EXPECT_EQ(arriving(world).trace.at(0).rule, 3);
+  EXPECT_EQ(evaluator.annotations(key, Direction::kIngress, 3), first.annotations);
+  EXPECT_THAT(evaluator.annotations(key, Direction::kIngress, 1), IsEmpty());
+  EXPECT_THAT(evaluator.annotations(key, Direction::kEgress, 3), IsEmpty());
+  EXPECT_EQ(evaluator.annotations({Kind::kProfile, "", "open"}, Direction::kIngress, 1), opened.annotations);
+}
+
 // --- near misses ---
 
 std::vector<std::string> near_misses(const World& world) {

@@ -199,7 +199,7 @@ Result<std::vector<MatchRule>> effective_rules(std::string_view direction, const
   std::vector<MatchRule> matches;
   matches.reserve(rules.size());
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    auto match = effective_rule(rules[i], own_ns, static_cast<int>(i));
+    auto match = effective_rule(rules[i], own_ns, rules[i].index_at(i));
     if (!match) return within(fmt::format("{}[{}]", direction, i), std::move(match).error());
     matches.push_back(*std::move(match));
   }

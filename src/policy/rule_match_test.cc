@@ -351,8 +351,15 @@ TEST(ServiceMatching, OfAServiceWithoutSlicesNeverHolds) {
   EXPECT_FALSE(matches_global({.destination = {.services = ServiceMatch{"web", "shop"}}}, from(kApi)));
 }
 
-TEST(HttpMatching, IsIgnoredHere) {
-  EXPECT_TRUE(matches_global({.http = HttpMatch{{"GET"}, {}}}, from(kApi)));
+TEST(HttpMatching, IsIgnoredHereAndTheRestOfTheRuleIsNot) {
+  const Rule rule{.protocol = ProtocolMatch{kTcp},
+                  .http = HttpMatch{{"GET"}, {{true, "/public"}}},
+                  .source = {.selector = "role == 'api'"},
+                  .destination = {.ports = {PortRange{5432, 5432}}}};
+  EXPECT_TRUE(matches_global(rule, from(kApi)));
+  EXPECT_FALSE(matches_global(rule, from(kVault)));
+  EXPECT_FALSE(matches_global(rule, packet(kTcp, kApi, kDb, 5433)));
+  EXPECT_FALSE(matches_global(rule, packet(kUdp, kApi, kDb, 5432)));
 }
 
 // --- what failed, in words ---

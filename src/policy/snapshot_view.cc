@@ -124,6 +124,18 @@ void read_members(const Snapshot& snapshot, SnapshotView& view) {
   }
 }
 
+// `written` is the policy or profile whose rules they are, `id` what traces call it.
+template <class Written>
+void read_annotations(const Written& written, const ResourceKey& id, SnapshotView& view) {
+  for (const auto direction : kDirections) {
+    const auto& rules = direction == Direction::kIngress ? written.ingress : written.egress;
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      if (rules[i].annotations.empty()) continue;
+      view.annotations.emplace(RuleName{id, direction, rules[i].index_at(i)}, rules[i].annotations);
+    }
+  }
+}
+
 void read_profiles(const Snapshot& snapshot, SnapshotView& view) {
   view.profiles.emplace(kDefaultAllowProfile, default_allow_profile());
   for (const auto& [key, resource] : snapshot) {
@@ -131,7 +143,8 @@ void read_profiles(const Snapshot& snapshot, SnapshotView& view) {
     if (profile == nullptr) continue;
     auto rules = effective(*profile);
     if (!rules.broken.empty()) view.problems.push_back({key, rules.broken});
-    view.profiles.emplace(rules.name, std::move(rules));
+    const ResourceKey id{Kind::kProfile, "", rules.name};
+    if (view.profiles.emplace(rules.name, std::move(rules)).second) read_annotations(*profile, id, view);
   }
 }
 
@@ -157,6 +170,7 @@ void read_policies(const Snapshot& snapshot, SnapshotView& view) {
       continue;
     }
     view.has_staged = view.has_staged || policy->staged;
+    read_annotations(*written, policy->id, view);
     if (!policy->broken.empty()) view.problems.push_back({key, policy->broken});
     if (!written->unconverted.empty()) view.problems.push_back({key, written->unconverted});
     const auto tier = tiers.emplace(policy->tier, TierView{undescribed_tier(policy->tier), {}}).first;

@@ -39,6 +39,15 @@ struct TierView {
   std::vector<Policy> policies;  // in order
 };
 
+// A rule as traces name it.
+struct RuleName {
+  ResourceKey policy;  // or profile
+  Direction direction = Direction::kIngress;
+  int index = 0;
+
+  auto operator<=>(const RuleName&) const = default;
+};
+
 struct SnapshotView {
   std::vector<Member> endpoints;  // workloads with at least one address; host endpoints
   std::vector<Member> sets;
@@ -47,6 +56,7 @@ struct SnapshotView {
   std::map<std::string, ProfileRules> profiles;  // by the name endpoints use
   std::vector<EndpointSlice> slices;             // of services
   std::vector<Evaluator::Problem> problems;
+  std::map<RuleName, Labels> annotations;  // of rules that have some
 
   // Null where there is none.
   const Member* endpoint(const ResourceKey& key) const;

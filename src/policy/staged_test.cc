@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json/parse.hpp>
+
 #include "policy/evaluator.h"
+#include "resources/decode.h"
 #include "test/support/world.h"
 
 namespace ocicat::policy {
@@ -75,6 +78,43 @@ TEST(StagedPolicy, OfOneNameWithAnEnforcedOneStandsBesideItAndAfterItAtTheSameOr
   EXPECT_EQ(ingress(w).pending, std::nullopt) << "the enforced one has the last word in both";
   w.with_policy(staged(test::ingress_in("shop", "p", {with(Action::kDeny)}), 1));
   EXPECT_THAT(lines(ingress(w).with_staged()), ElementsAre("default|StagedNetworkPolicy shop/p|rule 0|deny"));
+}
+
+// The document of a staged policy that denies all that comes to shop's pods.
+NetworkPolicy staged_document(Kind kind, std::string_view action) {
+  const bool of_kubernetes = kind == Kind::kStagedKubernetesNetworkPolicy;
+  const auto spec = of_kubernetes ? R"("podSelector": {}, "policyTypes": ["Ingress"])"
+                                  : R"j("selector": "all()", "types": ["Ingress"])j";
+  const auto text = fmt::format(
+      R"({{"metadata": {{"name": "p", "namespace": "shop"}}, "spec": {{{}, "stagedAction": "{}"}}}})", spec,
+      action);
+  auto policy = decode(kind, boost::json::parse(text).as_object());
+  CHECK(policy.has_value());
+  return std::get<NetworkPolicy>(*std::move(policy));
+}
+
+TEST(StagedPolicy, OfEachKindIsPendingWhateverItsActionUnlessThatIsDelete) {
+  for (const auto kind :
+       {Kind::kStagedNetworkPolicy, Kind::kStagedGlobalNetworkPolicy, Kind::kStagedKubernetesNetworkPolicy}) {
+    for (const auto* action : {"", "Set", "Learn", "Ignore", "Delete"}) {
+      SCOPED_TRACE(fmt::format("{} {}", info(kind).name, action));
+      auto w = world();
+      w.with_policy(staged_document(kind, action));
+      const auto outcome = ingress(w);
+      EXPECT_EQ(outcome.verdict, Verdict::kAllow);
+      const bool deletes = std::string_view(action) == "Delete";
+      EXPECT_EQ(outcome.with_staged().verdict, deletes ? Verdict::kAllow : Verdict::kDeny);
+      EXPECT_EQ(outcome.pending.has_value(), !deletes);
+    }
+  }
+}
+
+TEST(StagedPolicy, ThatStagesADeletionTakesNothingAwayFromWhatIsEnforced) {
+  auto w = world();
+  w.with_policy(test::ingress_in("shop", "p", {with(Action::kDeny)}));
+  w.with_policy(staged_document(Kind::kStagedNetworkPolicy, "Delete"));
+  EXPECT_EQ(ingress(w).verdict, Verdict::kDeny);
+  EXPECT_EQ(ingress(w).pending, std::nullopt);
 }
 
 TEST(StagedPolicy, WhereThereIsNoneNothingIsPending) {

@@ -56,6 +56,7 @@ Result<EntityRule> read_peer(const json::object& peer, bool with_networks) {
     auto text = namespace_selector(*namespaces);
     if (!text) return fields::inside(name, std::move(text).error());
     EntityRule entity;
+    entity.selector = any_pod();
     entity.namespace_selector = *std::move(text);
     return entity;
   }
@@ -175,19 +176,18 @@ Result<Action> read_action(const json::object& stated) {
   return fields::wrong("action", json::value(action), "must be Accept, Deny or Pass");
 }
 
-void add_rules(const json::object& stated, const std::string& path, const Direction& direction,
-               std::vector<Rule>& rules, std::vector<std::string>& unconverted) {
+// What becomes of one rule as written.
+std::vector<Rule> rules_for(const json::object& stated, const std::string& path, const Direction& direction,
+                            std::vector<std::string>& unconverted) {
   const auto action = read_action(stated);
-  auto one = action ? converted(stated, *action, direction)
-                    : Result<std::vector<Rule>>{std::unexpected(action.error())};
-  if (one) {
-    rules.insert(rules.end(), one->begin(), one->end());
-    return;
-  }
+  auto rules = action ? converted(stated, *action, direction)
+                      : Result<std::vector<Rule>>{std::unexpected(action.error())};
+  if (rules) return *std::move(rules);
   const bool accepts = action && *action == Action::kAllow;
-  unconverted.push_back(fmt::format("{}.{}: {}", path, one.error().message,
+  unconverted.push_back(fmt::format("{}.{}: {}", path, rules.error().message,
                                     accepts ? "the rule is left out" : "the rule denies all"));
-  if (!accepts) rules.push_back(Rule{.action = Action::kDeny});
+  if (accepts) return {};
+  return {Rule{.action = Action::kDeny}};
 }
 
 Result<std::vector<Rule>> converted_rules(const json::object& spec, const Direction& direction,
@@ -195,7 +195,11 @@ Result<std::vector<Rule>> converted_rules(const json::object& spec, const Direct
   TRY(const auto stated, fields::objects_at(spec, direction.rules));
   std::vector<Rule> rules;
   for (std::size_t i = 0; i < stated.size(); ++i) {
-    add_rules(*stated[i], fmt::format("spec.{}[{}]", direction.rules, i), direction, rules, unconverted);
+    for (auto& rule :
+         rules_for(*stated[i], fmt::format("spec.{}[{}]", direction.rules, i), direction, unconverted)) {
+      rule.written_at = static_cast<std::uint32_t>(i);
+      rules.push_back(std::move(rule));
+    }
   }
   return rules;
 }
@@ -226,7 +230,7 @@ Result<void> read_place(const json::object& spec, NetworkPolicy& policy) {
   auto entity = read_peer(*subject, false);
   if (!entity) return fields::inside("subject", std::move(entity).error());
   policy.namespace_selector = entity->namespace_selector;
-  policy.selector = entity->selector.empty() ? any_pod() : entity->selector;
+  policy.selector = entity->selector;
   return {};
 }
 

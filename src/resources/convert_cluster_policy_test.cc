@@ -98,7 +98,7 @@ TEST(ClusterNetworkPolicy, AcceptsDeniesAndPasses) {
     EXPECT_EQ(policy.ingress[0].action, expected);
     EXPECT_EQ(policy.ingress[0].annotations, (Labels{{"name", "why"}}));
     EXPECT_EQ(policy.ingress[0].source.namespace_selector, "all()");
-    EXPECT_EQ(policy.ingress[0].source.selector, "");
+    EXPECT_EQ(policy.ingress[0].source.selector, kAnyPod);
     EXPECT_EQ(policy.ingress[0].protocol, std::nullopt);
   }
 }
@@ -109,7 +109,8 @@ TEST(ClusterNetworkPolicy, HasPeersThatAreNamespacesPodsAndInEgressNetworks) {
                                      {"pods": {"podSelector": {"matchLabels": {"a": "b"}}}},
                                      {"networks": ["10.1.2.3/8", "fd00::/8"]}]})");
   ASSERT_EQ(policy.egress.size(), 3U);
-  EXPECT_EQ(policy.egress[0].destination, (EntityRule{.namespace_selector = "env == 'prod'"}));
+  EXPECT_EQ(policy.egress[0].destination,
+            (EntityRule{.selector = std::string(kAnyPod), .namespace_selector = "env == 'prod'"}));
   EXPECT_EQ(policy.egress[1].destination,
             (EntityRule{.selector = fmt::format("{} && a == 'b'", kAnyPod), .namespace_selector = "all()"}));
   EXPECT_EQ(policy.egress[2].destination, (EntityRule{.nets = {prefix("10.0.0.0/8"), prefix("fd00::/8")}}));
@@ -160,7 +161,7 @@ TEST(ClusterNetworkPolicy, RulesThatCannotBeConvertedDenyAllUnlessTheyAccept) {
     SCOPED_TRACE(body);
     for (const auto* action : {"Deny", "Pass", "Drop"}) {
       const auto policy = with_egress(fmt::format(R"({{"action": "{}", {}}})", action, body));
-      EXPECT_EQ(policy.egress, (std::vector<Rule>{{.action = Action::kDeny}}));
+      EXPECT_EQ(policy.egress, (std::vector<Rule>{{.action = Action::kDeny, .written_at = 0}}));
       EXPECT_TRUE(policy.applies_to_egress);
       EXPECT_TRUE(policy.unconverted.starts_with("spec.egress[0].")) << policy.unconverted;
       EXPECT_TRUE(policy.unconverted.ends_with(": the rule denies all")) << policy.unconverted;
@@ -171,9 +172,19 @@ TEST(ClusterNetworkPolicy, RulesThatCannotBeConvertedDenyAllUnlessTheyAccept) {
   }
 }
 
+TEST(ClusterNetworkPolicy, RulesKeepTheNumbersThatTheyHaveAsWritten) {
+  const auto policy = with_egress(
+      R"({"action": "Accept", "to": [{"namespaces": {}}, {"networks": ["10.0.0.0/8"]}]},
+         {"action": "Accept", "to": [{}]}, {"action": "Deny", "to": [{}]},
+         {"action": "Pass", "to": [{"namespaces": {}}]})");
+  std::vector<int> numbers;
+  for (std::size_t i = 0; i < policy.egress.size(); ++i) numbers.push_back(policy.egress[i].index_at(i));
+  EXPECT_EQ(numbers, (std::vector{0, 0, 2, 3}));
+}
+
 TEST(ClusterNetworkPolicy, NetworksAreNoPeersOfIngress) {
   const auto policy = with_ingress(R"({"action": "Deny", "from": [{"networks": ["10.0.0.0/8"]}]})");
-  EXPECT_EQ(policy.ingress, (std::vector<Rule>{{.action = Action::kDeny}}));
+  EXPECT_EQ(policy.ingress, (std::vector<Rule>{{.action = Action::kDeny, .written_at = 0}}));
 }
 
 TEST(ClusterNetworkPolicy, WhoseListsCannotBeReadDeniesAll) {

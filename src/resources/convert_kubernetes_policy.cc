@@ -4,6 +4,7 @@
 // be understood is left out. Where a peer cannot be, or where the document is not of the right shape, the
 // policy is `broken` and allows nothing at all, which is reported.
 #include <map>
+#include <span>
 #include <utility>
 
 #include "resources/decoders.h"
@@ -143,8 +144,10 @@ Result<std::vector<Rule>> converted_rules(const json::object& spec, const Direct
   TRY(const auto stated, fields::objects_at(spec, direction.rules));
   std::vector<Rule> rules;
   for (std::size_t i = 0; i < stated.size(); ++i) {
+    const auto before = rules.size();
     auto added = add_rules(*stated[i], direction, rules);
     if (!added) return fields::inside(direction.rules, i, std::move(added).error());
+    for (auto& rule : std::span(rules).subspan(before)) rule.written_at = static_cast<std::uint32_t>(i);
     if (*added == Understood::kYes) continue;
     unconverted += fmt::format("{}spec.{}[{}].ports: one cannot be understood: the rule is left out",
                                unconverted.empty() ? "" : "; ", direction.rules, i);
@@ -177,8 +180,7 @@ Result<void> read_policy_types(const json::object& spec, NetworkPolicy& policy) 
 Result<void> read_meaning(const json::object& spec, NetworkPolicy& policy) {
   TRY_VOID(read_policy_types(spec, policy));
   if (policy.staged()) {
-    TRY(const auto action, fields::string_at(spec, "stagedAction"));
-    policy.staged_delete = action == "Delete";
+    TRY(policy.staged_delete, stages_a_deletion(spec));
   }
   TRY(policy.ingress, converted_rules(spec, kIngress, policy.unconverted));
   TRY(policy.egress, converted_rules(spec, kEgress, policy.unconverted));

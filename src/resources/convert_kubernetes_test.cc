@@ -125,11 +125,13 @@ NetworkPolicy policy_of(const std::string& spec) {
   return decoded<NetworkPolicy>(Kind::kKubernetesNetworkPolicy, with_spec(spec));
 }
 
-Rule allow(std::optional<Protocol> protocol, EntityRule source, EntityRule destination) {
+Rule allow(std::optional<Protocol> protocol, EntityRule source, EntityRule destination,
+           std::uint32_t written_at = 0) {
   Rule rule{.action = Action::kAllow};
   if (protocol) rule.protocol = ProtocolMatch{*protocol, false};
   rule.source = std::move(source);
   rule.destination = std::move(destination);
+  rule.written_at = written_at;
   return rule;
 }
 
@@ -168,7 +170,7 @@ TEST(KubernetesNetworkPolicy, MakesARuleOfEachProtocolAndPeer) {
                                               {.nets = {prefix("10.0.0.0/8")},
                                                .not_nets = {prefix("10.1.0.0/16")},
                                                .ports = {PortRange{53, 53}}}),
-                                        allow(std::nullopt, {}, {})}));
+                                        allow(std::nullopt, {}, {}, 1)}));
 }
 
 TEST(KubernetesNetworkPolicy, TakesAnEmptyPortForAllOfTcp) {
@@ -190,7 +192,7 @@ TEST(KubernetesNetworkPolicy, LeavesOutARuleWhosePortIsNotUnderstood) {
     const auto policy =
         policy_of(fmt::format(R"("ingress": [{{"ports": [{{"port": 1}}, {}]}}, {{}}])", port));
     EXPECT_EQ(policy.broken, "") << port;
-    EXPECT_EQ(policy.ingress, (std::vector{allow(std::nullopt, {}, {})})) << port;
+    EXPECT_EQ(policy.ingress, (std::vector{allow(std::nullopt, {}, {}, 1)})) << port;
   }
 }
 
@@ -264,6 +266,9 @@ TEST(StagedKubernetesNetworkPolicy, IsConvertedAndNeverEnforced) {
                                              with_spec(R"("stagedAction": "Delete", "podSelector": {})"));
   EXPECT_TRUE(policy.staged() && policy.staged_delete);
   EXPECT_EQ(policy.order, 1000);
+  const auto unknown = decoded<NetworkPolicy>(Kind::kStagedKubernetesNetworkPolicy,
+                                              with_spec(R"("stagedAction": "Perhaps", "podSelector": {})"));
+  EXPECT_EQ(unknown.broken, R"(spec.stagedAction: "Perhaps": must be Set, Delete, Learn or Ignore)");
 }
 
 }  // namespace

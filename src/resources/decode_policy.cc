@@ -32,17 +32,6 @@ Result<void> read_types(const json::object& spec, NetworkPolicy& policy) {
   return {};
 }
 
-Result<void> read_staged_action(const json::object& spec, NetworkPolicy& policy) {
-  TRY(const auto action, fields::string_at(spec, "stagedAction"));
-  for (const auto* known : {"", "Set", "Delete", "Learn", "Ignore"}) {
-    if (action != known) continue;
-    policy.staged_delete = action == "Delete";
-    return {};
-  }
-  return fields::wrong("stagedAction", *fields::find(spec, "stagedAction"),
-                       "must be Set, Delete, Learn or Ignore");
-}
-
 // Whom the policy selects.
 Result<void> read_selectors(const json::object& spec, NetworkPolicy& policy) {
   TRY(policy.selector, fields::selector_at(spec, "selector"));
@@ -60,7 +49,9 @@ Result<void> read_meaning(const json::object& spec, NetworkPolicy& policy) {
   TRY(const auto tier, fields::string_at(spec, "tier"));
   if (!tier.empty()) policy.tier = tier;
   TRY(policy.order, fields::number_at(spec, "order"));
-  if (policy.staged()) TRY_VOID(read_staged_action(spec, policy));
+  if (policy.staged()) {
+    TRY(policy.staged_delete, stages_a_deletion(spec));
+  }
   if (!info(policy.kind).namespaced) {
     TRY(policy.do_not_track, fields::bool_at(spec, "doNotTrack"));
     TRY(policy.pre_dnat, fields::bool_at(spec, "preDNAT"));
@@ -72,6 +63,15 @@ Result<void> read_meaning(const json::object& spec, NetworkPolicy& policy) {
 }
 
 }  // namespace
+
+Result<bool> stages_a_deletion(const json::object& spec) {
+  TRY(const auto action, fields::string_at(spec, "stagedAction"));
+  for (const auto* known : {"", "Set", "Delete", "Learn", "Ignore"}) {
+    if (action == known) return action == "Delete";
+  }
+  return fields::wrong("stagedAction", *fields::find(spec, "stagedAction"),
+                       "must be Set, Delete, Learn or Ignore");
+}
 
 Result<Tier> tier(const json::object& document) {
   Tier tier;

@@ -33,6 +33,9 @@ Result<std::vector<Rule>> read_rules(const boost::json::object& spec, std::strin
 void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
                    std::string_view service_account);
 
+// What stagedAction says: whether the policy that the staged one is about is to go.
+Result<bool> stages_a_deletion(const boost::json::object& spec);
+
 Result<Tier> tier(const boost::json::object& document);
 Result<NetworkPolicy> policy(Kind kind, const boost::json::object& document);
 Result<Profile> profile(const boost::json::object& document);

@@ -88,7 +88,7 @@ void parts(Archive& archive, T& value) {
          value.services, value.nets, value.not_nets, value.ports, value.not_ports);
   } else if constexpr (std::is_same_v<Plain, Rule>) {
     each(archive, value.action, value.ip_version, value.protocol, value.not_protocol, value.icmp,
-         value.not_icmp, value.http, value.source, value.destination);
+         value.not_icmp, value.http, value.source, value.destination, value.written_at);
   } else if constexpr (std::is_same_v<Plain, NetworkPolicy>) {
     each(archive, value.kind, value.metadata.name, value.metadata.ns, value.tier, value.order, value.selector,
          value.namespace_selector, value.service_account_selector, value.applies_to_ingress,

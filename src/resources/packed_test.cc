@@ -52,6 +52,7 @@ TEST(Packed, EveryFieldOfARuleIsKept) {
                  .not_nets = {*Prefix::parse("0.0.0.0/0")},
                  .ports = {PortRange{0, 65535}, std::string("http")},
                  .not_ports = {PortRange{80, 80}}};
+  rule.written_at = 7;
   NetworkPolicy policy;
   policy.order = -1.5;
   policy.ingress = {rule, Rule{}};

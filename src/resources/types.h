@@ -132,7 +132,13 @@ struct Rule {
   EntityRule source;
   EntityRule destination;
   Labels annotations;
+  // Its place in the list as written, where one rule of Kubernetes became several or others were left out.
+  std::optional<std::uint32_t> written_at;
 
+  // Its number, where it stands at `place` of the list that it is in now.
+  int index_at(std::size_t place) const {
+    return static_cast<int>(written_at.value_or(static_cast<std::uint32_t>(place)));
+  }
   bool operator==(const Rule&) const = default;
 };
 

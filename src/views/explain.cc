@@ -33,6 +33,20 @@ Side own_host(const Party& host) {
   return side;
 }
 
+void add_annotations(const policy::Evaluator& evaluator, Direction direction, Side& side) {
+  const auto add = [&](const ResourceKey& policy, int rule) {
+    const auto& annotations = evaluator.annotations(policy, direction, rule);
+    if (!annotations.empty()) side.annotations.emplace(std::pair{policy, rule}, annotations);
+  };
+  const auto add_all = [&](const std::vector<TraceStep>& trace) {
+    for (const TraceStep& step : trace) add(step.policy, step.rule);
+  };
+  add_all(side.trace);
+  add_all(side.pending_trace);
+  for (const Crossing& crossing : side.crossings) add_all(crossing.trace);
+  for (const NearMiss& miss : side.near_misses) add(miss.policy, miss.rule);
+}
+
 Side side_of(const policy::Evaluator& evaluator, const Question& question, Direction direction) {
   const Party& here = direction == Direction::kEgress ? question.from : question.to;
   const Party& there = direction == Direction::kEgress ? question.to : question.from;
@@ -69,6 +83,7 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
   });
   if (enforced == Verdict::kDeny) side.verdict = enforced;
   if (if_staged_were_enforced == Verdict::kDeny) side.pending = if_staged_were_enforced;
+  add_annotations(evaluator, direction, side);
   return side;
 }
 
@@ -96,10 +111,23 @@ std::string names_of(const std::vector<ResourceKey>& keys) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-void append_trace(std::string& out, const std::vector<TraceStep>& trace, Direction direction,
-                  std::string_view name, std::string_view margin) {
+const Labels* annotations_of(const Side& side, const ResourceKey& policy, int rule) {
+  const auto found = side.annotations.find({policy, rule});
+  return found == side.annotations.end() ? nullptr : &found->second;
+}
+
+void append_annotations(std::string& out, const Labels* annotations, std::string_view margin) {
+  if (annotations == nullptr) return;
+  for (const auto& [name, text] : *annotations) {
+    fmt::format_to(std::back_inserter(out), "{}  {}: {}\n", margin, name, text);
+  }
+}
+
+void append_trace(std::string& out, const Side& side, const std::vector<TraceStep>& trace,
+                  Direction direction, std::string_view name, std::string_view margin) {
   for (const TraceStep& step : trace) {
     fmt::format_to(std::back_inserter(out), "{}{}\n", margin, in_words(step, direction));
+    append_annotations(out, annotations_of(side, step.policy, step.rule), margin);
     if (!step.selected_by.empty()) {
       fmt::format_to(std::back_inserter(out), "{}  policies of this tier that select {}: {}\n", margin, name,
                      names_of(step.selected_by));
@@ -114,21 +142,30 @@ void append_side(std::string& out, const Side& side, Direction direction, const 
   for (const Crossing& crossing : side.crossings) {
     fmt::format_to(std::back_inserter(out), "  {}, {} chain: {}\n", crossing.endpoint.to_string(),
                    policy::to_string(crossing.hook.chain), policy::to_string(crossing.verdict));
-    append_trace(out, crossing.trace, direction, crossing.endpoint.to_string(), "    ");
+    append_trace(out, side, crossing.trace, direction, crossing.endpoint.to_string(), "    ");
   }
-  append_trace(out, side.trace, direction, here.name, "  ");
+  append_trace(out, side, side.trace, direction, here.name, "  ");
   for (const NearMiss& miss : side.near_misses) {
     fmt::format_to(std::back_inserter(out), "  nearest miss: {}, {}, but {}\n",
                    rule_text(miss.policy, miss.rule, direction), action_in_words(miss.action), miss.why);
+    append_annotations(out, annotations_of(side, miss.policy, miss.rule), "  ");
   }
   if (side.pending != side.verdict) {
     fmt::format_to(std::back_inserter(out), "  with staged policy enforced: {}\n",
                    policy::to_string(side.pending));
-    append_trace(out, side.pending_trace, direction, here.name, "    ");
+    append_trace(out, side, side.pending_trace, direction, here.name, "    ");
   }
 }
 
-json::object json_of(const TraceStep& step, Direction direction) {
+void add_annotations(json::object& object, const Side& side, const ResourceKey& policy, int rule) {
+  const auto* annotations = annotations_of(side, policy, rule);
+  if (annotations == nullptr) return;
+  json::object all;
+  for (const auto& [name, text] : *annotations) all[name] = text;
+  object["annotations"] = std::move(all);
+}
+
+json::object json_of(const Side& side, const TraceStep& step, Direction direction) {
   json::object object;
   object["tier"] = step.tier;
   if (!step.policy.name.empty()) {
@@ -144,12 +181,13 @@ json::object json_of(const TraceStep& step, Direction direction) {
     object["selectedBy"] = std::move(selected);
   }
   object["text"] = in_words(step, direction);
+  add_annotations(object, side, step.policy, step.rule);
   return object;
 }
 
-json::array json_of(const std::vector<TraceStep>& trace, Direction direction) {
+json::array json_of(const Side& side, const std::vector<TraceStep>& trace, Direction direction) {
   json::array steps;
-  for (const TraceStep& step : trace) steps.push_back(json_of(step, direction));
+  for (const TraceStep& step : trace) steps.push_back(json_of(side, step, direction));
   return steps;
 }
 
@@ -157,8 +195,8 @@ json::object json_of(const Side& side, Direction direction) {
   json::object object;
   object["verdict"] = policy::to_string(side.verdict);
   object["pending"] = policy::to_string(side.pending);
-  object["trace"] = json_of(side.trace, direction);
-  object["pendingTrace"] = json_of(side.pending_trace, direction);
+  object["trace"] = json_of(side, side.trace, direction);
+  object["pendingTrace"] = json_of(side, side.pending_trace, direction);
   json::array misses;
   for (const NearMiss& miss : side.near_misses) {
     json::object entry;
@@ -166,6 +204,7 @@ json::object json_of(const Side& side, Direction direction) {
     entry["rule"] = miss.rule;
     entry["action"] = to_string(miss.action);
     entry["why"] = miss.why;
+    add_annotations(entry, side, miss.policy, miss.rule);
     misses.push_back(std::move(entry));
   }
   object["nearMisses"] = std::move(misses);
@@ -175,7 +214,7 @@ json::object json_of(const Side& side, Direction direction) {
     entry["endpoint"] = crossing.endpoint.to_string();
     entry["chain"] = policy::to_string(crossing.hook.chain);
     entry["verdict"] = policy::to_string(crossing.verdict);
-    entry["trace"] = json_of(crossing.trace, direction);
+    entry["trace"] = json_of(side, crossing.trace, direction);
     crossings.push_back(std::move(entry));
   }
   object["crossings"] = std::move(crossings);

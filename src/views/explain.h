@@ -3,8 +3,10 @@
 
 #include <boost/json/fwd.hpp>
 
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/evaluator.h"
@@ -41,6 +43,8 @@ struct Side {
   std::vector<Crossing>
       crossings;     // chains of host endpoints that policy is asked in, other than the end's own
   std::string note;  // why there is no trace: "no endpoint here"
+  // Of the rules that all of these name, by policy and index, where they have some.
+  std::map<std::pair<ResourceKey, int>, Labels> annotations;
 };
 
 struct Explained {
@@ -66,7 +70,8 @@ std::string to_text(const Explained& explained, std::string_view traffic);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
 //  "egress":{"verdict","pending","trace":[…],"pendingTrace":[…],"nearMisses":[…],
 //  "crossings":[{"endpoint","chain","verdict","trace"}]},"ingress":{…}}. ICMP has
-// "icmpType" and "icmpCode", and no port. Rules are numbered from 0, as in field paths.
+// "icmpType" and "icmpCode", and no port. Rules are numbered from 0, as in field paths; steps and near misses
+// whose rules have annotations have them as "annotations".
 boost::json::object to_json(const Explained& explained);
 // "protocol", and "port" or "icmpType" and "icmpCode", and "family": the same in every view.
 void add_traffic(boost::json::object& json, const Traffic& traffic, Family family);

@@ -144,6 +144,29 @@ spec: {defaultEndpointToHostAction: Accept}
       << "the host by its address";
 }
 
+TEST_F(Explain, SaysWhatStandsBesideARule) {
+  const auto named = snapshot_for_test(std::string(kShop) + R"(
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: guard}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  ingress:
+  - {action: Pass, from: [{pods: {podSelector: {matchLabels: {app: a}}}}, {pods: {podSelector: {matchLabels: {app: b}}}}]}
+  - {action: Deny, name: no-frontends, from: [{pods: {podSelector: {matchLabels: {app: frontend}}}}]}
+)");
+  evaluator_ = policy::Evaluator(named);
+  const auto explained = ask("shop/frontend", "shop/api", "tcp/8080");
+  EXPECT_THAT(to_text(explained),
+              HasSubstr("ClusterNetworkPolicy guard, ingress[1], denies\n    name: no-frontends\n"));
+  const boost::json::value json = to_json(explained);
+  EXPECT_EQ(json.at("ingress").at("trace").at(0).at("rule").to_number<int>(), 1);
+  EXPECT_EQ(json.at("ingress").at("trace").at(0).at("annotations").at("name").as_string(), "no-frontends");
+}
+
 TEST(InWords, TellsApartWhyNoProfileAllowed) {
   const policy::TraceStep none{
       std::string(policy::kProfileTier), {}, policy::TraceStep::kNoProfile, Action::kDeny, {}};

@@ -285,6 +285,16 @@ def test_pre_dnat_policy_sees_what_was_asked_for(lab, family):
 
 
 @FAMILIES
+def test_policy_of_a_workload_sees_where_a_packet_has_been_led(lab, family):
+    address, near = NODE[family]["host1"], lab.address("shop/near", family)
+    with foreign_table(lab, family, translate(family, "prerouting", -100, address, 8080, (near, 80))):
+        for port, answers in ((80, ["8080"]), (8080, [])):
+            own = policy("own", selector="app == 'near'", types=["Ingress"], ingress=[tcp("Allow", port)])
+            with applied(lab, own):
+                assert open_ports(lab, "host2", address, ports=["8080"]) == answers
+
+
+@FAMILIES
 def test_what_a_host_sends_is_judged_where_it_leaves_after_translation(lab, family):
     asked = NODE[family]["host2"]
     edge = host_endpoint("edge", interfaceName="to-host2")

@@ -169,6 +169,44 @@ TEST(Selector, TakesKeywordsForLabelNames) {
   EXPECT_FALSE(Selector::parse("all ()"));
 }
 
+TEST(Selector, TakesAnyCharacterOfALabelFirstAndUpTo512) {
+  for (const auto* label : {"a", "Z", "0", "_", ".", "/", "-", "-a./_0"}) {
+    const auto selector = Selector::parse(fmt::format("{} == 'x'", label));
+    ASSERT_TRUE(selector) << label;
+    EXPECT_TRUE(selector->matches(MapLabels(LabelMap{{label, "x"}}))) << label;
+    EXPECT_TRUE(Selector::parse(fmt::format("has({})", label))) << label;
+  }
+  EXPECT_TRUE(Selector::parse(std::string(512, 'a') + " == 'x'"));
+  EXPECT_FALSE(Selector::parse(std::string(513, 'a') + " == 'x'"));
+  EXPECT_FALSE(Selector::parse("a:b == 'x'"));
+}
+
+TEST(Selector, HasStringsWithoutEscapesThatMayHoldTheOtherQuote) {
+  const auto matches = [](const char* text, const char* value) {
+    const auto selector = Selector::parse(text);
+    return selector && selector->matches(MapLabels(LabelMap{{"a", value}}));
+  };
+  EXPECT_TRUE(matches(R"(a == "it's")", "it's"));
+  EXPECT_TRUE(matches(R"(a == 'say "x"')", "say \"x\""));
+  EXPECT_TRUE(matches(R"(a == 'b\n')", "b\\n"));
+  EXPECT_FALSE(Selector::parse(R"(a == 'it\'s')"));
+}
+
+TEST(Selector, NegatesBeforeAndAndsBeforeOrs) {
+  const auto canonical = [](const char* text) { return Selector::parse(text)->canonical(); };
+  EXPECT_EQ(canonical("has(a) || has(b) && has(c)"), "(has(a) || (has(b) && has(c)))");
+  EXPECT_EQ(canonical("has(a) && has(b) || has(c)"), "((has(a) && has(b)) || has(c))");
+  EXPECT_EQ(canonical("!has(a) && has(b)"), "(!has(a) && has(b))");
+  EXPECT_EQ(canonical("(has(a) || has(b)) && has(c)"), "((has(a) || has(b)) && has(c))");
+  EXPECT_EQ(canonical("!!!has(a)"), "!has(a)");
+}
+
+TEST(Selector, RefusesWhatFollowsAWholeOne) {
+  for (const auto* text : {"has(a) has(b)", "all() 'x'", "a == 'b' c", "a == 'b')", "has(a) !has(b)"}) {
+    EXPECT_FALSE(Selector::parse(text)) << text;
+  }
+}
+
 TEST(Selector, TakesAnEmptySetAndATrailingComma) {
   EXPECT_EQ(Selector::parse("a in {}")->canonical(), "a in {}");
   EXPECT_EQ(Selector::parse("a in {'x',}")->canonical(), "a in {\"x\"}");
