@@ -26,7 +26,10 @@ struct Options {
 
 std::vector<views::Probe> probes_of(const std::vector<views::Traffic>& traffics) {
   std::vector<views::Probe> probes;
-  for (const views::Traffic& traffic : traffics) probes.push_back({traffic, false});
+  for (const views::Traffic& traffic : traffics) {
+    auto& probe = probes.emplace_back(views::Probe{.traffic = traffic});
+    if (traffic.has_port()) probe.ports = PortRange{traffic.port, traffic.port};
+  }
   return probes;
 }
 
@@ -42,8 +45,8 @@ Result<int> run_diff(const Options& options) {
   const auto probes = asked.empty() ? views::probes_of(before, after) : probes_of(asked);
   const views::PolicyDiff diff = views::diff(before, after, probes, family);
   if (diff.one_sided > 0) {
-    print_warning(fmt::format("{} endpoints are only before or only after: their pairs are not compared",
-                              diff.one_sided));
+    print_warning(fmt::format(
+        "{} endpoints or hosts are only before or only after: their pairs are not compared", diff.one_sided));
   }
   if (options.output.empty()) {
     say("{}", views::to_text(diff));
@@ -55,9 +58,10 @@ Result<int> run_diff(const Options& options) {
 
 constexpr std::string_view kFooter =
     R"(What is in the files is laid over what stands at the server, or over what is in the files given with --base, and every
-pair of different workload endpoints is looked up in the decision tables of both. Nothing is sent. Without --ports it is
-asked about both ends of every range of ports that a policy mentions, and for each protocol about one port that stands
-for all others. A staged policy changes no verdict; what it would change is told beside it.
+pair of different workload endpoints, and of hosts that have a host endpoint before or after, is looked up in the decision
+tables of both. Nothing is sent. Without --ports it is asked about every port of TCP and UDP, every kind of ICMP and every
+other protocol: what no policy tells apart once for all. A staged policy changes no verdict; what it would change is told
+beside it.
 
 The exit code is 0 where nothing changes, 1 where something does, 2 where it could not be told.
 

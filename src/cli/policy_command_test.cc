@@ -39,7 +39,7 @@ TEST_F(PolicyCommands, DiffIsOneWhereAVerdictChangesAndNamesIt) {
   const Ran ran = ocicat({"policy", "diff", "--base", world_, "-f", enforced_});
   EXPECT_EQ(ran.code, 1) << ran.err;
   EXPECT_THAT(ran.out, AllOf(HasSubstr("x/a"), HasSubstr("x/b"), HasSubstr("tcp/22"),
-                             HasSubstr("allow -> deny"), HasSubstr("1 of ")));
+                             HasSubstr("allow -> deny"), HasSubstr("1 changes; ")));
 }
 
 TEST_F(PolicyCommands, DiffIsZeroWhereNothingChanges) {

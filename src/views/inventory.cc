@@ -122,10 +122,18 @@ void Inventory::take_hosts(const policy::Snapshot& snapshot) {
   }
 }
 
+std::vector<Party> Inventory::hosts() const {
+  std::vector<Party> hosts;
+  for (const auto& [name, host] : hosts_) {
+    if (!host.addresses.empty()) hosts.push_back(host);
+  }
+  return hosts;
+}
+
 std::vector<Party> Inventory::parties() const {
   auto parties = endpoints_;
-  for (const auto& [name, host] : hosts_) {
-    if (host.host_policy && !host.addresses.empty()) parties.push_back(host);
+  for (auto& host : hosts()) {
+    if (host.host_policy) parties.push_back(std::move(host));
   }
   return parties;
 }

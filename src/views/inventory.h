@@ -52,7 +52,9 @@ class Inventory {
   // Every workload endpoint with an address, by name. The name is the workload's, as long as that names one
   // endpoint; else the endpoint's own.
   const std::vector<Party>& endpoints() const { return endpoints_; }
-  // The same, and after them the hosts that have a host endpoint, and an address.
+  // Every host that has an address, by name.
+  std::vector<Party> hosts() const;
+  // The endpoints, and after them the hosts that have a host endpoint.
   std::vector<Party> parties() const;
 
  private:

@@ -99,19 +99,21 @@ const policy::Outcome& Connectivity::lookup(const Stop& stop, const policy::Pack
   return simulator_.lookup(program, peer, packet);
 }
 
+namespace {
+
+bool is_dropped_by_own_host(const Party& from, const Party& to, Direction direction) {
+  return direction == Direction::kIngress && to.is_host && !from.is_host && from.node == to.node &&
+         to.from_own_workloads == HostSettings::ToHost::kDrop;
+}
+
+}  // namespace
+
 Connectivity::End Connectivity::end(const Party& from, const Party& to, Direction direction,
                                     const policy::Packet& packet) const {
   End end;
-  const bool to_own_host =
-      direction == Direction::kIngress && to.is_host && !from.is_host && from.node == to.node;
-  if (to_own_host && to.from_own_workloads == HostSettings::ToHost::kDrop)
-    end.verdict = end.pending = Verdict::kDeny;
+  if (is_dropped_by_own_host(from, to, direction)) end.verdict = end.pending = Verdict::kDeny;
   const auto stops = stops_of(from, to, direction);
-  const auto enforced = verdict_of(stops, [&](const Stop& stop) {
-    const auto& outcome = lookup(stop, packet);
-    if (stop.hook.chain == policy::ChainKind::kNormal) end.outcome = outcome;
-    return outcome.verdict;
-  });
+  const auto enforced = verdict_of(stops, [&](const Stop& stop) { return lookup(stop, packet).verdict; });
   const auto pending =
       verdict_of(stops, [&](const Stop& stop) { return lookup(stop, packet).with_staged().verdict; });
   end.verdict = both(end.verdict, enforced);
@@ -123,6 +125,34 @@ Connectivity::Answer Connectivity::ask(const Party& from, const Party& to, const
                                        Family family) const {
   const auto packet = traffic.packet(*from.address(family), *to.address(family), kAnySourcePort);
   return {end(from, to, Direction::kEgress, packet), end(from, to, Direction::kIngress, packet)};
+}
+
+std::string Connectivity::reason(const Party& from, const Party& to, const Traffic& traffic, Family family,
+                                 Direction direction, bool with_staged) const {
+  if (is_dropped_by_own_host(from, to, direction))
+    return fmt::format("{}: defaultEndpointToHostAction is Drop", policy::to_string(direction));
+  const auto packet = traffic.packet(*from.address(family), *to.address(family), kAnySourcePort);
+  std::optional<Stop> deciding;
+  policy::Judgement judgement;
+  verdict_of(stops_of(from, to, direction), [&](const Stop& stop) {
+    const auto& outcome = lookup(stop, packet);
+    const policy::Judgement& here = with_staged ? outcome.with_staged() : outcome;
+    const bool denied = deciding && judgement.verdict == Verdict::kDeny;
+    // A chain without policy has nothing to say.
+    if (!denied && (here.verdict == Verdict::kDeny || !here.trace.empty())) {
+      deciding = stop;
+      judgement = here;
+    }
+    return here.verdict;
+  });
+  if (!deciding) return fmt::format("{}: no policy here", policy::to_string(direction));
+  if (judgement.trace.empty())
+    return fmt::format("{}: no address that policy knows", policy::to_string(direction));
+  const auto words = in_words(judgement.trace.back(), direction);
+  if (deciding->endpoint.kind != Kind::kHostEndpoint)
+    return fmt::format("{}: {}", policy::to_string(direction), words);
+  return fmt::format("{} at {}, {} chain: {}", policy::to_string(direction), deciding->endpoint.to_string(),
+                     policy::to_string(deciding->hook.chain), words);
 }
 
 std::vector<Cell> matrix(const policy::Snapshot& snapshot, std::span<const Traffic> traffics,

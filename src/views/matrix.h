@@ -40,7 +40,6 @@ class Connectivity {
   const Inventory& inventory() const { return inventory_; }
   // Of one end, the host endpoints of its host included.
   struct End {
-    policy::Outcome outcome;  // of its normal chain
     policy::Verdict verdict = policy::Verdict::kAllow;
     policy::Verdict pending = policy::Verdict::kAllow;
   };
@@ -51,8 +50,12 @@ class Connectivity {
     policy::Verdict verdict() const;
     policy::Verdict pending() const;
   };
-  // Both are endpoints with an address of the family. O(log intervals).
+  // Both have an address of the family. O(log intervals).
   Answer ask(const Party& from, const Party& to, const Traffic& traffic, Family family) const;
+  // What decides at one end, in words: the first chain that denies, else the last that is asked.
+  // `with_staged`: as if staged policy were enforced.
+  std::string reason(const Party& from, const Party& to, const Traffic& traffic, Family family,
+                     policy::Direction direction, bool with_staged) const;
 
  private:
   const policy::Outcome& lookup(const Stop& stop, const policy::Packet& packet) const;

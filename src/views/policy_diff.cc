@@ -1,5 +1,7 @@
 #include "views/policy_diff.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 #include <map>
@@ -7,6 +9,7 @@
 
 #include "views/explain.h"
 #include "views/matrix.h"
+#include "views/mentions.h"
 #include "views/text_table.h"
 
 namespace ocicat::views {
@@ -15,129 +18,30 @@ namespace {
 using policy::Direction;
 using policy::Verdict;
 
-// What policies of a snapshot tell apart.
-class Mentions {
- public:
-  void add(const policy::Snapshot& snapshot) {
-    for (const auto& [key, resource] : snapshot) {
-      if (const auto* policy = std::get_if<NetworkPolicy>(&resource)) add(policy->ingress, policy->egress);
-      if (const auto* profile = std::get_if<Profile>(&resource)) add(profile->ingress, profile->egress);
-      if (const auto* slice = std::get_if<EndpointSlice>(&resource)) {
-        for (const auto& port : slice->ports) add_port(port.protocol, port.number);
-      }
-    }
-    for (const auto& [key, resource] : snapshot) {
-      const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource);
-      if (endpoint == nullptr) continue;
-      for (const auto& port : endpoint->ports) {
-        if (names_.contains(port.name)) add_port(port.protocol, port.port);
-      }
-    }
-  }
-
-  std::vector<Probe> probes() const {
-    std::vector<Probe> probes;
-    const auto add = [&](Protocol protocol, std::uint16_t port, bool others) {
-      probes.push_back({Traffic{.protocol = protocol, .port = port}, others});
-    };
-    for (const auto& [protocol, ports] : ports_) {
-      for (const auto port : ports) add(protocol, port, false);
-      // The first that nobody mentions and that lies in no range between two that are mentioned.
-      std::uint16_t other = 1;
-      while (other < 65535 && mentioned(protocol, other)) ++other;
-      if (!mentioned(protocol, other)) add(protocol, other, true);
-    }
-    for (const auto& name : {"icmp", "icmpv6"}) probes.push_back({*parse_traffic(name), true});
-    for (const auto& icmp : icmp_) {
-      if (std::ranges::find(probes, icmp, &Probe::traffic) == probes.end()) probes.push_back({icmp, false});
-    }
-    for (const auto protocol : portless_) add(protocol, 0, false);
-    return probes;
-  }
-
- private:
-  void add(const std::vector<Rule>& ingress, const std::vector<Rule>& egress) {
-    for (const auto* rules : {&ingress, &egress}) {
-      for (const auto& rule : *rules) add(rule);
-    }
-  }
-
-  void add(const Rule& rule) {
-    for (const auto* protocol : {&rule.protocol, &rule.not_protocol}) {
-      if (!*protocol) continue;
-      const auto number = (*protocol)->number;
-      if (has_ports(number) || number == kUdpLite) {
-        ports_.try_emplace(number);
-      } else if (number != kIcmp && number != kIcmpV6) {
-        portless_.insert(number);
-      }
-    }
-    const auto protocol = rule.protocol ? rule.protocol->number : kTcp;
-    for (const auto* ports : {&rule.destination.ports, &rule.destination.not_ports}) {
-      for (const auto& port : *ports) {
-        if (const auto* name = std::get_if<std::string>(&port)) names_.insert(*name);
-        if (const auto* range = std::get_if<PortRange>(&port)) {
-          add_port(protocol, range->first);
-          add_port(protocol, range->last);
-          ranges_[protocol].push_back(*range);
-        }
-      }
-    }
-    for (const auto* icmp : {&rule.icmp, &rule.not_icmp}) {
-      if (!*icmp || !(*icmp)->type) continue;
-      for (const auto number : {kIcmp, kIcmpV6}) {
-        if (rule.protocol && rule.protocol->number != number) continue;
-        icmp_.push_back({.protocol = number,
-                         .icmp_type = *(*icmp)->type,
-                         .icmp_code = (*icmp)->code.value_or(0),
-                         .family = number == kIcmp ? Family::kIpv4 : Family::kIpv6});
-      }
-    }
-  }
-
-  void add_port(Protocol protocol, std::uint16_t port) {
-    if (port != 0 && (has_ports(protocol) || protocol == kUdpLite)) ports_[protocol].insert(port);
-  }
-
-  bool mentioned(Protocol protocol, std::uint16_t port) const {
-    if (ports_.at(protocol).contains(port)) return true;
-    const auto ranges = ranges_.find(protocol);
-    return ranges != ranges_.end() && std::ranges::any_of(ranges->second, [&](const PortRange& range) {
-             return range.first <= port && port <= range.last && (range.first > 1 || range.last < 65535);
-           });
-  }
-
-  std::map<Protocol, std::set<std::uint16_t>> ports_{{kTcp, {}}, {kUdp, {}}};
-  std::map<Protocol, std::vector<PortRange>> ranges_;
-  std::set<std::string> names_;
-  std::vector<Traffic> icmp_;
-  std::set<Protocol> portless_;
-};
-
-// The last word of the end whose answer changes, else of the one that denies.
-std::string reason_of(const Connectivity::Answer& before, const Connectivity::Answer& after) {
-  const auto last = [](const policy::Judgement& judgement, Direction direction) {
-    return judgement.trace.empty()
-               ? fmt::format("{}: no address that policy knows", policy::to_string(direction))
-               : fmt::format("{}: {}", policy::to_string(direction),
-                             in_words(judgement.trace.back(), direction));
-  };
-  if (before.verdict() != after.verdict()) {
-    return before.egress.verdict != after.egress.verdict ? last(after.egress.outcome, Direction::kEgress)
-                                                         : last(after.ingress.outcome, Direction::kIngress);
-  }
-  return "staged, " + (before.egress.pending != after.egress.pending
-                           ? last(after.egress.outcome.with_staged(), Direction::kEgress)
-                           : last(after.ingress.outcome.with_staged(), Direction::kIngress));
+Traffic icmp_traffic(Protocol protocol, const IcmpKind& kind) {
+  return {.protocol = protocol,
+          .icmp_type = kind.type,
+          .icmp_code = kind.code,
+          .family = protocol == kIcmp ? Family::kIpv4 : Family::kIpv6};
 }
 
-std::map<ResourceKey, const Party*> by_key(const Connectivity& connectivity) {
-  std::map<ResourceKey, const Party*> parties;
-  for (const auto& party : connectivity.inventory().endpoints()) parties.emplace(*party.endpoint, &party);
-  return parties;
+void add_probes(const Mentions& mentions, Protocol protocol, std::vector<Probe>& probes) {
+  const Traffic traffic{.protocol = protocol};
+  if (traffic.has_port()) {
+    for (const PortRange range : mentions.port_ranges(protocol)) {
+      probes.push_back({.traffic = {.protocol = protocol, .port = range.first}, .ports = range});
+    }
+  } else if (traffic.is_icmp()) {
+    for (const IcmpKind& kind : mentions.icmp_kinds(protocol)) {
+      const auto* others = kind.other_types ? "other types" : kind.other_codes ? "other codes" : "";
+      probes.push_back({.traffic = icmp_traffic(protocol, kind), .others = others});
+    }
+  } else {
+    probes.push_back({.traffic = traffic});
+  }
 }
 
-// An endpoint as both snapshots have it.
+// An end of a conversation as both snapshots have it.
 struct Both {
   const Party* before;
   const Party* after;
@@ -145,18 +49,116 @@ struct Both {
   bool has(Family family) const { return before->address(family) && after->address(family); }
 };
 
-std::vector<Both> common_endpoints(const Connectivity& before, const Connectivity& after,
-                                   std::size_t& one_sided) {
-  const auto old = by_key(before);
-  const auto now = by_key(after);
-  std::vector<Both> common;
-  for (const auto& party : before.inventory().endpoints()) {
-    const auto it = now.find(*party.endpoint);
-    if (it != now.end()) common.push_back({&party, it->second});
+class Comparison {
+ public:
+  Comparison(const policy::Snapshot& before, const policy::Snapshot& after)
+      : before_(before),
+        after_(after),
+        hosts_before_(before_.inventory().hosts()),
+        hosts_after_(after_.inventory().hosts()) {
+    pair_up(before_.inventory().endpoints(), after_.inventory().endpoints(),
+            [](const Party& party) { return *party.endpoint; });
+    leave_out_open_hosts();
+    pair_up(hosts_before_, hosts_after_,
+            [](const Party& party) { return ResourceKey{Kind::kNode, "", party.node}; });
   }
-  one_sided = old.size() + now.size() - 2 * common.size();
-  return common;
-}
+
+  PolicyDiff run(const std::vector<Probe>& probes, std::optional<Family> wanted) {
+    for (const Both& from : ends_) {
+      for (const Both& to : ends_) {
+        if (from.before == to.before) continue;
+        for (const auto family : kFamilies) {
+          if (wanted.value_or(family) != family || !from.has(family) || !to.has(family)) continue;
+          for (const auto& change : compare(from, to, family, probes)) diff_.changes.push_back(change);
+        }
+      }
+    }
+    return std::move(diff_);
+  }
+
+ private:
+  template <class Key>
+  void pair_up(const std::vector<Party>& before, const std::vector<Party>& after, Key key) {
+    std::map<ResourceKey, const Party*> now;
+    for (const Party& party : after) now.emplace(key(party), &party);
+    std::size_t both = 0;
+    for (const Party& party : before) {
+      const auto found = now.find(key(party));
+      if (found == now.end()) continue;
+      ends_.push_back({&party, found->second});
+      ++both;
+    }
+    diff_.one_sided += before.size() + after.size() - 2 * both;
+  }
+
+  // Those that have no host endpoint, neither before nor after.
+  void leave_out_open_hosts() {
+    std::set<std::string> guarded;
+    for (const auto* hosts : {&hosts_before_, &hosts_after_}) {
+      for (const Party& host : *hosts) {
+        if (host.host_policy) guarded.insert(host.node);
+      }
+    }
+    for (auto* hosts : {&hosts_before_, &hosts_after_}) {
+      std::erase_if(*hosts, [&](const Party& host) { return !guarded.contains(host.node); });
+    }
+  }
+
+  // Ports that change in the same way, for the same reason, stand together.
+  std::vector<VerdictChange> compare(const Both& from, const Both& to, Family family,
+                                     const std::vector<Probe>& probes) {
+    std::vector<VerdictChange> changes;
+    for (const Probe& probe : probes) {
+      if (probe.traffic.family.value_or(family) != family) continue;
+      ++diff_.compared;
+      auto change = compare(from, to, family, probe);
+      if (!change) continue;
+      const auto same = std::ranges::find_if(changes, [&](const VerdictChange& known) {
+        return !known.ports.empty() && known.traffic.protocol == change->traffic.protocol &&
+               known.before == change->before && known.after == change->after &&
+               known.pending_before == change->pending_before &&
+               known.pending_after == change->pending_after && known.reason == change->reason;
+      });
+      if (same == changes.end()) {
+        changes.push_back(*std::move(change));
+      } else {
+        extend(same->ports, change->ports.front());
+      }
+    }
+    return changes;
+  }
+
+  std::optional<VerdictChange> compare(const Both& from, const Both& to, Family family, const Probe& probe) {
+    const auto was = before_.ask(*from.before, *to.before, probe.traffic, family);
+    const auto is = after_.ask(*from.after, *to.after, probe.traffic, family);
+    if (was.verdict() == is.verdict() && was.pending() == is.pending()) return std::nullopt;
+    const bool staged = was.verdict() == is.verdict();
+    const bool at_source =
+        staged ? was.egress.pending != is.egress.pending : was.egress.verdict != is.egress.verdict;
+    const auto direction = at_source ? Direction::kEgress : Direction::kIngress;
+    VerdictChange change{
+        .from = from.after->name,
+        .to = to.after->name,
+        .traffic = probe.traffic,
+        .others = probe.others,
+        .family = family,
+        .before = was.verdict(),
+        .after = is.verdict(),
+        .pending_before = was.pending(),
+        .pending_after = is.pending(),
+        .reason = after_.reason(*from.after, *to.after, probe.traffic, family, direction, staged)};
+    if (probe.ports) change.ports.push_back(*probe.ports);
+    if (staged) change.reason = "staged, " + change.reason;
+    return change;
+  }
+
+  const Connectivity before_;
+  const Connectivity after_;
+  std::vector<Party> hosts_before_;
+  std::vector<Party> hosts_after_;
+  std::vector<Both> ends_;
+  PolicyDiff diff_;
+};
 
 std::string change_text(Verdict before, Verdict after) {
   return before == after ? std::string(policy::to_string(after))
@@ -165,50 +167,29 @@ std::string change_text(Verdict before, Verdict after) {
 
 }  // namespace
 
-std::string Probe::to_string() const {
-  return others ? traffic.to_string() + " and others" : traffic.to_string();
+std::string VerdictChange::traffic_text() const {
+  const bool every = ports == std::vector{PortRange{1, 65535}};
+  const auto text = ports.empty() ? traffic.to_string()
+                    : every       ? traffic.protocol_text()
+                            : fmt::format("{}/{}", traffic.protocol_text(), fmt::join(texts_of(ports), ","));
+  return others.empty() ? text : fmt::format("{} and {}", text, others);
 }
 
 std::vector<Probe> probes_of(const policy::Snapshot& before, const policy::Snapshot& after) {
-  Mentions mentions;
-  mentions.add(before);
+  Mentions mentions(before);
   mentions.add(after);
-  return mentions.probes();
+  std::vector<Probe> probes;
+  for (const auto protocol : mentions.protocols()) add_probes(mentions, protocol, probes);
+  if (const auto other = mentions.other_protocol()) {
+    const Traffic traffic{.protocol = *other};
+    probes.push_back({.traffic = traffic, .others = "others"});
+  }
+  return probes;
 }
 
 PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after,
                 const std::vector<Probe>& probes, std::optional<Family> wanted) {
-  const Connectivity old(before);
-  const Connectivity now(after);
-  PolicyDiff diff;
-  const auto endpoints = common_endpoints(old, now, diff.one_sided);
-  const auto compare = [&](const Both& from, const Both& to, const Probe& probe, Family family) {
-    const auto was = old.ask(*from.before, *to.before, probe.traffic, family);
-    const auto is = now.ask(*from.after, *to.after, probe.traffic, family);
-    ++diff.compared;
-    if (was.verdict() == is.verdict() && was.pending() == is.pending()) return;
-    diff.changes.push_back({.from = from.after->name,
-                            .to = to.after->name,
-                            .probe = probe,
-                            .family = family,
-                            .before = was.verdict(),
-                            .after = is.verdict(),
-                            .pending_before = was.pending(),
-                            .pending_after = is.pending(),
-                            .reason = reason_of(was, is)});
-  };
-  for (const auto& from : endpoints) {
-    for (const auto& to : endpoints) {
-      if (from.before == to.before) continue;
-      for (const auto& probe : probes) {
-        for (const auto family : kFamilies) {
-          if (wanted.value_or(family) != family || probe.traffic.family.value_or(family) != family) continue;
-          if (from.has(family) && to.has(family)) compare(from, to, probe, family);
-        }
-      }
-    }
-  }
-  return diff;
+  return Comparison(before, after).run(probes, wanted);
 }
 
 std::string to_text(const PolicyDiff& diff) {
@@ -216,12 +197,13 @@ std::string to_text(const PolicyDiff& diff) {
   TextTable table;
   table.headers = {"FROM", "TO", "TRAFFIC", "IP", "VERDICT", "WITH STAGED", "BECAUSE"};
   for (const auto& change : diff.changes) {
-    table.rows.push_back({change.from, change.to, change.probe.to_string(),
+    table.rows.push_back({change.from, change.to, change.traffic_text(),
                           fmt::format("{}", number_of(change.family)),
                           change_text(change.before, change.after),
                           change_text(change.pending_before, change.pending_after), change.reason});
   }
-  return table.to_string() + fmt::format("\n{} of {} verdicts change.\n", diff.changes.size(), diff.compared);
+  return table.to_string() +
+         fmt::format("\n{} changes; {} answers compared.\n", diff.changes.size(), diff.compared);
 }
 
 boost::json::object to_json(const PolicyDiff& diff) {
@@ -230,8 +212,14 @@ boost::json::object to_json(const PolicyDiff& diff) {
     boost::json::object object;
     object["from"] = change.from;
     object["to"] = change.to;
-    add_traffic(object, change.probe.traffic, change.family);
-    object["others"] = change.probe.others;
+    add_traffic(object, change.traffic, change.family);
+    object.erase("port");
+    if (!change.ports.empty()) {
+      boost::json::array ports;
+      for (const auto& text : texts_of(change.ports)) ports.emplace_back(text);
+      object["ports"] = std::move(ports);
+    }
+    object["others"] = change.others;
     object["before"] = policy::to_string(change.before);
     object["after"] = policy::to_string(change.after);
     object["pendingBefore"] = policy::to_string(change.pending_before);

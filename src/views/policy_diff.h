@@ -13,45 +13,51 @@
 
 namespace ocicat::views {
 
-// Something to ask about; `others` stands for all that no policy tells apart from it.
+// Something to ask about.
 struct Probe {
   Traffic traffic;
-  bool others = false;
+  std::optional<PortRange> ports{};  // that it stands for, where the protocol has some; traffic.port is one
+  std::string others{};              // what else it stands for: "other types", "other codes", "others"
 
-  std::string to_string() const;  // "tcp/8080", "tcp/1 and others"
+  bool operator==(const Probe&) const = default;
 };
 
-// One probe for each answer that policy of either snapshot may give: the ends of every range of ports, the
-// numbers of named ports and the ports behind services, other protocols; and of TCP, UDP and ICMP one that
-// stands for what nobody mentions. By protocol and port.
+// One for each answer that policy of either snapshot may give (views/mentions.h): by protocol, then ports or
+// kinds of ICMP. ICMP in packets of the other family's is not asked about.
 std::vector<Probe> probes_of(const policy::Snapshot& before, const policy::Snapshot& after);
 
 struct VerdictChange {
   std::string from;
   std::string to;
-  Probe probe;
+  Traffic traffic;                 // one that changes so
+  std::vector<PortRange> ports{};  // and, where its protocol has some, all ports that do; ascending
+  std::string others{};            // as in Probe
   Family family = Family::kIpv4;
   policy::Verdict before = policy::Verdict::kDeny;
   policy::Verdict after = policy::Verdict::kDeny;
   policy::Verdict pending_before = policy::Verdict::kDeny;  // as if staged policy were enforced
   policy::Verdict pending_after = policy::Verdict::kDeny;
   std::string reason;  // what decides afterwards, at the end whose answer changes
+
+  std::string traffic_text() const;  // "tcp/80-90,443", "tcp", "icmp/8/0 and other types"
 };
 
 struct PolicyDiff {
-  std::vector<VerdictChange> changes;  // by from, to, probe, family
+  // By from, to, family, traffic; workloads first, then hosts, each by name.
+  std::vector<VerdictChange> changes;
   std::size_t compared = 0;            // answers
-  std::size_t one_sided = 0;           // endpoints that only one snapshot has: nothing to compare
+  std::size_t one_sided = 0;           // ends that only one snapshot has: nothing to compare
 };
 
-// Every pair of different endpoints that both snapshots have. O(resources) to compile each, O(pairs ×
-// probes).
+// Every pair of different ends that both snapshots have: workload endpoints, and hosts that have a host
+// endpoint in one of them. O(resources) to compile each, O(pairs × probes).
 PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after,
                 const std::vector<Probe>& probes, std::optional<Family> family = {});
 
 std::string to_text(const PolicyDiff& diff);
-// {"changes":[{"from","to","protocol","port","others","family","before","after","pendingBefore",
-// "pendingAfter","reason"}],"compared","endpointsOnOneSide"}
+// {"changes":[{"from","to","protocol","ports":["80-90"],"others","family","before","after","pendingBefore",
+// "pendingAfter","reason"}],"compared","endpointsOnOneSide"}; ICMP has "icmpType" and "icmpCode", and like
+// all that has no ports no "ports".
 boost::json::object to_json(const PolicyDiff& diff);
 
 }  // namespace ocicat::views

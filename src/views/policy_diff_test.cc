@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <set>
 
 #include "views/snapshot_for_test.h"
 
@@ -38,7 +39,7 @@ std::vector<std::string> lines(const PolicyDiff& diff) {
   std::vector<std::string> lines;
   for (const auto& change : diff.changes) {
     lines.push_back(fmt::format("{} -> {} {}: {} -> {}, staged {} -> {}", change.from, change.to,
-                                change.probe.to_string(), policy::to_string(change.before),
+                                change.traffic_text(), policy::to_string(change.before),
                                 policy::to_string(change.after), policy::to_string(change.pending_before),
                                 policy::to_string(change.pending_after)));
   }
@@ -49,18 +50,42 @@ PolicyDiff diff_of(const policy::Snapshot& before, const policy::Snapshot& after
   return diff(before, after, probes_of(before, after));
 }
 
-TEST(PolicyDiff, TellsThePairsWhoseVerdictChangesOnThePortsThatPolicyMentions) {
+TEST(PolicyDiff, TellsThePairsWhoseVerdictChangesWithAllPortsThatDo) {
   const auto before = snapshot_for_test(kWorld);
   const auto after = world_with(
-      policy_of("NetworkPolicy", "[{action: Allow, protocol: TCP, destination: {ports: ['80:90']}}]"));
+      policy_of("NetworkPolicy", "[{action: Allow, protocol: TCP, destination: {ports: ['80:90', 443]}}]"));
   const auto found = diff_of(before, after);
   EXPECT_THAT(lines(found),
-              ElementsAre("x/a -> x/b tcp/1 and others: allow -> deny, staged allow -> deny",
-                          "x/a -> x/b udp/1 and others: allow -> deny, staged allow -> deny",
-                          "x/a -> x/b icmp/8/0 and others: allow -> deny, staged allow -> deny"));
+              ElementsAre("x/a -> x/b icmp/8/0 and other types: allow -> deny, staged allow -> deny",
+                          "x/a -> x/b tcp/1-79,91-442,444-65535: allow -> deny, staged allow -> deny",
+                          "x/a -> x/b udp/1-4788,4790-65535: allow -> deny, staged allow -> deny",
+                          "x/a -> x/b 2 and others: allow -> deny, staged allow -> deny"));
   EXPECT_EQ(found.changes[0].reason,
             "ingress: tier default: no rule matched, and the tier denies by default");
-  EXPECT_EQ(found.compared, 2U * 5);  // both ways; tcp/80, tcp/90, tcp/1, udp/1, icmp
+}
+
+// An answer to a packet on either side of every edge, asked alone.
+TEST(PolicyDiff, LeavesOutNoPortThatChangesAndNamesNoneThatDoesNot) {
+  const auto before = world_with(policy_of(
+      "NetworkPolicy", "[{action: Allow, protocol: TCP, destination: {ports: ['80:90', web, 65535]}}]"));
+  const auto after =
+      world_with(policy_of("NetworkPolicy",
+                           "[{action: Deny, protocol: TCP, destination: {ports: [85]}},"
+                           " {action: Allow, protocol: TCP, destination: {ports: ['1:84', '86:100']}}]"));
+  std::set<int> told;
+  for (const auto& change : diff_of(before, after).changes) {
+    if (change.to != "x/b" || change.traffic.protocol != kTcp) continue;
+    for (const auto range : change.ports) {
+      for (int port = range.first; port <= range.last; ++port) told.insert(port);
+    }
+  }
+  for (int port = 1; port <= 65535; ++port) {
+    if (port > 110 && port < 8000) continue;
+    const Probe probe{.traffic = {.port = static_cast<std::uint16_t>(port)}};
+    const bool changes = !diff(before, after, {probe}).changes.empty();
+    ASSERT_EQ(told.contains(port), changes) << port;
+    if (port == 8500) port = 65500;
+  }
 }
 
 TEST(PolicyDiff, OfTheSameIsEmpty) {
@@ -75,7 +100,7 @@ TEST(PolicyDiff, OfAStagedPolicyTellsWhatItWouldChangeAndThatNothingIs) {
   const auto after =
       world_with(policy_of("StagedNetworkPolicy", "[{action: Deny, protocol: UDP}, {action: Allow}]"));
   EXPECT_THAT(lines(diff_of(before, after)),
-              ElementsAre("x/a -> x/b udp/1 and others: allow -> allow, staged allow -> deny"));
+              ElementsAre("x/a -> x/b udp/1-4788,4790-65535: allow -> allow, staged allow -> deny"));
 }
 
 TEST(PolicyDiff, AsksAboutNamedPortsByTheirNumbers) {
@@ -84,9 +109,10 @@ TEST(PolicyDiff, AsksAboutNamedPortsByTheirNumbers) {
       "spec: {selector: app == 'a', ingress: [{action: Allow, protocol: TCP, destination: {ports: "
       "[web]}}]}\n");
   EXPECT_THAT(lines(diff_of(snapshot_for_test(kWorld), after)),
-              ElementsAre("x/b -> x/a tcp/1 and others: allow -> deny, staged allow -> deny",
-                          "x/b -> x/a udp/1 and others: allow -> deny, staged allow -> deny",
-                          "x/b -> x/a icmp/8/0 and others: allow -> deny, staged allow -> deny"));
+              ElementsAre("x/b -> x/a icmp/8/0 and other types: allow -> deny, staged allow -> deny",
+                          "x/b -> x/a tcp/1-8442,8444-65535: allow -> deny, staged allow -> deny",
+                          "x/b -> x/a udp/1-4788,4790-65535: allow -> deny, staged allow -> deny",
+                          "x/b -> x/a 2 and others: allow -> deny, staged allow -> deny"));
 }
 
 TEST(PolicyDiff, EndpointsOfOneSideOnlyAreCountedAndNotCompared) {
@@ -100,12 +126,78 @@ TEST(PolicyDiff, EndpointsOfOneSideOnlyAreCountedAndNotCompared) {
 
 TEST(PolicyDiff, AsJsonHasEveryField) {
   const auto after = world_with(policy_of("NetworkPolicy", "[{action: Deny}]"));
-  const auto json = to_json(diff(snapshot_for_test(kWorld), after, {{*parse_traffic("tcp/80"), false}}));
+  const auto json =
+      to_json(diff(snapshot_for_test(kWorld), after, {{*parse_traffic("tcp/80"), PortRange{80, 80}, ""}}));
   EXPECT_EQ(boost::json::serialize(json),
-            R"({"changes":[{"from":"x/a","to":"x/b","protocol":"tcp","port":80,"family":4,"others":false,)"
+            R"({"changes":[{"from":"x/a","to":"x/b","protocol":"tcp","family":4,"ports":["80"],"others":"",)"
             R"("before":"allow","after":"deny","pendingBefore":"allow","pendingAfter":"deny",)"
             R"("reason":"ingress: tier default: NetworkPolicy x/p, ingress[0], denies"}],)"
             R"("compared":2,"endpointsOnOneSide":0})");
+}
+
+constexpr std::string_view kHosts = R"(
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: h1}, spec: {bgp: {ipv4Address: 192.0.2.1/24}}}
+---
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: h2}, spec: {bgp: {ipv4Address: 192.0.2.2/24}}}
+---
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: h3}, spec: {bgp: {ipv4Address: 192.0.2.3/24}}}
+)";
+constexpr std::string_view kEdge = R"(
+{apiVersion: projectcalico.org/v3, kind: HostEndpoint, metadata: {name: edge, labels: {role: edge}},
+ spec: {node: h2, interfaceName: eth0, expectedIPs: [192.0.2.2]}}
+)";
+
+TEST(PolicyDiffOfHosts, ANewHostEndpointClosesAllButItsFailsafePorts) {
+  const auto before = world_with(kHosts);
+  const auto after = world_with(std::string(kHosts) + "---\n" + std::string(kEdge));
+  const auto found = diff(
+      before, after,
+      {{*parse_traffic("tcp/22"), PortRange{22, 22}, ""}, {*parse_traffic("tcp/80"), PortRange{80, 80}, ""}});
+  EXPECT_THAT(lines(found), ElementsAre("x/a -> host:h2 tcp/80: allow -> deny, staged allow -> deny",
+                                        "host:h2 -> x/a tcp/22,80: allow -> deny, staged allow -> deny"))
+      << "h2 reaches its own x/b, which does not reach it, before and after";
+  EXPECT_EQ(found.changes[0].reason,
+            "ingress at HostEndpoint edge, normal chain: profiles: none allows it, so it is denied");
+  EXPECT_EQ(found.compared, 2U * 3 * 2) << "h1 and h3 have no host endpoint";
+  for (const auto& change : diff_of(before, after).changes) {
+    if (change.to == "host:h2" && change.traffic.protocol == kTcp) {
+      EXPECT_EQ(change.traffic_text(), "tcp/1-21,23-178,180-2378,2381-5472,5474-6442,6444-6665,6668-65535");
+    }
+  }
+}
+
+TEST(PolicyDiffOfHosts, SettingsThatNoPolicyMentionsCountToo) {
+  const auto world = std::string(kHosts) + "---\n" + std::string(kEdge);
+  const auto settings = [&](std::string_view spec) {
+    return world_with(
+        fmt::format("{}---\n{{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, "
+                    "metadata: {{name: default}}, spec: {{{}}}}}\n",
+                    world, spec));
+  };
+  const auto before = world_with(world);
+  EXPECT_THAT(lines(diff_of(before, settings("failsafeInboundHostPorts: [{protocol: TCP, port: 4022}]"))),
+              testing::Contains("x/a -> host:h2 tcp/4022: deny -> allow, staged deny -> allow"));
+  const auto accepting = diff_of(before, settings("defaultEndpointToHostAction: Accept"));
+  EXPECT_THAT(lines(accepting), testing::Contains("x/b -> host:h2 tcp: deny -> allow, staged deny -> allow"));
+  EXPECT_THAT(lines(diff_of(before, settings("allowIPIPPacketsFromWorkloads: true"))),
+              testing::Contains("x/a -> x/b 4: deny -> allow, staged deny -> allow"));
+}
+
+TEST(PolicyDiffOfHosts, ForwardPolicyChangesWhatWorkloadsMayDo) {
+  const auto before = world_with(std::string(kHosts) + "---\n" + std::string(kEdge));
+  const auto after = world_with(std::string(kHosts) + "---\n" + std::string(kEdge) + R"(---
+{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: fence},
+ spec: {selector: role == 'edge', applyOnForward: true, types: [Ingress],
+        ingress: [{action: Deny, protocol: TCP, destination: {ports: [80]}}, {action: Allow}]}}
+)");
+  const auto found = diff_of(before, after);
+  const auto change = std::ranges::find_if(found.changes, [](const auto& one) { return one.to == "x/b"; });
+  ASSERT_NE(change, found.changes.end());
+  EXPECT_EQ(change->traffic_text(), "tcp/80");
+  EXPECT_EQ(
+      change->reason,
+      "ingress at HostEndpoint edge, forward chain: tier default: GlobalNetworkPolicy fence, ingress[0], "
+      "denies");
 }
 
 }  // namespace
