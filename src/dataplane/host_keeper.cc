@@ -31,15 +31,19 @@ void HostKeeper::assign_interfaces() {
   take_error_ = assigned.error().message;
 }
 
+void HostKeeper::apply(const HostChanges& changes) {
+  const auto applied = policy_->apply(changes);
+  if (applied) return;
+  mending_policy_ = false;
+  take_error_ = applied.error().message;
+}
+
 void HostKeeper::take(const HostChanges& changes) {
   started_ = true;
   mending_routes_ = false;
   changes.host_endpoints.apply_to(host_endpoints_);
-  if (const auto applied = policy_->apply(changes); !applied) {
-    mending_policy_ = false;
-    take_error_ = applied.error().message;
-  }
   assign_interfaces();
+  apply(changes);
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
   for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
@@ -64,7 +68,10 @@ void HostKeeper::doubt(const Doubts& doubts) {
 bool HostKeeper::attempt() {
   if (!started_) return true;
   // Without the links, what is known of them stays; the routes will say what is wrong.
-  if (routes_.learn_links()) assign_interfaces();
+  if (routes_.learn_links()) {
+    assign_interfaces();
+    apply({});
+  }
   std::string error = std::exchange(take_error_, {});
   if (!policy_->in_step()) {
     const auto done = policy_->resync();

@@ -40,6 +40,7 @@ class HostKeeper {
   RouteTable routes_;
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
+  void apply(const HostChanges& changes);
 
   std::map<ResourceKey, EndpointState> endpoints_;
   HostEndpoints host_endpoints_;

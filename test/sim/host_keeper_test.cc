@@ -61,7 +61,8 @@ class KeptHost {
   explicit KeptHost(std::uint64_t seed) : random(seed) {
     for (int i = 0; i < 3; ++i)
       routes.link_by_index[10 + i] = {10 + i, interface_of(static_cast<std::size_t>(i)), true};
-    routes.link_by_index[2] = {2, "uplink", true};
+    routes.link_by_index[2] = {2, "uplink", true, {address("192.0.2.254")}};
+    routes.link_by_index[3] = {3, "eth1", true};
     routes.settings["net/ipv4/ip_forward"] = "0";
     routes.next_hops[address("192.0.2.1")] = {2, std::nullopt};
   }
@@ -69,6 +70,7 @@ class KeptHost {
   // A random next state; the step that leads there.
   HostChanges step() {
     RandomTablesOptions options;
+    options.chains = policy::ChainId{kChains};
     for (std::size_t i = 0; i < 6; ++i) options.peers.push_back(pod_address(i));
     for (const auto* net : {"10.65.0.0/30", "10.65.0.2/31", "10.65.0.4/31", "10.65.0.0/16", "0.0.0.0/0"})
       options.nets.push_back(*Prefix::parse(net));
@@ -88,12 +90,40 @@ class KeptHost {
         changes.routes.update(prefix, {Route::Kind::kWorkload, interface_of(i), {}});
       }
     }
+    for (std::uint32_t i = 1; i <= 3; ++i) {
+      const ResourceKey key{Kind::kHostEndpoint, "", fmt::format("edge{}", i)};
+      if (random.percent(40)) {
+        changes.host_endpoints.remove(key);
+      } else {
+        changes.host_endpoints.update(key, random_host(i));
+      }
+    }
     if (random.percent(10)) changes.settings.emplace().reject = random.percent(50);
     changes.revisions[Kind::kPod].revision = ++revision;
     changes.apply_to(wanted);
     return changes;
   }
 
+  // By name, by address or for all that is left; with chains at some hooks.
+  HostEndpointState random_host(std::uint32_t id) {
+    HostEndpointState host{.id = id};
+    switch (random.below(4)) {
+      case 0:
+        host.interface_name = kAllInterfaces;
+        break;
+      case 1:
+        host.expected_addresses = {address("192.0.2.254")};
+        break;
+      default:
+        host.interface_name = random.percent(50) ? "uplink" : "eth1";
+    }
+    for (auto& chain : host.chains[0]) {
+      if (random.percent(80)) chain = policy::ChainId{static_cast<std::uint32_t>(1 + random.below(kChains))};
+    }
+    return host;
+  }
+
+  static constexpr std::uint32_t kChains = 5;
   Random random;
   bool new_tables = false;  // in every step, as an engine gives them ids
   SimulatedKernel nft;
@@ -117,11 +147,25 @@ bool passes(const HostState& state, Direction direction, std::size_t pod, const 
   return policy::Simulator(state.tables).lookup(*program, peer, packet).verdict == policy::Verdict::kAllow;
 }
 
-// Asks a kernel about every pod, both directions and some packets.
+// Whether a packet goes on at a hook of an interface, by the state that is wanted.
+bool goes_on(const HostState& state, const kernel::SimulatedRoutes& routes, policy::Hook hook,
+             const std::string& interface_name, const IpAddress& own, const IpAddress& peer,
+             const policy::Packet& packet) {
+  dataplane::Links links;
+  for (const auto& [index, link] : routes.link_by_index) links.emplace(link.name, link);
+  const auto hosts = dataplane::assign_interfaces(state.host_endpoints, links);
+  const auto named = hosts.by_name.find(interface_name);
+  const auto& key = named != hosts.by_name.end() ? std::optional(named->second) : hosts.all_others;
+  if (!key) return true;
+  const auto chain = state.host_endpoints.at(*key).chain(Family::kIpv4, hook);
+  return policy::Simulator(state.tables).lookup(chain, own, peer, packet).verdict != policy::Verdict::kDeny;
+}
+
+// Asks a kernel about every pod, both directions and some packets; and about every hook of host endpoints.
 class Questions {
  public:
-  explicit Questions(Random& random) {
-    for (int i = 0; i < 12; ++i) packets_.push_back(random_packet(random, Family::kIpv4));
+  explicit Questions(KeptHost& host) : routes_(host.routes) {
+    for (int i = 0; i < 12; ++i) packets_.push_back(random_packet(host.random, Family::kIpv4));
   }
   // `lookup` is a fresh one for each.
   void ask(const KernelLookup& fresh, const auto& check) const {
@@ -136,9 +180,29 @@ class Questions {
         }
       }
     }
+    ask_at_hosts(fresh, check);
   }
 
  private:
+  // A table that somebody has removed judges nobody.
+  void ask_at_hosts(const KernelLookup& fresh, const auto& check) const {
+    if (!fresh.is_there()) return;
+    for (const auto* interface_name : {"uplink", "eth1", "lo"}) {
+      for (const auto hook : policy::kHooks) {
+        const auto& packet = packets_[index_of(hook)];
+        const auto own = pod_address(packet.source_port % 6), peer = pod_address(packet.destination_port % 6);
+        SCOPED_TRACE(fmt::format("{} {} {}", interface_name, policy::to_string(hook.chain),
+                                 policy::to_string(hook.direction)));
+        auto lookup = fresh;
+        check(lookup.at_host(hook, interface_name, own, peer, packet) != policy::Verdict::kDeny,
+              [&](const HostState& state) {
+                return goes_on(state, routes_, hook, interface_name, own, peer, packet);
+              });
+      }
+    }
+  }
+
+  const kernel::SimulatedRoutes& routes_;
   std::vector<policy::Packet> packets_;
 };
 
@@ -159,7 +223,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   };
 
   std::vector<HostState> since_success{HostState{}};  // any of them may be in force
-  const Questions questions(host.random);
+  const Questions questions(host);
   const auto is_granted = [&](const KernelLookup& lookup) {
     questions.ask(lookup, [&](bool passes, const auto& by) {
       EXPECT_TRUE(!passes || std::ranges::any_of(since_success, by));
@@ -195,6 +259,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   whole.settings = host.wanted.settings;
   whole.tables = changes_between({}, host.wanted.tables);
   whole.endpoints = decltype(whole.endpoints)::between({}, host.wanted.endpoints);
+  whole.host_endpoints = decltype(whole.host_endpoints)::between({}, host.wanted.host_endpoints);
   whole.routes = decltype(whole.routes)::between({}, host.wanted.routes);
   fresh.take(whole);
   ASSERT_TRUE(fresh.attempt());
@@ -219,7 +284,7 @@ TEST_P(EveryMoment, OfAStepIsAsTheOldStateSaysOrAsTheNewOneSays) {
   HostKeeper keeper(host.nft, host.routes, {});
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
-  const Questions questions(host.random);
+  const Questions questions(host);
   HostState before;
   bool lacking = false;  // what changes in interval maps is nowhere, in every other view
   const auto is_one_of_both = [&](const KernelLookup& lookup) {

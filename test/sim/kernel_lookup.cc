@@ -1,6 +1,6 @@
 #include "sim/kernel_lookup.h"
 
-#include <linux/netfilter/nf_tables.h>
+#include <utility>
 
 #include "dataplane/nftables/entries.h"
 
@@ -19,6 +19,14 @@ ElementKey words(std::initializer_list<std::uint32_t> values) {
 }
 
 }  // namespace
+
+bool KernelLookup::is_there() const {
+  const auto has_step = [](const Elements& elements) {
+    const auto step = elements.find(dataplane::set_of(Map::kStep).name);
+    return step != elements.end() && !step->second.empty();
+  };
+  return has_step(now_) && has_step(before_);
+}
 
 KernelLookup::Data KernelLookup::find(Map map, const ElementKey& key) {
   const auto& held = elements();
@@ -86,36 +94,84 @@ std::optional<ElementKey> KernelLookup::answer(std::uint32_t table, const policy
   return second ? std::optional(answer_in(*second)) : std::nullopt;
 }
 
-std::optional<bool> KernelLookup::verdict(policy::Direction direction, std::string_view interface_name,
-                                          const IpAddress& own, const IpAddress& peer,
-                                          const policy::Packet& packet, bool exact_only) {
+std::optional<ElementKey> KernelLookup::decision(const FindProgram& find_program, Map answers,
+                                                 const IpAddress& peer, const policy::Packet& packet,
+                                                 bool exact_only) {
   const auto step = find(Map::kStep, words({0}));
   const auto peer_class = step ? class_of(peer, exact_only) : std::nullopt;
-  const auto id = peer_class ? program_of(direction, interface_name, own) : std::nullopt;
-  if (!id) return std::nullopt;
-  const auto number = static_cast<std::uint32_t>(*id);
-  const auto program = find(Map::kPrograms, words({number}));
+  const auto number = peer_class ? find_program() : std::nullopt;
+  if (!number) return std::nullopt;
+  const auto program = find(Map::kPrograms, words({*number}));
   if (!program) return std::nullopt;
   const auto projection = find(Map::kProjections, words({program->be32_at(8), *peer_class}));
   if (!projection) return std::nullopt;
-  const auto table = find(Map::kTables, words({number, projection->be32_at(0)}));
+  const auto table = find(Map::kTables, words({*number, projection->be32_at(0)}));
   if (!table) return std::nullopt;
   auto decided = answer(table->be32_at(4), packet);
   if (!decided || !find(Map::kSteps, words({step->be32_at(4)}))) return std::nullopt;
   if (decided == dataplane::answer_key(Answer::kAskBase)) decided = answer(program->be32_at(4), packet);
-  const auto verdict =
-      decided ? find(dataplane::answers_map(direction, peer.family()), *decided) : std::nullopt;
-  if (!verdict) return std::nullopt;
-  return static_cast<int>(verdict->be32_at(0)) == NFT_RETURN || dataplane::allows(*decided);
+  if (!decided || !find(answers, *decided)) return std::nullopt;
+  return decided;
 }
 
 bool KernelLookup::passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
                           const IpAddress& peer, const policy::Packet& packet) {
+  const auto program = [&]() -> std::optional<std::uint32_t> {
+    const auto id = program_of(direction, interface_name, own);
+    return id ? std::optional(static_cast<std::uint32_t>(*id)) : std::nullopt;
+  };
+  const auto answers = dataplane::answers_map(direction, peer.family());
   for (const bool exact_only : {true, false, false}) {
-    if (const auto decided = verdict(direction, interface_name, own, peer, packet, exact_only))
-      return *decided;
+    if (const auto decided = decision(program, answers, peer, packet, exact_only))
+      return decided == dataplane::answer_key(Answer::kAllow) || dataplane::allows(*decided);
   }
   return false;
+}
+
+std::optional<KernelLookup::Chain> KernelLookup::chain_at(policy::Hook hook, std::string_view interface_name,
+                                                          Family family) {
+  const auto wanted = dataplane::host_interface_entry(interface_name, 0);
+  const auto host = find(Map::kHostInterfaces, wanted->key);
+  if (!host) return std::nullopt;
+  const auto chain = find(Map::kHostChains, words({host->be32_at(4), dataplane::hook_number(family, hook)}));
+  if (!chain) return std::nullopt;
+  return Chain{chain->be32_at(4), chain->be32_at(8)};
+}
+
+std::optional<std::uint32_t> KernelLookup::program_at(policy::Hook hook, std::string_view interface_name,
+                                                      const IpAddress& own) {
+  const auto chain = chain_at(hook, interface_name, own.family());
+  const auto own_class = chain ? class_of(own, false) : std::nullopt;
+  if (!own_class) return std::nullopt;
+  const auto projection = find(Map::kProjections, words({chain->vocabulary, *own_class}));
+  if (!projection) return std::nullopt;
+  const auto program = find(Map::kChainPrograms, words({chain->id, projection->be32_at(0)}));
+  if (!program) return std::nullopt;
+  return program->be32_at(4);
+}
+
+bool KernelLookup::asks_nobody(policy::Hook hook, std::string_view interface_name, Family family) {
+  const auto step = find(Map::kStep, words({0}));
+  const auto chain = step ? chain_at(hook, interface_name, family) : std::nullopt;
+  return chain && chain->id == 0 && find(Map::kSteps, words({step->be32_at(4)}));
+}
+
+std::optional<policy::Verdict> KernelLookup::at_host(policy::Hook hook, std::string_view interface_name,
+                                                     const IpAddress& own, const IpAddress& peer,
+                                                     const policy::Packet& packet) {
+  using enum policy::Verdict;
+  const auto host = find(Map::kHostInterfaces, dataplane::host_interface_entry(interface_name, 0)->key);
+  if (!host || host->be32_at(4) == 0) return std::nullopt;
+  if (asks_nobody(hook, interface_name, own.family())) return std::nullopt;
+  const auto program = [&] { return program_at(hook, interface_name, own); };
+  for ([[maybe_unused]] const int time : {1, 2}) {
+    const auto decided = decision(program, dataplane::answers_map(hook, own.family()), peer, packet, false);
+    if (!decided) continue;
+    if (decided == dataplane::answer_key(Answer::kAllow) || dataplane::allows(*decided)) return kAllow;
+    return decided == dataplane::answer_key(Answer::kDeny) || dataplane::denies(*decided) ? kDeny : kNone;
+  }
+  if (asks_nobody(hook, interface_name, own.family())) return std::nullopt;
+  return kDeny;  // what no rule has answered is dropped
 }
 
 }  // namespace ocicat::test

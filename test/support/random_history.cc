@@ -233,6 +233,74 @@ void move_host(Random& random, Step& step) {
   step.update(key, std::move(configuration));
 }
 
+// Whom policies mean and what they say, at once: neither the old labels under the new policy nor the new ones
+// under the old may ever show.
+void move_labels_and_policies(Random& random, const policy::Snapshot& snapshot, const SnapshotSize& size,
+                              Step& step) {
+  if (auto endpoint = pick<WorkloadEndpoint>(random, snapshot)) {
+    for (const auto& label : names::kLabels) {
+      if (random.percent(50)) endpoint->second.metadata.labels[label] = random.pick(names::kValues);
+    }
+    step.update(endpoint->first, std::move(endpoint->second));
+  }
+  if (auto ns = pick<Profile>(random, snapshot); ns && random.percent(50)) {
+    for (auto& [label, value] : ns->second.labels_to_apply) {
+      if (!label.ends_with("projectcalico.org/name")) value = random.pick(names::kValues);
+    }
+    step.update(ns->first, std::move(ns->second));
+  }
+  if (auto policy = pick<NetworkPolicy>(random, snapshot)) {
+    policy->second.selector = random_selector(random);
+    if (!policy->second.ingress.empty() && random.percent(50)) {
+      policy->second.ingress.front() = random_rule(random);
+    }
+    step.update(policy->first, std::move(policy->second));
+  }
+  if (random.percent(30)) move_policy(random, snapshot, size, step);
+}
+
+// They take each other's interfaces, addresses of workloads, and other names.
+void move_host_endpoint(Random& random, const policy::Snapshot& snapshot, const SnapshotSize& size,
+                        Step& step) {
+  auto host = pick<HostEndpoint>(random, snapshot);
+  if (!host) return;
+  auto& [key, value] = *host;
+  switch (random.below(4)) {
+    case 0: {
+      auto other = pick<HostEndpoint>(random, snapshot);
+      std::swap(value.interface_name, other->second.interface_name);
+      if (other->first != key) step.update(other->first, std::move(other->second));
+      break;
+    }
+    case 1:
+      step.remove(key);
+      key.name = value.metadata.name = fmt::format("host{}", random.below(size.hosts));
+      break;
+    case 2:
+      if (auto endpoint = pick<WorkloadEndpoint>(random, snapshot); endpoint) {
+        std::swap(value.expected_addresses, endpoint->second.addresses);
+        step.update(endpoint->first, std::move(endpoint->second));
+      }
+      break;
+    default:
+      value.node = fmt::format("host{}", random.below(2));
+  }
+  step.update(std::move(key), std::move(value));
+}
+
+// What stands behind one service stands behind another; or what does moves.
+void move_slice(Random& random, const policy::Snapshot& snapshot, Step& step) {
+  auto slice = pick<EndpointSlice>(random, snapshot);
+  if (!slice) return;
+  auto& value = slice->second;
+  if (random.percent(50)) {
+    value.service = random.pick(names::kServices);
+  } else {
+    value.addresses = {random_address(random, random.percent(50) ? Family::kIpv4 : Family::kIpv6)};
+  }
+  step.update(slice->first, std::move(value));
+}
+
 // All of a kind, or all of a namespace, at once.
 void sweep_away(Random& random, const policy::Snapshot& snapshot, Step& step) {
   if (snapshot.empty()) return;
@@ -277,6 +345,15 @@ Step random_step(Random& random, const policy::Snapshot& snapshot, const Snapsho
         break;
       case 8:
         if (random.percent(10)) sweep_away(random, snapshot, step);
+        break;
+      case 9:
+        move_labels_and_policies(random, snapshot, size, step);
+        break;
+      case 10:
+        move_host_endpoint(random, snapshot, size, step);
+        break;
+      case 11:
+        move_slice(random, snapshot, step);
         break;
       default:
         step.absorb(random_change(random, snapshot, size));

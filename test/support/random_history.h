@@ -1,5 +1,6 @@
 // Histories that try the memory of whoever follows them: names that come back as something else, addresses
-// that change hands, nets within nets, tiers that move, everything of a kind that goes at once.
+// that change hands, nets within nets, tiers that move, labels that change together with policies, everything
+// of a kind that goes at once. What there is of it in a history, a HistoryCensus counts.
 #pragma once
 
 #include "test/support/random_snapshot.h"

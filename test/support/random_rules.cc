@@ -179,6 +179,9 @@ Rule random_rule(Random& random) {
       rule.protocol && (rule.protocol->number == kIcmp || rule.protocol->number == kIcmpV6);
   if (about_icmp && random.percent(60)) rule.icmp = random_icmp(random);
   if (random.percent(about_icmp ? 20 : 4)) rule.not_icmp = random_icmp(random);
+  if (rule.action == Action::kAllow && rule.protocol && rule.protocol->number == kTcp && random.percent(10))
+    rule.http = HttpMatch{{"GET"}, {{true, "/public"}}};  // nobody asks for it here
+  if (random.percent(10)) rule.annotations = {{"why", random.pick(names::kValues)}};
   rule.source = random_side(random);
   rule.destination = random_side(random);
   add_ports(random, rule.protocol, rule);

@@ -254,6 +254,7 @@ Entries constant_entries() {
   };
   add(Map::kTables, {}, {0, number(kNoTable)});
   add(Map::kProjections, {}, {0});
+  add(Map::kHostChains, {}, {0, 0, 0});
   for (const auto family : kFamilies) {
     add(classes_map(family), {}, {kUnknownClass, kUnknownClass});
     entries.push_back(range_of_exact(family));

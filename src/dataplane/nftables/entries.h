@@ -51,8 +51,8 @@ Entry interface_entry(std::string_view interface_name);
 std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
                                     const IpAddress& address, policy::ProgramId program);
 
-// The host endpoint of an interface; of all that have none where the name is empty. Nothing for a name that
-// no interface can have.
+// The host endpoint of an interface; of all that have none where the name is empty, and then 0 is nobody.
+// Nothing for a name that no interface can have.
 std::optional<Entry> host_interface_entry(std::string_view interface_name, std::uint32_t host_endpoint);
 Entry host_chain_entry(std::uint32_t host_endpoint, Family family, policy::Hook hook, policy::ChainId chain,
                        policy::VocabularyId vocabulary);

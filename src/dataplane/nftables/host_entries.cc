@@ -28,13 +28,19 @@ void HostEntries::add_interfaces(Entries& entries) const {
     if (auto entry = host_interface_entry(name, endpoint->second.id)) entries.push_back(*entry);
   };
   for (const auto& [name, key] : interfaces_.by_name) add(name, key);
-  if (interfaces_.all_others) add({}, *interfaces_.all_others);
+  const auto everywhere =
+      interfaces_.all_others ? endpoints_.find(*interfaces_.all_others) : endpoints_.end();
+  entries.push_back(*host_interface_entry({}, everywhere == endpoints_.end() ? 0 : everywhere->second.id));
 }
 
 void HostEntries::add_chain(policy::ChainId id, Entries& entries) const {
   const auto chain = chains_.find(id);
   if (chain == chains_.end()) return;
   entries.push_back(chain_program_entry({id, policy::ProjectionId{}}, chain->second.base));
+}
+
+void HostEntries::add_vocabularies(std::set<policy::VocabularyId>& vocabularies) const {
+  for (const auto& [id, chain] : chains_) vocabularies.insert(chain.vocabulary);
 }
 
 void HostEntries::update(const HostChanges& changes, const HostInterfaces& interfaces, Transaction& step) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "dataplane/hosts/host_interfaces.h"
@@ -17,6 +18,9 @@ class HostEntries {
   // are no longer there; they count for nothing.
   void update(const HostChanges& changes, const HostInterfaces& interfaces, Transaction& step);
   void add_all(Entries& entries) const;
+  bool empty() const { return endpoints_.empty(); }
+  // Those that own sides are projected by.
+  void add_vocabularies(std::set<policy::VocabularyId>& vocabularies) const;
 
  private:
   void add_endpoint(const ResourceKey& key, Entries& entries) const;

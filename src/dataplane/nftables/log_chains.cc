@@ -18,10 +18,6 @@ using kernel::nft::Expressions;
 constexpr std::size_t kLongestPrefix = 127;  // NF_LOG_PREFIXLEN, less its zero
 constexpr std::uint8_t kIsLog = 0x80, kAllows = 0x40, kDenies = 0x20;
 
-bool denies(const LogId& id) {
-  return (id.view()[0] & kDenies) != 0;
-}
-
 // By what a twin differs from the chain that ends as workloads' do; empty: by nothing.
 std::string_view suffix_of(const LogId& id, Ending ending) {
   if (denies(id)) return ending == Ending::kFilter ? "" : "_drop";
@@ -66,6 +62,11 @@ LogId id_of(const LogChain& chain) {
 bool allows(const LogId& id) {
   const auto first = id.view()[0];
   return (first & kIsLog) != 0 && (first & kAllows) != 0;
+}
+
+bool denies(const LogId& id) {
+  const auto first = id.view()[0];
+  return (first & kIsLog) != 0 && (first & kDenies) != 0;
 }
 
 std::optional<LogChain> log_chain_of(const policy::Outcome& outcome) {

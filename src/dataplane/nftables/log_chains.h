@@ -39,8 +39,9 @@ struct LogChain {
 using LogId = kernel::nft::ElementKey;
 using LogChains = std::map<LogId, LogChain>;
 LogId id_of(const LogChain& chain);
-// Whether it is the id of a chain that allows.
+// Whether it is the id of a chain that allows, and of one that denies.
 bool allows(const LogId& id);
+bool denies(const LogId& id);
 
 // Nothing for an outcome that passes no Log rule.
 std::optional<LogChain> log_chain_of(const policy::Outcome& outcome);

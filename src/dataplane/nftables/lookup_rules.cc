@@ -126,13 +126,25 @@ std::uint32_t peer_offset(const Way& way) {
   return way.direction == Direction::kIngress ? at.source : at.destination;
 }
 
-// Leaves the chain in kChain, its vocabulary behind it. Ends the rule where no policy is asked.
+// Leaves the chain in kChain, its vocabulary behind it; both 0 where nobody is asked.
 void look_up_chain(Expressions& rule, const Way& way) {
   rule.meta(way.interface(), kOwn)
       .map(set_of(Map::kHostInterfaces).name, kOwn, kHost - 1)
       .immediate_be32(hook_number(way.family, {*way.host, way.direction}), kHook)
       .map(set_of(Map::kHostChains).name, kHost, kChain - 1)
       .meta(Meta::kFamily, kBase);  // marks it as a key again; a name would reach over the class
+}
+
+// Lets the packet go on where the host endpoint has no chain. That it has none is read in one step, as policy
+// is: half of an old state and half of a new one may lead nowhere where both have one.
+Expressions asks_nobody(const Way& way) {
+  Expressions rule;
+  mark_keys(rule, way);
+  rule.map(set_of(Map::kStep).name, kStepNumber, kStepNumber - 1);
+  look_up_chain(rule, way);
+  constexpr std::array<std::uint8_t, 4> kNoChain{};
+  rule.equals(kChain, kNoChain).in_set(set_of(Map::kSteps).name, kStepNumber).verdict(NFT_RETURN);
+  return rule;
 }
 
 void look_up_program(Expressions& rule, const Way& way) {
@@ -210,6 +222,12 @@ class ChainWriter {
   std::string chain_;
 };
 
+// What no rule has answered is dropped, unless it is because the chain has gone meanwhile.
+void add_end(ChainWriter& chain, const Way& way) {
+  if (way.host) chain.rule(asks_nobody(way));
+  chain.rule(Expressions().verdict(NF_DROP));
+}
+
 // The answer that asks the base table lets the rule go on to it. Whatever is missing ends the rule, and what
 // no rule has answered is dropped. All is asked twice, for the packet that a step overtakes the first time.
 // The kernel looks at each rule that reads the classes for each element that they get, so these are few.
@@ -227,7 +245,7 @@ void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
     rule.verdict_map(way.answers(), kAnswer);
     chain.rule(rule);
   }
-  chain.rule(Expressions().verdict(NF_DROP));
+  add_end(chain, way);
 }
 
 // Led to by cells that leave it to the source port: finds the cell again, then the second table.
@@ -245,7 +263,7 @@ void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
     look_up_source_port(rule, way);
     chain.rule(rule);
   }
-  chain.rule(Expressions().verdict(NF_DROP));
+  add_end(chain, way);
 }
 
 StaticElements protocols_of(const Way& way) {
@@ -268,6 +286,13 @@ Expressions drops_invalid() {
   return rule;
 }
 
+// Jumped to for interfaces of host endpoints.
+void add_asking_chain(Ruleset& ruleset, const Way& way) {
+  ChainWriter chain(ruleset, asking_chain({*way.host, way.direction}, way.family));
+  chain.rule(asks_nobody(way));
+  chain.rule(Expressions().verdict(NFT_GOTO, way.name()));
+}
+
 void add_way(Ruleset& ruleset, const Way& way, bool drop_invalid) {
   ruleset.constants.push_back(protocols_of(way));
   for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
@@ -276,6 +301,7 @@ void add_way(Ruleset& ruleset, const Way& way, bool drop_invalid) {
   if (drop_invalid) leads_to_them.rule(drops_invalid());
   leads_to_them.rule(Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0));
   leads_to_them.rule(Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)));
+  if (way.host) add_asking_chain(ruleset, way);
 }
 
 }  // namespace
@@ -295,10 +321,16 @@ std::string source_ports_chain(policy::Hook hook, Family family) {
   return Way{hook.direction, family, hook.chain}.source_ports_chain();
 }
 
-void look_up_host_chain(Expressions& rule, policy::Hook hook, Family family) {
-  const Way way{hook.direction, family, hook.chain};
-  mark_keys(rule, way);
-  look_up_chain(rule, way);
+std::string asking_chain(policy::Hook hook, Family family) {
+  return "ask_" + host_chain(hook, family);
+}
+
+void must_have_host_endpoint(Expressions& rule, Direction direction) {
+  constexpr std::array<std::uint8_t, 4> kNobody{};
+  rule.meta(Meta::kInputName, kHost)  // marks it, as mark_keys() does
+      .meta(direction == Direction::kIngress ? Meta::kInputName : Meta::kOutputName, kOwn)
+      .map(set_of(Map::kHostInterfaces).name, kOwn, kHost - 1)
+      .differs(kHost, kNobody);
 }
 
 void add_lookups(Ruleset& ruleset, const HostSettings& settings) {

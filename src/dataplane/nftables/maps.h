@@ -44,8 +44,9 @@ enum class Map : std::uint8_t {
   kIngress6,
   kEgress4,
   kEgress6,
-  kHostInterfaces,  // interface → (0 . host endpoint); the catch-all is that of "*"
-  kHostChains,      // (host endpoint . hook_number()) → (0 . chain . vocabulary of the own side)
+  kHostInterfaces,  // interface → (0 . host endpoint); the catch-all is that of "*", or 0
+  kHostChains,      // (host endpoint . hook_number()) → (0 . chain . vocabulary of the own side); the
+                    // catch-all says chain 0: nobody is asked
   kChainPrograms,   // (chain . projection of the own address) → (0 . program); projection 0: the base program
   // What answers at host endpoints lead to, as above: of second tables, by how a chain may end; then of each
   // hook and family.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <utility>
 
 namespace ocicat::dataplane {
 namespace {
@@ -81,16 +82,20 @@ void move_if(Entries& from, Entries& to, Predicate predicate) {
 
 }  // namespace
 
-bool needs_number(const Transaction& step) {
+bool needs_number(const Transaction& step, bool at_hosts) {
   std::set<Group> groups;
+  std::set<std::pair<Map, kernel::nft::ElementKey>> classes;
   for (const auto* entries : {&step.removed, &step.added}) {
     for (const auto& entry : *entries) {
       // These say the same always: without one, the rule ends and begins again.
-      if (!is_exact(entry)) groups.insert(group_of(entry.map));
+      if (is_exact(entry)) continue;
+      const auto group = group_of(entry.map);
+      groups.insert(group);
+      if (group == Group::kClasses || group == Group::kNets) classes.emplace(entry.map, entry.key);
     }
   }
   groups.erase(Group::kUnread);
-  return groups.size() > 1 || groups.contains(Group::kPolicy);
+  return groups.size() > 1 || groups.contains(Group::kPolicy) || (at_hosts && classes.size() > 1);
 }
 
 void add_difference(Entries before, Entries after, Transaction& transaction) {

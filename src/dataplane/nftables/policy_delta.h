@@ -43,7 +43,8 @@ struct PolicyDelta {
 };
 
 // Whether a packet that reads some of it before the step and some after it may find what neither says.
-bool needs_number(const Transaction& step);
+// `at_hosts`: there are host endpoints, at which a packet reads the classes of two addresses.
+bool needs_number(const Transaction& step, bool at_hosts);
 
 // What goes and what comes, where `before` is to become `after`, added to `transaction`.
 void add_difference(Entries before, Entries after, Transaction& transaction);

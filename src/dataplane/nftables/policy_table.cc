@@ -72,9 +72,8 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
 }
 
 Result<void> PolicyTable::assign(const HostInterfaces& interfaces) {
-  if (interfaces == interfaces_) return {};
   interfaces_ = interfaces;
-  return apply({});
+  return {};
 }
 
 Result<PolicyTable::Actual> PolicyTable::read(const Ruleset& ruleset) {
@@ -127,7 +126,7 @@ Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
   };
   desired_.continue_from(step_of(actual.entries));
   auto delta = differing();
-  if (needs_number(delta.step)) {
+  if (needs_number(delta.step, true)) {
     desired_.next_step();
     delta = differing();
   }

@@ -116,8 +116,8 @@ class Writer {
     for (const auto family : kFamilies) {
       Expressions asking = unless_marked ? with_mark(false) : Expressions();
       asking.meta(Meta::kFamily, 0).equals(0, family == Family::kIpv4 ? kFamily4 : kFamily6);
-      look_up_host_chain(asking, hook, family);
-      rule(asking.verdict(NFT_JUMP, host_chain(hook, family)));
+      must_have_host_endpoint(asking, hook.direction);
+      rule(asking.verdict(NFT_JUMP, asking_chain(hook, family)));
     }
   }
 

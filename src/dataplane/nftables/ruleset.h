@@ -48,11 +48,12 @@ std::string source_ports_chain(policy::Hook hook, Family family);
 // The chains that decide: (direction, family), by kind of protocol. In lookup_rules.cc.
 void add_lookups(Ruleset& ruleset, const HostSettings& settings);
 
-// The chain that decides at a hook of the host endpoint whose interface the packet comes in or goes out by.
-// In lookup_rules.cc.
+// The chain that decides at a hook of the host endpoint whose interface the packet comes in or goes out by;
+// and the one that leads there where it has policy. In lookup_rules.cc.
 std::string host_chain(policy::Hook hook, Family family);
-// Ends the rule for interfaces whose host endpoint has no policy there.
-void look_up_host_chain(kernel::nft::Expressions& rule, policy::Hook hook, Family family);
+std::string asking_chain(policy::Hook hook, Family family);
+// Ends the rule for interfaces that no host endpoint has.
+void must_have_host_endpoint(kernel::nft::Expressions& rule, policy::Direction direction);
 
 // A rule that can be known again.
 kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
