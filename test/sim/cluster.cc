@@ -19,7 +19,10 @@ constexpr std::size_t kSettlingRounds = 2'000;
 kernel::SimulatedRoutes machine() {
   kernel::SimulatedRoutes routes;
   int index = 1;
-  routes.link_by_index[index] = {index, "uplink", true};
+  routes.link_by_index[index] = {
+      index, "uplink", true, {*IpAddress::parse("192.0.2.1"), *IpAddress::parse("2001:db8::1")}};
+  ++index;
+  routes.link_by_index[index] = {index, "eth1", true, {*IpAddress::parse("198.51.100.1")}};
   for (const auto& name : workload_interfaces()) {
     ++index;
     routes.link_by_index[index] = {index, name, true};
@@ -58,7 +61,7 @@ class Cluster {
     settle();
     for (const auto& agent : agents_) {
       run_.transactions += static_cast<std::size_t>(agent->nft().commits());
-      run_.granted += agent->granted();
+      run_.judged += agent->judged();
       if (run_.failure.empty()) compare(*agent);
     }
     return std::move(run_);

@@ -42,7 +42,7 @@ struct Run {
   std::vector<std::string> log;  // what happened
   std::size_t writes = 0;        // of documents, acknowledged
   std::size_t transactions = 0;  // of all agents' kernels
-  std::size_t granted = 0;       // packets that were seen to pass, and may
+  Judged judged;                 // packets put to their maps
 };
 
 // Makes all moves, then lets everything settle and compares. `seed` draws how bad the weather is, and how

@@ -30,16 +30,19 @@ TEST(ClusterProperty, EveryAgentEndsAsIfMadeFromNothingAndOpensNothingOnTheWay) 
     const auto done = run(seed, moves);
     all.writes += done.writes;
     all.transactions += done.transactions;
-    all.granted += done.granted;
+    all.judged += done.judged;
     EXPECT_EQ(done.failure, "") << "OCICAT_SEED=" << seed << "\n" << story(seed, moves);
     return done.failure.empty();
   });
   // Not for want of anything happening.
-  std::printf("%zu documents, %zu transactions, %zu packets passed\n", all.writes, all.transactions,
-              all.granted);
+  std::printf("%zu documents, %zu transactions; %zu packets passed, at host endpoints %zu, %zu denied\n",
+              all.writes, all.transactions, all.judged.granted, all.judged.host_granted,
+              all.judged.host_denied);
   EXPECT_GT(all.writes, 0U);
   EXPECT_GT(all.transactions, 0U);
-  EXPECT_GT(all.granted, 0U);
+  EXPECT_GT(all.judged.granted, 0U);
+  EXPECT_GT(all.judged.host_granted, 0U);
+  EXPECT_GT(all.judged.host_denied, 0U);
 }
 
 TEST(Cluster, DoesTheSameAgainFromTheSameSeed) {

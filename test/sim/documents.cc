@@ -23,6 +23,9 @@ const Texts kTiers{"default", "first", "second"};
 const Texts kSelectors{"app == 'a'", "app == 'b'",         "has(role)",  "!has(role)",
                        "all()",      "role in {'a', 'b'}", "app != 'a'", "app == 'a' && role == 'b'"};
 const Texts kNamespaceSelectors{"env == 'a'", "has(env)", "all()", "kubernetes.io/metadata.name == 'red'"};
+const Texts kServices{"db", "web"};
+const Texts kHostAddresses{"192.0.2.1", "198.51.100.1", "2001:db8::1", "203.0.113.1"};
+constexpr std::size_t kHostEndpoints = 4;
 constexpr std::size_t kPods = 4;      // in each namespace
 constexpr std::size_t kPolicies = 4;  // of each kind
 
@@ -146,7 +149,13 @@ json::object random_side(Random& random, bool ipv4, bool with_ports) {
   return side;
 }
 
-json::object random_rule(Random& random) {
+// The one side that may name a service: that of the peer.
+void add_service(Random& random, bool ingress, json::object& rule) {
+  rule[ingress ? "source" : "destination"] = json::object{
+      {"services", json::object{{"name", random.pick(kServices)}, {"namespace", random.pick(kNamespaces)}}}};
+}
+
+json::object random_rule(Random& random, bool ingress) {
   static const Texts kActions{"Allow", "Allow", "Allow", "Deny", "Pass", "Log"};
   json::object rule{{"action", random.pick(kActions)}};
   const bool ipv4 = random.percent(60);
@@ -154,13 +163,28 @@ json::object random_rule(Random& random) {
   if (with_ports) rule["protocol"] = random.percent(70) ? "TCP" : "UDP";
   rule["source"] = random_side(random, ipv4, with_ports && random.percent(20));
   rule["destination"] = random_side(random, ipv4, with_ports);
+  if (random.percent(12)) add_service(random, ingress, rule);
   return rule;
 }
 
-json::array random_rules(Random& random) {
+json::array random_rules(Random& random, bool ingress) {
   json::array rules;
-  for (auto i = random.below(4); i > 0; --i) rules.push_back(random_rule(random));
+  for (auto i = random.below(4); i > 0; --i) rules.push_back(random_rule(random, ingress));
   return rules;
+}
+
+// Which packets at host endpoints a policy is for.
+void add_chain(Random& random, json::object& spec) {
+  if (random.percent(60)) return;
+  spec["applyOnForward"] = true;
+  if (random.percent(50)) return;
+  if (random.percent(50)) {
+    spec["doNotTrack"] = true;
+    return;
+  }
+  spec["preDNAT"] = true;
+  spec.erase("egress");
+  spec["types"] = json::array{"Ingress"};
 }
 
 Write random_policy(Random& random) {
@@ -178,11 +202,12 @@ Write random_policy(Random& random) {
   if (types.empty()) types.push_back("Ingress");
   for (const auto& type : types) {
     const auto& text = type.get_string();
-    spec[text == "Ingress" ? "ingress" : "egress"] = random_rules(random);
+    spec[text == "Ingress" ? "ingress" : "egress"] = random_rules(random, text == "Ingress");
   }
   spec["types"] = std::move(types);
   const bool global = kind != Kind::kNetworkPolicy;
   if (global && random.percent(25)) spec["namespaceSelector"] = random.pick(kNamespaceSelectors);
+  if (global) add_chain(random, spec);
   return with_spec(kind, global ? std::string() : random.pick(kNamespaces),
                    fmt::format("policy{}", random.below(kPolicies)), std::move(spec));
 }
@@ -211,8 +236,8 @@ Write random_kubernetes_policy(Random& random) {
 Write random_profile(Random& random) {
   return with_spec(Kind::kProfile, "", "open",
                    {{"labelsToApply", labels(random)},
-                    {"ingress", random_rules(random)},
-                    {"egress", random_rules(random)}});
+                    {"ingress", random_rules(random, true)},
+                    {"egress", random_rules(random, false)}});
 }
 
 Write random_node(Random& random, const std::string& name) {
@@ -222,22 +247,111 @@ Write random_node(Random& random, const std::string& name) {
   return with_spec(Kind::kNode, "", name, {{"bgp", std::move(bgp)}});
 }
 
+// Its addresses, its protocol and its ports are drawn anew each time.
+Write random_slice(Random& random) {
+  const auto& service = random.pick(kServices);
+  const bool ipv4 = random.percent(70);
+  json::array endpoints;
+  for (const auto& address : random.some(kAddresses, 3)) {
+    if ((address.find(':') == std::string::npos) != ipv4) continue;
+    endpoints.push_back(json::object{{"addresses", json::array{json::string(address)}}});
+  }
+  json::array ports;
+  if (random.percent(85)) {
+    ports.push_back(json::object{{"name", "main"},
+                                 {"protocol", random.percent(70) ? "TCP" : "UDP"},
+                                 {"port", random.percent(50) ? 80 : 8080}});
+  }
+  return document(Kind::kEndpointSlice, random.pick(kNamespaces),
+                  fmt::format("{}-{}", service, random.below(2)),
+                  {{"labels", json::object{{"kubernetes.io/service-name", service}}}},
+                  {{"addressType", ipv4 ? "IPv4" : "IPv6"},
+                   {"endpoints", std::move(endpoints)},
+                   {"ports", std::move(ports)}});
+}
+
+json::object pods_with_label(Random& random) {
+  return {{"podSelector", json::object{{"matchLabels", json::object{{"app", random.pick(kValues)}}}}}};
+}
+
+json::object random_cluster_peer(Random& random, bool egress) {
+  if (egress && random.percent(30)) return {{"networks", nets(random, random.percent(60), 2)}};
+  if (random.percent(30)) return {{"pods", pods_with_label(random)}};
+  return {{"namespaces", random.percent(50)
+                             ? json::object{}
+                             : json::object{{"matchLabels", json::object{{"env", random.pick(kValues)}}}}}};
+}
+
+json::object random_cluster_rule(Random& random, bool egress) {
+  static const Texts kActions{"Accept", "Deny", "Pass"};
+  json::object rule{{"action", random.pick(kActions)}};
+  rule[egress ? "to" : "from"] = json::array{random_cluster_peer(random, egress)};
+  if (random.percent(50)) {
+    const json::object port = random.percent(50)
+                                  ? json::object{{"number", 80}}
+                                  : json::object{{"range", json::object{{"start", 79}, {"end", 8080}}}};
+    rule["protocols"] = json::array{
+        json::object{{random.percent(70) ? "tcp" : "udp", json::object{{"destinationPort", port}}}}};
+  }
+  return rule;
+}
+
+Write random_cluster_policy(Random& random) {
+  json::object spec{{"tier", random.percent(60) ? "Admin" : "Baseline"}, {"priority", random.below(3)}};
+  spec["subject"] = random.percent(40) ? json::object{{"namespaces", json::object{}}}
+                                       : json::object{{"pods", pods_with_label(random)}};
+  for (const bool egress : {false, true}) {
+    json::array rules;
+    for (auto i = random.below(3); i > 0; --i) rules.push_back(random_cluster_rule(random, egress));
+    spec[egress ? "egress" : "ingress"] = std::move(rules);
+  }
+  return with_spec(Kind::kClusterNetworkPolicy, "", fmt::format("policy{}", random.below(2)),
+                   std::move(spec));
+}
+
+// By a name, by addresses, or for all that is left; several may want one interface.
+Write random_host_endpoint(Random& random) {
+  json::object spec{{"node", random.pick(kNodes)}};
+  const bool named = random.percent(60);
+  if (named) spec["interfaceName"] = random.percent(25) ? "*" : random.pick(host_interfaces());
+  if (!named || random.percent(30)) {
+    json::array addresses{json::string(random.pick(kHostAddresses))};
+    spec["expectedIPs"] = std::move(addresses);
+  }
+  if (random.percent(30)) spec["profiles"] = json::array{"open"};
+  if (random.percent(50)) {
+    spec["ports"] = json::array{
+        json::object{{"name", "http"}, {"protocol", "TCP"}, {"port", random.percent(50) ? 80 : 8080}}};
+  }
+  return document(Kind::kHostEndpoint, "", fmt::format("edge{}", random.below(kHostEndpoints)),
+                  {{"labels", labels(random)}}, {{"spec", std::move(spec)}});
+}
+
 Write random_settings(Random& random) {
   static const Texts kActions{"Drop", "Accept", "Return"};
-  return with_spec(Kind::kFelixConfiguration, "", "default",
-                   {{"defaultEndpointToHostAction", random.pick(kActions)},
-                    {"iptablesFilterDenyAction", random.percent(50) ? "Drop" : "Reject"}});
+  json::object spec{{"defaultEndpointToHostAction", random.pick(kActions)},
+                    {"iptablesFilterDenyAction", random.percent(50) ? "Drop" : "Reject"}};
+  for (const auto* field : {"failsafeInboundHostPorts", "failsafeOutboundHostPorts"}) {
+    if (random.percent(50)) continue;
+    json::array ports;
+    if (random.percent(60)) ports.push_back(json::object{{"protocol", "TCP"}, {"port", 80}});
+    spec[field] = std::move(ports);
+  }
+  return with_spec(Kind::kFelixConfiguration, "", "default", std::move(spec));
 }
 
 Write random_write(Random& random) {
   const auto which = random.below(100);
-  if (which < 32) return random_pod(random, random.pick(kNamespaces), pod_name(random.below(kPods)));
-  if (which < 38) return random_endpoint(random);
-  if (which < 45) return random_namespace(random);
-  if (which < 55) return random_set(random);
-  if (which < 62) return random_tier(random);
-  if (which < 84) return random_policy(random);
-  if (which < 91) return random_kubernetes_policy(random);
+  if (which < 26) return random_pod(random, random.pick(kNamespaces), pod_name(random.below(kPods)));
+  if (which < 31) return random_endpoint(random);
+  if (which < 37) return random_namespace(random);
+  if (which < 44) return random_set(random);
+  if (which < 50) return random_tier(random);
+  if (which < 70) return random_policy(random);
+  if (which < 75) return random_kubernetes_policy(random);
+  if (which < 79) return random_cluster_policy(random);
+  if (which < 84) return random_slice(random);
+  if (which < 91) return random_host_endpoint(random);
   if (which < 94) return random_profile(random);
   if (which < 98) return random_node(random, random.pick(kNodes));
   return random_settings(random);
@@ -275,6 +389,11 @@ std::vector<Write> random_writes(Random& random) {
 
 const Texts& simulated_nodes() {
   return kNodes;
+}
+
+const Texts& host_interfaces() {
+  static const Texts kInterfaces{"uplink", "eth1", "eth9", "lo"};
+  return kInterfaces;
 }
 
 Texts workload_interfaces() {

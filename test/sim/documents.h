@@ -1,5 +1,6 @@
 // Random documents over a small world of names, so that they often concern each other: pods that move and
-// share addresses, sets with nested nets, tiers that move, policies that change whom they mean.
+// share addresses, sets with nested nets, tiers that move, policies that change whom they mean, services
+// whose slices move, host endpoints that take each other's interfaces.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -22,8 +23,10 @@ struct Write {
 // that speaks of it, or a name that comes back as something else.
 std::vector<Write> random_writes(Random& random);
 
-// Where they put workloads, and all interfaces that these may have.
+// Where they put workloads, and all interfaces that these may have; and interfaces at which host endpoints
+// may be, one of which no host has.
 const std::vector<std::string>& simulated_nodes();
 std::vector<std::string> workload_interfaces();
+const std::vector<std::string>& host_interfaces();
 
 }  // namespace ocicat::test

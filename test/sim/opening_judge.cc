@@ -37,9 +37,15 @@ std::string unguarded(const Elements& elements, const std::list<KnownState>& sta
   return {};
 }
 
+std::string text_of(const policy::Packet& packet) {
+  return fmt::format("{} port {} -> {} port {} protocol {} icmp {}/{}", packet.source.to_string(),
+                     packet.source_port, packet.destination.to_string(), packet.destination_port,
+                     packet.protocol, packet.icmp_type, packet.icmp_code);
+}
+
 // The first of the packets that passes and should not.
 std::string opening_at(const Place& place, Direction direction, const std::vector<policy::Packet>& packets,
-                       const KernelLookup& fresh, const std::list<KnownState>& states, std::size_t& granted) {
+                       const KernelLookup& fresh, const std::list<KnownState>& states, Judged& judged) {
   for (const auto& packet : packets) {
     const auto& peer = direction == Direction::kIngress ? packet.source : packet.destination;
     auto lookup = fresh;
@@ -48,20 +54,63 @@ std::string opening_at(const Place& place, Direction direction, const std::vecto
     const bool may = std::any_of(states.rbegin(), states.rend(), [&](const KnownState& state) {
       return allows(state, direction, place, packet);
     });
-    granted += may ? 1 : 0;
+    judged.granted += may ? 1 : 0;
     if (may) continue;
-    return fmt::format("{} of {} at {}: {} port {} -> {} port {} protocol {} icmp {}/{} passes",
-                       policy::to_string(direction), place.address.to_string(), place.interface_name,
-                       packet.source.to_string(), packet.source_port, packet.destination.to_string(),
-                       packet.destination_port, packet.protocol, packet.icmp_type, packet.icmp_code);
+    return fmt::format("{} of {} at {}: {} passes", policy::to_string(direction), place.address.to_string(),
+                       place.interface_name, text_of(packet));
+  }
+  return {};
+}
+
+bool denies(const KnownState& state, policy::Hook hook, const std::string& interface_name,
+            const policy::Packet& packet) {
+  const auto named = state.hosts.by_name.find(interface_name);
+  const auto& key =
+      named != state.hosts.by_name.end() ? std::optional(named->second) : state.hosts.all_others;
+  return key && state.evaluator.evaluate(*key, hook.direction, packet, hook.chain).verdict == Verdict::kDeny;
+}
+
+// Policy that the kernel does not even ask counts as one that lets the packet go on.
+std::string opening_at_hosts(const KernelLookup& fresh, const std::list<KnownState>& states,
+                             const std::vector<std::string>& interfaces, Random& random, std::size_t packets,
+                             Judged& judged) {
+  for (const auto& drawn_from : states) {
+    for (std::size_t i = 0; i < packets; ++i) {
+      const auto& interface_name = random.pick(interfaces);
+      const auto hook = policy::kHooks[random.below(policy::kHooks.size())];
+      const auto& own = random.pick(drawn_from.boundaries.addresses);
+      const auto packet =
+          random_boundary_packets(random, drawn_from.boundaries, own, hook.direction, 1).front();
+      const auto& peer = hook.direction == Direction::kIngress ? packet.source : packet.destination;
+      auto lookup = fresh;
+      const auto verdict = lookup.at_host(hook, interface_name, own, peer, packet);
+      judged.host_denied += verdict == Verdict::kDeny ? 1 : 0;
+      if (verdict == Verdict::kDeny) continue;
+      const bool may = std::any_of(states.rbegin(), states.rend(), [&](const KnownState& state) {
+        return !denies(state, hook, interface_name, packet);
+      });
+      judged.host_granted += verdict && may ? 1 : 0;
+      if (may) continue;
+      return fmt::format("{} {} at {}: {} {}", policy::to_string(hook.chain),
+                         policy::to_string(hook.direction), interface_name, text_of(packet),
+                         verdict ? "goes on" : "is not judged");
+    }
   }
   return {};
 }
 
 }  // namespace
 
-std::string opening(const Moment& moment, const std::list<KnownState>& states, Random& random,
-                    std::size_t packets, std::size_t& granted) {
+Judged& Judged::operator+=(const Judged& other) {
+  granted += other.granted;
+  host_granted += other.host_granted;
+  host_denied += other.host_denied;
+  return *this;
+}
+
+std::string opening(const Moment& moment, const std::list<KnownState>& states,
+                    const std::vector<std::string>& host_interfaces, Random& random, std::size_t packets,
+                    Judged& judged) {
   if (auto open = unguarded(moment.now, states); !open.empty()) return open;
   const KernelLookup fresh(moment.now, moment.before, moment.early);
   for (const auto direction : policy::kDirections) {
@@ -71,12 +120,13 @@ std::string opening(const Moment& moment, const std::list<KnownState>& states, R
       for (const auto& state : states) {
         const auto drawn =
             random_boundary_packets(random, state.boundaries, place.address, direction, packets);
-        if (auto open = opening_at(place, direction, drawn, fresh, states, granted); !open.empty())
+        if (auto open = opening_at(place, direction, drawn, fresh, states, judged); !open.empty())
           return open;
       }
     }
   }
-  return {};
+  if (states.empty() || !fresh.is_there()) return {};
+  return opening_at_hosts(fresh, states, host_interfaces, random, 2 * packets, judged);
 }
 
 }  // namespace ocicat::test

@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "dataplane/nftables/policy_table.h"
+#include "sim/documents.h"
 
 namespace ocicat::test {
 namespace {
 
 constexpr std::size_t kPacketsJudged = 12;  // for each address, direction and state, at each write
 
-constexpr std::size_t kMostLookups = 14;  // of one packet
+constexpr std::size_t kMostLookups = 20;  // of one packet
 
 const Error kNoMemory{ErrorCode::kExhausted, "no memory"};
 
@@ -28,7 +29,7 @@ SimulatedAgent::SimulatedAgent(std::string node, const kernel::SimulatedRoutes& 
     if (!opening_.empty()) return;
     Random random(++moments_);
     const Moment moment{now, before, static_cast<int>(random.below(kMostLookups))};
-    opening_ = test::opening(moment, in_force_, random, kPacketsJudged, granted_);
+    opening_ = test::opening(moment, in_force_, host_interfaces(), random, kPacketsJudged, judged_);
   };
   nft_.watch([judge](const kernel::nft::SimulatedKernel& kernel) {
     judge(kernel.all_elements(), kernel.all_elements());
@@ -86,7 +87,10 @@ std::string SimulatedAgent::keep(Random& random, unsigned trouble) {
   const auto writes = nft_.commits();
   auto changes = process_->to_dataplane.take();
   if (changes) {
-    if (process_->whole) in_force_.emplace_back(process_->known, process_->wanted.endpoints);
+    if (process_->whole) {
+      in_force_.emplace_back(process_->known, process_->wanted.endpoints,
+                             dataplane::assign_interfaces(process_->wanted.host_endpoints, links()));
+    }
     process_->behind = true;
     process_->keeper.take(*changes);
   }
@@ -100,6 +104,12 @@ std::string SimulatedAgent::keep(Random& random, unsigned trouble) {
   if (!changes && done && nft_.commits() == writes) return {};
   return fmt::format("{} writes {} transactions{}", node_, nft_.commits() - writes,
                      done ? "" : ": " + process_->keeper.report().error);
+}
+
+dataplane::Links SimulatedAgent::links() const {
+  dataplane::Links links;
+  for (const auto& [index, link] : routes_.link_by_index) links.emplace(link.name, link);
+  return links;
 }
 
 void SimulatedAgent::lose_table() {

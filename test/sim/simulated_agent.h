@@ -53,7 +53,7 @@ class SimulatedAgent {
   const kernel::SimulatedRoutes& routes() const { return routes_; }
   // The first packet that passed and should not have; empty, as it should be.
   const std::string& opening() const { return opening_; }
-  std::size_t granted() const { return granted_; }  // packets that were seen to pass, and may
+  const Judged& judged() const { return judged_; }
 
  private:
   struct Process {
@@ -73,6 +73,8 @@ class SimulatedAgent {
     std::map<ResourceKey, std::string> refused;
   };
 
+  dataplane::Links links() const;
+
   const std::string node_;
   kernel::nft::SimulatedKernel nft_;
   kernel::SimulatedRoutes routes_;
@@ -80,7 +82,7 @@ class SimulatedAgent {
   std::list<KnownState> in_force_;  // any of them may be
   std::uint64_t moments_ = 0;       // that were judged
   std::string opening_;
-  std::size_t granted_ = 0;
+  Judged judged_;
 };
 
 }  // namespace ocicat::test
