@@ -19,6 +19,7 @@ struct Options {
   std::string to;
   std::string traffic;
   std::string family;
+  std::string source_address;
   std::uint16_t source_port = views::kAnySourcePort;
   FileOptions files;
   std::string server;
@@ -69,11 +70,17 @@ Result<int> run_explain(const Options& options) {
   const std::optional<Family> family = family_of(options, question.traffic);
   typed(views::Inventory::check_name(options.from));
   typed(views::Inventory::check_name(options.to));
+  const auto source = IpAddress::parse(options.source_address);
+  if (!source && !options.source_address.empty()) {
+    wrong_usage({ErrorCode::kInvalid,
+                 fmt::format("--source-address: {} is not an IP address", options.source_address)});
+  }
 
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   const views::Inventory inventory(snapshot);
   TRY(question.from, inventory.find(options.from));
   TRY(question.to, inventory.find(options.to));
+  if (source) question.from.addresses = {*source};
   TRY(question.family, views::common_family(question.from, question.to, family));
   const policy::Evaluator evaluator(snapshot);
   if (question.traffic.every_port()) {
@@ -99,6 +106,7 @@ Examples:
   ocicat explain shop/frontend shop/api tcp/8080
   ocicat explain shop/frontend shop/api tcp         # to which ports
   ocicat explain 192.0.2.7 shop/frontend tcp/443 -o json
+  ocicat explain shop/gateway shop/api tcp/8080 --source-address 192.0.2.7    # where it may send from there
   ocicat explain shop/api shop/db tcp/5432 -f policies/ -f workloads.yaml     # no server needed)";
 
 // Help in which every positional is required, though the parser does not ask for it (take_back_words).
@@ -118,6 +126,10 @@ void add_explain_command(CLI::App& app) {
   command->add_option("FROM", options->from, "Who sends")->option_text("TEXT REQUIRED");
   command->add_option("TO", options->to, "Who receives")->option_text("TEXT REQUIRED");
   command->add_option("PROTO/PORT", options->traffic, "What is sent")->option_text("TEXT REQUIRED");
+  command
+      ->add_option("--source-address", options->source_address,
+                   "Address that FROM sends from, in place of its own: see allowedSourcePrefixes")
+      ->type_name("IP");
   command->add_option("--source-port", options->source_port, "Source port")
       ->capture_default_str()
       ->type_name("PORT");

@@ -89,6 +89,34 @@ std::string disagreement_at_host(test::Random& random, const policy::Evaluator& 
   return {};
 }
 
+// The same for what a workload sends from where it may beside its own addresses.
+std::string disagreement_elsewhere(test::Random& random, const policy::Evaluator& evaluator,
+                                   const policy::Simulator& simulator, const test::Boundaries& boundaries,
+                                   const ResourceKey& key, const EndpointState& endpoint,
+                                   std::size_t packets) {
+  std::vector<IpAddress> from;
+  for (const auto& source : endpoint.sources) {
+    from.push_back(source.first());
+    from.push_back(source.last());
+  }
+  std::ranges::copy_if(boundaries.addresses, std::back_inserter(from),
+                       [&](const IpAddress& address) { return endpoint.may_send_from(address); });
+  for (const auto& own : from) {
+    const auto direction = Direction::kEgress;
+    for (const auto& packet :
+         test::random_boundary_packets(random, boundaries, own, direction, packets == 0 ? 200 : packets)) {
+      const auto expected = evaluator.evaluate(key, direction, packet);
+      const auto& actual =
+          simulator.lookup(endpoint.source_chain(own.family()), own, packet.destination, packet);
+      if (expected == actual) continue;
+      return fmt::format("{} sends from {} to {} port {} protocol {}\n  evaluator: {}\n  tables: {}",
+                         key.to_string(), own.to_string(), packet.destination.to_string(),
+                         packet.destination_port, packet.protocol, to_text(expected), to_text(actual));
+    }
+  }
+  return {};
+}
+
 // About so many packets of each address and direction; 0: about every boundary packet there is.
 std::string first_disagreement(test::Random& random, const policy::Snapshot& snapshot, const HostState& state,
                                std::size_t packets) {
@@ -105,6 +133,11 @@ std::string first_disagreement(test::Random& random, const policy::Snapshot& sna
           return found;
       }
     }
+  }
+  for (const auto& [key, endpoint] : state.endpoints) {
+    if (auto found = disagreement_elsewhere(random, evaluator, simulator, boundaries, key, endpoint, packets);
+        !found.empty())
+      return found;
   }
   for (const auto& [key, host] : state.host_endpoints) {
     const auto count = packets == 0 ? 200 : packets;

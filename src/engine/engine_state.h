@@ -45,6 +45,9 @@ struct LocalEndpoint {
     std::array<policy::ProgramStore::Index, 2> programs{};  // by direction; 0: none yet
   };
   std::vector<Address> addresses;  // ascending
+  // As in EndpointState; 0: none. Held.
+  std::vector<Prefix> sources = {};
+  std::array<policy::ProgramStore::ChainIndex, 2> source_chains{};
 };
 
 // A host endpoint of this host.

@@ -98,6 +98,35 @@ TEST(Engine, LeavesOutAnEndpointThatMaySpoofUntilTheSettingsAllowIt) {
   EXPECT_TRUE(host.state.endpoints.empty());
 }
 
+// What rules ask of the sender's side is asked of the address that it sends from.
+TEST(Engine, JudgesWhatAnEndpointSendsFromElsewhereByThatAddress) {
+  Host host{"host1"};
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.values = {{"workloadSourceSpoofing", "Any"}};
+  host.set({Kind::kFelixConfiguration, "", "default"}, configuration);
+  Rule rule;
+  rule.source.nets = {test::prefix("192.0.2.0/25")};
+  host.set(policy_key("out"), test::global_egress("out", {rule}));
+  auto sender = endpoint("a", "host1", "calia", "10.0.0.1");
+  sender.allowed_source_prefixes = {test::prefix("192.0.2.128/25"), test::prefix("192.0.2.0/24")};
+  host.set(key("a"), sender);
+  const auto& state = host.state.endpoints.at(key("a"));
+  EXPECT_EQ(state.sources, std::vector{test::prefix("192.0.2.0/24")});
+  EXPECT_EQ(state.source_chain(Family::kIpv6), policy::ChainId{});
+  const auto sent_from = [&](const char* source) {
+    const policy::Packet packet{
+        .source = test::address(source), .destination = test::address("10.0.0.2"), .destination_port = 80};
+    return policy::Simulator(host.state.tables)
+        .lookup(state.source_chain(Family::kIpv4), packet.source, packet.destination, packet)
+        .verdict;
+  };
+  EXPECT_EQ(sent_from("192.0.2.7"), Verdict::kAllow);
+  EXPECT_EQ(sent_from("192.0.2.200"), Verdict::kDeny);
+  host.remove(key("a"));
+  EXPECT_TRUE(host.state.tables.chains.empty());
+}
+
 // Judged by the old settings and by the new ones in one batch, it goes and comes: its number stays its own.
 TEST(Engine, AnEndpointThatMaySpoofFromTheMomentItAsksToKeepsItsNumber) {
   Host host{"host1"};

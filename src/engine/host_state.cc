@@ -1,8 +1,14 @@
 #include "engine/host_state.h"
 
+#include <algorithm>
+
 #include <utility>
 
 namespace ocicat {
+
+bool EndpointState::may_send_from(const IpAddress& address) const {
+  return std::ranges::any_of(sources, [&](const Prefix& source) { return source.contains(address); });
+}
 
 void HostChanges::apply_to(HostState& state) const {
   if (settings) state.settings = *settings;

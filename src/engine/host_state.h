@@ -28,12 +28,19 @@ struct AddressPrograms {
   bool operator==(const AddressPrograms&) const = default;
 };
 
-// One workload on this host. Packets from its interface that do not come from one of its addresses are
-// dropped, packets to its interface for another address as well.
+// One workload on this host. Packets from its interface that come neither from one of its addresses nor from
+// one of its sources are dropped, packets to its interface for another address as well.
 struct EndpointState {
   std::string interface_name;
   std::vector<AddressPrograms> addresses;  // by address, ascending
+  // From where else it may send, and which chain judges what it sends from there, by family (0: IPv4): its
+  // side is open, as a host endpoint's.
+  std::vector<Prefix> sources = {};  // masked, disjoint, ascending
+  std::array<policy::ChainId, 2> source_chains{};
 
+  policy::ChainId source_chain(Family family) const { return source_chains[family == Family::kIpv4 ? 0 : 1]; }
+  // Whether it may send from there beside its own addresses.
+  bool may_send_from(const IpAddress& address) const;
   bool operator==(const EndpointState&) const = default;
 };
 

@@ -5,18 +5,33 @@
 #include "engine/engine_state.h"
 
 namespace ocicat {
+namespace {
+
+std::vector<Prefix> disjoint(std::vector<Prefix> prefixes) {
+  for (auto& prefix : prefixes) prefix = prefix.masked();
+  std::ranges::sort(prefixes);  // what contains others comes before them
+  std::vector<Prefix> kept;
+  for (const auto& prefix : prefixes) {
+    if (kept.empty() || !kept.back().contains(prefix)) kept.push_back(prefix);
+  }
+  return kept;
+}
+
+}  // namespace
 
 void Engine::State::set_local(const ResourceKey& key, MemberId member, const WorkloadEndpoint& endpoint) {
   auto wanted = endpoint.addresses;
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  auto sources = disjoint(endpoint.allowed_source_prefixes);
   const auto it = locals.find(key);
   const bool same = it != locals.end() && it->second.node == endpoint.node &&
-                    it->second.interface_name == endpoint.interface_name &&
+                    it->second.interface_name == endpoint.interface_name && it->second.sources == sources &&
                     std::ranges::equal(it->second.addresses, wanted, {}, &LocalEndpoint::Address::address);
   if (!same) {
     retire_local(key);
     LocalEndpoint local{.member = member, .node = endpoint.node, .interface_name = endpoint.interface_name};
+    local.sources = std::move(sources);
     for (const auto& address : wanted) {
       local.addresses.push_back({address});
       rerouted.push_back(Prefix::host(address));
@@ -84,6 +99,7 @@ void Engine::State::settle_interfaces() {
         policies.remove_local(local.member);
         auto copy = local;
         for (auto& address : local.addresses) address = {address.address};
+        local.source_chains = {};
         retired.emplace_back(key, std::move(copy));
       }
     }
@@ -107,7 +123,16 @@ void Engine::State::compute(const ResourceKey& key, LocalEndpoint& local) {
     state.addresses.push_back(
         {address.address, programs.id(address.programs[0]), programs.id(address.programs[1])});
   }
-  const bool same = std::ranges::equal(before.addresses, local.addresses, {},
+  before.source_chains = std::exchange(local.source_chains, {});
+  state.sources = local.sources;
+  for (const auto& source : local.sources) {
+    const std::size_t family = source.family() == Family::kIpv4 ? 0 : 1;
+    auto& chain = local.source_chains[family];
+    if (chain == 0) chain = programs.acquire_chain(plans[1], source.family());
+    state.source_chains[family] = programs.chain_id(chain);
+  }
+  const bool same = before.source_chains == local.source_chains &&
+                    std::ranges::equal(before.addresses, local.addresses, {},
                                        &LocalEndpoint::Address::programs, &LocalEndpoint::Address::programs);
   if (!same) out.endpoints.update(key, std::move(state));
   releasing.push_back(std::move(before));
@@ -142,6 +167,9 @@ void Engine::State::settle_locals(const std::vector<MemberId>& replanned, bool a
     releasing.push_back(std::move(local));
   }
   for (const auto& local : std::exchange(releasing, {})) {
+    for (const auto chain : local.source_chains) {
+      if (chain != 0) programs.release_chain(chain);
+    }
     for (const auto& address : local.addresses) {
       sets.signatures.release(address.signature);
       for (const auto program : address.programs) {

@@ -220,8 +220,18 @@ class Walk {
 struct Evaluator::State {
   SnapshotView view;
 
-  Question question(const Packet& packet) const {
-    return {packet, view.owners(packet.source), view.owners(packet.destination), view.slices};
+  // Null where there is none, or none that counts on its host.
+  const Member* endpoint(const ResourceKey& key) const {
+    const auto* found = view.endpoint(key);
+    return found != nullptr && found->counts_for(*found) ? found : nullptr;
+  }
+  Question question(const Packet& packet, const Member& judge) const {
+    const auto owners = [&](const IpAddress& address) {
+      auto all = view.owners(address);
+      std::erase_if(all, [&](const Member* member) { return !member->counts_for(judge); });
+      return all;
+    };
+    return {packet, owners(packet.source), owners(packet.destination), view.slices};
   }
 };
 
@@ -229,9 +239,9 @@ Evaluator::Evaluator(const Snapshot& snapshot) : state_(std::make_shared<State>(
 
 Explanation Evaluator::explain(const ResourceKey& key, Direction direction, const Packet& packet,
                                ChainKind chain) const {
-  const auto* endpoint = state_->view.endpoint(key);
+  const auto* endpoint = state_->endpoint(key);
   if (endpoint == nullptr) return {};
-  const auto question = state_->question(packet);
+  const auto question = state_->question(packet, *endpoint);
   Walk enforced{state_->view, *endpoint, {chain, direction}, question, Staged::kIgnored};
   Explanation explanation{.enforced = enforced.run(), .pending = {}, .near_misses = {}};
   explanation.pending =
@@ -244,14 +254,24 @@ Explanation Evaluator::explain(const ResourceKey& key, Direction direction, cons
 
 Outcome Evaluator::evaluate(const ResourceKey& key, Direction direction, const Packet& packet,
                             ChainKind chain) const {
-  const auto* endpoint = state_->view.endpoint(key);
+  const auto* endpoint = state_->endpoint(key);
   if (endpoint == nullptr) return {};
-  const auto question = state_->question(packet);
+  const auto question = state_->question(packet, *endpoint);
   Outcome outcome{Walk{state_->view, *endpoint, {chain, direction}, question, Staged::kIgnored}.run()};
   if (!state_->view.has_staged) return outcome;
   auto pending = Walk{state_->view, *endpoint, {chain, direction}, question, Staged::kAsIfEnforced}.run();
   if (pending != outcome) outcome.pending = std::move(pending);
   return outcome;
+}
+
+std::string Evaluator::refuses_source(const ResourceKey& key, const IpAddress& address) const {
+  const auto* endpoint = state_->view.endpoint(key);
+  if (endpoint == nullptr || endpoint->is_host()) return {};
+  if (!endpoint->counts_for(*endpoint))
+    return "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent";
+  const auto has_it = [&](const Prefix& prefix) { return prefix.contains(address); };
+  if (endpoint->owns(address) || std::ranges::any_of(endpoint->sources, has_it)) return {};
+  return fmt::format("it may not send from {}", address.to_string());
 }
 
 const std::vector<Evaluator::Problem>& Evaluator::problems() const {

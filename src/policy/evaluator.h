@@ -54,6 +54,9 @@ class Evaluator {
   Outcome evaluate(const ResourceKey& endpoint, Direction direction, const Packet& packet,
                    ChainKind chain = ChainKind::kNormal) const;
 
+  // Why what a workload sends from the address is dropped before policy is asked; empty: it is judged.
+  std::string refuses_source(const ResourceKey& endpoint, const IpAddress& address) const;
+
   // Resources that cannot be used as they are: a policy whose selector cannot be read is as if absent, one
   // whose rules cannot be read denies, as does a profile. And tiers and profiles that are named and not
   // there.

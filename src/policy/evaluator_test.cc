@@ -111,6 +111,30 @@ TEST(Evaluator, TakesAnEndpointThatMaySpoofForAbsentUnlessTheSettingsAllowIt) {
   EXPECT_EQ(sending(with_settings(world, {{"workloadSourceSpoofing", "Any"}}), api_to_db()), Verdict::kAllow);
 }
 
+// As in Calico each host goes by its own settings, about workloads of other hosts too.
+TEST(Evaluator, JudgesAPeerThatMaySpoofByTheSettingsOfTheHostThatJudges) {
+  auto world = shop();
+  auto& api = std::get<WorkloadEndpoint>(world.snapshot.at(pod_key("shop/api")));
+  api.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
+  api.node = "host1";
+  std::get<WorkloadEndpoint>(world.snapshot.at(pod_key("shop/db"))).node = "host2";
+  Rule from_api = kAllow;
+  from_api.source.selector = "role == 'api'";
+  world.with_policy(for_whom("role == 'db'", global_ingress("db", {from_api})));
+  const auto allowing_at = [&](const char* name) {
+    auto copy = world;
+    FelixConfiguration configuration;
+    configuration.metadata.name = name;
+    configuration.values = {{"workloadSourceSpoofing", "Any"}};
+    copy.snapshot.insert_or_assign({Kind::kFelixConfiguration, "", name}, configuration);
+    return copy;
+  };
+  EXPECT_EQ(sending(allowing_at("node.host1"), api_to_db()), Verdict::kAllow);
+  EXPECT_EQ(arriving(allowing_at("node.host1")).verdict, Verdict::kDeny);
+  EXPECT_EQ(sending(allowing_at("node.host2"), api_to_db()), Verdict::kDeny);
+  EXPECT_EQ(arriving(allowing_at("node.host2")).verdict, Verdict::kAllow);
+}
+
 // --- endpoints ---
 
 TEST(Evaluator, DeniesAnEndpointThatDoesNotExist) {

@@ -54,7 +54,8 @@ Member member_of(const ResourceKey& key, const HostEndpoint& endpoint, const Hos
                 .ports = endpoint.ports,
                 .encapsulation = {},
                 .failsafes = settings.failsafes,
-                .all_interfaces = endpoint.interface_name == "*"};
+                .all_interfaces = endpoint.interface_name == "*",
+                .allows_spoofing = settings.allow_spoofing};
   for (const auto& address : endpoint.expected_addresses) member.nets.push_back(Prefix::host(address));
   return member;
 }
@@ -98,11 +99,6 @@ class SettingsOf {
   std::map<std::string, Labels> labels_by_node_;
 };
 
-// Without an address, or asking to send from others' where nobody may: as if it were not there.
-bool counts(const WorkloadEndpoint& endpoint, const HostSettings& settings) {
-  return !endpoint.addresses.empty() && (endpoint.allowed_source_prefixes.empty() || settings.allow_spoofing);
-}
-
 void read_members(const Snapshot& snapshot, SnapshotView& view) {
   const auto profiles = profiles_of(snapshot);
   const SettingsOf settings_of(snapshot);
@@ -112,10 +108,12 @@ void read_members(const Snapshot& snapshot, SnapshotView& view) {
   };
   for (const auto& [key, resource] : snapshot) {
     if (const auto* endpoint = std::get_if<WorkloadEndpoint>(&resource)) {
+      if (endpoint->addresses.empty()) continue;
       const auto settings = settings_of(endpoint->node);
-      if (!counts(*endpoint, settings)) continue;
       auto& member = view.endpoints.emplace_back(with_inherited(member_of(key, *endpoint)));
       member.encapsulation = settings.encapsulation;
+      member.sources = endpoint->allowed_source_prefixes;
+      member.allows_spoofing = settings.allow_spoofing;
     } else if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
       view.endpoints.push_back(with_inherited(member_of(key, *host, settings_of(host->node))));
     } else if (const auto* set = std::get_if<NetworkSet>(&resource)) {

@@ -28,10 +28,14 @@ struct Member {
   EncapsulationGuard encapsulation;      // of the host it is on
   std::optional<Failsafes> failsafes{};  // of the host it is on; host endpoints only
   bool all_interfaces = false;           // a host endpoint for "*"
+  std::vector<Prefix> sources{};         // from where else a workload asks to send
+  bool allows_spoofing = false;          // so say the settings of the host it is on
 
   bool is_host() const { return failsafes.has_value(); }
   bool owns(const IpAddress& address) const;
   bool is_selected_by(const Selector& selector) const;
+  // Each host judges by its own settings: whether this member is there for it, on whose host `judge` is.
+  bool counts_for(const Member& judge) const { return sources.empty() || judge.allows_spoofing; }
 };
 
 struct TierView {
@@ -60,7 +64,7 @@ struct SnapshotView {
 
   // Null where there is none.
   const Member* endpoint(const ResourceKey& key) const;
-  // Every member that has this address.
+  // Every member that has this address, also those that do not count for everyone.
   std::vector<const Member*> owners(const IpAddress& address) const;
 };
 

@@ -65,6 +65,13 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
   }
   const policy::Packet packet = question.traffic.packet(
       *question.from.address(question.family), *question.to.address(question.family), question.source_port);
+  if (direction == Direction::kEgress && !here.is_host && here.endpoint) {
+    side.note = evaluator.refuses_source(*here.endpoint, packet.source);
+    if (!side.note.empty()) {
+      side.verdict = side.pending = Verdict::kDeny;
+      return side;
+    }
+  }
   const auto stops = stops_of(question.from, question.to, direction);
   const auto enforced = verdict_of(stops, [&](const Stop& stop) {
     auto explanation = evaluator.explain(stop.endpoint, direction, packet, stop.hook.chain);

@@ -93,6 +93,43 @@ TEST_F(Explain, OfADefaultDenyNamesThePoliciesThatSelectedAndTheNearestMiss) {
   EXPECT_THAT(text, HasSubstr("nearest miss: NetworkPolicy shop/api, ingress[1], allows, but"));
 }
 
+TEST(ExplainSources, AWorkloadSendsFromElsewhereOnlyWhereItMayAndIsJudgedByThatAddress) {
+  std::string text(kShop);
+  text += R"(---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: gateway
+  namespace: shop
+  labels: {app: frontend}
+  annotations: {cni.projectcalico.org/allowedSourcePrefixes: '["192.0.2.0/24"]'}
+spec: {nodeName: host1}
+status: {podIPs: [{ip: 10.0.0.9}]}
+)";
+  const auto ask = [&](const std::string& documents, const char* source) {
+    const auto snapshot = snapshot_for_test(documents);
+    const Inventory inventory(snapshot);
+    Question question;
+    question.from = inventory.find("shop/gateway").value();
+    question.to = inventory.find("shop/api").value();
+    question.traffic = parse_traffic("tcp/8080").value();
+    question.from.addresses = {IpAddress::parse(source).value()};
+    return explain(policy::Evaluator(snapshot), question);
+  };
+  EXPECT_THAT(ask(text, "10.0.0.9").egress.note, HasSubstr("workloadSourceSpoofing"));
+  text += R"(---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {workloadSourceSpoofing: Any}
+)";
+  EXPECT_EQ(ask(text, "10.0.0.9").verdict(), Verdict::kAllow);
+  EXPECT_EQ(ask(text, "192.0.2.7").egress.verdict, Verdict::kAllow);
+  EXPECT_EQ(ask(text, "192.0.2.7").ingress.verdict, Verdict::kDeny) << "no frontend has that address";
+  EXPECT_EQ(ask(text, "198.51.100.7").egress.verdict, Verdict::kDeny);
+  EXPECT_THAT(ask(text, "198.51.100.7").egress.note, HasSubstr("may not send from 198.51.100.7"));
+}
+
 TEST_F(Explain, JsonHasVerdictAndTraceOfBothSides) {
   const boost::json::value json = to_json(ask("shop/frontend", "shop/api", "tcp/8081"));
   EXPECT_EQ(json.at("verdict").as_string(), "deny");

@@ -80,7 +80,12 @@ Write random_pod(Random& random, const std::string& ns, const std::string& name)
   json::object container{{"name", "main"}, {"image", "none"}, {"ports", std::move(ports)}};
   json::object spec{{"nodeName", random.pick(kNodes)}, {"containers", json::array{std::move(container)}}};
   json::object status{{"phase", "Running"}, {"podIPs", std::move(ips)}};
-  return document(Kind::kPod, ns, name, {{"labels", labels(random)}},
+  json::object metadata{{"labels", labels(random)}};
+  if (random.percent(15)) {
+    const auto sources = fmt::format(R"(["{}", "{}"])", random.pick(kNets4), random.pick(kNets6));
+    metadata["annotations"] = json::object{{"cni.projectcalico.org/allowedSourcePrefixes", sources}};
+  }
+  return document(Kind::kPod, ns, name, std::move(metadata),
                   {{"spec", std::move(spec)}, {"status", std::move(status)}});
 }
 
@@ -330,6 +335,7 @@ Write random_host_endpoint(Random& random) {
 Write random_settings(Random& random) {
   static const Texts kActions{"Drop", "Accept", "Return"};
   json::object spec{{"defaultEndpointToHostAction", random.pick(kActions)},
+                    {"workloadSourceSpoofing", random.percent(70) ? "Any" : "Disabled"},
                     {"iptablesFilterDenyAction", random.percent(50) ? "Drop" : "Reject"}};
   for (const auto* field : {"failsafeInboundHostPorts", "failsafeOutboundHostPorts"}) {
     if (random.percent(50)) continue;

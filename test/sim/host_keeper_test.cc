@@ -343,6 +343,39 @@ TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
   EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, 2U);
 }
 
+// An interval of the kernel is late: what goes is gone before the step, what comes is there after it, and
+// what stays is there throughout.
+TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
+  KeptHost host(9);
+  HostKeeper keeper(host.nft, host.routes, {});
+  const auto state = [](std::initializer_list<const char*> sources, std::uint32_t address_class) {
+    HostChanges changes;
+    changes.tables.chains.update(policy::ChainId{1}, {{}, ProgramId{1}});
+    EndpointState endpoint{.interface_name = "cali1", .addresses = {}};
+    for (const auto* source : sources) endpoint.sources.push_back(*Prefix::parse(source));
+    endpoint.source_chains[0] = policy::ChainId{1};
+    changes.endpoints.update(pod_key(1), endpoint);
+    changes.tables.classes.update(Prefix::host(IpAddress::v4(1)), policy::ClassId{address_class});
+    return changes;
+  };
+  keeper.take(state({"10.0.0.0/8", "192.0.2.0/24"}, 1));
+  ASSERT_TRUE(keeper.attempt());
+  const auto may = [&](const SimulatedKernel::Elements& elements, const char* address) {
+    return KernelLookup(elements).may_send_from("cali1", *IpAddress::parse(address));
+  };
+  std::vector<std::string> seen;
+  const auto before = host.nft.elements("classes4");
+  host.nft.watch([&](const SimulatedKernel& kernel) {
+    const auto& now = kernel.all_elements();
+    std::string text = now.at("classes4") == before ? "old" : "new";
+    for (const auto* address : {"10.1.0.1", "10.2.0.1", "192.0.2.1", "198.51.100.1"})
+      text += may(now, address) ? "+" : "-";
+    seen.push_back(text);
+  });
+  keeper.take(state({"10.1.0.0/16", "198.51.100.0/24"}, 2));
+  EXPECT_EQ(seen, (std::vector<std::string>{"old+---", "new+---", "new+--+"}));
+}
+
 TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   KeptHost host(3);
   HostKeeper keeper(host.nft, host.routes, {});

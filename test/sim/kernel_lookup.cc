@@ -80,6 +80,29 @@ std::optional<std::uint32_t> KernelLookup::class_of(const IpAddress& peer, bool 
   return found ? std::optional(found->be32_at(0)) : std::nullopt;
 }
 
+bool KernelLookup::may_send_from(std::string_view interface_name, const IpAddress& address) {
+  const auto source = dataplane::source_entry(interface_name, Prefix::host(address));
+  return find_interval(source->map, source->key).has_value();
+}
+
+std::optional<std::uint32_t> KernelLookup::program_of_source(std::string_view interface_name,
+                                                             const IpAddress& own) {
+  if (!may_send_from(interface_name, own)) return std::nullopt;
+  const auto wanted = dataplane::source_chain_entry(interface_name, own.family(), {}, {});
+  const auto chain = find(wanted->map, wanted->key);
+  return chain ? program_in({chain->be32_at(4), chain->be32_at(8)}, own) : std::nullopt;
+}
+
+std::optional<std::uint32_t> KernelLookup::program_in(const Chain& chain, const IpAddress& own) {
+  const auto own_class = class_of(own, false);
+  if (!own_class) return std::nullopt;
+  const auto projection = find(Map::kProjections, words({chain.vocabulary, *own_class}));
+  if (!projection) return std::nullopt;
+  const auto program = find(Map::kChainPrograms, words({chain.id, projection->be32_at(0)}));
+  if (!program) return std::nullopt;
+  return program->be32_at(4);
+}
+
 std::optional<ElementKey> KernelLookup::answer(std::uint32_t table, const policy::Packet& packet) {
   const auto cell_key = [](std::uint32_t id, std::uint32_t key) {
     return words({id, key >> 16 << 24, (key & 0xffff) << 16});
@@ -116,12 +139,19 @@ std::optional<ElementKey> KernelLookup::decision(const FindProgram& find_program
 
 bool KernelLookup::passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
                           const IpAddress& peer, const policy::Packet& packet) {
-  const auto program = [&]() -> std::optional<std::uint32_t> {
+  const auto own_program = [&]() -> std::optional<std::uint32_t> {
     const auto id = program_of(direction, interface_name, own);
     return id ? std::optional(static_cast<std::uint32_t>(*id)) : std::nullopt;
   };
+  const auto source_program = [&] { return program_of_source(interface_name, own); };
+  struct Asked {
+    FindProgram program;
+    bool exact_only = false;
+  };
+  std::vector<Asked> rules{{own_program, true}, {own_program}, {own_program}};
+  if (direction == policy::Direction::kEgress) rules.insert(rules.end(), 2, {source_program});
   const auto answers = dataplane::answers_map(direction, peer.family());
-  for (const bool exact_only : {true, false, false}) {
+  for (const auto& [program, exact_only] : rules) {
     if (const auto decided = decision(program, answers, peer, packet, exact_only))
       return decided == dataplane::answer_key(Answer::kAllow) || dataplane::allows(*decided);
   }
@@ -141,13 +171,7 @@ std::optional<KernelLookup::Chain> KernelLookup::chain_at(policy::Hook hook, std
 std::optional<std::uint32_t> KernelLookup::program_at(policy::Hook hook, std::string_view interface_name,
                                                       const IpAddress& own) {
   const auto chain = chain_at(hook, interface_name, own.family());
-  const auto own_class = chain ? class_of(own, false) : std::nullopt;
-  if (!own_class) return std::nullopt;
-  const auto projection = find(Map::kProjections, words({chain->vocabulary, *own_class}));
-  if (!projection) return std::nullopt;
-  const auto program = find(Map::kChainPrograms, words({chain->id, projection->be32_at(0)}));
-  if (!program) return std::nullopt;
-  return program->be32_at(4);
+  return chain ? program_in(*chain, own) : std::nullopt;
 }
 
 bool KernelLookup::asks_nobody(policy::Hook hook, std::string_view interface_name, Family family) {

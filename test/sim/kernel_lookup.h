@@ -25,6 +25,8 @@ class KernelLookup {
   // The program of an interface's own address; nothing where packets are dropped without one.
   std::optional<policy::ProgramId> program_of(policy::Direction direction, std::string_view interface_name,
                                               const IpAddress& own);
+  // Whether it may beside its own addresses.
+  bool may_send_from(std::string_view interface_name, const IpAddress& address);
   // Whether `interface_name`, which has the address `own`, gets or may send the packet from or to `peer`.
   bool passes(policy::Direction direction, std::string_view interface_name, const IpAddress& own,
               const IpAddress& peer, const policy::Packet& packet);
@@ -39,7 +41,7 @@ class KernelLookup {
   const Elements& elements() { return early_-- > 0 ? before_ : now_; }
   Data find(dataplane::Map map, const kernel::nft::ElementKey& key);
   Data find_interval(dataplane::Map map, const kernel::nft::ElementKey& key);
-  // Each nothing where something is missing, or the peer is none that the rule is for: the rule ends.
+  // Each nothing where something is missing, or the packet is none that the rule is for: the rule ends.
   std::optional<std::uint32_t> class_of(const IpAddress& peer, bool exact_only);
   // The answer for a peer, once somebody has found the program.
   using FindProgram = std::function<std::optional<std::uint32_t>()>;
@@ -50,6 +52,8 @@ class KernelLookup {
     std::uint32_t id = 0;
     std::uint32_t vocabulary = 0;
   };
+  std::optional<std::uint32_t> program_in(const Chain& chain, const IpAddress& own);
+  std::optional<std::uint32_t> program_of_source(std::string_view interface_name, const IpAddress& own);
   std::optional<Chain> chain_at(policy::Hook hook, std::string_view interface_name, Family family);
   std::optional<std::uint32_t> program_at(policy::Hook hook, std::string_view interface_name,
                                           const IpAddress& own);

@@ -26,16 +26,23 @@ IpAddress address_in(std::span<const std::uint8_t> bytes) {
   return IpAddress::v6(all);
 }
 
+Place place_of(std::span<const std::uint8_t> key) {
+  std::string name(reinterpret_cast<const char*>(key.data()), kNameBytes);
+  name.resize(std::min(name.find('\0'), name.size()));
+  return {std::move(name), address_in(key.subspan(kNameBytes))};
+}
+
 }  // namespace
 
 std::set<Place> places_of(const Elements& elements, Direction direction) {
   std::set<Place> places;
   for (const auto family : kFamilies) {
     for (const auto& entry : entries_in(elements, dataplane::programs_map(direction, family))) {
-      const auto key = entry.key.view();
-      std::string name(reinterpret_cast<const char*>(key.data()), kNameBytes);
-      name.resize(std::min(name.find('\0'), name.size()));
-      places.insert({std::move(name), address_in(key.subspan(kNameBytes))});
+      places.insert(place_of(entry.key.view()));
+    }
+    if (direction == Direction::kIngress) continue;
+    for (const auto& entry : entries_in(elements, dataplane::sources_map(family))) {
+      places.insert(place_of(entry.key.view()));
     }
   }
   return places;

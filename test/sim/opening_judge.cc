@@ -13,9 +13,11 @@ using policy::Verdict;
 
 bool allows(const KnownState& state, Direction direction, const Place& place, const policy::Packet& packet) {
   const auto holder = std::ranges::find_if(state.endpoints, [&](const auto& entry) {
-    return entry.second.interface_name == place.interface_name &&
-           std::ranges::any_of(entry.second.addresses,
-                               [&](const auto& programs) { return programs.address == place.address; });
+    const auto& endpoint = entry.second;
+    if (endpoint.interface_name != place.interface_name) return false;
+    return std::ranges::any_of(endpoint.addresses,
+                               [&](const auto& programs) { return programs.address == place.address; }) ||
+           (direction == Direction::kEgress && endpoint.may_send_from(place.address));
   });
   return holder != state.endpoints.end() &&
          state.evaluator.evaluate(holder->first, direction, packet).verdict == Verdict::kAllow;

@@ -107,6 +107,8 @@ Entry random_endpoint(Random& random, const SnapshotSize& size) {
   if (random.percent(60)) endpoint.addresses.push_back(random_address(random, Family::kIpv6));
   endpoint.profiles = random_profiles(random, size, endpoint);
   endpoint.ports = random_ports(random);
+  if (random.percent(15))
+    endpoint.allowed_source_prefixes = {random.pick(known_prefixes()), random.pick(known_prefixes())};
   // The kind follows from the number, so that a change meets the endpoint it is about.
   return {{number % 2 == 0 ? Kind::kPod : Kind::kWorkloadEndpoint, ns, endpoint.workload},
           std::move(endpoint)};
@@ -135,6 +137,7 @@ Entry random_configuration(Random& random) {
   configuration.metadata.name = "default";
   if (random.percent(70)) configuration.values["failsafeInboundHostPorts"] = random.pick(kFailsafes);
   if (random.percent(70)) configuration.values["failsafeOutboundHostPorts"] = random.pick(kFailsafes);
+  if (random.percent(70)) configuration.values["workloadSourceSpoofing"] = "Any";
   return {{Kind::kFelixConfiguration, "", "default"}, std::move(configuration)};
 }
 

@@ -109,6 +109,12 @@ std::string difference_in_meaning(const HostState& a, const HostState& b) {
     if (other == b.endpoints.end() || other->second.interface_name != endpoint.interface_name ||
         other->second.addresses.size() != endpoint.addresses.size())
       return key.to_string();
+    if (endpoint.sources != other->second.sources) return "sources of " + key.to_string();
+    for (const auto family : kFamilies) {
+      const auto one = in_a.text(endpoint.source_chain(family)),
+                 two = in_b.text(other->second.source_chain(family));
+      if (one != two) return fmt::format("{}, sent from elsewhere:\n  {}\n  {}", key.to_string(), one, two);
+    }
     for (std::size_t i = 0; i < endpoint.addresses.size(); ++i) {
       const auto& one = endpoint.addresses[i];
       const auto& two = other->second.addresses[i];

@@ -183,6 +183,14 @@ Result<void> EbpfPolicy::sync_attachments() {
 }
 
 Result<void> EbpfPolicy::assign(const HostInterfaces& interfaces) {
+  for (const auto& [key, endpoint] : wanted_.endpoints) {
+    if (endpoint.sources.empty()) continue;
+    return fail(
+        ErrorCode::kUnsupported,
+        "{}: allowed source prefixes are not enforced by the eBPF datapath, what it sends from there is "
+        "dropped: use the one with nftables",
+        key.to_string());
+  }
   if (interfaces == HostInterfaces{}) return {};
   return fail(ErrorCode::kUnsupported,
               "host endpoints are not enforced by the eBPF datapath: use the one with nftables");

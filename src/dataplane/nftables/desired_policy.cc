@@ -151,7 +151,7 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
   const auto programs = tables_.programs;
   std::set<policy::VocabularyId> vocabularies;
   for (const auto& [id, program] : programs) vocabularies.insert(program.vocabulary);
-  hosts_.add_vocabularies(vocabularies);
+  chains_.add_vocabularies(vocabularies);
   const auto of_unknown_program = [&](const policy::TableKey& key) {
     return !programs.contains(key.program);
   };
@@ -186,9 +186,9 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
     add_difference(std::move(before), std::move(after), delta.step);
   }
   endpoints_.update(changes.endpoints, settings_, delta.step.removed, delta.step.added);
-  const bool had_hosts = !hosts_.empty();
-  hosts_.update(changes, interfaces, delta.step);
-  if (needs_number(delta.step, had_hosts || !hosts_.empty())) {
+  const bool two_classes = chains_.judge_two_classes();
+  chains_.update(changes, interfaces, delta);
+  if (needs_number(delta.step, two_classes || chains_.judge_two_classes())) {
     auto before = step_entries(step_);
     next_step();
     add_difference(std::move(before), step_entries(step_), delta.step);
@@ -218,7 +218,7 @@ Entries DesiredPolicy::entries() const {
   ranges4_.add_all(all);
   ranges6_.add_all(all);
   endpoints_.add_all(settings_, all);
-  hosts_.add_all(all);
+  chains_.add_all(all);
   return all;
 }
 

@@ -4,8 +4,8 @@
 //   design   docs/design/dataplane.md
 #pragma once
 
+#include "dataplane/nftables/chain_entries.h"
 #include "dataplane/nftables/endpoint_entries.h"
-#include "dataplane/nftables/host_entries.h"
 #include "dataplane/nftables/net_ranges.h"
 #include "dataplane/nftables/policy_delta.h"
 #include "dataplane/nftables/ruleset.h"
@@ -44,7 +44,7 @@ class DesiredPolicy {
   policy::Tables tables_;
   std::map<LogId, KnownLog> logs_;
   EndpointEntries endpoints_;
-  HostEntries hosts_;
+  ChainEntries chains_;
   std::map<ExactClass, int> exact_;  // classes of exact addresses, of how many
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};

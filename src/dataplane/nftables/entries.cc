@@ -49,6 +49,16 @@ ElementKey interface_key(std::string_view name) {
   return key;
 }
 
+// The least key after all that begin with the name: a name has a zero at its end.
+ElementKey after_name(std::string_view name) {
+  const auto key = interface_key(name);
+  std::vector<std::uint8_t> bytes(key.view().begin(), key.view().end());
+  bytes.back() = 1;
+  ElementKey next;
+  next.append(bytes);
+  return next;
+}
+
 ElementKey key_of(Family family, const IpAddress& address) {
   ElementKey key;
   append_address(key, family, address);
@@ -302,6 +312,31 @@ Entry host_chain_entry(std::uint32_t host_endpoint, Family family, policy::Hook 
   Entry entry{Map::kHostChains, {}, {}, {}};
   entry.key.append_be32(host_endpoint);
   entry.key.append_be32(hook_number(family, hook));
+  entry.data.append_be32(0);
+  entry.data.append_be32(number(chain));
+  entry.data.append_be32(number(vocabulary));
+  return entry;
+}
+
+std::optional<Entry> source_entry(std::string_view interface_name, const Prefix& source) {
+  if (!is_interface_name(interface_name)) return std::nullopt;
+  const auto family = source.family();
+  Entry entry{sources_map(family), interface_key(interface_name), interface_key(interface_name), {}};
+  append_address(entry.key, family, source.first());
+  // The last address of all is behind what a key can say: then the end is the next name's beginning.
+  if (const auto next = source.last().next()) {
+    append_address(entry.end, family, *next);
+  } else {
+    entry.end = after_name(interface_name);
+    append_address(entry.end, family, family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{});
+  }
+  return entry;
+}
+
+std::optional<Entry> source_chain_entry(std::string_view interface_name, Family family, policy::ChainId chain,
+                                        policy::VocabularyId vocabulary) {
+  if (!is_interface_name(interface_name)) return std::nullopt;
+  Entry entry{source_chains_map(family), interface_key(interface_name), {}, {}};
   entry.data.append_be32(0);
   entry.data.append_be32(number(chain));
   entry.data.append_be32(number(vocabulary));

@@ -56,6 +56,10 @@ std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_vie
 std::optional<Entry> host_interface_entry(std::string_view interface_name, std::uint32_t host_endpoint);
 Entry host_chain_entry(std::uint32_t host_endpoint, Family family, policy::Hook hook, policy::ChainId chain,
                        policy::VocabularyId vocabulary);
+// Nothing for a name that no interface can have.
+std::optional<Entry> source_entry(std::string_view interface_name, const Prefix& source);
+std::optional<Entry> source_chain_entry(std::string_view interface_name, Family family, policy::ChainId chain,
+                                        policy::VocabularyId vocabulary);
 Entry chain_program_entry(const policy::ChainKey& key, policy::ProgramId program);
 
 // An answer leads to the log chain.

@@ -30,6 +30,10 @@ constexpr std::array kDetails{Detail::kPort, Detail::kIcmp, Detail::kNone};
 // quicker.
 enum class Peers { kExact, kAll };
 
+// What has the program: the own address, the chain for what a workload sends from elsewhere, or that of a
+// host endpoint.
+enum class Own { kAddress, kSource, kHost };
+
 struct Way {
   Direction direction;
   Family family;
@@ -88,8 +92,8 @@ constexpr kernel::nft::Register kOwn = 0, kExact = 1, kAddress = 2, kSecondTable
                                 kStepNumber = 14, kHost = 9, kHook = 10, kChain = 6, kOwnVocabulary = 7,
                                 kOwnProjection = 7, kOwnClass = 8;
 
-void mark_keys(Expressions& rule, const Way& way) {
-  if (way.host) {
+void mark_keys(Expressions& rule, Own own) {
+  if (own != Own::kAddress) {
     for (const auto key : {kChain, kOwnVocabulary, kHost}) rule.meta(Meta::kInputName, key);
   }
   for (const auto key : {kExact, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
@@ -139,7 +143,7 @@ void look_up_chain(Expressions& rule, const Way& way) {
 // is: half of an old state and half of a new one may lead nowhere where both have one.
 Expressions asks_nobody(const Way& way) {
   Expressions rule;
-  mark_keys(rule, way);
+  mark_keys(rule, Own::kHost);
   rule.map(set_of(Map::kStep).name, kStepNumber, kStepNumber - 1);
   look_up_chain(rule, way);
   constexpr std::array<std::uint8_t, 4> kNoChain{};
@@ -147,14 +151,20 @@ Expressions asks_nobody(const Way& way) {
   return rule;
 }
 
-void look_up_program(Expressions& rule, const Way& way) {
-  if (!way.host) {
+// The same for what a workload sends from where it may beside its own addresses.
+void look_up_source_chain(Expressions& rule, const Way& way) {
+  must_be_source(rule, way.family);
+  rule.map(set_of(source_chains_map(way.family)).name, kOwn, kChain - 1);
+}
+
+void look_up_program(Expressions& rule, const Way& way, Own own) {
+  if (own == Own::kAddress) {
     rule.meta(way.interface(), kOwn)
         .payload(HeaderBase::kNetwork, own_offset(way), addresses_of(way.family).length, kOwn + 4)
         .map(set_of(programs_map(way.direction, way.family)).name, kOwn, kProgram - 1);
     return;
   }
-  look_up_chain(rule, way);
+  own == Own::kSource ? look_up_source_chain(rule, way) : look_up_chain(rule, way);
   look_up_class(rule, way.family, own_offset(way), kOwnClass);
   rule.map(set_of(Map::kProjections).name, kOwnVocabulary, kOwnProjection)
       .meta(Meta::kInputName, kProgram)  // marks it as a key again
@@ -162,12 +172,12 @@ void look_up_program(Expressions& rule, const Way& way) {
 }
 
 // The program is read once: its base table and the table for the peer are of one and the same policy.
-void look_up_tables(Expressions& rule, const Way& way, Peers peers) {
-  mark_keys(rule, way);
+void look_up_tables(Expressions& rule, const Way& way, Peers peers, Own own) {
+  mark_keys(rule, own);
   rule.map(set_of(Map::kStep).name, kStepNumber, kStepNumber - 1);
   const auto look_up = peers == Peers::kExact ? look_up_exact_class : look_up_class;
   look_up(rule, way.family, peer_offset(way), kClass);
-  look_up_program(rule, way);
+  look_up_program(rule, way, own);
   rule.meta(Meta::kInputName, kAnswer);  // marks it as a key, now that addresses are done with
   rule.map(set_of(Map::kPrograms).name, kProgram, kBase - 1)
       .map(set_of(Map::kProjections).name, kVocabulary, kProjection)
@@ -228,16 +238,23 @@ void add_end(ChainWriter& chain, const Way& way) {
   chain.rule(Expressions().verdict(NF_DROP));
 }
 
+std::vector<Own> owns_of(const Way& way) {
+  if (way.host) return {Own::kHost};
+  if (way.direction == Direction::kIngress) return {Own::kAddress};
+  return {Own::kAddress, Own::kSource};
+}
+
 // The answer that asks the base table lets the rule go on to it. Whatever is missing ends the rule, and what
 // no rule has answered is dropped. All is asked twice, for the packet that a step overtakes the first time.
 // The kernel looks at each rule that reads the classes for each element that they get, so these are few.
 void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
   ChainWriter chain(ruleset, way.chain(detail));
-  std::vector asked{Peers::kAll, Peers::kAll};
-  if (!way.host) asked.insert(asked.begin(), Peers::kExact);
-  for (const auto peers : asked) {
+  std::vector<std::pair<Peers, Own>> asked;
+  if (!way.host) asked.emplace_back(Peers::kExact, Own::kAddress);
+  for (const auto own : owns_of(way)) asked.insert(asked.end(), 2, {Peers::kAll, own});
+  for (const auto& [peers, own] : asked) {
     Expressions rule;
-    look_up_tables(rule, way, peers);
+    look_up_tables(rule, way, peers, own);
     look_up_cell(rule, kTable, detail);
     must_be_one_step(rule);
     rule.verdict_map(way.answers(), kAnswer);
@@ -251,17 +268,19 @@ void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
 // Led to by cells that leave it to the source port: finds the cell again, then the second table.
 void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
   ChainWriter chain(ruleset, way.source_ports_chain());
-  for (const auto decides : {kTable, kBase}) {
-    Expressions rule;
-    look_up_tables(rule, way, Peers::kAll);
-    look_up_cell(rule, kTable, Detail::kPort);
-    if (decides == kBase) {
-      must_be(rule, Answer::kAskBase);
-      look_up_cell(rule, kBase, Detail::kPort);
+  for (const auto own : owns_of(way)) {
+    for (const auto decides : {kTable, kBase}) {
+      Expressions rule;
+      look_up_tables(rule, way, Peers::kAll, own);
+      look_up_cell(rule, kTable, Detail::kPort);
+      if (decides == kBase) {
+        must_be(rule, Answer::kAskBase);
+        look_up_cell(rule, kBase, Detail::kPort);
+      }
+      must_be_one_step(rule);
+      look_up_source_port(rule, way);
+      chain.rule(rule);
     }
-    must_be_one_step(rule);
-    look_up_source_port(rule, way);
-    chain.rule(rule);
   }
   add_end(chain, way);
 }
@@ -331,6 +350,13 @@ void must_have_host_endpoint(Expressions& rule, Direction direction) {
       .meta(direction == Direction::kIngress ? Meta::kInputName : Meta::kOutputName, kOwn)
       .map(set_of(Map::kHostInterfaces).name, kOwn, kHost - 1)
       .differs(kHost, kNobody);
+}
+
+void must_be_source(Expressions& rule, Family family) {
+  const auto at = addresses_of(family);
+  rule.meta(Meta::kInputName, kOwn)
+      .payload(HeaderBase::kNetwork, at.source, at.length, kOwn + 4)
+      .in_set(set_of(sources_map(family)).name, kOwn);
 }
 
 void add_lookups(Ruleset& ruleset, const HostSettings& settings) {

@@ -39,6 +39,10 @@ const std::array<Set, kMapCount>& sets() {
       Set{"host_interfaces", kName, 16, 8, false, false},
       Set{"host_chains", both(kNumber, kNumber), 8, 12, false, false},
       Set{"chain_programs", both(kNumber, kNumber), 8, 8, false, false},
+      Set{"sources4", kInteger, 20, 0, false, true},
+      Set{"sources6", kInteger, 32, 0, false, true},
+      Set{"source_chains4", kName, 16, 12, false, false},
+      Set{"source_chains6", kName, 16, 12, false, false},
       Set{"answers_quiet", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_untracked", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_prednat", both(kNumber, kNumber), 8, 0, true, false},
@@ -122,6 +126,12 @@ Map ranges_map(Family family) {
 }
 Map nets_map(Family family) {
   return family == Family::kIpv4 ? Map::kNets4 : Map::kNets6;
+}
+Map sources_map(Family family) {
+  return family == Family::kIpv4 ? Map::kSources4 : Map::kSources6;
+}
+Map source_chains_map(Family family) {
+  return family == Family::kIpv4 ? Map::kSourceChains4 : Map::kSourceChains6;
 }
 
 }  // namespace ocicat::dataplane

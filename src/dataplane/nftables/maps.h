@@ -48,6 +48,10 @@ enum class Map : std::uint8_t {
   kHostChains,      // (host endpoint . hook_number()) → (0 . chain . vocabulary of the own side); the
                     // catch-all says chain 0: nobody is asked
   kChainPrograms,   // (chain . projection of the own address) → (0 . program); projection 0: the base program
+  kSources4,        // intervals of (interface . address): from where else a workload may send; a plain set
+  kSources6,
+  kSourceChains4,  // interface → (0 . chain . vocabulary of the own side), for what it sends from there
+  kSourceChains6,
   // What answers at host endpoints lead to, as above: of second tables, by how a chain may end; then of each
   // hook and family.
   kAnswersQuiet,
@@ -81,6 +85,8 @@ Map answers_map(Ending ending);
 Map classes_map(Family family);
 Map ranges_map(Family family);
 Map nets_map(Family family);
+Map sources_map(Family family);
+Map source_chains_map(Family family);
 
 // What kClasses4 and kClasses6 answer for an address that is not in them. Never the id of a class, and beyond
 // all of them.

@@ -8,6 +8,10 @@
 namespace ocicat::dataplane {
 namespace {
 
+bool is_source(const Entry& entry) {
+  return entry.map == Map::kSources4 || entry.map == Map::kSources6;
+}
+
 std::set<std::uint32_t> tables_with_cells(const Entries& entries) {
   std::set<std::uint32_t> tables;
   for (const auto& entry : entries) {
@@ -55,7 +59,11 @@ Group group_of(Map map) {
     case Map::kRanges6:
     case Map::kHostChains:
     case Map::kChainPrograms:
+    case Map::kSourceChains4:
+    case Map::kSourceChains6:
       return Group::kPolicy;
+    case Map::kSources4:  // never part of a step
+    case Map::kSources6:
     case Map::kStep:
     case Map::kSteps:
     case Map::kDictionary:
@@ -82,7 +90,7 @@ void move_if(Entries& from, Entries& to, Predicate predicate) {
 
 }  // namespace
 
-bool needs_number(const Transaction& step, bool at_hosts) {
+bool needs_number(const Transaction& step, bool two_classes) {
   std::set<Group> groups;
   std::set<std::pair<Map, kernel::nft::ElementKey>> classes;
   for (const auto* entries : {&step.removed, &step.added}) {
@@ -95,7 +103,7 @@ bool needs_number(const Transaction& step, bool at_hosts) {
     }
   }
   groups.erase(Group::kUnread);
-  return groups.size() > 1 || groups.contains(Group::kPolicy) || (at_hosts && classes.size() > 1);
+  return groups.size() > 1 || groups.contains(Group::kPolicy) || (two_classes && classes.size() > 1);
 }
 
 void add_difference(Entries before, Entries after, Transaction& transaction) {
@@ -114,9 +122,10 @@ PolicyDelta difference(const Entries& actual, const Entries& wanted) {
     return entry.map == Map::kCells && !in_use.contains(entry.key.be32_at(0));
   });
   move_if(delta.step.removed, delta.prepared.removed, [&](const Entry& entry) {
-    return entry.map == Map::kRanges4 || entry.map == Map::kRanges6 ||
+    return entry.map == Map::kRanges4 || entry.map == Map::kRanges6 || is_source(entry) ||
            (entry.map == Map::kCells && wanted_there.contains(entry.key.be32_at(0)));
   });
+  move_if(delta.step.added, delta.settled.added, is_source);
   return delta;
 }
 

@@ -9,10 +9,11 @@
 //   prepared  leaves every verdict as it is. New tables and programs that nothing leads to yet; nets of their
 //             own for addresses whose class will change, as yet with the class that they have. Cells that
 //             will say something else under the same id go: who asks for them until the step is over is
-//             dropped
+//             dropped. Nobody sends any more from where he will not be allowed to
 //   step      the step itself. A packet may read one map before it and the next one after it: where that
 //             matters, the step has a new number, by which rules know that they must begin again
-//   settled   intervals of nets that are gone, merged into what is around them, which means the same by now
+//   settled   intervals of nets that are gone, merged into what is around them, which means the same by now;
+//             from where else workloads may send
 //   garbage   what nothing leads to any more: a packet that is being judged meanwhile finds its way out
 #pragma once
 
@@ -43,8 +44,8 @@ struct PolicyDelta {
 };
 
 // Whether a packet that reads some of it before the step and some after it may find what neither says.
-// `at_hosts`: there are host endpoints, at which a packet reads the classes of two addresses.
-bool needs_number(const Transaction& step, bool at_hosts);
+// `two_classes`: there are host endpoints or senders from elsewhere, where a packet reads the classes of two.
+bool needs_number(const Transaction& step, bool two_classes);
 
 // What goes and what comes, where `before` is to become `after`, added to `transaction`.
 void add_difference(Entries before, Entries after, Transaction& transaction);

@@ -140,7 +140,8 @@ Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
   append(to_batch(delta.step), batch);
   if (!actual.rules_fit) replace_rules(ruleset, batch);
   for (const auto& name : old_chains) batch.emplace_back(kernel::nft::DeleteChain{name});
-  return commit(batch);
+  TRY_VOID(commit(batch));
+  return commit(to_batch(delta.settled));
 }
 
 Result<bool> PolicyTable::resync() {

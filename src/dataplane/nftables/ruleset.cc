@@ -132,8 +132,8 @@ class Writer {
     }
   }
 
-  // A workload sends from its own addresses only. Link-local and unspecified sources are for the link: the
-  // kernel forwards neither (RFC 4291 2.5.2, 2.5.6), so they reach the host at most.
+  // A workload sends from its own addresses, and from where else it may. Link-local and unspecified sources
+  // are for the link: the kernel forwards neither (RFC 4291 2.5.2, 2.5.6), so they reach the host at most.
   void add_anti_spoofing() {
     chain("anti_spoofing");
     for (const auto family : kFamilies) {
@@ -145,6 +145,10 @@ class Writer {
                .payload(HeaderBase::kNetwork, v4 ? 12 : 8, v4 ? 4 : 16, 4)
                .map(set_of(programs_map(policy::Direction::kEgress, family)).name, 0, 8)
                .verdict(NF_ACCEPT));
+      Expressions elsewhere;
+      elsewhere.meta(Meta::kFamily, 0).equals(0, v4 ? kFamily4 : kFamily6);
+      must_be_source(elsewhere, family);
+      rule(elsewhere.verdict(NF_ACCEPT));
     }
     constexpr std::array<std::uint8_t, 2> kLinkLocal{0xfe, 0x80}, kLinkLocalMask{0xff, 0xc0};
     constexpr std::array<std::uint8_t, 16> kUnspecified{};

@@ -55,6 +55,10 @@ std::string asking_chain(policy::Hook hook, Family family);
 // Ends the rule for interfaces that no host endpoint has.
 void must_have_host_endpoint(kernel::nft::Expressions& rule, policy::Direction direction);
 
+// Ends the rule where the workload may not send from the packet's source beside its own addresses. Leaves the
+// interface's name in register 0. In lookup_rules.cc.
+void must_be_source(kernel::nft::Expressions& rule, Family family);
+
 // A rule that can be known again.
 kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
 

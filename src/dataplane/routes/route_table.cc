@@ -15,11 +15,18 @@ struct Setting {
 // What a workload's interface needs (Calico semantics, section 4.1): the host answers for the link-local
 // gateway and for neighbours, forwards, and takes no advice from the workload.
 constexpr std::array kInterfaceSettings{
-    Setting{"net/ipv4/conf/{}/route_localnet", "1", false}, Setting{"net/ipv4/conf/{}/rp_filter", "1", false},
-    Setting{"net/ipv4/conf/{}/forwarding", "1", false},     Setting{"net/ipv4/conf/{}/proxy_arp", "1", false},
-    Setting{"net/ipv4/neigh/{}/proxy_delay", "0", false},   Setting{"net/ipv6/conf/{}/accept_ra", "0", true},
-    Setting{"net/ipv6/conf/{}/proxy_ndp", "1", true},       Setting{"net/ipv6/conf/{}/forwarding", "1", true},
+    Setting{"net/ipv4/conf/{}/route_localnet", "1", false},
+    Setting{"net/ipv4/conf/{}/forwarding", "1", false},
+    Setting{"net/ipv4/conf/{}/proxy_arp", "1", false},
+    Setting{"net/ipv4/neigh/{}/proxy_delay", "0", false},
+    Setting{"net/ipv6/conf/{}/accept_ra", "0", true},
+    Setting{"net/ipv6/conf/{}/proxy_ndp", "1", true},
+    Setting{"net/ipv6/conf/{}/forwarding", "1", true},
 };
+
+// Who may send from others' addresses is known to policy, and not to the routes that this looks at.
+constexpr Setting kReversePath{"net/ipv4/conf/{}/rp_filter", "1", false},
+    kAnyPath{"net/ipv4/conf/{}/rp_filter", "0", false};
 
 Error first_of(const std::vector<kernel::RouteFailure>& failures) {
   Error error = failures.front().error;
@@ -41,7 +48,8 @@ void RouteTable::want(const Changes<Prefix, Route>& routes,
   routes.apply_to(wanted_);
   for (const auto& [key, endpoint] : endpoints.entries()) {
     if (endpoint) {
-      interface_by_endpoint_.insert_or_assign(key, endpoint->interface_name);
+      const bool any_path = !endpoint->sources.empty();
+      interface_by_endpoint_.insert_or_assign(key, WorkloadInterface{endpoint->interface_name, any_path});
     } else {
       interface_by_endpoint_.erase(key);
     }
@@ -85,21 +93,25 @@ Result<void> RouteTable::set_up_interfaces() {
     writes_ += changed6 && *changed6;
     forwarding_ = true;
   }
-  for (const auto& [key, name] : interface_by_endpoint_) {
+  for (const auto& [key, interface] : interface_by_endpoint_) {
+    const auto& [name, any_path] = interface;
     const auto link = links_.find(name);
     if (link == links_.end()) {
       set_up_.erase(name);
       continue;
     }
     const auto done = set_up_.find(name);
-    if (done != set_up_.end() && done->second == link->second.index) continue;
-    for (const auto& setting : kInterfaceSettings) {
+    const std::pair wanted{link->second.index, any_path};
+    if (done != set_up_.end() && done->second == wanted) continue;
+    std::vector settings(kInterfaceSettings.begin(), kInterfaceSettings.end());
+    settings.push_back(any_path ? kAnyPath : kReversePath);
+    for (const auto& setting : settings) {
       const auto changed = kernel_.set(fmt::format(fmt::runtime(setting.path), name), setting.value);
       // IPv6 may be switched off; and the link may have gone meanwhile, of which we shall hear.
       if (!changed && changed.error().code != ErrorCode::kNotFound) return std::unexpected(changed.error());
       writes_ += changed && *changed;
     }
-    set_up_.insert_or_assign(name, link->second.index);
+    set_up_.insert_or_assign(name, wanted);
   }
   return {};
 }

@@ -51,9 +51,14 @@ class RouteTable {
   kernel::RouteKernel& kernel_;
   Options options_;
   std::map<Prefix, Route> wanted_;
-  std::map<ResourceKey, std::string> interface_by_endpoint_;
+  struct WorkloadInterface {
+    std::string name;
+    bool any_path = false;  // it may send from others' addresses
+  };
+  std::map<ResourceKey, WorkloadInterface> interface_by_endpoint_;
   std::map<std::string, kernel::Link> links_;  // by name
-  std::map<std::string, int> set_up_;          // interface → index of the link whose settings are made
+  // Interface → index of the link whose settings are made, and whether for any path.
+  std::map<std::string, std::pair<int, bool>> set_up_;
   NextHops next_hops_;
   std::set<kernel::KernelRoute> ours_;
   std::set<Prefix> released_;  // wanted once by us, and no longer
