@@ -5,6 +5,7 @@
 #include <random>
 
 #include "dataplane/host_keeper.h"
+#include "dataplane/nftables/policy_table.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
 #include "netns/random_tables.h"
@@ -527,6 +528,45 @@ TEST(HostKeeper, AnotherLogPrefixChangesRulesAndNoElement) {
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(host.nft.all_elements(), elements);
   EXPECT_NE((*host.nft.read_shape())->rules_by_chain, rules);
+}
+
+// Interfaces that no workload prefix covers are elements of their own: which those are changes with the
+// settings, and with the endpoints, and here with both at once.
+TEST(PolicyTable, WritesSettingsAndEndpointsThatChangeTogetherAsOneStep) {
+  struct Together {
+    const char* name;
+    std::string prefix_before, prefix_after;
+    bool there_before, there_after;
+    std::size_t outside;  // interfaces that the prefixes do not cover in the end
+  };
+  const std::array cases{
+      Together{"no longer covered, and gone", "cali", "tap", true, false, 0},
+      Together{"no longer covered, and new", "cali", "tap", false, true, 1},
+      Together{"no longer covered, and stays", "cali", "tap", true, true, 1},
+      Together{"covered from now on, and gone", "tap", "cali", true, false, 0},
+      Together{"covered from now on, and new", "tap", "cali", false, true, 0},
+  };
+  for (const auto& [name, prefix_before, prefix_after, there_before, there_after, outside] : cases) {
+    SCOPED_TRACE(name);
+    SimulatedKernel nft;
+    dataplane::PolicyTable table(nft);
+    ASSERT_TRUE(table.resync());
+    const auto apply = [&](const std::string& prefix, bool there, ProgramId program) {
+      HostChanges changes;
+      changes.settings.emplace().workload_prefixes = {prefix};
+      if (there) {
+        changes.endpoints.update(pod_key(0), {interface_of(0), {{pod_address(0), program, program}}});
+      } else {
+        changes.endpoints.remove(pod_key(0));
+      }
+      return table.apply(changes);
+    };
+    ASSERT_TRUE(apply(prefix_before, there_before, ProgramId{1}));
+    const auto done = apply(prefix_after, there_after, ProgramId{2});
+    EXPECT_TRUE(done) << (done ? "" : done.error().message);
+    EXPECT_TRUE(table.in_step());
+    EXPECT_EQ(nft.elements(dataplane::set_of(dataplane::Map::kInterfaces).name).size(), outside);
+  }
 }
 
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {

@@ -175,17 +175,13 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
   // id of old.
   update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.step.removed, no, delta);
   update_classes(tables.classes, delta);
+  const auto settings_before = settings_;
   if (changes.settings && !(*changes.settings == settings_)) {
-    // Which interfaces the prefixes cover may change: as if all endpoints went and came.
-    Entries before, after;
-    endpoints_.add_all(settings_, before);
     const auto rules_before = ruleset().rules;
     settings_ = *changes.settings;
     delta.rules_changed = ruleset().rules != rules_before;
-    endpoints_.add_all(settings_, after);
-    add_difference(std::move(before), std::move(after), delta.step);
   }
-  endpoints_.update(changes.endpoints, settings_, delta.step.removed, delta.step.added);
+  endpoints_.update(changes.endpoints, settings_before, settings_, delta.step.removed, delta.step.added);
   const bool two_classes = chains_.judge_two_classes();
   chains_.update(changes, interfaces, delta);
   if (needs_number(delta.step, two_classes || chains_.judge_two_classes())) {

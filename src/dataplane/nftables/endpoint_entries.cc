@@ -25,10 +25,14 @@ void EndpointEntries::add_interface(const std::string& name, const HostSettings&
     entries.push_back(interface_entry(name));
 }
 
-void EndpointEntries::update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings,
+void EndpointEntries::update(const Changes<ResourceKey, EndpointState>& changes,
+                             const HostSettings& settings_before, const HostSettings& settings,
                              Entries& removed, Entries& added) {
   std::set<Place> places;
   std::set<std::string> interfaces;
+  if (settings_before.workload_prefixes != settings.workload_prefixes) {
+    for (const auto& [name, unused] : endpoints_by_interface_) interfaces.insert(name);
+  }
   const auto touch = [&](const EndpointState& endpoint) {
     interfaces.insert(endpoint.interface_name);
     for (const auto& programs : endpoint.addresses) places.emplace(endpoint.interface_name, programs.address);
@@ -39,7 +43,7 @@ void EndpointEntries::update(const Changes<ResourceKey, EndpointState>& changes,
   }
   Entries before_entries, after_entries;
   for (const auto& place : places) add_place(place, before_entries);
-  for (const auto& name : interfaces) add_interface(name, settings, before_entries);
+  for (const auto& name : interfaces) add_interface(name, settings_before, before_entries);
 
   for (const auto& [key, after] : changes.entries()) {
     if (const auto before = endpoints_.find(key); before != endpoints_.end()) {

@@ -15,10 +15,10 @@ namespace ocicat::dataplane {
 
 class EndpointEntries {
  public:
-  // Takes over the changes, and adds the entries that come and go.
-  void update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings,
-              Entries& removed, Entries& added);
-  // The settings have changed: only interfaces outside the workload prefixes follow them.
+  // Takes over the changes, and adds the entries that come and go with them, and with the settings: of
+  // these only the workload prefixes count here.
+  void update(const Changes<ResourceKey, EndpointState>& changes, const HostSettings& settings_before,
+              const HostSettings& settings, Entries& removed, Entries& added);
   void add_all(const HostSettings& settings, Entries& entries) const;
 
  private:
