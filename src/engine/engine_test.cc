@@ -240,6 +240,22 @@ TEST(Engine, ASetThatDividesAClassWritesTheSmallerPartOnly) {
   EXPECT_EQ(host.engine.counters().classes, 1U);
 }
 
+// Addresses named one by one are touched themselves, and nobody else: the others learn of it all the same
+// that the larger part took the id they had together.
+TEST(Engine, ASetOfAddressesThatDividesAClassLeavesTheRestInAClassOfItsOwn) {
+  auto host = host_with_web();
+  Rule deny;
+  deny.action = Action::kDeny;
+  for (int i = 2; i <= 8; ++i) deny.source.nets.push_back(test::prefix(fmt::format("10.0.0.{}/32", i)));
+  auto named = test::global_ingress("named", {deny});
+  named.selector = "role == 'api'";
+  host.set(policy_key("named"), named);
+  for (int i = 2; i <= 11; ++i) {
+    EXPECT_EQ(host.ingress(key("mine"), fmt::format("10.0.0.{}", i)),
+              i <= 8 ? Verdict::kDeny : Verdict::kAllow);
+  }
+}
+
 TEST(Engine, ANetThatHoldsEveryoneWritesNoAddress) {
   auto host = host_with_web();
   Rule rule;

@@ -50,10 +50,9 @@ void tidy_sources(Cell& cell) {
     }
   }
   cell.by_source = std::move(tidy);
-  if (cell.by_source.size() > 1 || cell.by_source.front().first != 0 ||
-      cell.by_source.front().last != kLastSourcePort) {
-    return;
-  }
+  if (cell.by_source.size() > 1) return;
+  CHECK(cell.by_source.front().first == 0 &&
+        cell.by_source.front().last == kLastSourcePort);  // all is decided
   cell.thought = cell.by_source.front().thought;
   cell.by_source.clear();
 }
