@@ -1,6 +1,7 @@
 """Makes chosen mistakes in the policy compiler and around it, one at a time, and shows that the tests catch each.
 
-tools/mutants.py [--work DIR] [NAME...]   all mutants, or those named; --list prints them
+tools/mutants.py [--work DIR] [NAME...]   all mutants, or those named; --list prints them, --check only sees whether
+                                          each still applies to the checkout
 
 Works on a copy of the tree in DIR (build/mutants), never in the checkout. Exits with 1 where a mutant survives, does
 not compile or no longer applies; with 2 where the tests fail without any.
@@ -75,12 +76,25 @@ class Copy:
         return failed.group(1) if failed else "%s (crashes)" % (running[-1] if running else suite)
 
 
+def places(mutant, tree):
+    """How often what it replaces stands in its file: once, where it applies."""
+    path = tree / mutant.file
+    return path.read_text().count(mutant.old) if path.is_file() else 0
+
+
+def check(mutants):
+    wrong = [mutant for mutant in mutants if places(mutant, ROOT) != 1]
+    for mutant in wrong:
+        print("%-42s %s: no longer applies: found %d times" % (mutant.name, mutant.file, places(mutant, ROOT)))
+    return 1 if wrong else 0
+
+
 def judge(mutant, copy):
     """What becomes of it, and whether that is as it should be."""
+    if places(mutant, copy.tree) != 1:
+        return "no longer applies: found %d times" % places(mutant, copy.tree), False
     path = copy.tree / mutant.file
     sound = path.read_text()
-    if sound.count(mutant.old) != 1:
-        return "no longer applies: found %d times" % sound.count(mutant.old), False
     path.write_text(sound.replace(mutant.old, mutant.new))
     try:
         if copy.build(mutant.suites).returncode != 0:
@@ -95,6 +109,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "mutants", metavar="DIR")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {mutant.name for mutant in MUTANTS}
@@ -105,6 +120,8 @@ def main():
         for mutant in chosen:
             print("%-42s %s" % (mutant.name, mutant.file))
         return 0
+    if arguments.check:
+        return check(chosen)
 
     copy = Copy(arguments.work.resolve())
     copy.update()

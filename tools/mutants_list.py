@@ -32,9 +32,11 @@ MUTANTS = [
     mutant("named-ports-of-both-sides-swapped", "compiler.cc",
            "rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer)",
            "rectangles_of(match, family_, ingress ? own : peer, ingress ? peer : own)"),
-    mutant("encapsulation-refused-on-the-way-in", "compiler.cc",
-           "if (plan_.direction == Direction::kEgress) refuse_encapsulated(sweep);",
-           "refuse_encapsulated(sweep);"),
+    mutant("encapsulation-refused-on-the-way-in", "policy_index.cc",
+           """} else if (hook.direction == Direction::kEgress) {
+    plan.encapsulation""",
+           """} else {
+    plan.encapsulation"""),
     mutant("cut-loses-what-is-behind-it", "sweep.cc",
            "(end - 1)->first = last + 1;",
            "(end - 1)->first = last + 2;"),
@@ -87,8 +89,9 @@ MUTANTS = [
            "if (!kept.empty() && kept.back().last + 1 == at && same_answer(kept.back(), interval)) {",
            "if (!kept.empty() && same_answer(kept.back(), interval)) {"),
     mutant("programs-of-both-families-shared", "program_store.cc",
-           "plan->digest.to_hex(), static_cast<int>(family),",
-           "plan->digest.to_hex(), 0,"),
+           """static_cast<int>(family),
+                  sets_.digest(sets_.signatures[own_signature])""",
+           "0, sets_.digest(sets_.signatures[own_signature])"),
     mutant("projection-of-a-gone-class-stays", "program_store.cc",
            "for (const auto id : classes.gone_classes) remove_projection(vocabulary, id);",
            ""),
@@ -135,13 +138,8 @@ MUTANTS = [
             "if (!waiting_.in_sync) return step;",
             ""),
     between("garbage-goes-first", "dataplane/nftables/policy_table.cc",
-            """  TRY_VOID(commit(to_batch(delta.prepared)));
-  auto batch = to_batch(delta.step);
-  if (delta.rules_changed) {""",
-            """  TRY_VOID(commit(to_batch({delta.garbage, {}})));
-  TRY_VOID(commit(to_batch(delta.prepared)));
-  auto batch = to_batch(delta.step);
-  if (delta.rules_changed) {"""),
+            "  TRY_VOID(commit(prepared));\n",
+            "  TRY_VOID(commit(to_batch({delta.garbage, {}})));\n  TRY_VOID(commit(prepared));\n"),
     between("in-step-whatever-failed", "dataplane/nftables/policy_table.cc",
             "if (!in_step_ || delta.empty()) return {};\n  in_step_ = false;",
             "if (!in_step_ || delta.empty()) return {};"),
