@@ -34,7 +34,7 @@ Bytes ethernet(const Bytes& packet) {
 
 Bytes ipv4(const Ipv4& header, const Bytes& payload) {
   const auto size = 20 + header.options.size();
-  Bytes bytes{static_cast<std::uint8_t>(header.version << 4 | size / 4), 0};
+  Bytes bytes{static_cast<std::uint8_t>(static_cast<unsigned>(header.version) << 4 | size / 4), 0};
   put16(bytes, static_cast<std::size_t>(static_cast<int>(size + payload.size()) + header.length_off_by));
   put16(bytes, 0x1234);
   put16(bytes, header.fragment);
