@@ -256,6 +256,23 @@ TEST(SqliteStore, ADamagedFileIsReportedNotServed) {
   EXPECT_THAT(store.error().message, HasSubstr("damaged"));
 }
 
+TEST(SqliteStore, AFileThatSaysWhatNoStoreEverWroteIsReportedNotServed) {
+  for (const auto* spoil :
+       {"UPDATE meta SET value='many' WHERE name='base'", "UPDATE meta SET value='-1' WHERE name='base'",
+        "UPDATE meta SET value='99999999999999999999' WHERE name='base'", "UPDATE objects SET revision=-5",
+        "UPDATE history SET revision=-revision", "UPDATE history SET type=4", "UPDATE history SET type=257",
+        "INSERT INTO floors VALUES('Tier.projectcalico.org', -1)"}) {
+    SCOPED_TRACE(spoil);
+    const TestFolder folder;
+    ASSERT_TRUE(open_store(folder.file())->commit(create_edit(tier_key("a"), "1")));
+    ASSERT_TRUE(Database::open(folder.file())->execute(spoil));
+    const auto store = open_sqlite_store({folder.file(), {}, {}});
+    ASSERT_FALSE(store);
+    EXPECT_EQ(store.error().code, ErrorCode::kInternal);
+    EXPECT_THAT(store.error().message, HasSubstr("damaged"));
+  }
+}
+
 TEST(SqliteStore, RevisionsThatALossOfPowerMayHaveTakenAreNotGivenOutTwice) {
   const TestFolder folder;
   Revision last = 0;

@@ -1,6 +1,7 @@
 #include "store/sqlite/tables.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <random>
 
@@ -77,6 +78,28 @@ std::int64_t signed_revision(Revision revision) {
   return static_cast<std::int64_t>(revision);
 }
 
+// A file that SQLite finds sound may still say what this program never wrote.
+Result<Revision> read_revision(const Statement& row, int column) {
+  const auto number = row.integer(column);
+  if (number < 0) return fail(ErrorCode::kInternal, "the database is damaged: revision {}", number);
+  return static_cast<Revision>(number);
+}
+
+Result<Revision> parse_revision(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number < 0)
+    return fail(ErrorCode::kInternal, "the database is damaged: revision '{}'", text);
+  return static_cast<Revision>(number);
+}
+
+Result<EventType> read_event_type(const Statement& row, int column) {
+  const auto number = row.integer(column);
+  if (number < static_cast<int>(EventType::kCreated) || number > static_cast<int>(EventType::kDeleted))
+    return fail(ErrorCode::kInternal, "the database is damaged: an event of type {}", number);
+  return static_cast<EventType>(number);
+}
+
 }  // namespace
 
 Result<Tables> Tables::open(const std::string& path) {
@@ -120,7 +143,7 @@ Result<Contents> Tables::load() {
   while (true) {
     TRY(const bool row, objects.step());
     if (!row) break;
-    const auto revision = static_cast<Revision>(objects.integer(3));
+    TRY(const auto revision, read_revision(objects, 3));
     contents.revision = std::max(contents.revision, revision);
     const auto kind = kind_of(objects.text(0));
     if (!kind) continue;
@@ -135,7 +158,7 @@ Result<Contents> Tables::load() {
   while (true) {
     TRY(const bool row, floors.step());
     if (!row) break;
-    const auto revision = static_cast<Revision>(floors.integer(1));
+    TRY(const auto revision, read_revision(floors, 1));
     contents.revision = std::max(contents.revision, revision);
     if (const auto kind = kind_of(floors.text(0))) contents.floors[*kind] = revision;
   }
@@ -152,11 +175,12 @@ Result<void> Tables::load_history(Contents& contents) {
   while (true) {
     TRY(const bool row, history.step());
     if (!row) break;
-    const auto revision = static_cast<Revision>(history.integer(3));
+    TRY(const auto revision, read_revision(history, 3));
+    TRY(const auto type, read_event_type(history, 5));
     contents.revision = std::max(contents.revision, revision);
     const auto kind = kind_of(history.text(0));
     if (!kind) continue;
-    Event event{static_cast<EventType>(history.integer(5)),
+    Event event{type,
                 {{*kind, history.text(1), history.text(2)},
                  revision,
                  std::make_shared<const std::string>(history.text(4))},
@@ -178,7 +202,7 @@ Result<void> Tables::load_past(Contents& contents) {
     TRY(const bool row, past.step());
     if (!row) break;
     contents.past[past.text(0)] = until;
-    until = static_cast<Revision>(past.integer(1));
+    TRY(until, read_revision(past, 1));
   }
   on_first_write_ = fmt::format(
       "INSERT INTO meta VALUES('incarnation {}',{});"
@@ -187,7 +211,10 @@ Result<void> Tables::load_past(Contents& contents) {
       contents.incarnation, contents.revision, kMaxPast);
 
   TRY(const auto base, database_.query_text("SELECT value FROM meta WHERE name='base'"));
-  if (!base.empty()) contents.revision = std::max<Revision>(contents.revision, std::stoull(base));
+  if (!base.empty()) {
+    TRY(const auto revision, parse_revision(base));
+    contents.revision = std::max(contents.revision, revision);
+  }
   TRY(const auto last_boot, database_.query_text("SELECT value FROM meta WHERE name='boot'"));
   if (const auto boot = boot_id(); last_boot != boot) {
     if (!last_boot.empty()) contents.revision += kBootGap;
