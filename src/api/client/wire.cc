@@ -4,6 +4,8 @@
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
 
+#include <utility>
+
 #include "http/message.h"
 
 namespace ocicat::api {
@@ -109,8 +111,9 @@ Result<Client::Event> parse_event(std::string_view line) {
   const auto type = text_member(event, "type");
   if (type == "ERROR") {
     const auto* code = member(object->get_object(), "code");
-    return std::unexpected(error_of_status(
-        code && code->is_int64() ? static_cast<int>(code->get_int64()) : 500, object->get_object()));
+    const bool is_status = code && code->is_int64() && std::in_range<std::uint16_t>(code->get_int64());
+    return std::unexpected(
+        error_of_status(is_status ? static_cast<int>(code->get_int64()) : 500, object->get_object()));
   }
   const auto event_of = [&](Client::EventType known) {
     return Client::Event{known, std::move(object->get_object())};  // moved into a new one: no copy
