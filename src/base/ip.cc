@@ -25,7 +25,7 @@ IpAddress IpAddress::v4(std::uint32_t host_order) {
   IpAddress address;
   std::memcpy(address.bytes_.data(), kMapped.data(), kMapped.size());
   for (int i = 0; i < 4; ++i) {
-    address.bytes_[static_cast<std::size_t>(12 + i)] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
+    address.bytes_[12 + static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
   }
   return address;
 }
