@@ -21,8 +21,8 @@ class PolicyDatapath {
   // is written: call resync().
   virtual Result<void> apply(const HostChanges& changes) = 0;
 
-  // What interfaces host endpoints have from here on. Written with the changes of the next apply(), in one step
-  // with them: one that goes leaves its interface to the next, which is never without either.
+  // What interfaces host endpoints have from here on. Written with the changes of the next apply(), in one
+  // step with them: one that goes leaves its interface to the next, which is never without either.
   virtual Result<void> assign(const HostInterfaces& interfaces) = 0;
 
   // Reads the kernel and writes what differs. Whether anything had to be written.

@@ -45,8 +45,8 @@ struct VerdictChange {
 struct PolicyDiff {
   // By from, to, family, traffic; workloads first, then hosts, each by name.
   std::vector<VerdictChange> changes;
-  std::size_t compared = 0;            // answers
-  std::size_t one_sided = 0;           // ends that only one snapshot has: nothing to compare
+  std::size_t compared = 0;   // answers
+  std::size_t one_sided = 0;  // ends that only one snapshot has: nothing to compare
 };
 
 // Every pair of different ends that both snapshots have: workload endpoints, and hosts that have a host
