@@ -22,11 +22,16 @@ struct PolicyLoop::State {
       auto update = mailbox.take_within(kRound);
       if (!update) continue;
       auto step = keeper.take(*std::move(update));
+      // What is refused is known before what it came with is in force. The rest can wait until the dataplane
+      // has been woken: whoever else is woken may take the processor.
+      const bool refuses = step.news && !(step.news->unreadable.empty() && step.news->refused.empty());
+      if (refuses) outlets.tell(*std::exchange(step.news, {}));
+      if (step.changes) {
+        in_sync = true;
+        outlets.on_sent(step.changes->revisions);
+        outlets.to_dataplane->put(*std::move(step.changes));
+      }
       if (step.news) outlets.tell(*std::move(step.news));
-      if (!step.changes) continue;
-      in_sync = true;
-      outlets.on_sent(step.changes->revisions);
-      outlets.to_dataplane->put(*std::move(step.changes));
     }
   }
 

@@ -24,6 +24,8 @@ using Protocol = asio::generic::stream_protocol;
 using SocketStream = beast::basic_stream<Protocol, asio::io_context::executor_type>;
 
 constexpr std::size_t kPieceBytes = 64 * 1024;
+// Beast reads 512 bytes at a time into a buffer that has no room: an event of a watch would take several.
+constexpr std::size_t kReadAtOnce = 16 * 1024;
 constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
 
 Protocol::endpoint asio_endpoint(const Endpoint& endpoint) {
@@ -74,6 +76,7 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
 
   void connect() {
     buffer_.clear();
+    buffer_.reserve(kReadAtOnce);
     stream_ = std::make_unique<SocketStream>(loop_->context);
     Protocol::endpoint target;
     try {
