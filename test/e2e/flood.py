@@ -6,7 +6,9 @@
 
 Both print "+" when they are at it, go on until their standard input closes, and print one JSON object.
 """
+import collections
 import ctypes
+import errno
 import json
 import select
 import socket
@@ -45,11 +47,15 @@ def send(address, port):
     for one in sockets:
         one.connect((address, port))
     print("+", flush=True)
-    sent = 0
+    sent, errors = 0, collections.Counter()
     while not stopped():
         for one in sockets:
-            sent += max(0, sendmmsg(one.fileno(), messages, AT_ONCE, 0))
-    print(json.dumps({"sent": sent}), flush=True)
+            result = sendmmsg(one.fileno(), messages, AT_ONCE, 0)
+            if result >= 0:
+                sent += result
+            else:
+                errors[errno.errorcode.get(ctypes.get_errno())] += 1
+    print(json.dumps({"sent": sent, "errors": errors}), flush=True)
 
 
 def count(address, port):

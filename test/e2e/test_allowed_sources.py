@@ -30,13 +30,18 @@ def lab(make_lab):
     return lab
 
 
-@pytest.fixture
-def allowed(lab):
+def allow_sources(lab):
     path = lab.endpoint_path("shop/gateway")
     document = lab.request("GET", path)
     document["spec"]["allowSpoofedSourcePrefixes"] = list(ALLOWED.values())
     lab.apply(ANY)
     lab.request("PUT", path, document)
+    return path
+
+
+@pytest.fixture
+def allowed(lab):
+    path = allow_sources(lab)
     lab.wait()
     yield path
     document = lab.request("GET", path)
@@ -104,3 +109,15 @@ def test_without_the_prefixes_or_without_the_setting_nothing_is_allowed(lab, all
     lab.wait()
     assert ", 1 received" in lab.exec("shop/gateway", *ping).stdout
     assert heard(lab, "shop/near", 4, ["192.0.2.6"]) == ["192.0.2.6"]
+
+
+def test_the_ebpf_datapath_says_that_it_does_not(make_lab):
+    lab = make_lab(1, "ebpf")
+    lab.add_pod("shop/gateway", "host1", listen="udp/9")
+    lab.add_pod("shop/near", "host1", listen="udp/9")
+    lab.wait()
+    allow_sources(lab)
+    status = lab.run("status", "--wait", "--timeout", "3s", check=False)
+    assert status.returncode != 0
+    assert "allowed source prefixes are not enforced by the eBPF datapath" in status.stdout + status.stderr
+    assert heard(lab, "shop/near", 4, INSIDE[4]) == []
