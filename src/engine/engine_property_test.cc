@@ -156,6 +156,8 @@ class History {
 
   HostChanges step(const ResourceChanges& changes) {
     for (const auto& [key, resource] : changes.entries()) {
+      unreadable_.erase(key);
+      if (resource && !is_readable(*resource)) unreadable_.insert(key);
       if (!resource) {
         now_.erase(key);
       } else if (is_readable(*resource) || !now_.contains(key)) {
@@ -164,6 +166,7 @@ class History {
     }
     auto out = engine_.update(changes);
     out.apply_to(state_);
+    out.refused.apply_to(refused_);
     return out;
   }
 
@@ -175,11 +178,34 @@ class History {
   std::string difference_from_rebuilt() const {
     Engine anew({.node = node_, .dictionary = state_.tables.dictionary});
     HostState state;
-    anew.update(all_of(now_)).apply_to(state);
-    return test::difference(state_, state);
+    const auto changes = anew.update(all_of(now_));
+    changes.apply_to(state);
+    if (auto found = test::difference(state_, state); !found.empty()) return found;
+    Told told;
+    changes.refused.apply_to(told);
+    return difference_in_told(told);
   }
 
  private:
+  using Told = std::map<ResourceKey, std::string>;
+
+  // What is told of a policy that cannot be read depends on whether it could before.
+  std::string difference_in_told(Told told) const {
+    auto mine = refused_;
+    for (const auto& key : unreadable_) {
+      mine.erase(key);
+      told.erase(key);
+    }
+    for (const auto& [key, why] : mine) {
+      if (!told.contains(key) || told.at(key) != why)
+        return fmt::format("told of {}: {}", key.to_string(), why);
+    }
+    for (const auto& [key, why] : told) {
+      if (!mine.contains(key)) return fmt::format("not told of {}: {}", key.to_string(), why);
+    }
+    return {};
+  }
+
   static bool is_readable(const Resource& resource) {
     const auto* policy = std::get_if<NetworkPolicy>(&resource);
     return policy == nullptr || policy->staged_delete || policy::effective(*policy).has_value();
@@ -189,6 +215,8 @@ class History {
   policy::Snapshot now_;
   Engine engine_;
   HostState state_;
+  Told refused_;
+  std::set<ResourceKey> unreadable_;
 };
 
 // How a history is judged, the same when it is made and when it is made smaller.

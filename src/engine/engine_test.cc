@@ -321,6 +321,18 @@ TEST(Engine, TiersAndProfilesThatAreNamedAndNotThereAreReportedUntilTheyAre) {
   EXPECT_EQ(host.remove(key("api")).refused.entries().at(profile), std::nullopt);
 }
 
+TEST(Engine, WhatIsMissedStaysReportedWhenItIsRemovedOnceMore) {
+  World world;
+  world.with_pod("shop/api", {"10.0.0.1"});
+  Engine engine(Engine::Options{});
+  const ResourceKey missing{Kind::kProfile, "", "kns.shop"};
+  auto refused = engine.update(ResourceChanges::between({}, world.snapshot)).refused;
+  ASSERT_TRUE(refused.entries().contains(missing));
+  ResourceChanges gone;  // it came and went between two looks into the mailbox
+  gone.remove(missing);
+  EXPECT_FALSE(engine.update(gone).refused.entries().contains(missing));
+}
+
 TEST(Engine, APolicyWhoseSelectorCannotBeReadStaysAsItWas) {
   Host host(std::nullopt);
   host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));

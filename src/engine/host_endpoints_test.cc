@@ -116,6 +116,24 @@ TEST(HostEndpointsOfAHost, ForStarIgnoreUntrackedPolicyAndSaySo) {
   EXPECT_TRUE(host.refused.empty());
 }
 
+// The set of a named port that one member leaves and another joins is one set all along, also where the first
+// had no address.
+TEST(HostEndpointsOfAHost, LeaveANamedPortToTheNextThatHasIt) {
+  Rule rule{.action = Action::kAllow, .protocol = ProtocolMatch{kTcp}};
+  rule.destination.ports = {std::string("web")};
+  World world;
+  world.with_host("a", "eth0", {}, {}, {}, {{"web", kTcp, 80}})
+      .with_policy(test::global_ingress("p", {rule}));
+  Host host;
+  host.take(world);
+  world.with_host("a", "eth0").with_host("b", "eth1", {}, {}, {}, {{"web", kTcp, 80}});
+  host.take(world);
+  world.with_host("b", "eth1", {"192.0.2.1"}, {}, {}, {{"web", kTcp, 80}});
+  host.take(world);
+  EXPECT_EQ(host.verdict("b", kIn, test::packet(kTcp, "198.51.100.1", "192.0.2.1", 80)), Verdict::kAllow);
+  EXPECT_EQ(host.verdict("b", kIn, test::packet(kTcp, "198.51.100.1", "192.0.2.1", 81)), Verdict::kDeny);
+}
+
 TEST(HostEndpointsOfAHost, KeepTheirIdsAfterARestart) {
   World world;
   world.with_host("a", "eth0").with_host("b", "eth1").with_policy(test::global_ingress("p", {Rule{}}));

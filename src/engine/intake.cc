@@ -236,7 +236,8 @@ void Engine::State::remove(const ResourceKey& key) {
       policies.remove_policy(key);
       break;
   }
-  refuse(key, {});
+  // What was not there, and is missed, still is.
+  if (!missing.contains(key)) refuse(key, {});
 }
 
 }  // namespace ocicat

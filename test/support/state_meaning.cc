@@ -97,6 +97,18 @@ std::string difference_in_size(const Tables& a, const Tables& b) {
   return {};
 }
 
+std::string difference_in_outcomes(const Tables& a, const Tables& b) {
+  for (const auto& [one, other] : {std::pair{&a, &b}, {&b, &a}}) {
+    for (const auto& [id, outcome] : one->outcomes) {
+      const auto found = other->outcomes.find(id);
+      if (found == other->outcomes.end() || found->second != outcome)
+        return fmt::format("outcomes: {} is {} {} there", static_cast<std::uint32_t>(id), text_of(outcome),
+                           one == &a ? "here, and not" : "not here, but");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string difference_in_meaning(const HostState& a, const HostState& b) {
@@ -150,7 +162,7 @@ std::string difference_in_meaning(const HostState& a, const HostState& b) {
 
 std::string difference(const HostState& a, const HostState& b) {
   if (a.settings != b.settings) return "settings";
-  if (a.tables.outcomes != b.tables.outcomes) return "outcomes";
+  if (auto found = difference_in_outcomes(a.tables, b.tables); !found.empty()) return found;
   if (a.tables.tables != b.tables.tables) return "tables";
   if (a.tables.programs != b.tables.programs) return "programs";
   if (a.tables.chains != b.tables.chains) return "chains";
