@@ -43,7 +43,10 @@ void add_annotations(const policy::Evaluator& evaluator, Direction direction, Si
   };
   add_all(side.trace);
   add_all(side.pending_trace);
-  for (const Crossing& crossing : side.crossings) add_all(crossing.trace);
+  for (const Crossing& crossing : side.crossings) {
+    add_all(crossing.trace);
+    add_all(crossing.pending.trace);
+  }
   for (const NearMiss& miss : side.near_misses) add(miss.policy, miss.rule);
 }
 
@@ -80,8 +83,9 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
       side.trace = std::move(explanation.enforced.trace);
       side.pending_trace = std::move(explanation.pending.trace);
       side.near_misses = std::move(explanation.near_misses);
-    } else if (verdict != Verdict::kNone || !explanation.enforced.trace.empty()) {
-      side.crossings.push_back({stop.endpoint, stop.hook, verdict, std::move(explanation.enforced.trace)});
+    } else if (!explanation.enforced.trace.empty() || !explanation.pending.trace.empty()) {
+      side.crossings.push_back({stop.endpoint, stop.hook, verdict, std::move(explanation.enforced.trace),
+                                std::move(explanation.pending)});
     }
     return verdict;
   });
@@ -150,6 +154,10 @@ void append_side(std::string& out, const Side& side, Direction direction, const 
     fmt::format_to(std::back_inserter(out), "  {}, {} chain: {}\n", crossing.endpoint.to_string(),
                    policy::to_string(crossing.hook.chain), policy::to_string(crossing.verdict));
     append_trace(out, side, crossing.trace, direction, crossing.endpoint.to_string(), "    ");
+    if (crossing.pending.verdict == crossing.verdict) continue;
+    fmt::format_to(std::back_inserter(out), "    with staged policy enforced: {}\n",
+                   policy::to_string(crossing.pending.verdict));
+    append_trace(out, side, crossing.pending.trace, direction, crossing.endpoint.to_string(), "      ");
   }
   append_trace(out, side, side.trace, direction, here.name, "  ");
   for (const NearMiss& miss : side.near_misses) {
@@ -221,7 +229,9 @@ json::object json_of(const Side& side, Direction direction) {
     entry["endpoint"] = crossing.endpoint.to_string();
     entry["chain"] = policy::to_string(crossing.hook.chain);
     entry["verdict"] = policy::to_string(crossing.verdict);
+    entry["pending"] = policy::to_string(crossing.pending.verdict);
     entry["trace"] = json_of(side, crossing.trace, direction);
+    entry["pendingTrace"] = json_of(side, crossing.pending.trace, direction);
     crossings.push_back(std::move(entry));
   }
   object["crossings"] = std::move(crossings);

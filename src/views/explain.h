@@ -29,6 +29,7 @@ struct Crossing {
   policy::Hook hook;
   policy::Verdict verdict = policy::Verdict::kNone;
   std::vector<policy::TraceStep> trace;
+  policy::Judgement pending{};  // as if staged policy were enforced
 
   bool operator==(const Crossing&) const = default;
 };
@@ -69,7 +70,7 @@ std::string to_text(const Explained& explained);
 std::string to_text(const Explained& explained, std::string_view traffic);
 // {"from","to","source","destination","protocol","port","family","verdict","pending",
 //  "egress":{"verdict","pending","trace":[…],"pendingTrace":[…],"nearMisses":[…],
-//  "crossings":[{"endpoint","chain","verdict","trace"}]},"ingress":{…}}. ICMP has
+//  "crossings":[{"endpoint","chain","verdict","pending","trace","pendingTrace"}]},"ingress":{…}}. ICMP has
 // "icmpType" and "icmpCode", and no port. Rules are numbered from 0, as in field paths; steps and near misses
 // whose rules have annotations have them as "annotations".
 boost::json::object to_json(const Explained& explained);

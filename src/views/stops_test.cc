@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json.hpp>
+
 #include "views/explain.h"
 #include "views/matrix.h"
 #include "views/snapshot_for_test.h"
@@ -96,7 +98,7 @@ TEST(Stops, ThatAcceptEndTheQuestionsAtTheSameHostEndpoint) {
 
 // --- in explain and matrix ---
 
-policy::Snapshot two_hosts() {
+policy::Snapshot two_hosts(std::string_view more = "") {
   return snapshot_for_test(R"(
 apiVersion: projectcalico.org/v3
 kind: Node
@@ -121,7 +123,7 @@ spec:
   applyOnForward: true
   types: [Ingress]
   ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
-)");
+)" + std::string(more));
 }
 
 TEST(ExplainHost, AsksItsHostEndpoint) {
@@ -136,6 +138,30 @@ TEST(ExplainHost, AsksItsHostEndpoint) {
   EXPECT_EQ(ask("tcp/81").verdict(), Verdict::kDeny);
   EXPECT_EQ(ask("tcp/22").verdict(), Verdict::kAllow);
   EXPECT_THAT(to_text(ask("tcp/22")), HasSubstr("a failsafe port, which no policy closes"));
+}
+
+TEST(ExplainHost, ShowsWhatStagedPolicyWouldDoOnTheWay) {
+  const auto snapshot = two_hosts(R"(---
+{apiVersion: v1, kind: Namespace, metadata: {name: x}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {nodeName: host1}, status: {podIPs: [{ip: 10.0.0.1}]}}
+---
+{apiVersion: projectcalico.org/v3, kind: StagedGlobalNetworkPolicy, metadata: {name: fence},
+ spec: {selector: role == 'edge', order: 1, applyOnForward: true, types: [Ingress], ingress: [{action: Deny}]}}
+)");
+  const Inventory inventory(snapshot);
+  const auto explained =
+      explain(policy::Evaluator(snapshot),
+              {*inventory.find("host:host2"), *inventory.find("x/a"), *parse_traffic("tcp/80")});
+  EXPECT_EQ(explained.verdict(), Verdict::kAllow);
+  EXPECT_EQ(explained.pending(), Verdict::kDeny);
+  EXPECT_THAT(to_text(explained), HasSubstr("    with staged policy enforced: deny\n      tier default: "
+                                            "StagedGlobalNetworkPolicy fence, ingress[0], denies"));
+  const boost::json::value json = to_json(explained);
+  const auto& crossing = json.at("ingress").at("crossings").at(0);
+  EXPECT_EQ(crossing.at("verdict"), "allow");
+  EXPECT_EQ(crossing.at("pending"), "deny");
+  EXPECT_EQ(crossing.at("pendingTrace").at(0).at("kind"), "StagedGlobalNetworkPolicy");
 }
 
 TEST(MatrixOfHosts, AgreesWithExplain) {

@@ -122,7 +122,7 @@ bool is_readable(const Step& step) {
   });
 }
 
-TEST(KernelTwins, TheKernelsMapsSayWhatTheEvaluatorSaysAtWorkloadsAndHosts) {
+TEST(KernelProperty, TheKernelsMapsSayWhatTheEvaluatorSaysAtWorkloadsAndHosts) {
   const SnapshotSize size{.endpoints = 5, .hosts = 5, .policies = 8};
   std::size_t compared = 0;
   for_seeds(25, [&](std::uint64_t seed) {
