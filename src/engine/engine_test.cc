@@ -321,6 +321,27 @@ TEST(Engine, TiersAndProfilesThatAreNamedAndNotThereAreReportedUntilTheyAre) {
   EXPECT_EQ(host.remove(key("api")).refused.entries().at(profile), std::nullopt);
 }
 
+TEST(Engine, AnEndpointThatMayNoLongerSpoofIsReportedAlsoWhereItWaited) {
+  World world;
+  world.with_pod("shop/api", {"10.0.0.1"});
+  auto& api = std::get<WorkloadEndpoint>(world.snapshot.at(test::pod_key("shop/api")));
+  api.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
+  api.interface_name = "";
+  const ResourceKey settings{Kind::kFelixConfiguration, "", "default"};
+  FelixConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.values["workloadSourceSpoofing"] = "Any";
+  world.snapshot.insert_or_assign(settings, configuration);
+  Engine engine({.node = "host1", .dictionary = {}});
+  std::map<ResourceKey, std::string> told;
+  engine.update(ResourceChanges::between({}, world.snapshot)).refused.apply_to(told);
+  EXPECT_THAT(told[test::pod_key("shop/api")], HasSubstr("names no interface"));
+  ResourceChanges gone;
+  gone.remove(settings);
+  engine.update(gone).refused.apply_to(told);
+  EXPECT_THAT(told[test::pod_key("shop/api")], HasSubstr("workloadSourceSpoofing is not Any"));
+}
+
 TEST(Engine, WhatIsMissedStaysReportedWhenItIsRemovedOnceMore) {
   World world;
   world.with_pod("shop/api", {"10.0.0.1"});

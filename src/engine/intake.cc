@@ -108,28 +108,25 @@ void Engine::State::set(const ResourceKey& key, const NetworkSet& set) {
   members.set(member, {.labels = labels, .profiles = profiles, .ports = {}, .nets = set.nets});
 }
 
-// Whether an endpoint counts as absent: it asks to send from addresses that are not its own, and nobody
-// allowed workloads to do so.
+// Whether an endpoint counts as absent, and now is: it asks to send from addresses that are not its own, and
+// nobody allowed workloads to do so.
 bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
-  const auto known = spoofers.erase(key) > 0;
-  if (endpoint.allowed_source_prefixes.empty()) {
-    if (known) refuse(key, {});
-    return false;
+  const bool asked_before = spoofers.erase(key) > 0;
+  const bool asks = !endpoint.allowed_source_prefixes.empty();
+  if (asks) spoofers.emplace(key, endpoint);
+  if (asks && !(settings && settings->allow_spoofing)) {
+    remove_member(key);
+    refuse(key, "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
+    return true;
   }
-  spoofers.emplace(key, endpoint);
-  const bool allowed = settings && settings->allow_spoofing;
-  refuse(key,
-         allowed
-             ? ""
-             : "it has allowed source prefixes, but workloadSourceSpoofing is not Any: it counts as absent");
-  return !allowed;
+  // One that waits for its interface is told of that.
+  if (asked_before && !waiting.contains(key)) refuse(key, {});
+  return false;
 }
 
 void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
-  if (withhold(key, endpoint) || endpoint.addresses.empty()) {
-    remove_member(key);
-    return;
-  }
+  if (withhold(key, endpoint)) return;
+  if (endpoint.addresses.empty()) return remove_member(key);
   const auto member = member_of(key);
   const auto nets = hosts(endpoint.addresses);
   // Routes follow from who has which address, and where that is.
