@@ -256,6 +256,69 @@ TEST(Engine, ASetOfAddressesThatDividesAClassLeavesTheRestInAClassOfItsOwn) {
   }
 }
 
+TEST(Engine, ANamedPortIsFollowedToItsNewNumber) {
+  Host host("a");
+  Rule to_http;
+  to_http.protocol = ProtocolMatch{kTcp};
+  to_http.destination.ports = {std::string("http")};
+  auto policy = test::global_ingress("http", {to_http});
+  policy.selector = "role == 'api'";
+  host.set(policy_key("http"), policy);
+  auto mine = endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}});
+  for (const auto& [port, verdict] :
+       {std::pair{80, Verdict::kAllow}, {8080, Verdict::kDeny}, {80, Verdict::kAllow}}) {
+    mine.ports = {{"http", kTcp, static_cast<std::uint16_t>(port)}};
+    host.set(key("mine"), mine);
+    EXPECT_EQ(host.ingress(key("mine"), "10.0.0.2"), verdict) << port;
+  }
+}
+
+TEST(Engine, LabelsThatAProfileHandsDownAreThoseItHasNow) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(policy_key("web"), allow_from("web", "role == 'api'", "role == 'web'"));
+  auto heir = endpoint("heir", "b", "", "10.0.0.2");
+  heir.profiles = {"hand-me-down"};
+  host.set(key("heir"), heir);
+  Profile profile;
+  profile.metadata.name = "hand-me-down";
+  for (const auto& [role, verdict] :
+       {std::pair{"web", Verdict::kAllow}, {"db", Verdict::kDeny}, {"web", Verdict::kAllow}}) {
+    profile.labels_to_apply = {{"role", role}};
+    host.set({Kind::kProfile, "", "hand-me-down"}, profile);
+    EXPECT_EQ(host.ingress(key("mine"), "10.0.0.2"), verdict) << role;
+  }
+}
+
+// A selector's number is free once its last policy is gone; whoever matched it does not match the next one.
+TEST(Engine, ASelectorThatComesAfterAnotherHasNoneOfItsEndpoints) {
+  const std::string anyone;
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  host.set(key("db"), endpoint("db", "a", "cali2", "10.0.0.2", {{"role", "db"}}));
+  host.set(policy_key("first"), allow_from("first", "role == 'api'", anyone));
+  EXPECT_EQ(host.ingress(key("mine"), "10.0.0.2"), Verdict::kAllow);
+  host.remove(policy_key("first"));
+  host.set(policy_key("second"), allow_from("second", "role == 'db'", anyone));
+  EXPECT_EQ(host.ingress(key("mine"), "10.0.0.2"), Verdict::kDeny);
+  EXPECT_EQ(host.ingress(key("db"), "10.0.0.1"), Verdict::kAllow);
+}
+
+TEST(Engine, OfPoliciesWithoutAnOrderTheFirstByNameDecides) {
+  Host host("a");
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
+  Rule rule;
+  for (const auto& [name, action] :
+       {std::pair{"m", Action::kAllow}, {"z", Action::kDeny}, {"b", Action::kDeny}}) {
+    rule.action = action;
+    auto policy = test::global_ingress(name, {rule});
+    policy.selector = "role == 'api'";
+    host.set(policy_key(name), policy);
+    EXPECT_EQ(host.ingress(key("mine"), "10.0.0.2"),
+              std::string_view(name) == "b" ? Verdict::kDeny : Verdict::kAllow);
+  }
+}
+
 TEST(Engine, ANetThatHoldsEveryoneWritesNoAddress) {
   auto host = host_with_web();
   Rule rule;
