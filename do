@@ -137,8 +137,8 @@ case $task in
     become_root fuzz "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages $clang_packages
-    build fuzz
-    exec tools/fuzz "$root/build/fuzz" "${1:-60}" "${2:-}"
+    build asan
+    exec tools/fuzz "$root/build/asan" "${1:-60}" "${2:-}"
     ;;
   mutants)
     become_root mutants "$@"
