@@ -105,6 +105,7 @@ class Checker {
   void unknown(const Field& table, std::string_view key, const json::value& value, const Place& place) {
     if (findings_.full()) return;  // looking for a close name is the costly part
     std::vector<std::string_view> known;
+    known.reserve(table.fields.size());
     for (const Field& field : table.fields) known.push_back(field.name);
     std::string rule = "unknown field";
     if (auto hint = did_you_mean(key, known); !hint.empty()) {
