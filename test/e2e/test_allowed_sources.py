@@ -13,7 +13,8 @@ OUTSIDE = {4: ["192.0.2.16", "192.0.1.255", "10.65.77.77"], 6: ["2001:db8:5:1::"
 ANY = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
        "spec": {"workloadSourceSpoofing": "Any"}}
 # What rules say of the sender's side is asked of the address that it sends from.
-NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "not-from-one"},
+NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+                "metadata": {"name": "not-from-one"},
                 "spec": {"selector": "app == 'gateway'", "types": ["Egress"],
                          "egress": [{"action": "Deny", "source": {"nets": [DENIED[4] + "/32"]}},
                                     {"action": "Deny", "source": {"nets": [DENIED[6] + "/128"]}},
