@@ -1,6 +1,8 @@
 // What happened to a keyed collection: the only thing that travels between stations.
 #pragma once
 
+#include <absl/container/btree_map.h>
+
 #include <map>
 #include <optional>
 #include <utility>
@@ -17,7 +19,7 @@ template <class Key, class Value>
 class Changes {
  public:
   using Map = std::map<Key, Value>;  // ordered: same input, same output
-  using Entries = std::map<Key, std::optional<Value>>;
+  using Entries = absl::btree_map<Key, std::optional<Value>>;  // many small values in a node
 
   void update(Key key, Value value) { entries_.insert_or_assign(std::move(key), std::move(value)); }
   void remove(Key key) { entries_.insert_or_assign(std::move(key), std::nullopt); }
