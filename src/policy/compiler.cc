@@ -40,13 +40,11 @@ template <class SideOf>
 std::vector<SetId> sets_of(const Plan& plan, Family family, const RuleBook& book, const MemberIndex& members,
                            SideOf side_of) {
   std::vector<SetId> sets;
-  for_each_list(plan, [&](const RuleList& list) {
-    for (const auto& rule : list.rules) {
-      const auto& match = book.match(rule.match);
-      const auto& side = side_of(match, plan.direction);
-      if (match.can_match(family) && side.names_sets()) add_sets(side, members, sets);
-    }
-  });
+  for (const auto id : plan.matches) {
+    const auto& match = book.match(id);
+    const auto& side = side_of(match, plan.direction);
+    if (match.can_match(family) && side.names_sets()) add_sets(side, members, sets);
+  }
   sort_unique(sets);
   return sets;
 }
@@ -79,14 +77,14 @@ std::span<const Rectangle> AreaCache::of(MatchId id, const RuleMatch& match, Fam
 }
 
 Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
-                   const MemberIndex& members, std::size_t set_bound, AreaCache& areas)
+                   const MemberIndex& members, std::size_t set_bound, CompilerBench& bench)
     : plan_(plan),
       family_(family),
       book_(book),
       members_(members),
       own_(set_bound),
       peer_(set_bound),
-      areas_(areas) {
+      bench_(bench) {
   for (const auto set : own) own_[set] = true;
   for (const auto& stage : plan.stages) add_stage(stage.policies);
   for (const auto& profile : plan.profiles) add_stage({&profile, 1});
@@ -96,6 +94,7 @@ Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, 
 
 void Compiler::add_stage(std::span<const std::shared_ptr<const RuleList>> lists) {
   KeyCover cover;
+  bench_.settled.clear();
   for (std::uint32_t at = 0; at < lists.size(); ++at) {
     if (lists[at]->denies == RuleList::kRules) {
       add_rules(*lists[at], {stages_, at, 0}, cover);
@@ -106,33 +105,56 @@ void Compiler::add_stage(std::span<const std::shared_ptr<const RuleList>> lists)
   ++stages_;
 }
 
-// Rules that others before them in the stage leave nothing to are not looked at again.
+// A rule is looked at only where others before it in the stage leave something to it, whoever the peer is.
 void Compiler::add_rules(const RuleList& list, Place place, KeyCover& cover) {
   for (const auto& rule : list.rules) {
+    if (bench_.settled.has(rule.match)) continue;
     const auto& match = book_.match(rule.match);
     const auto& own = own_side(match, plan_.direction);
-    if (!match.can_match(family_) || !holds(own, own_)) continue;
+    if (!match.can_match(family_) || !holds(own, own_)) {
+      bench_.settled.mark(rule.match);
+      continue;
+    }
     LiveRule live{.match = &match, .peer = &peer_side(match, plan_.direction), .rule = &rule, .areas = {}};
     live.names_peer_ports = live.peer->names_ports();
-    if (!live.names_peer_ports && own.names_ports()) {
-      const auto named = named_ports(own, own_);
-      const bool ingress = plan_.direction == Direction::kIngress;
-      live.areas = own_areas_.emplace_back(
-          rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{}));
-    } else if (!live.names_peer_ports) {
-      live.areas = areas_.of(rule.match, match, family_);
+    if (!live.names_peer_ports) {
+      live.areas = left_over(areas_of(rule.match, own), cover);
+      if (live.areas.empty()) continue;
     }
-    const auto covered = [&](const Rectangle& area) { return cover.covers(area.first, area.last); };
-    if (!live.names_peer_ports && std::ranges::all_of(live.areas, covered)) continue;  // or it has no area
     place.rule = static_cast<std::uint32_t>(rules_.size());
     rules_.push_back(live);
     file(live, place);
     // What staged policy decides it decides only in what would be.
-    if (!live.is_unconditional() || rule.action == Action::kLog || list.staged()) continue;
+    if (rule.action == Action::kLog || list.staged()) continue;
+    bench_.settled.mark(rule.match);
+    if (!live.is_unconditional()) continue;
     for (const auto& area : live.areas) {
       if (area.all_sources()) cover.add(area.first, area.last);
     }
   }
+}
+
+// Of a match that names no ports of the peer.
+std::span<const Rectangle> Compiler::areas_of(MatchId id, const SideMatch& own) {
+  const auto& match = book_.match(id);
+  if (!own.names_ports()) return bench_.areas.of(id, match, family_);
+  const auto named = named_ports(own, own_);
+  const bool ingress = plan_.direction == Direction::kIngress;
+  return own_areas_.emplace_back(
+      rectangles_of(match, family_, ingress ? NamedPorts{} : named, ingress ? named : NamedPorts{}));
+}
+
+std::span<const Rectangle> Compiler::left_over(std::span<const Rectangle> areas, const KeyCover& cover) {
+  const auto is_open = [&](const Rectangle& area) { return !cover.meets(area.first, area.last); };
+  if (std::ranges::all_of(areas, is_open)) return areas;
+  std::vector<Rectangle> rest;
+  for (const auto& area : areas) {
+    cover.for_each_gap(area.first, area.last, [&](std::uint32_t first, std::uint32_t last) {
+      rest.push_back({first, last, area.first_source, area.last_source});
+    });
+  }
+  if (rest.empty()) return {};
+  return own_areas_.emplace_back(std::move(rest));
 }
 
 // Notes for which peers a rule is to be asked.
@@ -422,7 +444,7 @@ TraceStep Compiler::trace_step(const ThoughtStep& step) const {
   }
   for (const auto& policy : stage.policies) {
     if (policy->staged() && step.policy == ThoughtStep::kNobody) continue;
-    trace.selected_by.push_back(policy->id);
+    trace.selected_by.add({policy, &policy->id});
   }
   return trace;
 }

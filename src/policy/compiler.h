@@ -50,6 +50,12 @@ class AreaCache {
   boost::unordered_flat_map<std::uint64_t, std::vector<Rectangle>> areas_;
 };
 
+// What the compilers of a batch share. Clear it with the batch: matches may mean something else then.
+struct CompilerBench {
+  AreaCache areas;
+  MatchMarks settled;  // in the stage at hand: asked before, or never to hold
+};
+
 // Compiles one plan for one family and one own side, for as many peers as are asked for.
 //
 // Most rules ask for a set, and a peer is in few. So a peer is not asked about all rules, but compared with
@@ -61,7 +67,7 @@ class Compiler {
  public:
   // All is borrowed. `own` are the sets that the own address is in.
   Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
-           const MemberIndex& members, std::size_t set_bound, AreaCache& areas);
+           const MemberIndex& members, std::size_t set_bound, CompilerBench& bench);
 
   // The sets that rules ask of the peer, where they can match at all; ascending.
   std::vector<SetId> vocabulary() const;
@@ -102,6 +108,8 @@ class Compiler {
   NamedPorts named_ports(const SideMatch& side, const std::vector<bool>& is_in) const;
   void add_stage(std::span<const std::shared_ptr<const RuleList>> lists);
   void add_rules(const RuleList& list, Place place, KeyCover& cover);
+  std::span<const Rectangle> areas_of(MatchId id, const SideMatch& own);
+  std::span<const Rectangle> left_over(std::span<const Rectangle> areas, const KeyCover& cover);
   void file(const LiveRule& rule, Place place);
   void sort_by_set();
   const RuleList& list_at(const Place& place) const;
@@ -137,8 +145,8 @@ class Compiler {
   const MemberIndex& members_;
   std::vector<bool> own_;   // by set
   std::vector<bool> peer_;  // by set
-  AreaCache& areas_;
-  std::deque<std::vector<Rectangle>> own_areas_;  // of rules that name own ports
+  CompilerBench& bench_;
+  std::deque<std::vector<Rectangle>> own_areas_;  // of this program alone
   std::vector<LiveRule> rules_;
   // Rules that mean something else for a peer that is in the set than for one that is in none; by set.
   std::vector<std::pair<SetId, Place>> filed_;

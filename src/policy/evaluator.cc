@@ -152,7 +152,7 @@ class Walk {
                    .rule = TraceStep::kTierDefault,
                    .action = action,
                    .selected_by = {}};
-    for (const auto* policy : policies) step.selected_by.push_back(policy->id);
+    for (const auto* policy : policies) step.selected_by.add(std::make_shared<const ResourceKey>(policy->id));
     trace_.push_back(std::move(step));
     if (action == Action::kPass) return std::nullopt;
     return Verdict::kDeny;

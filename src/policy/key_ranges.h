@@ -36,9 +36,22 @@ inline bool meets(const std::vector<KeyRange>& ranges, std::uint32_t first, std:
 // Keys that are spoken for.
 class KeyCover {
  public:
+  // Whether any of the range is.
+  bool meets(std::uint32_t first, std::uint32_t last) const { return policy::meets(ranges_, first, last); }
   bool covers(std::uint32_t first, std::uint32_t last) const {
     const auto at = std::ranges::lower_bound(ranges_, first, {}, &KeyRange::last);
     return at != ranges_.end() && at->first <= first && last <= at->last;
+  }
+  // Calls with each stretch of the range that is not, in order.
+  template <class Visit>
+  void for_each_gap(std::uint32_t first, std::uint32_t last, Visit visit) const {
+    for (auto at = std::ranges::lower_bound(ranges_, first, {}, &KeyRange::last);
+         at != ranges_.end() && at->first <= last; ++at) {
+      if (first < at->first) visit(first, at->first - 1);
+      if (at->last >= last) return;
+      first = at->last + 1;
+    }
+    visit(first, last);
   }
   void add(std::uint32_t first, std::uint32_t last) {
     if (covers(first, last)) return;

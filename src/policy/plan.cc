@@ -59,19 +59,34 @@ Digest digest_of(const Plan& plan) {
   return Digest::of(text);
 }
 
-std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book) {
-  std::vector<AtomId> atoms;
+void MatchMarks::clear() {
+  if (++round_ != 0) return;
+  marks_.clear();
+  round_ = 1;
+}
+
+std::vector<MatchId> matches_of(const Plan& plan, MatchMarks& marks) {
+  std::vector<MatchId> matches;
+  marks.clear();
   for_each_list(plan, [&](const RuleList& list) {
     for (const auto& rule : list.rules) {
-      const auto& match = book.match(rule.match);
-      for (const auto* side : {&match.source, &match.destination}) {
-        if (!side->names_ports()) continue;
-        atoms.insert(atoms.end(), side->named_ports.begin(), side->named_ports.end());
-        atoms.insert(atoms.end(), side->not_named_ports.begin(), side->not_named_ports.end());
-        atoms.insert(atoms.end(), side->service_ports.begin(), side->service_ports.end());
-      }
+      if (marks.mark(rule.match)) matches.push_back(rule.match);
     }
   });
+  return matches;
+}
+
+std::vector<AtomId> named_port_atoms(std::span<const MatchId> matches, const RuleBook& book) {
+  std::vector<AtomId> atoms;
+  for (const auto id : matches) {
+    const auto& match = book.match(id);
+    for (const auto* side : {&match.source, &match.destination}) {
+      if (!side->names_ports()) continue;
+      atoms.insert(atoms.end(), side->named_ports.begin(), side->named_ports.end());
+      atoms.insert(atoms.end(), side->not_named_ports.begin(), side->not_named_ports.end());
+      atoms.insert(atoms.end(), side->service_ports.begin(), side->service_ports.end());
+    }
+  }
   std::ranges::sort(atoms);
   atoms.erase(std::ranges::unique(atoms).begin(), atoms.end());
   return atoms;

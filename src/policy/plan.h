@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/digest.h"
@@ -14,6 +16,22 @@
 #include "policy/verdict.h"
 
 namespace ocicat::policy {
+
+// Which matches were met. Forgetting them costs nothing.
+class MatchMarks {
+ public:
+  void clear();
+  // True the first time since clear().
+  bool mark(MatchId id) {
+    if (marks_.size() <= id) marks_.resize(id + 1);
+    return std::exchange(marks_[id], round_) != round_;
+  }
+  bool has(MatchId id) const { return id < marks_.size() && marks_[id] == round_; }
+
+ private:
+  std::vector<std::uint32_t> marks_;  // by match: the round it was met in last
+  std::uint32_t round_ = 1;
+};
 
 struct CompactRule {
   MatchId match = 0;
@@ -51,6 +69,7 @@ struct Plan {
   std::shared_ptr<const RuleList> failsafes;        // host endpoints: before all else; null: none
   std::vector<Stage> stages;
   std::vector<std::shared_ptr<const RuleList>> profiles;  // those that can decide
+  std::vector<MatchId> matches;                           // of all its rules, each once
   std::vector<AtomId> named_ports;  // that it asks for, on either side, and ports of services; ascending
   Digest digest;
 };
@@ -59,8 +78,10 @@ bool has_staged(const Plan& plan);
 
 Digest digest_of(const RuleList& list, const RuleBook& book);
 Digest digest_of(const Plan& plan);
-// Atoms for named ports that a plan asks for, on either side; ascending.
-std::vector<AtomId> named_port_atoms(const Plan& plan, const RuleBook& book);
+// The matches of all rules of a plan, each once; and atoms for named ports that these ask for, on either
+// side, ascending.
+std::vector<MatchId> matches_of(const Plan& plan, MatchMarks& marks);
+std::vector<AtomId> named_port_atoms(std::span<const MatchId> matches, const RuleBook& book);
 
 // Failsafes, policies and profiles, in order.
 template <class Visit>

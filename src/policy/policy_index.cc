@@ -368,23 +368,34 @@ bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
   return joined_before(policies_[a].id, policies_[b].id);
 }
 
+// Two lists in order made one. A short one costs a search for each of its policies.
+void PolicyIndex::merge(std::vector<PolicyNumber>& all, std::vector<PolicyNumber> more) const {
+  const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
+  if (all.size() < more.size()) all.swap(more);
+  if (more.size() <= 8) {
+    for (const auto number : more) all.insert(std::ranges::upper_bound(all, number, ordered), number);
+    return;
+  }
+  const auto before = static_cast<std::ptrdiff_t>(all.size());
+  all.insert(all.end(), more.begin(), more.end());
+  std::inplace_merge(all.begin(), all.begin() + before, all.end(), ordered);
+}
+
 Plan PolicyIndex::plan_of(const Local& local, Hook hook) {
   const auto side = side_of(hook.direction);
-  const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
   const bool denies_at_end = hook.chain == ChainKind::kNormal || hook.chain == ChainKind::kForward;
   std::map<std::string_view, std::vector<PolicyNumber>> policies_by_tier;
   for (const auto selector : local.selectors) {
     std::map<std::string_view, std::vector<PolicyNumber>> more;  // in order, as selectors keep them
+    auto same_tier = more.end();
     for (const auto number : policies_by_selector_[selector]) {
       const auto& policy = policies_[number];
-      if (policy.lists[side] && policy.is_of(hook.chain)) more[policy.tier].push_back(number);
+      if (!policy.lists[side] || !policy.is_of(hook.chain)) continue;
+      if (same_tier == more.end() || same_tier->first != policy.tier)
+        same_tier = more.try_emplace(policy.tier).first;
+      same_tier->second.push_back(number);
     }
-    for (const auto& [tier, numbers] : more) {
-      auto& all = policies_by_tier[tier];
-      const auto before = static_cast<std::ptrdiff_t>(all.size());
-      all.insert(all.end(), numbers.begin(), numbers.end());
-      std::inplace_merge(all.begin(), all.begin() + before, all.end(), ordered);
-    }
+    for (auto& [tier, numbers] : more) merge(policies_by_tier[tier], std::move(numbers));
   }
   std::vector<TierPlace> tiers;
   for (const auto& [name, policies] : policies_by_tier) {
@@ -399,6 +410,7 @@ Plan PolicyIndex::plan_of(const Local& local, Hook hook) {
             .failsafes = {},
             .stages = {},
             .profiles = {},
+            .matches = {},
             .named_ports = {},
             .digest = {}};
   if (local.role != Role::kWorkload) {
@@ -435,7 +447,8 @@ std::shared_ptr<const Plan> PolicyIndex::intern(Plan plan) {
   plan.digest = digest_of(plan);
   auto& known = plan_by_digest_[plan.digest];
   if (auto shared = known.lock()) return shared;
-  plan.named_ports = named_port_atoms(plan, book_);
+  plan.matches = matches_of(plan, marks_);
+  plan.named_ports = named_port_atoms(plan.matches, book_);
   auto shared = std::make_shared<const Plan>(std::move(plan));
   known = shared;
   return shared;

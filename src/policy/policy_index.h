@@ -123,6 +123,7 @@ class PolicyIndex {
   bool comes_before(PolicyNumber a, PolicyNumber b) const;
   Plans plans_of(const Local& local);
   bool is_selected_by_untracked(const Local& local) const;
+  void merge(std::vector<PolicyNumber>& all, std::vector<PolicyNumber> more) const;
   Plan plan_of(const Local& local, Hook hook);
   std::shared_ptr<const Plan> intern(Plan plan);
 
@@ -155,6 +156,7 @@ class PolicyIndex {
   std::vector<SelectorIndex::Id> new_selectors_;
   std::vector<SelectorIndex::Id> changed_selectors_;  // a policy with this selector came, went or changed
   std::map<PlanKey, Plans> plans_of_batch_;
+  MatchMarks marks_;
   // Of policies that are no longer active. Their matches stay to the end of the batch: what is made anew by
   // then must have the same ones, as a plan that says the same is the same plan.
   std::vector<RuleLists> retired_lists_;

@@ -18,9 +18,9 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
 
 }  // namespace
 
-Compiler ProgramStore::compiler(const Program& program) {
-  return {*program.plan, program.family, sets_.signatures[program.own], book_, members_,
-          sets_.bound(), areas_};
+std::unique_ptr<Compiler> ProgramStore::compiler(const Program& program) {
+  return std::make_unique<Compiler>(*program.plan, program.family, sets_.signatures[program.own], book_,
+                                    members_, sets_.bound(), bench_);
 }
 
 // --- programs ---
@@ -37,7 +37,8 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
     return known->second;
   }
   Program program{.plan = plan, .family = family, .own = own_signature};
-  auto vocabulary = compiler(program).vocabulary();
+  auto compiler_of_program = compiler(program);
+  const auto vocabulary = compiler_of_program->vocabulary();
   std::string meaning =
       fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
                   sets_.digest(sets_.signatures[own_signature]).to_hex(), sets_.digest(vocabulary).to_hex());
@@ -63,7 +64,7 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
   program.vocabulary = find_or_add_vocabulary(vocabulary);
   vocabularies_[program.vocabulary].programs.push_back(index);
   programs_[index] = std::move(program);
-  new_programs_.push_back(index);
+  new_programs_.emplace(index, std::move(compiler_of_program));
   return index;
 }
 
@@ -83,7 +84,7 @@ void ProgramStore::release(Index index) {
   drop_vocabulary_if_unused(program.vocabulary);
   sets_.signatures.release(program.own);
   program_by_digest_.erase(program.digest);
-  std::erase(new_programs_, index);
+  new_programs_.erase(index);
   program = {};
   free_programs_.push_back(index);
 }
@@ -264,39 +265,47 @@ void ProgramStore::set_table(Program& program, SignatureId projection, TableId t
                                        table);
 }
 
-// Compiles what a program lacks: all of it where it is new, else what its vocabulary sees anew.
-void ProgramStore::compile(Index index, bool everything) {
+void ProgramStore::compile_new(Index index, Compiler& compiler) {
   auto& program = programs_[index];
-  auto& vocabulary = vocabularies_[program.vocabulary];
+  const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
-  if (everything) {
-    for (const auto& [projection, users] : vocabulary.users) wanted.push_back(projection);
-  } else {
-    for (const auto projection : vocabulary.changed) {
-      if (!vocabulary.users.contains(projection)) {
-        const auto it = program.tables.find(projection);
-        if (it == program.tables.end()) continue;
-        changes_.tables_by_projection.remove(
-            {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
-        tables_.release(it->second);
-        program.tables.erase(it);
-        release_projection(projection);
-      } else if (!program.tables.contains(projection)) {
-        wanted.push_back(projection);
-      }
+  for (const auto& [projection, users] : vocabulary.users) wanted.push_back(projection);
+  TableStore::Session session(tables_, compiler);
+  program.base = tables_.acquire(compiler.compile_base(), session);
+  changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
+  compile(program, std::move(wanted), session, compiler);
+}
+
+// What its vocabulary sees anew, and no more.
+void ProgramStore::compile_changed(Index index) {
+  auto& program = programs_[index];
+  const auto& vocabulary = vocabularies_[program.vocabulary];
+  std::vector<SignatureId> wanted;
+  for (const auto projection : vocabulary.changed) {
+    const auto it = program.tables.find(projection);
+    if (vocabulary.users.contains(projection)) {
+      if (it == program.tables.end()) wanted.push_back(projection);
+      continue;
     }
-    if (wanted.empty()) return;
+    if (it == program.tables.end()) continue;
+    changes_.tables_by_projection.remove(
+        {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
+    tables_.release(it->second);
+    program.tables.erase(it);
+    release_projection(projection);
   }
-  auto compiler_of_program = compiler(program);
-  TableStore::Session session(tables_, compiler_of_program);
-  if (everything) {
-    program.base = tables_.acquire(compiler_of_program.compile_base(), session);
-    changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
-  }
+  if (wanted.empty()) return;
+  const auto compiler_of_program = compiler(program);
+  TableStore::Session session(tables_, *compiler_of_program);
+  compile(program, std::move(wanted), session, *compiler_of_program);
+}
+
+void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
+                           Compiler& compiler) {
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
   for (const auto projection : wanted) {
-    const auto cells = compiler_of_program.compile(sets_.signatures[projection]);
+    const auto cells = compiler.compile(sets_.signatures[projection]);
     set_table(program, projection, tables_.acquire_difference(cells, tables_[program.base], session));
   }
 }
@@ -329,15 +338,15 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.changed.empty()) continue;
     for (const auto program : vocabulary.programs) {
-      if (std::ranges::find(new_programs_, program) == new_programs_.end()) compile(program, false);
+      if (!new_programs_.contains(program)) compile_changed(program);
     }
   }
-  for (const auto program : new_programs_) compile(program, true);
+  for (const auto& [program, compiler] : new_programs_) compile_new(program, *compiler);
   for (auto& vocabulary : vocabularies_) vocabulary.changed.clear();
   new_programs_.clear();
   own_sets_.clear();
   program_by_own_.clear();
-  areas_.clear();
+  bench_.areas.clear();
   tables_.take_changes(changes_);
   changes.absorb(std::exchange(changes_, {}));
 }

@@ -4,6 +4,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -104,9 +105,12 @@ class ProgramStore {
   void remove_projection(Vocabulary& vocabulary, ClassId class_id);
   void retain_projection(SignatureId projection);
   void release_projection(SignatureId projection);
-  void compile(Index index, bool everything);
+  void compile_new(Index index, Compiler& compiler);
+  void compile_changed(Index index);
+  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
+               Compiler& compiler);
   void set_table(Program& program, SignatureId projection, TableId table);
-  Compiler compiler(const Program& program);
+  std::unique_ptr<Compiler> compiler(const Program& program);
 
   const RuleBook& book_;
   const MemberIndex& members_;
@@ -125,10 +129,10 @@ class ProgramStore {
   boost::unordered_flat_map<Digest, ChainIndex> chain_by_digest_;
 
   // Of the batch.
-  AreaCache areas_;
+  CompilerBench bench_;
   OwnSets own_sets_;
   boost::unordered_flat_map<OwnKey, Index> program_by_own_;
-  std::vector<Index> new_programs_;
+  std::map<Index, std::unique_ptr<Compiler>> new_programs_;
   TablesChanges changes_;
 };
 

@@ -1,8 +1,12 @@
 // What is asked of policy, and what it answers.
 #pragma once
 
+#include <boost/iterator/indirect_iterator.hpp>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,6 +72,29 @@ struct Packet {
   Family family() const { return destination.family(); }
 };
 
+// Names of resources, shared with whoever else names them: a trace may name hundreds.
+class KeyList {
+ public:
+  using Shared = std::shared_ptr<const ResourceKey>;
+  using value_type = ResourceKey;
+  using const_iterator = boost::indirect_iterator<std::vector<Shared>::const_iterator>;
+
+  KeyList() = default;
+  KeyList(std::initializer_list<ResourceKey> keys) {
+    for (const auto& key : keys) add(std::make_shared<const ResourceKey>(key));
+  }
+  // Not null.
+  void add(Shared key) { keys_.push_back(std::move(key)); }
+  const_iterator begin() const { return keys_.begin(); }
+  const_iterator end() const { return keys_.end(); }
+  std::size_t size() const { return keys_.size(); }
+  bool empty() const { return keys_.empty(); }
+  bool operator==(const KeyList& other) const { return std::ranges::equal(*this, other); }
+
+ private:
+  std::vector<Shared> keys_;
+};
+
 // One decision on the way: a rule that matched, or what stands in for one.
 struct TraceStep {
   static constexpr int kTierDefault = -1;   // fell off the end of the tier
@@ -84,7 +111,7 @@ struct TraceStep {
   Action action = Action::kDeny;  // what was done: pass and log lead on to the next step
   // For kTierDefault: the policies of the tier that select the endpoint in this direction, in order; staged
   // ones only in a trace that counts them as enforced.
-  std::vector<ResourceKey> selected_by;
+  KeyList selected_by;
 
   bool operator==(const TraceStep&) const = default;
 };
