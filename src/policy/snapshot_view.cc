@@ -210,19 +210,38 @@ const Member* SnapshotView::endpoint(const ResourceKey& key) const {
   return it == endpoints.end() ? nullptr : &*it;
 }
 
-std::vector<const Member*> SnapshotView::owners(const IpAddress& address) const {
-  std::vector<const Member*> owners;
-  for (const auto* members : {&endpoints, &sets}) {
-    for (const auto& member : *members) {
-      if (member.owns(address)) owners.push_back(&member);
+void SnapshotView::index_addresses() {
+  const auto count = static_cast<MemberNumber>(endpoints.size() + sets.size());
+  for (MemberNumber number = 0; number < count; ++number) {
+    bool wide = false;
+    for (const auto& net : member(number).nets) {
+      wide |= !net.is_host();
+      if (net.is_host()) by_address.emplace_back(net.address, number);
     }
+    if (wide) with_wide_nets.push_back(number);
   }
+  std::ranges::sort(by_address);
+}
+
+std::vector<const Member*> SnapshotView::owners(const IpAddress& address) const {
+  std::vector<MemberNumber> numbers;
+  const auto same =
+      std::ranges::equal_range(by_address, address, {}, &decltype(by_address)::value_type::first);
+  for (const auto& [_, number] : same) numbers.push_back(number);
+  for (const auto number : with_wide_nets) {
+    if (member(number).owns(address)) numbers.push_back(number);
+  }
+  std::ranges::sort(numbers);
+  numbers.erase(std::ranges::unique(numbers).begin(), numbers.end());
+  std::vector<const Member*> owners;
+  for (const auto number : numbers) owners.push_back(&member(number));
   return owners;
 }
 
 SnapshotView view_of(const Snapshot& snapshot) {
   SnapshotView view;
   read_members(snapshot, view);
+  view.index_addresses();
   read_profiles(snapshot, view);
   read_slices(snapshot, view);
   read_policies(snapshot, view);

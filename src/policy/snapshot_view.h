@@ -6,10 +6,12 @@
 //   errors   none: what cannot be used is in `problems`
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "policy/evaluator.h"
@@ -64,8 +66,18 @@ struct SnapshotView {
 
   // Null where there is none.
   const Member* endpoint(const ResourceKey& key) const;
-  // Every member that has this address, also those that do not count for everyone.
+  // Every member that has this address, endpoints, then sets; also those that do not count for everyone. Costs a
+  // search, and a look at each member that has more than single addresses.
   std::vector<const Member*> owners(const IpAddress& address) const;
+
+  // Members by number: endpoints first, then sets. Who has a single address, ascending; who has other nets.
+  using MemberNumber = std::uint32_t;
+  std::vector<std::pair<IpAddress, MemberNumber>> by_address;
+  std::vector<MemberNumber> with_wide_nets;
+  void index_addresses();
+  const Member& member(MemberNumber number) const {
+    return number < endpoints.size() ? endpoints[number] : sets[number - endpoints.size()];
+  }
 };
 
 // Where a Profile and a namespace or service account go by one profile name, the Profile counts.

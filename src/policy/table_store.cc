@@ -71,9 +71,22 @@ void TableStore::retain_parts(const Table& table) {
   }
 }
 
-TableId TableStore::intern(Table table, char kind) {
-  std::string text(1, kind);
-  for (const auto& [first, last, outcome, sources] : table.intervals) {
+std::size_t TableStore::Hash::operator()(const Content& content) const {
+  std::uint64_t state = static_cast<std::uint64_t>(content.keys);
+  const auto mix = [&](std::uint32_t high, std::uint32_t low) {
+    state = (state ^ (std::uint64_t{high} << 32 | low)) * 0x9e3779b97f4a7c15ULL;
+    state ^= state >> 32;
+  };
+  for (const auto& [first, last, outcome, sources] : content.table.intervals) {
+    mix(first, last);
+    mix(static_cast<std::uint32_t>(outcome), static_cast<std::uint32_t>(sources));
+  }
+  return state;
+}
+
+Digest TableStore::meaning_of(const Content& content) const {
+  std::string text(1, static_cast<char>(content.keys));
+  for (const auto& [first, last, outcome, sources] : content.table.intervals) {
     const bool leads_on = sources != TableId{};
     const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
                                 : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
@@ -84,20 +97,29 @@ TableId TableStore::intern(Table table, char kind) {
     text += leads_on ? 's' : 'o';
     text.append(reinterpret_cast<const char*>(part.bytes.data()), part.bytes.size());
   }
-  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, Digest::of(text));
-  if (is_new) {
-    retain_parts(table);
-    if (tables_.size() <= id) tables_.resize(id + 1);
-    table_changes_.update(TableId{id}, table);
-    tables_[id] = std::move(table);
+  return Digest::of(text);
+}
+
+TableId TableStore::intern(const Table& table, Keys keys) {
+  if (const auto known = known_.find(Content{table, keys}); known != known_.end()) {
+    ids_.retain(IdSpace::kTable, *known);
+    return TableId{*known};
   }
+  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, meaning_of({table, keys}));
+  CHECK(is_new);
+  retain_parts(table);
+  if (tables_.size() <= id) tables_.resize(id + 1);
+  table_changes_.update(TableId{id}, table);
+  tables_[id] = {table, keys};
+  known_.insert(id);
   return TableId{id};
 }
 
 void TableStore::release(TableId id) {
   const auto number = static_cast<std::uint32_t>(id);
   if (!ids_.release(IdSpace::kTable, number)) return;
-  const auto table = std::exchange(tables_[number], {});
+  known_.erase(number);
+  const auto table = std::exchange(tables_[number], {}).table;
   table_changes_.remove(id);
   for (const auto& interval : table.intervals) {
     if (interval.source_ports != TableId{}) {
@@ -109,10 +131,11 @@ void TableStore::release(TableId id) {
 }
 
 TableId TableStore::acquire_sources(const std::vector<SourceCell>& cells, Session& session) {
-  Table table;
+  auto& table = sources_;
+  table.intervals.clear();
   for (const auto& cell : cells)
     table.intervals.push_back({cell.first, cell.last, session.outcome(cell.thought), {}});
-  return intern(std::move(table), 's');
+  return intern(table, Keys::kSourcePorts);
 }
 
 // Holds one use of each second table that it mentions.
@@ -137,7 +160,7 @@ TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
 TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
   const auto whole = to_table(cells, session);
   auto table = base.intervals.empty() ? whole : difference(whole, base);
-  const auto id = table.intervals.empty() ? TableId{} : intern(std::move(table), 'k');
+  const auto id = table.intervals.empty() ? TableId{} : intern(table, Keys::kTable);
   for (const auto& interval : whole.intervals) {
     if (interval.source_ports != TableId{}) release(interval.source_ports);
   }

@@ -1,6 +1,8 @@
 // Outcomes and tables, each kept once by what it says.
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -13,7 +15,9 @@ namespace ocicat::policy {
 
 class TableStore {
  public:
-  explicit TableStore(IdRegistry& ids) : ids_(ids) {}
+  explicit TableStore(IdRegistry& ids) : ids_(ids), known_(0, Hash{this}, Equal{this}) {}
+  TableStore(const TableStore&) = delete;
+  TableStore& operator=(const TableStore&) = delete;
 
   // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome it was asked
   // for, until released.
@@ -38,20 +42,51 @@ class TableStore {
   TableId acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session);
   void release(TableId id);
   // Stays while in use.
-  const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)]; }
+  const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)].table; }
 
   // What became of outcomes and tables since the last call.
   void take_changes(TablesChanges& changes);
 
  private:
+  // What the keys of a table are: table keys, or source ports.
+  enum class Keys : char { kTable = 'k', kSourcePorts = 's' };
+  struct Stored {
+    Table table;
+    Keys keys = Keys::kTable;
+  };
+  struct Content {
+    const Table& table;
+    Keys keys;
+  };
+  struct Hash {
+    using is_transparent = void;
+    const TableStore* store;
+    std::size_t operator()(std::uint32_t id) const { return (*this)(store->content(id)); }
+    std::size_t operator()(const Content& content) const;
+  };
+  struct Equal {
+    using is_transparent = void;
+    const TableStore* store;
+    bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
+    bool operator()(const Content& content, std::uint32_t id) const {
+      return content.keys == store->tables_[id].keys && content.table == store->tables_[id].table;
+    }
+    bool operator()(std::uint32_t id, const Content& content) const { return (*this)(content, id); }
+  };
+
+  Content content(std::uint32_t id) const { return {tables_[id].table, tables_[id].keys}; }
   Table to_table(const std::vector<Cell>& cells, Session& session);
   TableId acquire_sources(const std::vector<SourceCell>& cells, Session& session);
-  TableId intern(Table table, char kind);
+  TableId intern(const Table& table, Keys keys);
+  Digest meaning_of(const Content& content) const;
   void release_outcome(OutcomeId id);
   void retain_parts(const Table& table);
 
   IdRegistry& ids_;
-  std::deque<Table> tables_;  // by id
+  std::deque<Stored> tables_;  // by id
+  // By what they say, in ids: these mean one thing each while they are in use.
+  boost::unordered_flat_set<std::uint32_t, Hash, Equal> known_;
+  Table sources_;  // while a second table is looked up
   Changes<OutcomeId, Outcome> outcome_changes_;
   Changes<TableId, Table> table_changes_;
 };
