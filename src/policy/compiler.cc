@@ -71,9 +71,12 @@ std::size_t hash_value(const ThoughtStep& step) {
 }
 
 std::span<const Rectangle> AreaCache::of(MatchId id, const RuleMatch& match, Family family) {
-  const auto [it, is_new] = areas_.try_emplace(std::uint64_t{id} << 8 | static_cast<std::uint8_t>(family));
-  if (is_new) it->second = rectangles_of(match, family, {}, {});
-  return it->second;  // stays where it is when the map grows
+  if (entries_.size() <= id) entries_.resize(id + 1);
+  auto& entry = entries_[id];
+  if (entry.match != match.digest) entry = {match.digest, {}};
+  auto& areas = entry.areas[family == Family::kIpv4 ? 0 : 1];
+  if (!areas) areas = rectangles_of(match, family, {}, {});
+  return *areas;  // stays where it is when the entries move
 }
 
 Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,

@@ -3,10 +3,12 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -43,14 +45,18 @@ struct ThoughtStep {
 // The keys and source ports of matches that name no ports by name, each worked out once.
 class AreaCache {
  public:
+  // Valid to the end of the batch: later the number may stand for another match.
   std::span<const Rectangle> of(MatchId id, const RuleMatch& match, Family family);
-  void clear() { areas_.clear(); }
 
  private:
-  boost::unordered_flat_map<std::uint64_t, std::vector<Rectangle>> areas_;
+  struct Entry {
+    Digest match;
+    std::array<std::optional<std::vector<Rectangle>>, 2> areas;  // by family
+  };
+  std::vector<Entry> entries_;  // by match
 };
 
-// What the compilers of a batch share. Clear it with the batch: matches may mean something else then.
+// What compilers share.
 struct CompilerBench {
   AreaCache areas;
   MatchMarks settled;  // in the stage at hand: asked before, or never to hold

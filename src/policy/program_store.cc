@@ -346,7 +346,6 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   new_programs_.clear();
   own_sets_.clear();
   program_by_own_.clear();
-  bench_.areas.clear();
   tables_.take_changes(changes_);
   changes.absorb(std::exchange(changes_, {}));
 }

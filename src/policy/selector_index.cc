@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "base/result.h"
 
@@ -11,7 +12,7 @@ namespace ocicat::policy {
 namespace {
 
 // A selector that lists more values than this is filed under the name of the label alone.
-constexpr std::size_t kMostValues = 1;
+constexpr std::size_t kMostValues = 64;
 
 }  // namespace
 
@@ -56,8 +57,9 @@ SelectorIndex::Added SelectorIndex::add(const Selector& selector) {
 }
 
 bool SelectorIndex::remove(Id id) {
+  const auto values = values_of(id);
   if (!texts_.release(id)) return false;
-  unfile(id);
+  unfile(id, values);
   entries_[id] = {};
   return true;
 }
@@ -87,11 +89,15 @@ void SelectorIndex::file(Id id, const Selector& selector) {
       entry.place = kNowhere;
       return;
     }
-    if (restriction.one_of && restriction.one_of->size() <= kMostValues) {
+    if (restriction.one_of && restriction.one_of->size() == 1) {
       consider(place_of(name, *restriction.one_of->begin()));
     } else if (restriction.present || restriction.one_of) {
       consider(place_of(name));
     }
+  }
+  for (const auto& [name, restriction] : selector.restrictions()) {
+    if (!restriction.one_of || restriction.one_of->size() == 1) continue;
+    if (file_under_values(id, selector, name, *restriction.one_of, least)) return;
   }
   auto& crowd = filed_[entry.place];
   entry.next = crowd.first;
@@ -100,9 +106,73 @@ void SelectorIndex::file(Id id, const Selector& selector) {
   ++crowd.size;
 }
 
-void SelectorIndex::unfile(Id id) {
+// Where that makes it meet no more labels than `least` others do in one place.
+bool SelectorIndex::file_under_values(Id id, const Selector& selector, const std::string& label,
+                                      const std::set<std::string>& values, std::size_t least) {
+  if (values.size() > kMostValues) return false;
+  const auto one = filed_by_value_.find(LabelView::Label{label, *values.begin()});
+  if (one != filed_by_value_.end() && one->second.size() > least) return false;
+  auto rest = selector.apart_from_values_of(label);
+  if (!rest) return false;
+  auto& entry = entries_[id];
+  entry.place = place_of(label);
+  entry.rest = acquire_rest(*std::move(rest));
+  for (const auto& value : values) filed_by_value_[{label, value}].push_back(id);
+  return true;
+}
+
+// Under which values it is filed.
+std::vector<SelectorIndex::LabelKey> SelectorIndex::values_of(Id id) const {
+  std::vector<LabelKey> labels;
+  if (entries_[id].rest == 0) return labels;
+  for (const auto& [name, restriction] : (*this)[id].restrictions()) {
+    if (place_of(name) != entries_[id].place || !restriction.one_of) continue;
+    for (const auto& value : *restriction.one_of) labels.push_back({name, value});
+  }
+  return labels;
+}
+
+SelectorIndex::RestId SelectorIndex::acquire_rest(Selector selector) {
+  const auto [it, is_new] = rest_by_selector_.try_emplace(selector, 0);
+  if (is_new) {
+    if (free_rests_.empty()) {
+      it->second = static_cast<RestId>(rests_.size());
+      rests_.emplace_back();
+    } else {
+      it->second = free_rests_.back();
+      free_rests_.pop_back();
+    }
+    rests_[it->second] = {.selector = std::move(selector)};
+  }
+  ++rests_[it->second].users;
+  return it->second;
+}
+
+void SelectorIndex::release_rest(RestId id) {
+  if (--rests_[id].users > 0) return;
+  rest_by_selector_.erase(rests_[id].selector);
+  rests_[id] = {};
+  free_rests_.push_back(id);
+}
+
+bool SelectorIndex::holds(RestId id, const LabelView& labels) const {
+  const auto& rest = rests_[id];
+  if (std::exchange(rest.asked, question_) != question_) rest.holds = rest.selector.matches(labels);
+  return rest.holds;
+}
+
+void SelectorIndex::unfile(Id id, const std::vector<LabelKey>& values) {
   const auto& entry = entries_[id];
   if (entry.place == kNowhere) return;
+  if (entry.rest != 0) {
+    for (const auto& label : values) {
+      const auto it = filed_by_value_.find(label);
+      std::erase(it->second, id);
+      if (it->second.empty()) filed_by_value_.erase(it);
+    }
+    release_rest(entry.rest);
+    return;
+  }
   const auto it = filed_.find(entry.place);
   (entry.previous == 0 ? it->second.first : entries_[entry.previous].next) = entry.next;
   if (entry.next != 0) entries_[entry.next].previous = entry.previous;
@@ -117,12 +187,23 @@ void SelectorIndex::meet(Place place, const LabelView& labels, std::vector<Id>& 
   }
 }
 
+void SelectorIndex::meet_by_value(const LabelView::Label& label, const LabelView& labels,
+                                  std::vector<Id>& matched) const {
+  const auto it = filed_by_value_.find(label);
+  if (it == filed_by_value_.end() || labels.find(label.name) != label.value) return;
+  for (const auto id : it->second) {
+    if (holds(entries_[id].rest, labels)) matched.push_back(id);
+  }
+}
+
 void SelectorIndex::match(const LabelView& labels, std::vector<Id>& matched) const {
   matched.clear();
+  ++question_;
   meet(kAnywhere, labels, matched);
-  for (const auto& [name, value] : labels.labels()) {
-    meet(place_of(name), labels, matched);
-    meet(place_of(name, value), labels, matched);
+  for (const auto& label : labels.labels()) {
+    meet(place_of(label.name), labels, matched);
+    meet(place_of(label.name, label.value), labels, matched);
+    meet_by_value(label, labels, matched);
   }
   std::ranges::sort(matched);
   // Labels that are there twice, or share a place by chance.

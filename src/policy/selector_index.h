@@ -4,8 +4,11 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +36,8 @@ class LabelView : public LabelSource {
 
 // Selectors filed under the most telling label that they require: its name and value, or its name alone. A
 // set of labels then only meets the selectors filed under what it has, and the few that require nothing.
+// One that lists values of a label may lie under each of them: whoever has one need only be asked for the
+// rest, and that once for all selectors with the same rest.
 //
 // A selector is kept as text until labels meet it: most never do, and parsed it takes ten times the memory.
 //
@@ -49,7 +54,7 @@ class SelectorIndex {
   static Place place_of(std::string_view name, std::string_view value);
   static std::vector<Place> places_of(const LabelView& labels);  // ascending
 
-  SelectorIndex() : entries_(1) {}
+  SelectorIndex() : entries_(1), rests_(1) {}
 
   struct Added {
     Id id;
@@ -70,11 +75,34 @@ class SelectorIndex {
   void match(const LabelView& labels, std::vector<Id>& matched) const;
 
  private:
+  using RestId = std::uint32_t;  // from 1
+  struct Rest {
+    Selector selector = Selector::all();
+    std::uint32_t users = 0;
+    mutable std::uint64_t asked = 0;  // the question it was asked in last
+    mutable bool holds = false;
+  };
   struct Entry {
     Place place = kAnywhere;
     Id previous = 0;  // of the place
     Id next = 0;
+    RestId rest = 0;  // not 0: filed under each value of the label that `place` names, and this is the rest
     mutable std::optional<Selector> selector;  // once met, or where its text says more than parse() takes
+  };
+  struct LabelKey {
+    std::string name;
+    std::string value;
+    operator LabelView::Label() const { return {name, value}; }
+  };
+  struct LabelHash {
+    using is_transparent = void;
+    std::size_t operator()(const LabelView::Label& label) const { return place_of(label.name, label.value); }
+  };
+  struct LabelEqual {
+    using is_transparent = void;
+    bool operator()(const LabelView::Label& a, const LabelView::Label& b) const {
+      return a.name == b.name && a.value == b.value;
+    }
   };
   struct Crowd {
     Id first = 0;
@@ -82,12 +110,25 @@ class SelectorIndex {
   };
 
   void file(Id id, const Selector& selector);
-  void unfile(Id id);
+  void unfile(Id id, const std::vector<LabelKey>& values);
+  bool file_under_values(Id id, const Selector& selector, const std::string& label,
+                         const std::set<std::string>& values, std::size_t least);
+  std::vector<LabelKey> values_of(Id id) const;
+  RestId acquire_rest(Selector selector);
+  void release_rest(RestId id);
+  bool holds(RestId id, const LabelView& labels) const;
   void meet(Place place, const LabelView& labels, std::vector<Id>& matched) const;
+  void meet_by_value(const LabelView::Label& label, const LabelView& labels, std::vector<Id>& matched) const;
 
   StringPool texts_;
   std::vector<Entry> entries_;
   boost::unordered_flat_map<Place, Crowd> filed_;
+  // By the label itself, not by its place: a selector filed here is not asked for it again.
+  boost::unordered_flat_map<LabelKey, std::vector<Id>, LabelHash, LabelEqual> filed_by_value_;
+  std::vector<Rest> rests_;
+  std::map<Selector, RestId> rest_by_selector_;
+  std::vector<RestId> free_rests_;
+  mutable std::uint64_t question_ = 0;
 };
 
 }  // namespace ocicat::policy

@@ -40,6 +40,29 @@ TEST(SelectorIndex, MatchesExactlyTheSelectorsThatAskingEachGives) {
   }
 }
 
+TEST(SelectorIndex, ListedValuesAreMetByTheValueAndAskedForTheRestAlone) {
+  SelectorIndex index;
+  const auto listed = index.add(*Selector::parse("has(c) && a in {'1', '2'} && b != 'x'")).id;
+  const auto alone = index.add(*Selector::parse("a in {'2', '3'}")).id;
+  const auto twice = index.add(*Selector::parse("a in {'1', '2', '3'} && a in {'2', '3', '4'}")).id;
+  const auto either = index.add(*Selector::parse("a in {'1', '2'} || b in {'1', '2'}")).id;
+  const auto matched = [&](const std::vector<LabelView::Label>& labels) {
+    LabelView view;
+    for (const auto& [name, value] : labels) view.add(name, value);
+    std::vector<SelectorIndex::Id> ids;
+    index.match(view, ids);
+    return std::set(ids.begin(), ids.end());
+  };
+  using Ids = std::set<SelectorIndex::Id>;
+  EXPECT_EQ(matched({{"a", "2"}, {"c", ""}}), (Ids{listed, alone, twice, either}));
+  EXPECT_EQ(matched({{"a", "2"}}), (Ids{alone, twice, either}));
+  EXPECT_EQ(matched({{"a", "1"}, {"c", ""}, {"b", "x"}}), (Ids{either}));
+  EXPECT_EQ(matched({{"a", "4"}, {"b", "1"}}), (Ids{either}));
+  EXPECT_EQ(matched({{"a", "9"}, {"a", "2"}}), Ids{});  // the first counts
+  index.remove(alone);
+  EXPECT_EQ(matched({{"a", "3"}}), Ids{twice});
+}
+
 TEST(SelectorIndex, OneCanonicalTextIsOneSelector) {
   SelectorIndex index;
   const auto first = index.add(*Selector::parse("a == 'b' && has(c)"));

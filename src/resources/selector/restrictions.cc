@@ -91,4 +91,26 @@ std::map<std::string, LabelRestriction> Selector::restrictions() const {
   return of_term(root_->terms, 0, false);
 }
 
+std::optional<Selector> Selector::apart_from_values_of(std::string_view label) const {
+  const auto& terms = root_->terms;
+  const auto asks_values = [&](const Term& term) {
+    return (term.op == Operator::kEqual || term.op == Operator::kIn) && term.label == label;
+  };
+  if (asks_values(terms.front())) return all();
+  if (terms.front().op != Operator::kAnd) return std::nullopt;
+  std::vector<Terms> others;
+  bool found = false;
+  for (std::size_t at = 1; at < terms.size(); at += terms[at].span) {
+    if (!found && asks_values(terms[at])) {
+      found = true;
+      continue;
+    }
+    const auto begin = terms.begin() + static_cast<std::ptrdiff_t>(at);
+    others.emplace_back(begin, begin + terms[at].span);
+  }
+  if (!found) return std::nullopt;
+  auto rest = others.size() == 1 ? std::move(others.front()) : grouped(Operator::kAnd, std::move(others));
+  return Selector(std::make_shared<const Node>(std::move(rest)));
+}
+
 }  // namespace ocicat

@@ -50,6 +50,9 @@ class Selector {
   bool is_all() const;                   // canonical() == "all()"
 
   std::map<std::string, LabelRestriction> restrictions() const;
+  // Where it asks that the label have one of some values, and perhaps something else as well: what else,
+  // all() for nothing. No value where it asks something of the label in another way.
+  std::optional<Selector> apart_from_values_of(std::string_view label) const;
   // Every label name it mentions.
   std::set<std::string> label_names() const;
 
