@@ -1,6 +1,8 @@
 // What a change of an EndpointSlice costs, and that the tables follow it.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "engine/engine.h"
 #include "policy/simulator.h"
 #include "test/support/world.h"
@@ -57,6 +59,22 @@ TEST_F(ServiceTables, FollowTheSlices) {
   step();
   EXPECT_EQ(egress("10.65.0.8", 5433), Verdict::kDeny);
   EXPECT_TRUE(state_.tables.classes.empty());
+}
+
+// The set of that name and number goes with the one and comes with the other, under another number of its
+// own.
+TEST_F(ServiceTables, ANamedPortThatGoesAndComesInOneStepLeadsToWhoHasItNow) {
+  world_.with_policy(test::global_egress("p", {Rule{.protocol = ProtocolMatch{.number = kTcp},
+                                                    .destination = {.ports = {std::string("http")}}}}));
+  constexpr std::array kNames{"shop/d", "shop/e", "shop/f", "shop/c", "shop/b", "shop/a"};
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    if (i > 0) world_.snapshot.erase(test::pod_key(kNames[i - 1]));
+    world_.with_pod(kNames[i], {fmt::format("10.65.0.{}", 10 + i)}, {{"n", fmt::format("{}", i)}},
+                    {EndpointPort{.name = "http", .protocol = kTcp, .port = 8080}});
+    step();
+    EXPECT_EQ(egress(fmt::format("10.65.0.{}", 10 + i), 8080), Verdict::kAllow) << i;
+    EXPECT_EQ(egress(fmt::format("10.65.0.{}", 9 + i), 8080), Verdict::kDeny) << i;
+  }
 }
 
 TEST_F(ServiceTables, OneAddressMoreIsOneClassEntry) {

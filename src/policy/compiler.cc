@@ -391,12 +391,14 @@ std::vector<Cell> Compiler::compile_base() {
 std::vector<Compiler::Place> Compiler::told_apart_by(std::span<const SetId> peer) const {
   std::vector<Place> places;
   for (const auto set : peer) {
+    if (set + 1 >= filed_from_.size()) continue;  // came into use later
     for (auto at = filed_from_[set]; at < filed_from_[set + 1]; ++at) places.push_back(filed_[at].second);
   }
   return places;
 }
 
 std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
+  if (!peer.empty() && peer_.size() <= peer.back()) peer_.resize(peer.back() + 1);
   auto places = told_apart_by(peer);
   std::vector<KeyRange> touched;
   const auto touch = [&](const Rectangle& area) { touched.push_back({area.first, area.last}); };
@@ -508,7 +510,9 @@ void Compiler::add_meaning(std::string& text, ThoughtId thought) {
   }
 }
 
-Digest Compiler::digest(ThoughtId thought) {
+const Digest& Compiler::digest(ThoughtId thought) {
+  if (digests_.size() <= thought) digests_.resize(steps_.size());
+  if (digests_[thought]) return *digests_[thought];
   const auto& last = steps_[thought];
   std::string text;
   if (last.stage != ThoughtStep::kBoth) {
@@ -518,7 +522,7 @@ Digest Compiler::digest(ThoughtId thought) {
     text += "|pending|";
     add_meaning(text, last.policy);
   }
-  return Digest::of(text);
+  return digests_[thought].emplace(Digest::of(text));
 }
 
 Outcome Compiler::outcome(ThoughtId thought) const {

@@ -71,7 +71,8 @@ struct CompilerBench {
 //          nothing where these lie
 class Compiler {
  public:
-  // All is borrowed. `own` are the sets that the own address is in.
+  // All is borrowed, and stays right for as long as the plan is somebody's and the ports of its named atoms
+  // are the same. `own` are the sets that the own address is in.
   Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
            const MemberIndex& members, std::size_t set_bound, CompilerBench& bench);
 
@@ -83,7 +84,9 @@ class Compiler {
   std::vector<Cell> compile(std::span<const SetId> peer);
   // What a last word says, and how it came to it; and the digest of that.
   Outcome outcome(ThoughtId thought) const;
-  Digest digest(ThoughtId thought);
+  const Digest& digest(ThoughtId thought);
+  // Rules that can decide anything.
+  std::size_t rule_count() const { return rules_.size(); }
 
  private:
   // A rule whose own side and family hold.
@@ -162,6 +165,7 @@ class Compiler {
   std::vector<Place> asked_;  // of the peer; ascending
   std::vector<ThoughtStep> steps_{1};
   boost::unordered_flat_map<ThoughtStep, ThoughtId> thought_by_step_;
+  std::vector<std::optional<Digest>> digests_;                             // by thought
   std::map<std::pair<std::uint32_t, std::uint32_t>, Digest> selected_by_;  // by stage and kind of nobody
 };
 

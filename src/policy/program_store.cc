@@ -18,9 +18,18 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
 
 }  // namespace
 
-std::unique_ptr<Compiler> ProgramStore::compiler(const Program& program) {
-  return std::make_unique<Compiler>(*program.plan, program.family, sets_.signatures[program.own], book_,
-                                    members_, sets_.bound(), bench_);
+Compiler& ProgramStore::compiler(Program& program) {
+  if (!program.compiler) {
+    program.compiler = std::make_unique<Compiler>(
+        *program.plan, program.family, sets_.signatures[program.own], book_, members_, sets_.bound(), bench_);
+  }
+  return *program.compiler;
+}
+
+// Making a small compiler costs more than to keep it; a large one takes too much memory.
+void ProgramStore::tidy_up(Program& program) {
+  constexpr std::size_t kMostRules = 256;
+  if (program.compiler && program.compiler->rule_count() > kMostRules) program.compiler.reset();
 }
 
 // --- programs ---
@@ -37,8 +46,7 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
     return known->second;
   }
   Program program{.plan = plan, .family = family, .own = own_signature};
-  auto compiler_of_program = compiler(program);
-  const auto vocabulary = compiler_of_program->vocabulary();
+  const auto vocabulary = compiler(program).vocabulary();
   std::string meaning =
       fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
                   sets_.digest(sets_.signatures[own_signature]).to_hex(), sets_.digest(vocabulary).to_hex());
@@ -64,7 +72,7 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
   program.vocabulary = find_or_add_vocabulary(vocabulary);
   vocabularies_[program.vocabulary].programs.push_back(index);
   programs_[index] = std::move(program);
-  new_programs_.emplace(index, std::move(compiler_of_program));
+  new_programs_.insert(index);
   return index;
 }
 
@@ -265,15 +273,15 @@ void ProgramStore::set_table(Program& program, SignatureId projection, TableId t
                                        table);
 }
 
-void ProgramStore::compile_new(Index index, Compiler& compiler) {
+void ProgramStore::compile_new(Index index) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
   for (const auto& [projection, users] : vocabulary.users) wanted.push_back(projection);
-  TableStore::Session session(tables_, compiler);
-  program.base = tables_.acquire(compiler.compile_base(), session);
+  TableStore::Session session(tables_, compiler(program));
+  program.base = tables_.acquire(compiler(program).compile_base(), session);
   changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
-  compile(program, std::move(wanted), session, compiler);
+  compile(program, std::move(wanted), session);
 }
 
 // What its vocabulary sees anew, and no more.
@@ -295,17 +303,15 @@ void ProgramStore::compile_changed(Index index) {
     release_projection(projection);
   }
   if (wanted.empty()) return;
-  const auto compiler_of_program = compiler(program);
-  TableStore::Session session(tables_, *compiler_of_program);
-  compile(program, std::move(wanted), session, *compiler_of_program);
+  TableStore::Session session(tables_, compiler(program));
+  compile(program, std::move(wanted), session);
 }
 
-void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
-                           Compiler& compiler) {
+void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session) {
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
   for (const auto projection : wanted) {
-    const auto cells = compiler.compile(sets_.signatures[projection]);
+    const auto cells = compiler(program).compile(sets_.signatures[projection]);
     set_table(program, projection, tables_.acquire_difference(cells, tables_[program.base], session));
   }
 }
@@ -341,8 +347,13 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
       if (!new_programs_.contains(program)) compile_changed(program);
     }
   }
-  for (const auto& [program, compiler] : new_programs_) compile_new(program, *compiler);
-  for (auto& vocabulary : vocabularies_) vocabulary.changed.clear();
+  for (const auto program : new_programs_) compile_new(program);
+  for (auto& vocabulary : vocabularies_) {
+    if (vocabulary.changed.empty()) continue;
+    for (const auto program : vocabulary.programs) tidy_up(programs_[program]);
+    vocabulary.changed.clear();
+  }
+  for (const auto program : new_programs_) tidy_up(programs_[program]);
   new_programs_.clear();
   own_sets_.clear();
   program_by_own_.clear();

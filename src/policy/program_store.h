@@ -4,8 +4,8 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
-#include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "policy/address_index.h"
@@ -57,6 +57,8 @@ class ProgramStore {
     Family family = Family::kIpv4;
     SignatureId own = 0;  // own sets that rules ask for
     Digest digest;
+    // To the end of the batch that it is new in; a small one for good.
+    std::unique_ptr<Compiler> compiler;
   };
   struct Projection {
     std::uint32_t id = 0;
@@ -105,12 +107,12 @@ class ProgramStore {
   void remove_projection(Vocabulary& vocabulary, ClassId class_id);
   void retain_projection(SignatureId projection);
   void release_projection(SignatureId projection);
-  void compile_new(Index index, Compiler& compiler);
+  void compile_new(Index index);
   void compile_changed(Index index);
-  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
-               Compiler& compiler);
+  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session);
   void set_table(Program& program, SignatureId projection, TableId table);
-  std::unique_ptr<Compiler> compiler(const Program& program);
+  Compiler& compiler(Program& program);
+  static void tidy_up(Program& program);
 
   const RuleBook& book_;
   const MemberIndex& members_;
@@ -132,7 +134,7 @@ class ProgramStore {
   CompilerBench bench_;
   OwnSets own_sets_;
   boost::unordered_flat_map<OwnKey, Index> program_by_own_;
-  std::map<Index, std::unique_ptr<Compiler>> new_programs_;
+  std::set<Index> new_programs_;
   TablesChanges changes_;
 };
 

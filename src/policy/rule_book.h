@@ -8,6 +8,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -108,7 +109,7 @@ class RuleBook {
   std::vector<Atom> atoms_;
   std::vector<AtomId> free_atoms_;
   boost::unordered_flat_map<std::string, AtomId> atom_by_meaning_;
-  std::vector<RuleMatch> matches_;  // by id of its words
+  std::deque<RuleMatch> matches_;  // by id of its words; a match stays where it is
   SequencePool words_;              // what a match says, as numbers
   std::vector<AtomId> touched_;
   std::vector<AtomId> unused_;  // without a user, and reported

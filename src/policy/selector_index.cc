@@ -84,20 +84,26 @@ void SelectorIndex::file(Id id, const Selector& selector) {
     least = crowd;
     entry.place = place;
   };
-  for (const auto& [name, restriction] : selector.restrictions()) {
+  const auto restrictions = selector.restrictions();
+  for (const auto& [name, restriction] : restrictions) {
     if ((restriction.present && restriction.absent) || (restriction.one_of && restriction.one_of->empty())) {
       entry.place = kNowhere;
       return;
     }
-    if (restriction.one_of && restriction.one_of->size() == 1) {
+    if (restriction.one_of && restriction.one_of->size() == 1)
       consider(place_of(name, *restriction.one_of->begin()));
-    } else if (restriction.present || restriction.one_of) {
-      consider(place_of(name));
+  }
+  for (const auto& [name, restriction] : restrictions) {
+    if (restriction.one_of && restriction.one_of->size() > 1 &&
+        file_under_values(id, selector, name, *restriction.one_of, least)) {
+      return;
     }
   }
-  for (const auto& [name, restriction] : selector.restrictions()) {
-    if (!restriction.one_of || restriction.one_of->size() == 1) continue;
-    if (file_under_values(id, selector, name, *restriction.one_of, least)) return;
+  // Names alone tell least: everybody may have one.
+  if (least == std::numeric_limits<std::size_t>::max()) {
+    for (const auto& [name, restriction] : restrictions) {
+      if (restriction.present || restriction.one_of) consider(place_of(name));
+    }
   }
   auto& crowd = filed_[entry.place];
   entry.next = crowd.first;
