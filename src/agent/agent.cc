@@ -128,7 +128,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
       options.dataplane, state->to_dataplane,
       [self](const dataplane::Report& report) { self->on_report(report); });
   state->policy = std::make_unique<PolicyLoop>(
-      Engine({options.node, std::move(dictionary)}),
+      Engine({options.node, std::move(dictionary), options.most_entries}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
                           [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
   state->informers = std::make_unique<api::Informers>(

@@ -13,6 +13,7 @@
 #include "api/client/client.h"
 #include "base/result.h"
 #include "dataplane/dataplane.h"
+#include "engine/engine.h"
 #include "http/endpoint.h"
 
 namespace ocicat::agent {
@@ -22,6 +23,7 @@ struct Options {
   api::Address server;
   std::filesystem::path run_dir = "/run/ocicat/agent";  // made where it is missing; one agent a folder
   std::optional<http::Endpoint> health;                 // /liveness, /readiness, /metrics; none: not served
+  std::size_t most_entries = Engine::kMostEntries;      // as in Engine::Options
   dataplane::Options dataplane;
 };
 

@@ -63,6 +63,10 @@ struct Metrics::State {
   prometheus::Gauge& programs = gauge(registry, "ocicat_programs", "Compiled programs");
   prometheus::Gauge& tables = gauge(registry, "ocicat_tables", "Decision tables");
   prometheus::Gauge& outcomes = gauge(registry, "ocicat_outcomes", "Outcomes that tables lead to");
+  prometheus::Gauge& entries =
+      gauge(registry, "ocicat_policy_entries", "Entries of tables that policy takes on this host");
+  prometheus::Gauge& denied = gauge(registry, "ocicat_endpoints_denied",
+                                    "Endpoints denied all, as policy would take too many entries");
   prometheus::Gauge& refused =
       gauge(registry, "ocicat_refused_objects", "Objects that cannot be read or compiled");
   prometheus::Gauge& connected =
@@ -119,6 +123,8 @@ void Metrics::observe(const News& news, const AgentStatus& status) {
   set(state_->programs, news.counters->programs);
   set(state_->tables, news.counters->tables);
   set(state_->outcomes, news.counters->outcomes);
+  set(state_->entries, news.counters->entries);
+  set(state_->denied, news.counters->denied_endpoints);
 }
 
 void Metrics::status_written(bool ok) {

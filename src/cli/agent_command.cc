@@ -24,6 +24,7 @@ struct Options {
   std::string dataplane = "nftables";
   std::string bpf_folder = "/sys/fs/bpf/ocicat";
   std::string log_level = "info";
+  std::size_t most_entries = Engine::kMostEntries;
   bool cleanup = false;
 };
 
@@ -49,6 +50,7 @@ Result<int> run_agent(const Options& options) {
   wanted.node = options.node.empty() ? host_name() : options.node;
   wanted.run_dir = options.run_dir;
   wanted.dataplane = std::move(dataplane);
+  wanted.most_entries = options.most_entries;
   if (const std::string rule = schema::check_dns_subdomain(wanted.node); !rule.empty()) {
     wrong_usage({ErrorCode::kInvalid,
                  fmt::format("\"{}\" is no name of a node: {}; say --node NAME", wanted.node, rule)});
@@ -97,6 +99,13 @@ void add_agent_command(CLI::App& app) {
   command->add_option("--bpf-folder", options->bpf_folder, "Where this host's eBPF objects are pinned")
       ->capture_default_str()
       ->type_name("DIR");
+  command
+      ->add_option(
+          "--most-entries", options->most_entries,
+          "Most entries that policy may take in the kernel; beyond, the endpoint that came last is denied")
+      ->capture_default_str()
+      ->check(CLI::Range(std::size_t{1'000}, std::size_t{1} << 32))
+      ->type_name("N");
   command->add_flag("--cleanup", options->cleanup, "Remove everything of ours from the kernel, and leave");
   add_log_option(*command, options->log_level);
   command->footer(std::string(kFooter));

@@ -46,7 +46,7 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   state.settle_hosts(replanned);
   state.settle_locals(replanned, addresses.any);
   state.settle_routes();
-  state.programs.update(state.addresses, addresses, state.out.tables);
+  state.settle_programs(addresses);
   state.out.tables.classes = std::move(addresses.classes);
   state.out.tables.dictionary = state.ids.end_batch();
   state.sets.end_batch();
@@ -66,7 +66,9 @@ Engine::Counters Engine::counters() const {
           .classes = state.addresses.classes().size(),
           .programs = state.programs.program_count(),
           .tables = state.ids.size(IdSpace::kTable),
-          .outcomes = state.ids.size(IdSpace::kOutcome)};
+          .outcomes = state.ids.size(IdSpace::kOutcome),
+          .entries = state.programs.entry_count(),
+          .denied_endpoints = state.denied.size()};
 }
 
 }  // namespace ocicat

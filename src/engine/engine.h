@@ -8,6 +8,7 @@
 //   design    docs/design/decision-tables.md
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,12 @@ class Engine {
     std::optional<std::string> node;
     // Ids in use by a kernel that is to be adopted.
     policy::Dictionary dictionary;
+    // How many entries policy may take: projections, tables by projection, intervals of tables
+    // (policy::ProgramStore::entry_count). Beyond it the workload endpoint that came last is denied all and
+    // reported, and is tried again when there are fewer entries or its policy is another.
+    std::size_t most_entries = kMostEntries;
   };
+  static constexpr std::size_t kMostEntries = std::size_t{1} << 24;
 
   explicit Engine(Options options);
   ~Engine();
@@ -38,6 +44,7 @@ class Engine {
   struct Counters {  // for metrics and for tests of proportionality
     std::size_t endpoints = 0, local_endpoints = 0, host_endpoints = 0, policies = 0, active_policies = 0;
     std::size_t sets = 0, classes = 0, programs = 0, tables = 0, outcomes = 0;
+    std::size_t entries = 0, denied_endpoints = 0;  // of Options::most_entries; for want of them
   };
   Counters counters() const;
 

@@ -4,6 +4,7 @@
 //   local_endpoints.cc  endpoints of this host: who has which interface, and which programs
 //   host_endpoints.cc   host endpoints of this host, and their chains
 //   local_routes.cc     the ways to addresses
+//   entry_bound.cc      what becomes of endpoints whose programs would take too many entries
 //   engine.cc           the steps in order
 #pragma once
 
@@ -36,7 +37,9 @@ struct LocalEndpoint {
   std::string node;
   std::string interface_name;
   std::vector<std::string> profiles;
-  bool in_force = false;  // not waiting for another endpoint's interface
+  bool in_force = false;      // not waiting for another endpoint's interface
+  bool denied = false;        // for want of entries; then its addresses have no programs
+  std::uint64_t arrival = 0;  // the later, the higher
 
   struct Address {
     IpAddress address;
@@ -61,9 +64,11 @@ struct LocalHost {
 };
 
 struct Engine::State {
-  explicit State(Options given) : node(std::move(given.node)), ids(given.dictionary) {}
+  explicit State(Options given)
+      : node(std::move(given.node)), most_entries(given.most_entries), ids(given.dictionary) {}
 
   std::optional<std::string> node;
+  std::size_t most_entries;
   policy::IdRegistry ids;
   policy::SetSpace sets;
   policy::RuleBook book;
@@ -88,6 +93,9 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
+  std::uint64_t arrivals = 0;
+  // Endpoints that are denied for want of entries, and how many there were left in use when they were.
+  std::map<ResourceKey, std::size_t> denied;
   std::set<ResourceKey> missing;  // tiers and profiles that are named and not there
   std::map<ResourceKey, WorkloadEndpoint>
       spoofers;  // may send from others' addresses, if the settings let them
@@ -100,6 +108,7 @@ struct Engine::State {
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing
+  std::set<ResourceKey> retry;    // denied ones to try again, whatever is in use
   std::vector<std::pair<ResourceKey, LocalEndpoint>> retired;
   std::vector<LocalEndpoint> releasing;  // uses of programs and signatures to give back
   std::set<ResourceKey> restart_hosts;   // host endpoints to compute from nothing
@@ -129,6 +138,10 @@ struct Engine::State {
   void settle_settings();
   void settle_locals(const std::vector<MemberId>& replanned, bool addresses_changed);
   void compute(const ResourceKey& key, LocalEndpoint& local);
+  void settle_programs(const policy::AddressIndex::Update& classes);
+  void give_back(const LocalEndpoint& local);
+  bool deny_last();
+  void forget_denied(const ResourceKey& key);
   void retire_host(const ResourceKey& key);
   void compute_host(const ResourceKey& key, LocalHost& host);
   void settle_hosts(const std::vector<MemberId>& replanned);

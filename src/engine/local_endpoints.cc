@@ -30,7 +30,10 @@ void Engine::State::set_local(const ResourceKey& key, MemberId member, const Wor
                     std::ranges::equal(it->second.addresses, wanted, {}, &LocalEndpoint::Address::address);
   if (!same) {
     retire_local(key);
-    LocalEndpoint local{.member = member, .node = endpoint.node, .interface_name = endpoint.interface_name};
+    LocalEndpoint local{.member = member,
+                        .node = endpoint.node,
+                        .interface_name = endpoint.interface_name,
+                        .arrival = ++arrivals};
     local.sources = std::move(sources);
     for (const auto& address : wanted) {
       local.addresses.push_back({address});
@@ -61,6 +64,7 @@ void Engine::State::retire_local(const ResourceKey& key) {
   claims.erase(key);
   contested.insert(interface);
   if (waiting.erase(key) > 0) refuse(key, {});
+  forget_denied(key);
   retired.emplace_back(key, std::move(local));
   restart.erase(key);
   locals.erase(it);
@@ -97,6 +101,8 @@ void Engine::State::settle_interfaces() {
         restart.insert(key);
       } else {
         policies.remove_local(local.member);
+        forget_denied(key);
+        local.denied = false;
         auto copy = local;
         for (auto& address : local.addresses) address = {address.address};
         local.source_chains = {};
@@ -145,7 +151,7 @@ void Engine::State::settle_locals(const std::vector<MemberId>& replanned, bool a
   }
   const auto& ports = members.changed_ports();
   for (const auto& [key, local] : locals) {
-    if (!local.in_force) continue;
+    if (!local.in_force || local.denied) continue;
     bool moved = false;
     if (addresses_changed && !dirty.contains(key)) {
       moved = std::ranges::any_of(local.addresses, [&](const LocalEndpoint::Address& address) {
@@ -160,21 +166,31 @@ void Engine::State::settle_locals(const std::vector<MemberId>& replanned, bool a
     }
     if (moved) dirty.insert(key);
   }
-  for (const auto& key : dirty) compute(key, locals.at(key));
+  for (const auto& key : dirty) {
+    auto& local = locals.at(key);
+    if (local.denied) {
+      retry.insert(key);
+    } else {
+      compute(key, local);
+    }
+  }
   for (auto& [key, local] : std::exchange(retired, {})) {
     const auto it = locals.find(key);
     if (it == locals.end() || !it->second.in_force) out.endpoints.remove(key);
     releasing.push_back(std::move(local));
   }
-  for (const auto& local : std::exchange(releasing, {})) {
-    for (const auto chain : local.source_chains) {
-      if (chain != 0) programs.release_chain(chain);
-    }
-    for (const auto& address : local.addresses) {
-      sets.signatures.release(address.signature);
-      for (const auto program : address.programs) {
-        if (program != 0) programs.release(program);
-      }
+  for (const auto& local : std::exchange(releasing, {})) give_back(local);
+}
+
+// The uses that it has of chains, programs and signatures.
+void Engine::State::give_back(const LocalEndpoint& local) {
+  for (const auto chain : local.source_chains) {
+    if (chain != 0) programs.release_chain(chain);
+  }
+  for (const auto& address : local.addresses) {
+    sets.signatures.release(address.signature);
+    for (const auto program : address.programs) {
+      if (program != 0) programs.release(program);
     }
   }
 }

@@ -86,6 +86,7 @@ void ProgramStore::release(Index index) {
     tables_.release(table);
     release_projection(projection);
   }
+  entries_ -= program.tables.size();
   if (program.base != TableId{}) tables_.release(program.base);
   if (ids_.release(IdSpace::kProgram, program.id)) changes_.programs.remove(ProgramId{program.id});
   std::erase(vocabularies_[program.vocabulary].programs, index);
@@ -215,6 +216,7 @@ void ProgramStore::drop_vocabulary_if_unused(std::uint32_t index) {
     changes_.projections.remove({VocabularyId{vocabulary.id}, ClassId{class_id}});
     release_projection(projection);
   }
+  entries_ -= vocabulary.projection_by_class.size();
   ids_.release(IdSpace::kVocabulary, vocabulary.id);
   vocabulary_by_sets_.erase(vocabulary.sets);
   sets_.signatures.release(vocabulary.sets);
@@ -245,6 +247,7 @@ void ProgramStore::add_projection(Vocabulary& vocabulary, ClassId class_id, Sign
   retain_projection(projection);
   sets_.signatures.release(projection);
   vocabulary.projection_by_class.emplace(static_cast<std::uint32_t>(class_id), projection);
+  ++entries_;
   if (++vocabulary.users[projection] == 1) vocabulary.changed.push_back(projection);
   changes_.projections.update({VocabularyId{vocabulary.id}, class_id},
                               ProjectionId{projections_.at(projection).id});
@@ -255,6 +258,7 @@ void ProgramStore::remove_projection(Vocabulary& vocabulary, ClassId class_id) {
   if (it == vocabulary.projection_by_class.end()) return;
   const auto projection = it->second;
   vocabulary.projection_by_class.erase(it);
+  --entries_;
   changes_.projections.remove({VocabularyId{vocabulary.id}, class_id});
   if (--vocabulary.users[projection] == 0) {
     vocabulary.users.erase(projection);
@@ -268,24 +272,29 @@ void ProgramStore::remove_projection(Vocabulary& vocabulary, ClassId class_id) {
 void ProgramStore::set_table(Program& program, SignatureId projection, TableId table) {
   if (table == TableId{}) return;
   program.tables.emplace(projection, table);
+  ++entries_;
   retain_projection(projection);
   changes_.tables_by_projection.update({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}},
                                        table);
 }
 
-void ProgramStore::compile_new(Index index) {
+void ProgramStore::compile_new(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
-  for (const auto& [projection, users] : vocabulary.users) wanted.push_back(projection);
+  for (const auto& [projection, users] : vocabulary.users) {
+    if (!program.tables.contains(projection)) wanted.push_back(projection);
+  }
   TableStore::Session session(tables_, compiler(program));
-  program.base = tables_.acquire(compiler(program).compile_base(), session);
-  changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
-  compile(program, std::move(wanted), session);
+  if (program.base == TableId{}) {
+    program.base = tables_.acquire(compiler(program).compile_base(), session);
+    changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
+  }
+  compile(program, std::move(wanted), session, most);
 }
 
 // What its vocabulary sees anew, and no more.
-void ProgramStore::compile_changed(Index index) {
+void ProgramStore::compile_changed(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
@@ -300,27 +309,33 @@ void ProgramStore::compile_changed(Index index) {
         {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
     tables_.release(it->second);
     program.tables.erase(it);
+    --entries_;
     release_projection(projection);
   }
   if (wanted.empty()) return;
   TableStore::Session session(tables_, compiler(program));
-  compile(program, std::move(wanted), session);
+  compile(program, std::move(wanted), session, most);
 }
 
-void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session) {
+void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
+                           std::size_t most) {
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
   for (const auto projection : wanted) {
+    if (entry_count() > most) return;
     const auto cells = compiler(program).compile(sets_.signatures[projection]);
     set_table(program, projection, tables_.acquire_difference(cells, tables_[program.base], session));
   }
 }
 
 // Vocabularies that are new look at all classes, the others at those that came and went.
-void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes) {
+void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes,
+                               std::size_t most) {
   for (auto& vocabulary : vocabularies_) {
     if (!vocabulary.in_use()) continue;
-    if (std::exchange(vocabulary.is_new, false)) {
+    if (vocabulary.is_new) {
+      if (entry_count() > most) continue;
+      vocabulary.is_new = false;
       addresses.classes().for_each(
           [&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
       continue;
@@ -332,22 +347,16 @@ void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex
   }
 }
 
-void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Update& classes,
-                          TablesChanges& changes) {
-  see_classes(addresses, classes);
-  std::vector<Index> gone;
-  for (ChainIndex chain = 1; chain < chains_.size(); ++chain) {
-    if (chains_[chain].users > 0 && chains_[chain].vocabulary != 0) settle_chain(chain, gone);
-  }
-  for (const auto program : gone) release(program);
-  see_classes(addresses, {});  // for the vocabularies of programs that chains have just asked for
+// False where it would be more than `most` entries.
+bool ProgramStore::compile_all(std::size_t most) {
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.changed.empty()) continue;
     for (const auto program : vocabulary.programs) {
-      if (!new_programs_.contains(program)) compile_changed(program);
+      if (!new_programs_.contains(program)) compile_changed(program, most);
     }
   }
-  for (const auto program : new_programs_) compile_new(program);
+  for (const auto program : new_programs_) compile_new(program, most);
+  if (entry_count() > most) return false;
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.changed.empty()) continue;
     for (const auto program : vocabulary.programs) tidy_up(programs_[program]);
@@ -355,10 +364,24 @@ void ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Upd
   }
   for (const auto program : new_programs_) tidy_up(programs_[program]);
   new_programs_.clear();
+  return true;
+}
+
+bool ProgramStore::update(const AddressIndex& addresses, const AddressIndex::Update& classes,
+                          std::size_t most, TablesChanges& changes) {
+  see_classes(addresses, classes, most);
+  std::vector<Index> gone;
+  for (ChainIndex chain = 1; chain < chains_.size(); ++chain) {
+    if (chains_[chain].users > 0 && chains_[chain].vocabulary != 0) settle_chain(chain, gone);
+  }
+  for (const auto program : gone) release(program);
+  see_classes(addresses, {}, most);  // for the vocabularies of programs that chains have just asked for
+  const bool complete = compile_all(most);
   own_sets_.clear();
   program_by_own_.clear();
   tables_.take_changes(changes_);
   changes.absorb(std::exchange(changes_, {}));
+  return complete;
 }
 
 }  // namespace ocicat::policy

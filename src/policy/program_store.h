@@ -40,8 +40,14 @@ class ProgramStore {
   void release_chain(ChainIndex index);
   ChainId chain_id(ChainIndex index) const { return ChainId{chains_[index].id}; }
 
-  void update(const AddressIndex& addresses, const AddressIndex::Update& classes, TablesChanges& changes);
+  // False where that takes more than `most` entries: then some of it is not done. Release programs and call
+  // again, with no classes, until it is true; nothing may be shown before. A program that is complete stays
+  // so.
+  [[nodiscard]] bool update(const AddressIndex& addresses, const AddressIndex::Update& classes,
+                            std::size_t most, TablesChanges& changes);
 
+  // What a datapath holds of programs: projections of classes, tables by projection, intervals of tables.
+  std::size_t entry_count() const { return entries_ + tables_.interval_count(); }
   std::size_t program_count() const { return program_by_digest_.size(); }
   std::size_t chain_count() const { return chain_by_digest_.size(); }
   std::size_t vocabulary_count() const { return vocabulary_by_sets_.size(); }
@@ -101,15 +107,17 @@ class ProgramStore {
 
   std::uint32_t find_or_add_vocabulary(const std::vector<SetId>& sets);
   void drop_vocabulary_if_unused(std::uint32_t index);
-  void see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes);
+  void see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes, std::size_t most);
   void settle_chain(ChainIndex index, std::vector<Index>& gone);
   void add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature);
   void remove_projection(Vocabulary& vocabulary, ClassId class_id);
   void retain_projection(SignatureId projection);
   void release_projection(SignatureId projection);
-  void compile_new(Index index);
-  void compile_changed(Index index);
-  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session);
+  bool compile_all(std::size_t most);
+  void compile_new(Index index, std::size_t most);
+  void compile_changed(Index index, std::size_t most);
+  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
+               std::size_t most);
   void set_table(Program& program, SignatureId projection, TableId table);
   Compiler& compiler(Program& program);
   static void tidy_up(Program& program);
@@ -129,6 +137,7 @@ class ProgramStore {
   std::vector<ChainEntry> chains_{1};
   std::vector<ChainIndex> free_chains_;
   boost::unordered_flat_map<Digest, ChainIndex> chain_by_digest_;
+  std::size_t entries_ = 0;  // projections of classes, tables by projection
 
   // Of the batch.
   CompilerBench bench_;

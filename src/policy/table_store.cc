@@ -112,6 +112,7 @@ TableId TableStore::intern(const Table& table, Keys keys) {
   table_changes_.update(TableId{id}, table);
   tables_[id] = {table, keys};
   known_.insert(id);
+  intervals_ += table.intervals.size();
   return TableId{id};
 }
 
@@ -120,6 +121,7 @@ void TableStore::release(TableId id) {
   if (!ids_.release(IdSpace::kTable, number)) return;
   known_.erase(number);
   const auto table = std::exchange(tables_[number], {}).table;
+  intervals_ -= table.intervals.size();
   table_changes_.remove(id);
   for (const auto& interval : table.intervals) {
     if (interval.source_ports != TableId{}) {

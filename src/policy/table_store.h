@@ -44,6 +44,8 @@ class TableStore {
   // Stays while in use.
   const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)].table; }
 
+  std::size_t interval_count() const { return intervals_; }
+
   // What became of outcomes and tables since the last call.
   void take_changes(TablesChanges& changes);
 
@@ -84,6 +86,7 @@ class TableStore {
 
   IdRegistry& ids_;
   std::deque<Stored> tables_;  // by id
+  std::size_t intervals_ = 0;
   // By what they say, in ids: these mean one thing each while they are in use.
   boost::unordered_flat_set<std::uint32_t, Hash, Equal> known_;
   Table sources_;  // while a second table is looked up

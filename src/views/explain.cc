@@ -116,7 +116,7 @@ std::string_view action_in_words(Action action) {
   return "";
 }
 
-std::string names_of(const std::vector<ResourceKey>& keys) {
+std::string names_of(const policy::KeyList& keys) {
   std::vector<std::string> names;
   for (const ResourceKey& key : keys) names.push_back(key.to_string());
   return fmt::format("{}", fmt::join(names, ", "));
