@@ -32,6 +32,7 @@ struct Row {
 class WorkloadPrograms : public testing::Test {
  protected:
   WorkloadPrograms() {
+    bed_.silence_ipv6();
     auto changes = first_state(1);
     add_pod(changes, "a", a_, kDenyAll, kAllowAll);
     add_pod(changes, "b", b_, kAllowAll, kAllowAll);

@@ -57,18 +57,6 @@ void shell(const std::string& command) {
   CHECK(status == 0);
 }
 
-namespace {
-
-// Counters and sniffers shall see a test's packets alone, not what IPv6 says by itself when a link comes up:
-// listener reports, some of them a second later, and solicitations of routers.
-void keep_quiet_about_ipv6() {
-  shell(
-      "nft 'add table inet quiet; add chain inet quiet out { type filter hook output priority 0; };"
-      "add rule inet quiet out icmpv6 type { 131, 132, 133, 143 } drop'");
-}
-
-}  // namespace
-
 Station::Station(std::string name, IpAddress v4, IpAddress v6)
     : interface_(std::move(name)), v4_(v4), v6_(v6), ns_(new_namespace()) {}
 
@@ -109,7 +97,6 @@ Testbed::Testbed() : host_(new_namespace()) {
         "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
         "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
         "net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
-    keep_quiet_about_ipv6();
   });
   add_station("uplink", "192.0.2.1", "2001:db8::1");
   host_.run([] {
@@ -125,7 +112,6 @@ Station& Testbed::add_station(const std::string& interface, const std::string& v
   auto& station = *stations_.back();
   station.ns().run([&] {
     shell("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0; ip link set lo up");
-    keep_quiet_about_ipv6();
     shell(fmt::format("ip link add eth0 address {} type veth peer name {} address {} netns {}", kStationMac,
                       interface, kHostMac, host_.path()));
     shell(fmt::format("ip addr add {}/32 dev eth0; ip addr add {}/128 dev eth0 nodad; ip link set eth0 up",
@@ -138,7 +124,8 @@ Station& Testbed::add_station(const std::string& interface, const std::string& v
                     kHostLinkLocal, kHostMac, kHostLinkLocal, kHostMac));
     // It listens and never speaks: no answer of its own may make a connection known.
     shell(
-        "nft 'add rule inet quiet out icmp type { destination-unreachable, echo-reply } drop;"
+        "nft 'add table inet quiet; add chain inet quiet out { type filter hook output priority 0; };"
+        "add rule inet quiet out icmp type { destination-unreachable, echo-reply } drop;"
         "add rule inet quiet out icmpv6 type { destination-unreachable, echo-reply, parameter-problem } drop;"
         "add rule inet quiet out tcp flags & rst == rst drop'");
     station.sniffer_ = UniqueFd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
@@ -169,6 +156,16 @@ Station& Testbed::add_pod(const std::string& name, const std::string& v4, const 
     });
   }
   return station;
+}
+
+void Testbed::silence_ipv6() const {
+  const auto silence = [] {
+    shell(
+        "nft 'add table inet silent; add chain inet silent out { type filter hook output priority 0; };"
+        "add rule inet silent out icmpv6 type { 131, 132, 133, 143 } drop'");
+  };
+  host_.run(silence);
+  for (const auto& station : stations_) station->ns().run(silence);
 }
 
 void Testbed::forget_connections() const {

@@ -61,6 +61,9 @@ class Testbed {
   // Its own, at `uplink`.
   static IpAddress host_address(Family family);
 
+  // Keeps the kernels from saying what IPv6 says by itself when a link comes up, some of it a second later:
+  // listener reports and solicitations of routers. For tests that count packets. Leaves a table of its own.
+  void silence_ipv6() const;
   // Forgets all connections.
   void forget_connections() const;
   // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is
