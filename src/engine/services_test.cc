@@ -77,6 +77,21 @@ TEST_F(ServiceTables, ANamedPortThatGoesAndComesInOneStepLeadsToWhoHasItNow) {
   }
 }
 
+// Without an address nothing but the endpoint itself holds the set.
+TEST_F(ServiceTables, ANamedPortKeepsItsSetWhenTheOnlyOneThatHasItGivesWayToAnother) {
+  world_.with_policy(test::global_egress("p", {Rule{.protocol = ProtocolMatch{.number = kTcp},
+                                                    .destination = {.ports = {std::string("http")}}}}));
+  const std::vector<EndpointPort> http{{.name = "http", .protocol = kTcp, .port = 8080}};
+  world_.with_host("first", "", {}, {}, {}, http);
+  step();
+  world_.snapshot.erase(test::host_key("first"));
+  world_.with_host("second", "", {}, {}, {}, http);
+  step();
+  world_.with_pod("shop/web", {"10.65.0.10"}, {}, http);
+  step();
+  EXPECT_EQ(egress("10.65.0.10", 8080), Verdict::kAllow);
+}
+
 TEST_F(ServiceTables, OneAddressMoreIsOneClassEntry) {
   world_.with_slice("data", "db", {"10.65.0.8", "10.65.0.9"}, {{kTcp, 5432}});
   step();

@@ -1,6 +1,8 @@
 // The atomic sets in use, each a small number.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -20,6 +22,7 @@ class SetSpace {
  public:
   SetSpace() : sets_(1) {}
 
+  // One that went in this batch comes back under its number, and did neither come nor go.
   SetId create(const Digest& meaning);
   // The number has no other meaning before end_batch().
   void destroy(SetId id);
@@ -41,6 +44,7 @@ class SetSpace {
   std::vector<Digest> sets_;
   std::vector<SetId> free_;
   std::vector<SetId> resting_;
+  boost::unordered_flat_map<Digest, std::size_t> resting_by_meaning_;  // into resting_
   std::vector<SetId> created_;
 };
 
