@@ -169,6 +169,22 @@ TEST_P(Enforcement, DropsWhatComesFromAWorkloadInterfaceThatNobodyKnows) {
   EXPECT_TRUE(passes(stranger, b_, kTcp, 80));
 }
 
+// As one whose policy would take more entries than there may be.
+TEST_P(Enforcement, DeniesAllToAWorkloadWhoseAddressesHaveNoPrograms) {
+  start(kAllowAll, kAllowAll);
+  EXPECT_TRUE(passes(a_, b_, kTcp, 80));
+  HostChanges denied;
+  denied.endpoints.update(pod_key("b"), EndpointState{b_.interface(), {}});
+  change(denied);
+  EXPECT_FALSE(passes(a_, b_, kTcp, 81));
+  EXPECT_FALSE(passes(bed_.outside(), b_, kUdp, 53));
+  EXPECT_FALSE(passes(b_, a_, kTcp, 80));
+  HostChanges again;
+  add_pod(again, "b", b_, kAllowAll, kAllowAll);
+  change(again);
+  EXPECT_TRUE(passes(a_, b_, kTcp, 82));
+}
+
 TEST_P(Enforcement, AsksTheSettingWhetherAWorkloadMayReachItsHost) {
   start(kAllowAll, kAllowAll);
   bed_.host().run([] {
