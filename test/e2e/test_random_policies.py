@@ -1,4 +1,5 @@
-"""Random policies through the whole system: packets, decision tables and evaluator must agree.
+"""Random policies through the whole system: packets, decision tables and evaluator must agree. Tiers, policies of
+namespaces and global ones, staged ones among them, cluster policy, network sets and services.
 
 The seed is printed with a failure; OCICAT_SEED=N repeats it.
 """
@@ -55,7 +56,7 @@ class Writer:
             entity["notNets"] = self.pick([net for net in nets if not net[0].endswith("/0")])
         return entity
 
-    def rule(self):
+    def rule(self, direction):
         family = self.pick([4, 6])
         rule = {"action": self.pick(["Allow", "Allow", "Deny", "Pass", "Log"])}
         source, destination = self.entity(False, family), self.entity(True, family)
@@ -67,6 +68,9 @@ class Writer:
             destination[self.pick(["ports", "ports", "notPorts"])] = ports
         if protocol in ("ICMP", "ICMPv6") and self.maybe(0.5):
             rule[self.pick(["icmp", "notICMP"])] = {"type": self.pick([8, 128, 3])}
+        if self.maybe(0.15):  # nothing else may stand beside a service on its side
+            service = {"services": {"name": "some", "namespace": self.pick(["red", "blue"])}}
+            source, destination = (service, destination) if direction == "Ingress" else (source, service)
         for side, entity in (("source", source), ("destination", destination)):
             if entity:
                 rule[side] = entity
@@ -76,8 +80,34 @@ class Writer:
         types = self.pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]])
         spec = {"tier": tier, "order": self.pick([1, 5, 10]), "selector": self.pick(SELECTORS), "types": types}
         for kind in types:
-            spec[kind.lower()] = [self.rule() for _ in range(self.random.randint(0, 3))]
+            spec[kind.lower()] = [self.rule(kind) for _ in range(self.random.randint(0, 3))]
         return spec
+
+    def cluster_rule(self, direction):
+        peers = [{"namespaces": {}}, {"namespaces": {"matchLabels": {"colour": "warm"}}},
+                 {"pods": {"podSelector": {"matchLabels": {"app": "a"}}}}]
+        if direction == "to":
+            peers.append({"networks": ["10.65.0.0/30", "fd65::/126"]})
+        rule = {"action": self.pick(["Accept", "Deny", "Pass"]), direction: self.random.sample(peers, 2)}
+        if self.maybe(0.6):
+            rule["protocols"] = [self.pick([{"tcp": {"destinationPort": {"number": 80}}},
+                                            {"udp": {"destinationPort": {"range": {"start": 79, "end": 81}}}}])]
+        return rule
+
+    def cluster_policy(self):
+        subject = self.pick([{"namespaces": {}}, {"pods": {"podSelector": {"matchLabels": {"tier": "web"}}}}])
+        return {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+                "metadata": {"name": "cluster"},
+                "spec": {"tier": self.pick(["Admin", "Baseline"]), "priority": 5, "subject": subject,
+                         "ingress": [self.cluster_rule("from") for _ in range(self.random.randint(0, 2))],
+                         "egress": [self.cluster_rule("to") for _ in range(self.random.randint(0, 2))]}}
+
+    def slice(self):
+        addresses = ["10.65.0.%d" % number for number in self.random.sample(range(1, 7), 2)]
+        return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": "some-1", "namespace": "red", "labels": {"kubernetes.io/service-name": "some"}},
+                "endpoints": [{"addresses": [address]} for address in addresses],
+                "ports": [{"name": "p", "protocol": self.pick(["TCP", "UDP"]), "port": 80}]}
 
     def documents(self):
         tier = {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "first"},
@@ -85,7 +115,9 @@ class Writer:
         network_set = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet",
                        "metadata": {"name": "some", "labels": {"app": "a", "tier": "data"}},
                        "spec": {"nets": self.pick([["10.65.0.2/32", "fd65::2/128"], ["10.65.0.0/29", "fd65::/125"]])}}
-        documents = [tier, network_set]
+        documents = [tier, network_set, self.slice()]
+        if self.maybe(0.6):
+            documents.append(self.cluster_policy())
         for number in range(self.random.randint(1, 4)):
             name = "p%d" % number
             where = "first" if self.maybe(0.4) else "default"
@@ -96,6 +128,8 @@ class Writer:
                 if self.maybe(0.3):
                     spec["namespaceSelector"] = self.pick(NAMESPACES)
                 documents.append(shop.global_policy(name, spec))
+            if self.maybe(0.2):  # beside the others, and never enforced
+                documents[-1] = {**documents[-1], "kind": "Staged" + documents[-1]["kind"]}
         return documents
 
 
