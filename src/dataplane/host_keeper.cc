@@ -65,12 +65,22 @@ void HostKeeper::doubt(const Doubts& doubts) {
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
 }
 
+bool HostKeeper::must_know_links() const {
+  return std::ranges::any_of(host_endpoints_,
+                             [](const auto& entry) { return entry.second.interface_name.empty(); });
+}
+
 bool HostKeeper::attempt() {
   if (!started_) return true;
-  // Without the links, what is known of them stays; the routes will say what is wrong.
-  if (routes_.learn_links()) {
+  // Without the links, what is known of them stays; the routes will say what is wrong. Where nothing is known
+  // yet, an interface that is found by its addresses would be let go.
+  if (const auto learned = routes_.learn_links(); learned) {
+    heard_of_links_ = true;
     assign_interfaces();
     apply({});
+  } else if (!heard_of_links_ && must_know_links()) {
+    report_.error = "links: " + learned.error().message;
+    return false;
   }
   std::string error = std::exchange(take_error_, {});
   if (!policy_->in_step()) {

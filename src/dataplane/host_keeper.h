@@ -41,11 +41,14 @@ class HostKeeper {
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
   void apply(const HostChanges& changes);
+  // Whether a host endpoint is found by addresses.
+  bool must_know_links() const;
 
   std::map<ResourceKey, EndpointState> endpoints_;
   HostEndpoints host_endpoints_;
   HostInterfaces interfaces_;
   bool assigned_ = true;  // the policy has taken them
+  bool heard_of_links_ = false;
   Revisions wanted_;
   std::string take_error_;
   bool mending_policy_ = false;  // doubts and nothing else: what is written then is a repair

@@ -569,6 +569,43 @@ TEST(PolicyTable, WritesSettingsAndEndpointsThatChangeTogetherAsOneStep) {
   }
 }
 
+// A host endpoint that is found by its address, and denies everything.
+HostChanges closed_edge() {
+  HostChanges changes;
+  changes.settings.emplace();
+  changes.tables.outcomes.update(policy::OutcomeId{1}, policy::Outcome{});
+  changes.tables.tables.update(policy::TableId{1},
+                               policy::Table{{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}}});
+  changes.tables.programs.update(ProgramId{1}, policy::Program{policy::VocabularyId{1}, policy::TableId{1}});
+  changes.tables.chains.update(policy::ChainId{1}, policy::Chain{{}, ProgramId{1}});
+  HostEndpointState edge{.id = 1, .expected_addresses = {address("192.0.2.254")}};
+  edge.chains[0].fill(policy::ChainId{1});
+  changes.host_endpoints.update({Kind::kHostEndpoint, "", "edge"}, edge);
+  return changes;
+}
+
+TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
+  KeptHost host(6);
+  HostKeeper first(host.nft, host.routes, {});
+  first.take(closed_edge());
+  ASSERT_TRUE(first.attempt());
+  const policy::Hook hook{policy::ChainKind::kNormal, Direction::kIngress};
+  const auto verdict = [&] {
+    return KernelLookup(host.nft.all_elements())
+        .at_host(hook, "uplink", address("192.0.2.254"), address("192.0.2.1"), {});
+  };
+  ASSERT_EQ(verdict(), policy::Verdict::kDeny);
+  HostKeeper again(host.nft, host.routes, {});
+  host.routes.fail_when = [](int) { return std::optional(kNoMemory); };
+  again.take(closed_edge());
+  EXPECT_FALSE(again.attempt());
+  EXPECT_EQ(verdict(), policy::Verdict::kDeny);
+  EXPECT_NE(again.report().error, "");
+  host.routes.fail_when = {};
+  EXPECT_TRUE(again.attempt());
+  EXPECT_EQ(verdict(), policy::Verdict::kDeny);
+}
+
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   KeptHost host(4);
   HostKeeper keeper(host.nft, host.routes, {});
