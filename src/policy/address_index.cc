@@ -34,16 +34,16 @@ Prefix common(const Prefix& a, const Prefix& b) {
 }  // namespace
 
 AddressIndex::AddressIndex(SetSpace& sets, IdRegistry& ids)
-    : sets_(sets), classes_(sets, ids), places_(1), index_(0, Hash{this}, Equal{this}), blends_(1) {}
+    : sets_(sets), classes_(sets, ids), places_(1), index_(0, Hash{}, Equal{this}), blends_(1) {}
 
 PlaceId AddressIndex::find(const Prefix& prefix) const {
   const auto it = index_.find(prefix.masked());
-  return it == index_.end() ? 0 : *it;
+  return it == index_.end() ? 0 : it->place;
 }
 
 PlaceId AddressIndex::find_or_add(const Prefix& unmasked) {
   const auto prefix = unmasked.masked();
-  if (const auto it = index_.find(prefix); it != index_.end()) return *it;
+  if (const auto it = index_.find(prefix); it != index_.end()) return it->place;
   PlaceId id = 0;
   if (free_places_.empty()) {
     id = static_cast<PlaceId>(places_.size());
@@ -53,9 +53,10 @@ PlaceId AddressIndex::find_or_add(const Prefix& unmasked) {
     free_places_.pop_back();
   }
   places_[id] = {.prefix = prefix};
-  index_.insert(id);
+  index_.insert({id, hash_of(prefix)});
   if (!prefix.is_host()) {
     ++wide_by_length_[index_of(prefix.family())][prefix.length];
+    ++wide_[index_of(prefix.family())];
     new_wide_.push_back(id);
   }
   return id;
@@ -128,11 +129,12 @@ void AddressIndex::detach_nets(const Prefix& prefix, SetId set) {
 
 // The nearest place around a prefix, itself excluded; 0: none.
 PlaceId AddressIndex::enclosing(const Prefix& prefix) const {
+  if (wide_[index_of(prefix.family())] == 0) return 0;
   const auto& lengths = wide_by_length_[index_of(prefix.family())];
   for (int length = prefix.length - 1; length >= 0; --length) {
     if (lengths[static_cast<std::size_t>(length)] == 0) continue;
     const Prefix around{prefix.address, static_cast<std::uint8_t>(length)};
-    if (const auto it = index_.find(around.masked()); it != index_.end()) return *it;
+    if (const auto it = index_.find(around.masked()); it != index_.end()) return it->place;
   }
   return 0;
 }
@@ -409,10 +411,11 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
     if (place.members != 0 || place.nets != 0) continue;
     note_moved(id);
     gone.push_back(id);
-    index_.erase(id);
+    index_.erase(Slot{id, hash_of(places_[id].prefix)});
     if (place.prefix.is_host()) continue;
     any_wide = true;
     --wide_by_length_[index_of(place.prefix.family())][place.prefix.length];
+    --wide_[index_of(place.prefix.family())];
   }
   if (any_wide) settle_wide(gone, kinship);
   for (std::size_t i = 0; i < touched_.size(); ++i) {

@@ -97,18 +97,28 @@ class AddressIndex {
     PlaceId place;          // keeps its prefix to the end of the batch, though it may be gone
     std::uint32_t emitted;  // what it showed before the batch
   };
+  // A place, and half of its prefix's hash: places lie far apart, and an index that grows asks for all
+  // hashes.
+  struct Slot {
+    PlaceId place;
+    std::uint32_t hash;
+  };
+  static std::uint32_t hash_of(const Prefix& prefix) {
+    return static_cast<std::uint32_t>(hash_value(prefix) >> 32);
+  }
   struct Hash {
     using is_transparent = void;
-    const AddressIndex* index;
-    std::size_t operator()(PlaceId id) const { return hash_value(index->places_[id].prefix); }
-    std::size_t operator()(const Prefix& prefix) const { return hash_value(prefix); }
+    std::size_t operator()(const Slot& slot) const { return slot.hash; }
+    std::size_t operator()(const Prefix& prefix) const { return hash_of(prefix); }
   };
   struct Equal {
     using is_transparent = void;
     const AddressIndex* index;
-    bool operator()(PlaceId a, PlaceId b) const { return a == b; }
-    bool operator()(const Prefix& prefix, PlaceId id) const { return prefix == index->places_[id].prefix; }
-    bool operator()(PlaceId id, const Prefix& prefix) const { return prefix == index->places_[id].prefix; }
+    bool operator()(const Slot& a, const Slot& b) const { return a.place == b.place; }
+    bool operator()(const Prefix& prefix, const Slot& slot) const {
+      return prefix == index->places_[slot.place].prefix;
+    }
+    bool operator()(const Slot& slot, const Prefix& prefix) const { return (*this)(prefix, slot); }
   };
 
   PlaceId find_or_add(const Prefix& prefix);
@@ -133,8 +143,9 @@ class AddressIndex {
   ClassIndex classes_;
   std::deque<Place> places_;
   std::vector<PlaceId> free_places_;
-  boost::unordered_flat_set<PlaceId, Hash, Equal> index_;
+  boost::unordered_flat_set<Slot, Hash, Equal> index_;
   std::array<std::array<std::uint32_t, 129>, 2> wide_by_length_{};  // places that are no hosts, by family
+  std::array<std::uint32_t, 2> wide_{};
   SequencePool member_lists_;
   SequencePool net_lists_;
   // Enclosing place, or what stands for none in its family; kin, ascending; nets' sets with the top bit set,

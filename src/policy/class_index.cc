@@ -1,7 +1,6 @@
 #include "policy/class_index.h"
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -32,9 +31,11 @@ void ClassIndex::give_id(SignatureId from, SignatureId to) {
   }
 }
 
-std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<SetId>& left_out) const {
+std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<bool>& left_out) const {
   std::vector<SetId> rest;
-  std::ranges::set_difference(sets_.signatures[signature], left_out, std::back_inserter(rest));
+  for (const auto set : sets_.signatures[signature]) {
+    if (!left_out[set]) rest.push_back(set);
+  }
   return rest;
 }
 
@@ -42,10 +43,9 @@ std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<
 // in such sets only may have its id, and the one with most places does: the others' places are those to
 // write. True where an id moved.
 bool ClassIndex::inherit_ids(const std::function<std::vector<std::size_t>()>& places_by_signature) {
-  auto created = sets_.created();
-  auto destroyed = sets_.destroyed();
-  std::ranges::sort(created);
-  std::ranges::sort(destroyed);
+  std::vector<bool> created(sets_.bound()), destroyed(sets_.bound());
+  for (const auto set : sets_.created()) created[set] = true;
+  for (const auto set : sets_.destroyed()) destroyed[set] = true;
   std::map<std::vector<SetId>, std::vector<SignatureId>> heirs;  // by what they were before
   for (const auto signature : touched_) {
     if (classes_[signature].id == 0 && classes_[signature].blends > 0) {

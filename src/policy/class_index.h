@@ -58,7 +58,8 @@ class ClassIndex {
   void touch(SignatureId signature, std::uint32_t more);
   bool inherit_ids(const std::function<std::vector<std::size_t>()>& places_by_signature);
   void give_id(SignatureId from, SignatureId to);
-  std::vector<SetId> without(SignatureId signature, const std::vector<SetId>& left_out) const;
+  // `left_out`: by set.
+  std::vector<SetId> without(SignatureId signature, const std::vector<bool>& left_out) const;
 
   SetSpace& sets_;
   IdRegistry& ids_;

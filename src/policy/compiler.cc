@@ -82,6 +82,7 @@ std::span<const Rectangle> AreaCache::of(MatchId id, const RuleMatch& match, Fam
 Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, const RuleBook& book,
                    const MemberIndex& members, std::size_t set_bound, CompilerBench& bench)
     : plan_(plan),
+      has_staged_(has_staged(plan)),
       family_(family),
       book_(book),
       members_(members),
@@ -373,7 +374,7 @@ std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, bool stage
 
 std::vector<Cell> Compiler::judge_both(const std::vector<KeyRange>& where) {
   auto cells = judge(where, false);
-  if (!has_staged(plan_)) return cells;
+  if (!has_staged_) return cells;
   return overlaid(cells, judge(where, true), [this](ThoughtId enforced, ThoughtId pending) {
     if (enforced == pending) return enforced;  // one thought is one trace
     return then({enforced, ThoughtStep::kBoth, pending, 0, Action::kDeny});

@@ -149,6 +149,7 @@ class Compiler {
   void deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why);
 
   const Plan& plan_;
+  bool has_staged_;
   Family family_;
   const RuleBook& book_;
   const MemberIndex& members_;
