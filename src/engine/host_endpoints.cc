@@ -11,6 +11,7 @@ using policy::PolicyIndex;
 void Engine::State::set(const ResourceKey& key, const HostEndpoint& endpoint) {
   const auto member = member_of(key);
   std::vector<Prefix> nets;
+  nets.reserve(endpoint.expected_addresses.size());
   for (const auto& address : endpoint.expected_addresses) nets.push_back(Prefix::host(address));
   members.set(member, {.labels = endpoint.metadata.labels,
                        .profiles = endpoint.profiles,

@@ -24,6 +24,7 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   if (claims.size() > 1)
     std::ranges::sort(claims, {}, [this](const auto& claim) { return keys[claim.first]; });
   std::vector<network::Claim> in_order;
+  in_order.reserve(claims.size());
   for (const auto& claim : claims) in_order.push_back(claim.second);
   auto way = ways.way(prefix.address, in_order);
   if (!way) return std::nullopt;

@@ -64,8 +64,9 @@ std::optional<Target> Target::parse(std::string_view text) {
 
   const bool path_ok = split(std::string_view(target.path).substr(1), '/', [&](std::string_view piece) {
     auto segment = percent_decode(piece, false);
-    if (segment) target.segments.push_back(*std::move(segment));
-    return segment.has_value();
+    if (!segment) return false;
+    target.segments.push_back(*std::move(segment));
+    return true;
   });
   if (!path_ok) return std::nullopt;
   if (target.segments.back().empty()) target.segments.pop_back();  // "/apis/" is "/apis"

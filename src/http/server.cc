@@ -222,8 +222,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // there will be no more, and read on for a while.
   void linger() {
     phase_ = Phase::kIdle;
-    error_code ignored;
-    stream_.socket().shutdown(Socket::shutdown_send, ignored);
+    error_code error;
+    if (stream_.socket().shutdown(Socket::shutdown_send, error)) return close();  // who would read it is gone
     stream_.expires_after(kLinger);
     chunk_.resize(kLingerPiece);
     drain(kLingerBytes);

@@ -10,6 +10,7 @@ std::optional<Error> SimulatedRoutes::fault() {
 Result<std::vector<Link>> SimulatedRoutes::links() {
   if (const auto error = fault()) return std::unexpected(*error);
   std::vector<Link> links;
+  links.reserve(link_by_index.size());
   for (const auto& [index, link] : link_by_index) links.push_back(link);
   return links;
 }

@@ -71,6 +71,7 @@ PodRecord pod_of(const json::object& object) {
 
 json::object object_of(const PodRecord& pod) {
   std::vector<std::string> addresses;
+  addresses.reserve(pod.addresses.size());
   for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
   return {{"namespace", pod.ns},
           {"name", pod.name},

@@ -1,6 +1,5 @@
 #include "policy/key_pool.h"
 
-#include <cstring>
 #include <string>
 
 namespace ocicat::policy {
@@ -13,8 +12,8 @@ const std::vector<std::uint32_t>& KeyPool::pack(const ResourceKey& key) const {
   words.assign(1 + (bytes + 3) / 4, 0);
   words[0] = static_cast<std::uint32_t>(key.kind) << 24 | static_cast<std::uint32_t>(key.ns.size());
   auto* text = reinterpret_cast<char*>(words.data() + 1);
-  std::memcpy(text, key.ns.data(), key.ns.size());
-  std::memcpy(text + key.ns.size(), key.name.data(), key.name.size());
+  key.ns.copy(text, key.ns.size());
+  key.name.copy(text + key.ns.size(), key.name.size());
   return words;
 }
 

@@ -28,6 +28,7 @@ std::string port_text(const PortRange& range) {
 
 std::string ports_text(const std::vector<PortRange>& ports, const std::vector<std::string>& named) {
   std::vector<std::string> texts;
+  texts.reserve(ports.size() + named.size());
   for (const auto& port : ports) texts.push_back(port_text(port));
   texts.insert(texts.end(), named.begin(), named.end());
   return list(texts, [](const std::string& text) { return text; });

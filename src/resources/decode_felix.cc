@@ -133,7 +133,7 @@ std::string object_text(std::string_view name, const json::object& object) {
 std::string value_text(std::string_view name, const json::value& value) {
   if (const auto* list = value.if_array()) return list_text(name, *list);
   if (const auto* object = value.if_object()) return object_text(name, *object);
-  const auto text = scalar_text(value);
+  auto text = scalar_text(value);
   const bool in_milliseconds = name == kMillisecondField;
   if (!in_milliseconds && std::ranges::find(kDurations, name) == kDurations.end()) return text;
   const auto seconds = seconds_of(text);

@@ -87,9 +87,8 @@ std::optional<json::value> parse_integer(std::string_view text) {
   std::string_view digits = text.substr(has_sign ? 1 : 0);
   const int base = take_base(digits);
   std::uint64_t magnitude = 0;
-  const char* end = digits.data() + digits.size();
-  const auto [stop, error] = std::from_chars(digits.data(), end, magnitude, base);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), magnitude, base);
+  if (error != std::errc() || stop != digits.data() + digits.size()) return std::nullopt;
 
   constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   if (negative) {
@@ -105,9 +104,8 @@ std::optional<json::value> parse_float(std::string_view text) {
   if (!looks_like_a_float(text)) return std::nullopt;
   if (text[0] == '+') text.remove_prefix(1);
   double number = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || stop != end) return std::nullopt;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
   return json::value(number);
 }
 

@@ -118,6 +118,7 @@ std::string_view action_in_words(Action action) {
 
 std::string names_of(const policy::KeyList& keys) {
   std::vector<std::string> names;
+  names.reserve(keys.size());
   for (const ResourceKey& key : keys) names.push_back(key.to_string());
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -171,6 +171,7 @@ Result<Party> Inventory::find_host(std::string_view name) const {
   const auto it = hosts_.find(std::string(name));
   if (it == hosts_.end()) {
     std::vector<std::string_view> names;
+    names.reserve(hosts_.size());
     for (const auto& [host, party] : hosts_) names.push_back(host);
     if (names.empty())
       return fail(ErrorCode::kNotFound, "there is no Node \"{}\": there are no nodes at all", name);

@@ -73,10 +73,10 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options) {
   http_options.workers = kWorkers;
   http_options.refuse = refusal;
   TRY(state->http,
-      http::Server::start(std::move(http_options),
-                          [&router = *state->router](http::Request request, http::Respond respond) {
-                            router.handle(request, respond);
-                          }));
+      http::Server::start(std::move(http_options), [&router = *state->router](const http::Request& request,
+                                                                              const http::Respond& respond) {
+        router.handle(request, respond);
+      }));
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 

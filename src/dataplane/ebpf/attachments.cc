@@ -38,6 +38,7 @@ std::filesystem::path Attachments::file_of(int interface, Hook hook) const {
 
 std::vector<int> Attachments::interfaces() const {
   std::vector<int> result;
+  result.reserve(attached_.size());
   for (const auto& [interface, unused] : attached_) result.push_back(interface);
   return result;
 }

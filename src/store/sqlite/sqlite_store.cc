@@ -89,7 +89,7 @@ class SqliteStore final : public Store {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_sqlite_store(SqliteOptions options) {
+Result<std::unique_ptr<Store>> open_sqlite_store(const SqliteOptions& options) {
   TRY(auto keep, SqliteKeep::open(options));
   return std::make_unique<SqliteStore>(std::move(keep));
 }

@@ -25,6 +25,6 @@ struct SqliteOptions {
 
 // Opens or makes the file. kUnavailable: another server has it open (PATH.lock is locked); else as
 // Tables::open.
-Result<std::unique_ptr<Store>> open_sqlite_store(SqliteOptions options);
+Result<std::unique_ptr<Store>> open_sqlite_store(const SqliteOptions& options);
 
 }  // namespace ocicat::store
