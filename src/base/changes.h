@@ -18,7 +18,7 @@ namespace ocicat {
 template <class Key, class Value>
 class Changes {
  public:
-  using Map = std::map<Key, Value>;  // ordered: same input, same output
+  using Map = std::map<Key, Value>;                            // ordered: same input, same output
   using Entries = absl::btree_map<Key, std::optional<Value>>;  // many small values in a node
 
   void update(Key key, Value value) { entries_.insert_or_assign(std::move(key), std::move(value)); }

@@ -110,7 +110,7 @@ class RuleBook {
   std::vector<AtomId> free_atoms_;
   boost::unordered_flat_map<std::string, AtomId> atom_by_meaning_;
   std::deque<RuleMatch> matches_;  // by id of its words; a match stays where it is
-  SequencePool words_;              // what a match says, as numbers
+  SequencePool words_;             // what a match says, as numbers
   std::vector<AtomId> touched_;
   std::vector<AtomId> unused_;  // without a user, and reported
 };

@@ -66,8 +66,8 @@ struct SnapshotView {
 
   // Null where there is none.
   const Member* endpoint(const ResourceKey& key) const;
-  // Every member that has this address, endpoints, then sets; also those that do not count for everyone. Costs a
-  // search, and a look at each member that has more than single addresses.
+  // Every member that has this address, endpoints, then sets; also those that do not count for everyone.
+  // Costs a search, and a look at each member that has more than single addresses.
   std::vector<const Member*> owners(const IpAddress& address) const;
 
   // Members by number: endpoints first, then sets. Who has a single address, ascending; who has other nets.
