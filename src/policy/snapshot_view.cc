@@ -234,6 +234,7 @@ std::vector<const Member*> SnapshotView::owners(const IpAddress& address) const 
   std::ranges::sort(numbers);
   numbers.erase(std::ranges::unique(numbers).begin(), numbers.end());
   std::vector<const Member*> owners;
+  owners.reserve(numbers.size());
   for (const auto number : numbers) owners.push_back(&member(number));
   return owners;
 }
