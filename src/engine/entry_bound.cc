@@ -42,6 +42,7 @@ void Engine::State::settle_programs(const policy::AddressIndex::Update& classes)
   };
   const auto make_room = [&] {
     std::vector<ResourceKey> before;
+    before.reserve(denied.size());
     for (const auto& [key, in_use] : denied) before.push_back(key);
     do {
       // With nobody left to deny the rest is the host's own, without which nobody would reach it any more.
