@@ -26,7 +26,7 @@ bool is_document_file(const fs::path& path) {
 }
 
 template <class Iterator>
-std::vector<std::string> document_files(Iterator files) {
+std::vector<std::string> document_files(const Iterator& files) {
   std::vector<std::string> found;
   for (const fs::directory_entry& entry : files) {
     if (entry.is_regular_file() && is_document_file(entry.path())) found.push_back(entry.path().string());

@@ -110,7 +110,7 @@ Result<Written> write_object(api::Client& client, const json::object& object, Wr
 Result<json::object> edit_object(api::Client& client, const ResourceKey& key,
                                  const std::function<Result<void>(json::object&)>& change) {
   for (int attempt = 1;; ++attempt) {
-    TRY(const json::object stored, client.get(key));
+    TRY(json::object stored, client.get(key));
     json::object object = stored;
     TRY_VOID(change(object));
     if (object == stored) return stored;
