@@ -108,6 +108,13 @@ __noinline __u32 search(__u32 table, __u32 key) {
   return cell ? cell->answer : ANSWER_DENY;
 }
 
+/* The same, through a second table where there is one. */
+static __always_inline __u32 search_both(__u32 table, const struct question* question) {
+  __u32 answer = search(table, question->key);
+  if ((answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return answer;
+  return search(answer & ANSWER_VALUE, question->source_port);
+}
+
 /* Whether the program lets it through. */
 __noinline int allows(const struct question* question) {
   if (!question) return 0;
@@ -122,10 +129,8 @@ __noinline int allows(const struct question* question) {
 
   __u32 projection = entry_of(&projections, class_of(question), side);
   __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
-  __u32 answer = table ? search(table, question->key) : ANSWER_BASE;
-  if (answer == ANSWER_BASE) answer = search(program.base, question->key);
-  if ((answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS)
-    answer = search(answer & ANSWER_VALUE, question->source_port);
+  __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
+  if (answer == ANSWER_BASE) answer = search_both(program.base, question);
   __u32 kind = answer & ANSWER_KIND;
   return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
 }

@@ -348,8 +348,9 @@ void Compiler::end_without_answer(Sweep& sweep) {
   sweep.decide_rest([](ThoughtId before) { return before; });
 }
 
-std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, bool staged_too) {
-  Sweep sweep(0, where);
+std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, const KeyRange& sources,
+                                  bool staged_too) {
+  Sweep sweep(0, where, sources);
   const bool has_policy = std::ranges::any_of(
       plan_.stages, [&](const Stage& stage) { return staged_too || !stage.only_staged(); });
   if (plan_.chain != ChainKind::kNormal && !has_policy) {
@@ -372,10 +373,10 @@ std::vector<Cell> Compiler::judge(const std::vector<KeyRange>& where, bool stage
   return sweep.take_cells();
 }
 
-std::vector<Cell> Compiler::judge_both(const std::vector<KeyRange>& where) {
-  auto cells = judge(where, false);
+std::vector<Cell> Compiler::judge_both(const std::vector<KeyRange>& where, const KeyRange& sources) {
+  auto cells = judge(where, sources, false);
   if (!has_staged_) return cells;
-  return overlaid(cells, judge(where, true), [this](ThoughtId enforced, ThoughtId pending) {
+  return overlaid(cells, judge(where, sources, true), [this](ThoughtId enforced, ThoughtId pending) {
     if (enforced == pending) return enforced;  // one thought is one trace
     return then({enforced, ThoughtStep::kBoth, pending, 0, Action::kDeny});
   });
@@ -385,7 +386,7 @@ std::vector<Cell> Compiler::compile_base() {
   asked_.clear();
   for (const auto& standing : standing_) asked_.push_back(standing.place);
   sort_unique(asked_);
-  return judge_both({{0, kLastTableKey}});
+  return judge_both({{0, kLastTableKey}}, {0, kLastSourcePort});
 }
 
 // The rules that may hold for this peer and not for one that is in no set, or the other way round.
@@ -402,7 +403,11 @@ std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
   if (!peer.empty() && peer_.size() <= peer.back()) peer_.resize(peer.back() + 1);
   auto places = told_apart_by(peer);
   std::vector<KeyRange> touched;
-  const auto touch = [&](const Rectangle& area) { touched.push_back({area.first, area.last}); };
+  KeyRange sources{kLastSourcePort, 0};  // all that any of them has
+  const auto touch = [&](const Rectangle& area) {
+    touched.push_back({area.first, area.last});
+    sources = {std::min(sources.first, area.first_source), std::max(sources.last, area.last_source)};
+  };
   for (const auto& place : places) {
     if (rules_[place.rule].names_peer_ports)
       for_each_area(rules_[place.rule], touch);  // as it is without the sets
@@ -426,7 +431,7 @@ std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
     }
     asked_ = std::move(places);
     sort_unique(asked_);
-    cells = judge_both(where);
+    cells = judge_both(where, sources);
   }
   for (const auto set : peer) peer_[set] = false;
   return cells;

@@ -80,7 +80,7 @@ class Compiler {
   std::vector<SetId> vocabulary() const;
   // All keys in order, for a peer that is in no set of the vocabulary. Thoughts are last words.
   std::vector<Cell> compile_base();
-  // The same for a peer that is in just these sets, but only keys for which it may differ.
+  // The same for a peer that is in just these sets, but only keys and source ports for which it may differ.
   std::vector<Cell> compile(std::span<const SetId> peer);
   // What a last word says, and how it came to it; and the digest of that.
   Outcome outcome(ThoughtId thought) const;
@@ -124,10 +124,10 @@ class Compiler {
   const RuleList& list_at(const Place& place) const;
   std::vector<Place> told_apart_by(std::span<const SetId> peer) const;
   void ask(std::vector<Place> places);
-  std::vector<Cell> judge_both(const std::vector<KeyRange>& where);
+  std::vector<Cell> judge_both(const std::vector<KeyRange>& where, const KeyRange& sources);
   Verdict verdict(ThoughtId thought) const;
   ThoughtId then(const ThoughtStep& step);
-  std::vector<Cell> judge(const std::vector<KeyRange>& where, bool staged_too);
+  std::vector<Cell> judge(const std::vector<KeyRange>& where, const KeyRange& sources, bool staged_too);
   void pass_stage(Sweep& sweep, std::uint32_t stage, bool staged_too);
   Judgement judgement(ThoughtId thought) const;
   TraceStep trace_step(const ThoughtStep& step) const;

@@ -49,14 +49,15 @@ const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Pack
   const auto program = tables_.programs.find(id);
   if (program == tables_.programs.end()) return kNoProgram;
   const auto key = table_key(packet);
+  const auto answer = [&](const Table& table) {
+    const auto* cell = find(table, key);
+    if (cell == nullptr || cell->source_ports == TableId{}) return cell;
+    return find(tables_.tables.at(cell->source_ports), packet.source_port);
+  };
   const Interval* cell = nullptr;
-  if (const auto* own = table(id, program->second.vocabulary, class_of(peer))) cell = find(*own, key);
-  if (cell == nullptr) cell = find(tables_.tables.at(program->second.base), key);
+  if (const auto* own = table(id, program->second.vocabulary, class_of(peer))) cell = answer(*own);
+  if (cell == nullptr) cell = answer(tables_.tables.at(program->second.base));
   if (cell == nullptr) return kNoProgram;
-  if (cell->source_ports != TableId{}) {
-    cell = find(tables_.tables.at(cell->source_ports), packet.source_port);
-    if (cell == nullptr) return kNoProgram;
-  }
   return tables_.outcomes.at(cell->outcome);
 }
 

@@ -50,17 +50,21 @@ void tidy_sources(Cell& cell) {
     }
   }
   cell.by_source = std::move(tidy);
-  if (cell.by_source.size() > 1) return;
-  CHECK(cell.by_source.front().first == 0 &&
-        cell.by_source.front().last == kLastSourcePort);  // all is decided
-  cell.thought = cell.by_source.front().thought;
+  const auto& part = cell.by_source.front();
+  const bool all = cell.by_source.size() == 1 && part.first == 0 && part.last == kLastSourcePort;
+  if (!all) return;
+  cell.thought = part.thought;
   cell.by_source.clear();
 }
 
 }  // namespace
 
-Sweep::Sweep(ThoughtId start, const std::vector<KeyRange>& where) {
-  for (const auto& [first, last] : where) open_.push_back({first, last, start, {}});
+Sweep::Sweep(ThoughtId start, const std::vector<KeyRange>& where, const KeyRange& sources) {
+  const bool all = sources.first == 0 && sources.last == kLastSourcePort;
+  for (const auto& [first, last] : where) {
+    auto& cell = open_.emplace_back(Cell{first, last, all ? start : 0, {}});
+    if (!all) cell.by_source.push_back({sources.first, sources.last, start});
+  }
 }
 
 std::pair<std::size_t, std::size_t> Sweep::cut(std::uint32_t first, std::uint32_t last) {

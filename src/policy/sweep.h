@@ -60,9 +60,10 @@ std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell
 
 class Sweep {
  public:
-  // Within `where`, which is ascending and disjoint, all is undecided, with one thought. What lies outside is
-  // no part of it.
-  explicit Sweep(ThoughtId start, const std::vector<KeyRange>& where = {{0, kLastTableKey}});
+  // Within `where`, which is ascending and disjoint, and from these source ports, all is undecided, with one
+  // thought. What lies outside is no part of it.
+  explicit Sweep(ThoughtId start, const std::vector<KeyRange>& where = {{0, kLastTableKey}},
+                 const KeyRange& sources = {0, kLastSourcePort});
 
   bool done() const { return open_.empty(); }
 

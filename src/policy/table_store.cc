@@ -1,6 +1,7 @@
 #include "policy/table_store.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/result.h"
@@ -13,28 +14,14 @@ bool same_answer(const Interval& a, const Interval& b) {
   return a.outcome == b.outcome && a.source_ports == b.source_ports;
 }
 
-// Where a table differs from one that covers everything.
-Table difference(const Table& table, const Table& base) {
-  Table rest;
-  if (table.intervals.empty()) return rest;
-  auto other = std::ranges::lower_bound(base.intervals, table.intervals.front().first, {}, &Interval::last);
-  for (const auto& interval : table.intervals) {
-    std::uint32_t at = interval.first;
-    while (at <= interval.last) {
-      while (other->last < at) ++other;
-      const auto last = std::min(interval.last, other->last);
-      if (!same_answer(interval, *other)) {
-        auto& kept = rest.intervals;
-        if (!kept.empty() && kept.back().last + 1 == at && same_answer(kept.back(), interval)) {
-          kept.back().last = last;
-        } else {
-          kept.push_back({at, last, interval.outcome, interval.source_ports});
-        }
-      }
-      at = last + 1;
-    }
+// Behind what is there; one with it where it goes on with the same answer.
+void append(std::vector<Interval>& intervals, const Interval& interval) {
+  if (!intervals.empty() && intervals.back().last + 1 == interval.first &&
+      same_answer(intervals.back(), interval)) {
+    intervals.back().last = interval.last;
+  } else {
+    intervals.push_back(interval);
   }
-  return rest;
 }
 
 }  // namespace
@@ -132,41 +119,72 @@ void TableStore::release(TableId id) {
   }
 }
 
-TableId TableStore::acquire_sources(const std::vector<SourceCell>& cells, Session& session) {
-  auto& table = sources_;
-  table.intervals.clear();
-  for (const auto& cell : cells)
-    table.intervals.push_back({cell.first, cell.last, session.outcome(cell.thought), {}});
-  return intern(table, Keys::kSourcePorts);
-}
-
-// Holds one use of each second table that it mentions.
-Table TableStore::to_table(const std::vector<Cell>& cells, Session& session) {
-  Table table;
-  for (const auto& cell : cells) {
-    Interval interval{cell.first, cell.last, {}, {}};
-    if (cell.by_source.empty()) {
-      interval.outcome = session.outcome(cell.thought);
-    } else {
-      interval.source_ports = acquire_sources(cell.by_source, session);
-    }
-    table.intervals.push_back(interval);
+std::optional<Interval> TableStore::to_interval(const Cell& cell, const Interval* base, Session& session) {
+  Interval interval{cell.first, cell.last, {}, {}};
+  if (cell.by_source.empty()) {
+    interval.outcome = session.outcome(cell.thought);
+    if (base != nullptr && same_answer(interval, *base)) return std::nullopt;
+    return interval;
   }
-  return table;
+  static const std::vector<Interval> kNowhere;
+  const Interval plain{0, kLastSourcePort, base != nullptr ? base->outcome : OutcomeId{}, {}};
+  const std::span<const Interval> there = base == nullptr ? std::span(kNowhere)
+                                          : base->source_ports == TableId{}
+                                              ? std::span(&plain, 1)
+                                              : std::span((*this)[base->source_ports].intervals);
+  auto& sources = sources_.intervals;
+  sources.clear();
+  auto other = there.begin();
+  for (const auto& part : cell.by_source) {
+    const auto outcome = session.outcome(part.thought);
+    for (auto at = part.first; at <= part.last;) {
+      while (other != there.end() && other->last < at) ++other;
+      const auto last = other == there.end() ? part.last : std::min(part.last, other->last);
+      if (other == there.end() || other->outcome != outcome) append(sources, {at, last, outcome, {}});
+      at = last + 1;
+    }
+  }
+  if (sources.empty()) return std::nullopt;
+  interval.source_ports = intern(sources_, Keys::kSourcePorts);
+  return interval;
 }
 
-TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
-  return acquire_difference(cells, {}, session);
-}
-
-TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
-  const auto whole = to_table(cells, session);
-  auto table = base.intervals.empty() ? whole : difference(whole, base);
+// The table holds second tables of its own now, where it is new.
+TableId TableStore::intern_and_release(const Table& table) {
   const auto id = table.intervals.empty() ? TableId{} : intern(table, Keys::kTable);
-  for (const auto& interval : whole.intervals) {
+  for (const auto& interval : table.intervals) {
     if (interval.source_ports != TableId{}) release(interval.source_ports);
   }
   return id;
+}
+
+TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
+  Table table;
+  for (const auto& cell : cells) table.intervals.push_back(*to_interval(cell, nullptr, session));
+  return intern_and_release(table);
+}
+
+TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
+  Table table;
+  if (cells.empty()) return {};
+  auto other = std::ranges::lower_bound(base.intervals, cells.front().first, {}, &Interval::last);
+  for (const auto& cell : cells) {
+    for (auto at = cell.first; at <= cell.last;) {
+      while (other->last < at) ++other;
+      const auto last = std::min(cell.last, other->last);
+      if (auto interval = to_interval(cell, &*other, session)) {
+        interval->first = at;
+        interval->last = last;
+        const auto before = table.intervals.size();
+        append(table.intervals, *interval);
+        // One use for each interval.
+        if (table.intervals.size() == before && interval->source_ports != TableId{})
+          release(interval->source_ports);
+      }
+      at = last + 1;
+    }
+  }
+  return intern_and_release(table);
 }
 
 void TableStore::take_changes(TablesChanges& changes) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "policy/compiler.h"
@@ -36,9 +37,9 @@ class TableStore {
     std::vector<std::uint32_t> outcomes_;  // by thought; 0: not asked for yet
   };
 
-  // Cells as a table, one use each for the caller. `base`: only where the cells differ from it.
+  // Cells as a table, one use for the caller.
   TableId acquire(const std::vector<Cell>& cells, Session& session);
-  // 0 where nothing differs.
+  // Only where they differ from a base table, source ports included. 0 where nothing differs.
   TableId acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session);
   void release(TableId id);
   // Stays while in use.
@@ -77,8 +78,9 @@ class TableStore {
   };
 
   Content content(std::uint32_t id) const { return {tables_[id].table, tables_[id].keys}; }
-  Table to_table(const std::vector<Cell>& cells, Session& session);
-  TableId acquire_sources(const std::vector<SourceCell>& cells, Session& session);
+  // A use of its second table for the caller; absent where nothing differs from `base`, if there is one.
+  std::optional<Interval> to_interval(const Cell& cell, const Interval* base, Session& session);
+  TableId intern_and_release(const Table& table);
   TableId intern(const Table& table, Keys keys);
   Digest meaning_of(const Content& content) const;
   void release_outcome(OutcomeId id);

@@ -9,11 +9,13 @@
 //   2. class    = class of the peer address: exact host entry, else longest prefix, else class 0
 //   3. projection = projections[(program's vocabulary, class)]; absent: 0, the empty projection
 //   4. table    = tables_by_projection[(program, projection)]; absent: the program's base table
-//   5. cell     = interval of `table` that holds the key; none: interval of the base table
-//   6. outcome  = cell's outcome; or where the cell leads to source ports, the interval of that second table
+//   5. cell     = interval of `table` that holds the key; where it leads to source ports, the interval of
+//   that
+//      second table; none: the same in the base table
+//   6. outcome  = cell's outcome
 //
-// A base table covers every key. Other tables keep only where they differ from the base table of the programs
-// that use them. A second table (source ports) covers all source ports.
+// A base table covers every key, and its second tables every source port. Other tables, and their second
+// ones, keep only where they differ from the base table of the programs that use them.
 //
 // Ids are dense, so that a datapath may use arrays, and survive a restart (Dictionary). Id 0 is reserved for
 // the class of no set and the empty projection, and is otherwise unused.

@@ -75,11 +75,13 @@ Tables random_tables(Random& random, const RandomTablesOptions& options) {
     if (id > 3) outcome.trace.push_back({"default", {}, 0, Action::kLog, {}});
     tables.outcomes.emplace(OutcomeId{id}, outcome);
   }
-  // Ids 1 to 12: partial tables; 101 on: base tables; 201 on: second tables.
+  // Ids 1 to 12: partial tables; 101 on: base tables; 201 on: second tables of base tables; 301 on: of
+  // others.
   for (std::uint32_t id = 1; id <= kTables; ++id) {
-    const TableId second{200 + id};
+    const TableId second{200 + id}, partial{300 + id};
     tables.tables.emplace(second, random_table(random, true, 65535, {}));
-    tables.tables.emplace(TableId{id}, random_table(random, false, kLastTableKey, second));
+    tables.tables.emplace(partial, random_table(random, false, 65535, {}));
+    tables.tables.emplace(TableId{id}, random_table(random, false, kLastTableKey, partial));
     tables.tables.emplace(TableId{100 + id}, random_table(random, true, kLastTableKey, second));
   }
   for (std::uint32_t id = 1; id <= static_cast<std::uint32_t>(options.programs); ++id) {

@@ -243,14 +243,20 @@ Entries constant_entries() {
                               : answer(map, Answer::kDeny, NF_DROP);
     answer(map, Answer::kNone, NFT_RETURN);
   };
-  fixed_answers(Map::kAnswers);
+  // Where source ports have been led to already the rule goes on, to the second table or to the base table.
+  const auto final_answers = [&](Map map, Ending ending = Ending::kFilter) {
+    fixed_answers(map, ending);
+    answer(map, Answer::kSourcePorts, NFT_CONTINUE);
+    answer(map, Answer::kAskBase, NFT_CONTINUE);
+  };
+  final_answers(Map::kAnswers);
   for_each_way([&](policy::Direction direction, Family family) {
     const auto map = answers_map(direction, family);
     fixed_answers(map);
     answer(map, Answer::kSourcePorts, NFT_GOTO, source_ports_chain(direction, family));
     answer(map, Answer::kAskBase, NFT_CONTINUE);
   });
-  for (const auto ending : kHostEndings) fixed_answers(answers_map(ending), ending);
+  for (const auto ending : kHostEndings) final_answers(answers_map(ending), ending);
   for_each_host_way([&](policy::Hook hook, Family family) {
     const auto map = answers_map(hook, family);
     fixed_answers(map, ending_of(hook));

@@ -57,7 +57,7 @@ struct Way {
   const std::string& answers() const {
     return set_of(host ? answers_map({*host, direction}, family) : answers_map(direction, family)).name;
   }
-  // The answers of second tables, which lead nowhere further.
+  // Those of the chain for source ports, which leads to no other.
   const std::string& final_answers() const {
     return set_of(host ? answers_map(ending_of({*host, direction})) : Map::kAnswers).name;
   }
@@ -206,17 +206,12 @@ void must_be_one_step(Expressions& rule) {
   rule.in_set(set_of(Map::kSteps).name, kStepNumber);
 }
 
-void must_be(Expressions& rule, Answer answer) {
-  rule.equals(kAnswer, answer_key(answer).view());
-}
-
-// A second table stands among the others, its source ports in place of the detail, with protocol 0.
-void look_up_source_port(Expressions& rule, const Way& way) {
-  must_be(rule, Answer::kSourcePorts);
+// A second table stands among the others, its source ports in place of the detail, with protocol 0. Where a
+// cell leads to none, its word for it is 0: the table that asks the base table whatever the key.
+void look_up_source_port(Expressions& rule) {
   rule.immediate_be32(0, kSecondTable + 1)
       .payload(HeaderBase::kTransport, 0, 2, kSecondTable + 2)
-      .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1)
-      .verdict_map(way.final_answers(), kAnswer);
+      .map(set_of(Map::kCells).name, kSecondTable, kSecondTable - 1);
 }
 
 class ChainWriter {
@@ -265,22 +260,23 @@ void add_deciding_chain(Ruleset& ruleset, const Way& way, Detail detail) {
   add_end(chain, way);
 }
 
-// Led to by cells that leave it to the source port: finds the cell again, then the second table.
+// Led to by cells that leave it to the source port: finds the cell again, then the second table, and where
+// that leaves it to the base table the same there. Among the final answers these two let the rule go on.
 void add_source_ports_chain(Ruleset& ruleset, const Way& way) {
   ChainWriter chain(ruleset, way.source_ports_chain());
   for (const auto own : owns_of(way)) {
-    for (const auto decides : {kTable, kBase}) {
-      Expressions rule;
-      look_up_tables(rule, way, Peers::kAll, own);
-      look_up_cell(rule, kTable, Detail::kPort);
-      if (decides == kBase) {
-        must_be(rule, Answer::kAskBase);
-        look_up_cell(rule, kBase, Detail::kPort);
-      }
-      must_be_one_step(rule);
-      look_up_source_port(rule, way);
-      chain.rule(rule);
-    }
+    Expressions rule;
+    look_up_tables(rule, way, Peers::kAll, own);
+    look_up_cell(rule, kTable, Detail::kPort);
+    must_be_one_step(rule);
+    rule.verdict_map(way.final_answers(), kAnswer);
+    look_up_source_port(rule);
+    rule.verdict_map(way.final_answers(), kAnswer);
+    look_up_cell(rule, kBase, Detail::kPort);
+    rule.verdict_map(way.final_answers(), kAnswer);
+    look_up_source_port(rule);
+    rule.verdict_map(way.final_answers(), kAnswer);
+    chain.rule(rule);
   }
   add_end(chain, way);
 }
