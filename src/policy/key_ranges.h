@@ -29,6 +29,7 @@ inline std::vector<KeyRange> united(std::vector<KeyRange> ranges) {
 
 // Whether a range has a key in common with ranges that are ascending and disjoint.
 inline bool meets(const std::vector<KeyRange>& ranges, std::uint32_t first, std::uint32_t last) {
+  if (ranges.empty() || last < ranges.front().first || first > ranges.back().last) return false;
   const auto at = std::ranges::lower_bound(ranges, first, {}, &KeyRange::last);
   return at != ranges.end() && at->first <= last;
 }

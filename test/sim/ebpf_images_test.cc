@@ -66,10 +66,13 @@ struct Maps {
     const auto projection = entry_of(row, class_of(peer));
     const auto table = projection == 0 ? 0 : entry_of(program.tables, projection);
     const auto key = policy::table_key(packet);
-    auto answer = table == 0 ? ANSWER_BASE : search(table, key);
-    if (answer == ANSWER_BASE) answer = search(program.base, key);
-    if ((answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS)
-      answer = search(answer & ANSWER_VALUE, packet.source_port);
+    const auto search_both = [&](std::uint32_t in) {
+      const auto answer = search(in, key);
+      return (answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS ? search(answer & ANSWER_VALUE, packet.source_port)
+                                                           : answer;
+    };
+    auto answer = table == 0 ? ANSWER_BASE : search_both(table);
+    if (answer == ANSWER_BASE) answer = search_both(program.base);
     const auto kind = answer & ANSWER_KIND;
     return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
   }
