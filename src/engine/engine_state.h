@@ -12,6 +12,8 @@
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include <array>
+#include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -64,6 +66,8 @@ struct LocalHost {
 };
 
 struct Engine::State {
+  static constexpr auto kNoRetry = std::numeric_limits<std::uint64_t>::max();
+
   explicit State(Options given)
       : node(std::move(given.node)), most_entries(given.most_entries), ids(given.dictionary) {}
 
@@ -108,7 +112,8 @@ struct Engine::State {
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing
-  std::set<ResourceKey> retry;    // denied ones to try again, whatever is in use
+  // Denied ones of this arrival and later are tried again, whatever is in use.
+  std::uint64_t retry_from = kNoRetry;
   std::vector<std::pair<ResourceKey, LocalEndpoint>> retired;
   std::vector<LocalEndpoint> releasing;  // uses of programs and signatures to give back
   std::set<ResourceKey> restart_hosts;   // host endpoints to compute from nothing

@@ -32,8 +32,10 @@ bool Engine::State::deny_last() {
 }
 
 void Engine::State::forget_denied(const ResourceKey& key) {
-  if (denied.erase(key) > 0) refuse(key, {});
-  retry.erase(key);
+  if (denied.erase(key) == 0) return;
+  refuse(key, {});
+  // Later ones may have been denied for its sake.
+  retry_from = std::min(retry_from, locals.at(key).arrival);
 }
 
 void Engine::State::settle_programs(const policy::AddressIndex::Update& classes) {
@@ -59,10 +61,9 @@ void Engine::State::settle_programs(const policy::AddressIndex::Update& classes)
   // The first to come first.
   std::vector<std::pair<std::uint64_t, ResourceKey>> again;
   for (const auto& [key, in_use] : denied) {
-    if (retry.contains(key) || programs.entry_count() < in_use)
-      again.emplace_back(locals.at(key).arrival, key);
+    const auto arrival = locals.at(key).arrival;
+    if (arrival >= retry_from || programs.entry_count() < in_use) again.emplace_back(arrival, key);
   }
-  retry.clear();
   std::ranges::sort(again);
   for (const auto& [arrival, key] : again) {
     auto& local = locals.at(key);
@@ -72,6 +73,7 @@ void Engine::State::settle_programs(const policy::AddressIndex::Update& classes)
     releasing.clear();  // it had no programs
     if (!fits({})) make_room();
   }
+  retry_from = kNoRetry;
 }
 
 }  // namespace ocicat

@@ -139,6 +139,34 @@ TEST_F(EntryBound, HoldsWhenPeersComeToBeToldApart) {
   for (int pod = 1; pod <= 4; ++pod) EXPECT_FALSE(denied(pod)) << pod;
 }
 
+// Of pods 1 to 3, in this order, the second has grown until the third is denied as well.
+TEST_F(EntryBound, LetsThoseInThatWereDeniedForTheSakeOfOneThatShrinksOrGoes) {
+  add_peers(8);
+  for (int pod = 1; pod <= 3; ++pod) add_pod(pod, pod);
+  const auto small = needed();
+  const auto grow = [&] {
+    add_pod(2, 8);
+    step();
+    EXPECT_FALSE(denied(1));
+    EXPECT_TRUE(denied(2));
+    EXPECT_TRUE(denied(3));
+  };
+  bound(small);
+  step();
+  for (int pod = 1; pod <= 3; ++pod) EXPECT_FALSE(denied(pod)) << pod;
+  grow();
+  add_pod(2, 2);
+  step();
+  for (int pod = 1; pod <= 3; ++pod) EXPECT_FALSE(denied(pod)) << pod;
+  EXPECT_EQ(ingress(3, 2), Verdict::kAllow);
+  grow();
+  world_.snapshot.erase(pod_key("tenant2/pod"));
+  step();
+  EXPECT_FALSE(denied(3));
+  EXPECT_EQ(ingress(3, 2), Verdict::kAllow);
+  EXPECT_EQ(engine_->counters().denied_endpoints, 0U);
+}
+
 TEST_F(EntryBound, IsNotReachedByManyEndpointsWithOnePolicy) {
   add_peers(8);
   add_pod(1, 8);

@@ -169,7 +169,7 @@ void Engine::State::settle_locals(const std::vector<MemberId>& replanned, bool a
   for (const auto& key : dirty) {
     auto& local = locals.at(key);
     if (local.denied) {
-      retry.insert(key);
+      retry_from = std::min(retry_from, local.arrival);
     } else {
       compute(key, local);
     }
