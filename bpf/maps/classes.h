@@ -33,7 +33,7 @@ OCICAT_SIZE(struct net, 20);
 
 struct net_class {
   __u32 id[2]; /* by parity; on the side where the net is not: the class of the next longer net around it */
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct net_class, 8);
 
 OCICAT_LAYOUT_END

@@ -25,7 +25,7 @@ OCICAT_SIZE(struct place, 24);
 struct endpoint_programs {
   __u32 ingress;
   __u32 egress;
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct endpoint_programs, 8);
 
 /* Map endpoints: array by slot; a cache line each. One own address of one workload. */

@@ -28,6 +28,9 @@
 #define OCICAT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 
+/* For layouts that are written and read whole, in one access. */
+#define OCICAT_WHOLE __attribute__((aligned(8)))
+
 OCICAT_LAYOUT_BEGIN
 
 /* Bump with any layout: maps of another version are not adopted. */

@@ -27,7 +27,7 @@ enum {
 struct row {
   __u32 first; /* index of entries */
   __u32 size;
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct row, 8);
 
 struct program_version {
@@ -49,7 +49,7 @@ OCICAT_SIZE(struct vocabulary, 16);
 
 struct entry {
   __u32 value[2]; /* by parity */
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct entry, 8);
 
 struct cell {
@@ -57,7 +57,7 @@ struct cell {
                    table: 0 */
   __u32 answer; /* ANSWER_* | outcome, or table of source ports; before a table: 0, and `first` counts its
                    cells */
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct cell, 8);
 
 #define ANSWER_BASE 0x00000000U /* nothing here: the base table answers */

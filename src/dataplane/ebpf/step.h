@@ -44,6 +44,7 @@ class Step {
   template <class T>
   void write(T& place, const std::type_identity_t<T>& value) {
     if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
+      static_assert(alignof(T) == sizeof(T));
       T copy = value;
       __atomic_store(&place, &copy, __ATOMIC_RELEASE);
     } else {
