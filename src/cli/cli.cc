@@ -1,6 +1,8 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
 
 #include "cli/commands.h"
 #include "cli/completion.h"
@@ -54,16 +56,12 @@ std::unique_ptr<CLI::App> make_app() {
   return made;
 }
 
-int run(int argc, const char* const* argv) {
-  const auto made = make_app();
-  CLI::App& app = *made;
-  if (argc > 1 && argv[1] == kComplete) {
-    return run_complete(app, std::vector<std::string>(argv + 2, argv + argc));
-  }
+namespace {
+
+int parse_and_run(CLI::App& app, int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::RuntimeError& ended) {
-    std::fflush(stdout);
     return ended.get_exit_code();
   } catch (const CLI::RequiredError& missing) {
     // A word too many, such as a mistyped command or option, says more than what it made go missing.
@@ -73,11 +71,22 @@ int run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& wrong) {
     return app.exit(wrong) == 0 ? kDone : kUsage;
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    print_error({ErrorCode::kExhausted, "cannot write the output"});
-    return kFailed;
-  }
   return kDone;
+}
+
+}  // namespace
+
+int run(int argc, const char* const* argv) {
+  const auto made = make_app();
+  CLI::App& app = *made;
+  if (argc > 1 && argv[1] == kComplete) {
+    return run_complete(app, std::vector<std::string>(argv + 2, argv + argc));
+  }
+  const int code = parse_and_run(app, argc, argv);
+  // Help comes by way of std::cout.
+  const bool written = std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (!written) print_error({ErrorCode::kExhausted, "cannot write the output"});
+  return code == kDone && !written ? kFailed : code;
 }
 
 }  // namespace ocicat::cli

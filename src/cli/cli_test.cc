@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
 
 #include "cli/cli_for_test.h"
 #include "cli/commands.h"
@@ -102,6 +104,19 @@ TEST(Usage, AWordThatIsUnknownIsNamed) {
 TEST(Usage, VersionIsPrinted) {
   EXPECT_THAT(ocicat({"--version"}).out, HasSubstr(OCICAT_VERSION));
   EXPECT_THAT(ocicat({"version", "--client"}).out, HasSubstr(OCICAT_VERSION));
+}
+
+TEST(Usage, OutputThatCannotBeWrittenIsAnError) {
+  for (const std::vector<const char*>& words : {std::vector<const char*>{"ocicat", "api-kinds"},
+                                                {"ocicat", "--help"},
+                                                {"ocicat", "version", "--client"}}) {
+    const auto run_on_a_full_disk = [&] {
+      if (std::freopen("/dev/full", "w", stdout) == nullptr) std::exit(99);
+      std::exit(run(static_cast<int>(words.size()), words.data()));
+    };
+    EXPECT_EXIT(run_on_a_full_disk(), testing::ExitedWithCode(1), "error: cannot write the output")
+        << words[1];
+  }
 }
 
 TEST_F(InFolder, WithoutAServerTheErrorSaysWhatToDo) {

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json/value.hpp>
+#include <cstdio>
 
 #include "views/text_table.h"
 

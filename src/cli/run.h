@@ -3,12 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "api/client/client.h"
 #include "base/result.h"
+#include "base/say.h"
 
 namespace CLI {
 class App;
@@ -36,11 +37,6 @@ T typed(Result<T> word) {
 // "error: …" and "warning: …" on stderr, each message on one line.
 void print_error(const Error& error);
 void print_warning(std::string_view message);
-
-template <class... Args>
-void say(fmt::format_string<Args...> format, Args&&... args) {
-  fmt::print(stdout, format, std::forward<Args>(args)...);
-}
 
 // --server, for every command that asks one.
 CLI::Option* add_server_option(CLI::App& command, std::string& server);

@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json.hpp>
+
 #include "cli/cli_for_test.h"
+#include "cli/writer.h"
 
 namespace ocicat::cli {
 namespace {
@@ -27,6 +30,32 @@ TEST_F(Write, ApplyCreatesThenLeavesAloneThenConfigures) {
        "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: security}\nspec: {order: 200}\n");
   EXPECT_EQ(ocicat({"apply", "-f", tier}).out, "tier.projectcalico.org/security configured\n");
   EXPECT_THAT(ocicat({"get", "tier", "security", "-o", "yaml"}).out, HasSubstr("order: 200"));
+}
+
+TEST_F(Write, AnEditGetsThroughThoughOthersWriteTheSameObject) {
+  ocicat({"apply", "-f", file("tier.yaml", kTier)});
+  const auto server = api::Address::parse(address());
+  ASSERT_TRUE(server);
+  api::Client mine(*server);
+  api::Client theirs(*server);
+  const ResourceKey key{Kind::kTier, "", "security"};
+  const auto set = [](boost::json::object& object, std::string_view field, int value) {
+    auto& metadata = object["metadata"].as_object();
+    if (!metadata.contains("annotations")) metadata["annotations"] = boost::json::object();
+    metadata["annotations"].as_object()[field] = std::to_string(value);
+    return Result<void>();
+  };
+  int races = 0;
+  const auto edited = edit_object(mine, key, [&](boost::json::object& object) {
+    if (races < 30) {
+      ++races;
+      EXPECT_TRUE(edit_object(theirs, key, [&](auto& other) { return set(other, "theirs", races); }));
+    }
+    return set(object, "mine", races);
+  });
+  ASSERT_TRUE(edited) << edited.error().message;
+  EXPECT_THAT(ocicat({"get", "tier", "security", "-o", "yaml"}).out,
+              AllOf(HasSubstr("mine: \"30\""), HasSubstr("theirs: \"30\"")));
 }
 
 TEST_F(Write, WithOneMistakeNothingIsSentAndEveryMistakeIsNamed) {

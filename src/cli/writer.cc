@@ -10,7 +10,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int kAttempts = 10;
+// Of writers that race one gets through each time, so this is how many may race.
+constexpr int kAttempts = 100;
 constexpr std::array<std::string_view, 6> kSetByServer{"resourceVersion", "uid",      "creationTimestamp",
                                                        "generation",      "selfLink", "managedFields"};
 

@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "base/result.h"
+#include "base/say.h"
 #include "lab/lab.h"
 
 namespace ocicat::lab {

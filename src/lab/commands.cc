@@ -32,16 +32,15 @@ Result<void> up(Lab& lab, const UpOptions& options) {
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
   if (failed) return fail(ErrorCode::kInternal, "/proc/self/exe: {}", failed.message());
   TRY_VOID(lab.up({.hosts = options.hosts, .dataplane = options.dataplane, .program = program.string()}));
-  fmt::print("lab \"{}\" is up: {} hosts, in {:.0f} ms\n", lab.layout().name(), options.hosts,
-             watch.milliseconds());
-  fmt::print("for other commands: export OCICAT_SERVER={} OCICAT_LAB={}\n", lab.server_address().text,
-             lab.layout().name());
+  say("lab \"{}\" is up: {} hosts, in {:.0f} ms\n", lab.layout().name(), options.hosts, watch.milliseconds());
+  say("for other commands: export OCICAT_SERVER={} OCICAT_LAB={}\n", lab.server_address().text,
+      lab.layout().name());
   return {};
 }
 
 Result<void> down(Lab& lab) {
   TRY(const auto something, lab.down());
-  fmt::print("lab \"{}\" {}\n", lab.layout().name(), something ? "is removed" : "was not there");
+  say("lab \"{}\" {}\n", lab.layout().name(), something ? "is removed" : "was not there");
   return {};
 }
 
@@ -90,8 +89,8 @@ json::object status_json(const Lab& lab, const LabRecord& record) {
 }
 
 void print_status(const Lab& lab, const LabRecord& record) {
-  fmt::print("lab {} in {}\nserver at {}: {}\n\n", lab.layout().name(), lab.layout().folder().string(),
-             lab.server_address().text, state_of(lab, "server"));
+  say("lab {} in {}\nserver at {}: {}\n\n", lab.layout().name(), lab.layout().folder().string(),
+      lab.server_address().text, state_of(lab, "server"));
   views::TextTable hosts{.headers = {"HOST", "NETNS", "IPV4", "IPV6", "AGENT"}, .rows = {}};
   for (const auto& host : host_wirings(lab.layout(), record)) {
     hosts.rows.push_back({host.name, host.network_namespace, host.ipv4.to_string(), host.ipv6.to_string(),
@@ -104,14 +103,14 @@ void print_status(const Lab& lab, const LabRecord& record) {
     pods.rows.push_back({pod.full_name(), pod.host, pod_wiring(lab.layout(), pod).network_namespace,
                          fmt::format("{}", fmt::join(addresses, " ")), ports_text(pod.listens)});
   }
-  fmt::print("{}", hosts.to_string());
-  if (!pods.rows.empty()) fmt::print("\n{}", pods.to_string());
+  say("{}", hosts.to_string());
+  if (!pods.rows.empty()) say("\n{}", pods.to_string());
 }
 
 Result<void> status(const Lab& lab, const StatusOptions& options) {
   TRY(const auto record, read_lab(lab.layout()));
   if (options.output == "json") {
-    fmt::print("{}\n", json::serialize(status_json(lab, record)));
+    say("{}\n", json::serialize(status_json(lab, record)));
   } else {
     print_status(lab, record);
   }

@@ -45,15 +45,15 @@ Result<void> add(Lab& lab, const PodOptions& options) {
   TRY(const auto pod, lab.add_pod(std::move(request)));
   std::vector<std::string> addresses;
   for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
-  fmt::print("pod {} on {}: {}, in {:.0f} ms\n", pod.full_name(), pod.host, fmt::join(addresses, " "),
-             watch.milliseconds());
+  say("pod {} on {}: {}, in {:.0f} ms\n", pod.full_name(), pod.host, fmt::join(addresses, " "),
+      watch.milliseconds());
   return {};
 }
 
 Result<void> remove(Lab& lab, const PodOptions& options) {
   const auto names = typed(split_pod_name(options.pod));
   TRY_VOID(lab.delete_pod(names.first, names.second));
-  fmt::print("pod {} deleted\n", options.pod);
+  say("pod {} deleted\n", options.pod);
   return {};
 }
 
@@ -61,8 +61,8 @@ Result<void> move(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
   const auto names = typed(split_pod_name(options.pod));
   TRY_VOID(lab.move_pod(names.first, names.second, options.host));
-  fmt::print("pod {} moved to {}, in {:.0f} ms until every host had it in its kernel\n", options.pod,
-             options.host, watch.milliseconds());
+  say("pod {} moved to {}, in {:.0f} ms until every running agent had it in the kernel\n", options.pod,
+      options.host, watch.milliseconds());
   return {};
 }
 
@@ -80,15 +80,15 @@ Result<void> label(Lab& lab, const PodOptions& options) {
     set.insert(labels.begin(), labels.end());
   }
   TRY_VOID(lab.label_pod(names.first, names.second, set, removed));
-  fmt::print("pod {} labelled, in {:.0f} ms until every host had it in its kernel\n", options.pod,
-             watch.milliseconds());
+  say("pod {} labelled, in {:.0f} ms until every running agent had it in the kernel\n", options.pod,
+      watch.milliseconds());
   return {};
 }
 
 Result<void> label_namespace(Lab& lab, const PodOptions& options) {
   const auto labels = typed(parse_labels(options.labels));
   TRY_VOID(lab.label_namespace(options.pod, labels));
-  fmt::print("namespace {} labelled\n", options.pod);
+  say("namespace {} labelled\n", options.pod);
   return {};
 }
 

@@ -47,10 +47,10 @@ Result<void> run_probe(const Lab& lab, const ProbeCommand& command) {
   TRY(const auto results, probe(ends, options));
   const auto cells = to_cells(ends, results);
   if (command.output == "json") {
-    fmt::print("{}\n", boost::json::serialize(views::to_json(cells)));
+    say("{}\n", boost::json::serialize(views::to_json(cells)));
   } else {
-    fmt::print("{}\n{} probes with real packets in {:.0f} ms\n", views::to_text(cells), cells.size(),
-               watch.milliseconds());
+    say("{}\n{} probes with real packets in {:.0f} ms\n", views::to_text(cells), cells.size(),
+        watch.milliseconds());
   }
   return {};
 }
