@@ -63,6 +63,8 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     closed_ = true;
     callbacks_.reset();
     stream_.reset();
+    // It keeps what is pending, and that keeps this: a loop that has stopped would keep both for good.
+    loop_.reset();
   }
 
  private:
