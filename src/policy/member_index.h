@@ -137,7 +137,7 @@ class MemberIndex : public Kinship {
   SequencePool::Id acquire_look(const Entry& member);
   void release_look(SequencePool::Id look);
   void view_look(std::span<const std::uint32_t> look, LabelView& view) const;
-  KinId settle(MemberId id);
+  void settle(MemberId id);
   void release_kin_use(KinId kin);
   void set_kin_sets(KinId kin);
   void count_port_sets(SignatureId sets, bool more);

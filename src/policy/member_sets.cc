@@ -242,8 +242,8 @@ void MemberIndex::release_kin_use(KinId kin) {
   release_ports(ports);
 }
 
-// Finds the kin of a member anew. What it was before is still in use.
-KinId MemberIndex::settle(MemberId id) {
+// Finds the kin of a member anew.
+void MemberIndex::settle(MemberId id) {
   auto& member = members_[id];
   member.touched = false;
   KinId kin = 0;
@@ -264,7 +264,7 @@ KinId MemberIndex::settle(MemberId id) {
   if (old != kin) {
     for (const auto place : places(id)) addresses_.touch(place);
   }
-  return old;
+  release_kin_use(old);
 }
 
 void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) {
@@ -293,11 +293,7 @@ void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) 
     }
     addresses_.touch_all_blends();
   }
-  // A set that some leave and others join is one all along.
-  std::vector<KinId> left;
-  left.reserve(touched_.size());
-  for (const auto id : touched_) left.push_back(settle(id));
-  for (const auto kin : left) release_kin_use(kin);
+  for (const auto id : touched_) settle(id);
   touched_.clear();
   watched_changed_ = false;
   sets_changed_ = false;
