@@ -102,7 +102,7 @@ void add_agent_command(CLI::App& app) {
   command
       ->add_option(
           "--most-entries", options->most_entries,
-          "Most entries that policy may take in the kernel; beyond, the endpoint that came last is denied")
+          "Most entries of decision tables, addresses apart; beyond, the endpoint that came last is denied")
       ->capture_default_str()
       ->check(CLI::Range(std::size_t{1'000}, std::size_t{1} << 32))
       ->type_name("N");
