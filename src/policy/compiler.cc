@@ -90,51 +90,65 @@ Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, 
       peer_(set_bound),
       bench_(bench) {
   for (const auto set : own) own_[set] = true;
-  for (const auto& stage : plan.stages) add_stage(stage.policies);
-  for (const auto& profile : plan.profiles) add_stage({&profile, 1});
-  if (plan.failsafes) add_stage({&plan.failsafes, 1});
+  for (const auto& stage : plan.stages) add_stage(stage);
+  for (const auto& profile : plan.profiles) add_stage(*profile);
+  if (plan.failsafes) add_stage(*plan.failsafes);
   sort_by_set();
 }
 
-void Compiler::add_stage(std::span<const std::shared_ptr<const RuleList>> lists) {
+void Compiler::add_stage(const Stage& stage) {
   KeyCover cover;
   bench_.settled.clear();
-  for (std::uint32_t at = 0; at < lists.size(); ++at) {
-    if (lists[at]->denies == RuleList::kRules) {
-      add_rules(*lists[at], {stages_, at, 0}, cover);
-    } else {
-      standing_.push_back({0, kLastTableKey, {stages_, at, kWhole}});
+  for (const auto& part : stage.parts) {
+    for (const auto& [policy, rule] : part.rules()) {
+      add_rule(*part.run->policies[policy], rule, part.number(policy), cover);
     }
   }
   ++stages_;
 }
 
-// A rule is looked at only where others before it in the stage leave something to it, whoever the peer is.
-void Compiler::add_rules(const RuleList& list, Place place, KeyCover& cover) {
-  for (const auto& rule : list.rules) {
-    if (bench_.settled.has(rule.match)) continue;
-    const auto& match = book_.match(rule.match);
-    const auto& own = own_side(match, plan_.direction);
-    if (!match.can_match(family_) || !holds(own, own_)) {
-      bench_.settled.mark(rule.match);
-      continue;
-    }
-    LiveRule live{.match = &match, .peer = &peer_side(match, plan_.direction), .rule = &rule, .areas = {}};
-    live.names_peer_ports = live.peer->names_ports();
-    if (!live.names_peer_ports) {
-      live.areas = left_over(areas_of(rule.match, own), cover);
-      if (live.areas.empty()) continue;
-    }
-    place.rule = static_cast<std::uint32_t>(rules_.size());
-    rules_.push_back(live);
-    file(live, place);
-    // What staged policy decides it decides only in what would be.
-    if (rule.action == Action::kLog || list.staged()) continue;
+void Compiler::add_stage(const RuleList& list) {
+  KeyCover cover;
+  bench_.settled.clear();
+  if (list.denies != RuleList::kRules) {
+    add_rule(list, {}, 0, cover);
+  } else {
+    for (const auto& rule : list.rules) add_rule(list, rule, 0, cover);
+  }
+  ++stages_;
+}
+
+// A rule is looked at only where others before it in the stage leave something to it, whoever the peer is. It
+// is one of the list that has this number in the stage.
+void Compiler::add_rule(const RuleList& list, const CompactRule& rule, std::uint32_t number,
+                        KeyCover& cover) {
+  Place place{stages_, number, kWhole};
+  if (list.denies != RuleList::kRules) {
+    standing_.push_back({0, kLastTableKey, place});
+    return;
+  }
+  if (bench_.settled.has(rule.match)) return;
+  const auto& match = book_.match(rule.match);
+  const auto& own = own_side(match, plan_.direction);
+  if (!match.can_match(family_) || !holds(own, own_)) {
     bench_.settled.mark(rule.match);
-    if (!live.is_unconditional()) continue;
-    for (const auto& area : live.areas) {
-      if (area.all_sources()) cover.add(area.first, area.last);
-    }
+    return;
+  }
+  LiveRule live{.match = &match, .peer = &peer_side(match, plan_.direction), .rule = &rule, .areas = {}};
+  live.names_peer_ports = live.peer->names_ports();
+  if (!live.names_peer_ports) {
+    live.areas = left_over(areas_of(rule.match, own), cover);
+    if (live.areas.empty()) return;
+  }
+  place.rule = static_cast<std::uint32_t>(rules_.size());
+  rules_.push_back(live);
+  file(live, place);
+  // What staged policy decides it decides only in what would be.
+  if (rule.action == Action::kLog || list.staged()) return;
+  bench_.settled.mark(rule.match);
+  if (!live.is_unconditional()) return;
+  for (const auto& area : live.areas) {
+    if (area.all_sources()) cover.add(area.first, area.last);
   }
 }
 
@@ -194,7 +208,7 @@ void Compiler::sort_by_set() {
 const RuleList& Compiler::list_at(const Place& place) const {
   const auto stages = plan_.stages.size();
   if (place.stage == failsafe_stage()) return *plan_.failsafes;
-  return place.stage < stages ? *plan_.stages[place.stage].policies[place.list]
+  return place.stage < stages ? *plan_.stages[place.stage].policy(place.list)
                               : *plan_.profiles[place.stage - stages];
 }
 
@@ -300,7 +314,7 @@ void Compiler::apply(Sweep& sweep, const Place& place) {
 void Compiler::apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too) {
   for (auto at = std::ranges::lower_bound(asked_, stage, {}, &Place::stage);
        at != asked_.end() && at->stage == stage && !sweep.done(); ++at) {
-    if (staged_too || !list_at(*at).staged()) apply(sweep, *at);
+    if (staged_too || !has_staged_ || !list_at(*at).staged()) apply(sweep, *at);
   }
 }
 

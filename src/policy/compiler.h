@@ -115,8 +115,9 @@ class Compiler {
   };
   bool holds(const SideMatch& side, const std::vector<bool>& is_in) const;
   NamedPorts named_ports(const SideMatch& side, const std::vector<bool>& is_in) const;
-  void add_stage(std::span<const std::shared_ptr<const RuleList>> lists);
-  void add_rules(const RuleList& list, Place place, KeyCover& cover);
+  void add_stage(const Stage& stage);
+  void add_stage(const RuleList& list);
+  void add_rule(const RuleList& list, const CompactRule& rule, std::uint32_t number, KeyCover& cover);
   std::span<const Rectangle> areas_of(MatchId id, const SideMatch& own);
   std::span<const Rectangle> left_over(std::span<const Rectangle> areas, const KeyCover& cover);
   void file(const LiveRule& rule, Place place);

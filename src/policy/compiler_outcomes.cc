@@ -18,10 +18,11 @@ TraceStep Compiler::trace_step(const ThoughtStep& step) const {
   const auto& stage = plan_.stages[step.stage];
   trace.tier = stage.tier;
   if (!nobody) {
-    trace.policy = stage.policies[step.policy]->id;
+    trace.policy = stage.policy(step.policy)->id;
     return trace;
   }
-  for (const auto& policy : stage.policies) {
+  for (std::uint32_t number = 0; number < stage.size(); ++number) {
+    const auto& policy = stage.policy(number);
     if (policy->staged() && step.policy == ThoughtStep::kNobody) continue;
     trace.selected_by.add({policy, &policy->id});
   }
@@ -56,9 +57,17 @@ const Digest& Compiler::selected_by(const ThoughtStep& step) {
   const auto [it, is_new] = selected_by_.try_emplace({step.stage, step.policy});
   if (!is_new) return it->second;
   std::string text;
-  for (const auto& policy : plan_.stages[step.stage].policies) {
-    if (policy->staged() && step.policy == ThoughtStep::kNobody) continue;
-    text.append(reinterpret_cast<const char*>(policy->name.bytes.data()), policy->name.bytes.size());
+  const auto add = [&](std::span<const Digest> names) {
+    text.append(reinterpret_cast<const char*>(names.data()), names.size_bytes());
+  };
+  for (const auto& part : plan_.stages[step.stage].parts) {
+    if (part.run->staged == 0 || step.policy == ThoughtStep::kNobodyStagedIncluded) {
+      add(part.names());
+      continue;
+    }
+    for (auto at = part.first; at < part.end; ++at) {
+      if (!part.run->policies[at]->staged()) add({&part.run->names[at], 1});
+    }
   }
   return it->second = Digest::of(text);
 }
@@ -80,7 +89,7 @@ void Compiler::add_meaning(std::string& text, ThoughtId thought) {
     }
     const auto& stage = plan_.stages[step.stage];
     text += fmt::format("{}:{}", stage.tier.size(), stage.tier);
-    add(nobody ? selected_by(step) : stage.policies[step.policy]->name);
+    add(nobody ? selected_by(step) : stage.policy(step.policy)->name);
   }
 }
 

@@ -11,33 +11,18 @@ void add(std::string& text, std::string_view part) {
   text += fmt::format("{}:{}", part.size(), part);
 }
 
+void add(std::string& text, std::span<const Digest> digests) {
+  text.append(reinterpret_cast<const char*>(digests.data()), digests.size_bytes());
+}
+
 void add(std::string& text, const Digest& digest) {
-  text.append(reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size());
+  add(text, std::span(&digest, 1));
 }
 
 }  // namespace
 
-bool Stage::has_staged() const {
-  return std::ranges::any_of(policies, [](const auto& policy) { return policy->staged(); });
-}
-
-bool Stage::only_staged() const {
-  return std::ranges::all_of(policies, [](const auto& policy) { return policy->staged(); });
-}
-
 bool has_staged(const Plan& plan) {
   return std::ranges::any_of(plan.stages, [](const Stage& stage) { return stage.has_staged(); });
-}
-
-Digest digest_of(const RuleList& list, const RuleBook& book) {
-  std::string text;
-  add(text, list.id.to_string());
-  text += fmt::format("{},{}", list.denies, list.rules.size());
-  for (const auto& rule : list.rules) {
-    text += fmt::format(";{},{},", rule.index, static_cast<int>(rule.action));
-    add(text, book.match(rule.match).digest);
-  }
-  return Digest::of(text);
 }
 
 Digest digest_of(const Plan& plan) {
@@ -51,28 +36,27 @@ Digest digest_of(const Plan& plan) {
   }
   for (const auto& stage : plan.stages) {
     add(text, stage.tier);
-    text += fmt::format("{},{}", static_cast<int>(stage.default_action), stage.policies.size());
-    for (const auto& policy : stage.policies) add(text, policy->digest);
+    text += fmt::format("{},{}", static_cast<int>(stage.default_action), stage.size());
+    for (const auto& part : stage.parts) add(text, part.digests());
   }
   text += "profiles";
   for (const auto& profile : plan.profiles) add(text, profile->digest);
   return Digest::of(text);
 }
 
-void MatchMarks::clear() {
-  if (++round_ != 0) return;
-  marks_.clear();
-  round_ = 1;
-}
-
 std::vector<MatchId> matches_of(const Plan& plan, MatchMarks& marks) {
   std::vector<MatchId> matches;
   marks.clear();
-  for_each_list(plan, [&](const RuleList& list) {
-    for (const auto& rule : list.rules) {
-      if (marks.mark(rule.match)) matches.push_back(rule.match);
-    }
-  });
+  const auto add = [&](const CompactRule& rule) {
+    if (rule.match != 0 && marks.mark(rule.match)) matches.push_back(rule.match);
+  };
+  if (plan.failsafes) std::ranges::for_each(plan.failsafes->rules, add);
+  for (const auto& stage : plan.stages) {
+    // Every match of a run is one of its telling rules.
+    for (const auto& part : stage.parts)
+      std::ranges::for_each(part.rules(), add, &PolicyRun::TellingRule::rule);
+  }
+  for (const auto& profile : plan.profiles) std::ranges::for_each(profile->rules, add);
   return matches;
 }
 

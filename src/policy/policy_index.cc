@@ -12,24 +12,7 @@ namespace ocicat::policy {
 
 namespace {
 
-// "name/namespace/kind" against another one, without writing them down.
-bool joined_before(const ResourceKey& a, const ResourceKey& b) {
-  const auto parts = [](const ResourceKey& key) {
-    return std::array<std::string_view, 5>{key.name, "/", key.ns, "/", name_for_order(key.kind)};
-  };
-  const auto pa = parts(a);
-  const auto pb = parts(b);
-  std::size_t ia = 0, ib = 0, at = 0, bt = 0;
-  while (true) {
-    while (ia < pa.size() && at == pa[ia].size()) ++ia, at = 0;
-    while (ib < pb.size() && bt == pb[ib].size()) ++ib, bt = 0;
-    if (ib == pb.size()) return false;
-    if (ia == pa.size()) return true;
-    const auto ca = static_cast<unsigned char>(pa[ia][at++]);
-    const auto cb = static_cast<unsigned char>(pb[ib][bt++]);
-    if (ca != cb) return ca < cb;
-  }
-}
+constexpr double kLast = std::numeric_limits<double>::infinity();
 
 std::size_t side_of(Direction direction) {
   return direction == Direction::kIngress ? 0 : 1;
@@ -75,7 +58,7 @@ void PolicyIndex::set_policy(const ResourceKey& key, const NetworkPolicy& source
   auto& same = policies_by_selector_[selector];
   const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
   same.insert(std::ranges::upper_bound(same, number, ordered), number);
-  changed_selectors_.push_back(selector);
+  note_changed(selector);
   set_active(stored, concerns_somebody(stored));
   if (!is_new_key) drop_policy(old);
 }
@@ -95,10 +78,15 @@ void PolicyIndex::drop_policy(PolicyNumber number) {
   }
   set_active(policy, false);
   std::erase(policies_by_selector_[policy.selector], number);
-  changed_selectors_.push_back(policy.selector);
+  note_changed(policy.selector);
   if (selectors_.remove(policy.selector)) forget_selector(policy.selector);
   policy = {};
   free_policies_.push_back(number);
+}
+
+void PolicyIndex::note_changed(SelectorIndex::Id selector) {
+  changed_selectors_.push_back(selector);
+  runs_by_selector_.erase(selector);
 }
 
 // Its number may soon mean another selector.
@@ -135,6 +123,7 @@ bool PolicyIndex::concerns_somebody(const StoredPolicy& policy) const {
 
 void PolicyIndex::set_active(StoredPolicy& policy, bool active) {
   if (std::exchange(policy.active, active) == active) return;
+  runs_by_selector_.erase(policy.selector);
   if (active) {
     const auto meaning = effective(unpack_policy(policy.packed));
     CHECK(meaning.has_value());  // as it was when it was handed in
@@ -361,45 +350,44 @@ void PolicyIndex::make_failsafes() {
 }
 
 bool PolicyIndex::comes_before(PolicyNumber a, PolicyNumber b) const {
-  constexpr double kLast = std::numeric_limits<double>::infinity();
-  const double order_a = policies_[a].order.value_or(kLast);
-  const double order_b = policies_[b].order.value_or(kLast);
-  if (order_a != order_b) return order_a < order_b;
-  return joined_before(policies_[a].id, policies_[b].id);
+  return policy::comes_before(policies_[a].order.value_or(kLast), policies_[a].id,
+                              policies_[b].order.value_or(kLast), policies_[b].id);
 }
 
-// Two lists in order made one. A short one costs a search for each of its policies.
-void PolicyIndex::merge(std::vector<PolicyNumber>& all, std::vector<PolicyNumber> more) const {
-  const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
-  if (all.size() < more.size()) all.swap(more);
-  if (more.size() <= 8) {
-    for (const auto number : more) all.insert(std::ranges::upper_bound(all, number, ordered), number);
-    return;
+// The policies of a selector that have rules at a hook.
+const PolicyIndex::Runs& PolicyIndex::runs_of(SelectorIndex::Id selector, Hook hook) {
+  auto& known = runs_by_selector_[selector][index_of(hook)];
+  if (known) return *known;
+  std::map<std::string_view, std::shared_ptr<PolicyRun>> run_by_tier;
+  for (const auto number : policies_by_selector_[selector]) {
+    const auto& policy = policies_[number];
+    const auto& list = policy.lists[side_of(hook.direction)];
+    if (!list || !policy.is_of(hook.chain)) continue;
+    auto& run = run_by_tier[policy.tier];
+    if (!run) {
+      run = std::make_shared<PolicyRun>();
+      run->tier = policy.tier;
+    }
+    run->add(list, policy.order.value_or(kLast));
   }
-  const auto before = static_cast<std::ptrdiff_t>(all.size());
-  all.insert(all.end(), more.begin(), more.end());
-  std::inplace_merge(all.begin(), all.begin() + before, all.end(), ordered);
+  auto& runs = known.emplace();
+  for (auto& [tier, run] : run_by_tier) {
+    run->find_telling_rules(marks_);
+    runs.push_back(std::move(run));
+  }
+  return runs;
 }
 
 Plan PolicyIndex::plan_of(const Local& local, Hook hook) {
   const auto side = side_of(hook.direction);
   const bool denies_at_end = hook.chain == ChainKind::kNormal || hook.chain == ChainKind::kForward;
-  std::map<std::string_view, std::vector<PolicyNumber>> policies_by_tier;
+  std::map<std::string, Stage, std::less<>> stages;  // by tier
   for (const auto selector : local.selectors) {
-    std::map<std::string_view, std::vector<PolicyNumber>> more;  // in order, as selectors keep them
-    auto same_tier = more.end();
-    for (const auto number : policies_by_selector_[selector]) {
-      const auto& policy = policies_[number];
-      if (!policy.lists[side] || !policy.is_of(hook.chain)) continue;
-      if (same_tier == more.end() || same_tier->first != policy.tier)
-        same_tier = more.try_emplace(policy.tier).first;
-      same_tier->second.push_back(number);
-    }
-    for (auto& [tier, numbers] : more) merge(policies_by_tier[tier], std::move(numbers));
+    for (const auto& run : runs_of(selector, hook)) stages[run->tier].merge(run);
   }
   std::vector<TierPlace> tiers;
-  for (const auto& [name, policies] : policies_by_tier) {
-    const auto it = tiers_.find(std::string{name});
+  for (const auto& [name, stage] : stages) {
+    const auto it = tiers_.find(name);
     tiers.push_back(it == tiers_.end() ? undescribed_tier(name) : it->second);
   }
   std::ranges::sort(tiers, [](const TierPlace& a, const TierPlace& b) { return before(a, b); });
@@ -419,10 +407,10 @@ Plan PolicyIndex::plan_of(const Local& local, Hook hook) {
     plan.encapsulation = encapsulation_;
   }
   for (const auto& tier : tiers) {
-    auto& numbers = policies_by_tier[tier.name];
-    const auto action = denies_at_end ? tier.default_action : Action::kPass;
-    auto& stage = plan.stages.emplace_back(Stage{tier.name, action, {}});
-    for (const auto number : numbers) stage.policies.push_back(policies_[number].lists[side]);
+    auto& stage = plan.stages.emplace_back(std::move(stages.at(tier.name)));
+    stage.tier = tier.name;
+    stage.default_action = denies_at_end ? tier.default_action : Action::kPass;
+    stage.number_policies();
   }
   if (hook.chain != ChainKind::kNormal) return plan;
   for (const auto& name : local.profiles) {

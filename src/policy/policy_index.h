@@ -21,6 +21,7 @@
 #include "policy/member_index.h"
 #include "policy/model.h"
 #include "policy/plan.h"
+#include "policy/policy_run.h"
 #include "policy/profile_index.h"
 #include "policy/selector_index.h"
 
@@ -107,8 +108,12 @@ class PolicyIndex {
     bool replan = true;
   };
   using PlanKey = std::vector<std::uintptr_t>;
+  using Runs = std::vector<std::shared_ptr<const PolicyRun>>;  // one a tier
+  // By index_of(hook); none: not asked for since one of them changed.
+  using RunsByHook = std::array<std::optional<Runs>, kHooks.size()>;
 
   void drop_policy(PolicyNumber number);
+  void note_changed(SelectorIndex::Id selector);
   void forget_selector(SelectorIndex::Id id);
   void set_active(StoredPolicy& policy, bool active);
   void touch_tier(const std::string& name);
@@ -123,7 +128,7 @@ class PolicyIndex {
   bool comes_before(PolicyNumber a, PolicyNumber b) const;
   Plans plans_of(const Local& local);
   bool is_selected_by_untracked(const Local& local) const;
-  void merge(std::vector<PolicyNumber>& all, std::vector<PolicyNumber> more) const;
+  const Runs& runs_of(SelectorIndex::Id selector, Hook hook);
   Plan plan_of(const Local& local, Hook hook);
   std::shared_ptr<const Plan> intern(Plan plan);
 
@@ -136,6 +141,7 @@ class PolicyIndex {
   std::vector<PolicyNumber> policy_by_key_;
   SelectorIndex selectors_;
   std::vector<std::vector<PolicyNumber>> policies_by_selector_;  // in order
+  boost::unordered_flat_map<SelectorIndex::Id, RunsByHook> runs_by_selector_;
   boost::unordered_flat_map<SelectorIndex::Place, std::vector<MemberId>> locals_by_place_;
   struct Selected {
     std::uint32_t locals = 0;
