@@ -96,7 +96,8 @@ TEST_F(Persistence, LeavesTablesOfOthersAlone) {
 
 TEST_F(Persistence, CanBeLookedAtWithTheNftCommand) {
   start();
-  const auto listing = output_of(bed_, "nft list ruleset");
+  const auto listing = output_of(bed_, "nft list ruleset 2>&1");
+  EXPECT_EQ(listing.find("Error"), std::string::npos);
   EXPECT_NE(listing.find("table inet ocicat"), std::string::npos);
   EXPECT_NE(listing.find("chain ingress4_ports"), std::string::npos);
 }

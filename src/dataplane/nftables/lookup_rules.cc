@@ -94,7 +94,7 @@ constexpr kernel::nft::Register kOwn = 0, kExact = 1, kAddress = 2, kSecondTable
 
 void mark_keys(Expressions& rule, Own own) {
   if (own != Own::kAddress) {
-    for (const auto key : {kChain, kOwnVocabulary, kHost}) rule.meta(Meta::kInputName, key);
+    for (const auto key : {kTable, kChain, kOwnVocabulary, kHost}) rule.meta(Meta::kInputName, key);
   }
   for (const auto key : {kExact, kProgram, kBase, kVocabulary}) rule.meta(Meta::kInputName, key);
   rule.meta(Meta::kFamily, kStepNumber);
