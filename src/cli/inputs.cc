@@ -1,17 +1,19 @@
 #include "cli/inputs.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <iterator>
 #include <map>
 #include <tuple>
 
+#include "base/unique_fd.h"
 #include "cli/run.h"
 #include "resources/validate.h"
 
@@ -29,14 +31,16 @@ template <class Iterator>
 std::vector<std::string> document_files(const Iterator& files) {
   std::vector<std::string> found;
   for (const fs::directory_entry& entry : files) {
-    if (entry.is_regular_file() && is_document_file(entry.path())) found.push_back(entry.path().string());
+    // A link that leads nowhere is a file that cannot be read, not one that may be passed over.
+    if (is_document_file(entry.path()) && !entry.is_directory()) found.push_back(entry.path().string());
   }
   std::ranges::sort(found);
   return found;
 }
 
 Result<std::vector<std::string>> expand(const std::string& path, bool recursive) {
-  if (path == "-" || !fs::is_directory(path)) return std::vector{path};
+  std::error_code unknown;  // read_text() will say why
+  if (path == "-" || !fs::is_directory(path, unknown)) return std::vector{path};
   try {
     auto files = recursive ? document_files(fs::recursive_directory_iterator(path))
                            : document_files(fs::directory_iterator(path));
@@ -172,12 +176,24 @@ void print_complaints(const Inputs& inputs) {
 }
 
 Result<std::string> read_text(const std::string& path) {
-  if (path == "-") return std::string(std::istreambuf_iterator<char>(std::cin), {});
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file || errno != 0) return fail_errno(fmt::format("cannot read {}", path), errno);
-  return text;
+  UniqueFd file;
+  if (path != "-") {
+    file = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return fail_errno(fmt::format("cannot read {}", path), errno);
+  }
+  std::string text;
+  std::array<char, 64 * 1024> piece;
+  while (true) {
+    const auto got = ::read(file ? file.get() : STDIN_FILENO, piece.data(), piece.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno(fmt::format("cannot read {}", path), errno);
+    if (got == 0) return text;
+    text.append(piece.data(), static_cast<std::size_t>(got));
+    if (text.size() > kMostText) {
+      return fail(ErrorCode::kInvalid, "{}: larger than {} MiB; split it into several files", path,
+                  kMostText >> 20);
+    }
+  }
 }
 
 int rank_of(Kind kind) {

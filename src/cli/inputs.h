@@ -49,7 +49,7 @@ Inputs read_inputs(const FileOptions& options);
 // What read_inputs() did not like, a line each on stderr.
 void print_complaints(const Inputs& inputs);
 
-// Everything of a file, or of standard input for "-".
+// Everything of a file, or of standard input for "-": at most kMostText of resources/document.h.
 Result<std::string> read_text(const std::string& path);
 
 // Where a kind stands when several are sent: what others refer to comes first. Deletions go the other way.

@@ -28,6 +28,26 @@ TEST(Duration, TakesUnitsAndRefusesTheRest) {
   }
 }
 
+TEST(ReadText, SaysWhyAFileCannotBeRead) {
+  const auto why = [](const std::string& path) { return read_text(path).error().message; };
+  EXPECT_THAT(why("/nowhere/to/be/found"), HasSubstr("No such file"));
+  EXPECT_THAT(why(std::string(300, 'a')), HasSubstr("File name too long"));
+  EXPECT_THAT(why("/proc/self/mem"), HasSubstr("Input/output error"));
+  EXPECT_THAT(why("/"), HasSubstr("Is a directory"));
+}
+
+TEST(ReadText, EndsWhereNothingCouldBeMadeOfMore) {
+  const auto endless = read_text("/dev/zero");
+  ASSERT_FALSE(endless);
+  EXPECT_EQ(endless.error().message, "/dev/zero: larger than 256 MiB; split it into several files");
+}
+
+TEST(Inputs, NameEachFileThatCannotBeReadAndCrashOnNone) {
+  const Inputs inputs = read_inputs({.paths = {std::string(300, 'a'), "/proc/self/mem"}, .ns = {}});
+  EXPECT_TRUE(inputs.objects.empty());
+  EXPECT_EQ(inputs.errors.size(), 2U);
+}
+
 TEST(Pretty, IsJsonThatParsesBackToTheSame) {
   const auto value = boost::json::parse(R"({"a": [1, {"b": "x\n"}], "c": {}, "d": [], "e": null})");
   const std::string text = pretty(value);

@@ -16,7 +16,6 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::size_t kMaxText = std::size_t{256} << 20;
 constexpr std::size_t kMaxShownName = 300;
 
 std::string printable(std::string_view text) {
@@ -165,10 +164,20 @@ class Reader {
   void add_object(json::object object, int line, std::map<std::string, int> line_of) {
     const std::string_view kind = text_at(object, "kind");
     const auto* items = object.if_contains("items");
-    if (kind.ends_with("List") && items != nullptr && items->is_array()) {
-      return take_apart(object, line_of);
+    if (kind.ends_with("List") && items != nullptr && items->is_array()) return take_apart(object, line_of);
+    if (is_list(kind, text_at(object, "apiVersion"))) {
+      const bool missing = items == nullptr || items->is_null();
+      const auto own = line_of.find("items");
+      return complain(own == line_of.end() ? line : own->second, describe(object), "items",
+                      missing ? "" : shortened(*items), missing ? "required, and missing" : "must be a list");
     }
     result_.documents.push_back({std::move(object), file_, line, std::move(line_of)});
+  }
+
+  static bool is_list(std::string_view kind, std::string_view api_version) {
+    if (!kind.ends_with("List")) return false;
+    kind.remove_suffix(4);
+    return kind.empty() || find_kind(api_version, kind).has_value();
   }
 
   // `kind: List` holds objects of any kind; `kind: TierList` holds tiers, which need not say so.
@@ -215,9 +224,9 @@ ReadDocuments read_documents(std::string_view text, std::string file_name) {
   Reader reader(std::move(file_name));
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  if (text.size() > kMaxText) {
+  if (text.size() > kMostText) {
     reader.complain(0, "", "", "",
-                    fmt::format("larger than {} MiB; split it into several files", kMaxText >> 20));
+                    fmt::format("larger than {} MiB; split it into several files", kMostText >> 20));
     return reader.take();
   }
   for (const Chunk& chunk : split(text)) {

@@ -41,6 +41,9 @@ struct ReadDocuments {
   std::vector<Complaint> complaints;  // about text that is not even a document
 };
 
+// The largest text that is read.
+inline constexpr std::size_t kMostText = std::size_t{256} << 20;
+
 // All documents of a YAML or JSON text: separated by `---`, and `List` objects taken apart. Never fails as a
 // whole: what can be read is read. Bounded: depth, aliases and size have limits that are named in complaints.
 ReadDocuments read_documents(std::string_view text, std::string file_name);

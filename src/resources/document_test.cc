@@ -264,6 +264,15 @@ TEST(Document, ListsAreTakenApartWithTheLinesOfTheirItems) {
   EXPECT_EQ(read.documents[1].line_of.at("metadata.name"), 11);
 }
 
+TEST(Document, AListWithoutAListOfItemsIsSaidToBeOne) {
+  EXPECT_THAT(complaints_of(read_documents("apiVersion: v1\nkind: List\nitems: 5\n", "l.yaml")),
+              ElementsAre("l.yaml:3: List: items: 5: must be a list"));
+  EXPECT_THAT(complaints_of(read_documents("apiVersion: v1\nkind: List\n", "l.yaml")),
+              ElementsAre("l.yaml:1: List: items: required, and missing"));
+  EXPECT_THAT(complaints_of(read_documents(R"({"apiVersion":"v1","kind":"PodList","items":{}})", "l.json")),
+              ElementsAre("l.json:1: PodList: items: {}: must be a list"));
+}
+
 TEST(Document, ItemsOfATypedListNeedNotSayTheirKind) {
   const auto read = read_documents(
       R"({"kind":"TierList","apiVersion":"projectcalico.org/v3","metadata":{},"items":[{"spec":{}}]})",
