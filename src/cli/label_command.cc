@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <memory>
+#include <optional>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/named.h"
@@ -56,6 +58,15 @@ Result<void> apply_changes(boost::json::object& object, const std::vector<LabelC
   return {};
 }
 
+// Which label is changed twice, if any is.
+std::optional<std::string> changed_twice(const std::vector<LabelChange>& changes) {
+  std::set<std::string_view> seen;
+  for (const LabelChange& change : changes) {
+    if (!seen.insert(change.name).second) return change.name;
+  }
+  return {};
+}
+
 Result<int> run_label(const Options& options) {
   std::vector<std::string> named;
   std::vector<LabelChange> changes;
@@ -69,6 +80,9 @@ Result<int> run_label(const Options& options) {
   const std::vector<ResourceKey> keys = typed(keys_of_words(named, options.ns));
   if (keys.empty() || changes.empty()) {
     wrong_usage({ErrorCode::kInvalid, "write KIND NAME LABEL=VALUE... or KIND NAME LABEL-..."});
+  }
+  if (const auto twice = changed_twice(changes)) {
+    wrong_usage({ErrorCode::kInvalid, fmt::format("label {} is changed twice: say it once", *twice)});
   }
   TRY(api::Client client, connect(options.server));
   for (const ResourceKey& key : keys) {

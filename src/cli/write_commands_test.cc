@@ -167,6 +167,9 @@ TEST_F(Write, LabelsAreSetOverwrittenOnlyOnDemandAndRemoved) {
               "tier.projectcalico.org/security\n");
   EXPECT_EQ(ocicat({"label", "tier", "security", "team-"}).code, 0);
   EXPECT_THAT(ocicat({"get", "tiers", "-l", "team=blue", "-o", "name"}).out, IsEmpty());
+  const Ran torn = ocicat({"label", "tier", "security", "team=red", "team-"});
+  EXPECT_EQ(torn.code, 2);
+  EXPECT_THAT(torn.err, HasSubstr("label team is changed twice"));
 }
 
 TEST_F(Write, DeletingSeveralGoesOnAfterOneThatIsNotThere) {

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <set>
 
 #include "lab/command_parts.h"
 
@@ -71,13 +72,22 @@ Result<void> label(Lab& lab, const PodOptions& options) {
   const auto names = typed(split_pod_name(options.pod));
   Labels set;
   std::vector<std::string> removed;
+  std::set<std::string> changed;
+  const auto once = [&changed](const std::string& name) {
+    if (!changed.insert(name).second) {
+      wrong_usage({ErrorCode::kInvalid, fmt::format("label {} is changed twice: say it once", name)});
+    }
+  };
   for (const auto& change : options.changes) {
     if (change.find('=') == std::string::npos && change.ends_with('-')) {
       removed.push_back(change.substr(0, change.size() - 1));
+      once(removed.back());
       continue;
     }
-    const auto labels = typed(parse_labels(change));
-    set.insert(labels.begin(), labels.end());
+    for (const auto& [name, value] : typed(parse_labels(change))) {
+      once(name);
+      set.emplace(name, value);
+    }
   }
   TRY_VOID(lab.label_pod(names.first, names.second, set, removed));
   say("pod {} labelled, in {:.0f} ms until every running agent had it in the kernel\n", options.pod,

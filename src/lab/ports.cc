@@ -87,7 +87,9 @@ Result<Labels> parse_labels(std::string_view text) {
     if (equals == std::string::npos || equals == 0) {
       return fail(ErrorCode::kInvalid, "label \"{}\": must be KEY=VALUE", piece);
     }
-    labels[piece.substr(0, equals)] = piece.substr(equals + 1);
+    if (!labels.emplace(piece.substr(0, equals), piece.substr(equals + 1)).second) {
+      return fail(ErrorCode::kInvalid, "label {} is named twice: say it once", piece.substr(0, equals));
+    }
   }
   return labels;
 }

@@ -33,6 +33,7 @@ TEST(Labels, AreReadAndAKeyIsNeeded) {
             (Labels{{"app", "db"}, {"pci", "true"}, {"empty", ""}}));
   EXPECT_FALSE(parse_labels("app").has_value());
   EXPECT_FALSE(parse_labels("=x").has_value());
+  EXPECT_FALSE(parse_labels("a=1,a=2").has_value());
 }
 
 }  // namespace
