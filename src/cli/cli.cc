@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <iostream>
 
 #include "cli/commands.h"
 #include "cli/completion.h"
@@ -83,8 +82,7 @@ int run(int argc, const char* const* argv) {
     return run_complete(app, std::vector<std::string>(argv + 2, argv + argc));
   }
   const int code = parse_and_run(app, argc, argv);
-  // Help comes by way of std::cout.
-  const bool written = std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const bool written = all_is_written();
   if (!written) print_error({ErrorCode::kExhausted, "cannot write the output"});
   return code == kDone && !written ? kFailed : code;
 }

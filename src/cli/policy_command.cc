@@ -97,9 +97,8 @@ void add_policy_command(CLI::App& app) {
   command->footer(std::string(kFooter));
   command->callback([options] {
     const Result<int> outcome = run_diff(*options);
-    if (outcome) return finish(outcome);
-    print_error(outcome.error());
-    finish(kTrouble);
+    if (!outcome) print_error(outcome.error());
+    finish(outcome && all_is_written() ? *outcome : kTrouble);
   });
 }
 

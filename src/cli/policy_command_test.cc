@@ -67,6 +67,17 @@ TEST_F(PolicyCommands, DiffAsJsonTellsWhatStagedPolicyWouldChange) {
   EXPECT_EQ(change.at("pendingAfter"), "deny");
 }
 
+TEST_F(PolicyCommands, DiffThatCannotBeWrittenIsTroubleWhetherOrNotAnythingChanges) {
+  for (const std::string& changed : {world_, staged_}) {
+    const auto run_on_a_full_disk = [&] {
+      if (std::freopen("/dev/full", "w", stdout) == nullptr) std::exit(99);
+      const char* words[] = {"ocicat", "policy", "diff", "--base", world_.c_str(), "-f", changed.c_str()};
+      std::exit(run(static_cast<int>(std::size(words)), words));
+    };
+    EXPECT_EXIT(run_on_a_full_disk(), testing::ExitedWithCode(2), "error: cannot write the output");
+  }
+}
+
 TEST_F(PolicyCommands, ExplainMatrixAndVerifyShowTheStagedOutcome) {
   const Ran explained = ocicat({"explain", "x/a", "x/b", "tcp/22", "-f", world_, "-f", staged_});
   EXPECT_THAT(explained.out,

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/value.hpp>
 #include <cstdio>
+#include <iostream>
 
 #include "views/text_table.h"
 
@@ -27,6 +28,11 @@ void finish(const Result<int>& outcome) {
 void wrong_usage(const Error& error) {
   print_error(error);
   throw CLI::RuntimeError(kUsage);
+}
+
+bool all_is_written() {
+  // Help comes by way of std::cout.
+  return std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
 }
 
 void print_error(const Error& error) {

@@ -34,6 +34,10 @@ T typed(Result<T> word) {
   if constexpr (!std::is_void_v<T>) return *std::move(word);
 }
 
+// Whether everything said so far has reached stdout. run() of cli/cli.h asks in the end, says so where it has
+// not, and turns kDone into kFailed; a command whose kFailed means something else has to ask as well.
+bool all_is_written();
+
 // "error: …" and "warning: …" on stderr, each message on one line.
 void print_error(const Error& error);
 void print_warning(std::string_view message);
