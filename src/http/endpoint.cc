@@ -59,15 +59,15 @@ Result<UniqueFd> open_socket(const SocketAddress& address) {
   return fd;
 }
 
-// Takes PATH.lock and removes a socket file that nobody listens on.
-Result<UniqueFd> claim(const Endpoint& endpoint, const SocketAddress& address) {
-  const std::string lock_path = endpoint.path + ".lock";
-  UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0660));
-  if (!lock) return fail_errno(lock_path, errno);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::kUnavailable, "{}: another process listens there ({} is locked)", endpoint.path,
-                lock_path);
-  }
+bool is_the_file_at(const std::string& path, int fd) {
+  struct stat held{}, there{};
+  return ::fstat(fd, &held) == 0 && ::stat(path.c_str(), &there) == 0 && held.st_dev == there.st_dev &&
+         held.st_ino == there.st_ino;
+}
+
+// Takes the lock and removes a socket file that nobody listens on.
+Result<SocketLock> claim(const Endpoint& endpoint, const SocketAddress& address) {
+  TRY(auto lock, SocketLock::take(endpoint.path));
   struct stat info{};
   if (::lstat(endpoint.path.c_str(), &info) != 0) return lock;
   if (!S_ISSOCK(info.st_mode)) {
@@ -93,6 +93,30 @@ Result<std::uint16_t> port_of(int fd) {
 }
 
 }  // namespace
+
+Result<SocketLock> SocketLock::take(const std::string& socket_path) {
+  const std::string path = socket_path + ".lock";
+  while (true) {
+    UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0660));
+    if (!file) return fail_errno(path, errno);
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+      return fail(ErrorCode::kUnavailable, "{}: another process listens there ({} is locked)", socket_path,
+                  path);
+    }
+    // Whoever held it may have removed it since it was opened: then it keeps nobody away.
+    if (is_the_file_at(path, file.get())) return SocketLock(std::move(file), path);
+  }
+}
+
+SocketLock& SocketLock::operator=(SocketLock&& other) noexcept {
+  std::swap(file_, other.file_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+SocketLock::~SocketLock() {
+  if (file_) ::unlink(path_.c_str());
+}
 
 Endpoint Endpoint::unix_socket(std::string path) {
   Endpoint endpoint;

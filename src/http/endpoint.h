@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/ip.h"
 #include "base/result.h"
@@ -27,11 +28,28 @@ struct Endpoint {
   std::string to_string() const;  // as parse() takes it
 };
 
+// The file PATH.lock beside a Unix socket: ours for as long as this lives, and gone with it.
+class SocketLock {
+ public:
+  SocketLock() = default;
+  // kUnavailable where another process holds it.
+  static Result<SocketLock> take(const std::string& socket_path);
+  SocketLock(SocketLock&&) noexcept = default;
+  SocketLock& operator=(SocketLock&& other) noexcept;
+  ~SocketLock();
+
+ private:
+  SocketLock(UniqueFd file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
+
+  UniqueFd file_;
+  std::string path_;
+};
+
 // A listening, non-blocking socket. For a Unix socket: mode 0660; a file that a dead process left behind is
 // replaced, one that somebody listens on is kUnavailable; `lock` keeps the file ours for as long as it lives.
 struct Listening {
   UniqueFd fd;
-  UniqueFd lock;      // Unix only: of PATH.lock
+  SocketLock lock;    // Unix only
   Endpoint endpoint;  // with the port the kernel chose, where 0 was asked for
 };
 Result<Listening> listen(const Endpoint& endpoint);

@@ -44,7 +44,6 @@ class HttpTest : public testing::Test {
   ~HttpTest() override {
     server_.reset();
     std::filesystem::remove(path_);
-    std::filesystem::remove(path_ + ".lock");
   }
 
   void serve(Handler handler, ServerOptions options = {}) {
@@ -367,7 +366,9 @@ TEST_F(HttpTest, ASocketFileOfADeadServerIsReplacedAndThatOfALivingOneIsNot) {
   const auto second = listen(Endpoint::unix_socket(path_));
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(std::filesystem::exists(path_ + ".lock"));
   server_.reset();
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".lock"));
 
   {  // as kill -9 leaves it
     auto listening = listen(Endpoint::unix_socket(path_));
@@ -382,6 +383,29 @@ TEST_F(HttpTest, AFileThatIsNoSocketIsLeftAlone) {
   std::ofstream(path_) << "precious";
   EXPECT_EQ(listen(Endpoint::unix_socket(path_)).error().code, ErrorCode::kInvalid);
   EXPECT_TRUE(std::filesystem::exists(path_));
+  EXPECT_FALSE(std::filesystem::exists(path_ + ".lock")) << "whoever is refused leaves nothing behind";
+}
+
+TEST_F(HttpTest, OfManyWhoWantOneSocketAtATimeOneHasItHoweverOftenItChangesHands) {
+  constexpr int kRivals = 4;
+  std::atomic<int> holders = 0;
+  std::atomic<int> turns = 0;
+  std::vector<std::jthread> rivals;
+  for (int rival = 0; rival < kRivals; ++rival) {
+    rivals.emplace_back([&] {
+      while (turns < 200) {
+        const auto lock = SocketLock::take(path_);
+        if (!lock) {
+          EXPECT_EQ(lock.error().code, ErrorCode::kUnavailable);
+          continue;
+        }
+        EXPECT_EQ(++holders, 1);
+        ++turns;
+        std::this_thread::yield();
+        --holders;
+      }
+    });
+  }
 }
 
 TEST(HttpEndpoint, ReadsAddressesAndRefusesWhatItCannotDo) {
