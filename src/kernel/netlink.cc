@@ -15,13 +15,18 @@ namespace {
 // A dump answers in pieces of up to 32 KiB; a piece must fit whole.
 constexpr std::size_t kReceiveSize = 256 * 1024;
 
-Acknowledgement acknowledgement_of(const nlmsghdr* header) {
-  const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header));
-  Acknowledgement ack{header->nlmsg_seq, -error->error, {}, 0};
-  if ((header->nlmsg_flags & NLM_F_ACK_TLVS) == 0) return ack;
+}  // namespace
+
+Acknowledgement acknowledgement_of(MessageView message) {
+  const std::size_t size = mnl_nlmsg_get_payload_len(&message);
+  if (size < sizeof(nlmsgerr)) return {message.nlmsg_seq, EBADMSG, {}, 0};
+  const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(&message));
+  Acknowledgement ack{message.nlmsg_seq, -error->error, {}, 0};
+  if ((message.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return ack;
   std::size_t skip = sizeof(nlmsgerr);
-  if ((header->nlmsg_flags & NLM_F_CAPPED) == 0) skip += error->msg.nlmsg_len - sizeof(nlmsghdr);
-  const std::size_t size = mnl_nlmsg_get_payload_len(header);
+  if ((message.nlmsg_flags & NLM_F_CAPPED) == 0 && error->msg.nlmsg_len > sizeof(nlmsghdr)) {
+    skip += MNL_ALIGN(error->msg.nlmsg_len - sizeof(nlmsghdr));
+  }
   if (skip >= size) return ack;
   const Attributes attributes(reinterpret_cast<const std::uint8_t*>(error) + skip, size - skip,
                               NLMSGERR_ATTR_MAX + 1);
@@ -29,8 +34,6 @@ Acknowledgement acknowledgement_of(const nlmsghdr* header) {
   ack.attribute_offset = attributes.u32(NLMSGERR_ATTR_OFFS);
   return ack;
 }
-
-}  // namespace
 
 Attributes::Attributes(const void* first, std::size_t size, std::size_t max) : found_(max) {
   const auto* at = static_cast<const nlattr*>(first);
@@ -169,7 +172,7 @@ Result<std::vector<Acknowledgement>> NetlinkSocket::request(ByteView messages) {
   TRY_VOID(send(messages));
   std::vector<Acknowledgement> acks;
   TRY_VOID(receive_waiting([&](MessageView message) {
-    if (message.nlmsg_type == NLMSG_ERROR) acks.push_back(acknowledgement_of(&message));
+    if (message.nlmsg_type == NLMSG_ERROR) acks.push_back(acknowledgement_of(message));
   }));
   return acks;
 }
@@ -191,7 +194,7 @@ Result<void> NetlinkSocket::query(ByteView message, const std::function<void(Mes
       if (at->nlmsg_type == NLMSG_ERROR || at->nlmsg_type == NLMSG_DONE) {
         int error_number = 0;
         if (at->nlmsg_type == NLMSG_ERROR) {
-          error_number = acknowledgement_of(at).error_number;
+          error_number = acknowledgement_of(*at).error_number;
         } else if (mnl_nlmsg_get_payload_len(at) >= sizeof(int)) {
           std::memcpy(&error_number, mnl_nlmsg_get_payload(at), sizeof error_number);
           error_number = -error_number;

@@ -55,6 +55,10 @@ struct Acknowledgement {
   std::uint32_t attribute_offset = 0;  // from the refused message's start to the attribute refused, if told
 };
 
+// Of a whole message of type NLMSG_ERROR. One too short to be an answer says EBADMSG; sizes inside that do
+// not fit leave out the kernel's words.
+Acknowledgement acknowledgement_of(MessageView message);
+
 class NetlinkSocket {
  public:
   // `bus` as NETLINK_ROUTE or NETLINK_NETFILTER; in the network namespace of the calling thread.
