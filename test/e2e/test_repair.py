@@ -57,19 +57,24 @@ def test_tables_and_routes_of_others_are_left_alone(lab):
 
 
 def test_the_packet_mark_passes_through_untouched(lab):
-    """A mark set before our chains is still there behind them."""
+    """A mark set before our chains is still there behind them, every bit of it."""
     rules = ("table inet marks {\n"
              "chain before { type filter hook prerouting priority -400;"
-             " icmp type echo-request meta mark set 0x1234\n}\n"
+             " icmp type echo-request meta mark set 0xffffffff\n}\n"
              "chain after { type filter hook postrouting priority 400;"
-             " icmp type echo-request meta mark 0x1234 counter name seen\n}\n"
-             "counter seen { }\n}\n")
+             " icmp type echo-request meta mark 0xffffffff counter name seen\n}\n"
+             "counter seen { }\n"
+             "chain sent { type filter hook postrouting priority 401;"
+             " ip daddr 172.31.0.1 meta mark 0x30000 counter name kept\n}\n"
+             "counter kept { }\n}\n")
     lab.host_exec("host2", "nft", "-f", "-", stdin=rules)
     try:
         cells = lab.probe("icmp", "--pods", "shop/frontend,shop/api")
         assert cells["shop/frontend", "shop/api", "icmp", 4] == "allow"
-        counter = lab.host_exec("host2", "nft", "list", "counter", "inet", "marks", "seen").stdout
-        assert "packets 0" not in counter
+        lab.host_exec("host2", "ping", "-c", "1", "-m", str(0x30000), "172.31.0.1")
+        for counter in ("seen", "kept"):
+            listing = lab.host_exec("host2", "nft", "list", "counter", "inet", "marks", counter).stdout
+            assert "packets 0" not in listing
     finally:
         lab.host_exec("host2", "nft", "delete", "table", "inet", "marks")
 

@@ -301,14 +301,28 @@ Expressions drops_invalid() {
   return rule;
 }
 
-// Jumped to for interfaces of host endpoints.
-void add_asking_chain(Ruleset& ruleset, const Way& way) {
+// Takes away what others may have set of the mark: from here on it says what policy of ours has allowed.
+Expressions clears(std::uint32_t mark) {
+  std::array<std::uint8_t, 4> others{};
+  mark = ~mark;
+  std::memcpy(others.data(), &mark, others.size());
+  Expressions rule;
+  rule.meta(Meta::kMark, 0).mask(0, others).set_mark(0);
+  return rule;
+}
+
+// Jumped to for interfaces of host endpoints, first of all before connection tracking.
+void add_asking_chain(Ruleset& ruleset, const Way& way, std::uint32_t accept_mark) {
   ChainWriter chain(ruleset, asking_chain({*way.host, way.direction}, way.family));
+  if (*way.host == ChainKind::kUntracked) chain.rule(clears(accept_mark));
   chain.rule(asks_nobody(way));
   chain.rule(Expressions().verdict(NFT_GOTO, way.name()));
 }
 
-void add_way(Ruleset& ruleset, const Way& way, bool drop_invalid) {
+void add_way(Ruleset& ruleset, const Way& way, const HostSettings& settings) {
+  // What workloads send and get has passed a chain that drops it; before connection tracking nothing is
+  // invalid.
+  const bool drop_invalid = settings.drop_invalid && way.host && *way.host != ChainKind::kUntracked;
   ruleset.constants.push_back(protocols_of(way));
   for (const auto detail : kDetails) add_deciding_chain(ruleset, way, detail);
   add_source_ports_chain(ruleset, way);
@@ -316,7 +330,7 @@ void add_way(Ruleset& ruleset, const Way& way, bool drop_invalid) {
   if (drop_invalid) leads_to_them.rule(drops_invalid());
   leads_to_them.rule(Expressions().meta(Meta::kProtocol, 0).verdict_map(way.protocols(), 0));
   leads_to_them.rule(Expressions().verdict(NFT_GOTO, way.chain(Detail::kNone)));
-  if (way.host) add_asking_chain(ruleset, way);
+  if (way.host) add_asking_chain(ruleset, way, settings.accept_mark);
 }
 
 }  // namespace
@@ -357,11 +371,9 @@ void must_be_source(Expressions& rule, Family family) {
 
 void add_lookups(Ruleset& ruleset, const HostSettings& settings) {
   for (const auto family : kFamilies) {
-    for (const auto direction : policy::kDirections) add_way(ruleset, {direction, family}, false);
+    for (const auto direction : policy::kDirections) add_way(ruleset, {direction, family}, settings);
     for (const auto hook : policy::kHooks) {
-      // Before connection tracking nothing is invalid yet.
-      const bool tracked = hook.chain != ChainKind::kUntracked;
-      add_way(ruleset, {hook.direction, family, hook.chain}, tracked && settings.drop_invalid);
+      add_way(ruleset, {hook.direction, family, hook.chain}, settings);
     }
   }
 }

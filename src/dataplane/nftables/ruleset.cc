@@ -100,11 +100,7 @@ class Writer {
     std::memcpy(bytes.data(), &bits, sizeof bits);
     return bytes;
   }
-  void clear_mark() {
-    rule(Expressions().meta(Meta::kMark, 0).mask(0, host_order(~settings_.accept_mark)).set_mark(0));
-  }
-  Expressions with_mark(bool carried) const {
-    Expressions rule;
+  Expressions with_mark(bool carried, Expressions rule = {}) const {
     const auto bit = host_order(settings_.accept_mark);
     rule.meta(Meta::kMark, 0).mask(0, bit);
     carried ? rule.differs(0, kZero) : rule.equals(0, kZero);
@@ -196,13 +192,12 @@ class Writer {
     using enum policy::ChainKind;
     using enum policy::Direction;
     chain("prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_RAW});
-    clear_mark();
     dispatch(Meta::kInputName, NFT_GOTO, "anti_spoofing");
     ask_host({kUntracked, kIngress});
     chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
-    rule(with_mark(true).verdict(NF_ACCEPT));
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
+    rule(with_mark(true).verdict(NF_ACCEPT));
     ask_host({kNormal, kIngress});
     chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
@@ -218,7 +213,6 @@ class Writer {
     using enum policy::Direction;
     constexpr auto kKnown = kernel::nft::kStateEstablished | kernel::nft::kStateRelated;
     chain("raw_output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW});
-    clear_mark();
     ask_host({kUntracked, kEgress});
     chain("mangle_prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
@@ -227,19 +221,23 @@ class Writer {
     // The interface of what has been translated on its way out is not known before the packet leaves.
     chain("output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
-    rule(with_mark(true).verdict(NF_ACCEPT));
+    rule(untracked_and_allowed().verdict(NF_ACCEPT));
     rule(translated().differs(0, kZero).verdict(NF_ACCEPT));
     dispatch(Meta::kOutputName, NF_ACCEPT, "");
     ask_host({kNormal, kEgress});
     chain("mangle_postrouting", Hook{NF_INET_POST_ROUTING, NF_IP_PRI_MANGLE});
     rule(translated().equals(0, kZero).verdict(NF_ACCEPT));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
-    rule(with_mark(true).verdict(NF_ACCEPT));
+    rule(untracked_and_allowed().verdict(NF_ACCEPT));
     // What is forwarded has come in by an interface, and has been judged.
     constexpr std::array<std::uint8_t, IFNAMSIZ> kNoName{};
     rule(Expressions().meta(Meta::kInputName, 0).differs(0, kNoName).verdict(NF_ACCEPT));
     dispatch(Meta::kOutputName, NF_ACCEPT, "");
     ask_host({kNormal, kEgress});
+  }
+  // By untracked policy where it is sent, and not marked by somebody who then led it to another interface.
+  Expressions untracked_and_allowed() const {
+    return with_mark(true, with_state(kernel::nft::kStateUntracked));
   }
   static Expressions translated() {
     Expressions rule;
