@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -67,6 +68,7 @@ struct Agent::State {
   std::unique_ptr<PolicyLoop> policy;
   std::unique_ptr<api::Informers> informers;
   std::unique_ptr<http::Server> health;
+  std::atomic<bool> whole = false;  // all of the above are there
 
   void on_report(const dataplane::Report& report) {
     metrics.reported(report);
@@ -77,6 +79,7 @@ struct Agent::State {
 
   http::Response answer(const http::Request& request) {
     if (request.method != "GET" && request.method != "HEAD") return {405, "text/plain", {}, "only GET\n", {}};
+    if (!whole) return {503, "text/plain", {}, "starting\n", {}};
     if (request.target == "/liveness") return liveness();
     if (request.target == "/readiness") return readiness();
     if (request.target == "/metrics") {
@@ -118,6 +121,20 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   spdlog::info("node {}, server {}, dataplane {}, {} ids adopted from the kernel", options.node,
                options.server.text, dataplane::to_string(options.dataplane.datapath), dictionary.size());
 
+  // First: an address that cannot be had is said before anything is written anywhere.
+  if (options.health) {
+    http::ServerOptions serving;
+    serving.endpoints = {*options.health};
+    serving.workers = 1;
+    serving.max_connections = 64;
+    auto server = http::Server::start(std::move(serving),
+                                      [self](const http::Request& request, const http::Respond& respond) {
+                                        respond(self->answer(request));
+                                      });
+    if (!server) return within("health", server.error());
+    state->health = *std::move(server);
+  }
+
   state->reporter = std::make_unique<StatusReporter>(
       options.server,
       AgentStatus(options.node, std::string(dataplane::to_string(options.dataplane.datapath)), ::getpid()),
@@ -133,18 +150,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
                           [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self](api::Update update) { self->policy->put(std::move(update)); });
-  if (options.health) {
-    http::ServerOptions serving;
-    serving.endpoints = {*options.health};
-    serving.workers = 1;
-    serving.max_connections = 64;
-    auto server = http::Server::start(std::move(serving),
-                                      [self](const http::Request& request, const http::Respond& respond) {
-                                        respond(self->answer(request));
-                                      });
-    if (!server) return within("health", server.error());
-    state->health = *std::move(server);
-  }
+  state->whole = true;
   return std::unique_ptr<Agent>(new Agent(std::move(state)));
 }
 

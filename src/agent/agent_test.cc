@@ -7,6 +7,7 @@
 
 #include <boost/json.hpp>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <thread>
@@ -177,6 +178,15 @@ TEST_F(AgentTest, ASecondAgentForTheSameFolderIsRefused) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
   EXPECT_THAT(second.error().message, HasSubstr("another agent works with"));
+}
+
+TEST_F(AgentTest, WhereItsHealthCannotBeServedItLeavesNoTrace) {
+  start_server();
+  std::ofstream(folder_ / "health.sock") << "no socket";
+  const auto refused = start_there();
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("health"));
+  EXPECT_EQ(client().list(Kind::kAgentStatus, {})->items.size(), 0U);
 }
 
 TEST_F(AgentTest, WhileItRunsNobodyElseCleansUpAndThenSomebodyMay) {

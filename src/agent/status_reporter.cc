@@ -21,6 +21,7 @@ struct StatusReporter::State {
       if (auto news = mailbox.take_within(std::max(patience, Pacer::Duration::zero()))) {
         if (status.apply(*news)) pacer.changed(std::chrono::steady_clock::now());
         log_refusals(*news);
+        if (news->report) log_kernel(*news->report);
         observer.on_news(*news, status);
       }
       if (mailbox.closed() || std::chrono::steady_clock::now() < pacer.due()) continue;
@@ -59,7 +60,19 @@ struct StatusReporter::State {
     }
   }
 
-  // Once when it begins and once when it ends, not at every try.
+  // An error once when it begins and once when it ends, not at every try.
+  void log_kernel(const dataplane::Report& report) {
+    if (report.repairs > repairs) {
+      spdlog::warn("somebody else changed what is ours in the kernel: mended, {} since the start",
+                   report.repairs);
+    }
+    if (!report.error.empty() && kernel_error.empty())
+      spdlog::error("the kernel is not as wanted, goes on trying: {}", report.error);
+    if (report.error.empty() && !kernel_error.empty()) spdlog::info("the kernel is as wanted again");
+    repairs = report.repairs;
+    kernel_error = report.error;
+  }
+
   void log_write(const Result<void>& written) {
     const std::string error = written ? std::string() : written.error().message;
     if (error.empty() && !last_error.empty()) spdlog::info("the status is at the server again");
@@ -72,7 +85,9 @@ struct StatusReporter::State {
   AgentStatus status;
   Observer observer;
   Mailbox<News> mailbox;
-  std::string last_error;
+  std::string last_error;    // of writing the status
+  std::string kernel_error;  // of the dataplane
+  std::uint64_t repairs = 0;
   std::thread thread;
 };
 

@@ -29,6 +29,7 @@ def test_a_flush_of_nftables_is_repaired(lab, eventually, words):
     eventually(lambda: lab.host_exec("host1", "nft", "-s", "list", "table", "inet", "ocicat",
                                      check=False).stdout == before, PATIENCE)
     assert differences(lab.probe(shop.PORTS), wanted) == []
+    assert "somebody else changed what is ours" in (lab.folder / "log/agent-host1.log").read_text()
 
 
 def test_lost_routes_are_put_back(lab, eventually):
