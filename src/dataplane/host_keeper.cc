@@ -103,7 +103,9 @@ bool HostKeeper::attempt() {
   report_.endpoints_ready = policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
                                                   endpoints_,
                                                   [&](const auto& entry) {
-                                                    return policy_->serves(entry.second.interface_name) &&
+                                                    // Without addresses it is one that is denied all.
+                                                    return !entry.second.addresses.empty() &&
+                                                           policy_->serves(entry.second.interface_name) &&
                                                            routes_.is_ready(entry.second);
                                                   }))
                                             : 0;

@@ -204,8 +204,11 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
     const std::string missing = what_is_missing(agent, status.server);
     if (!missing.empty()) out += fmt::format("\n{}: {}\n", agent.node, printable(missing));
     if (!is_alive(agent, now)) {
-      out += fmt::format("\n{}: no report for {}: its agent may be down; the kernel keeps what it had\n",
-                         agent.node, age_of(agent, now));
+      out += fmt::format(
+          "\n{}: no report for {}: its agent may be down; the kernel keeps what it had. Of a host that is "
+          "gone for "
+          "good: ocicat delete agentstatus {}\n",
+          agent.node, age_of(agent, now), agent.node);
     }
     for (const HostEndpointView& one : agent.host_endpoints) {
       out += fmt::format("\n{}: HostEndpoint {} is {}\n", agent.node, printable(one.name),

@@ -625,6 +625,22 @@ TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   EXPECT_EQ(keeper.report().endpoints_ready, 3U);
 }
 
+TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
+  KeptHost host(4);
+  HostKeeper keeper(host.nft, host.routes, {});
+  HostChanges changes;
+  for (std::size_t i = 0; i < 2; ++i) {
+    changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ProgramId{1}, ProgramId{1}}}});
+    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kWorkload, interface_of(i), {}});
+  }
+  // As the engine has it where policy would take more entries than it may.
+  changes.endpoints.update(pod_key(1), {interface_of(1), {}});
+  keeper.take(changes);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_EQ(keeper.report().endpoints, 2U);
+  EXPECT_EQ(keeper.report().endpoints_ready, 1U);
+}
+
 TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   KeptHost host(5);
   HostKeeper keeper(host.nft, host.routes, {});
