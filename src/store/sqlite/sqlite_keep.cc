@@ -23,6 +23,12 @@ Result<UniqueFd> lock_file(const std::string& path) {
   return lock;
 }
 
+// Not for everybody to read, as the socket is not: SQLite would make it so. What it puts beside a file has
+// the file's mode. One that is there keeps its own, and why one cannot be made SQLite will say.
+void make_file(const std::string& path) {
+  if (path != ":memory:") UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660));
+}
+
 // What is kept plus the changes of the batch that is being put together.
 class Pending final : public View {
  public:
@@ -76,6 +82,7 @@ class Pending final : public View {
 
 Result<std::unique_ptr<SqliteKeep>> SqliteKeep::open(const SqliteOptions& options) {
   TRY(auto lock, lock_file(options.path));
+  make_file(options.path);
   TRY(auto tables, Tables::open(options.path));
   auto contents = tables.load();
   if (!contents) return within(options.path, std::move(contents).error());

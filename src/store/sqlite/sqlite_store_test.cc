@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <random>
@@ -219,6 +220,19 @@ TEST(SqliteStore, OneFileIsOpenInOneStoreOnly) {
   EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
   store.reset();
   EXPECT_TRUE(open_sqlite_store({folder.file(), {}, {}}));
+}
+
+TEST(SqliteStore, FilesAreNotForEverybodyToRead) {
+  const TestFolder folder;
+  const auto store = open_store(folder.file());
+  ASSERT_TRUE(store->commit(create_edit(tier_key("t"), "{}")));
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    EXPECT_EQ(entry.status().permissions() & std::filesystem::perms::others_all, std::filesystem::perms::none)
+        << entry.path();
+    ++files;
+  }
+  EXPECT_EQ(files, 4) << "database, log, index and lock";
 }
 
 TEST(SqliteStore, FilesThatAreNotOursAreRefusedAndLeftAlone) {
