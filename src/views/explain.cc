@@ -55,6 +55,10 @@ Side side_of(const policy::Evaluator& evaluator, const Question& question, Direc
   const Party& there = direction == Direction::kEgress ? question.to : question.from;
   Side side;
   const bool within = !here.node.empty() && here.node == there.node;
+  if (here.endpoint && !here.is_host && here.endpoint == there.endpoint) {
+    side.note = "a workload speaks to itself: such packets never leave it";
+    return side;
+  }
   if (direction == Direction::kIngress && here.is_host && !there.is_host && there.endpoint && within) {
     side = own_host(here);
   } else if (within && here.is_host && there.is_host) {

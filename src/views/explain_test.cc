@@ -163,6 +163,13 @@ TEST_F(Explain, AHostReachesItsOwnWorkloadsWhateverPolicySays) {
   EXPECT_EQ(ask("192.0.2.1", "shop/api", "tcp/8081").verdict(), Verdict::kAllow) << "the same by its address";
 }
 
+TEST_F(Explain, AWorkloadReachesItselfWhateverPolicySays) {
+  const Explained own = ask("shop/api", "shop/api", "tcp/9");
+  EXPECT_EQ(own.verdict(), Verdict::kAllow);
+  EXPECT_THAT(own.egress.note, HasSubstr("never leave it"));
+  EXPECT_THAT(own.ingress.note, HasSubstr("never leave it"));
+}
+
 TEST_F(Explain, AWorkloadReachesItsOwnHostOnlyWhereTheConfigurationSaysSo) {
   const Explained dropped = ask("shop/frontend", "host:host1", "tcp/22");
   EXPECT_EQ(dropped.verdict(), Verdict::kDeny);

@@ -168,6 +168,10 @@ boost::json::object to_json(std::span<const CaseResult> results) {
     if (result.wanted.traffic.has_port() && !result.wanted.traffic.every_port()) {
       object["port"] = result.wanted.traffic.port;
     }
+    if (result.wanted.traffic.is_icmp()) {
+      object["icmpType"] = result.wanted.traffic.icmp_type;
+      object["icmpCode"] = result.wanted.traffic.icmp_code;
+    }
     object["expect"] = result.wanted.allowed ? "allow" : "deny";
     object["holds"] = result.passed();
     boost::json::array answers;

@@ -64,7 +64,8 @@ struct CaseResult {
 std::vector<CaseResult> verify(const policy::Snapshot& snapshot, std::span<const Case> cases);
 
 // {"cases":[{"from","to","protocol","port","expect","holds","answers":[{"family","verdict","pending"}],"error",
-// "line"}]}; "error" only where the question could not be asked.
+// "line"}]}; ICMP has "icmpType" and "icmpCode" in place of "port"; "error" only where the question could not
+// be asked.
 boost::json::object to_json(std::span<const CaseResult> results);
 
 // The report that CI systems read (one <testsuite>); `file_name` names the suite.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json.hpp>
+
 #include "views/snapshot_for_test.h"
 
 namespace ocicat::views {
@@ -111,6 +113,13 @@ TEST(Verify, AFailureIsOneLineEvenWhereAnEndpointIsMissing) {
   EXPECT_THAT(results[0].failure(), HasSubstr("x/nobody"));
   EXPECT_THAT(results[1].failure(), HasSubstr("NetworkPolicy x/b, ingress[0], allows"));
   for (const auto& result : results) EXPECT_EQ(result.failure().find('\n'), std::string::npos);
+}
+
+TEST(Verify, JsonTellsKindsOfIcmpApart) {
+  const auto results = verify(snapshot_for_test(kPair), cases_of("- x/a -> x/b icmp/3/1: deny\n"));
+  const auto one = to_json(results).at("cases").at(0);
+  EXPECT_EQ(one.at("icmpType").to_number<int>(), 3);
+  EXPECT_EQ(one.at("icmpCode").to_number<int>(), 1);
 }
 
 TEST(Verify, TheReportCountsFailuresAndErrorsAndEscapesXml) {
