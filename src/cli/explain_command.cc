@@ -47,8 +47,10 @@ std::optional<Family> family_of(const Options& options, const views::Traffic& tr
   if (options.family.empty()) return traffic.family;
   const Family family = typed(views::parse_family(options.family));
   if (traffic.family && *traffic.family != family) {
+    const auto* other = family == Family::kIpv6 ? "icmpv6" : "icmp";
     wrong_usage({ErrorCode::kInvalid,
-                 fmt::format("{} is of IPv{} only", options.traffic, views::number_of(*traffic.family))});
+                 fmt::format("{} is of IPv{} only; over IPv{} it is {}", options.traffic,
+                             views::number_of(*traffic.family), views::number_of(family), other)});
   }
   return family;
 }

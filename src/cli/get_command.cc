@@ -179,7 +179,7 @@ std::string_view name_of(api::Client::EventType type) {
   return "";
 }
 
-// Until the server goes away. A stream that ends is taken up where it ended.
+// Until the server goes away, or what is said is not taken. A stream that ends is taken up where it ended.
 Result<int> watch(api::Client& client, const Options& options, Kind kind, const std::string& name) {
   const auto wanted = [&](const json::object& object) {
     return name.empty() || views::text_at(object, {"metadata", "name"}) == name;
@@ -190,16 +190,17 @@ Result<int> watch(api::Client& client, const Options& options, Kind kind, const 
   EventPrinter printer(options, kind, listed.items);
   for (const json::object& object : listed.items) printer.print("ADDED", object);
   std::string from = listed.resource_version;
-  while (true) {
+  while (all_is_written()) {
     const auto ended = client.watch(kind, ns, from, [&](const api::Client::Event& event) {
       from = views::text_at(event.object, {"metadata", "resourceVersion"});
       if (event.type != api::Client::EventType::kBookmark && wanted(event.object)) {
         printer.print(name_of(event.type), event.object);
       }
-      return true;
+      return all_is_written();
     });
     if (!ended) return std::unexpected(ended.error());
   }
+  return kFailed;  // and run() says why
 }
 
 // What is to be shown: the objects named, or else all of the kinds.

@@ -16,8 +16,10 @@ bool is_watched(Kind kind) {
 void take(LoadedSnapshot& loaded, const ResourceKey& key, const boost::json::object& object) {
   auto resource = decode(key.kind, object);
   if (!resource) {
-    loaded.warnings.push_back(
-        fmt::format("{} cannot be read and counts as absent: {}", key.to_string(), resource.error().message));
+    loaded.warnings.push_back(fmt::format(
+        "{} cannot be read and counts as absent here, while agents keep the last version that they "
+        "could read: {}",
+        key.to_string(), resource.error().message));
     return;
   }
   loaded.resources.insert_or_assign(key, *std::move(resource));

@@ -172,6 +172,15 @@ TEST_F(Write, LabelsAreSetOverwrittenOnlyOnDemandAndRemoved) {
   EXPECT_THAT(torn.err, HasSubstr("label team is changed twice"));
 }
 
+TEST_F(Write, AWatchEndsWhereWhatItSaysIsNotTaken) {
+  const auto watch_on_a_full_disk = [] {
+    if (std::freopen("/dev/full", "w", stdout) == nullptr) std::exit(99);
+    const char* words[] = {"ocicat", "get", "tiers", "-w"};
+    std::exit(run(static_cast<int>(std::size(words)), words));
+  };
+  EXPECT_EXIT(watch_on_a_full_disk(), testing::ExitedWithCode(1), "error: cannot write the output");
+}
+
 TEST_F(Write, DeletingSeveralGoesOnAfterOneThatIsNotThere) {
   ASSERT_EQ(ocicat({"apply", "-f", file("tier.yaml", kTier)}).code, 0);
   const Ran ran = ocicat({"delete", "tier", "nobody", "security"});
