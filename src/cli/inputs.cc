@@ -200,6 +200,9 @@ int rank_of(Kind kind) {
   // Policy before the workloads it is for, so that none is ever without.
   constexpr std::array kOrder{
       Kind::kFelixConfiguration,
+      Kind::kBgpConfiguration,
+      Kind::kBgpFilter,
+      Kind::kBgpPeer,
       Kind::kAgentConfiguration,
       Kind::kTier,
       Kind::kNamespace,

@@ -44,6 +44,12 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::node(json));
     case Kind::kIpPool:
       return as_resource(decoding::ip_pool(json));
+    case Kind::kBgpConfiguration:
+      return as_resource(decoding::bgp_configuration(json));
+    case Kind::kBgpPeer:
+      return as_resource(decoding::bgp_peer(json));
+    case Kind::kBgpFilter:
+      return as_resource(decoding::bgp_filter(json));
     case Kind::kFelixConfiguration:
       return as_resource(decoding::felix_configuration(json));
     case Kind::kNamespace:

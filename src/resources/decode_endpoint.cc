@@ -90,6 +90,19 @@ Result<std::optional<Prefix>> read_node_address(const json::object& bgp, std::st
   return *prefix;
 }
 
+Result<void> read_router(const json::object& bgp, Node& node) {
+  if (const auto* number = fields::find(bgp, "asNumber")) {
+    node.as_number = read_as_number(*number);
+    if (!node.as_number) return fields::wrong("asNumber", *number, "must be an AS number");
+  }
+  TRY(const auto cluster, fields::string_at(bgp, "routeReflectorClusterID"));
+  if (cluster.empty()) return {};
+  node.reflector_cluster = IpAddress::parse(cluster);
+  if (!node.reflector_cluster || !node.reflector_cluster->is_v4())
+    return fields::wrong("routeReflectorClusterID", json::value(cluster), "must be an IPv4 address");
+  return {};
+}
+
 }  // namespace
 
 void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
@@ -155,6 +168,8 @@ Result<Node> node(const json::object& document) {
   if (!ipv6) return fields::inside("spec.bgp", ipv6.error());
   node.ipv4 = *ipv4;
   node.ipv6 = *ipv6;
+  const auto router = read_router(**bgp, node);
+  if (!router) return fields::inside("spec.bgp", router.error());
   return node;
 }
 
@@ -173,6 +188,14 @@ Result<IpPool> ip_pool(const json::object& document) {
     const auto value = fields::bool_at(*spec, name);
     if (!value) return fields::inside("spec", value.error());
     *target = *value;
+  }
+  const auto hidden = fields::bool_at(*spec, "disableBGPExport");
+  if (!hidden) return fields::inside("spec", hidden.error());
+  pool.exported = !*hidden;
+  for (const auto* name : {"ipipMode", "vxlanMode"}) {
+    const auto mode = fields::string_at(*spec, name);
+    if (!mode) return fields::inside("spec", mode.error());
+    pool.encapsulated |= !mode->empty() && *mode != "Never";
   }
   return pool;
 }

@@ -24,6 +24,9 @@ Result<Metadata> read_metadata(Kind kind, const boost::json::object& document);
 // The same without labels: for kinds whose labels nothing depends on.
 Result<Metadata> read_identity(Kind kind, const boost::json::object& document);
 
+// 0 to 4294967295, as a number, as digits, or as two halves of 16 bits: "64.512".
+std::optional<AsNumber> read_as_number(const boost::json::value& value);
+
 Result<Rule> read_rule(const boost::json::object& rule);
 // A list of rules; the field may be absent.
 Result<std::vector<Rule>> read_rules(const boost::json::object& spec, std::string_view name);
@@ -45,6 +48,9 @@ Result<WorkloadEndpoint> workload_endpoint(const boost::json::object& document);
 Result<HostEndpoint> host_endpoint(const boost::json::object& document);
 Result<Node> node(const boost::json::object& document);
 Result<IpPool> ip_pool(const boost::json::object& document);
+Result<BgpConfiguration> bgp_configuration(const boost::json::object& document);
+Result<BgpPeer> bgp_peer(const boost::json::object& document);
+Result<BgpFilter> bgp_filter(const boost::json::object& document);
 Result<FelixConfiguration> felix_configuration(const boost::json::object& document);
 
 // Converted from Kubernetes' own.

@@ -25,6 +25,9 @@ enum class Kind : std::uint8_t {
   kHostEndpoint,
   kNode,
   kIpPool,
+  kBgpConfiguration,
+  kBgpPeer,
+  kBgpFilter,
   kFelixConfiguration,
   // v1, networking.k8s.io/v1, discovery.k8s.io/v1, policy.networking.k8s.io/v1alpha2
   kNamespace,

@@ -141,6 +141,12 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
       return check_node(document);
     case Kind::kIpPool:
       return check_ip_pool(document);
+    case Kind::kBgpConfiguration:
+      return check_bgp_configuration(document);
+    case Kind::kBgpPeer:
+      return check_bgp_peer(document);
+    case Kind::kBgpFilter:
+      return check_bgp_filter(document);
     case Kind::kFelixConfiguration:
       return check_felix_configuration(document);
     default:

@@ -87,6 +87,9 @@ void check_workload_endpoint(const Scope& document);
 void check_host_endpoint(const Scope& document);
 void check_node(const Scope& document);
 void check_ip_pool(const Scope& document);
+void check_bgp_configuration(const Scope& document);
+void check_bgp_peer(const Scope& document);
+void check_bgp_filter(const Scope& document);
 void check_felix_configuration(const Scope& document);
 
 bool is_zero(const boost::json::value& value);

@@ -1,5 +1,6 @@
 #include "resources/types.h"
 
+#include <algorithm>
 #include <array>
 
 namespace ocicat {
@@ -28,6 +29,9 @@ constexpr std::array kWatchedKinds{
     Kind::kWorkloadEndpoint,
     Kind::kHostEndpoint,
 };
+
+constexpr std::array kBgpKinds{Kind::kNode, Kind::kIpPool, Kind::kBgpConfiguration, Kind::kBgpFilter,
+                               Kind::kBgpPeer};
 
 }  // namespace
 
@@ -66,6 +70,15 @@ std::string protocol_name(Protocol protocol) {
 
 std::span<const Kind> watched_kinds() {
   return kWatchedKinds;
+}
+
+std::span<const Kind> bgp_kinds() {
+  return kBgpKinds;
+}
+
+bool is_decoded(Kind kind) {
+  return std::ranges::find(kWatchedKinds, kind) != kWatchedKinds.end() ||
+         std::ranges::find(kBgpKinds, kind) != kBgpKinds.end();
 }
 
 }  // namespace ocicat

@@ -7,8 +7,6 @@
 //   source   docs/spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
 #pragma once
 
-#include <boost/container/flat_map.hpp>
-
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,21 +14,11 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "resources/bgp.h"
 #include "resources/kinds.h"
+#include "resources/metadata.h"
 
 namespace ocicat {
-
-using Labels = boost::container::flat_map<std::string, std::string>;
-
-struct Metadata {
-  std::string name;
-  std::string ns;
-  std::string uid;
-  std::string resource_version;  // opaque outside the store
-  Labels labels;
-
-  bool operator==(const Metadata&) const = default;
-};
 
 // 1..255, as in the IP header.
 using Protocol = std::uint8_t;
@@ -252,6 +240,9 @@ struct Node {
   Metadata metadata;
   std::optional<Prefix> ipv4;  // address with the length of its subnet
   std::optional<Prefix> ipv6;
+  std::optional<AsNumber> as_number;
+  // Of a route reflector: reflectors of one cluster share it.
+  std::optional<IpAddress> reflector_cluster;
 
   bool operator==(const Node&) const = default;
 };
@@ -261,6 +252,8 @@ struct IpPool {
   Prefix cidr;
   bool nat_outgoing = false;
   bool disabled = false;
+  bool exported = true;       // hosts tell their BGP peers of it
+  bool encapsulated = false;  // IPIP or VXLAN, between some hosts or all
 
   bool operator==(const IpPool&) const = default;
 };
@@ -275,10 +268,15 @@ struct FelixConfiguration {
   bool operator==(const FelixConfiguration&) const = default;
 };
 
-using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
-                              IpPool, FelixConfiguration, EndpointSlice>;
+using Resource =
+    std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node, IpPool,
+                 BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration, EndpointSlice>;
 
-// The kinds an agent watches: those that decode() turns into a Resource.
+// The kinds that policy and the routes to workloads are computed from: every agent watches them.
 std::span<const Kind> watched_kinds();
+// The kinds that a router is configured from: an agent that keeps one watches them as well.
+std::span<const Kind> bgp_kinds();
+// Both: decode() turns these into a Resource, and no other.
+bool is_decoded(Kind kind);
 
 }  // namespace ocicat

@@ -77,6 +77,21 @@ std::string pod_selector_of(const json::object& object) {
   return labels + (labels.empty() ? "" : ",") + json::serialize(*expressions);
 }
 
+// As calicoctl shows them: an address, or whom a selector selects.
+std::string bgp_peer_of(const json::object& object) {
+  for (const auto* name : {"peerIP", "peerSelector", "localWorkloadSelector"}) {
+    if (auto text = text_at(object, {"spec", name}); !text.empty()) return text;
+  }
+  return {};
+}
+
+std::string bgp_node_of(const json::object& object) {
+  for (const auto* name : {"node", "nodeSelector"}) {
+    if (auto text = text_at(object, {"spec", name}); !text.empty()) return text;
+  }
+  return "(global)";
+}
+
 std::string agent_endpoints(const json::object& object) {
   const AgentView agent = AgentView::read(object);
   return fmt::format("{}/{}", agent.endpoints_ready, agent.endpoints_wanted);
@@ -144,6 +159,17 @@ Columns columns_for(Kind kind) {
               {"IPIPMODE", field("spec", "ipipMode"), true},
               {"VXLANMODE", field("spec", "vxlanMode"), true},
               {"SELECTOR", field("spec", "nodeSelector"), true}};
+    case Kind::kBgpConfiguration:
+      return {{"LOGSEVERITY", field("spec", "logSeverityScreen")},
+              {"MESHENABLED", field("spec", "nodeToNodeMeshEnabled")},
+              {"ASNUMBER", field("spec", "asNumber")}};
+    case Kind::kBgpPeer:
+      return {{"PEERIP", bgp_peer_of}, {"NODE", bgp_node_of}, {"ASN", field("spec", "asNumber")}};
+    case Kind::kBgpFilter:
+      return {{"EXPORTV4", count("spec", "exportV4")},
+              {"IMPORTV4", count("spec", "importV4")},
+              {"EXPORTV6", count("spec", "exportV6")},
+              {"IMPORTV6", count("spec", "importV6")}};
     case Kind::kPod:
       return {{"NODE", field("spec", "nodeName")},
               {"IPS", pod_addresses},

@@ -395,6 +395,22 @@ TEST_F(RouterTest, APolicyNeedsItsTier) {
   want(200, "DELETE", kTiers + "/security");
 }
 
+TEST_F(RouterTest, ABgpPeerNeedsItsFiltersWhenItIsWritten) {
+  const auto kPeers = std::string("/apis/projectcalico.org/v3/bgppeers");
+  const auto peer =
+      json::parse(R"({"apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": {"name": "tor"},
+                                    "spec": {"peerIP": "10.0.0.1", "asNumber": 64513, "filters": ["edge"]}})");
+  const auto refused = want(422, "POST", kPeers, peer);
+  EXPECT_THAT(json::serialize(refused), HasSubstr("no such BGPFilter; create it first"));
+  want(
+      201, "POST", "/apis/projectcalico.org/v3/bgpfilters",
+      json::parse(R"({"apiVersion": "projectcalico.org/v3", "kind": "BGPFilter", "metadata": {"name": "edge"},
+                       "spec": {}})"));
+  want(201, "POST", kPeers, peer);
+  want(200, "DELETE", "/apis/projectcalico.org/v3/bgpfilters/edge");
+  want(422, "PUT", kPeers + "/tor", peer);
+}
+
 TEST_F(RouterTest, BuiltInTiersAreThereAndStay) {
   for (const auto* name : {"default", "kube-admin", "kube-baseline"}) {
     want(200, "GET", kTiers + "/" + name);

@@ -92,6 +92,22 @@ std::optional<Failure> has_computed_name(const ResourceKey& key, const json::obj
                               key.name, name)}});
 }
 
+// Later nothing keeps a filter that a peer names from being deleted.
+std::optional<Failure> filters_exist(const store::View& view, const ResourceKey& key,
+                                     const json::object& peer) {
+  const auto* filters = child_object(peer, "spec").if_contains("filters");
+  if (filters == nullptr || !filters->is_array()) return std::nullopt;
+  std::vector<Cause> causes;
+  for (std::size_t i = 0; i < filters->get_array().size(); ++i) {
+    const auto* name = filters->get_array()[i].if_string();
+    if (name == nullptr || view.get({Kind::kBgpFilter, "", std::string(*name)})) continue;
+    causes.push_back({fmt::format("spec.filters[{}]", i),
+                      fmt::format("\"{}\": no such BGPFilter; create it first", std::string_view(*name))});
+  }
+  if (causes.empty()) return std::nullopt;
+  return invalid(key, std::move(causes));
+}
+
 std::optional<Failure> profile_is_writable(const ResourceKey& key) {
   if (key.kind != Kind::kProfile || key.name != kDefaultAllow) return std::nullopt;
   return forbidden(key, "this profile is built in: it allows everything and cannot be written");
@@ -130,10 +146,11 @@ std::optional<Failure> may_create(const store::View& view, const ResourceKey& ke
   if (is_tiered(key.kind)) return tier_exists(view, key, object);
   if (key.kind == Kind::kIpPool) return pool_overlaps_none(view, key, object);
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
+  if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);
 }
 
-std::optional<Failure> may_update(const store::View&, const ResourceKey& key, const json::object& object,
+std::optional<Failure> may_update(const store::View& view, const ResourceKey& key, const json::object& object,
                                   const json::object& stored) {
   if (key.kind == Kind::kIpPool && cidr_of(object) != cidr_of(stored)) {
     return invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": cannot be changed, it is \"{}\"",
@@ -141,6 +158,7 @@ std::optional<Failure> may_update(const store::View&, const ResourceKey& key, co
                                                         child_text(child_object(stored, "spec"), "cidr"))}});
   }
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
+  if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);
 }
 
