@@ -1,0 +1,20 @@
+// An intent in BIRD's words: the whole configuration file of BIRD 2, both families.
+//
+// Pure text. Nothing that a user wrote stands in it as it was written: names become numbers (comments say
+// which, cleared of control characters), patterns have been held to their characters, passwords to what BIRD
+// can quote. The same intent gives the same text.
+//
+//   source   docs/design/bgp.md; the manual of BIRD 2.0
+#pragma once
+
+#include <string>
+
+#include "network/bgp/intent.h"
+
+namespace ocicat::network::bgp {
+
+// `log_file`: where BIRD writes what it has to say, at most 4 MiB and as much again of what came before; a
+// path without quotes. Empty: its standard error.
+std::string bird_configuration(const BgpIntent& intent, const std::string& log_file = {});
+
+}  // namespace ocicat::network::bgp
