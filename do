@@ -153,6 +153,7 @@ case $task in
     exec tools/lint "$@"
     ;;
   format)
+    command -v clang-format-19 >/dev/null || { echo "./do format: there is no clang-format-19; ./do lint installs it" >&2; exit 1; }
     git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i
     ;;
   install)

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -124,6 +125,18 @@ TEST_F(InFolder, WithoutAServerTheErrorSaysWhatToDo) {
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, AllOf(HasSubstr("cannot reach the server at " + address()),
                              HasSubstr("`ocicat server`"), HasSubstr("OCICAT_SERVER")));
+}
+
+TEST(Lab, WithoutRootSaysThatItNeedsIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become nobody";
+  for (const char* word : {"up", "down"}) {
+    const auto run_as_nobody = [&] {
+      if (::seteuid(65534) != 0) std::exit(99);
+      const char* words[] = {"ocicat", "lab", word, "--name", "of-nobody"};
+      std::exit(run(static_cast<int>(std::size(words)), words));
+    };
+    EXPECT_EXIT(run_as_nobody(), testing::ExitedWithCode(1), "run this as root");
+  }
 }
 
 TEST_F(InFolder, AnUnknownKindPointsToTheList) {

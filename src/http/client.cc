@@ -158,6 +158,9 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
   void fail_with(std::string_view doing, error_code error) {
     if (closed_) return;
     stream_.reset();
+    if (error == boost::system::errc::permission_denied) {
+      return end(fail_errno(fmt::format("{}: {}", endpoint_.to_string(), doing), error.value()));
+    }
     const auto why =
         error == beast::error::timeout ? std::string("no answer in time")
         : error == beast::http::error::end_of_stream || error == beast::http::error::partial_message

@@ -1,4 +1,5 @@
 #include <gmock/gmock.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -377,6 +378,20 @@ TEST_F(HttpTest, ASocketFileOfADeadServerIsReplacedAndThatOfALivingOneIsNot) {
   ASSERT_TRUE(std::filesystem::exists(path_));
   serve(echo);
   EXPECT_TRUE(client().send({}));
+}
+
+TEST_F(HttpTest, ASocketThatIsForOthersIsSaidToBe) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become nobody";
+  serve(echo);
+  const auto ask_as_nobody = [&] {
+    if (::setgroups(0, nullptr) != 0 || ::setegid(65534) != 0 || ::seteuid(65534) != 0) std::exit(99);
+    const auto response = client().send({});
+    if (response) std::exit(1);
+    std::fputs(response.error().message.c_str(), stderr);
+    std::exit(response.error().code == ErrorCode::kPermission ? 0 : 2);
+  };
+  EXPECT_EXIT(ask_as_nobody(), testing::ExitedWithCode(0),
+              "connect: Permission denied; this process does not run as root");
 }
 
 TEST_F(HttpTest, AFileThatIsNoSocketIsLeftAlone) {

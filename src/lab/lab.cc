@@ -1,6 +1,7 @@
 #include "lab/lab.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -20,9 +21,15 @@ std::string agent_of(std::string_view host) {
   return fmt::format("agent-{}", host);
 }
 
+Result<void> must_be_root() {
+  if (::geteuid() == 0) return {};
+  return fail(ErrorCode::kPermission, "a lab is made of network namespaces: run this as root");
+}
+
 }  // namespace
 
 Result<void> Lab::up(const LabRecord& lab) {
+  TRY_VOID(must_be_root());
   if (std::filesystem::exists(layout_.folder())) {
     return fail(ErrorCode::kAlreadyExists,
                 "lab \"{0}\" is there already; remove it with: ocicat lab down --name {0}", layout_.name());
@@ -52,6 +59,7 @@ Result<void> Lab::begin(const LabRecord& lab) {
 }
 
 Result<bool> Lab::down() {
+  TRY_VOID(must_be_root());
   std::set<std::string> own;
   for (auto& name : namespaces()) {
     if (layout_.owns_namespace(name)) own.insert(std::move(name));
