@@ -28,14 +28,7 @@ PodRequest request_of(const PodOptions& options) {
   request.pod.service_account = options.service_account;
   request.pod.listens = typed(parse_ports(options.listen));
   request.labels = typed(parse_labels(options.labels));
-  for (const auto& piece : split_list(options.addresses)) {
-    const auto address = IpAddress::parse(piece);
-    if (!address) {
-      wrong_usage(
-          {ErrorCode::kInvalid, fmt::format("address \"{}\": must be an IPv4 or IPv6 address", piece)});
-    }
-    request.pod.addresses.push_back(*address);
-  }
+  request.pod.addresses = typed(parse_pod_addresses(options.addresses));
   request.wait = !options.no_wait;
   return request;
 }

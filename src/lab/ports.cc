@@ -80,6 +80,30 @@ std::string ports_text(const std::vector<NamedPort>& ports) {
   return text;
 }
 
+Result<std::vector<IpAddress>> parse_pod_addresses(std::string_view text) {
+  // Loopback, link-local and multicast addresses, and those of the lab's hosts.
+  constexpr const char* kOthers[] = {"0.0.0.0/8",     "127.0.0.0/8", "169.254.0.0/16",
+                                     "172.31.0.0/16", "224.0.0.0/3", "::/127",
+                                     "fe80::/10",     "ff00::/8",    "fd31::/16"};
+  std::vector<IpAddress> addresses;
+  for (const auto& piece : split_list(text)) {
+    const auto address = IpAddress::parse(piece);
+    if (!address) return fail(ErrorCode::kInvalid, "address \"{}\": must be an IPv4 or IPv6 address", piece);
+    for (const auto* other : kOthers) {
+      if (Prefix::parse(other)->contains(*address)) {
+        return fail(ErrorCode::kInvalid, "address {}: a pod cannot have one of {}", piece, other);
+      }
+    }
+    for (const auto& before : addresses) {
+      if (before.family() != address->family()) continue;
+      return fail(ErrorCode::kInvalid, "address {}: a pod has at most one a family, and {} is one", piece,
+                  before.to_string());
+    }
+    addresses.push_back(*address);
+  }
+  return addresses;
+}
+
 Result<Labels> parse_labels(std::string_view text) {
   Labels labels;
   for (const auto& piece : split_list(text)) {

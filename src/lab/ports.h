@@ -1,4 +1,4 @@
-// Ports as people write them: "tcp/80", "http=tcp/80", "sctp/81", "icmp".
+// What people write about pods: ports ("tcp/80", "http=tcp/80", "sctp/81", "icmp"), labels, addresses.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ip.h"
 #include "base/result.h"
 #include "resources/types.h"
 
@@ -26,6 +27,9 @@ Result<std::vector<NamedPort>> parse_ports(std::string_view text);
 
 // As parse_ports() takes them, names included.
 std::string ports_text(const std::vector<NamedPort>& ports);
+
+// "10.65.0.9,fd65::9": at most one a family, of those that a pod in a lab can have.
+Result<std::vector<IpAddress>> parse_pod_addresses(std::string_view text);
 
 // "a=b,c=d"; values may be empty.
 Result<Labels> parse_labels(std::string_view text);

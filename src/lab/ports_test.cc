@@ -36,5 +36,16 @@ TEST(Labels, AreReadAndAKeyIsNeeded) {
   EXPECT_FALSE(parse_labels("a=1,a=2").has_value());
 }
 
+TEST(PodAddresses, AreOneAFamilyOfThoseThatAPodCanHave) {
+  EXPECT_TRUE(parse_pod_addresses("")->empty());
+  EXPECT_EQ(parse_pod_addresses("10.65.0.9, fd65::9")->size(), 2U);
+  EXPECT_EQ(parse_pod_addresses("192.0.2.1")->front().to_string(), "192.0.2.1");
+  for (const char* text :
+       {"10.65.0.300", "10.65.0.9,10.65.0.10", "fd65::1,fd65::2", "127.0.0.1", "0.0.0.0", "224.0.0.1",
+        "169.254.1.1", "172.31.0.1", "::", "::1", "fe80::1", "ff02::1", "fd31::1"}) {
+    EXPECT_FALSE(parse_pod_addresses(text).has_value()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace ocicat::lab
