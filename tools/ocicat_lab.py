@@ -57,10 +57,12 @@ class Traffic:
 
 
 class Lab:
-    def __init__(self, name, binary, hosts=3, dataplane="nftables"):
+    def __init__(self, name, binary, hosts=3, dataplane="nftables", network="plain", racks=1):
         self.name = name
         self.binary = str(binary)
         self.dataplane = dataplane
+        self.network = network
+        self.racks = racks
         self.hosts = ["host%d" % number for number in range(1, hosts + 1)]
         self.folder = pathlib.Path("/run/ocicat/lab") / name
         self.socket = self.folder / "server.sock"
@@ -93,7 +95,8 @@ class Lab:
     # The lab.
 
     def up(self):
-        return self.run("lab", "up", "--hosts", str(len(self.hosts)), "--dataplane", self.dataplane)
+        return self.run("lab", "up", "--hosts", str(len(self.hosts)), "--dataplane", self.dataplane,
+                        "--network", self.network, "--racks", str(self.racks))
 
     def down(self):
         return self.run("lab", "down")

@@ -19,8 +19,30 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft:
 
 }  // namespace
 
-HostKeeper::HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options)
-    : policy_(datapath_of(options, nft, routes)), routes_(routes, {options.route_protocol, options.sweep}) {}
+HostKeeper::HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::TunnelKernel& tunnels,
+                       const Options& options)
+    : policy_(datapath_of(options, nft, routes)),
+      routes_(routes, {options.route_protocol, options.sweep}),
+      vxlan_{Vxlan(tunnels, Family::kIpv4), Vxlan(tunnels, Family::kIpv6)} {}
+
+void HostKeeper::want_overlays(const HostChanges& changes) {
+  for (std::size_t family = 0; family < vxlan_.size(); ++family) {
+    if (changes.vxlan) vxlan_[family].want((*changes.vxlan)[family]);
+    vxlan_[family].want(changes.peers);
+  }
+}
+
+// An interface that comes or goes is a link that routes must learn of.
+Result<void> HostKeeper::sync_overlays() {
+  Result<void> first;
+  for (auto& vxlan : vxlan_) {
+    const auto writes = vxlan.writes();
+    const auto done = vxlan.sync();
+    if (vxlan.writes() != writes) routes_.distrust_links();
+    if (!done && first) first = within("overlay", done.error());
+  }
+  return first;
+}
 
 void HostKeeper::assign_interfaces() {
   interfaces_ = dataplane::assign_interfaces(host_endpoints_, routes_.links());
@@ -44,6 +66,7 @@ void HostKeeper::take(const HostChanges& changes) {
   changes.host_endpoints.apply_to(host_endpoints_);
   assign_interfaces();
   apply(changes);
+  want_overlays(changes);
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
   for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
@@ -57,12 +80,18 @@ void HostKeeper::doubt(const Doubts& doubts) {
   if (doubts.routes) {
     mending_routes_ = true;
     routes_.distrust_routes();
+    for (auto& vxlan : vxlan_) vxlan.distrust_ends();
   }
   if (doubts.links) {
     policy_->distrust_links();
     routes_.distrust_links();
+    for (auto& vxlan : vxlan_) vxlan.distrust_device();
   }
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
+}
+
+std::uint64_t HostKeeper::writes() const {
+  return routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
 }
 
 bool HostKeeper::must_know_links() const {
@@ -92,11 +121,13 @@ bool HostKeeper::attempt() {
   }
   const bool policy_in_force = policy_->in_step();
   if (policy_in_force) {
-    const auto writes = routes_.writes();
+    const auto writes = this->writes();
+    const auto overlays = sync_overlays();
+    if (!overlays) error = overlays.error().message;
     const auto done = routes_.sync();
     if (!done) error = "routes: " + done.error().message;
-    if (routes_.writes() != writes && mending_routes_) ++report_.repairs;
-    mending_routes_ = mending_routes_ && !done;
+    if (this->writes() != writes && mending_routes_) ++report_.repairs;
+    mending_routes_ = mending_routes_ && !(done && overlays);
   }
   if (error.empty()) report_.revisions = wanted_;
   report_.endpoints = endpoints_.size();
@@ -114,7 +145,7 @@ bool HostKeeper::attempt() {
     for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;
   }
   report_.error = std::move(error);
-  report_.kernel_writes = policy_->writes() + routes_.writes();
+  report_.kernel_writes = policy_->writes() + writes();
   return report_.error.empty();
 }
 

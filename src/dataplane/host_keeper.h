@@ -2,10 +2,12 @@
 // DataplaneLoop that neither waits nor knows the time.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
 #include "kernel/nft.h"
@@ -14,8 +16,9 @@ namespace ocicat::dataplane {
 
 class HostKeeper {
  public:
-  // Borrows both kernels.
-  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, const Options& options);
+  // Borrows the kernels.
+  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::TunnelKernel& tunnels,
+             const Options& options);
 
   // A step of what is desired. Written at once where the kernel's state is known; else by the next attempt().
   void take(const HostChanges& changes);
@@ -38,9 +41,14 @@ class HostKeeper {
   bool started_ = false;
   std::unique_ptr<PolicyDatapath> policy_;
   RouteTable routes_;
+  std::array<Vxlan, 2> vxlan_;  // by family (0: IPv4)
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
   void apply(const HostChanges& changes);
+  void want_overlays(const HostChanges& changes);
+  Result<void> sync_overlays();
+  // Of ways: routes and overlays.
+  std::uint64_t writes() const;
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
 

@@ -29,6 +29,7 @@ constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 struct Doors {
   std::unique_ptr<kernel::nft::NetlinkKernel> nft;
   std::unique_ptr<kernel::NetlinkRoutes> routes;
+  std::unique_ptr<kernel::NetlinkTunnels> tunnels;
   std::optional<kernel::nft::Monitor> nft_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
 };
@@ -37,6 +38,7 @@ Result<Doors> open_doors(const Options& options) {
   Doors doors;
   TRY(doors.nft, kernel::nft::NetlinkKernel::open(options.nft_table));
   TRY(doors.routes, kernel::NetlinkRoutes::open());
+  TRY(doors.tunnels, kernel::NetlinkTunnels::open());
   TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
   return doors;
@@ -145,7 +147,7 @@ struct DataplaneLoop::State {
     auto doors = open_until_stopped();
     if (!doors) return;
     pause = kFirstPause;
-    HostKeeper keeper(*doors->nft, *doors->routes, options);
+    HostKeeper keeper(*doors->nft, *doors->routes, *doors->tunnels, options);
     bool failed = false;
     while (!stopping) {
       listen(*doors);
@@ -203,6 +205,11 @@ Result<void> remove_all(const Options& options) {
   TRY(const auto nft, kernel::nft::NetlinkKernel::open(options.nft_table));
   TRY_VOID(remove_table(*nft));
   if (!options.pin_folder.empty()) TRY_VOID(ebpf::remove_objects(options.pin_folder));
+  TRY(const auto tunnels, kernel::NetlinkTunnels::open());
+  for (const auto family : kFamilies) {
+    Vxlan vxlan(*tunnels, family);
+    TRY_VOID(vxlan.sync());
+  }
   TRY(const auto routes, kernel::NetlinkRoutes::open());
   return remove_routes(*routes, options.route_protocol);
 }

@@ -10,7 +10,7 @@ void Engine::State::settle_settings() {
   if (!std::exchange(resettle, false)) return;
   static const Labels kNone;
   const auto it = node ? labels_by_node.find(*node) : labels_by_node.end();
-  auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second);
+  auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second, network);
   policies.set_encapsulation(now.encapsulation);
   policies.set_failsafes(now.failsafes);
   if (settings == now) return;
@@ -45,6 +45,7 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   auto addresses = state.addresses.update(state.members);
   state.settle_hosts(replanned);
   state.settle_locals(replanned, addresses.any);
+  state.settle_overlays();
   state.settle_routes();
   state.settle_programs(addresses);
   state.out.tables.classes = std::move(addresses.classes);

@@ -69,9 +69,10 @@ struct Engine::State {
   static constexpr auto kNoRetry = std::numeric_limits<std::uint64_t>::max();
 
   explicit State(Options given)
-      : node(std::move(given.node)), most_entries(given.most_entries), ids(given.dictionary) {}
+      : node(std::move(given.node)), ways(node), most_entries(given.most_entries), ids(given.dictionary) {}
 
   std::optional<std::string> node;
+  network::RouteResolver ways;
   std::size_t most_entries;
   policy::IdRegistry ids;
   policy::SetSpace sets;
@@ -91,9 +92,9 @@ struct Engine::State {
   // Who wants an interface; the first has it.
   std::map<std::pair<std::string, std::string>, std::set<ResourceKey>> claims_by_interface;
 
-  network::RouteResolver ways;
   boost::unordered_flat_set<Prefix> routed;
   FelixConfigurations configurations;
+  NetworkResources network;
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
@@ -104,11 +105,14 @@ struct Engine::State {
   std::map<ResourceKey, WorkloadEndpoint>
       spoofers;  // may send from others' addresses, if the settings let them
   std::optional<HostSettings> settings;
+  VxlanDevices vxlan;
 
   // Of the batch.
   HostChanges out;
   std::vector<Prefix> rerouted;
   std::set<std::string, std::less<>> moved_nodes;
+  bool moved_all = false;  // any way may be another
+  std::vector<IpAddress> touched_peers;
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
   std::set<ResourceKey> restart;  // local endpoints to compute from nothing
@@ -130,6 +134,7 @@ struct Engine::State {
   void set(const ResourceKey& key, const Node& node);
   void remove_member(const ResourceKey& key);
   void remove_node(const std::string& name);
+  void take(const std::string& name, network::RouteResolver::Changed changed);
   MemberId member_of(const ResourceKey& key);
   void set_node_of(MemberId member, std::string_view name);
   bool is_local(const WorkloadEndpoint& endpoint) const { return !node || endpoint.node == *node; }
@@ -150,6 +155,7 @@ struct Engine::State {
   void retire_host(const ResourceKey& key);
   void compute_host(const ResourceKey& key, LocalHost& host);
   void settle_hosts(const std::vector<MemberId>& replanned);
+  void settle_overlays();
   void settle_routes();
   std::optional<Route> route(const Prefix& prefix) const;
 };

@@ -16,6 +16,8 @@ void HostChanges::apply_to(HostState& state) const {
   endpoints.apply_to(state.endpoints);
   host_endpoints.apply_to(state.host_endpoints);
   routes.apply_to(state.routes);
+  if (vxlan) state.vxlan = *vxlan;
+  peers.apply_to(state.peers);
 }
 
 void HostChanges::absorb(HostChanges later) {
@@ -24,13 +26,15 @@ void HostChanges::absorb(HostChanges later) {
   endpoints.absorb(std::move(later.endpoints));
   host_endpoints.absorb(std::move(later.host_endpoints));
   routes.absorb(std::move(later.routes));
+  if (later.vxlan) vxlan = later.vxlan;
+  peers.absorb(std::move(later.peers));
   refused.absorb(std::move(later.refused));
   for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
 }
 
 bool HostChanges::empty() const {
   return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
-         refused.empty() && revisions.empty();
+         !vxlan && peers.empty() && refused.empty() && revisions.empty();
 }
 
 }  // namespace ocicat

@@ -11,6 +11,7 @@
 
 #include "base/changes.h"
 #include "base/ip.h"
+#include "network/route_resolver.h"
 #include "policy/host_settings.h"
 #include "policy/tables.h"
 #include "resources/kinds.h"
@@ -66,14 +67,18 @@ struct HostEndpointState {
 inline constexpr std::string_view kAllInterfaces = "*";
 
 // Where packets for a prefix go.
-struct Route {
-  enum class Kind : std::uint8_t { kWorkload, kHost };
-  Kind kind = Kind::kWorkload;
-  std::string interface_name;         // kWorkload: link scope to this interface
-  std::optional<IpAddress> next_hop;  // kHost: the node that has it; the interface is whatever leads there
+using Route = network::Way;
 
-  bool operator==(const Route&) const = default;
+// The interface of this host that VXLAN packets of one family come and go by.
+struct VxlanDevice {
+  network::Vtep end;
+  IpAddress host;          // they go from here
+  std::uint32_t vni = 0;   // 24 bits
+  std::uint16_t port = 0;  // UDP
+  std::uint32_t mtu = 0;   // 0: what the interface that has `host` leaves
+  bool operator==(const VxlanDevice&) const = default;
 };
+using VxlanDevices = std::array<std::optional<VxlanDevice>, 2>;  // by family (0: IPv4)
 
 struct HostState {
   HostSettings settings;
@@ -81,6 +86,8 @@ struct HostState {
   std::map<ResourceKey, EndpointState> endpoints;           // by WorkloadEndpoint or Pod
   std::map<ResourceKey, HostEndpointState> host_endpoints;  // by HostEndpoint
   std::map<Prefix, Route> routes;
+  VxlanDevices vxlan;
+  std::map<IpAddress, network::Peer> peers;  // the other hosts of the cluster
 };
 
 // A step from one HostState to the next.
@@ -90,6 +97,8 @@ struct HostChanges {
   Changes<ResourceKey, EndpointState> endpoints;
   Changes<ResourceKey, HostEndpointState> host_endpoints;
   Changes<Prefix, Route> routes;
+  std::optional<VxlanDevices> vxlan;
+  Changes<IpAddress, network::Peer> peers;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;
   Revisions revisions;  // how far the engine has seen each kind; reported once it is in the kernel

@@ -155,9 +155,15 @@ void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint
   }
 }
 
+void Engine::State::take(const std::string& name, network::RouteResolver::Changed changed) {
+  if (changed.node) moved_nodes.insert(name);
+  moved_all |= changed.all;
+  touched_peers.insert(touched_peers.end(), changed.peers.begin(), changed.peers.end());
+}
+
 void Engine::State::set(const ResourceKey&, const Node& resource) {
   const auto& name = resource.metadata.name;
-  if (ways.set_node(resource)) moved_nodes.insert(name);
+  take(name, ways.set_node(resource));
   if (node && name == *node) {
     labels_by_node.insert_or_assign(name, resource.metadata.labels);
     resettle = true;
@@ -165,7 +171,7 @@ void Engine::State::set(const ResourceKey&, const Node& resource) {
 }
 
 void Engine::State::remove_node(const std::string& name) {
-  if (ways.remove_node(name)) moved_nodes.insert(name);
+  take(name, ways.remove_node(name));
   if (labels_by_node.erase(name) > 0) resettle = true;
 }
 
@@ -176,6 +182,13 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
           policies.set_tier(value);
         } else if constexpr (std::is_same_v<T, EndpointSlice>) {
           members.set_slice(key, value);
+        } else if constexpr (std::is_same_v<T, IpPool>) {
+          network.pools.insert_or_assign(key.name, value);
+          moved_all |= ways.set_pool(value);
+          resettle = true;
+        } else if constexpr (std::is_same_v<T, BgpConfiguration>) {
+          network.bgp_configurations.insert_or_assign(key.name, value);
+          resettle = true;
         } else if constexpr (std::is_same_v<T, FelixConfiguration>) {
           configurations.insert_or_assign(key.name, value);
           resettle = true;
@@ -204,6 +217,15 @@ void Engine::State::remove(const ResourceKey& key) {
   switch (key.kind) {
     case Kind::kTier:
       policies.remove_tier(key.name);
+      break;
+    case Kind::kIpPool:
+      network.pools.erase(key.name);
+      moved_all |= ways.remove_pool(key.name);
+      resettle = true;
+      break;
+    case Kind::kBgpConfiguration:
+      network.bgp_configurations.erase(key.name);
+      resettle = true;
       break;
     case Kind::kFelixConfiguration:
       configurations.erase(key.name);

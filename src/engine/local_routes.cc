@@ -1,4 +1,4 @@
-// The ways to addresses: who has them, and where that is.
+// The ways to addresses: who has them, where that is, and by which tunnel.
 #include <algorithm>
 #include <utility>
 
@@ -26,21 +26,46 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   std::vector<network::Claim> in_order;
   in_order.reserve(claims.size());
   for (const auto& claim : claims) in_order.push_back(claim.second);
-  auto way = ways.way(prefix.address, in_order);
-  if (!way) return std::nullopt;
-  return Route{.kind = way->next_hop ? Route::Kind::kHost : Route::Kind::kWorkload,
-               .interface_name = std::move(way->interface_name),
-               .next_hop = way->next_hop};
+  return ways.way(prefix.address, in_order);
+}
+
+// The devices of overlays in use, and who is at the other ends.
+void Engine::State::settle_overlays() {
+  std::ranges::sort(touched_peers);
+  touched_peers.erase(std::ranges::unique(touched_peers).begin(), touched_peers.end());
+  for (const auto& address : std::exchange(touched_peers, {})) {
+    if (const auto peer = ways.peer(address)) {
+      out.peers.update(address, *peer);
+    } else {
+      out.peers.remove(address);
+    }
+  }
+  VxlanDevices now;
+  const auto* own = ways.own();
+  for (const auto family : kFamilies) {
+    const auto index = family == Family::kIpv4 ? 0 : 1;
+    if (own == nullptr || !settings->overlays.vxlan(family)) continue;
+    if (!own->address(family) || !own->vtep(family)) continue;
+    now[index] = VxlanDevice{.end = *own->vtep(family),
+                             .host = own->address(family)->address,
+                             .vni = settings->overlays.vni,
+                             .port = settings->encapsulation.vxlan_port,
+                             .mtu = settings->overlays.mtus[index]};
+  }
+  if (now == vxlan) return;
+  vxlan = now;
+  out.vxlan = now;
 }
 
 void Engine::State::settle_routes() {
-  if (!moved_nodes.empty()) {
+  if (moved_all || !moved_nodes.empty()) {
     for (MemberId member = 1; member < node_by_member.size(); ++member) {
       const auto name = node_by_member[member];
-      if (name == 0 || !moved_nodes.contains(node_names[name])) continue;
+      if (name == 0 || !(moved_all || moved_nodes.contains(node_names[name]))) continue;
       for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
     }
     moved_nodes.clear();
+    moved_all = false;
   }
   std::ranges::sort(rerouted);
   rerouted.erase(std::ranges::unique(rerouted).begin(), rerouted.end());

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "base/unique_fd.h"
+#include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
 namespace {
@@ -22,26 +23,6 @@ namespace {
 constexpr std::size_t kRoutesASend = 1024;
 constexpr int kBuffer = 8 << 20;
 constexpr int kAttempts = 5;
-
-std::uint8_t family_number(Family family) {
-  return family == Family::kIpv4 ? AF_INET : AF_INET6;
-}
-
-ByteView address_bytes(const IpAddress& address) {
-  const auto bytes = std::span(address.bytes());
-  return address.is_v4() ? bytes.last(4) : bytes;
-}
-
-std::optional<IpAddress> address_of(ByteView bytes) {
-  if (bytes.size() == 4) {
-    return IpAddress::v4(std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
-                         std::uint32_t{bytes[2]} << 8 | bytes[3]);
-  }
-  if (bytes.size() != 16) return std::nullopt;
-  IpAddress::Bytes raw{};
-  std::ranges::copy(bytes, raw.begin());
-  return IpAddress::v6(raw);
-}
 
 void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t flags, std::uint32_t sequence,
                int protocol, const KernelRoute& route) {

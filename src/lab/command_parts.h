@@ -42,6 +42,9 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+// Its addresses, between blanks.
+std::string addresses_text(const PodRecord& pod);
+
 // Each adds its commands to the group `lab`.
 void add_pod_commands(CLI::App& group);
 void add_process_commands(CLI::App& group);  // exec, host exec, agent, server, listen

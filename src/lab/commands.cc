@@ -18,6 +18,8 @@ constexpr int kMostHosts = 32;
 struct UpOptions {
   std::string name;
   int hosts = 3;
+  int racks = 1;
+  std::string network = "plain";
   std::string dataplane = "nftables";
 };
 
@@ -31,7 +33,11 @@ Result<void> up(Lab& lab, const UpOptions& options) {
   std::error_code failed;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", failed);
   if (failed) return fail(ErrorCode::kInternal, "/proc/self/exe: {}", failed.message());
-  TRY_VOID(lab.up({.hosts = options.hosts, .dataplane = options.dataplane, .program = program.string()}));
+  TRY_VOID(lab.up({.hosts = options.hosts,
+                   .racks = options.racks,
+                   .network = options.network,
+                   .dataplane = options.dataplane,
+                   .program = program.string()}));
   say("lab \"{}\" is up: {} hosts, in {:.0f} ms\n", lab.layout().name(), options.hosts, watch.milliseconds());
   say("for other commands: export OCICAT_SERVER={} OCICAT_LAB={}\n", lab.server_address().text,
       lab.layout().name());
@@ -84,6 +90,8 @@ json::object status_json(const Lab& lab, const LabRecord& record) {
           {"server", lab.server_address().text},
           {"serverPid", pid_of(lab, "server")},
           {"dataplane", record.dataplane},
+          {"network", record.network},
+          {"racks", record.racks},
           {"hosts", hosts},
           {"pods", pods}};
 }
@@ -98,10 +106,8 @@ void print_status(const Lab& lab, const LabRecord& record) {
   }
   views::TextTable pods{.headers = {"POD", "HOST", "NETNS", "ADDRESSES", "LISTENS"}, .rows = {}};
   for (const auto& pod : read_pods(lab.layout())) {
-    std::vector<std::string> addresses;
-    for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
     pods.rows.push_back({pod.full_name(), pod.host, pod_wiring(lab.layout(), pod).network_namespace,
-                         fmt::format("{}", fmt::join(addresses, " ")), ports_text(pod.listens)});
+                         addresses_text(pod), ports_text(pod.listens)});
   }
   say("{}", hosts.to_string());
   if (!pods.rows.empty()) say("\n{}", pods.to_string());
@@ -123,11 +129,19 @@ void add_up(CLI::App& group) {
   command->add_option("--hosts", options->hosts, "How many hosts")
       ->capture_default_str()
       ->check(CLI::Range(1, kMostHosts));
+  command->add_option("--racks", options->racks, "Into how many subnets they are divided")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kMostHosts));
+  command->add_option("--network", options->network, "How pods of different hosts reach each other")
+      ->capture_default_str()
+      ->check(CLI::IsMember(kNetworks));
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
       ->check(CLI::IsMember({"nftables", "ebpf"}));
   add_name_option(*command, options->name);
-  command->footer("Examples:\n  ocicat lab up\n  ocicat lab up --hosts 5 --name try");
+  command->footer(
+      "Examples:\n  ocicat lab up\n  ocicat lab up --hosts 5 --name try\n"
+      "  ocicat lab up --hosts 4 --racks 2 --network vxlan-cross-subnet");
   command->callback([options] { run_in_lab(options->name, [&](Lab& lab) { return up(lab, *options); }); });
 }
 
@@ -160,6 +174,15 @@ constexpr const char* kFooter = R"(Examples:
   ocicat lab down)";
 
 }  // namespace
+
+std::string addresses_text(const PodRecord& pod) {
+  std::string text;
+  for (const auto& address : pod.addresses) {
+    if (!text.empty()) text += ' ';
+    text += address.to_string();
+  }
+  return text;
+}
 
 void add_name_option(CLI::App& command, std::string& name) {
   command.add_option("--name", name, "Which lab (default: $OCICAT_LAB, else \"default\")")->type_name("LAB");

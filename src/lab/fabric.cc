@@ -46,9 +46,24 @@ Result<void> settle(const std::string& network_namespace, bool is_host) {
 
 }  // namespace
 
-IpAddress node_address(int host, Family family) {
-  if (family == Family::kIpv4) return IpAddress::v4(0xac1f0000U + static_cast<std::uint32_t>(host));
-  return v6_of(0xfd31, host);
+IpAddress node_address(int host, int rack, Family family) {
+  if (family == Family::kIpv4)
+    return IpAddress::v4(0xac1f0000U + static_cast<std::uint32_t>(rack << 8 | host));
+  auto bytes = v6_of(0xfd31, host).bytes();
+  bytes[7] = static_cast<std::uint8_t>(rack);
+  return IpAddress::v6(bytes);
+}
+
+Prefix with_rack(const IpAddress& node) {
+  return {node, static_cast<std::uint8_t>(node.is_v4() ? 24 : 64)};
+}
+
+IpAddress tunnel_address(int host, Family family) {
+  return pod_address(0xff00 + host, family);
+}
+
+Prefix pod_net(Family family) {
+  return Prefix{pod_address(0, family), static_cast<std::uint8_t>(family == Family::kIpv4 ? 16 : 112)};
 }
 
 IpAddress pod_address(int index, Family family) {
@@ -91,8 +106,9 @@ std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index) 
 }
 
 std::string pair_lines(const PodWiring& pod) {
-  return fmt::format("link add {0} address {1} type veth peer name eth0 netns {2}\nlink set {0} up\n",
-                     pod.host_interface, kHostMac, pod.network_namespace);
+  return fmt::format(
+      "link add {0} address {1} mtu {3} type veth peer name eth0 mtu {3} netns {2}\nlink set {0} up\n",
+      pod.host_interface, kHostMac, pod.network_namespace, pod.mtu);
 }
 
 std::string pod_lines(const PodWiring& pod) {

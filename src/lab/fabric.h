@@ -26,10 +26,17 @@ struct PodWiring {
   std::string host_namespace;
   std::string host_interface;  // "cali12345678901"
   std::vector<IpAddress> addresses;
+  int mtu = 1500;
 };
 
-// The node addresses of the n-th host, from 1: 172.31.0.n and fd31::n. Private to the lab's namespaces.
-IpAddress node_address(int host, Family family);
+// The node addresses of the n-th host, from 1, in rack r, from 0: 172.31.r.n and fd31:0:0:r::n, of which each
+// rack has a /24 and a /64. Private to the lab's namespaces.
+IpAddress node_address(int host, int rack, Family family);
+Prefix with_rack(const IpAddress& node);
+// Of the n-th host's VXLAN interface: 10.65.255.n and fd65::ffXX, beyond those of pods.
+IpAddress tunnel_address(int host, Family family);
+// All that pods and tunnels have addresses of: 10.65.0.0/16 and fd65::/112.
+Prefix pod_net(Family family);
 // The n-th pod address, from 1: 10.65.0.0/16 and fd65::/112.
 IpAddress pod_address(int index, Family family);
 

@@ -12,7 +12,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 std::vector<HostWiring> hosts(int count) {
-  return host_wirings(*Layout::named("demo"), {.hosts = count, .dataplane = {}, .program = {}});
+  return host_wirings(*Layout::named("demo"),
+                      {.hosts = count, .racks = 1, .network = {}, .dataplane = {}, .program = {}});
 }
 
 TEST(Fabric, EveryPairOfHostsGetsExactlyOneLink) {
@@ -37,8 +38,10 @@ TEST(Fabric, APodIsWiredAsCalicoWiresIt) {
                       .host_namespace = "demo-host1",
                       .host_interface = "cali0123456789a",
                       .addresses = {pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)}};
-  EXPECT_THAT(pair_lines(pod),
-              HasSubstr("address ee:ee:ee:ee:ee:ee type veth peer name eth0 netns demo-pod-shop.db"));
+  EXPECT_THAT(
+      pair_lines(pod),
+      HasSubstr(
+          "address ee:ee:ee:ee:ee:ee mtu 1500 type veth peer name eth0 mtu 1500 netns demo-pod-shop.db"));
   const auto lines = pod_lines(pod);
   EXPECT_THAT(lines, HasSubstr("addr add 10.65.0.1/32 dev eth0\n"));
   EXPECT_THAT(lines, HasSubstr("addr add fd65::1/128 dev eth0\n"));

@@ -51,8 +51,14 @@ Result<void> Lab::begin(const LabRecord& lab) {
   TRY_VOID(wire_hosts(hosts));
   TRY_VOID(start_server());
   api::Client client(server_address());
+  if (lab.network != "plain") {
+    for (const auto& pool : pool_objects(lab)) {
+      TRY([[maybe_unused]] const auto made, client.create(pool));
+    }
+  }
+  int number = 0;
   for (const auto& host : hosts) {
-    TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, host.ipv4, host.ipv6)));
+    TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, ++number, lab)));
   }
   for (const auto& host : hosts) TRY_VOID(start_agent(host.name));
   return wait_until_applied();

@@ -85,7 +85,7 @@ Result<PodRecord> Lab::record_pod(PodRecord pod) {
 
 Result<void> Lab::realize_pod(const PodRequest& request, const LabRecord& lab) {
   const auto& pod = request.pod;
-  const auto wiring = pod_wiring(layout_, pod);
+  const auto wiring = pod_wiring(layout_, pod, lab);
   TRY_VOID(create_namespace(wiring.network_namespace));
   TRY_VOID(wire_pod(wiring));
   TRY_VOID(start_listener(pod, lab.program));
@@ -154,7 +154,7 @@ Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std
   TRY(const auto document, client.get(endpoint_key(before)));
   const auto labels = labels_of(document);
   TRY_VOID(unwire_pod(pod_wiring(layout_, before)));
-  TRY_VOID(wire_pod(pod_wiring(layout_, after)));
+  TRY_VOID(wire_pod(pod_wiring(layout_, after, lab)));
   TRY_VOID(write_pod(layout_, after));
   TRY_VOID(removed(client.remove(endpoint_key(before))));
   TRY([[maybe_unused]] const auto created, client.create(endpoint_object(after, labels)));

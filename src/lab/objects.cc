@@ -1,7 +1,10 @@
 #include "lab/objects.h"
 
+#include <algorithm>
+
 #include <boost/json.hpp>
 
+#include "lab/fabric.h"
 #include "resources/decode.h"
 
 namespace ocicat::lab {
@@ -19,14 +22,40 @@ std::string protocol_word(Protocol protocol) {
   return protocol == kTcp ? "TCP" : protocol == kUdp ? "UDP" : "SCTP";
 }
 
+std::string_view vxlan_mode(const LabRecord& lab) {
+  if (lab.network == "vxlan") return "Always";
+  return lab.network == "vxlan-cross-subnet" ? "CrossSubnet" : "Never";
+}
+
 }  // namespace
 
-json::object node_object(std::string_view host, const IpAddress& ipv4, const IpAddress& ipv6) {
+json::object node_object(std::string_view host, int number, const LabRecord& lab) {
+  const int rack = (number - 1) % std::max(lab.racks, 1);
+  const auto address = [&](Family family) {
+    return with_rack(node_address(number, rack, family)).to_string();
+  };
+  json::object spec{{"bgp", json::object{{"ipv4Address", address(Family::kIpv4)},
+                                         {"ipv6Address", address(Family::kIpv6)}}}};
+  if (vxlan_mode(lab) != "Never") {
+    spec["ipv4VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv4).to_string();
+    spec["ipv6VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv6).to_string();
+  }
   return {{"apiVersion", "projectcalico.org/v3"},
           {"kind", "Node"},
           {"metadata", json::object{{"name", host}}},
-          {"spec", json::object{{"bgp", json::object{{"ipv4Address", Prefix::host(ipv4).to_string()},
-                                                     {"ipv6Address", Prefix::host(ipv6).to_string()}}}}}};
+          {"spec", spec}};
+}
+
+std::vector<json::object> pool_objects(const LabRecord& lab) {
+  std::vector<json::object> pools;
+  for (const auto family : kFamilies) {
+    pools.push_back(
+        {{"apiVersion", "projectcalico.org/v3"},
+         {"kind", "IPPool"},
+         {"metadata", json::object{{"name", family == Family::kIpv4 ? "pods-ipv4" : "pods-ipv6"}}},
+         {"spec", json::object{{"cidr", pod_net(family).to_string()}, {"vxlanMode", vxlan_mode(lab)}}}});
+  }
+  return pools;
 }
 
 json::object namespace_object(std::string_view ns, const Labels& labels) {

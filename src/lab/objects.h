@@ -4,13 +4,17 @@
 #include <boost/json/object.hpp>
 
 #include <string_view>
+#include <vector>
 
 #include "lab/state.h"
 #include "resources/kinds.h"
 
 namespace ocicat::lab {
 
-boost::json::object node_object(std::string_view host, const IpAddress& ipv4, const IpAddress& ipv6);
+// The n-th host, from 1, of a lab.
+boost::json::object node_object(std::string_view host, int number, const LabRecord& lab);
+// A pool for each family, encapsulated as the lab's network says.
+std::vector<boost::json::object> pool_objects(const LabRecord& lab);
 // With kubernetes.io/metadata.name, as an API server adds it.
 boost::json::object namespace_object(std::string_view ns, const Labels& labels);
 boost::json::object service_account_object(std::string_view ns, std::string_view name);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include <boost/json.hpp>
 
 #include "lab/fabric.h"
@@ -21,10 +24,15 @@ PodRecord card_vault() {
 }
 
 TEST(Objects, AreAcceptedByTheApi) {
-  for (const auto& object :
-       {node_object("host1", node_address(1, Family::kIpv4), node_address(1, Family::kIpv6)),
-        namespace_object("billing", {{"team", "money"}}), service_account_object("billing", "vault"),
-        endpoint_object(card_vault(), {{"pci", "true"}})}) {
+  std::vector objects{namespace_object("billing", {{"team", "money"}}),
+                      service_account_object("billing", "vault"),
+                      endpoint_object(card_vault(), {{"pci", "true"}})};
+  for (const auto& network : kNetworks) {
+    const LabRecord lab{.hosts = 3, .racks = 2, .network = network, .dataplane = {}, .program = {}};
+    objects.push_back(node_object("host3", 3, lab));
+    std::ranges::move(pool_objects(lab), std::back_inserter(objects));
+  }
+  for (const auto& object : objects) {
     const auto validated = validate({.json = object, .file = {}, .line = 0, .line_of = {}});
     for (const auto& complaint : validated.complaints) ADD_FAILURE() << complaint.to_string();
   }

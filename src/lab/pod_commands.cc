@@ -37,9 +37,7 @@ Result<void> add(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
   PodRequest request = request_of(options);
   TRY(const auto pod, lab.add_pod(std::move(request)));
-  std::vector<std::string> addresses;
-  for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
-  say("pod {} on {}: {}, in {:.0f} ms\n", pod.full_name(), pod.host, fmt::join(addresses, " "),
+  say("pod {} on {}: {}, in {:.0f} ms\n", pod.full_name(), pod.host, addresses_text(pod),
       watch.milliseconds());
   return {};
 }

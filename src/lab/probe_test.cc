@@ -94,7 +94,7 @@ class ProbeTest : public testing::Test {
   void add_routes(const PodRecord& pod) {
     for (const auto& host : host_wirings(layout_, lab_)) {
       for (const auto& address : pod.addresses) {
-        const auto node = node_address(pod.host == "host1" ? 1 : 2, address.family()).to_string();
+        const auto node = node_address(pod.host == "host1" ? 1 : 2, 0, address.family()).to_string();
         const auto way =
             host.name == pod.host ? "dev " + pod_wiring(layout_, pod).host_interface : "via " + node;
         must(run({"ip", "-n", host.network_namespace, "-batch", "-"},

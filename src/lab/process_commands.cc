@@ -28,6 +28,7 @@ struct ProcessOptions {
 Result<void> become(const std::string& network_namespace, const std::vector<std::string>& command) {
   TRY_VOID(enter_namespace(network_namespace));
   std::vector<char*> words;
+  words.reserve(command.size() + 1);
   for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   execvp(words[0], words.data());

@@ -114,16 +114,22 @@ Result<LabRecord> read_lab(const Layout& layout) {
                 layout.name());
   }
   if (!object) return std::unexpected(object.error());
-  LabRecord lab{.dataplane = text_of(*object, "dataplane"), .program = text_of(*object, "program")};
-  if (const auto* hosts = object->if_contains("hosts"); hosts != nullptr && hosts->is_int64()) {
-    lab.hosts = static_cast<int>(hosts->get_int64());
+  LabRecord lab{.network = text_of(*object, "network"),
+                .dataplane = text_of(*object, "dataplane"),
+                .program = text_of(*object, "program")};
+  for (const auto& [name, target] : {std::pair{"hosts", &lab.hosts}, {"racks", &lab.racks}}) {
+    const auto* number = object->if_contains(name);
+    if (number != nullptr && number->is_int64()) *target = static_cast<int>(number->get_int64());
   }
   return lab;
 }
 
 Result<void> write_lab(const Layout& layout, const LabRecord& lab) {
-  return write_object(layout.state_file(),
-                      {{"hosts", lab.hosts}, {"dataplane", lab.dataplane}, {"program", lab.program}});
+  return write_object(layout.state_file(), {{"hosts", lab.hosts},
+                                            {"racks", lab.racks},
+                                            {"network", lab.network},
+                                            {"dataplane", lab.dataplane},
+                                            {"program", lab.program}});
 }
 
 std::vector<PodRecord> read_pods(const Layout& layout) {

@@ -14,8 +14,13 @@
 
 namespace ocicat::lab {
 
+// Plain routes; VXLAN always; VXLAN between racks.
+inline const std::vector<std::string> kNetworks{"plain", "vxlan", "vxlan-cross-subnet"};
+
 struct LabRecord {
   int hosts = 0;
+  int racks = 1;                  // hosts of a rack share a subnet
+  std::string network = "plain";  // how pods of different hosts reach each other: see kNetworks
   std::string dataplane = "nftables";
   std::string program;  // the ocicat that runs here
 

@@ -30,7 +30,8 @@ class StateTest : public testing::Test {
 };
 
 TEST_F(StateTest, WhatIsWrittenIsRead) {
-  const LabRecord lab{.hosts = 3, .dataplane = "nftables", .program = "/usr/bin/ocicat"};
+  const LabRecord lab{
+      .hosts = 3, .racks = 2, .network = "vxlan", .dataplane = "nftables", .program = "/usr/bin/ocicat"};
   ASSERT_TRUE(write_lab(layout_, lab).has_value());
   EXPECT_EQ(read_lab(layout_), lab);
 
@@ -52,7 +53,9 @@ TEST_F(StateTest, WhatIsNotThereSaysHowToBegin) {
   EXPECT_EQ(read_pod(layout_, "shop", "x").error().message, lab.error().message);
   EXPECT_EQ(next_probe_number(layout_).error().message, lab.error().message);
 
-  ASSERT_TRUE(write_lab(layout_, {.hosts = 1, .dataplane = "nftables", .program = ""}).has_value());
+  ASSERT_TRUE(
+      write_lab(layout_, {.hosts = 1, .racks = 1, .network = "plain", .dataplane = "nftables", .program = ""})
+          .has_value());
   const auto pod = read_pod(layout_, "shop", "x");
   ASSERT_FALSE(pod.has_value());
   EXPECT_EQ(pod.error().code, ErrorCode::kNotFound);
@@ -78,7 +81,9 @@ TEST_F(StateTest, AddressesAreTheLowestThatNobodyHas) {
 }
 
 TEST_F(StateTest, ProbesAreNumberedWithoutRepetition) {
-  ASSERT_TRUE(write_lab(layout_, {.hosts = 1, .dataplane = "nftables", .program = ""}).has_value());
+  ASSERT_TRUE(
+      write_lab(layout_, {.hosts = 1, .racks = 1, .network = "plain", .dataplane = "nftables", .program = ""})
+          .has_value());
   EXPECT_EQ(next_probe_number(layout_), 0U);
   EXPECT_EQ(next_probe_number(layout_), 1U);
   EXPECT_EQ(next_probe_number(layout_), 2U);

@@ -1,8 +1,10 @@
 // Ways: where packets for an address of a workload go.
 //
-//   in       nodes; for one address, the endpoint that has it
-//   out      the interface of a local endpoint, or the node of a remote one
-//   errors   none: an endpoint whose node is not known, or has no address of the family, has no way
+//   in       hosts and pools; for one address, the endpoint that has it
+//   out      the interface of a local endpoint, the host of a remote one, or the tunnel that leads there
+//   errors   none: an endpoint whose host is not known, has no address of the family, or not yet the end of
+//            the tunnel that its pool wants, has no way
+//   source   semantics.md 4.2, 4.3
 #pragma once
 
 #include <map>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "network/hosts.h"
 #include "resources/types.h"
 
 namespace ocicat::network {
@@ -23,31 +26,45 @@ struct Claim {
   std::string_view node;            // of a remote one
 };
 
-// Exactly one of the two is set.
 struct Way {
-  std::string interface_name;
-  std::optional<IpAddress> next_hop;
+  enum class Kind : std::uint8_t { kInterface, kHost, kVxlan, kIpip };
+  Kind kind = Kind::kInterface;
+  std::string interface_name;         // kInterface
+  std::optional<IpAddress> next_hop;  // kHost, kIpip: the host's address; kVxlan: its VTEP's
 
   bool operator==(const Way&) const = default;
 };
 
 class RouteResolver {
  public:
-  // Whether ways by this node may be others now.
-  bool set_node(const Node& node);
-  bool remove_node(const std::string& name);
+  // `own`: the host that routes; without one every host is another one.
+  explicit RouteResolver(std::optional<std::string> own = {}) : own_(std::move(own)) {}
 
-  // Of several claims to one address a local one wins, else the first.
+  struct Changed {
+    bool all = false;              // any way may be another now
+    bool node = false;             // ways by this node may be
+    std::vector<IpAddress> peers;  // addresses whose peer() may be another
+  };
+  Changed set_node(const Node& node);
+  Changed remove_node(const std::string& name);
+  // Whether any way may be another now.
+  bool set_pool(const IpPool& pool);
+  bool remove_pool(const std::string& name);
+
+  // Of several claims to one address a local one wins, else the first. O(pools).
   std::optional<Way> way(const IpAddress& address, const std::vector<Claim>& claims) const;
+  // The other host at an address.
+  std::optional<Peer> peer(const IpAddress& address) const { return hosts_.peer(address, own_); }
+  const Host* own() const { return own_ ? hosts_.find(*own_) : nullptr; }
 
  private:
-  struct Addresses {
-    std::optional<IpAddress> ipv4;
-    std::optional<IpAddress> ipv6;
-    bool operator==(const Addresses&) const = default;
-  };
+  bool is_own(std::string_view name) const { return own_ && *own_ == name; }
+  const IpPool* pool_of(const IpAddress& address) const;
+  bool tunnelled(IpPool::Encapsulation mode, const IpAddress& host) const;
 
-  std::map<std::string, Addresses, std::less<>> addresses_by_node_;
+  std::optional<std::string> own_;
+  Hosts hosts_;
+  std::map<std::string, IpPool> pools_;  // by name
 };
 
 }  // namespace ocicat::network

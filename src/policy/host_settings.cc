@@ -74,11 +74,17 @@ std::optional<bool> parse_bool(const std::string& text) {
   return std::nullopt;
 }
 
+// At least 1.
+std::optional<std::uint32_t> parse_number(const std::string& text, std::uint32_t most) {
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size() || number == 0 || number > most)
+    return std::nullopt;
+  return number;
+}
+
 std::optional<std::uint16_t> parse_port(const std::string& text) {
-  std::uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc{} || end != text.data() + text.size() || port == 0) return std::nullopt;
-  return port;
+  return parse_number(text, 0xffff);
 }
 
 // "0xffff0000" or a number; at least one bit.
@@ -91,6 +97,45 @@ std::optional<std::uint32_t> parse_mask(std::string_view text) {
   return mask;
 }
 
+HostSettings::ServiceLoops parse_service_loops(const std::string& text) {
+  const auto word = lower(text);
+  if (word == "reject") return HostSettings::ServiceLoops::kReject;
+  if (word == "disabled") return HostSettings::ServiceLoops::kForward;
+  return HostSettings::ServiceLoops::kDrop;
+}
+
+// Nothing where one of them cannot be read.
+std::vector<Prefix> parse_nets(const std::string& text) {
+  std::vector<Prefix> nets;
+  for (const auto& part : split(text)) {
+    const auto net = Prefix::parse(part, true);
+    if (!net) return {};
+    nets.push_back(net->masked());
+  }
+  return nets;
+}
+
+// Whoever may reach them.
+std::vector<Prefix> services_of(const BgpConfiguration& configuration) {
+  auto nets = configuration.service_cluster_nets;
+  for (const auto* more : {&configuration.service_external_nets, &configuration.service_load_balancer_nets})
+    nets.insert(nets.end(), more->begin(), more->end());
+  std::ranges::sort(nets);
+  nets.erase(std::ranges::unique(nets).begin(), nets.end());
+  return nets;
+}
+
+HostSettings::Overlays overlays_of(const std::map<std::string, IpPool>& pools) {
+  HostSettings::Overlays overlays;
+  constexpr auto kNever = IpPool::Encapsulation::kNever;
+  for (const auto& [name, pool] : pools) {
+    const bool v4 = pool.cidr.family() == Family::kIpv4;
+    if (pool.vxlan != kNever) (v4 ? overlays.vxlan4 : overlays.vxlan6) = true;
+    if (pool.ipip != kNever) overlays.ipip = true;
+  }
+  return overlays;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -101,7 +146,8 @@ HostSettings::ToHost parse_to_host(const std::string& text) {
 }  // namespace
 
 HostSettings resolve_settings(const FelixConfigurations& configurations,
-                              const std::optional<std::string>& node, const Labels& labels) {
+                              const std::optional<std::string>& node, const Labels& labels,
+                              const NetworkResources& network) {
   const auto sources = sources_of(configurations, node, labels);
   const auto value = [&](const std::string& field) -> const std::string* {
     for (const auto* source : sources) {
@@ -109,6 +155,10 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
       if (it != source->values.end() && !it->second.empty()) return &it->second;
     }
     return nullptr;
+  };
+  const auto mtu = [&](const std::string& field) -> std::uint32_t {
+    const auto* text = value(field);
+    return text == nullptr ? 0 : parse_number(*text, 0xffff).value_or(0);
   };
   HostSettings settings;
   if (const auto* text = value("interfacePrefix")) {
@@ -139,6 +189,28 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     if (const auto mask = parse_mask(*text)) settings.accept_mark = *mask & -*mask;
   }
   if (const auto* text = value("workloadSourceSpoofing")) settings.allow_spoofing = lower(*text) == "any";
+  settings.overlays = overlays_of(network.pools);
+  for (const auto& [field, target] :
+       {std::pair{"vxlanEnabled", &settings.overlays.vxlan4}, {"ipipEnabled", &settings.overlays.ipip}}) {
+    if (const auto* text = value(field)) *target = parse_bool(*text).value_or(*target);
+  }
+  const auto wireguard_port = [&](const char* enabled, const char* port,
+                                  std::uint16_t usual) -> std::uint16_t {
+    const auto* on = value(enabled);
+    if (on == nullptr || !parse_bool(*on).value_or(false)) return 0;
+    const auto* text = value(port);
+    return text == nullptr ? usual : parse_port(*text).value_or(usual);
+  };
+  settings.overlays.wireguard_ports = {
+      wireguard_port("wireguardEnabled", "wireguardListeningPort", 51820),
+      wireguard_port("wireguardEnabledV6", "wireguardListeningPortV6", 51821)};
+  if (const auto* text = value("vxlanVNI"))
+    settings.overlays.vni = parse_number(*text, 0xffffff).value_or(settings.overlays.vni);
+  settings.overlays.mtus = {mtu("vxlanMTU"), mtu("vxlanMTUV6")};
+  if (const auto* text = value("externalNodesList")) settings.overlays.external_nodes = parse_nets(*text);
+  if (const auto* text = value("serviceLoopPrevention")) settings.service_loops = parse_service_loops(*text);
+  if (const auto it = network.bgp_configurations.find("default"); it != network.bgp_configurations.end())
+    settings.service_nets = services_of(it->second);
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
   return settings;
 }

@@ -1,10 +1,11 @@
-// Settings of the whole host, from FelixConfiguration.
+// Settings of the whole host, from FelixConfiguration, IPPool and BGPConfiguration.
 //
 // For each field the first source that sets it counts: the configuration named `node.<host>`, the one that
 // selects the host's node by its labels (of several the first by name), the one named `default`, the built-in
 // value. Empty text is not set; text that cannot be read is the built-in value, which then counts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -18,6 +19,22 @@ namespace ocicat {
 
 // What concerns the whole host.
 struct HostSettings {
+  // Overlays in use: packets that come in a tunnel are taken from other hosts of the cluster alone.
+  struct Overlays {
+    bool vxlan4 = false;  // between IPv4 addresses of hosts
+    bool vxlan6 = false;
+    bool ipip = false;
+    // Ports of WireGuard by family (0: IPv4), which anybody may speak to: it takes what is signed. 0: none.
+    std::array<std::uint16_t, 2> wireguard_ports{};
+    std::uint32_t vni = 4096;
+    std::array<std::uint32_t, 2> mtus{};  // of the devices by family (0: IPv4); 0: worked out
+    std::vector<Prefix> external_nodes;   // externalNodesList: hosts of nobody's cluster that may send, too
+
+    bool vxlan(Family family) const { return family == Family::kIpv4 ? vxlan4 : vxlan6; }
+    bool any() const { return vxlan4 || vxlan6 || ipip || wireguard_ports != std::array<std::uint16_t, 2>{}; }
+    bool operator==(const Overlays&) const = default;
+  };
+  enum class ServiceLoops : std::uint8_t { kDrop, kReject, kForward };
   enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
   ToHost endpoint_to_host = ToHost::kDrop;             // defaultEndpointToHostAction
@@ -29,14 +46,25 @@ struct HostSettings {
   // The lowest bit of nftablesMarkMask: carried by packets that untracked or pre-DNAT policy has allowed.
   std::uint32_t accept_mark = 0x10000;
   bool allow_spoofing = false;  // workloadSourceSpoofing: Any
+  Overlays overlays;
+  // Where packets for a service that nobody serves end, which routers would send round and round.
+  ServiceLoops service_loops = ServiceLoops::kDrop;  // serviceLoopPrevention
+  std::vector<Prefix> service_nets;                  // masked, ascending
 
   bool operator==(const HostSettings&) const = default;
 };
 
 using FelixConfigurations = std::map<std::string, FelixConfiguration>;  // by name
 
+// What else settings follow from, by name.
+struct NetworkResources {
+  std::map<std::string, IpPool> pools;
+  std::map<std::string, BgpConfiguration> bgp_configurations;
+};
+
 // `node` is the host's name; without one only `default` counts. `labels` are those of its Node.
 HostSettings resolve_settings(const FelixConfigurations& configurations,
-                              const std::optional<std::string>& node, const Labels& labels);
+                              const std::optional<std::string>& node, const Labels& labels,
+                              const NetworkResources& network = {});
 
 }  // namespace ocicat

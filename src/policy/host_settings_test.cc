@@ -38,6 +38,48 @@ TEST(SettingsResolver, ReadsEveryField) {
   EXPECT_EQ(settings.log_prefix, "mine");
 }
 
+TEST(SettingsResolver, OverlaysFollowFromPoolsUnlessAConfigurationSaysOtherwise) {
+  NetworkResources network;
+  auto& pool = network.pools["p"];
+  pool.cidr = *Prefix::parse("10.65.0.0/16");
+  pool.vxlan = IpPool::Encapsulation::kCrossSubnet;
+  network.pools["six"].cidr = *Prefix::parse("fd00::/48");
+  auto overlays = resolve_settings({}, "a", {}, network).overlays;
+  EXPECT_TRUE(overlays.vxlan4);
+  EXPECT_FALSE(overlays.vxlan6);
+  EXPECT_FALSE(overlays.ipip);
+  overlays =
+      resolve_settings(all({configuration("default", {{"vxlanEnabled", "false"},
+                                                      {"ipipEnabled", "true"},
+                                                      {"vxlanVNI", "7"},
+                                                      {"vxlanMTUV6", "1400"},
+                                                      {"externalNodesList", "203.0.113.9,198.51.100.1/24"},
+                                                      {"wireguardEnabled", "true"},
+                                                      {"wireguardListeningPortV6", "9"}})}),
+                       "a", {}, network)
+          .overlays;
+  EXPECT_FALSE(overlays.vxlan4);
+  EXPECT_TRUE(overlays.ipip);
+  EXPECT_EQ(overlays.vni, 7U);
+  EXPECT_EQ(overlays.mtus, (std::array<std::uint32_t, 2>{0, 1400}));
+  EXPECT_EQ(overlays.external_nodes,
+            (std::vector{*Prefix::parse("203.0.113.9/32"), *Prefix::parse("198.51.100.0/24")}));
+  EXPECT_EQ(overlays.wireguard_ports, (std::array<std::uint16_t, 2>{51820, 0}));
+}
+
+TEST(SettingsResolver, NetsOfServicesComeFromTheDefaultBgpConfiguration) {
+  NetworkResources network;
+  network.bgp_configurations["default"].service_load_balancer_nets = {*Prefix::parse("10.96.0.0/12")};
+  network.bgp_configurations["default"].service_external_nets = {*Prefix::parse("10.96.0.0/12"),
+                                                                 *Prefix::parse("192.0.2.0/24")};
+  network.bgp_configurations["node.a"].service_cluster_nets = {*Prefix::parse("10.97.0.0/16")};
+  const auto settings = resolve_settings(
+      all({configuration("default", {{"serviceLoopPrevention", "Reject"}})}), "a", {}, network);
+  EXPECT_EQ(settings.service_nets,
+            (std::vector{*Prefix::parse("10.96.0.0/12"), *Prefix::parse("192.0.2.0/24")}));
+  EXPECT_EQ(settings.service_loops, HostSettings::ServiceLoops::kReject);
+}
+
 TEST(SettingsResolver, TheHostsOwnConfigurationComesBeforeASelectingOneBeforeTheDefault) {
   const auto everything =
       all({configuration(

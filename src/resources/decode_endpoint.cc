@@ -103,6 +103,30 @@ Result<void> read_router(const json::object& bgp, Node& node) {
   return {};
 }
 
+Result<Node::Tunnel> read_tunnel(const json::object& spec, std::string_view address_name,
+                                 std::string_view mac_name, Family family) {
+  Node::Tunnel tunnel;
+  const auto address = fields::string_at(spec, address_name);
+  if (!address) return fields::inside("spec", address.error());
+  if (!address->empty()) {
+    tunnel.address = IpAddress::parse(*address);
+    if (!tunnel.address || tunnel.address->family() != family) {
+      return fields::wrong(fmt::format("spec.{}", address_name), json::value(*address),
+                           family == Family::kIpv4 ? "must be an IPv4 address" : "must be an IPv6 address");
+    }
+  }
+  const auto mac = fields::string_at(spec, mac_name);
+  if (!mac) return fields::inside("spec", mac.error());
+  if (!mac->empty()) {
+    tunnel.mac = MacAddress::parse(*mac);
+    if (!tunnel.mac) {
+      return fields::wrong(fmt::format("spec.{}", mac_name), json::value(*mac),
+                           "must be six pairs of hexadecimal digits between colons");
+    }
+  }
+  return tunnel;
+}
+
 }  // namespace
 
 void settle_labels(Labels& labels, std::string_view ns, std::string_view orchestrator,
@@ -159,6 +183,8 @@ Result<Node> node(const json::object& document) {
   TRY(node.metadata, read_metadata(Kind::kNode, document));
   TRY(const auto* spec, fields::object_at(document, "spec"));
   if (spec == nullptr) return node;
+  TRY(node.vxlan[0], read_tunnel(*spec, "ipv4VXLANTunnelAddr", "vxlanTunnelMACAddr", Family::kIpv4));
+  TRY(node.vxlan[1], read_tunnel(*spec, "ipv6VXLANTunnelAddr", "vxlanTunnelMACAddrV6", Family::kIpv6));
   const auto bgp = fields::object_at(*spec, "bgp");
   if (!bgp) return fields::inside("spec", bgp.error());
   if (*bgp == nullptr) return node;
@@ -172,6 +198,18 @@ Result<Node> node(const json::object& document) {
   if (!router) return fields::inside("spec.bgp", router.error());
   return node;
 }
+
+namespace {
+
+Result<IpPool::Encapsulation> encapsulation(std::string_view field, std::string_view mode) {
+  if (mode.empty() || mode == "Never") return IpPool::Encapsulation::kNever;
+  if (mode == "CrossSubnet") return IpPool::Encapsulation::kCrossSubnet;
+  if (mode == "Always") return IpPool::Encapsulation::kAlways;
+  return fields::wrong(fmt::format("spec.{}", field), json::value(mode),
+                       "must be Never, CrossSubnet or Always");
+}
+
+}  // namespace
 
 Result<IpPool> ip_pool(const json::object& document) {
   IpPool pool;
@@ -192,10 +230,10 @@ Result<IpPool> ip_pool(const json::object& document) {
   const auto hidden = fields::bool_at(*spec, "disableBGPExport");
   if (!hidden) return fields::inside("spec", hidden.error());
   pool.exported = !*hidden;
-  for (const auto* name : {"ipipMode", "vxlanMode"}) {
+  for (const auto& [name, target] : {std::pair{"ipipMode", &pool.ipip}, {"vxlanMode", &pool.vxlan}}) {
     const auto mode = fields::string_at(*spec, name);
     if (!mode) return fields::inside("spec", mode.error());
-    pool.encapsulated |= !mode->empty() && *mode != "Never";
+    TRY(*target, encapsulation(name, *mode));
   }
   return pool;
 }

@@ -116,6 +116,32 @@ TEST(DecodeNode, ReadsItsAddresses) {
       R"(spec.bgp.ipv4Address: "2001:db8::1": must be an IPv4 address, with or without the length of its subnet)");
 }
 
+TEST(DecodeNode, ReadsTheEndsOfItsTunnels) {
+  const auto node = decoded<Node>(
+      Kind::kNode,
+      with_spec(R"("ipv4VXLANTunnelAddr": "10.65.1.0", "vxlanTunnelMACAddrV6": "66:0A:00:00:00:01")"));
+  EXPECT_EQ(node.vxlan[0].address, IpAddress::parse("10.65.1.0"));
+  EXPECT_FALSE(node.vxlan[0].mac);
+  EXPECT_FALSE(node.vxlan[1].address);
+  EXPECT_EQ(node.vxlan[1].mac->to_string(), "66:0a:00:00:00:01");
+  EXPECT_EQ(error_of(Kind::kNode, with_spec(R"("ipv4VXLANTunnelAddr": "fd00::1")")),
+            R"(spec.ipv4VXLANTunnelAddr: "fd00::1": must be an IPv4 address)");
+  EXPECT_EQ(error_of(Kind::kNode, with_spec(R"("vxlanTunnelMACAddr": "66:00")")),
+            R"(spec.vxlanTunnelMACAddr: "66:00": must be six pairs of hexadecimal digits between colons)");
+}
+
+TEST(DecodeIpPool, ReadsHowItsPacketsTravel) {
+  using enum IpPool::Encapsulation;
+  const auto pool =
+      decoded<IpPool>(Kind::kIpPool, with_spec(R"("cidr": "10.65.0.0/16", "vxlanMode": "CrossSubnet")"));
+  EXPECT_EQ(pool.vxlan, kCrossSubnet);
+  EXPECT_EQ(pool.ipip, kNever);
+  EXPECT_EQ(decoded<IpPool>(Kind::kIpPool, with_spec(R"("cidr": "10.65.0.0/16", "ipipMode": "Always")")).ipip,
+            kAlways);
+  EXPECT_EQ(error_of(Kind::kIpPool, with_spec(R"("cidr": "10.65.0.0/16", "vxlanMode": "Often")")),
+            R"(spec.vxlanMode: "Often": must be Never, CrossSubnet or Always)");
+}
+
 TEST(DecodeIpPool, ReadsItsNetworkMasked) {
   const auto pool =
       decoded<IpPool>(Kind::kIpPool, with_spec(R"("cidr": "10.65.1.0/16", "natOutgoing": true)"));

@@ -7,6 +7,7 @@
 //   source   docs/spec: validation.md 7 (conversions) and 10 (number-or-string types), semantics.md 1 to 3
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/mac.h"
 #include "resources/bgp.h"
 #include "resources/kinds.h"
 #include "resources/metadata.h"
@@ -243,17 +245,29 @@ struct Node {
   std::optional<AsNumber> as_number;
   // Of a route reflector: reflectors of one cluster share it.
   std::optional<IpAddress> reflector_cluster;
+  struct Tunnel {
+    std::optional<IpAddress> address;
+    std::optional<MacAddress> mac;
+
+    bool operator==(const Tunnel&) const = default;
+  };
+  std::array<Tunnel, 2> vxlan;  // by the family it carries (0: IPv4)
 
   bool operator==(const Node&) const = default;
 };
 
 struct IpPool {
+  enum class Encapsulation : std::uint8_t { kNever, kCrossSubnet, kAlways };
   Metadata metadata;
   Prefix cidr;
+  Encapsulation ipip = Encapsulation::kNever;
+  Encapsulation vxlan = Encapsulation::kNever;
   bool nat_outgoing = false;
   bool disabled = false;
-  bool exported = true;       // hosts tell their BGP peers of it
-  bool encapsulated = false;  // IPIP or VXLAN, between some hosts or all
+  bool exported = true;  // hosts tell their BGP peers of it
+
+  // Between some hosts or all.
+  bool encapsulated() const { return ipip != Encapsulation::kNever || vxlan != Encapsulation::kNever; }
 
   bool operator==(const IpPool&) const = default;
 };

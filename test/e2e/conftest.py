@@ -36,12 +36,12 @@ def dataplane(request):
 
 @pytest.fixture(scope="module")
 def make_lab(binary):
-    """make_lab(hosts, dataplane) starts a lab that is gone at the end of the module; its logs are shown if something
-    failed."""
+    """make_lab(hosts, dataplane, …) starts a lab that is gone at the end of the module; its logs are shown if
+    something failed."""
     labs = []
 
-    def make(hosts=2, dataplane="nftables"):
-        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane)
+    def make(hosts=2, dataplane="nftables", **more):
+        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane, **more)
         labs.append(lab)
         lab.up()
         return lab

@@ -105,7 +105,7 @@ void add_pod(HostChanges& changes, const std::string& name, const Station& pod, 
   EndpointState endpoint{pod.interface(), {}};
   for (const auto family : kFamilies) {
     endpoint.addresses.push_back({pod.address(family), ingress, egress});
-    changes.routes.update(Prefix::host(pod.address(family)), {Route::Kind::kWorkload, pod.interface(), {}});
+    changes.routes.update(Prefix::host(pod.address(family)), {Route::Kind::kInterface, pod.interface(), {}});
   }
   changes.endpoints.update(pod_key(name), endpoint);
 }

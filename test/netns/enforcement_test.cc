@@ -175,7 +175,14 @@ TEST_P(Enforcement, DeniesAllToAWorkloadWhoseAddressesHaveNoPrograms) {
   EXPECT_TRUE(passes(a_, b_, kTcp, 80));
   HostChanges denied;
   denied.endpoints.update(pod_key("b"), EndpointState{b_.interface(), {}});
-  change(denied);
+  denied.revisions[Kind::kPod].revision = ++revision_;
+  agent_.put(std::move(denied));
+  // It is in force, and b is not ready: nobody is told that it works.
+  agent_.await([&](const dataplane::Report& report) {
+    const auto found = report.revisions.find(Kind::kPod);
+    return found != report.revisions.end() && found->second.revision == revision_ &&
+           report.endpoints_ready == report.endpoints - 1;
+  });
   EXPECT_FALSE(passes(a_, b_, kTcp, 81));
   EXPECT_FALSE(passes(bed_.outside(), b_, kUdp, 53));
   EXPECT_FALSE(passes(b_, a_, kTcp, 80));

@@ -199,7 +199,7 @@ TEST_F(Persistence, WaitsForAnInterfaceAndServesItWhenItComesAndComesBack) {
   auto changes = whole();
   EndpointState late{"calilate", {{*IpAddress::parse("10.65.0.7"), kAllowAll, kAllowAll}}};
   changes.endpoints.update(pod_key("late"), late);
-  changes.routes.update(*Prefix::parse("10.65.0.7/32"), {Route::Kind::kWorkload, "calilate", {}});
+  changes.routes.update(*Prefix::parse("10.65.0.7/32"), {Route::Kind::kInterface, "calilate", {}});
   agent_->put(changes);
   agent_->await([](const auto& report) {
     return report.error.empty() && report.endpoints == 3 && report.endpoints_ready == 2;

@@ -198,7 +198,8 @@ class Cluster {
     kernel::nft::SimulatedKernel nft;
     kernel::SimulatedRoutes routes = agent.routes();
     routes.routes_by_protocol.clear();
-    dataplane::HostKeeper keeper(nft, routes, {});
+    kernel::SimulatedTunnels tunnels;
+    dataplane::HostKeeper keeper(nft, routes, tunnels, {});
     keeper.take(same_ids.update(resources));
     const bool done = keeper.attempt();
     if (done != agent.report().error.empty()) return differs("report: " + agent.report().error);

@@ -8,6 +8,7 @@
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
+#include "kernel/simulated_tunnels.h"
 #include "netns/random_tables.h"
 #include "policy/simulator.h"
 #include "sim/kernel_lookup.h"
@@ -88,7 +89,7 @@ class KeptHost {
         const ProgramId ingress{static_cast<std::uint32_t>(1 + random.below(4))},
             egress{static_cast<std::uint32_t>(1 + random.below(4))};
         changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ingress, egress}}});
-        changes.routes.update(prefix, {Route::Kind::kWorkload, interface_of(i), {}});
+        changes.routes.update(prefix, {Route::Kind::kInterface, interface_of(i), {}});
       }
     }
     for (std::uint32_t i = 1; i <= 3; ++i) {
@@ -129,6 +130,7 @@ class KeptHost {
   bool new_tables = false;  // in every step, as an engine gives them ids
   SimulatedKernel nft;
   kernel::SimulatedRoutes routes;
+  kernel::SimulatedTunnels tunnels;
   HostState wanted;
   std::uint64_t revision = 0;
 };
@@ -213,7 +215,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   const auto seed = test::any_seed();
   SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   bool failing = true;
   host.nft.fail_when([&](int) -> std::optional<SimulatedKernel::Fault> {
     if (!failing || !host.random.percent(25)) return std::nullopt;
@@ -255,7 +257,8 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   kernel::SimulatedRoutes fresh_routes = host.routes;
   fresh_routes.routes_by_protocol.clear();
   fresh_routes.fail_when = {};
-  HostKeeper fresh(fresh_nft, fresh_routes, {});
+  kernel::SimulatedTunnels fresh_tunnels;
+  HostKeeper fresh(fresh_nft, fresh_routes, fresh_tunnels, {});
   HostChanges whole;
   whole.settings = host.wanted.settings;
   whole.tables = changes_between({}, host.wanted.tables);
@@ -282,7 +285,7 @@ TEST_P(EveryMoment, OfAStepIsAsTheOldStateSaysOrAsTheNewOneSays) {
   SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
   host.new_tables = true;
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
   const Questions questions(host);
@@ -311,7 +314,7 @@ TEST(HostKeeper, ReplacesATableOfAnOlderLayoutInOneTransaction) {
   KeptHost host(8);
   const kernel::nft::Set older{"ranges4", 7, 4, 4, false, true};
   ASSERT_TRUE(host.nft.commit({kernel::nft::AddTable{}, kernel::nft::AddSet{older}}));
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto commits = host.nft.commits();
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
@@ -322,7 +325,7 @@ TEST(HostKeeper, ReplacesATableOfAnOlderLayoutInOneTransaction) {
 
 TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
   KeptHost host(1);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   keeper.doubt({true, true, true, true});
   EXPECT_TRUE(keeper.attempt());
   EXPECT_EQ(host.nft.commits(), 0);
@@ -330,7 +333,7 @@ TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
 
 TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
   KeptHost host(2);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
   host.nft.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory, false}; });
@@ -348,7 +351,7 @@ TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
 // what stays is there throughout.
 TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
   KeptHost host(9);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto state = [](std::initializer_list<const char*> sources, std::uint32_t address_class) {
     HostChanges changes;
     changes.tables.chains.update(policy::ChainId{1}, {{}, ProgramId{1}});
@@ -379,7 +382,7 @@ TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
 
 TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   KeptHost host(3);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   HostChanges first;
   for (std::uint32_t i = 0; i < 100; ++i) {
     first.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000000 + i)), policy::ClassId{1 + i / 50});
@@ -399,7 +402,7 @@ TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
 
 TEST(HostKeeper, WritesOneElementMoreForAClassThatIsTheFirstOrLastOfItsKind) {
   KeptHost host(3);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto take = [&](std::uint32_t address, std::uint32_t address_class) {
     HostChanges changes;
     changes.tables.classes.update(Prefix::host(IpAddress::v4(address)), policy::ClassId{address_class});
@@ -417,7 +420,7 @@ TEST(HostKeeper, WritesOneElementMoreForAClassThatIsTheFirstOrLastOfItsKind) {
 // The kernel shows a transaction's new intervals a moment after its other elements.
 TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
   KeptHost host(6);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto table = [](std::uint32_t id) {
     HostChanges changes;
     changes.tables.tables.update(policy::TableId{id}, {{{0, policy::kLastTableKey, {}, {}}}});
@@ -452,7 +455,7 @@ TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
 
 TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
   KeptHost host(7);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto served_by = [](std::uint32_t program, std::uint32_t gone) {
     HostChanges changes;
     changes.tables.tables_by_projection.remove({ProgramId{gone}, policy::ProjectionId{1}});
@@ -493,7 +496,7 @@ std::size_t log_chains(SimulatedKernel& kernel) {
 
 TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
   KeptHost host(9);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   keeper.take(logged_by("first"));
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
@@ -503,7 +506,7 @@ TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
   ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
   // Found by a new agent, that wants another.
-  HostKeeper restarted(host.nft, host.routes, {});
+  HostKeeper restarted(host.nft, host.routes, host.tunnels, {});
   restarted.take(logged_by("third"));
   ASSERT_TRUE(restarted.attempt()) << restarted.report().error;
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
@@ -517,7 +520,7 @@ TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
 
 TEST(HostKeeper, AnotherLogPrefixChangesRulesAndNoElement) {
   KeptHost host(10);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   keeper.take(logged_by("first"));
   ASSERT_TRUE(keeper.attempt());
   const auto elements = host.nft.all_elements();
@@ -586,7 +589,7 @@ HostChanges closed_edge() {
 
 TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
   KeptHost host(6);
-  HostKeeper first(host.nft, host.routes, {});
+  HostKeeper first(host.nft, host.routes, host.tunnels, {});
   first.take(closed_edge());
   ASSERT_TRUE(first.attempt());
   const policy::Hook hook{policy::ChainKind::kNormal, Direction::kIngress};
@@ -595,7 +598,7 @@ TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
         .at_host(hook, "uplink", address("192.0.2.254"), address("192.0.2.1"), {});
   };
   ASSERT_EQ(verdict(), policy::Verdict::kDeny);
-  HostKeeper again(host.nft, host.routes, {});
+  HostKeeper again(host.nft, host.routes, host.tunnels, {});
   host.routes.fail_when = [](int) { return std::optional(kNoMemory); };
   again.take(closed_edge());
   EXPECT_FALSE(again.attempt());
@@ -608,14 +611,14 @@ TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
 
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   KeptHost host(4);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   host.routes.refuse = [](const kernel::KernelRoute& route) {
     return route.destination.address == pod_address(1) ? std::optional(kNoMemory) : std::nullopt;
   };
   HostChanges changes;
   for (std::size_t i = 0; i < 3; ++i) {
     changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ProgramId{1}, ProgramId{1}}}});
-    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kWorkload, interface_of(i), {}});
+    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kInterface, interface_of(i), {}});
   }
   keeper.take(changes);
   EXPECT_FALSE(keeper.attempt());
@@ -627,11 +630,11 @@ TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
 
 TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
   KeptHost host(4);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   HostChanges changes;
   for (std::size_t i = 0; i < 2; ++i) {
     changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ProgramId{1}, ProgramId{1}}}});
-    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kWorkload, interface_of(i), {}});
+    changes.routes.update(Prefix::host(pod_address(i)), {Route::Kind::kInterface, interface_of(i), {}});
   }
   // As the engine has it where policy would take more entries than it may.
   changes.endpoints.update(pod_key(1), {interface_of(1), {}});
@@ -643,7 +646,7 @@ TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
 
 TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   KeptHost host(5);
-  HostKeeper keeper(host.nft, host.routes, {});
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
   const auto claim = [&](std::size_t pod, std::uint32_t program) {
     HostChanges changes;
     changes.endpoints.update(pod_key(pod),

@@ -7,6 +7,7 @@
 #include "engine/property_test.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
+#include "kernel/simulated_tunnels.h"
 #include "sim/kernel_lookup.h"
 #include "test/support/boundary_packets.h"
 #include "test/support/describe.h"
@@ -111,7 +112,8 @@ class Twins {
   HostState state_;
   kernel::nft::SimulatedKernel nft_;
   kernel::SimulatedRoutes routes_ = machine();
-  dataplane::HostKeeper keeper_{nft_, routes_, {}};
+  kernel::SimulatedTunnels tunnels_;
+  dataplane::HostKeeper keeper_{nft_, routes_, tunnels_, {}};
   std::size_t compared_at_hosts_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "dataplane/host_keeper.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
+#include "kernel/simulated_tunnels.h"
 #include "sim/connection.h"
 #include "sim/opening_judge.h"
 
@@ -63,6 +64,7 @@ class SimulatedAgent {
     Mailbox<api::Update> from_informers;
     agent::PolicyKeeper thinker;
     Mailbox<HostChanges> to_dataplane;
+    kernel::SimulatedTunnels tunnels;
     dataplane::HostKeeper keeper;
     bool whole = false;   // the engine has been told of every kind: only then may anything be written
     bool behind = false;  // something was taken and is not known to be in the kernel

@@ -143,6 +143,13 @@ void DesiredPolicy::count_exact(const std::map<ExactClass, int>& by, Transaction
   }
 }
 
+void DesiredPolicy::update_hosts(const Changes<IpAddress, network::Peer>& changes, Transaction& step) {
+  for (const auto& [address, after] : changes.entries()) {
+    if (after && hosts_.insert(address).second) step.added.push_back(host_entry(address));
+    if (!after && hosts_.erase(address) > 0) step.removed.push_back(host_entry(address));
+  }
+}
+
 PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfaces& interfaces) {
   PolicyDelta delta;
   const auto& tables = changes.tables;
@@ -175,6 +182,7 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
   // id of old.
   update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.step.removed, no, delta);
   update_classes(tables.classes, delta);
+  update_hosts(changes.peers, delta.step);
   const auto settings_before = settings_;
   if (changes.settings && !(*changes.settings == settings_)) {
     const auto rules_before = ruleset().rules;
@@ -213,6 +221,7 @@ Entries DesiredPolicy::entries() const {
   for (const auto& [id, unused] : logs_) add_log_answers(id, all);
   ranges4_.add_all(all);
   ranges6_.add_all(all);
+  for (const auto& address : hosts_) all.push_back(host_entry(address));
   endpoints_.add_all(settings_, all);
   chains_.add_all(all);
   return all;

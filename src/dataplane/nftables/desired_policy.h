@@ -31,6 +31,7 @@ class DesiredPolicy {
   void update_logs(const Changes<policy::OutcomeId, policy::Outcome>& changes, PolicyDelta& delta);
   void update_cells(const policy::TablesChanges& changes, PolicyDelta& delta);
   void update_classes(const Changes<Prefix, policy::ClassId>& changes, PolicyDelta& delta);
+  void update_hosts(const Changes<IpAddress, network::Peer>& changes, Transaction& step);
   // `by` more exact addresses have this class.
   using ExactClass = std::pair<Family, policy::ClassId>;
   void count_exact(const std::map<ExactClass, int>& by, Transaction& step);
@@ -46,6 +47,7 @@ class DesiredPolicy {
   EndpointEntries endpoints_;
   ChainEntries chains_;
   std::map<ExactClass, int> exact_;  // classes of exact addresses, of how many
+  std::set<IpAddress> hosts_;
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};
 };

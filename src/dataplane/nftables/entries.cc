@@ -292,6 +292,12 @@ Entry interface_entry(std::string_view interface_name) {
   return {Map::kInterfaces, interface_key(interface_name), {}, {}};
 }
 
+Entry host_entry(const IpAddress& address) {
+  Entry entry{hosts_map(address.family()), {}, {}, {}};
+  append_address(entry.key, address.family(), address);
+  return entry;
+}
+
 std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
                                     const IpAddress& address, policy::ProgramId program) {
   if (!is_interface_name(interface_name)) return std::nullopt;

@@ -47,6 +47,7 @@ Entry exact_entry(Family family, policy::ClassId address_class);
 bool is_exact(const Entry& entry);
 Entry dictionary_entry(const policy::DictionaryKey& key, std::uint32_t id);
 Entry interface_entry(std::string_view interface_name);
+Entry host_entry(const IpAddress& address);
 // The program of an interface's own address. Nothing for a name that no interface can have.
 std::optional<Entry> endpoint_entry(policy::Direction direction, std::string_view interface_name,
                                     const IpAddress& address, policy::ProgramId program);

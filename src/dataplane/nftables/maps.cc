@@ -43,6 +43,8 @@ const std::array<Set, kMapCount>& sets() {
       Set{"sources6", kInteger, 32, 0, false, true},
       Set{"source_chains4", kName, 16, 12, false, false},
       Set{"source_chains6", kName, 16, 12, false, false},
+      Set{"hosts4", kAddress4, 4, 0, false, false},
+      Set{"hosts6", kAddress6, 16, 0, false, false},
       Set{"answers_quiet", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_untracked", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_prednat", both(kNumber, kNumber), 8, 0, true, false},
@@ -132,6 +134,9 @@ Map sources_map(Family family) {
 }
 Map source_chains_map(Family family) {
   return family == Family::kIpv4 ? Map::kSourceChains4 : Map::kSourceChains6;
+}
+Map hosts_map(Family family) {
+  return family == Family::kIpv4 ? Map::kHosts4 : Map::kHosts6;
 }
 
 }  // namespace ocicat::dataplane

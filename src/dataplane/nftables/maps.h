@@ -52,6 +52,8 @@ enum class Map : std::uint8_t {
   kSources6,
   kSourceChains4,  // interface → (0 . chain . vocabulary of the own side), for what it sends from there
   kSourceChains6,
+  kHosts4,  // addresses of the other hosts of the cluster; a plain set
+  kHosts6,
   // What answers at host endpoints lead to, as above: of second tables, by how a chain may end; then of each
   // hook and family.
   kAnswersQuiet,
@@ -87,6 +89,7 @@ Map ranges_map(Family family);
 Map nets_map(Family family);
 Map sources_map(Family family);
 Map source_chains_map(Family family);
+Map hosts_map(Family family);
 
 // What kClasses4 and kClasses6 answer for an address that is not in them. Never the id of a class, and beyond
 // all of them.

@@ -68,6 +68,8 @@ Group group_of(Map map) {
     case Map::kSteps:
     case Map::kDictionary:
     case Map::kInterfaces:
+    case Map::kHosts4:
+    case Map::kHosts6:
     case Map::kAnswers:  // an answer never changes where it leads
     case Map::kAnswersIngress4:
     case Map::kAnswersIngress6:

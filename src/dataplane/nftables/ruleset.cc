@@ -42,6 +42,7 @@ class Writer {
     ruleset_.constants.push_back(std::move(types));
     add_endings();
     add_lookups(ruleset_, settings_);
+    add_edges(ruleset_, settings_);
     add_directions();
     add_anti_spoofing();
     add_to_host();
@@ -75,10 +76,7 @@ class Writer {
   // Where answers lead.
   void add_endings() {
     chain(std::string(kDenyChain));
-    if (settings_.reject) {
-      rule(Expressions().meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset());
-      rule(Expressions().reject_unreachable());
-    }
+    if (settings_.reject) add_rejection(ruleset_, kDenyChain);
     rule(Expressions().verdict(NF_DROP));
     add_endings_of_hosts();
   }
@@ -193,8 +191,10 @@ class Writer {
     using enum policy::Direction;
     chain("prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_RAW});
     dispatch(Meta::kInputName, NFT_GOTO, "anti_spoofing");
+    if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
     ask_host({kUntracked, kIngress});
     chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
+    if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledIn));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
     rule(with_mark(true).verdict(NF_ACCEPT));
@@ -205,6 +205,7 @@ class Writer {
     dispatch(Meta::kInputName, NFT_JUMP, "egress");
     dispatch(Meta::kOutputName, NFT_JUMP, "ingress");
     ask_host({kForward, kEgress});
+    if (!settings_.service_nets.empty()) rule(Expressions().verdict(NFT_JUMP, kServiceLoops));
   }
 
   // semantics.md 2.4. What a host sends to its own workloads is nobody's to judge.
@@ -213,6 +214,7 @@ class Writer {
     using enum policy::Direction;
     constexpr auto kKnown = kernel::nft::kStateEstablished | kernel::nft::kStateRelated;
     chain("raw_output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW});
+    if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
     ask_host({kUntracked, kEgress});
     chain("mangle_prerouting", Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_MANGLE});
     rule(with_state(kKnown).verdict(NF_ACCEPT));
@@ -220,6 +222,7 @@ class Writer {
     ask_host({kPreDnat, kIngress});
     // The interface of what has been translated on its way out is not known before the packet leaves.
     chain("output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER});
+    if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledOut));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     rule(untracked_and_allowed().verdict(NF_ACCEPT));
     rule(translated().differs(0, kZero).verdict(NF_ACCEPT));
@@ -227,6 +230,8 @@ class Writer {
     ask_host({kNormal, kEgress});
     chain("mangle_postrouting", Hook{NF_INET_POST_ROUTING, NF_IP_PRI_MANGLE});
     rule(translated().equals(0, kZero).verdict(NF_ACCEPT));
+    // What is not tracked has no such state.
+    if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledOut));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     rule(untracked_and_allowed().verdict(NF_ACCEPT));
     // What is forwarded has come in by an interface, and has been judged.
@@ -251,6 +256,13 @@ class Writer {
 };
 
 }  // namespace
+
+void add_rejection(Ruleset& ruleset, std::string_view chain) {
+  Expressions tcp, others;
+  tcp.meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset();
+  others.reject_unreachable();
+  for (auto* rule : {&tcp, &others}) ruleset.rules.push_back(marked_rule(chain, rule->take()));
+}
 
 kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions) {
   std::string meaning(chain);

@@ -1,5 +1,7 @@
 #include "dataplane/routes/route_plan.h"
 
+#include "dataplane/overlay/vxlan.h"
+
 namespace ocicat::dataplane {
 namespace {
 
@@ -7,13 +9,17 @@ std::optional<kernel::KernelRoute> resolved(const Prefix& prefix, const Route& r
                                             const std::map<std::string, kernel::Link>& links,
                                             const NextHops& next_hops) {
   kernel::KernelRoute result{prefix.masked(), 0, std::nullopt, kRouteMetric};
-  if (route.kind == Route::Kind::kWorkload) {
-    const auto link = links.find(route.interface_name);
+  const auto via = [&](const std::string& name) -> std::optional<kernel::KernelRoute> {
+    const auto link = links.find(name);
     if (link == links.end() || !link->second.up) return std::nullopt;
     result.link = link->second.index;
+    result.gateway = route.next_hop;
     return result;
-  }
+  };
+  if (route.kind == Route::Kind::kInterface) return via(route.interface_name);
   if (!route.next_hop) return std::nullopt;
+  if (route.kind == Route::Kind::kVxlan) return via(vxlan_name(prefix.family()));
+  if (route.kind == Route::Kind::kIpip) return via(kIpipName);
   const auto hop = next_hops.find(*route.next_hop);
   if (hop == next_hops.end()) return std::nullopt;
   result.link = hop->second.link;

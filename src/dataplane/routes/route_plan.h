@@ -14,6 +14,8 @@ namespace ocicat::dataplane {
 // Calico's normal metric, below which better routes may stand.
 inline constexpr std::uint32_t kRouteMetric = 1024;
 
+inline constexpr const char* kIpipName = "tunl0";
+
 using NextHops = std::map<IpAddress, kernel::NextHop>;  // those that can be reached
 
 struct RoutePlan {

@@ -57,7 +57,8 @@ void RouteTable::want(const Changes<Prefix, Route>& routes,
 }
 
 bool RouteTable::has_next_hops() const {
-  return std::ranges::any_of(wanted_, [](const auto& entry) { return entry.second.next_hop.has_value(); });
+  return std::ranges::any_of(wanted_,
+                             [](const auto& entry) { return entry.second.kind == Route::Kind::kHost; });
 }
 
 Result<void> RouteTable::learn_links() {
@@ -118,7 +119,7 @@ Result<void> RouteTable::set_up_interfaces() {
 
 void RouteTable::find_next_hops() {
   for (const auto& [prefix, route] : wanted_) {
-    if (!route.next_hop || next_hops_.contains(*route.next_hop)) continue;
+    if (route.kind != Route::Kind::kHost || next_hops_.contains(*route.next_hop)) continue;
     // One that cannot be reached is asked for again at the next sync().
     if (const auto hop = kernel_.next_hop(*route.next_hop)) next_hops_.emplace(*route.next_hop, *hop);
   }

@@ -94,7 +94,7 @@ TEST(BirdConfiguration, OfPeersWithEverythingThatCanBeSaid) {
   configuration.advertisements = {
       {prefix("10.65.0.0/16"), {*Community::parse("65000:1"), *Community::parse("65000:1:2")}}};
   auto overlay = pool("overlay", "10.67.0.0/16");
-  overlay.encapsulated = true;
+  overlay.vxlan = IpPool::Encapsulation::kAlways;
   put(input.pools, overlay);
   auto hidden = pool("hidden", "10.66.0.0/16");
   hidden.exported = false;
@@ -181,7 +181,7 @@ class RandomInput {
     }
     for (auto& [name, pool] : input.pools) {
       pool.exported = random_.percent(70);
-      pool.encapsulated = random_.percent(30);
+      if (random_.percent(30)) pool.vxlan = IpPool::Encapsulation::kCrossSubnet;
     }
     for (std::size_t i = random_.below(6); i > 0; --i)
       input.blocks.push_back({net(), fmt::format("host{}", random_.below(5)), random_.percent(70)});

@@ -95,7 +95,7 @@ void add_pools(const Input& input, BgpIntent& intent) {
   for (const auto& [name, pool] : input.pools) {
     auto& family = of(intent, pool.cidr.family());
     (pool.exported ? family.exported_pools : family.hidden_pools).push_back(pool.cidr);
-    if (pool.encapsulated || !programs) family.unprogrammed_pools.push_back(pool.cidr);
+    if (pool.encapsulated() || !programs) family.unprogrammed_pools.push_back(pool.cidr);
   }
 }
 

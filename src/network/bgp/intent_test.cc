@@ -216,7 +216,7 @@ TEST(Pools, DecideWhatIsToldAndWhatTheRouterWrites) {
   hidden.exported = false;
   put(input.pools, hidden);
   auto overlay = pool("overlay", "10.67.0.0/16");
-  overlay.encapsulated = true;
+  overlay.vxlan = IpPool::Encapsulation::kAlways;
   put(input.pools, overlay);
   auto intent = intent_for(input, no_secrets);
   const auto& ipv4 = intent.of(Family::kIpv4);

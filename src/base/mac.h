@@ -1,0 +1,23 @@
+// Ethernet addresses.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace ocicat {
+
+struct MacAddress {
+  std::array<std::uint8_t, 6> bytes{};
+
+  // Six pairs of hexadecimal digits between colons.
+  static std::optional<MacAddress> parse(std::string_view text);
+  std::string to_string() const;  // in lower case
+
+  auto operator<=>(const MacAddress&) const = default;
+};
+
+}  // namespace ocicat

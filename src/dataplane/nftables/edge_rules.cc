@@ -1,0 +1,155 @@
+// What a host takes and refuses whatever policy says: tunnelled packets, and packets for services that nobody
+// serves.
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "dataplane/nftables/ruleset.h"
+#include "kernel/nft_expressions.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using kernel::ByteView;
+using kernel::nft::Chain;
+using kernel::nft::Expressions;
+using kernel::nft::HeaderBase;
+using kernel::nft::Meta;
+
+enum class End { kSource, kDestination };
+
+// The addresses of a header (RFC 791, RFC 8200).
+void load_address(Expressions& rule, Family family, End end) {
+  const bool v4 = family == Family::kIpv4;
+  const std::uint32_t source = v4 ? 12 : 8;
+  const std::uint32_t length = v4 ? 4 : 16;
+  rule.payload(HeaderBase::kNetwork, end == End::kSource ? source : source + length, length, 0);
+}
+
+// The last `bytes_of` bytes of one: all that its family has.
+ByteView bytes_of(const IpAddress& address) {
+  const auto all = ByteView(address.bytes());
+  return address.is_v4() ? all.last(4) : all;
+}
+
+Expressions of_family(Family family) {
+  const std::array<std::uint8_t, 1> number{family == Family::kIpv4 ? std::uint8_t{NFPROTO_IPV4}
+                                                                   : std::uint8_t{NFPROTO_IPV6}};
+  Expressions rule;
+  rule.meta(Meta::kFamily, 0).equals(0, number);
+  return rule;
+}
+
+Expressions within(const Prefix& net, End end) {
+  auto rule = of_family(net.family());
+  load_address(rule, net.family(), end);
+  std::vector<std::uint8_t> mask(net.family() == Family::kIpv4 ? 4 : 16);
+  for (int bit = 0; bit < net.length; ++bit)
+    mask[static_cast<std::size_t>(bit / 8)] |= static_cast<std::uint8_t>(0x80 >> (bit % 8));
+  rule.mask(0, mask).equals(0, bytes_of(net.address));
+  return rule;
+}
+
+class Edges {
+ public:
+  Edges(Ruleset& ruleset, const HostSettings& settings) : ruleset_(ruleset), settings_(settings) {}
+
+  void add() {
+    add_tunnels();
+    add_service_loops();
+  }
+
+ private:
+  enum class Kind { kVxlan, kIpip, kWireguard };
+  struct Tunnel {
+    Kind kind;
+    Family family;
+    std::uint16_t port = 0;  // where it is UDP
+  };
+
+  std::vector<Tunnel> tunnels() const {
+    std::vector<Tunnel> all;
+    for (const auto family : kFamilies) {
+      if (settings_.overlays.vxlan(family))
+        all.push_back({Kind::kVxlan, family, settings_.encapsulation.vxlan_port});
+      const auto port = settings_.overlays.wireguard_ports[family == Family::kIpv4 ? 0 : 1];
+      if (port != 0) all.push_back({Kind::kWireguard, family, port});
+    }
+    if (settings_.overlays.ipip) all.push_back({Kind::kIpip, Family::kIpv4});
+    return all;
+  }
+  // Packets of a tunnel.
+  static Expressions of(const Tunnel& tunnel) {
+    auto rule = of_family(tunnel.family);
+    const auto number = static_cast<std::uint8_t>(tunnel.kind == Kind::kIpip ? IPPROTO_IPIP : IPPROTO_UDP);
+    rule.meta(Meta::kProtocol, 0).equals(0, std::array{number});
+    if (const auto port = tunnel.port; port != 0) {
+      constexpr std::uint32_t kDestinationPort = 2;
+      rule.payload(HeaderBase::kTransport, kDestinationPort, 2, 0)
+          .equals(0, std::array{static_cast<std::uint8_t>(port >> 8), static_cast<std::uint8_t>(port)});
+    }
+    return rule;
+  }
+  static Expressions of(const Tunnel& tunnel, End end) {
+    auto rule = of(tunnel);
+    load_address(rule, tunnel.family, end);
+    rule.in_set(set_of(hosts_map(tunnel.family)).name, 0);
+    return rule;
+  }
+
+  void add_tunnels() {
+    chain(kTunnelled);
+    for (const auto& tunnel : tunnels()) rule(of(tunnel).verdict(NF_ACCEPT));
+    chain(kTunnelledIn);
+    for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kSource).verdict(NF_ACCEPT));
+    if (settings_.overlays.any()) {
+      for (const auto& net : settings_.overlays.external_nodes)
+        rule(within(net, End::kSource).verdict(NFT_JUMP, kTunnelled));
+    }
+    // What WireGuard takes is signed; who is at the other end may be anywhere.
+    for (const auto& tunnel : tunnels())
+      rule(of(tunnel).verdict(tunnel.kind == Kind::kWireguard ? NF_ACCEPT : NF_DROP));
+    chain(kTunnelledOut);
+    for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kDestination).verdict(NF_ACCEPT));
+    // What VXLAN carries is tracked once it is out of the tunnel.
+    chain(kUntrackedTunnels);
+    for (const auto& tunnel : tunnels()) {
+      if (tunnel.kind != Kind::kVxlan) continue;
+      for (const auto end : {End::kSource, End::kDestination}) rule(of(tunnel, end).notrack());
+    }
+  }
+
+  // Behind translation: what still has the address of a service is for nobody.
+  void add_service_loops() {
+    using enum HostSettings::ServiceLoops;
+    chain(kServiceLoopEnd);
+    if (settings_.service_loops == kReject) add_rejection(ruleset_, kServiceLoopEnd);
+    rule(Expressions().verdict(NF_DROP));
+    chain(kServiceLoops);
+    if (settings_.service_loops == kForward) return;
+    for (const auto& net : settings_.service_nets)
+      rule(within(net, End::kDestination).verdict(NFT_GOTO, kServiceLoopEnd));
+  }
+
+  void chain(const char* name) {
+    chain_ = name;
+    ruleset_.chains.push_back(Chain{name, {}});
+  }
+  void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
+  void rule(Expressions&& expressions) { rule(expressions); }
+
+  Ruleset& ruleset_;
+  const HostSettings& settings_;
+  const char* chain_ = "";
+};
+
+}  // namespace
+
+void add_edges(Ruleset& ruleset, const HostSettings& settings) {
+  Edges(ruleset, settings).add();
+}
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,138 @@
+#include "dataplane/overlay/vxlan.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ocicat::dataplane {
+namespace {
+
+// The first of those that the kernel would take for one.
+template <class Entry, class Key>
+void keep_first(std::vector<Entry>& entries, Key key) {
+  std::ranges::stable_sort(entries, {}, key);
+  entries.erase(std::ranges::unique(entries, {}, key).begin(), entries.end());
+}
+
+// What is to go, and what is to come. What comes replaces what is there under the same key.
+template <class Entry, class Key, class Remove, class Add>
+Result<void> settle(std::vector<Entry>& there, const std::vector<Entry>& wanted, Key key, Remove remove,
+                    Add add) {
+  std::vector<Entry> gone, come;
+  std::ranges::set_difference(there, wanted, std::back_inserter(gone), {}, key, key);
+  std::ranges::set_difference(wanted, there, std::back_inserter(come));
+  for (const auto& entry : gone) TRY_VOID(remove(entry));
+  for (const auto& entry : come) TRY_VOID(add(entry));
+  there = wanted;
+  return {};
+}
+
+}  // namespace
+
+const std::string& vxlan_name(Family family) {
+  static const std::string four = "vxlan.calico", six = "vxlan-v6.calico";
+  return family == Family::kIpv4 ? four : six;
+}
+
+void Vxlan::want(const std::optional<VxlanDevice>& device) {
+  if (device == device_) return;
+  device_ = device;
+  device_known_ = false;
+}
+
+void Vxlan::want(const Changes<IpAddress, network::Peer>& peers) {
+  for (const auto& [host, peer] : peers.entries()) {
+    if (host.family() != family_) continue;
+    if (peer && peer->vtep) {
+      vteps_.insert_or_assign(host, *peer->vtep);
+    } else {
+      vteps_.erase(host);
+    }
+  }
+}
+
+Result<void> Vxlan::write(Result<void> done) {
+  if (done) ++writes_;
+  return done;
+}
+
+// Where the interface is another than before, nothing is known of its ends.
+Result<void> Vxlan::settle_device() {
+  const auto& name = vxlan_name(family_);
+  TRY(auto link, kernel_.vxlan(name));
+  if (!device_) {
+    if (link) TRY_VOID(write(kernel_.remove(link->index)));
+    link_ = 0;
+    return {};
+  }
+  TRY(const auto parent, kernel_.parent(device_->host));
+  const kernel::VxlanConfig wanted{.mac = device_->end.mac,
+                                   .local = device_->host,
+                                   .parent = parent.index,
+                                   .vni = device_->vni,
+                                   .port = device_->port};
+  if (link && link->config != wanted) {
+    TRY_VOID(write(kernel_.remove(link->index)));
+    link.reset();
+  }
+  if (!link) {
+    TRY_VOID(write(kernel_.create(name, wanted)));
+    TRY(link, kernel_.vxlan(name));
+    if (!link) return fail(ErrorCode::kUnavailable, "the VXLAN interface {} went away", name);
+  }
+  ends_known_ &= link->index == std::exchange(link_, link->index);
+  const auto mtu =
+      device_->mtu != 0 ? device_->mtu : parent.mtu - std::min(parent.mtu, vxlan_overhead(family_));
+  if (!link->up || link->mtu != mtu) TRY_VOID(write(kernel_.raise(link_, mtu)));
+  return settle_addresses();
+}
+
+Result<void> Vxlan::settle_addresses() {
+  TRY(const auto own, kernel_.addresses(link_));
+  if (!own.contains(device_->end.address)) TRY_VOID(write(kernel_.add_address(link_, device_->end.address)));
+  for (const auto& address : own) {
+    if (address != device_->end.address) TRY_VOID(write(kernel_.remove_address(link_, address)));
+  }
+  return {};
+}
+
+Vxlan::Ends Vxlan::wanted_ends() const {
+  Ends ends;
+  for (const auto& [host, vtep] : vteps_) {
+    ends.neighbours.push_back({vtep.address, vtep.mac});
+    ends.forwarding.push_back({vtep.mac, host});
+  }
+  keep_first(ends.neighbours, &kernel::Neighbour::address);
+  keep_first(ends.forwarding, &kernel::ForwardingEntry::mac);
+  return ends;
+}
+
+Result<void> Vxlan::settle_ends() {
+  const auto wanted = wanted_ends();
+  TRY_VOID(settle(
+      there_.forwarding, wanted.forwarding, &kernel::ForwardingEntry::mac,
+      [&](const auto& entry) { return write(kernel_.remove(link_, entry)); },
+      [&](const auto& entry) { return write(kernel_.add(link_, entry)); }));
+  return settle(
+      there_.neighbours, wanted.neighbours, &kernel::Neighbour::address,
+      [&](const auto& entry) { return write(kernel_.remove(link_, entry)); },
+      [&](const auto& entry) { return write(kernel_.add(link_, entry)); });
+}
+
+Result<void> Vxlan::sync() {
+  if (!device_known_) {
+    TRY_VOID(settle_device());
+    device_known_ = true;
+  }
+  if (link_ == 0) return {};
+  if (!ends_known_) {
+    TRY(const auto neighbours, kernel_.neighbours(link_));
+    TRY(const auto forwarding, kernel_.forwarding(link_));
+    there_ = {{neighbours.begin(), neighbours.end()}, {forwarding.begin(), forwarding.end()}};
+  }
+  ends_known_ = false;
+  TRY_VOID(settle_ends());
+  ends_known_ = true;
+  return {};
+}
+
+}  // namespace ocicat::dataplane

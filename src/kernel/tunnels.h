@@ -1,0 +1,112 @@
+// VXLAN interfaces of a network namespace, and what they know of the other ends.
+//
+//   source   linux/if_link.h (IFLA_VXLAN_*), linux/neighbour.h; ip-link(8), bridge(8)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/mac.h"
+#include "base/result.h"
+#include "kernel/netlink.h"
+
+namespace ocicat::kernel {
+
+// What cannot be changed while the interface is there.
+struct VxlanConfig {
+  MacAddress mac;
+  IpAddress local;         // packets go from this address of the host
+  int parent = 0;          // link that has it; 0: whichever
+  std::uint32_t vni = 0;   // 24 bits
+  std::uint16_t port = 0;  // UDP, of the other ends as well
+
+  bool operator==(const VxlanConfig&) const = default;
+};
+
+struct VxlanLink {
+  int index = 0;
+  VxlanConfig config;
+  std::uint32_t mtu = 0;
+  bool up = false;
+
+  bool operator==(const VxlanLink&) const = default;
+};
+
+// An address behind a link, and its Ethernet address there: never asked for, never forgotten.
+struct Neighbour {
+  IpAddress address;
+  MacAddress mac;
+
+  auto operator<=>(const Neighbour&) const = default;
+};
+
+// The host to which frames for an Ethernet address go.
+struct ForwardingEntry {
+  MacAddress mac;
+  IpAddress host;
+
+  auto operator<=>(const ForwardingEntry&) const = default;
+};
+
+class TunnelKernel {
+ public:
+  virtual ~TunnelKernel() = default;
+
+  // Nothing: there is no link of the name. kInvalid: it is there, and no VXLAN interface.
+  virtual Result<std::optional<VxlanLink>> vxlan(const std::string& name) = 0;
+  // The link that has an address, and its MTU. kNotFound: none has.
+  struct Parent {
+    int index = 0;
+    std::uint32_t mtu = 0;
+  };
+  virtual Result<Parent> parent(const IpAddress& address) = 0;
+  virtual Result<void> create(const std::string& name, const VxlanConfig& config) = 0;
+  virtual Result<void> remove(int link) = 0;
+  // Brings it up, with this MTU.
+  virtual Result<void> raise(int link, std::uint32_t mtu) = 0;
+  // The link's own addresses, those of the kernel's making left out.
+  virtual Result<std::set<IpAddress>> addresses(int link) = 0;
+  virtual Result<void> add_address(int link, const IpAddress& address) = 0;
+  virtual Result<void> remove_address(int link, const IpAddress& address) = 0;
+
+  // Permanent ones. What is added replaces what is there for the same address, or the same MAC.
+  virtual Result<std::set<Neighbour>> neighbours(int link) = 0;
+  virtual Result<void> add(int link, const Neighbour& neighbour) = 0;
+  virtual Result<void> remove(int link, const Neighbour& neighbour) = 0;
+  virtual Result<std::set<ForwardingEntry>> forwarding(int link) = 0;
+  virtual Result<void> add(int link, const ForwardingEntry& entry) = 0;
+  virtual Result<void> remove(int link, const ForwardingEntry& entry) = 0;
+};
+
+class NetlinkTunnels final : public TunnelKernel {
+ public:
+  static Result<std::unique_ptr<NetlinkTunnels>> open();
+  explicit NetlinkTunnels(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  Result<std::optional<VxlanLink>> vxlan(const std::string& name) override;
+  Result<Parent> parent(const IpAddress& address) override;
+  Result<void> create(const std::string& name, const VxlanConfig& config) override;
+  Result<void> remove(int link) override;
+  Result<void> raise(int link, std::uint32_t mtu) override;
+  Result<std::set<IpAddress>> addresses(int link) override;
+  Result<void> add_address(int link, const IpAddress& address) override;
+  Result<void> remove_address(int link, const IpAddress& address) override;
+  Result<std::set<Neighbour>> neighbours(int link) override;
+  Result<void> add(int link, const Neighbour& neighbour) override;
+  Result<void> remove(int link, const Neighbour& neighbour) override;
+  Result<std::set<ForwardingEntry>> forwarding(int link) override;
+  Result<void> add(int link, const ForwardingEntry& entry) override;
+  Result<void> remove(int link, const ForwardingEntry& entry) override;
+
+ private:
+  Result<void> change(const MessageBuilder& builder, const std::string& what, int harmless = 0);
+
+  NetlinkSocket socket_;
+};
+
+}  // namespace ocicat::kernel

@@ -1,0 +1,108 @@
+"""Packets between hosts in VXLAN, where a pool asks for it."""
+import pytest
+
+POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+          "metadata": {"name": "web", "namespace": "shop"},
+          "spec": {"selector": "app == 'web'", "types": ["Ingress"],
+                   "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]},
+                                "source": {"selector": "app == 'client'"}}]}}
+COUNTER = ("add table inet watcher; add counter inet watcher {0}; "
+           "add chain inet watcher {0} {{ type filter hook {1} priority 0; }}; "
+           "add rule inet watcher {0} udp dport 4789 counter name {0}")
+
+
+def pods(lab):
+    lab.together([lab.pod_words("shop/client", "host1", {"app": "client"}, "tcp/80,udp/53"),
+                  lab.pod_words("shop/same-rack", lab.hosts[-2], {"app": "web"}, "tcp/80,tcp/81,udp/53"),
+                  lab.pod_words("shop/far", lab.hosts[-1], {"app": "web"}, "tcp/80,tcp/81,udp/53")])
+
+
+def watch(lab):
+    for host in lab.hosts:
+        lab.host_exec(host, "nft", COUNTER.format("sent", "output"))
+
+
+def sent(lab, host):
+    """How many VXLAN packets the host has sent since the last call."""
+    text = lab.host_exec(host, "nft", "reset", "counter", "inet", "watcher", "sent").stdout
+    words = text.split()
+    return int(words[words.index("packets") + 1])
+
+
+def ping(lab, source, target, family, size=56):
+    lab.exec(source, "ping", "-c", "3", "-i", "0.2", "-W", "10", "-s", str(size), "-M", "do",
+             lab.address(target, family))
+
+
+@pytest.fixture(scope="module")
+def always(make_lab, dataplane):
+    lab = make_lab(2, dataplane, network="vxlan")
+    lab.together([lab.pod_words("shop/client", "host1", {"app": "client"}, "tcp/80,udp/53"),
+                  lab.pod_words("shop/far", "host2", {"app": "web"}, "tcp/80,tcp/81,udp/53")])
+    watch(lab)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def across(make_lab):
+    # Racks are 1, 2, 1, 2: host1 and host3 share one.
+    lab = make_lab(4, network="vxlan-cross-subnet", racks=2)
+    pods(lab)
+    watch(lab)
+    return lab
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_hosts_carry_for_pods_travels_in_vxlan(always, family):
+    sent(always, "host1"), sent(always, "host2")
+    ping(always, "shop/client", "shop/far", family)
+    assert sent(always, "host1") >= 3 and sent(always, "host2") >= 3
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_largest_packet_of_a_pod_fits_into_the_tunnel(always, family):
+    mtu = int(always.exec("shop/client", "cat", "/sys/class/net/eth0/mtu").stdout)
+    header = {4: 28, 6: 48}[family]
+    ping(always, "shop/client", "shop/far", family, mtu - header)
+
+
+def test_policy_holds_in_the_overlay_as_the_matrix_says(always):
+    always.apply(POLICY)
+    always.wait()
+    ports = "tcp/80,tcp/81,udp/53"
+    cells = always.probe(ports)
+    assert cells == always.matrix(ports)
+    assert cells["shop/client", "shop/far", "tcp/80", 6] == "allow"
+    assert cells["shop/client", "shop/far", "tcp/81", 4] == "deny"
+
+
+def test_an_agent_that_is_killed_and_comes_back_loses_no_packet(always):
+    flows = [always.start_traffic("shop/client", "stream", always.address("shop/far", family), 80) for family in (4, 6)]
+    always.run("lab", "agent", "kill", "host1")
+    always.run("lab", "agent", "start", "host1")
+    for flow in flows:
+        report = flow.stop()
+        assert report["sent"] > 10
+        assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_only_what_crosses_subnets_travels_in_vxlan_where_the_pool_says_so(across, family):
+    for host in across.hosts:
+        sent(across, host)
+    ping(across, "shop/client", "shop/same-rack", family)  # host3
+    assert sent(across, "host1") == 0 and sent(across, "host3") == 0
+    ping(across, "shop/client", "shop/far", family)  # host4
+    assert sent(across, "host1") >= 3 and sent(across, "host4") >= 3
+
+
+def test_a_pool_may_change_how_its_packets_travel(across):
+    pool = across.request("GET", "/apis/projectcalico.org/v3/ippools/pods-ipv4")
+    pool["spec"]["vxlanMode"] = "Never"
+    across.request("PUT", "/apis/projectcalico.org/v3/ippools/pods-ipv4", pool)
+    across.wait()
+    sent(across, "host1")
+    ping(across, "shop/client", "shop/far", 4)
+    assert sent(across, "host1") == 0
+    assert "vxlan.calico" not in across.host_exec("host1", "ip", "-brief", "link").stdout
+    assert "vxlan-v6.calico" in across.host_exec("host1", "ip", "-brief", "link").stdout

@@ -1,0 +1,274 @@
+// Packets in tunnels: carried to other hosts, taken from other hosts of the cluster alone.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "dataplane/overlay/vxlan.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::Datapath;
+
+constexpr std::uint16_t kPort = 4789;
+
+class OverlayHost : public testing::TestWithParam<std::tuple<Datapath, Family>> {
+ protected:
+  Family family() const { return std::get<Family>(GetParam()); }
+  bool v4() const { return family() == Family::kIpv4; }
+  IpAddress of(const char* four, const char* six) const { return *IpAddress::parse(v4() ? four : six); }
+
+  // The host at the other end is `outside`.
+  HostChanges with_overlay() {
+    auto changes = first_state(1);
+    auto& overlays = changes.settings->overlays;
+    (v4() ? overlays.vxlan4 : overlays.vxlan6) = true;
+    add_pod(changes, "a", a_, kAllowAll, kAllowAll);
+    changes.peers.update(bed_.outside().address(family()), network::Peer{.vtep = there_});
+    return changes;
+  }
+  void add_device(HostChanges& changes) const {
+    auto& devices = changes.vxlan.emplace();
+    devices[v4() ? 0 : 1] = VxlanDevice{
+        .end = here_, .host = Testbed::host_address(family()), .vni = 4096, .port = kPort, .mtu = 0};
+    changes.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", there_.address});
+  }
+  // Policy of the host itself, at its uplink, that denies all in this direction.
+  static void protect_host(HostChanges& changes, policy::Direction direction) {
+    HostEndpointState endpoint{.id = 1, .interface_name = "uplink"};
+    const policy::ChainId chain{1};
+    for (auto& chains : endpoint.chains)
+      chains[policy::index_of({policy::ChainKind::kNormal, direction})] = chain;
+    changes.host_endpoints.update({Kind::kHostEndpoint, "", "edge"}, endpoint);
+    changes.tables.chains.update(chain,
+                                 policy::Chain{.vocabulary = policy::VocabularyId{1}, .base = kDenyAll});
+  }
+  void start(HostChanges changes) {
+    agent_.put(std::move(changes));
+    agent_.await_revision(1);
+  }
+  void change(HostChanges changes) {
+    changes.revisions[Kind::kPod].revision = ++revision_;
+    agent_.put(std::move(changes));
+    agent_.await_revision(revision_);
+  }
+  // What comes in behind our chains.
+  void count_input(const std::string& what) {
+    bed_.host().run([&] {
+      shell(
+          fmt::format("nft 'add table inet other; add counter inet other seen;"
+                      "add chain inet other in {{ type filter hook input priority 50; }};"
+                      "add rule inet other in {} counter name seen'",
+                      what));
+    });
+  }
+  int counted(const RawPacket& packet) {
+    // Packets go one way, in order: what is known to pass tells that it has been dealt with.
+    bed_.arriving(bed_.outside(), a_, {packet});
+    int packets = -1;
+    bed_.host().run([&] {
+      FILE* out =
+          ::popen("nft reset counter inet other seen | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'", "r");
+      CHECK(out != nullptr && std::fscanf(out, "%d", &packets) == 1);
+      ::pclose(out);
+    });
+    return packets;
+  }
+  RawPacket to_host(const IpAddress& from, Protocol protocol, std::uint16_t port = 0) const {
+    return probe(from, Testbed::host_address(family()), protocol, port);
+  }
+  const IpAddress& cluster() { return bed_.outside().address(family()); }
+  IpAddress stranger() const { return of("203.0.113.9", "2001:db8:f::9"); }
+
+  std::uint64_t revision_ = 1;
+  Testbed bed_;
+  Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  PinFolder pins_;
+  AgentHost agent_{bed_, pins_.options(std::get<Datapath>(GetParam()))};
+  network::Vtep here_{of("10.65.1.0", "fd00:65:1::"), *MacAddress::parse("66:00:00:00:00:01")};
+  network::Vtep there_{of("10.65.2.0", "fd00:65:2::"), *MacAddress::parse("66:00:00:00:00:02")};
+  IpAddress far_ = of("10.65.2.7", "fd00:65:2::7");  // a workload there
+};
+
+TEST_P(OverlayHost, CarriesPacketsToAWorkloadOfAnotherHostAndBack) {
+  auto changes = with_overlay();
+  add_device(changes);
+  start(std::move(changes));
+  const auto& name = dataplane::vxlan_name(family());
+  bed_.outside().ns().run([&] {
+    shell(fmt::format("ip link add {0} address {1} type vxlan id 4096 local {2} dstport {3} nolearning", name,
+                      there_.mac.to_string(), cluster().to_string(), kPort));
+    shell(fmt::format("ip link set {} up mtu {}", name, 1500 - dataplane::vxlan_overhead(family())));
+    shell(fmt::format("ip addr add {} dev {} {}", Prefix::host(there_.address).to_string(), name,
+                      v4() ? "" : "nodad"));
+    shell(fmt::format("ip addr add {} dev lo {}", Prefix::host(far_).to_string(), v4() ? "" : "nodad"));
+    shell(fmt::format("bridge fdb add {} dev {} dst {}", here_.mac.to_string(), name,
+                      Testbed::host_address(family()).to_string()));
+    shell(fmt::format("ip neigh add {} lladdr {} dev {} nud permanent", here_.address.to_string(),
+                      here_.mac.to_string(), name));
+    shell(fmt::format("ip route replace {} via {} dev {} onlink",
+                      Prefix::host(a_.address(family())).to_string(), here_.address.to_string(), name));
+  });
+  for (const auto* station : {&a_, &bed_.outside()})
+    station->ns().run([] { shell("nft delete table inet quiet"); });  // which keeps them from answering
+  // Whole packets of the workload's own size as well: the tunnel's MTU leaves room.
+  a_.ns().run([&] {
+    shell(fmt::format("ping -c 1 -W 20 {} > /dev/null", far_.to_string()));
+    shell(fmt::format("ping -c 1 -W 20 -M do -s 1300 {} > /dev/null", far_.to_string()));
+  });
+  bed_.outside().ns().run([&] {
+    shell(fmt::format("ping -c 1 -W 20 -I {} {} > /dev/null", far_.to_string(),
+                      a_.address(family()).to_string()));
+  });
+}
+
+TEST_P(OverlayHost, MendsWhatSomebodyElseTakesAway) {
+  auto changes = with_overlay();
+  add_device(changes);
+  agent_.put(std::move(changes));
+  const auto before = agent_.await_revision(1).kernel_writes;
+  const auto& name = dataplane::vxlan_name(family());
+  bed_.host().run([&] { shell(fmt::format("ip link del {}", name)); });
+  // The interface, up, its address, two entries and the route.
+  agent_.await([&](const dataplane::Report& report) {
+    return report.error.empty() && report.kernel_writes >= before + 6;
+  });
+  bed_.host().run([&] {
+    shell(fmt::format("bridge fdb show dev {} | grep -q '{} dst {}'", name, there_.mac.to_string(),
+                      cluster().to_string()));
+    shell(fmt::format("ip -{} route show {} | grep -q 'dev {}'", v4() ? 4 : 6, Prefix::host(far_).to_string(),
+                      name));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OverlayHost,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                                          testing::ValuesIn(kFamilies)));
+
+using TunnelGuard = OverlayHost;
+
+TEST_P(TunnelGuard, TakesVxlanFromHostsOfTheClusterAlone) {
+  count_input(fmt::format("udp dport {}", kPort));
+  start(with_overlay());
+  EXPECT_EQ(counted(to_host(cluster(), kUdp, kPort)), 1);
+  EXPECT_EQ(counted(to_host(stranger(), kUdp, kPort)), 0);
+  HostChanges outsiders;
+  outsiders.settings = with_overlay().settings;
+  outsiders.settings->overlays.external_nodes = {Prefix::host(stranger())};
+  change(outsiders);
+  EXPECT_EQ(counted(to_host(stranger(), kUdp, kPort)), 1);
+  HostChanges gone;
+  gone.peers.remove(cluster());
+  change(gone);
+  EXPECT_EQ(counted(to_host(cluster(), kUdp, kPort)), 0);
+  HostChanges off;
+  off.settings.emplace();
+  change(off);
+  EXPECT_EQ(counted(to_host(stranger(), kUdp, kPort)), 1);
+}
+
+TEST_P(TunnelGuard, DoesNotTrackVxlan) {
+  count_input(fmt::format("udp dport {} ct state untracked", kPort));
+  start(with_overlay());
+  EXPECT_EQ(counted(to_host(cluster(), kUdp, kPort)), 1);
+}
+
+TEST_P(TunnelGuard, TakesIpipFromHostsOfTheClusterAlone) {
+  if (!v4()) GTEST_SKIP() << "IPIP carries IPv4 only";
+  count_input("meta l4proto 4");
+  auto changes = with_overlay();
+  changes.settings->overlays.ipip = true;
+  start(std::move(changes));
+  EXPECT_EQ(counted(to_host(cluster(), kIpInIp)), 1);
+  EXPECT_EQ(counted(to_host(stranger(), kIpInIp)), 0);
+}
+
+TEST_P(TunnelGuard, LeavesThePortOfWireguardOpen) {
+  auto changes = with_overlay();
+  changes.settings->overlays.wireguard_ports[v4() ? 0 : 1] = 51820;
+  protect_host(changes, policy::Direction::kIngress);
+  count_input("udp dport { 51820, 51822 }");
+  start(std::move(changes));
+  EXPECT_EQ(counted(to_host(stranger(), kUdp, 51820)), 1);
+  EXPECT_EQ(counted(to_host(stranger(), kUdp, 51822)), 0);
+}
+
+TEST_P(TunnelGuard, LetsTunnelledPacketsOutToHostsOfTheClusterWhateverPolicyOfTheHostSays) {
+  auto changes = with_overlay();
+  protect_host(changes, policy::Direction::kEgress);
+  start(std::move(changes));
+  const auto leaves = [&](const IpAddress& to, std::uint16_t port) {
+    return !bed_.leaving_host(a_, {probe(Testbed::host_address(family()), to, kUdp, port)}).empty();
+  };
+  EXPECT_TRUE(leaves(cluster(), kPort));
+  EXPECT_FALSE(leaves(cluster(), 53));
+  EXPECT_FALSE(leaves(stranger(), kPort));
+}
+
+TEST_P(TunnelGuard, EndsPacketsForServicesThatNobodyServes) {
+  const auto service = of("10.96.0.10", "fd00:96::10");
+  const auto net = *Prefix::parse(v4() ? "10.96.0.0/12" : "fd00:96::/64");
+  bed_.host().run([&] { shell(fmt::format("ip route add {} dev uplink", net.to_string())); });
+  auto changes = with_overlay();
+  changes.settings->service_nets = {net};
+  start(changes);
+  const auto looping = [&] { return probe(a_.address(family()), service, kUdp, 53); };
+  EXPECT_TRUE(bed_.arriving(a_, bed_.outside(), {looping()}).empty());
+  HostChanges disabled;
+  disabled.settings = changes.settings;
+  disabled.settings->service_loops = HostSettings::ServiceLoops::kForward;
+  change(disabled);
+  bed_.host().run([&] {
+    shell(fmt::format("ip neigh replace {} lladdr 02:00:00:00:00:01 dev uplink nud permanent",
+                      service.to_string()));
+  });
+  EXPECT_FALSE(bed_.arriving(a_, bed_.outside(), {looping()}).empty());
+  HostChanges reject;
+  reject.settings = changes.settings;
+  reject.settings->service_loops = HostSettings::ServiceLoops::kReject;
+  change(reject);
+  EXPECT_TRUE(bed_.arriving(a_, bed_.outside(), {looping()}).empty());
+  // Now the sender is told.
+  a_.ns().run([&] {
+    shell(
+        fmt::format("python3 -c \"import socket\n"
+                    "s = socket.socket(socket.{}, socket.SOCK_DGRAM)\n"
+                    "s.settimeout(20)\n"
+                    "s.connect(('{}', 53))\n"
+                    "s.send(b'x')\n"
+                    "try: s.recv(1)\n"
+                    "except ConnectionRefusedError: pass\n"
+                    "else: raise SystemExit(1)\"",
+                    v4() ? "AF_INET" : "AF_INET6", service.to_string()));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Nftables, TunnelGuard,
+                         testing::Combine(testing::Values(Datapath::kNftables),
+                                          testing::ValuesIn(kFamilies)));
+
+// Calico accepts these only where OpenStack asks for it.
+using HostServices = OverlayHost;
+
+TEST_P(HostServices, ThatHandOutAddressesNamesAndMetadataAreOpenToNoWorkloadByThemselves) {
+  count_input("udp dport { 53, 67, 547 }");
+  auto changes = with_overlay();
+  start(std::move(changes));
+  for (const auto port : {std::uint16_t{53}, std::uint16_t{67}, std::uint16_t{547}}) {
+    bed_.arriving(a_, bed_.outside(), {to_host(a_.address(family()), kUdp, port)});
+  }
+  EXPECT_EQ(counted(to_host(cluster(), kUdp, 9)), 0);
+  HostChanges open;
+  open.settings.emplace().endpoint_to_host = HostSettings::ToHost::kAccept;
+  change(open);
+  bed_.arriving(a_, bed_.outside(), {to_host(a_.address(family()), kUdp, 67)});
+  EXPECT_EQ(counted(to_host(cluster(), kUdp, 9)), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nftables, HostServices,
+                         testing::Combine(testing::Values(Datapath::kNftables),
+                                          testing::ValuesIn(kFamilies)));
+
+}  // namespace
+}  // namespace ocicat::test
