@@ -669,5 +669,23 @@ TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   EXPECT_EQ(holder(), ProgramId{2});
 }
 
+TEST(HostKeeper, SaysWhatAnIpipPoolLacksAndUsesTheTunnelOnceItIsThere) {
+  KeptHost host(1);
+  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostChanges changes;
+  changes.settings.emplace();
+  const auto far = Prefix::host(*IpAddress::parse("10.66.0.1"));
+  const auto hop = *IpAddress::parse("192.0.2.7");
+  changes.routes.update(far, Route{Route::Kind::kIpip, "", hop});
+  keeper.take(changes);
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_NE(keeper.report().error.find("module ipip"), std::string::npos) << keeper.report().error;
+  host.routes.link_by_index[900] = {.index = 900, .name = "tunl0", .up = true};
+  keeper.doubt({.links = true});
+  EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
+  const auto& ours = host.routes.routes_by_protocol[80];
+  EXPECT_TRUE(ours.contains(kernel::KernelRoute{far, 900, hop, dataplane::kRouteMetric}));
+}
+
 }  // namespace
 }  // namespace ocicat::test

@@ -148,7 +148,20 @@ Result<void> RouteTable::sync() {
     routes_known_ = true;
   }
   released_.clear();
-  return set_up;
+  TRY_VOID(set_up);
+  return check_tunnels();
+}
+
+// What waits for a tunnel that nobody makes waits in vain.
+Result<void> RouteTable::check_tunnels() const {
+  const auto waiting = std::ranges::find_if(wanted_, [&](const auto& entry) {
+    return entry.second.kind == Route::Kind::kIpip && waiting_.contains(entry.first);
+  });
+  if (waiting == wanted_.end()) return {};
+  return fail(ErrorCode::kUnsupported,
+              "the pool of {} asks for IPIP, and this host has no interface {} that is up: load the kernel's "
+              "module ipip and bring it up, or set the pool's ipipMode to Never and its vxlanMode instead",
+              waiting->first.to_string(), kIpipName);
 }
 
 bool RouteTable::is_ready(const EndpointState& endpoint) const {

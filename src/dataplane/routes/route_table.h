@@ -47,6 +47,7 @@ class RouteTable {
   Result<void> learn();
   Result<void> set_up_interfaces();
   void find_next_hops();
+  Result<void> check_tunnels() const;
 
   kernel::RouteKernel& kernel_;
   Options options_;
