@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 namespace ocicat::policy {
 
@@ -9,11 +10,6 @@ namespace {
 
 std::size_t index_of(Family family) {
   return family == Family::kIpv4 ? 0 : 1;
-}
-
-const Interval* find(const Table& table, std::uint32_t key) {
-  const auto it = std::ranges::lower_bound(table.intervals, key, {}, &Interval::last);
-  return it == table.intervals.end() || key < it->first ? nullptr : &*it;
 }
 
 }  // namespace
@@ -50,14 +46,14 @@ const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Pack
   if (program == tables_.programs.end()) return kNoProgram;
   const auto key = table_key(packet);
   const auto answer = [&](const Table& table) {
-    const auto* cell = find(table, key);
-    if (cell == nullptr || cell->source_ports == TableId{}) return cell;
-    return find(tables_.tables.at(cell->source_ports), packet.source_port);
+    const auto cell = table.find(key);
+    if (!cell || cell->source_ports == TableId{}) return cell;
+    return tables_.tables.at(cell->source_ports).find(packet.source_port);
   };
-  const Interval* cell = nullptr;
+  std::optional<Interval> cell;
   if (const auto* own = table(id, program->second.vocabulary, class_of(peer))) cell = answer(*own);
-  if (cell == nullptr) cell = answer(tables_.tables.at(program->second.base));
-  if (cell == nullptr) return kNoProgram;
+  if (!cell) cell = answer(tables_.tables.at(program->second.base));
+  if (!cell) return kNoProgram;
   return tables_.outcomes.at(cell->outcome);
 }
 

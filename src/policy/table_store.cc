@@ -1,7 +1,9 @@
 #include "policy/table_store.h"
 
 #include <algorithm>
-#include <span>
+#include <functional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/result.h"
@@ -10,14 +12,10 @@ namespace ocicat::policy {
 
 namespace {
 
-bool same_answer(const Interval& a, const Interval& b) {
-  return a.outcome == b.outcome && a.source_ports == b.source_ports;
-}
-
 // Behind what is there; one with it where it goes on with the same answer.
 void append(std::vector<Interval>& intervals, const Interval& interval) {
   if (!intervals.empty() && intervals.back().last + 1 == interval.first &&
-      same_answer(intervals.back(), interval)) {
+      intervals.back().same_answer(interval)) {
     intervals.back().last = interval.last;
   } else {
     intervals.push_back(interval);
@@ -48,8 +46,8 @@ void TableStore::release_outcome(OutcomeId id) {
 }
 
 // A table uses every outcome and table that it mentions, once a mention.
-void TableStore::retain_parts(const Table& table) {
-  for (const auto& interval : table.intervals) {
+void TableStore::retain_parts(std::span<const Interval> intervals) {
+  for (const auto& interval : intervals) {
     if (interval.source_ports != TableId{}) {
       ids_.retain(IdSpace::kTable, static_cast<std::uint32_t>(interval.source_ports));
     } else {
@@ -59,21 +57,14 @@ void TableStore::retain_parts(const Table& table) {
 }
 
 std::size_t TableStore::Hash::operator()(const Content& content) const {
-  std::uint64_t state = static_cast<std::uint64_t>(content.keys);
-  const auto mix = [&](std::uint32_t high, std::uint32_t low) {
-    state = (state ^ (std::uint64_t{high} << 32 | low)) * 0x9e3779b97f4a7c15ULL;
-    state ^= state >> 32;
-  };
-  for (const auto& [first, last, outcome, sources] : content.table.intervals) {
-    mix(first, last);
-    mix(static_cast<std::uint32_t>(outcome), static_cast<std::uint32_t>(sources));
-  }
-  return state;
+  const auto bytes = content.table.bytes();
+  const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  return std::hash<std::string_view>{}(text) + static_cast<std::size_t>(content.keys);
 }
 
-Digest TableStore::meaning_of(const Content& content) const {
-  std::string text(1, static_cast<char>(content.keys));
-  for (const auto& [first, last, outcome, sources] : content.table.intervals) {
+Digest TableStore::meaning_of(std::span<const Interval> intervals, Keys keys) const {
+  std::string text(1, static_cast<char>(keys));
+  for (const auto& [first, last, outcome, sources] : intervals) {
     const bool leads_on = sources != TableId{};
     const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
                                 : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
@@ -87,19 +78,20 @@ Digest TableStore::meaning_of(const Content& content) const {
   return Digest::of(text);
 }
 
-TableId TableStore::intern(const Table& table, Keys keys) {
+TableId TableStore::intern(std::span<const Interval> intervals, Keys keys) {
+  Table table(intervals);
   if (const auto known = known_.find(Content{table, keys}); known != known_.end()) {
     ids_.retain(IdSpace::kTable, *known);
     return TableId{*known};
   }
-  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, meaning_of({table, keys}));
+  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, meaning_of(intervals, keys));
   CHECK(is_new);
-  retain_parts(table);
+  retain_parts(intervals);
   if (tables_.size() <= id) tables_.resize(id + 1);
   table_changes_.update(TableId{id}, table);
-  tables_[id] = {table, keys};
+  tables_[id] = {std::move(table), keys};
   known_.insert(id);
-  intervals_ += table.intervals.size();
+  interval_count_ += intervals.size();
   return TableId{id};
 }
 
@@ -108,9 +100,9 @@ void TableStore::release(TableId id) {
   if (!ids_.release(IdSpace::kTable, number)) return;
   known_.erase(number);
   const auto table = std::exchange(tables_[number], {}).table;
-  intervals_ -= table.intervals.size();
+  interval_count_ -= table.size();
   table_changes_.remove(id);
-  for (const auto& interval : table.intervals) {
+  for (const auto& interval : table) {
     if (interval.source_ports != TableId{}) {
       release(interval.source_ports);
     } else {
@@ -119,55 +111,61 @@ void TableStore::release(TableId id) {
   }
 }
 
+// What a base table says of source ports.
+void TableStore::unpack_sources(const Interval* base) {
+  base_sources_.clear();
+  if (base == nullptr) return;
+  if (base->source_ports == TableId{}) {
+    base_sources_.push_back({0, kLastSourcePort, base->outcome, {}});
+    return;
+  }
+  for (const auto& interval : (*this)[base->source_ports]) base_sources_.push_back(interval);
+}
+
 std::optional<Interval> TableStore::to_interval(const Cell& cell, const Interval* base, Session& session) {
   Interval interval{cell.first, cell.last, {}, {}};
   if (cell.by_source.empty()) {
     interval.outcome = session.outcome(cell.thought);
-    if (base != nullptr && same_answer(interval, *base)) return std::nullopt;
+    if (base != nullptr && interval.same_answer(*base)) return std::nullopt;
     return interval;
   }
-  static const std::vector<Interval> kNowhere;
-  const Interval plain{0, kLastSourcePort, base != nullptr ? base->outcome : OutcomeId{}, {}};
-  const std::span<const Interval> there = base == nullptr ? std::span(kNowhere)
-                                          : base->source_ports == TableId{}
-                                              ? std::span(&plain, 1)
-                                              : std::span((*this)[base->source_ports].intervals);
-  auto& sources = sources_.intervals;
-  sources.clear();
-  auto other = there.begin();
+  unpack_sources(base);
+  sources_.clear();
+  auto other = base_sources_.begin();
   for (const auto& part : cell.by_source) {
     const auto outcome = session.outcome(part.thought);
     for (auto at = part.first; at <= part.last;) {
-      while (other != there.end() && other->last < at) ++other;
-      const auto last = other == there.end() ? part.last : std::min(part.last, other->last);
-      if (other == there.end() || other->outcome != outcome) append(sources, {at, last, outcome, {}});
+      while (other != base_sources_.end() && other->last < at) ++other;
+      const bool known = other != base_sources_.end();
+      const auto last = known ? std::min(part.last, other->last) : part.last;
+      if (!known || other->outcome != outcome) append(sources_, {at, last, outcome, {}});
       at = last + 1;
     }
   }
-  if (sources.empty()) return std::nullopt;
+  if (sources_.empty()) return std::nullopt;
   interval.source_ports = intern(sources_, Keys::kSourcePorts);
   return interval;
 }
 
-// The table holds second tables of its own now, where it is new.
-TableId TableStore::intern_and_release(const Table& table) {
-  const auto id = table.intervals.empty() ? TableId{} : intern(table, Keys::kTable);
-  for (const auto& interval : table.intervals) {
+// The table of `intervals_`. It holds second tables of its own now, where it is new.
+TableId TableStore::intern_and_release() {
+  const auto id = intervals_.empty() ? TableId{} : intern(intervals_, Keys::kTable);
+  for (const auto& interval : intervals_) {
     if (interval.source_ports != TableId{}) release(interval.source_ports);
   }
   return id;
 }
 
 TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
-  Table table;
-  for (const auto& cell : cells) table.intervals.push_back(*to_interval(cell, nullptr, session));
-  return intern_and_release(table);
+  intervals_.clear();
+  for (const auto& cell : cells) intervals_.push_back(*to_interval(cell, nullptr, session));
+  return intern_and_release();
 }
 
 TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
-  Table table;
   if (cells.empty()) return {};
-  auto other = std::ranges::lower_bound(base.intervals, cells.front().first, {}, &Interval::last);
+  intervals_.clear();
+  auto other = base.from(cells.front().first);
   for (const auto& cell : cells) {
     for (auto at = cell.first; at <= cell.last;) {
       while (other->last < at) ++other;
@@ -175,16 +173,16 @@ TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Tab
       if (auto interval = to_interval(cell, &*other, session)) {
         interval->first = at;
         interval->last = last;
-        const auto before = table.intervals.size();
-        append(table.intervals, *interval);
+        const auto before = intervals_.size();
+        append(intervals_, *interval);
         // One use for each interval.
-        if (table.intervals.size() == before && interval->source_ports != TableId{})
+        if (intervals_.size() == before && interval->source_ports != TableId{})
           release(interval->source_ports);
       }
       at = last + 1;
     }
   }
-  return intern_and_release(table);
+  return intern_and_release();
 }
 
 void TableStore::take_changes(TablesChanges& changes) {

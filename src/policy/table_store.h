@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "policy/compiler.h"
@@ -45,7 +46,7 @@ class TableStore {
   // Stays while in use.
   const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)].table; }
 
-  std::size_t interval_count() const { return intervals_; }
+  std::size_t interval_count() const { return interval_count_; }
 
   // What became of outcomes and tables since the last call.
   void take_changes(TablesChanges& changes);
@@ -80,18 +81,22 @@ class TableStore {
   Content content(std::uint32_t id) const { return {tables_[id].table, tables_[id].keys}; }
   // A use of its second table for the caller; absent where nothing differs from `base`, if there is one.
   std::optional<Interval> to_interval(const Cell& cell, const Interval* base, Session& session);
-  TableId intern_and_release(const Table& table);
-  TableId intern(const Table& table, Keys keys);
-  Digest meaning_of(const Content& content) const;
+  void unpack_sources(const Interval* base);
+  TableId intern_and_release();
+  TableId intern(std::span<const Interval> intervals, Keys keys);
+  Digest meaning_of(std::span<const Interval> intervals, Keys keys) const;
   void release_outcome(OutcomeId id);
-  void retain_parts(const Table& table);
+  void retain_parts(std::span<const Interval> intervals);
 
   IdRegistry& ids_;
   std::deque<Stored> tables_;  // by id
-  std::size_t intervals_ = 0;
+  std::size_t interval_count_ = 0;
   // By what they say, in ids: these mean one thing each while they are in use.
   boost::unordered_flat_set<std::uint32_t, Hash, Equal> known_;
-  Table sources_;  // while a second table is looked up
+  // While a table is looked up, and its second tables.
+  std::vector<Interval> intervals_;
+  std::vector<Interval> sources_;
+  std::vector<Interval> base_sources_;
   Changes<OutcomeId, Outcome> outcome_changes_;
   Changes<TableId, Table> table_changes_;
 };

@@ -2,21 +2,6 @@
 
 namespace ocicat::policy {
 
-std::uint32_t table_key(const Packet& packet) {
-  switch (packet.protocol) {
-    case kTcp:
-    case kUdp:
-    case kSctp:
-    case kUdpLite:
-      return table_key(packet.protocol, packet.destination_port);
-    case kIcmp:
-    case kIcmpV6:
-      return table_key(packet.protocol, static_cast<std::uint16_t>(packet.icmp_type << 8 | packet.icmp_code));
-    default:
-      return table_key(packet.protocol, 0);
-  }
-}
-
 void TablesChanges::absorb(TablesChanges later) {
   outcomes.absorb(std::move(later.outcomes));
   tables.absorb(std::move(later.tables));

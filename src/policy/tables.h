@@ -26,11 +26,11 @@
 #include <compare>
 #include <cstdint>
 #include <map>
-#include <vector>
 
 #include "base/changes.h"
 #include "base/digest.h"
 #include "base/ip.h"
+#include "policy/table.h"
 #include "policy/verdict.h"
 
 namespace ocicat::policy {
@@ -39,35 +39,7 @@ enum class ClassId : std::uint32_t {};
 enum class VocabularyId : std::uint32_t {};
 enum class ProjectionId : std::uint32_t {};
 enum class ProgramId : std::uint32_t {};
-enum class TableId : std::uint32_t {};
-enum class OutcomeId : std::uint32_t {};
 enum class ChainId : std::uint32_t {};
-
-// The key space of a table, in lexicographic order: the protocol, then what that protocol is told apart by.
-//   TCP, UDP, SCTP, UDPLite   destination port
-//   ICMP, ICMPv6              type * 256 + code
-//   others                    0
-constexpr std::uint32_t table_key(Protocol protocol, std::uint16_t detail) {
-  return std::uint32_t{protocol} << 16 | detail;
-}
-inline constexpr std::uint32_t kLastTableKey = 0xffffff;
-std::uint32_t table_key(const Packet& packet);
-
-struct Interval {
-  std::uint32_t first = 0;  // table_key(), both ends included
-  std::uint32_t last = 0;
-  OutcomeId outcome{};     // meaningless where source_ports is set
-  TableId source_ports{};  // 0, or a table whose keys are plain source ports, 0 to 65535
-
-  bool operator==(const Interval&) const = default;
-};
-
-// Disjoint, ascending; neighbours with the same answer are one interval.
-struct Table {
-  std::vector<Interval> intervals;
-
-  bool operator==(const Table&) const = default;
-};
 
 struct Program {
   VocabularyId vocabulary{};

@@ -242,7 +242,7 @@ constexpr ProgramId kOpen{100};
 
 void add_open_program(policy::Tables& tables) {
   const policy::TableId table{300};
-  tables.tables.emplace(table, policy::Table{{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}}});
+  tables.tables.emplace(table, policy::Table{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}});
   tables.programs.emplace(kOpen, policy::Program{policy::VocabularyId{1}, table});
 }
 

@@ -50,16 +50,15 @@ Table random_table(Random& random, bool whole, std::uint32_t last_key, TableId s
   }
   std::ranges::sort(cuts);
   cuts.erase(std::ranges::unique(cuts).begin(), cuts.end());
-  Table table;
+  std::vector<Interval> intervals;
   for (std::size_t i = 0; i < cuts.size(); ++i) {
     const auto last = i + 1 < cuts.size() ? cuts[i + 1] - 1 : last_key;
     if (whole || random.percent(50)) {
-      table.intervals.push_back(last_key == kLastTableKey
-                                    ? random_interval(random, cuts[i], last, second)
-                                    : Interval{cuts[i], last, random_outcome(random), {}});
+      intervals.push_back(last_key == kLastTableKey ? random_interval(random, cuts[i], last, second)
+                                                    : Interval{cuts[i], last, random_outcome(random), {}});
     }
   }
-  return table;
+  return Table(intervals);
 }
 
 }  // namespace

@@ -49,10 +49,12 @@ policy::Tables with_new_ids(policy::Tables tables, std::uint32_t by) {
   for (auto& [key, id] : tables.tables_by_projection) id = moved(id);
   for (auto& [key, program] : tables.programs) program.base = moved(program.base);
   for (auto& [id, table] : std::exchange(tables.tables, {})) {
-    for (auto& interval : table.intervals) {
+    std::vector<policy::Interval> intervals;
+    for (auto interval : table) {
       if (interval.source_ports != policy::TableId{}) interval.source_ports = moved(interval.source_ports);
+      intervals.push_back(interval);
     }
-    tables.tables.emplace(moved(id), std::move(table));
+    tables.tables.emplace(moved(id), policy::Table(intervals));
   }
   return tables;
 }
@@ -578,7 +580,7 @@ HostChanges closed_edge() {
   changes.settings.emplace();
   changes.tables.outcomes.update(policy::OutcomeId{1}, policy::Outcome{});
   changes.tables.tables.update(policy::TableId{1},
-                               policy::Table{{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}}});
+                               policy::Table{{0, policy::kLastTableKey, policy::OutcomeId{1}, {}}});
   changes.tables.programs.update(ProgramId{1}, policy::Program{policy::VocabularyId{1}, policy::TableId{1}});
   changes.tables.chains.update(policy::ChainId{1}, policy::Chain{{}, ProgramId{1}});
   HostEndpointState edge{.id = 1, .expected_addresses = {address("192.0.2.254")}};

@@ -57,7 +57,7 @@ class Meaning {
  private:
   std::string table_text(TableId id) {
     std::string text;
-    for (const auto& interval : tables_.tables.at(id).intervals) {
+    for (const auto& interval : tables_.tables.at(id)) {
       text += fmt::format("[{:x}-{:x} ", interval.first, interval.last);
       text += interval.source_ports != TableId{} ? table_text(interval.source_ports)
                                                  : text_of(tables_.outcomes.at(interval.outcome));

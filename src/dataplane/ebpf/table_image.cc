@@ -104,7 +104,7 @@ std::set<ProgramId> TableImage::concerned(const Moves& moves,
 std::vector<bpf::cell> TableImage::cells_of(const Table& table) const {
   std::vector<bpf::cell> cells(1);
   std::uint64_t next = 0;  // the first key that no cell answers for yet
-  for (const auto& interval : table.intervals) {
+  for (const auto& interval : table) {
     if (interval.first > next) cells.push_back({static_cast<std::uint32_t>(next), ANSWER_BASE});
     const auto second =
         interval.source_ports != TableId{} ? tables_.find(interval.source_ports) : tables_.end();
@@ -123,7 +123,7 @@ std::vector<bpf::cell> TableImage::cells_of(const Table& table) const {
 Result<void> TableImage::place_table(TableId id, Step& step) {
   const auto table = wanted_.tables.find(id);
   if (table == wanted_.tables.end() || tables_.contains(id)) return {};
-  for (const auto& interval : table->second.intervals) {
+  for (const auto& interval : table->second) {
     // A second table leads nowhere; one that led on would lead to itself in the end.
     if (interval.source_ports != TableId{} && interval.source_ports != id)
       TRY_VOID(place_table(interval.source_ports, step));
@@ -292,7 +292,7 @@ bool TableImage::adopt_table(TableId id, std::uint32_t first) {
   const std::uint64_t count = memory_.cells[first].first;
   if (count >= memory_.cells.size() - first) return false;
   const auto there = memory_.cells.subspan(first, count + 1);
-  for (const auto& interval : table->second.intervals) {
+  for (const auto& interval : table->second) {
     if (interval.source_ports == TableId{} || interval.source_ports == id) continue;
     const auto cell = std::ranges::find(there.subspan(1), interval.first, &bpf::cell::first);
     if (cell == there.end() || (cell->answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return false;

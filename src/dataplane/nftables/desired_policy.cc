@@ -71,9 +71,8 @@ void DesiredPolicy::update_cells(const policy::TablesChanges& changes, PolicyDel
   for (const auto& [id, unused] : changes.tables.entries()) touched.insert(id);
   if (!other_answers.empty()) {
     for (const auto& [id, table] : tables_.tables) {
-      if (std::ranges::any_of(table.intervals, [&](const auto& interval) {
-            return other_answers.contains(interval.outcome);
-          })) {
+      if (std::ranges::any_of(
+              table, [&](const auto& interval) { return other_answers.contains(interval.outcome); })) {
         touched.insert(id);
       }
     }

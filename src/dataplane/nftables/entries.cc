@@ -144,7 +144,7 @@ void add_cells(policy::TableId id, const policy::Table& table,
     entries.push_back(entry);
   };
   std::uint32_t next = 0;
-  for (const auto& interval : table.intervals) {
+  for (const auto& interval : table) {
     if (interval.first > next) add(next, interval.first - 1, 0, answer_key(Answer::kAskBase));
     next = interval.last + 1;
     if (interval.source_ports != policy::TableId{}) {
