@@ -1,6 +1,8 @@
 // A short name for a long meaning, the same in every process and at every start.
 #pragma once
 
+#include <endian.h>
+
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -17,11 +19,24 @@ struct Digest {
 
   static Digest of(std::string_view meaning);
   std::string to_hex() const;
-  auto operator<=>(const Digest&) const = default;
+  // As their bytes are ordered.
+  std::strong_ordering operator<=>(const Digest& other) const {
+    const auto order = word(0) <=> other.word(0);
+    return order != 0 ? order : word(sizeof(std::uint64_t)) <=> other.word(sizeof(std::uint64_t));
+  }
+  bool operator==(const Digest&) const = default;
   friend std::size_t hash_value(const Digest& digest) {
     std::size_t value = 0;
     std::memcpy(&value, digest.bytes.data(), sizeof value);
     return value;
+  }
+
+ private:
+  // Eight bytes from there on as a number, the first the highest.
+  std::uint64_t word(std::size_t from) const {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes.data() + from, sizeof value);
+    return be64toh(value);
   }
 };
 

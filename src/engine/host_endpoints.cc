@@ -24,7 +24,7 @@ void Engine::State::set(const ResourceKey& key, const HostEndpoint& endpoint) {
   auto& host = local_hosts[key];
   if (host.member == 0) {
     host.member = member;
-    host.state.id = ids.acquire(policy::IdSpace::kHostEndpoint, Digest::of(key.to_string())).id;
+    host.state.id = ids.take(policy::IdSpace::kHostEndpoint, Digest::of(key.to_string()));
     host_by_member.insert_or_assign(member, key);
   }
   host.state.interface_name = endpoint.interface_name;

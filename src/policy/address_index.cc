@@ -320,24 +320,28 @@ void AddressIndex::settle(PlaceId id, Kinship& kinship) {
 
 SignatureId AddressIndex::compute(BlendId id, const Kinship& kinship) {
   if (blends_[id].computed) return blends_[id].signature;
-  std::vector<SetId> sets;
-  if (const auto place = around(id); place != 0) {
-    const auto inherited = sets_.signatures[compute(places_[place].blend, kinship)];
-    sets.assign(inherited.begin(), inherited.end());
+  blends_[id].computed = true;
+  const auto place = around(id);
+  const auto key = blend_keys_[blends_[id].key].subspan(1);
+  if (place == 0 && key.size() == 1 && (key.front() & kNets) == 0) {  // most are like this
+    const auto signature = kinship.signature_of(key.front());
+    sets_.signatures.retain(signature);
+    set_signature(id, signature);
+    return signature;
   }
-  const auto key = blend_keys_[blends_[id].key];
-  for (const auto item : key.subspan(1)) {
+  std::vector<SetId> sets;
+  const auto add = [&](SetId set) { sets.push_back(set); };
+  if (place != 0) sets_.signatures.for_each(compute(places_[place].blend, kinship), add);
+  for (const auto item : key) {
     if (item & kNets) {
-      sets.push_back(item & ~kNets);
+      add(item & ~kNets);
     } else {
-      const auto more = kinship.sets_of(item);
-      sets.insert(sets.end(), more.begin(), more.end());
+      sets_.signatures.for_each(kinship.signature_of(item), add);
     }
   }
   std::ranges::sort(sets);
   sets.erase(std::ranges::unique(sets).begin(), sets.end());
   set_signature(id, sets_.signatures.acquire(sets).id);
-  blends_[id].computed = true;
   return blends_[id].signature;
 }
 

@@ -36,7 +36,8 @@ class Kinship {
  public:
   virtual ~Kinship() = default;
   virtual KinId kin_of(MemberId member) const = 0;
-  virtual std::span<const SetId> sets_of(KinId kin) const = 0;
+  // The sets that kin are in; the caller does not hold it.
+  virtual SignatureId signature_of(KinId kin) const = 0;
   // Kin in use by a blend stay.
   virtual void retain_kin(KinId kin) = 0;
   virtual void release_kin(KinId kin) = 0;

@@ -20,7 +20,7 @@ void ClassIndex::touch(SignatureId signature, std::uint32_t more) {
 // The id of one class becomes that of another; to every vocabulary that stays, both mean the same.
 void ClassIndex::give_id(SignatureId from, SignatureId to) {
   auto& giver = classes_[from];
-  ids_.rename(IdSpace::kClass, giver.id, sets_.digest(sets_.signatures[to]));
+  ids_.rename(IdSpace::kClass, giver.id, sets_.digest(to));
   classes_[to].id = std::exchange(giver.id, 0);  // as many classes as before
   sets_.signatures.retain(to);
   if (!giver.touched) {
@@ -33,9 +33,9 @@ void ClassIndex::give_id(SignatureId from, SignatureId to) {
 
 std::vector<SetId> ClassIndex::without(SignatureId signature, const std::vector<bool>& left_out) const {
   std::vector<SetId> rest;
-  for (const auto set : sets_.signatures[signature]) {
+  sets_.signatures.for_each(signature, [&](SetId set) {
     if (!left_out[set]) rest.push_back(set);
-  }
+  });
   return rest;
 }
 
@@ -85,7 +85,7 @@ ClassIndex::Update ClassIndex::settle(const std::function<std::vector<std::size_
     auto& entry = classes_[signature];
     entry.touched = false;
     if (entry.blends > 0 && entry.id == 0) {
-      entry.id = ids_.acquire(IdSpace::kClass, sets_.digest(sets_.signatures[signature])).id;
+      entry.id = ids_.take(IdSpace::kClass, sets_.digest(signature));
       sets_.signatures.retain(signature);
       update.new_classes.push_back(signature);
       ++size_;

@@ -30,12 +30,8 @@ std::uint32_t IdRegistry::take_free_id(Space& space) {
   return static_cast<std::uint32_t>(space.entries.size() - 1);
 }
 
-IdRegistry::Acquired IdRegistry::acquire(IdSpace name, const Digest& meaning) {
+std::uint32_t IdRegistry::take(IdSpace name, const Digest& meaning) {
   auto& space = of(name);
-  if (const auto it = space.id_by_meaning.find(meaning); it != space.id_by_meaning.end()) {
-    ++space.entries[it->second].users;
-    return {it->second, false};
-  }
   std::uint32_t id = 0;
   if (const auto it = space.unclaimed.find(meaning); it != space.unclaimed.end()) {
     id = it->second;
@@ -51,10 +47,9 @@ IdRegistry::Acquired IdRegistry::acquire(IdSpace name, const Digest& meaning) {
     id = take_free_id(space);
   }
   space.entries[id] = {.meaning = meaning, .users = 1};
-  space.id_by_meaning.emplace(meaning, id);
   ++space.in_use;
   changes_.update({name, meaning}, id);
-  return {id, true};
+  return id;
 }
 
 void IdRegistry::retain(IdSpace name, std::uint32_t id) {
@@ -68,7 +63,6 @@ bool IdRegistry::release(IdSpace name, std::uint32_t id) {
   auto& entry = space.entries[id];
   CHECK(entry.users > 0);
   if (--entry.users > 0) return false;
-  space.id_by_meaning.erase(entry.meaning);
   changes_.remove({name, entry.meaning});
   space.resting.push_back(id);
   --space.in_use;
@@ -76,20 +70,11 @@ bool IdRegistry::release(IdSpace name, std::uint32_t id) {
 }
 
 void IdRegistry::rename(IdSpace name, std::uint32_t id, const Digest& meaning) {
-  auto& space = of(name);
-  auto& entry = space.entries[id];
-  CHECK(entry.users > 0 && !space.id_by_meaning.contains(meaning));
-  space.id_by_meaning.erase(entry.meaning);
+  auto& entry = of(name).entries[id];
+  CHECK(entry.users > 0);
   changes_.remove({name, entry.meaning});
   entry.meaning = meaning;
-  space.id_by_meaning.emplace(meaning, id);
   changes_.update({name, meaning}, id);
-}
-
-std::uint32_t IdRegistry::find(IdSpace name, const Digest& meaning) const {
-  const auto& space = of(name);
-  const auto it = space.id_by_meaning.find(meaning);
-  return it == space.id_by_meaning.end() ? 0 : it->second;
 }
 
 const Digest& IdRegistry::meaning(IdSpace space, std::uint32_t id) const {

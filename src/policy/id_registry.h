@@ -12,9 +12,10 @@
 
 namespace ocicat::policy {
 
-// One meaning, one id, counted. An id whose last user goes has another meaning only after kRest others of its
-// space became free behind it: batches that are absorbed into one then rarely change what an id means. Ids
-// stay dense: there are at most kRest that nobody uses beyond the most that were in use at once.
+// One id for each meaning in use, counted. Callers know which meanings have one; they are not looked up here.
+// An id whose last user goes has another meaning only after kRest others of its space became free behind it:
+// batches that are absorbed into one then rarely change what an id means. Ids stay dense: there are at most
+// kRest that nobody uses beyond the most that were in use at once.
 class IdRegistry {
  public:
   static constexpr std::size_t kRest = 512;
@@ -22,18 +23,14 @@ class IdRegistry {
   // `adopted` are ids in use by a kernel. Those that nobody asks for in the first batch go with its end.
   explicit IdRegistry(const Dictionary& adopted);
 
-  struct Acquired {
-    std::uint32_t id;
-    bool is_new;  // no user had it before, as far as this process knows
-  };
-  Acquired acquire(IdSpace space, const Digest& meaning);
+  // An id with one user, for a meaning that has none.
+  std::uint32_t take(IdSpace space, const Digest& meaning);
   void retain(IdSpace space, std::uint32_t id);
   // True where that was the last user.
   bool release(IdSpace space, std::uint32_t id);
   // Gives an id in use another meaning, one that no id has; its users stay.
   void rename(IdSpace space, std::uint32_t id, const Digest& meaning);
-  // The id that a meaning in use has, or 0.
-  std::uint32_t find(IdSpace space, const Digest& meaning) const;
+  // Of an id in use, or whose last user has just gone.
   const Digest& meaning(IdSpace space, std::uint32_t id) const;
   std::size_t size(IdSpace space) const;
 
@@ -46,8 +43,7 @@ class IdRegistry {
     std::uint32_t users = 0;
   };
   struct Space {
-    std::vector<Entry> entries;  // by id
-    boost::unordered_flat_map<Digest, std::uint32_t> id_by_meaning;
+    std::vector<Entry> entries;                                  // by id
     boost::unordered_flat_map<Digest, std::uint32_t> unclaimed;  // adopted
     std::deque<std::uint32_t> free_ids;                          // the first to be free is the first in use
     std::vector<std::uint32_t> resting;                          // free after this batch

@@ -85,7 +85,7 @@ class MemberIndex : public Kinship {
   std::size_t look_count() const { return looks_.size(); }
 
   KinId kin_of(MemberId member) const override { return members_[member].kin; }
-  std::span<const SetId> sets_of(KinId kin) const override { return sets_.signatures[kin_sets_[kin]]; }
+  SignatureId signature_of(KinId kin) const override { return kin_sets_[kin]; }
   void retain_kin(KinId kin) override { kin_.retain(kin); }
   void release_kin(KinId kin) override { release_kin_use(kin); }
 
@@ -160,12 +160,13 @@ class MemberIndex : public Kinship {
 
   SelectorIndex selectors_;
   std::vector<AtomState> atoms_;
-  boost::unordered_flat_map<SelectorIndex::Id, AtomId> atom_by_selector_;        // sets of selectors
+  std::vector<SetId> set_by_selector_;                                           // 0: it is no set
   boost::unordered_flat_map<std::uint64_t, std::vector<AtomId>> atoms_by_port_;  // name << 8 | protocol
   boost::unordered_flat_map<SetId, std::pair<AtomId, std::uint16_t>> port_by_set_;
   std::vector<std::uint32_t> watched_;  // by string id: active selectors that name this label
   SequencePool looks_;                  // name, value, … of watched labels
-  std::vector<std::vector<SelectorIndex::Id>> selected_by_look_;
+  PackedPool selected_;                 // selectors that match a look
+  std::vector<PackedPool::Id> selected_by_look_;
   SequencePool kin_;  // look, ports
   std::vector<SignatureId> kin_sets_;
 
@@ -174,6 +175,7 @@ class MemberIndex : public Kinship {
   std::vector<SelectorIndex::Id> gone_selectors_;
   std::vector<AtomId> changed_ports_;
   std::vector<std::uint32_t> scratch_;
+  std::vector<SelectorIndex::Id> matched_;
   std::vector<Prefix> wanted_;
   bool watched_changed_ = false;
   bool sets_changed_ = false;

@@ -52,7 +52,7 @@ void MemberIndex::deactivate(AtomId id) {
     strings_.release(state.port_name);
   }
   if (state.selector != 0) {
-    if (state.set != 0) atom_by_selector_.erase(state.selector);
+    if (state.set != 0) set_by_selector_[state.selector] = 0;
     const auto selector = selectors_[state.selector];
     if (selectors_.remove(state.selector)) {
       gone_selectors_.push_back(state.selector);
@@ -88,7 +88,8 @@ void MemberIndex::activate(AtomId id, const Atom& atom) {
   switch (atom.type) {
     case Atom::Type::kSelector:
       state.set = sets_.create(atom.digest);
-      atom_by_selector_.emplace(state.selector, id);
+      if (set_by_selector_.size() <= state.selector) set_by_selector_.resize(selectors_.bound());
+      set_by_selector_[state.selector] = state.set;
       break;
     case Atom::Type::kNets:
       state.set = sets_.create(atom.digest);
@@ -136,7 +137,8 @@ SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
     if (selected_by_look_.size() <= look) selected_by_look_.resize(look + 1);
     LabelView view;
     view_look(looks_[look], view);
-    selectors_.match(view, selected_by_look_[look]);
+    selectors_.match(view, matched_);
+    selected_by_look_[look] = selected_.acquire(matched_).id;
   }
   return look;
 }
@@ -145,7 +147,7 @@ void MemberIndex::release_look(SequencePool::Id look) {
   const std::vector<std::uint32_t> words(looks_[look].begin(), looks_[look].end());
   if (!looks_.release(look)) return;
   for (const auto word : words) strings_.release(word);
-  selected_by_look_[look] = {};
+  selected_.release(std::exchange(selected_by_look_[look], 0));
 }
 
 void MemberIndex::view_look(std::span<const std::uint32_t> look, LabelView& view) const {
@@ -156,17 +158,22 @@ void MemberIndex::view_look(std::span<const std::uint32_t> look, LabelView& view
 // Puts selectors that came or went to every look there is. The look without labels is always there.
 void MemberIndex::ask_looks() {
   if (new_selectors_.empty() && gone_selectors_.empty()) return;
+  std::ranges::sort(gone_selectors_);
   LabelView view;
   for (SequencePool::Id look = 0; look < selected_by_look_.size(); ++look) {
     if (!looks_.contains(look)) continue;
-    auto& selected = selected_by_look_[look];
-    for (const auto gone : gone_selectors_) std::erase(selected, gone);
-    if (new_selectors_.empty()) continue;
-    view_look(looks_[look], view);
+    matched_.clear();
+    if (!new_selectors_.empty()) view_look(looks_[look], view);
     for (const auto id : new_selectors_) {
-      if (selectors_[id].matches(view)) selected.push_back(id);
+      if (selectors_[id].matches(view)) matched_.push_back(id);
     }
-    std::ranges::sort(selected);
+    if (matched_.empty() && gone_selectors_.empty()) continue;
+    auto& selected = selected_by_look_[look];
+    selected_.for_each(selected, [&](SelectorIndex::Id id) {
+      if (!std::ranges::binary_search(gone_selectors_, id)) matched_.push_back(id);
+    });
+    std::ranges::sort(matched_);
+    selected_.release(std::exchange(selected, selected_.acquire(matched_).id));
   }
 }
 
@@ -185,9 +192,9 @@ SetId MemberIndex::port_set(AtomId atom, std::uint16_t port) {
 
 void MemberIndex::count_port_sets(SignatureId sets, bool more) {
   if (port_by_set_.empty()) return;
-  for (const auto set : sets_.signatures[sets]) {
+  sets_.signatures.for_each(sets, [&](SetId set) {
     const auto it = port_by_set_.find(set);
-    if (it == port_by_set_.end()) continue;
+    if (it == port_by_set_.end()) return;
     const auto [atom, port] = it->second;
     auto& ports = atoms_[atom].ports;
     const auto at = std::ranges::lower_bound(ports, port, {}, &PortSet::port);
@@ -199,19 +206,20 @@ void MemberIndex::count_port_sets(SignatureId sets, bool more) {
       sets_.destroy(set);
       changed_ports_.push_back(atom);
     }
-  }
+  });
 }
 
 void MemberIndex::set_kin_sets(KinId kin) {
   const auto look = kin_[kin][0];
   const auto ports = ports_[kin_[kin][1]];
-  const auto& selected = selected_by_look_[look];
+  auto& selected = matched_;
+  selected.clear();
   std::vector<SetId> sets;
-  for (const auto selector : selected) {
-    if (const auto it = atom_by_selector_.find(selector); it != atom_by_selector_.end()) {
-      sets.push_back(atoms_[it->second].set);
-    }
-  }
+  selected_.for_each(selected_by_look_[look], [&](SelectorIndex::Id selector) {
+    selected.push_back(selector);
+    if (selector < set_by_selector_.size() && set_by_selector_[selector] != 0)
+      sets.push_back(set_by_selector_[selector]);
+  });
   for (std::size_t i = 0; i < ports.size() && !atoms_by_port_.empty(); i += 2) {
     const auto it = atoms_by_port_.find(port_key(ports[i], static_cast<Protocol>(ports[i + 1] >> 16)));
     if (it == atoms_by_port_.end()) continue;
@@ -221,7 +229,7 @@ void MemberIndex::set_kin_sets(KinId kin) {
       sets.push_back(port_set(atom, static_cast<std::uint16_t>(ports[i + 1])));
     }
   }
-  std::ranges::sort(sets);
+  if (!std::ranges::is_sorted(sets)) std::ranges::sort(sets);
   sets.erase(std::ranges::unique(sets).begin(), sets.end());
   const auto signature = sets_.signatures.acquire(sets).id;
   count_port_sets(signature, true);

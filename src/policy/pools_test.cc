@@ -1,8 +1,12 @@
-// SequencePool, StringPool, KeyPool, IdRegistry: things kept once and counted.
+// SequencePool, PackedPool, StringPool, KeyPool, IdRegistry: things kept once and counted.
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iterator>
 
 #include "policy/id_registry.h"
 #include "policy/key_pool.h"
+#include "policy/packed_pool.h"
 #include "policy/sequence_pool.h"
 #include "policy/string_pool.h"
 #include "test/support/random.h"
@@ -54,6 +58,41 @@ TEST(SequencePool, KeepsWhatItWasGivenThroughAnyHistory) {
   EXPECT_EQ(pool.size(), 0U);
 }
 
+List ascending(test::Random& random) {
+  List list;
+  std::uint32_t next = 1;
+  for (auto left = random.below(60); left > 0; --left) {
+    next += 1 + static_cast<std::uint32_t>(random.below(random.percent(5) ? 5'000 : 3));
+    list.push_back(next);
+  }
+  return list;
+}
+
+TEST(PackedPool, GivesBackWhatItWasGivenAndWhatListsHaveInCommon) {
+  for (std::uint64_t seed = 0; seed < 1'000; ++seed) {
+    SCOPED_TRACE(seed);
+    test::Random random(seed);
+    PackedPool pool;
+    const auto one = ascending(random), other = ascending(random);
+    const auto one_id = pool.acquire(one).id, other_id = pool.acquire(other).id;
+    ASSERT_EQ(pool[one_id], one);
+    EXPECT_EQ(pool.find(one), one_id);
+    List both;
+    std::ranges::set_intersection(one, other, std::back_inserter(both));
+    const auto common = pool.acquire_common(one_id, other_id);
+    EXPECT_EQ(pool[common.id], both);
+    EXPECT_EQ(pool.acquire(both).id, common.id);
+  }
+}
+
+TEST(PackedPool, TakesABitForANumberAndAByteForEightOfThemWhereNoneIsFar) {
+  PackedPool pool;
+  List numbers;
+  for (std::uint32_t number = 0; number < 1'000; number += 2) numbers.push_back(number);
+  EXPECT_EQ(pool.packed_size(pool.acquire(numbers).id), 250U);
+  EXPECT_EQ(pool.packed_size(pool.acquire(List{7, 100'000}).id), 5U);
+}
+
 TEST(StringPool, EqualTextsHaveOneIdUntilTheirLastUserGoes) {
   StringPool pool;
   const auto id = pool.acquire("role");
@@ -85,25 +124,25 @@ Digest meaning(int number) {
 
 TEST(IdRegistry, AnIdIsUsedAgainOnlyWhenManyOthersBecameFreeAfterIt) {
   IdRegistry registry({});
-  const auto first = registry.acquire(IdSpace::kClass, meaning(0)).id;
+  const auto first = registry.take(IdSpace::kClass, meaning(0));
   EXPECT_EQ(first, 1U);
   EXPECT_TRUE(registry.release(IdSpace::kClass, first));
   int number = 0;
   for (std::size_t others = 0; others < IdRegistry::kRest; ++others) {
     registry.end_batch();
-    const auto id = registry.acquire(IdSpace::kClass, meaning(++number)).id;
+    const auto id = registry.take(IdSpace::kClass, meaning(++number));
     ASSERT_NE(id, first);
     registry.release(IdSpace::kClass, id);
   }
   registry.end_batch();
-  EXPECT_EQ(registry.acquire(IdSpace::kClass, meaning(++number)).id, first);
+  EXPECT_EQ(registry.take(IdSpace::kClass, meaning(++number)), first);
 }
 
 TEST(IdRegistry, IdsStayDenseHoweverManyComeAndGo) {
   IdRegistry registry({});
   std::uint32_t highest = 0;
   for (int number = 0; number < 5'000; ++number) {
-    const auto id = registry.acquire(IdSpace::kClass, meaning(number)).id;
+    const auto id = registry.take(IdSpace::kClass, meaning(number));
     highest = std::max(highest, id);
     registry.release(IdSpace::kClass, id);
     registry.end_batch();
@@ -113,8 +152,8 @@ TEST(IdRegistry, IdsStayDenseHoweverManyComeAndGo) {
 
 TEST(IdRegistry, SpacesDoNotShareIds) {
   IdRegistry registry({});
-  EXPECT_EQ(registry.acquire(IdSpace::kClass, meaning(1)).id, 1U);
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(1)).id, 1U);
+  EXPECT_EQ(registry.take(IdSpace::kClass, meaning(1)), 1U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(1)), 1U);
 }
 
 TEST(IdRegistry, AdoptedIdsGoToTheirMeaningsAndToNobodyElseInTheFirstBatch) {
@@ -122,16 +161,16 @@ TEST(IdRegistry, AdoptedIdsGoToTheirMeaningsAndToNobodyElseInTheFirstBatch) {
                            {{IdSpace::kTable, meaning(5)}, 5},
                            {{IdSpace::kTable, meaning(3)}, 3}};
   IdRegistry registry(adopted);
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(10)).id, 2U);
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(5)).id, 5U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(10)), 2U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(5)), 5U);
   // 4 was passed over: it rests as all that become free, and as the ids that nobody asks for.
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(11)).id, 6U);
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(12)).id, 7U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(11)), 6U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(12)), 7U);
   auto dictionary = adopted;
   registry.end_batch().apply_to(dictionary);
   EXPECT_EQ(dictionary.size(), 4U);
   EXPECT_FALSE(dictionary.contains({IdSpace::kTable, meaning(3)}));
-  EXPECT_EQ(registry.acquire(IdSpace::kTable, meaning(13)).id, 8U);
+  EXPECT_EQ(registry.take(IdSpace::kTable, meaning(13)), 8U);
 }
 
 TEST(IdRegistry, TheDictionaryIsWhatItsChangesLeadTo) {
@@ -145,7 +184,7 @@ TEST(IdRegistry, TheDictionaryIsWhatItsChangesLeadTo) {
       registry.release(IdSpace::kOutcome, it->second);
       held.erase(it);
     } else {
-      held[number] = registry.acquire(IdSpace::kOutcome, meaning(number)).id;
+      held[number] = registry.take(IdSpace::kOutcome, meaning(number));
     }
     if (!random.percent(20)) continue;
     registry.end_batch().apply_to(dictionary);

@@ -47,9 +47,8 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
   }
   Program program{.plan = plan, .family = family, .own = own_signature};
   const auto vocabulary = compiler(program).vocabulary();
-  std::string meaning =
-      fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
-                  sets_.digest(sets_.signatures[own_signature]).to_hex(), sets_.digest(vocabulary).to_hex());
+  std::string meaning = fmt::format("{}|{}|{}|{}", plan->digest.to_hex(), static_cast<int>(family),
+                                    sets_.digest(own_signature).to_hex(), sets_.digest(vocabulary).to_hex());
   program.digest = Digest::of(meaning);
   const auto [it, is_new] = program_by_digest_.emplace(program.digest, 0);
   if (!is_new) {
@@ -67,7 +66,7 @@ ProgramStore::Index ProgramStore::acquire(const std::shared_ptr<const Plan>& pla
     free_programs_.pop_back();
   }
   it->second = known->second = index;
-  program.id = ids_.acquire(IdSpace::kProgram, program.digest).id;
+  program.id = ids_.take(IdSpace::kProgram, program.digest);
   program.users = 1;
   program.vocabulary = find_or_add_vocabulary(vocabulary);
   vocabularies_[program.vocabulary].programs.push_back(index);
@@ -80,13 +79,7 @@ void ProgramStore::release(Index index) {
   auto& program = programs_[index];
   CHECK(program.users > 0);
   if (--program.users > 0) return;
-  for (const auto& [projection, table] : program.tables) {
-    changes_.tables_by_projection.remove(
-        {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
-    tables_.release(table);
-    release_projection(projection);
-  }
-  entries_ -= program.tables.size();
+  for (const auto& [projection, row] : vocabularies_[program.vocabulary].rows) drop_table(program, row);
   if (program.base != TableId{}) tables_.release(program.base);
   if (ids_.release(IdSpace::kProgram, program.id)) changes_.programs.remove(ProgramId{program.id});
   std::erase(vocabularies_[program.vocabulary].programs, index);
@@ -121,7 +114,7 @@ ProgramStore::ChainIndex ProgramStore::acquire_chain(const std::shared_ptr<const
   }
   it->second = index;
   auto& chain = chains_[index];
-  chain.id = ids_.acquire(IdSpace::kChain, digest).id;
+  chain.id = ids_.take(IdSpace::kChain, digest);
   chain.users = 1;
   chain.plan = plan;
   chain.family = family;
@@ -142,9 +135,9 @@ void ProgramStore::release_chain(ChainIndex index) {
   CHECK(chain.users > 0);
   if (--chain.users > 0) return;
   for (const auto& [projection, program] : chain.programs) {
-    changes_.chain_programs.remove({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}});
+    changes_.chain_programs.remove(
+        {ChainId{chain.id}, vocabularies_[chain.vocabulary].rows.at(projection).id});
     release(program);
-    release_projection(projection);
   }
   release(chain.base);
   if (chain.vocabulary != 0) {
@@ -164,25 +157,24 @@ void ProgramStore::settle_chain(ChainIndex index, std::vector<Index>& gone) {
   const auto own = chain.vocabulary;
   std::vector<SignatureId> touched = vocabularies_[own].changed;
   if (std::exchange(chain.is_new, false)) {
-    for (const auto& [projection, users] : vocabularies_[own].users) touched.push_back(projection);
+    for (const auto& [projection, row] : vocabularies_[own].rows) touched.push_back(projection);
   }
   std::ranges::sort(touched);
   touched.erase(std::ranges::unique(touched).begin(), touched.end());
   for (const auto projection : touched) {
     const auto known = chain.programs.find(projection);
-    const bool wanted = vocabularies_[own].users.contains(projection);
+    const auto& row = vocabularies_[own].rows.at(projection);
+    const bool wanted = row.classes > 0;
     if (wanted == (known != chain.programs.end())) continue;
+    const ChainKey key{ChainId{chain.id}, row.id};
     if (wanted) {
       const auto program = acquire(chain.plan, chain.family, projection);
       chain.programs.emplace(projection, program);
-      retain_projection(projection);
-      changes_.chain_programs.update({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}},
-                                     id(program));
+      changes_.chain_programs.update(key, id(program));
     } else {
-      changes_.chain_programs.remove({ChainId{chain.id}, ProjectionId{projections_.at(projection).id}});
+      changes_.chain_programs.remove(key);
       gone.push_back(known->second);
       chain.programs.erase(known);
-      release_projection(projection);
     }
   }
 }
@@ -202,7 +194,7 @@ std::uint32_t ProgramStore::find_or_add_vocabulary(const std::vector<SetId>& set
     }
     auto& vocabulary = vocabularies_[it->second];
     vocabulary.sets = signature;
-    vocabulary.id = ids_.acquire(IdSpace::kVocabulary, sets_.digest(sets)).id;
+    vocabulary.id = ids_.take(IdSpace::kVocabulary, sets_.digest(sets));
   } else {
     sets_.signatures.release(signature);
   }
@@ -214,8 +206,8 @@ void ProgramStore::drop_vocabulary_if_unused(std::uint32_t index) {
   if (vocabulary.in_use()) return;
   for (const auto& [class_id, projection] : vocabulary.projection_by_class) {
     changes_.projections.remove({VocabularyId{vocabulary.id}, ClassId{class_id}});
-    release_projection(projection);
   }
+  for (const auto& [projection, row] : vocabulary.rows) release_projection(projection);
   entries_ -= vocabulary.projection_by_class.size();
   ids_.release(IdSpace::kVocabulary, vocabulary.id);
   vocabulary_by_sets_.erase(vocabulary.sets);
@@ -224,33 +216,41 @@ void ProgramStore::drop_vocabulary_if_unused(std::uint32_t index) {
   free_vocabularies_.push_back(index);
 }
 
-void ProgramStore::retain_projection(SignatureId projection) {
+// One row more that has the projection.
+ProjectionId ProgramStore::retain_projection(SignatureId projection) {
+  if (projections_.size() <= projection) projections_.resize(sets_.signatures.bound());
   auto& entry = projections_[projection];
-  if (++entry.users > 1) return;
   sets_.signatures.retain(projection);
-  entry.id = ids_.acquire(IdSpace::kProjection, sets_.digest(sets_.signatures[projection])).id;
+  if (entry.users++ == 0) entry.id = ids_.take(IdSpace::kProjection, sets_.digest(projection));
+  return ProjectionId{entry.id};
 }
 
 void ProgramStore::release_projection(SignatureId projection) {
-  const auto it = projections_.find(projection);
-  CHECK(it != projections_.end());
-  if (--it->second.users > 0) return;
-  ids_.release(IdSpace::kProjection, it->second.id);
+  auto& entry = projections_[projection];
+  CHECK(entry.users > 0);
+  if (--entry.users == 0) ids_.release(IdSpace::kProjection, entry.id);
   sets_.signatures.release(projection);
-  projections_.erase(it);
 }
 
 void ProgramStore::add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature) {
-  const auto seen = intersection(sets_.signatures[signature], sets_.signatures[vocabulary.sets]);
-  if (seen.empty()) return;
-  const auto projection = sets_.signatures.acquire(seen).id;
-  retain_projection(projection);
+  const auto projection = sets_.signatures.acquire_common(signature, vocabulary.sets).id;
+  if (projection == 0) return;
+  const auto [it, is_new] = vocabulary.rows.try_emplace(projection);
+  auto& row = it->second;
+  if (is_new) {
+    row.id = retain_projection(projection);
+    if (vocabulary.free_rows.empty()) {
+      row.number = static_cast<std::uint32_t>(vocabulary.rows.size() - 1);
+    } else {
+      row.number = vocabulary.free_rows.back();
+      vocabulary.free_rows.pop_back();
+    }
+  }
   sets_.signatures.release(projection);
+  if (++row.classes == 1) vocabulary.changed.push_back(projection);
   vocabulary.projection_by_class.emplace(static_cast<std::uint32_t>(class_id), projection);
   ++entries_;
-  if (++vocabulary.users[projection] == 1) vocabulary.changed.push_back(projection);
-  changes_.projections.update({VocabularyId{vocabulary.id}, class_id},
-                              ProjectionId{projections_.at(projection).id});
+  changes_.projections.update({VocabularyId{vocabulary.id}, class_id}, row.id);
 }
 
 void ProgramStore::remove_projection(Vocabulary& vocabulary, ClassId class_id) {
@@ -260,30 +260,37 @@ void ProgramStore::remove_projection(Vocabulary& vocabulary, ClassId class_id) {
   vocabulary.projection_by_class.erase(it);
   --entries_;
   changes_.projections.remove({VocabularyId{vocabulary.id}, class_id});
-  if (--vocabulary.users[projection] == 0) {
-    vocabulary.users.erase(projection);
-    vocabulary.changed.push_back(projection);
+  if (--vocabulary.rows.at(projection).classes == 0) vocabulary.changed.push_back(projection);
+}
+
+// Those that no class has any more, once no program has tables there.
+void ProgramStore::drop_rows(Vocabulary& vocabulary) {
+  for (const auto projection : vocabulary.changed) {
+    const auto it = vocabulary.rows.find(projection);
+    if (it == vocabulary.rows.end() || it->second.classes > 0) continue;
+    vocabulary.free_rows.push_back(it->second.number);
+    vocabulary.rows.erase(it);
+    release_projection(projection);
   }
-  release_projection(projection);
+  vocabulary.changed.clear();
 }
 
 // --- tables ---
 
-void ProgramStore::set_table(Program& program, SignatureId projection, TableId table) {
-  if (table == TableId{}) return;
-  program.tables.emplace(projection, table);
-  ++entries_;
-  retain_projection(projection);
-  changes_.tables_by_projection.update({ProgramId{program.id}, ProjectionId{projections_.at(projection).id}},
-                                       table);
+void ProgramStore::drop_table(Program& program, const Row& row) {
+  if (row.number >= program.tables.size() || program.tables[row.number] == TableId{}) return;
+  changes_.tables_by_projection.remove({ProgramId{program.id}, row.id});
+  tables_.release(std::exchange(program.tables[row.number], {}));
+  --entries_;
 }
 
 void ProgramStore::compile_new(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
-  for (const auto& [projection, users] : vocabulary.users) {
-    if (!program.tables.contains(projection)) wanted.push_back(projection);
+  program.tables.resize(vocabulary.row_bound());
+  for (const auto& [projection, row] : vocabulary.rows) {
+    if (row.classes > 0 && program.tables[row.number] == TableId{}) wanted.push_back(projection);
   }
   TableStore::Session session(tables_, compiler(program));
   if (program.base == TableId{}) {
@@ -298,19 +305,14 @@ void ProgramStore::compile_changed(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
   std::vector<SignatureId> wanted;
+  program.tables.resize(vocabulary.row_bound());
   for (const auto projection : vocabulary.changed) {
-    const auto it = program.tables.find(projection);
-    if (vocabulary.users.contains(projection)) {
-      if (it == program.tables.end()) wanted.push_back(projection);
-      continue;
+    const auto& row = vocabulary.rows.at(projection);
+    if (row.classes == 0) {
+      drop_table(program, row);
+    } else if (program.tables[row.number] == TableId{}) {
+      wanted.push_back(projection);
     }
-    if (it == program.tables.end()) continue;
-    changes_.tables_by_projection.remove(
-        {ProgramId{program.id}, ProjectionId{projections_.at(projection).id}});
-    tables_.release(it->second);
-    program.tables.erase(it);
-    --entries_;
-    release_projection(projection);
   }
   if (wanted.empty()) return;
   TableStore::Session session(tables_, compiler(program));
@@ -321,10 +323,16 @@ void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, Ta
                            std::size_t most) {
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  const auto& rows = vocabularies_[program.vocabulary].rows;
   for (const auto projection : wanted) {
     if (entry_count() > most) return;
     const auto cells = compiler(program).compile(sets_.signatures[projection]);
-    set_table(program, projection, tables_.acquire_difference(cells, tables_[program.base], session));
+    const auto table = tables_.acquire_difference(cells, tables_[program.base], session);
+    if (table == TableId{}) continue;
+    const auto& row = rows.at(projection);
+    program.tables[row.number] = table;
+    ++entries_;
+    changes_.tables_by_projection.update({ProgramId{program.id}, row.id}, table);
   }
 }
 
@@ -360,7 +368,7 @@ bool ProgramStore::compile_all(std::size_t most) {
   for (auto& vocabulary : vocabularies_) {
     if (vocabulary.changed.empty()) continue;
     for (const auto program : vocabulary.programs) tidy_up(programs_[program]);
-    vocabulary.changed.clear();
+    drop_rows(vocabulary);
   }
   for (const auto program : new_programs_) tidy_up(programs_[program]);
   new_programs_.clear();

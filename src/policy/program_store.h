@@ -58,7 +58,7 @@ class ProgramStore {
     std::uint32_t users = 0;
     std::uint32_t vocabulary = 0;  // index
     TableId base{};
-    boost::unordered_flat_map<SignatureId, TableId> tables;  // by projection; absent: the base
+    std::vector<TableId> tables;  // by row of the vocabulary; 0 or beyond the end: the base
     std::shared_ptr<const Plan> plan;
     Family family = Family::kIpv4;
     SignatureId own = 0;  // own sets that rules ask for
@@ -68,7 +68,14 @@ class ProgramStore {
   };
   struct Projection {
     std::uint32_t id = 0;
-    std::uint32_t users = 0;  // pairs of vocabulary and class
+    std::uint32_t users = 0;  // rows
+  };
+  // A projection that a vocabulary sees. One that no class has any more stays to the end of the batch, for
+  // programs to drop its tables.
+  struct Row {
+    ProjectionId id{};
+    std::uint32_t number = 0;  // dense in the vocabulary, used again
+    std::uint32_t classes = 0;
   };
   struct Vocabulary {
     std::uint32_t id = 0;
@@ -76,9 +83,18 @@ class ProgramStore {
     std::vector<Index> programs;     // that ask it of the peer
     std::vector<ChainIndex> chains;  // that ask it of the own side
     boost::unordered_flat_map<std::uint32_t, SignatureId> projection_by_class;
-    boost::unordered_flat_map<SignatureId, std::uint32_t> users;  // classes, by projection
+    boost::unordered_flat_map<SignatureId, Row> rows;  // by projection
+    std::vector<std::uint32_t> free_rows;
     bool is_new = true;
-    std::vector<SignatureId> changed;  // projections that got their first user or lost their last
+    std::vector<SignatureId> changed;  // projections that got their first class or lost their last
+
+    // Null where no class has the projection.
+    const Row* row(SignatureId projection) const {
+      const auto it = rows.find(projection);
+      return it == rows.end() || it->second.classes == 0 ? nullptr : &it->second;
+    }
+    // Numbers of rows are below this.
+    std::size_t row_bound() const { return rows.size() + free_rows.size(); }
 
     bool in_use() const { return !programs.empty() || !chains.empty(); }
   };
@@ -111,14 +127,15 @@ class ProgramStore {
   void settle_chain(ChainIndex index, std::vector<Index>& gone);
   void add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature);
   void remove_projection(Vocabulary& vocabulary, ClassId class_id);
-  void retain_projection(SignatureId projection);
+  ProjectionId retain_projection(SignatureId projection);
   void release_projection(SignatureId projection);
+  void drop_rows(Vocabulary& vocabulary);
   bool compile_all(std::size_t most);
   void compile_new(Index index, std::size_t most);
   void compile_changed(Index index, std::size_t most);
   void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
                std::size_t most);
-  void set_table(Program& program, SignatureId projection, TableId table);
+  void drop_table(Program& program, const Row& row);
   Compiler& compiler(Program& program);
   static void tidy_up(Program& program);
 
@@ -133,7 +150,7 @@ class ProgramStore {
   std::vector<Vocabulary> vocabularies_{1};
   std::vector<std::uint32_t> free_vocabularies_;
   boost::unordered_flat_map<SignatureId, std::uint32_t> vocabulary_by_sets_;
-  boost::unordered_flat_map<SignatureId, Projection> projections_;
+  std::vector<Projection> projections_;  // by signature
   std::vector<ChainEntry> chains_{1};
   std::vector<ChainIndex> free_chains_;
   boost::unordered_flat_map<Digest, ChainIndex> chain_by_digest_;

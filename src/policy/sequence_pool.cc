@@ -1,32 +1,47 @@
 #include "policy/sequence_pool.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/result.h"
 
 namespace ocicat::policy {
 
-std::size_t SequencePool::Hash::operator()(std::span<const std::uint32_t> items) const {
+template <class Item>
+std::size_t ListPool<Item>::Hash::operator()(std::span<const Item> items) const {
   __extension__ using Wide = unsigned __int128;
   std::uint64_t state = 0x9e3779b97f4a7c15ULL ^ items.size();
-  for (std::size_t i = 0; i < items.size(); i += 2) {
-    const auto two = std::uint64_t{items[i]} << 32 | (i + 1 < items.size() ? items[i + 1] : 0);
-    const Wide product = Wide{state ^ two} * Wide{0xe7037ed1a0b428dbULL};
+  const auto mix = [&](std::uint64_t word) {
+    const Wide product = Wide{state ^ word} * Wide{0xe7037ed1a0b428dbULL};
     state = static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  };
+  const auto bytes = std::as_bytes(items);
+  std::uint64_t word = 0;
+  std::size_t at = 0;
+  for (; at + sizeof word <= bytes.size(); at += sizeof word) {
+    std::memcpy(&word, &bytes[at], sizeof word);
+    mix(word);
   }
+  if (at == bytes.size()) return state;
+  word = 0;
+  std::memcpy(&word, &bytes[at], bytes.size() - at);
+  mix(word);
   return state;
 }
 
-bool SequencePool::Equal::operator()(std::span<const std::uint32_t> items, Id id) const {
+template <class Item>
+bool ListPool<Item>::Equal::operator()(std::span<const Item> items, Id id) const {
   return std::ranges::equal(items, (*pool)[id]);
 }
 
-SequencePool::SequencePool() : index_(0, Hash{this}, Equal{this}) {
+template <class Item>
+ListPool<Item>::ListPool() : index_(0, Hash{this}, Equal{this}) {
   entries_.push_back({.items = nullptr, .length = 0, .users = 1});
 }
 
-SequencePool::Acquired SequencePool::acquire(std::span<const std::uint32_t> items) {
+template <class Item>
+ListPool<Item>::Acquired ListPool<Item>::acquire(std::span<const Item> items) {
   if (items.empty()) return {0, false};
   if (const auto it = index_.find(items); it != index_.end()) {
     ++entries_[*it].users;
@@ -47,11 +62,13 @@ SequencePool::Acquired SequencePool::acquire(std::span<const std::uint32_t> item
   return {id, true};
 }
 
-void SequencePool::retain(Id id) {
+template <class Item>
+void ListPool<Item>::retain(Id id) {
   if (id != 0) ++entries_[id].users;
 }
 
-bool SequencePool::release(Id id) {
+template <class Item>
+bool ListPool<Item>::release(Id id) {
   if (id == 0) return false;
   auto& entry = entries_[id];
   CHECK(entry.users > 0);
@@ -63,14 +80,16 @@ bool SequencePool::release(Id id) {
   return true;
 }
 
-SequencePool::Id SequencePool::find(std::span<const std::uint32_t> items) const {
+template <class Item>
+ListPool<Item>::Id ListPool<Item>::find(std::span<const Item> items) const {
   const auto it = index_.find(items);
   return it == index_.end() ? 0 : *it;
 }
 
-std::uint32_t* SequencePool::allocate(std::size_t length) {
+template <class Item>
+Item* ListPool<Item>::allocate(std::size_t length) {
   if (length > kLongest) {
-    auto own = std::make_unique_for_overwrite<std::uint32_t[]>(length);
+    auto own = std::make_unique_for_overwrite<Item[]>(length);
     auto* items = own.get();
     long_lists_.emplace(items, std::move(own));
     return items;
@@ -81,7 +100,7 @@ std::uint32_t* SequencePool::allocate(std::size_t length) {
     return items;
   }
   if (chunk_used_ + length > kChunk) {
-    chunks_.push_back(std::make_unique_for_overwrite<std::uint32_t[]>(kChunk));
+    chunks_.push_back(std::make_unique_for_overwrite<Item[]>(kChunk));
     chunk_used_ = 0;
   }
   auto* items = chunks_.back().get() + chunk_used_;
@@ -89,7 +108,8 @@ std::uint32_t* SequencePool::allocate(std::size_t length) {
   return items;
 }
 
-void SequencePool::deallocate(std::uint32_t* items, std::size_t length) {
+template <class Item>
+void ListPool<Item>::deallocate(Item* items, std::size_t length) {
   if (length > kLongest) {
     long_lists_.erase(items);
     return;
@@ -97,5 +117,8 @@ void SequencePool::deallocate(std::uint32_t* items, std::size_t length) {
   if (free_items_.size() <= length) free_items_.resize(length + 1);
   free_items_[length].push_back(items);
 }
+
+template class ListPool<std::uint32_t>;
+template class ListPool<std::uint8_t>;
 
 }  // namespace ocicat::policy

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/digest.h"
-#include "policy/sequence_pool.h"
+#include "policy/packed_pool.h"
 
 namespace ocicat::policy {
 
@@ -16,7 +16,7 @@ using SetId = std::uint32_t;  // from 1
 
 // A signature is the ascending list of the sets that something is in. What names it to other processes is the
 // digest of the digests of its sets.
-using SignatureId = SequencePool::Id;
+using SignatureId = PackedPool::Id;
 
 class SetSpace {
  public:
@@ -28,9 +28,9 @@ class SetSpace {
   void destroy(SetId id);
   void end_batch();
 
-  const Digest& digest(SetId id) const { return sets_[id]; }
   // The same in every process, whatever the numbers are.
   Digest digest(std::span<const SetId> signature) const;
+  Digest digest(SignatureId signature) const;
   // Sets that came into use since the last end_batch(), or went.
   const std::vector<SetId>& created() const { return created_; }
   const std::vector<SetId>& destroyed() const { return resting_; }
@@ -38,7 +38,7 @@ class SetSpace {
   std::size_t bound() const { return sets_.size(); }
   std::size_t size() const { return sets_.size() - 1 - free_.size() - resting_.size(); }
 
-  SequencePool signatures;
+  PackedPool signatures;
 
  private:
   std::vector<Digest> sets_;

@@ -27,11 +27,7 @@ void append(std::vector<Interval>& intervals, const Interval& interval) {
 OutcomeId TableStore::Session::outcome(ThoughtId thought) {
   if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
   auto& id = outcomes_[thought];
-  if (id == 0) {
-    const auto acquired = store_.ids_.acquire(IdSpace::kOutcome, compiler_.digest(thought));
-    id = acquired.id;
-    if (acquired.is_new) store_.outcome_changes_.update(OutcomeId{id}, compiler_.outcome(thought));
-  }
+  if (id == 0) id = store_.acquire_outcome(compiler_, thought);
   return OutcomeId{id};
 }
 
@@ -41,8 +37,23 @@ TableStore::Session::~Session() {
   }
 }
 
+std::uint32_t TableStore::acquire_outcome(Compiler& compiler, ThoughtId thought) {
+  const auto& digest = compiler.digest(thought);
+  const auto [it, is_new] = outcome_by_digest_.emplace(digest, 0);
+  if (is_new) {
+    it->second = ids_.take(IdSpace::kOutcome, digest);
+    outcome_changes_.update(OutcomeId{it->second}, compiler.outcome(thought));
+  } else {
+    ids_.retain(IdSpace::kOutcome, it->second);
+  }
+  return it->second;
+}
+
 void TableStore::release_outcome(OutcomeId id) {
-  if (ids_.release(IdSpace::kOutcome, static_cast<std::uint32_t>(id))) outcome_changes_.remove(id);
+  const auto number = static_cast<std::uint32_t>(id);
+  if (!ids_.release(IdSpace::kOutcome, number)) return;
+  outcome_by_digest_.erase(ids_.meaning(IdSpace::kOutcome, number));
+  outcome_changes_.remove(id);
 }
 
 // A table uses every outcome and table that it mentions, once a mention.
@@ -84,8 +95,7 @@ TableId TableStore::intern(std::span<const Interval> intervals, Keys keys) {
     ids_.retain(IdSpace::kTable, *known);
     return TableId{*known};
   }
-  const auto [id, is_new] = ids_.acquire(IdSpace::kTable, meaning_of(intervals, keys));
-  CHECK(is_new);
+  const auto id = ids_.take(IdSpace::kTable, meaning_of(intervals, keys));
   retain_parts(intervals);
   if (tables_.size() <= id) tables_.resize(id + 1);
   table_changes_.update(TableId{id}, table);

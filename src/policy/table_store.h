@@ -1,6 +1,7 @@
 // Outcomes and tables, each kept once by what it says.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include <cstdint>
@@ -85,6 +86,7 @@ class TableStore {
   TableId intern_and_release();
   TableId intern(std::span<const Interval> intervals, Keys keys);
   Digest meaning_of(std::span<const Interval> intervals, Keys keys) const;
+  std::uint32_t acquire_outcome(Compiler& compiler, ThoughtId thought);
   void release_outcome(OutcomeId id);
   void retain_parts(std::span<const Interval> intervals);
 
@@ -97,6 +99,7 @@ class TableStore {
   std::vector<Interval> intervals_;
   std::vector<Interval> sources_;
   std::vector<Interval> base_sources_;
+  boost::unordered_flat_map<Digest, std::uint32_t> outcome_by_digest_;
   Changes<OutcomeId, Outcome> outcome_changes_;
   Changes<TableId, Table> table_changes_;
 };
