@@ -22,20 +22,6 @@ const SideMatch& peer_side(const RuleMatch& match, Direction direction) {
   return direction == Direction::kIngress ? match.source : match.destination;
 }
 
-void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<SetId>& sets) {
-  for (const auto* atoms : {&side.in, &side.not_in}) {
-    for (const auto atom : *atoms) sets.push_back(members.set_of(atom));
-  }
-  for (const auto* atoms : {&side.named_ports, &side.not_named_ports}) {
-    for (const auto atom : *atoms) {
-      for (const auto& port : members.ports_of(atom)) sets.push_back(port.set);
-    }
-  }
-  for (const auto atom : side.service_ports) {
-    for (const auto& port : members.service_ports_of(atom)) sets.push_back(port.set);
-  }
-}
-
 template <class SideOf>
 std::vector<SetId> sets_of(const Plan& plan, Family family, const RuleBook& book, const MemberIndex& members,
                            SideOf side_of) {
@@ -50,6 +36,20 @@ std::vector<SetId> sets_of(const Plan& plan, Family family, const RuleBook& book
 }
 
 }  // namespace
+
+void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<SetId>& sets) {
+  for (const auto* atoms : {&side.in, &side.not_in}) {
+    for (const auto atom : *atoms) sets.push_back(members.set_of(atom));
+  }
+  for (const auto* atoms : {&side.named_ports, &side.not_named_ports}) {
+    for (const auto atom : *atoms) {
+      for (const auto& port : members.ports_of(atom)) sets.push_back(port.set);
+    }
+  }
+  for (const auto atom : side.service_ports) {
+    for (const auto& port : members.service_ports_of(atom)) sets.push_back(port.set);
+  }
+}
 
 std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
                             const MemberIndex& members) {
@@ -413,7 +413,7 @@ std::vector<Compiler::Place> Compiler::told_apart_by(std::span<const SetId> peer
   return places;
 }
 
-std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
+std::vector<Cell> Compiler::compile_together(std::span<const SetId> peer) {
   if (!peer.empty() && peer_.size() <= peer.back()) peer_.resize(peer.back() + 1);
   auto places = told_apart_by(peer);
   std::vector<KeyRange> touched;

@@ -107,6 +107,11 @@ class Compiler {
     auto operator<=>(const Place&) const = default;
   };
   static constexpr std::uint32_t kWhole = 0xffffffff;
+  // A set whose rules say the same whatever else the peer is in.
+  struct Lone {
+    bool is_lone = false;
+    std::optional<std::vector<Cell>> cells;  // of a peer in this set alone; once asked for
+  };
   // A rule that may hold for any peer, and where.
   struct Standing {
     std::uint32_t first;
@@ -124,6 +129,9 @@ class Compiler {
   void sort_by_set();
   const RuleList& list_at(const Place& place) const;
   std::vector<Place> told_apart_by(std::span<const SetId> peer) const;
+  std::vector<Cell> compile_together(std::span<const SetId> peer);
+  void find_lone_sets();
+  Lone* lone(SetId set);
   void ask(std::vector<Place> places);
   std::vector<Cell> judge_both(const std::vector<KeyRange>& where, const KeyRange& sources);
   Verdict verdict(ThoughtId thought) const;
@@ -163,6 +171,8 @@ class Compiler {
   std::vector<std::pair<SetId, Place>> filed_;
   std::vector<std::uint32_t> filed_from_;  // by set, into filed_
   std::vector<Standing> standing_;
+  std::size_t peers_ = 0;     // that were asked for
+  std::vector<Lone> lone_;    // by the first of the set's rules in filed_; empty: not looked for
   std::uint32_t stages_ = 0;  // profiles and failsafes included
   std::vector<Place> asked_;  // of the peer; ascending
   std::vector<ThoughtStep> steps_{1};
@@ -171,6 +181,8 @@ class Compiler {
   std::map<std::pair<std::uint32_t, std::uint32_t>, Digest> selected_by_;  // by stage and kind of nobody
 };
 
+// Puts the sets that a side of a rule asks for behind others.
+void add_sets(const SideMatch& side, const MemberIndex& members, std::vector<SetId>& sets);
 // The sets that rules of a plan ask of the own side, in one family; ascending. And those of the peer.
 std::vector<SetId> own_sets(const Plan& plan, Family family, const RuleBook& book,
                             const MemberIndex& members);

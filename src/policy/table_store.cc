@@ -1,6 +1,9 @@
 #include "policy/table_store.h"
 
+#include <endian.h>
+
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -74,17 +77,21 @@ std::size_t TableStore::Hash::operator()(const Content& content) const {
 }
 
 Digest TableStore::meaning_of(std::span<const Interval> intervals, Keys keys) const {
-  std::string text(1, static_cast<char>(keys));
+  constexpr auto kEach = 2 * sizeof(std::uint32_t) + 1 + sizeof(Digest);
+  std::string text(1 + intervals.size() * kEach, static_cast<char>(keys));
+  auto* at = text.data() + 1;
+  const auto add = [&](const void* from, std::size_t size) {
+    std::memcpy(at, from, size);
+    at += size;
+  };
   for (const auto& [first, last, outcome, sources] : intervals) {
     const bool leads_on = sources != TableId{};
     const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
                                 : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
     // In one byte order, whatever the machine.
-    for (const auto word : {first, last}) {
-      for (int shift = 0; shift < 32; shift += 8) text += static_cast<char>(word >> shift & 0xff);
-    }
-    text += leads_on ? 's' : 'o';
-    text.append(reinterpret_cast<const char*>(part.bytes.data()), part.bytes.size());
+    for (const auto key : {htole32(first), htole32(last)}) add(&key, sizeof key);
+    *at++ = leads_on ? 's' : 'o';
+    add(part.bytes.data(), sizeof part);
   }
   return Digest::of(text);
 }
