@@ -94,6 +94,7 @@ Compiler::Compiler(const Plan& plan, Family family, std::span<const SetId> own, 
   for (const auto& profile : plan.profiles) add_stage(*profile);
   if (plan.failsafes) add_stage(*plan.failsafes);
   sort_by_set();
+  sort_standing();
 }
 
 void Compiler::add_stage(const Stage& stage) {
@@ -136,6 +137,7 @@ void Compiler::add_rule(const RuleList& list, const CompactRule& rule, std::uint
   }
   LiveRule live{.match = &match, .peer = &peer_side(match, plan_.direction), .rule = &rule, .areas = {}};
   live.names_peer_ports = live.peer->names_ports();
+  live.unconditional = !live.peer->names_sets();
   if (!live.names_peer_ports) {
     live.areas = left_over(areas_of(rule.match, own), cover);
     if (live.areas.empty()) return;
@@ -146,7 +148,7 @@ void Compiler::add_rule(const RuleList& list, const CompactRule& rule, std::uint
   // What staged policy decides it decides only in what would be.
   if (rule.action == Action::kLog || list.staged()) return;
   bench_.settled.mark(rule.match);
-  if (!live.is_unconditional()) return;
+  if (!live.unconditional) return;
   for (const auto& area : live.areas) {
     if (area.all_sources()) cover.add(area.first, area.last);
   }
@@ -205,6 +207,26 @@ void Compiler::sort_by_set() {
   filed_ = std::move(sorted);
 }
 
+void Compiler::sort_standing() {
+  const auto points = std::ranges::partition(
+      standing_, [](const Standing& standing) { return standing.first != standing.last; });
+  wide_ = static_cast<std::size_t>(points.begin() - standing_.begin());
+  std::ranges::sort(points, {}, &Standing::first);
+}
+
+// The places of rules that may hold for any peer, at some of these keys.
+void Compiler::add_standing(const std::vector<KeyRange>& where, std::vector<Place>& places) const {
+  const auto points = standing_.begin() + static_cast<std::ptrdiff_t>(wide_);
+  for (auto at = standing_.begin(); at != points; ++at) {
+    if (meets(where, at->first, at->last)) places.push_back(at->place);
+  }
+  auto at = points;
+  for (const auto& [first, last] : where) {
+    at = std::ranges::lower_bound(at, standing_.end(), first, {}, &Standing::first);
+    for (; at != standing_.end() && at->first <= last; ++at) places.push_back(at->place);
+  }
+}
+
 const RuleList& Compiler::list_at(const Place& place) const {
   const auto stages = plan_.stages.size();
   if (place.stage == failsafe_stage()) return *plan_.failsafes;
@@ -258,18 +280,16 @@ ThoughtId Compiler::then(const ThoughtStep& step) {
   return it->second;
 }
 
-template <class Visit>
-void Compiler::for_each_area(const LiveRule& rule, Visit visit) const {
-  if (!holds(*rule.peer, peer_)) return;
-  if (!rule.names_peer_ports) {
-    std::ranges::for_each(rule.areas, visit);
-    return;
-  }
+std::span<const Rectangle> Compiler::areas_at_peer(const LiveRule& rule) {
+  if (rule.unconditional) return rule.areas;
+  if (!holds(*rule.peer, peer_)) return {};
+  if (!rule.names_peer_ports) return rule.areas;
   const auto& match = *rule.match;
   const bool ingress = plan_.direction == Direction::kIngress;
   const auto own = named_ports(own_side(match, plan_.direction), own_);
   const auto peer = named_ports(*rule.peer, peer_);
-  std::ranges::for_each(rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer), visit);
+  named_areas_ = rectangles_of(match, family_, ingress ? peer : own, ingress ? own : peer);
+  return named_areas_;
 }
 
 void Compiler::apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step) {
@@ -277,20 +297,16 @@ void Compiler::apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step) {
     step.before = before;
     return then(step);
   };
-  for_each_area(rule, [&](const Rectangle& area) {
-    switch (rule.rule->action) {
-      case Action::kAllow:
-      case Action::kDeny:
-        sweep.decide(area, think);
-        break;
-      case Action::kPass:
-        sweep.set_aside(area, think);
-        break;
-      case Action::kLog:
-        sweep.note(area, think);
-        break;
-    }
-  });
+  const auto areas = areas_at_peer(rule);
+  switch (rule.rule->action) {
+    case Action::kAllow:
+    case Action::kDeny:
+      return sweep.decide(areas, think);
+    case Action::kPass:
+      return sweep.set_aside(areas, think);
+    case Action::kLog:
+      return sweep.note(areas, think);
+  }
 }
 
 void Compiler::deny_rest(Sweep& sweep, std::uint32_t stage, std::uint32_t policy, int why) {
@@ -320,18 +336,16 @@ void Compiler::apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too) {
 
 // A failsafe port is the last word, also where that is none.
 void Compiler::apply_failsafe(Sweep& sweep, const LiveRule& rule) {
-  for_each_area(rule, [&](const Rectangle& area) {
-    sweep.decide(area, [&](ThoughtId before) {
-      return then(
-          {before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, rule.rule->index, rule.rule->action});
-    });
+  sweep.decide(areas_at_peer(rule), [&](ThoughtId before) {
+    return then(
+        {before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, rule.rule->index, rule.rule->action});
   });
 }
 
 void Compiler::refuse_encapsulated(Sweep& sweep) {
   const auto& guard = *plan_.encapsulation;
   const auto refuse = [&](std::uint32_t first, std::uint32_t last) {
-    sweep.decide({first, last}, [&](ThoughtId before) {
+    sweep.decide(Rectangle{first, last}, [&](ThoughtId before) {
       return then({before, ThoughtStep::kBeforeStages, ThoughtStep::kNobody, TraceStep::kEncapsulated,
                    Action::kDeny});
     });
@@ -403,6 +417,18 @@ std::vector<Cell> Compiler::compile_base() {
   return judge_both({{0, kLastTableKey}}, {0, kLastSourcePort});
 }
 
+// Whether a rule settles all that it is asked of, where these are all the source ports.
+bool Compiler::has_last_word(const Place& place, const KeyRange& sources) const {
+  const auto& rule = rules_[place.rule];
+  if (rule.rule->action == Action::kLog || rule.names_peer_ports || !holds(*rule.peer, peer_) ||
+      (has_staged_ && list_at(place).staged())) {
+    return false;
+  }
+  return std::ranges::all_of(rule.areas, [&](const Rectangle& area) {
+    return area.first_source == sources.first && area.last_source == sources.last;
+  });
+}
+
 // The rules that may hold for this peer and not for one that is in no set, or the other way round.
 std::vector<Compiler::Place> Compiler::told_apart_by(std::span<const SetId> peer) const {
   std::vector<Place> places;
@@ -423,8 +449,9 @@ std::vector<Cell> Compiler::compile_together(std::span<const SetId> peer) {
     sources = {std::min(sources.first, area.first_source), std::max(sources.last, area.last_source)};
   };
   for (const auto& place : places) {
-    if (rules_[place.rule].names_peer_ports)
-      for_each_area(rules_[place.rule], touch);  // as it is without the sets
+    const auto& rule = rules_[place.rule];
+    if (rule.names_peer_ports)
+      std::ranges::for_each(areas_at_peer(rule), touch);  // as it is without the sets
   }
   for (const auto set : peer) peer_[set] = true;
   std::erase_if(places, [&](const Place& place) {
@@ -434,14 +461,20 @@ std::vector<Cell> Compiler::compile_together(std::span<const SetId> peer) {
       return false;
     }
     if (!holds(*rule.peer, peer_)) return true;
-    for_each_area(rule, touch);
+    std::ranges::for_each(areas_at_peer(rule), touch);
     return false;
   });
   const auto where = united(std::move(touched));
   std::vector<Cell> cells;
   if (!where.empty()) {
-    for (const auto& standing : standing_) {
-      if (meets(where, standing.first, standing.last)) places.push_back(standing.place);
+    // One rule that has the last word of its stage wherever it is looked leaves nothing to those behind it.
+    const auto alone = places.size() == 1 && has_last_word(places.front(), sources)
+                           ? std::optional(places.front())
+                           : std::nullopt;
+    add_standing(where, places);
+    if (alone) {
+      std::erase_if(places,
+                    [&](const Place& place) { return place.stage == alone->stage && place > *alone; });
     }
     asked_ = std::move(places);
     sort_unique(asked_);

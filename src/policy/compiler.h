@@ -96,8 +96,7 @@ class Compiler {
     const CompactRule* rule;
     std::span<const Rectangle> areas;  // where no named port of the peer is asked for
     bool names_peer_ports = false;
-
-    bool is_unconditional() const { return !names_peer_ports && peer->in.empty() && peer->not_in.empty(); }
+    bool unconditional = false;  // whoever the peer is
   };
   // Where a rule stands: they are asked in this order.
   struct Place {
@@ -127,12 +126,15 @@ class Compiler {
   std::span<const Rectangle> left_over(std::span<const Rectangle> areas, const KeyCover& cover);
   void file(const LiveRule& rule, Place place);
   void sort_by_set();
+  void sort_standing();
+  void add_standing(const std::vector<KeyRange>& where, std::vector<Place>& places) const;
   const RuleList& list_at(const Place& place) const;
   std::vector<Place> told_apart_by(std::span<const SetId> peer) const;
   std::vector<Cell> compile_together(std::span<const SetId> peer);
   void find_lone_sets();
   Lone* lone(SetId set);
   void ask(std::vector<Place> places);
+  bool has_last_word(const Place& place, const KeyRange& sources) const;
   std::vector<Cell> judge_both(const std::vector<KeyRange>& where, const KeyRange& sources);
   Verdict verdict(ThoughtId thought) const;
   ThoughtId then(const ThoughtStep& step);
@@ -145,9 +147,8 @@ class Compiler {
   void apply(Sweep& sweep, const LiveRule& rule, ThoughtStep step);
   void apply(Sweep& sweep, const Place& place);
   void apply_asked(Sweep& sweep, std::uint32_t stage, bool staged_too);
-  // Calls with each part of the key space where the rule holds for the peer.
-  template <class Visit>
-  void for_each_area(const LiveRule& rule, Visit visit) const;
+  // Where the rule holds for the peer. Valid until the next call.
+  std::span<const Rectangle> areas_at_peer(const LiveRule& rule);
   void refuse_encapsulated(Sweep& sweep);
   void apply_failsafe(Sweep& sweep, const LiveRule& rule);
   // That of the failsafes, which is asked first: it stands behind those of the profiles.
@@ -170,11 +171,13 @@ class Compiler {
   // Rules that mean something else for a peer that is in the set than for one that is in none; by set.
   std::vector<std::pair<SetId, Place>> filed_;
   std::vector<std::uint32_t> filed_from_;  // by set, into filed_
-  std::vector<Standing> standing_;
-  std::size_t peers_ = 0;     // that were asked for
+  std::vector<Standing> standing_;  // by first key
+  std::size_t wide_ = 0;   // so many of them, in front, are for more keys than one, in any order
+  std::size_t peers_ = 0;  // that were asked for
   std::vector<Lone> lone_;    // by the first of the set's rules in filed_; empty: not looked for
   std::uint32_t stages_ = 0;  // profiles and failsafes included
   std::vector<Place> asked_;  // of the peer; ascending
+  std::vector<Rectangle> named_areas_;  // of a rule that names ports of the peer
   std::vector<ThoughtStep> steps_{1};
   boost::unordered_flat_map<ThoughtStep, ThoughtId> thought_by_step_;
   std::vector<std::optional<Digest>> digests_;                             // by thought

@@ -58,7 +58,7 @@ void PolicyIndex::set_policy(const ResourceKey& key, const NetworkPolicy& source
   auto& same = policies_by_selector_[selector];
   const auto ordered = [this](PolicyNumber a, PolicyNumber b) { return comes_before(a, b); };
   same.insert(std::ranges::upper_bound(same, number, ordered), number);
-  note_changed(selector);
+  changed_selectors_.push_back(selector);
   set_active(stored, concerns_somebody(stored));
   if (!is_new_key) drop_policy(old);
 }
@@ -78,20 +78,16 @@ void PolicyIndex::drop_policy(PolicyNumber number) {
   }
   set_active(policy, false);
   std::erase(policies_by_selector_[policy.selector], number);
-  note_changed(policy.selector);
+  changed_selectors_.push_back(policy.selector);
   if (selectors_.remove(policy.selector)) forget_selector(policy.selector);
   policy = {};
   free_policies_.push_back(number);
 }
 
-void PolicyIndex::note_changed(SelectorIndex::Id selector) {
-  changed_selectors_.push_back(selector);
-  runs_by_selector_.erase(selector);
-}
-
 // Its number may soon mean another selector.
 void PolicyIndex::forget_selector(SelectorIndex::Id id) {
   std::erase(new_selectors_, id);
+  runs_by_selector_.erase(id);
   locals_by_selector_[id] = {};
   for (auto& [member, local] : locals_) {
     const auto it = std::ranges::lower_bound(local.selectors, id);

@@ -109,11 +109,10 @@ class PolicyIndex {
   };
   using PlanKey = std::vector<std::uintptr_t>;
   using Runs = std::vector<std::shared_ptr<const PolicyRun>>;  // one a tier
-  // By index_of(hook); none: not asked for since one of them changed.
+  // Of active policies. By index_of(hook); none: not asked for since one of them changed.
   using RunsByHook = std::array<std::optional<Runs>, kHooks.size()>;
 
   void drop_policy(PolicyNumber number);
-  void note_changed(SelectorIndex::Id selector);
   void forget_selector(SelectorIndex::Id id);
   void set_active(StoredPolicy& policy, bool active);
   void touch_tier(const std::string& name);

@@ -12,6 +12,12 @@ namespace {
 
 std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId> b) {
   std::vector<SetId> both;
+  if (a.size() > b.size()) std::swap(a, b);
+  if (a.size() < b.size() / 16) {
+    std::ranges::copy_if(a, std::back_inserter(both),
+                         [&](SetId set) { return std::ranges::binary_search(b, set); });
+    return both;
+  }
   std::ranges::set_intersection(a, b, std::back_inserter(both));
   return both;
 }

@@ -11,7 +11,10 @@ namespace {
 
 // Stretches that lie over each other with different source ports, cut so that each key is in one stretch.
 std::vector<Cell> flattened(std::vector<Cell> cells) {
-  std::ranges::sort(cells, {}, [](const Cell& cell) { return std::pair{cell.first, cell.last}; });
+  const auto stretch = [](const Cell& cell) { return std::pair{cell.first, cell.last}; };
+  if (!std::ranges::is_sorted(cells, {}, stretch)) std::ranges::sort(cells, {}, stretch);
+  const auto meets_next = [](const Cell& cell, const Cell& next) { return cell.last >= next.first; };
+  if (std::ranges::adjacent_find(cells, meets_next) == cells.end()) return cells;
   std::vector<Cell> flat;
   flat.reserve(cells.size());
   std::vector<Cell> over;  // stretches that reach over the current key
@@ -37,34 +40,25 @@ std::vector<Cell> flattened(std::vector<Cell> cells) {
   return flat;
 }
 
-// Neighbours with one thought made one; a stretch with one answer for all source ports says it plainly.
-void tidy_sources(Cell& cell) {
-  if (cell.by_source.empty()) return;
-  std::ranges::sort(cell.by_source, {}, &SourceCell::first);
-  std::vector<SourceCell> tidy;
-  for (const auto& part : cell.by_source) {
-    if (!tidy.empty() && tidy.back().thought == part.thought && tidy.back().last + 1 == part.first) {
-      tidy.back().last = part.last;
+// Neighbours with one thought made one.
+void tidy_sources(std::vector<SourceCell>& parts) {
+  std::ranges::sort(parts, {}, &SourceCell::first);
+  std::size_t kept = 0;
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    if (parts[kept].thought == parts[i].thought && parts[kept].last + 1 == parts[i].first) {
+      parts[kept].last = parts[i].last;
     } else {
-      tidy.push_back(part);
+      parts[++kept] = parts[i];
     }
   }
-  cell.by_source = std::move(tidy);
-  const auto& part = cell.by_source.front();
-  const bool all = cell.by_source.size() == 1 && part.first == 0 && part.last == kLastSourcePort;
-  if (!all) return;
-  cell.thought = part.thought;
-  cell.by_source.clear();
+  parts.resize(kept + 1);
 }
 
 }  // namespace
 
-Sweep::Sweep(ThoughtId start, const std::vector<KeyRange>& where, const KeyRange& sources) {
-  const bool all = sources.first == 0 && sources.last == kLastSourcePort;
-  for (const auto& [first, last] : where) {
-    auto& cell = open_.emplace_back(Cell{first, last, all ? start : 0, {}});
-    if (!all) cell.by_source.push_back({sources.first, sources.last, start});
-  }
+Sweep::Sweep(ThoughtId start, const std::vector<KeyRange>& where, const KeyRange& window) : window_(window) {
+  open_.reserve(where.size());
+  for (const auto& [first, last] : where) open_.push_back({first, last, start, {}});
 }
 
 std::pair<std::size_t, std::size_t> Sweep::cut(std::uint32_t first, std::uint32_t last) {
@@ -103,13 +97,27 @@ void Sweep::reopen() {
 
 std::vector<Cell> Sweep::take_cells() {
   CHECK(done() && aside_.empty());
+  const bool all = window_.first == 0 && window_.last == kLastSourcePort;
   std::vector<Cell> cells;
   for (auto& cell : flattened(std::exchange(decided_, {}))) {
-    tidy_sources(cell);
+    if (!cell.by_source.empty()) {
+      tidy_sources(cell.by_source);
+      const auto part = cell.by_source.front();
+      if (is_window(part.first, part.last)) {
+        cell.thought = part.thought;
+        cell.by_source.clear();
+      }
+    }
     if (!cells.empty() && cells.back().last + 1 == cell.first && cells.back().same_answer(cell)) {
       cells.back().last = cell.last;
     } else {
       cells.push_back(std::move(cell));
+    }
+  }
+  if (all) return cells;
+  for (auto& cell : cells) {
+    if (cell.by_source.empty()) {
+      cell.by_source.push_back({window_.first, window_.last, std::exchange(cell.thought, 0)});
     }
   }
   return cells;

@@ -1,13 +1,14 @@
 // From an ordered list of rules to disjoint intervals: what is still undecided gets smaller with every rule.
 //
-// The space is table keys × source ports. Only where a rule names source ports is a stretch of keys divided
-// over them; all else is one dimension.
+// The space is table keys × a window of source ports. Only where a rule divides the window is a stretch of
+// keys divided over source ports; all else is one dimension.
 //
 //   cost     each rule: the undecided stretches that it touches
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -63,20 +64,23 @@ class Sweep {
   // Within `where`, which is ascending and disjoint, and from these source ports, all is undecided, with one
   // thought. What lies outside is no part of it.
   explicit Sweep(ThoughtId start, const std::vector<KeyRange>& where = {{0, kLastTableKey}},
-                 const KeyRange& sources = {0, kLastSourcePort});
+                 const KeyRange& window = {0, kLastSourcePort});
 
   bool done() const { return open_.empty(); }
 
-  // `think(ThoughtId)` gives what a thought becomes where the rectangle holds.
-  // What it covers is decided.
+  // `think(ThoughtId)` gives what a thought becomes where the rectangles hold.
+  // It is asked once for neighbours with one thought.
+  // What they cover is decided. No two of them have anything in common.
+  template <class Think>
+  void decide(std::span<const Rectangle> areas, Think think);
   template <class Think>
   void decide(const Rectangle& area, Think think);
-  // What it covers goes on with another thought.
+  // What they cover goes on with another thought.
   template <class Think>
-  void note(const Rectangle& area, Think think);
-  // What it covers waits for reopen().
+  void note(std::span<const Rectangle> areas, Think think);
+  // What they cover waits for reopen().
   template <class Think>
-  void set_aside(const Rectangle& area, Think think);
+  void set_aside(std::span<const Rectangle> areas, Think think);
   // Everything that is still open: decided, or only noted.
   template <class Think>
   void decide_rest(Think think);
@@ -90,35 +94,63 @@ class Sweep {
 
  private:
   enum class Fate : std::uint8_t { kDecided, kOpen, kAside };
+  // In place of the thought of an open stretch that is open no longer.
+  static constexpr ThoughtId kGone = 0xffffffff;
+
   template <class Think>
-  void apply(const Rectangle& area, Fate fate, Think think);
+  void apply(std::span<const Rectangle> areas, Fate fate, Think think);
+  // True where some stretch is gone.
+  template <class Think>
+  bool apply(const Rectangle& area, Fate fate, Think& think);
+  static bool is_gone(const Cell& cell) { return cell.thought == kGone; }
   // The stretches within [first, last] after cutting at both ends: a half-open range of indices.
   std::pair<std::size_t, std::size_t> cut(std::uint32_t first, std::uint32_t last);
+  bool is_window(std::uint32_t first_source, std::uint32_t last_source) const {
+    return first_source <= window_.first && last_source >= window_.last;
+  }
 
+  // Of these cells one without by_source has one answer for the whole window.
+  KeyRange window_;
   std::vector<Cell> open_;  // ascending, disjoint; by_source may have gaps: those are decided or aside
   std::vector<Cell> aside_;
   std::vector<Cell> decided_;
 };
 
 template <class Think>
-void Sweep::apply(const Rectangle& area, Fate fate, Think think) {
+void Sweep::apply(std::span<const Rectangle> areas, Fate fate, Think think) {
+  ThoughtId before = kGone;
+  ThoughtId after = 0;
+  const auto think_once = [&](ThoughtId thought) {
+    if (thought != before) {
+      before = thought;
+      after = think(thought);
+    }
+    return after;
+  };
+  bool gaps = false;
+  for (const auto& area : areas) gaps |= apply(area, fate, think_once);
+  if (gaps) std::erase_if(open_, is_gone);
+}
+
+template <class Think>
+bool Sweep::apply(const Rectangle& area, Fate fate, Think& think) {
   const auto [begin, end] = cut(area.first, area.last);
   bool gaps = false;
   auto& elsewhere = fate == Fate::kAside ? aside_ : decided_;
   for (auto i = begin; i < end; ++i) {
     auto& cell = open_[i];
-    if (area.all_sources() && cell.by_source.empty()) {
+    if (is_gone(cell)) continue;
+    if (cell.by_source.empty() && is_window(area.first_source, area.last_source)) {
       cell.thought = think(cell.thought);
       if (fate == Fate::kOpen) continue;
       elsewhere.push_back(cell);
-      cell.last = 0;
-      cell.first = 1;  // a gap
+      cell.thought = kGone;
       gaps = true;
       continue;
     }
     std::vector<SourceCell> before;
     before.swap(cell.by_source);
-    if (before.empty()) before.push_back({0, kLastSourcePort, cell.thought});
+    if (before.empty()) before.push_back({window_.first, window_.last, cell.thought});
     Cell hit{cell.first, cell.last, 0, {}};
     for (const auto& part : before) {
       const auto first = std::max(part.first, area.first_source);
@@ -135,11 +167,10 @@ void Sweep::apply(const Rectangle& area, Fate fate, Think think) {
     cell.thought = 0;
     if (!hit.by_source.empty()) elsewhere.push_back(std::move(hit));
     if (!cell.by_source.empty()) continue;
-    cell.last = 0;
-    cell.first = 1;
+    cell.thought = kGone;
     gaps = true;
   }
-  if (gaps) std::erase_if(open_, [](const Cell& cell) { return cell.first > cell.last; });
+  return gaps;
 }
 
 // The stretches of source ports that a cell has, one where it does not tell them apart.
@@ -179,28 +210,35 @@ std::vector<Cell> overlaid(const std::vector<Cell>& left, const std::vector<Cell
 }
 
 template <class Think>
+void Sweep::decide(std::span<const Rectangle> areas, Think think) {
+  apply(areas, Fate::kDecided, think);
+}
+
+template <class Think>
 void Sweep::decide(const Rectangle& area, Think think) {
-  apply(area, Fate::kDecided, think);
+  apply(std::span(&area, 1), Fate::kDecided, think);
 }
 
 template <class Think>
-void Sweep::note(const Rectangle& area, Think think) {
-  apply(area, Fate::kOpen, think);
+void Sweep::note(std::span<const Rectangle> areas, Think think) {
+  apply(areas, Fate::kOpen, think);
 }
 
 template <class Think>
-void Sweep::set_aside(const Rectangle& area, Think think) {
-  apply(area, Fate::kAside, think);
+void Sweep::set_aside(std::span<const Rectangle> areas, Think think) {
+  apply(areas, Fate::kAside, think);
 }
 
 template <class Think>
 void Sweep::decide_rest(Think think) {
-  apply({0, kLastTableKey, 0, kLastSourcePort}, Fate::kDecided, think);
+  const Rectangle all{0, kLastTableKey};
+  apply(std::span(&all, 1), Fate::kDecided, think);
 }
 
 template <class Think>
 void Sweep::note_rest(Think think) {
-  apply({0, kLastTableKey, 0, kLastSourcePort}, Fate::kOpen, think);
+  const Rectangle all{0, kLastTableKey};
+  apply(std::span(&all, 1), Fate::kOpen, think);
 }
 
 }  // namespace ocicat::policy

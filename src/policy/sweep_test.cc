@@ -72,14 +72,32 @@ Rectangle random_area(test::Random& random) {
   return area;
 }
 
+// One area, or one cut in two.
+std::vector<Rectangle> parts_of(const Rectangle& area, test::Random& random) {
+  auto left = area;
+  auto right = area;
+  if (random.percent(40) && area.first < area.last) {
+    left.last = area.first;
+    right.first = area.first + 1;
+  } else if (random.percent(40) && area.first_source < area.last_source) {
+    left.last_source = area.first_source;
+    right.first_source = area.first_source + 1;
+  } else {
+    return {area};
+  }
+  return {left, right};
+}
+
 TEST(Sweep, GivesWhatDecidingEachPacketOnItsOwnGives) {
   for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
     test::Random random(seed);
-    Sweep sweep(0);
+    const KeyRange where = random.percent(30) ? KeyRange{1, 6} : KeyRange{0, kLastTableKey};
+    const KeyRange window = random.percent(30) ? KeyRange{1, 3} : KeyRange{0, kLastSourcePort};
+    Sweep sweep(0, {where}, window);
     Plain plain;
     ThoughtId next = 1;
     for (int step = 0; step < 12; ++step) {
-      const auto area = random_area(random);
+      const auto areas = parts_of(random_area(random), random);
       // A new thought for each old one, the same for both.
       std::map<ThoughtId, ThoughtId> thoughts;
       const auto think = [&](ThoughtId before) {
@@ -88,10 +106,10 @@ TEST(Sweep, GivesWhatDecidingEachPacketOnItsOwnGives) {
         return it->second;
       };
       const auto fate = static_cast<int>(random.below(3));
-      if (fate == 0) sweep.decide(area, think);
-      if (fate == 1) sweep.note(area, think);
-      if (fate == 2) sweep.set_aside(area, think);
-      plain.apply(area, fate, think);
+      if (fate == 0) sweep.decide(areas, think);
+      if (fate == 1) sweep.note(areas, think);
+      if (fate == 2) sweep.set_aside(areas, think);
+      for (const auto& area : areas) plain.apply(area, fate, think);
       if (!random.percent(20)) continue;
       sweep.reopen();
       plain.reopen();
@@ -102,7 +120,12 @@ TEST(Sweep, GivesWhatDecidingEachPacketOnItsOwnGives) {
     sweep.decide_rest([](ThoughtId before) { return before + 1000; });
     plain.apply(all, 0, [](ThoughtId before) { return before + 1000; });
     const auto cells = sweep.take_cells();
+    ASSERT_EQ(cells.front().first, where.first) << "seed " << seed;
+    ASSERT_EQ(cells.back().last, where.last) << "seed " << seed;
     for (const auto& [at, thought] : plain.decided()) {
+      if (at.first < where.first || at.first > where.last || at.second < window.first ||
+          at.second > window.last)
+        continue;
       ASSERT_EQ(look_up(cells, at.first, at.second), thought) << "seed " << seed << " key " << at.first;
     }
     for (std::size_t i = 1; i < cells.size(); ++i) {
@@ -114,8 +137,8 @@ TEST(Sweep, GivesWhatDecidingEachPacketOnItsOwnGives) {
 
 TEST(Sweep, KeepsOneStretchWhereEverythingHasOneAnswer) {
   Sweep sweep(0);
-  sweep.decide({10, 20}, [](ThoughtId) { return 7U; });
-  sweep.decide({0, 15, 80, 90}, [](ThoughtId) { return 7U; });
+  sweep.decide(Rectangle{10, 20}, [](ThoughtId) { return 7U; });
+  sweep.decide(Rectangle{0, 15, 80, 90}, [](ThoughtId) { return 7U; });
   sweep.decide_rest([](ThoughtId) { return 7U; });
   EXPECT_TRUE(sweep.done());
   const auto cells = sweep.take_cells();

@@ -15,14 +15,15 @@ namespace ocicat::policy {
 
 namespace {
 
-// Behind what is there; one with it where it goes on with the same answer.
-void append(std::vector<Interval>& intervals, const Interval& interval) {
+// Behind what is there; one with it, and true, where it goes on with the same answer.
+bool append(std::vector<Interval>& intervals, const Interval& interval) {
   if (!intervals.empty() && intervals.back().last + 1 == interval.first &&
       intervals.back().same_answer(interval)) {
     intervals.back().last = interval.last;
-  } else {
-    intervals.push_back(interval);
+    return true;
   }
+  intervals.push_back(interval);
+  return false;
 }
 
 }  // namespace
@@ -183,18 +184,33 @@ TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Tab
   if (cells.empty()) return {};
   intervals_.clear();
   auto other = base.from(cells.front().first);
+  // What the last cell with source ports says beside a base interval that has one answer, and none of its
+  // own; some interval of the table uses it.
+  const Cell* told = nullptr;
+  TableId all_of_it{};
   for (const auto& cell : cells) {
+    const bool known = told != nullptr && !cell.by_source.empty() && cell.by_source == told->by_source;
+    if (!known) told = nullptr;
     for (auto at = cell.first; at <= cell.last;) {
       while (other->last < at) ++other;
       const auto last = std::min(cell.last, other->last);
-      if (auto interval = to_interval(cell, &*other, session)) {
+      const bool plain = !cell.by_source.empty() && other->source_ports == TableId{} &&
+                         std::ranges::none_of(cell.by_source, [&](const SourceCell& part) {
+                           return session.outcome(part.thought) == other->outcome;
+                         });
+      if (plain && told != nullptr) {
+        if (!append(intervals_, {at, last, {}, all_of_it}))
+          ids_.retain(IdSpace::kTable, static_cast<std::uint32_t>(all_of_it));
+      } else if (auto interval = to_interval(cell, &*other, session)) {
         interval->first = at;
         interval->last = last;
-        const auto before = intervals_.size();
-        append(intervals_, *interval);
         // One use for each interval.
-        if (intervals_.size() == before && interval->source_ports != TableId{})
+        if (append(intervals_, *interval) && interval->source_ports != TableId{})
           release(interval->source_ports);
+        if (plain) {
+          told = &cell;
+          all_of_it = interval->source_ports;
+        }
       }
       at = last + 1;
     }
