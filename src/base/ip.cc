@@ -139,6 +139,13 @@ IpAddress::Bytes with_host_bits(const IpAddress& address, int length, bool fill)
   return bytes;
 }
 
+// Eight bytes from `at` on, as a number.
+std::uint64_t half(const IpAddress& address, std::size_t at) {
+  std::uint64_t number = 0;
+  std::memcpy(&number, address.bytes().data() + at, 8);
+  return __builtin_bswap64(number);
+}
+
 }  // namespace
 
 Prefix Prefix::masked() const {
@@ -151,7 +158,11 @@ IpAddress Prefix::last() const {
 
 bool Prefix::contains(const IpAddress& other) const {
   if (other.family() != family()) return false;
-  return with_host_bits(other, length, false) == with_host_bits(address, length, false);
+  const int bits = length + (address.is_v4() ? 96 : 0);
+  const auto high = half(address, 0) ^ half(other, 0);
+  const auto low = half(address, 8) ^ half(other, 8);
+  if (bits <= 64) return bits == 0 || high >> (64 - bits) == 0;
+  return high == 0 && low >> (128 - bits) == 0;
 }
 
 bool Prefix::contains(const Prefix& other) const {

@@ -1,6 +1,7 @@
 #include "policy/address_index.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/result.h"
@@ -35,6 +36,19 @@ Prefix common(const Prefix& a, const Prefix& b) {
 
 AddressIndex::AddressIndex(SetSpace& sets, IdRegistry& ids)
     : sets_(sets), classes_(sets, ids), places_(1), index_(0, Hash{}, Equal{this}), blends_(1) {}
+
+std::uint32_t AddressIndex::hash_of(const Prefix& prefix) {
+  std::uint64_t high = 0;
+  std::uint64_t low = 0;
+  std::memcpy(&high, prefix.address.bytes().data(), 8);
+  std::memcpy(&low, prefix.address.bytes().data() + 8, 8);
+  const auto neighbour = prefix.address.bytes().back() & 3U;
+  low = __builtin_bswap64(low) & ~std::uint64_t{3};
+  auto hash = (high ^ prefix.length) * 0x9e3779b97f4a7c15ULL;
+  hash = (hash ^ hash >> 32 ^ low) * 0xe7037ed1a0b428dbULL;
+  hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+  return static_cast<std::uint32_t>(hash >> 32 & ~0xffULL) | ((hash >> 32 ^ neighbour * 0x41) & 0xff);
+}
 
 PlaceId AddressIndex::find(const Prefix& prefix) const {
   const auto it = index_.find(prefix.masked());

@@ -104,13 +104,17 @@ class AddressIndex {
     PlaceId place;
     std::uint32_t hash;
   };
-  static std::uint32_t hash_of(const Prefix& prefix) {
-    return static_cast<std::uint32_t>(hash_value(prefix) >> 32);
-  }
+  // Where addresses are many they follow one another, so four neighbours have one hash but for its last byte:
+  // they lie in one group of slots. The index takes a group from the highest bits, and tells who is in it
+  // apart by the lowest.
+  static std::uint32_t hash_of(const Prefix& prefix);
   struct Hash {
     using is_transparent = void;
-    std::size_t operator()(const Slot& slot) const { return slot.hash; }
-    std::size_t operator()(const Prefix& prefix) const { return hash_of(prefix); }
+    using is_avalanching = void;
+    std::size_t operator()(const Slot& slot) const {
+      return std::uint64_t{slot.hash} << 32 | (slot.hash & 0xff);
+    }
+    std::size_t operator()(const Prefix& prefix) const { return (*this)(Slot{0, hash_of(prefix)}); }
   };
   struct Equal {
     using is_transparent = void;

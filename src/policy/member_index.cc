@@ -105,7 +105,7 @@ void MemberIndex::set_place_list(MemberId id, std::span<const PlaceId> places) {
 void MemberIndex::set_places(MemberId id, std::span<const Prefix> nets) {
   wanted_.clear();
   for (const auto& net : nets) wanted_.push_back(net.masked());
-  std::ranges::sort(wanted_);
+  if (!std::ranges::is_sorted(wanted_)) std::ranges::sort(wanted_);
   wanted_.erase(std::ranges::unique(wanted_).begin(), wanted_.end());
   const auto current = places(id);
   if (std::ranges::equal(current, wanted_, {}, [this](PlaceId place) { return addresses_.prefix(place); }))

@@ -14,6 +14,10 @@ namespace {
 // A selector that lists more values than this is filed under the name of the label alone.
 constexpr std::size_t kMostValues = 64;
 
+// A selector is filed under the name of a label alone rather than under a value where so many times fewer
+// others are.
+constexpr std::size_t kNameWeight = 16;
+
 }  // namespace
 
 std::optional<std::string_view> LabelView::find(std::string_view name) const {
@@ -100,10 +104,9 @@ void SelectorIndex::file(Id id, const Selector& selector) {
     }
   }
   // Names alone tell least: everybody may have one.
-  if (least == std::numeric_limits<std::size_t>::max()) {
-    for (const auto& [name, restriction] : restrictions) {
-      if (restriction.present || restriction.one_of) consider(place_of(name));
-    }
+  least /= kNameWeight;
+  for (const auto& [name, restriction] : restrictions) {
+    if (restriction.present || restriction.one_of) consider(place_of(name));
   }
   auto& crowd = filed_[entry.place];
   entry.next = crowd.first;
