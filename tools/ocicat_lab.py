@@ -132,6 +132,11 @@ class Lab:
     def address(self, pod, family=4):
         return next(text for text in self.pod(pod)["addresses"] if (":" in text) == (family == 6))
 
+    def host_address(self, number, family=4):
+        """Of the n-th host, from 1."""
+        addresses = self.status()["hosts"][number - 1]["addresses"]
+        return next(text for text in addresses if (":" in text) == (family == 6))
+
     def start_traffic(self, pod, kind, address, *more):
         words = [self.binary, "lab", "exec", pod, "--", sys.executable, str(TRAFFIC), kind, address]
         return Traffic(subprocess.Popen(words + [str(word) for word in more], env=self.environment, text=True,

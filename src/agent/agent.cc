@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/bgp_loop.h"
 #include "agent/metrics.h"
 #include "agent/policy_keeper.h"
 #include "agent/policy_loop.h"
@@ -34,6 +35,10 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
   return fail(ErrorCode::kUnavailable, "another agent{} works on this network namespace: {}", who, advice);
 }
 
+std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
+  return run_dir / "bird";
+}
+
 // The folder is ours for as long as the descriptor lives.
 Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -51,9 +56,10 @@ Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Result<void> clean_up(const dataplane::Options& options) {
+Result<void> clean_up(const dataplane::Options& options, const std::filesystem::path& run_dir) {
   TRY(const auto claim,
       claim_kernel(options, "stop it first (SIGTERM will do), or it puts back at once what is removed"));
+  TRY([[maybe_unused]] const bool had_bird, dataplane::Bird::remove(bird_folder(run_dir)));
   return dataplane::remove_all(options);
 }
 
@@ -66,7 +72,9 @@ struct Agent::State {
   std::unique_ptr<StatusReporter> reporter;
   std::unique_ptr<dataplane::DataplaneLoop> dataplane;
   std::unique_ptr<PolicyLoop> policy;
+  std::unique_ptr<BgpLoop> bgp;  // nothing: this agent keeps no BIRD
   std::unique_ptr<api::Informers> informers;
+  std::unique_ptr<api::Informers> bgp_informers;
   std::unique_ptr<http::Server> health;
   std::atomic<bool> whole = false;  // all of the above are there
 
@@ -75,6 +83,23 @@ struct Agent::State {
     News news;
     news.report = report;
     reporter->tell(std::move(news));
+  }
+
+  void start_bgp(const Options& options, dataplane::Bird bird) {
+    bgp = std::make_unique<BgpLoop>(BgpLoop::Options{options.node, options.bgp_secrets, std::move(bird)},
+                                    [this](BgpReport report) {
+                                      News news;
+                                      news.bgp = std::move(report);
+                                      reporter->tell(std::move(news));
+                                    });
+    const auto kinds = bgp_kinds();
+    bgp_informers = std::make_unique<api::Informers>(
+        options.server, std::vector(kinds.begin(), kinds.end()), [this](api::Update update) {
+          News news;
+          news.unreadable = update.unreadable;
+          if (!news.unreadable.empty()) reporter->tell(std::move(news));
+          bgp->put({.resources = std::move(update), .workloads = {}});
+        });
   }
 
   http::Response answer(const http::Request& request) {
@@ -117,6 +142,10 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   State* const self = state.get();
   TRY(state->claim, claim_kernel(options.dataplane, "stop it first"));
   TRY(state->lock, lock_folder(options.run_dir));
+  std::optional<dataplane::Bird> bird;
+  if (options.keeps_bird) {
+    TRY(bird, dataplane::Bird::find({.folder = bird_folder(options.run_dir), .program = {}}));
+  }
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   spdlog::info("node {}, server {}, dataplane {}, {} ids adopted from the kernel", options.node,
                options.server.text, dataplane::to_string(options.dataplane.datapath), dictionary.size());
@@ -145,11 +174,15 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
       options.dataplane, state->to_dataplane,
       [self](const dataplane::Report& report) { self->on_report(report); });
   state->policy = std::make_unique<PolicyLoop>(
-      Engine({options.node, std::move(dictionary), options.most_entries}),
+      Engine({options.node, std::move(dictionary), options.most_entries, options.keeps_bird}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
                           [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
+  if (bird) state->start_bgp(options, *std::move(bird));
   state->informers = std::make_unique<api::Informers>(
-      options.server, followed_kinds(), [self](api::Update update) { self->policy->put(std::move(update)); });
+      options.server, followed_kinds(), [self, node = options.node](api::Update update) {
+        if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
+        self->policy->put(std::move(update));
+      });
   state->whole = true;
   return std::unique_ptr<Agent>(new Agent(std::move(state)));
 }

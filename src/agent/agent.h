@@ -25,11 +25,14 @@ struct Options {
   std::optional<http::Endpoint> health;                 // /liveness, /readiness, /metrics; none: not served
   std::size_t most_entries = Engine::kMostEntries;      // as in Engine::Options
   dataplane::Options dataplane;
+  bool keeps_bird = false;  // BIRD tells other hosts where workloads are, and writes what it hears
+  std::string bgp_secrets;  // folder of passwords, NAME/KEY; empty: there are none
 };
 
-// Removes everything that carries our mark from the kernel, in the network namespace of the caller.
+// Removes everything that carries our mark from the kernel, in the network namespace of the caller; ends the
+// BIRD that an agent kept in its folder, and removes its routes.
 // kUnavailable: an agent works there, and would put everything back.
-Result<void> clean_up(const dataplane::Options& options);
+Result<void> clean_up(const dataplane::Options& options, const std::filesystem::path& run_dir);
 
 class Agent {
  public:

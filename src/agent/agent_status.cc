@@ -29,6 +29,7 @@ bool AgentStatus::apply(const News& news) {
   if (news.report) report_ = *news.report;
   news.unreadable.apply_to(unreadable_);
   news.refused.apply_to(uncompiled_);
+  if (news.bgp) bgp_ = news.bgp;
   return document({}) != before;
 }
 
@@ -69,6 +70,7 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["hostEndpoints"] = std::move(host_endpoints);
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();
+  if (bgp_) status["bgp"] = to_json(*bgp_);
   status["error"] = shortened(report_.error);
   status["heartbeat"] = views::time_text(heartbeat);
   return {{"apiVersion", info(Kind::kAgentStatus).api_version()},

@@ -37,6 +37,7 @@ class AgentStatus {
   dataplane::Report report_;
   std::map<ResourceKey, std::string> unreadable_;
   std::map<ResourceKey, std::string> uncompiled_;
+  std::optional<BgpReport> bgp_;
 };
 
 }  // namespace ocicat::agent

@@ -195,7 +195,7 @@ TEST_F(AgentTest, WhileItRunsNobodyElseCleansUpAndThenSomebodyMay) {
   wait_for([](const auto& agent) { return !agent.applied.empty(); });
   const auto clean_up_there = [this] {
     Result<void> done;
-    network_->run([&] { done = clean_up(options().dataplane); });
+    network_->run([&] { done = clean_up(options().dataplane, options().run_dir); });
     return done;
   };
   const auto refused = clean_up_there();

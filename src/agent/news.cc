@@ -9,6 +9,7 @@ void News::absorb(News later) {
   if (later.counters) counters = later.counters;
   unreadable.absorb(std::move(later.unreadable));
   refused.absorb(std::move(later.refused));
+  if (later.bgp) bgp = std::move(later.bgp);
 }
 
 }  // namespace ocicat::agent

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/bgp_report.h"
 #include "base/changes.h"
 #include "dataplane/dataplane.h"
 #include "engine/engine.h"
@@ -15,6 +16,7 @@ struct News {
   std::optional<Engine::Counters> counters;
   Changes<ResourceKey, std::string> unreadable;  // the server holds it, and it cannot be decoded
   Changes<ResourceKey, std::string> refused;     // it can be read, and cannot be compiled
+  std::optional<BgpReport> bgp;                  // of an agent that keeps BIRD
 
   void absorb(News later);
 };

@@ -23,6 +23,8 @@ struct Options {
   std::string health = "127.0.0.1:9099";
   std::string dataplane = "nftables";
   std::string bpf_folder = "/sys/fs/bpf/ocicat";
+  std::string bgp = "none";
+  std::string bgp_secrets;
   std::string log_level = "info";
   std::size_t most_entries = Engine::kMostEntries;
   bool cleanup = false;
@@ -42,7 +44,7 @@ Result<int> run_agent(const Options& options) {
   dataplane.pin_folder = options.bpf_folder;
   if (options.dataplane == "ebpf") dataplane.datapath = dataplane::Datapath::kEbpf;
   if (options.cleanup) {
-    TRY_VOID(agent::clean_up(dataplane));
+    TRY_VOID(agent::clean_up(dataplane, options.run_dir));
     say("Removed what carries our mark from the kernel: nothing is enforced on this host now.\n");
     return kDone;
   }
@@ -51,6 +53,8 @@ Result<int> run_agent(const Options& options) {
   wanted.run_dir = options.run_dir;
   wanted.dataplane = std::move(dataplane);
   wanted.most_entries = options.most_entries;
+  wanted.keeps_bird = options.bgp == "bird";
+  wanted.bgp_secrets = options.bgp_secrets;
   if (const std::string rule = schema::check_dns_subdomain(wanted.node); !rule.empty()) {
     wrong_usage({ErrorCode::kInvalid,
                  fmt::format("\"{}\" is no name of a node: {}; say --node NAME", wanted.node, rule)});
@@ -67,14 +71,18 @@ Result<int> run_agent(const Options& options) {
 constexpr std::string_view kFooter =
     R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
 over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80,
-and what is pinned in the folder of --bpf-folder. It refuses while an agent runs in the same network
+what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in --run-dir, with its routes. It refuses while an agent runs in the same network
 namespace, where a second agent is refused as well.
+
+With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
+leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.
 
 Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
 
 Examples:
   ocicat agent --node host1
   ocicat agent --node host1 --server http://127.0.0.1:8321 --health unix:///run/ocicat/agent/health.sock
+  ocicat agent --node host1 --bgp bird
   ocicat agent --cleanup)";
 
 }  // namespace
@@ -98,6 +106,13 @@ void add_agent_command(CLI::App& app) {
       ->check(CLI::IsMember({"nftables", "ebpf"}));
   command->add_option("--bpf-folder", options->bpf_folder, "Where this host's eBPF objects are pinned")
       ->capture_default_str()
+      ->type_name("DIR");
+  command
+      ->add_option("--bgp", options->bgp,
+                   "Who tells other hosts where workloads are: BIRD, or nobody, as each agent works it out")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "bird"}));
+  command->add_option("--bgp-secrets", options->bgp_secrets, "Folder of BGP passwords, as files SECRET/KEY")
       ->type_name("DIR");
   command
       ->add_option(

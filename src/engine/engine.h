@@ -31,6 +31,8 @@ class Engine {
     // (policy::ProgramStore::entry_count). Beyond it the workload endpoint that came last is denied all and
     // reported, and is tried again when there are fewer entries or its policy is another.
     std::size_t most_entries = kMostEntries;
+    // A router writes the ways to other hosts that need no tunnel: leave them to it.
+    bool router = false;
   };
   static constexpr std::size_t kMostEntries = std::size_t{1} << 24;
 

@@ -69,11 +69,16 @@ struct Engine::State {
   static constexpr auto kNoRetry = std::numeric_limits<std::uint64_t>::max();
 
   explicit State(Options given)
-      : node(std::move(given.node)), ways(node), most_entries(given.most_entries), ids(given.dictionary) {}
+      : node(std::move(given.node)),
+        ways(node),
+        most_entries(given.most_entries),
+        router(given.router),
+        ids(given.dictionary) {}
 
   std::optional<std::string> node;
   network::RouteResolver ways;
   std::size_t most_entries;
+  bool router;
   policy::IdRegistry ids;
   policy::SetSpace sets;
   policy::RuleBook book;

@@ -50,8 +50,8 @@ ResourceKey policy_key(const std::string& name) {
 
 // An engine and the state that its changes lead to.
 struct Host {
-  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {})
-      : engine({.node = std::move(node), .dictionary = std::move(dictionary)}) {}
+  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {}, bool router = false)
+      : engine({.node = std::move(node), .dictionary = std::move(dictionary), .router = router}) {}
 
   HostChanges set(const ResourceKey& at, const Resource& resource) {
     ResourceChanges changes;
@@ -457,6 +457,19 @@ IpPool pool(const std::string& cidr, IpPool::Encapsulation vxlan) {
 Node with_tunnel(Node node, const std::string& address) {
   node.vxlan[0].address = test::address(address);
   return node;
+}
+
+TEST(Engine, LeavesTheWaysToOtherHostsToARouterUnlessTheirPoolAsksForTunnels) {
+  Host host("a", {}, true);
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
+  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
+  host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
+  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
+  EXPECT_EQ(host.state.routes.size(), 1U) << "that of its own workload";
+  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kCrossSubnet));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
+  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kNever));
+  EXPECT_EQ(host.state.routes.size(), 1U);
 }
 
 TEST(Engine, AnOverlayLeadsThroughTheTunnelsOfItsHostsOnceBothEndsAreKnown) {

@@ -26,7 +26,14 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   std::vector<network::Claim> in_order;
   in_order.reserve(claims.size());
   for (const auto& claim : claims) in_order.push_back(claim.second);
-  return ways.way(prefix.address, in_order);
+  auto way = ways.way(prefix.address, in_order);
+  // Where a pool asks for tunnels, the ways beside them are ours as well.
+  const auto tunnelled = [&](const auto& pool) {
+    return pool.second.encapsulated() && pool.second.cidr.contains(prefix.address);
+  };
+  const bool by_host = way && way->kind == Route::Kind::kHost;
+  if (router && by_host && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
+  return way;
 }
 
 // The devices of overlays in use, and who is at the other ends.

@@ -61,7 +61,8 @@ Result<void> Lab::begin(const LabRecord& lab) {
     TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, ++number, lab)));
   }
   for (const auto& host : hosts) TRY_VOID(start_agent(host.name));
-  return wait_until_applied();
+  TRY_VOID(wait_until_applied());
+  return lab.network == "bgp" ? wait_until_peered(client, running_agents(), kPatience) : Result<void>{};
 }
 
 Result<bool> Lab::down() {
@@ -122,12 +123,13 @@ Result<void> Lab::start_agent(const std::string& host) {
     return fail(ErrorCode::kAlreadyExists, "the agent of {} is running already", host);
   std::error_code ignored;
   std::filesystem::create_directories(layout_.run_folder(host), ignored);
-  Daemon daemon{.command = {lab.program, "agent", "--node", host, "--server", server_address().text,
-                            "--run-dir", layout_.run_folder(host).string(), "--dataplane", lab.dataplane,
-                            "--bpf-folder", layout_.bpf_folder(host).string()},
-                .network_namespace = layout_.host_namespace(host),
-                .log = layout_.log_file(agent_of(host)),
-                .record = layout_.process_file(agent_of(host))};
+  Daemon daemon{
+      .command = {lab.program, "agent", "--node", host, "--server", server_address().text, "--run-dir",
+                  layout_.run_folder(host).string(), "--dataplane", lab.dataplane, "--bpf-folder",
+                  layout_.bpf_folder(host).string(), "--bgp", lab.network == "bgp" ? "bird" : "none"},
+      .network_namespace = layout_.host_namespace(host),
+      .log = layout_.log_file(agent_of(host)),
+      .record = layout_.process_file(agent_of(host))};
   TRY([[maybe_unused]] const auto process, start(daemon));
   return {};
 }
@@ -145,12 +147,28 @@ std::map<std::string, int> Lab::running_agents() const {
 Result<void> Lab::wait_until_applied() {
   api::Client client(server_address());
   auto applied = lab::wait_until_applied(client, running_agents(), kPatience);
-  if (applied) return {};
+  if (applied) return wait_until_routed();
   std::string said;
   for (const auto& [host, pid] : running_agents()) {
     said += fmt::format("; agent of {}: {}", host, tail(layout_.log_file(agent_of(host)), 1));
   }
   return fail(applied.error().code, "{}{}", applied.error().message, said);
+}
+
+// Routers tell each other on their own: that an agent has applied something does not say that others know.
+Result<void> Lab::wait_until_routed() {
+  TRY(const auto lab, read_lab(layout_));
+  if (lab.network != "bgp") return {};
+  const auto agents = running_agents();
+  std::map<std::string, std::set<std::string>> wanted;  // by network namespace
+  for (const auto& pod : read_pods(layout_)) {
+    for (const auto& [host, pid] : agents) {
+      if (host == pod.host) continue;
+      for (const auto& address : pod.addresses)
+        wanted[layout_.host_namespace(host)].insert(address.to_string());
+    }
+  }
+  return lab::wait_until_routed(wanted, kPatience);
 }
 
 }  // namespace ocicat::lab

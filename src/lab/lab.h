@@ -50,7 +50,7 @@ class Lab {
 
   Result<void> start_server();
   Result<void> start_agent(const std::string& host);
-  // Until each running agent has everything in its kernel.
+  // Until each running agent has everything in its kernel, and with BGP its host knows the ways to all pods.
   Result<void> wait_until_applied();
 
   const Layout& layout() const { return layout_; }
@@ -67,6 +67,7 @@ class Lab {
   Result<void> realize_pod(const PodRequest& request, const LabRecord& lab);
   Result<void> forget_pod(const PodRecord& pod);     // at the server
   Result<void> dismantle_pod(const PodRecord& pod);  // its processes, wires, namespace and record
+  Result<void> wait_until_routed();
   Result<void> end_processes();
   std::map<std::string, int> running_agents() const;
 

@@ -58,6 +58,10 @@ std::vector<json::object> pool_objects(const LabRecord& lab) {
   return pools;
 }
 
+bool is_pod_address(const IpAddress& address) {
+  return pod_net(address.family()).contains(address);
+}
+
 json::object namespace_object(std::string_view ns, const Labels& labels) {
   auto all = json_of(labels);
   all["kubernetes.io/metadata.name"] = ns;

@@ -15,6 +15,7 @@ namespace ocicat::lab {
 boost::json::object node_object(std::string_view host, int number, const LabRecord& lab);
 // A pool for each family, encapsulated as the lab's network says.
 std::vector<boost::json::object> pool_objects(const LabRecord& lab);
+bool is_pod_address(const IpAddress& address);  // in one of them
 // With kubernetes.io/metadata.name, as an API server adds it.
 boost::json::object namespace_object(std::string_view ns, const Labels& labels);
 boost::json::object service_account_object(std::string_view ns, std::string_view name);

@@ -176,33 +176,6 @@ std::vector<Process> processes_in(const std::set<std::string>& network_namespace
   return found;
 }
 
-Result<std::string> run(const std::vector<std::string>& command, std::string_view input) {
-  // Memory files rather than pipes: neither side can ever wait for the other.
-  const UniqueFd in(memfd_create("input", MFD_CLOEXEC));
-  const UniqueFd out(memfd_create("output", MFD_CLOEXEC));
-  if (!in || !out) return fail_errno("memfd_create", errno);
-  if (write(in.get(), input.data(), input.size()) < 0) return fail_errno("write", errno);
-  lseek(in.get(), 0, SEEK_SET);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, in.get(), STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, out.get(), STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, out.get(), STDERR_FILENO);
-  pid_t pid = 0;
-  const int failed =
-      posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, pointers(command).data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0) return fail_errno(command[0], failed);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  lseek(out.get(), 0, SEEK_SET);
-  TRY(auto printed, read_all(out.get()));
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return printed;
-  return fail(ErrorCode::kInternal, "{} failed: {}", fmt::join(command, " "), printed);
-}
-
 std::string tail(const std::filesystem::path& file, std::size_t lines) {
   std::ifstream in(file);
   std::deque<std::string> last;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/command.h"
 #include "base/result.h"
 
 namespace ocicat::lab {
@@ -47,9 +48,6 @@ Result<void> stop(const Process& process, int signal, std::chrono::milliseconds 
 
 // Those whose main thread is in one of the named network namespaces.
 std::vector<Process> processes_in(const std::set<std::string>& network_namespaces);
-
-// Runs a command to its end and gives what it printed; an error where it fails, with what it printed.
-Result<std::string> run(const std::vector<std::string>& command, std::string_view input = {});
 
 // The last lines of a file, in one line, for error messages.
 std::string tail(const std::filesystem::path& file, std::size_t lines);

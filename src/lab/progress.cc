@@ -3,6 +3,10 @@
 #include <boost/json.hpp>
 #include <thread>
 
+#include "base/ip.h"
+#include "lab/objects.h"
+#include "lab/process.h"
+#include "views/node_status.h"
 #include "views/status.h"
 
 namespace ocicat::lab {
@@ -39,7 +43,76 @@ Result<std::string> who_is_behind(api::Client& client, const std::map<std::strin
   return behind;
 }
 
+std::string what_is_not_peered(const std::map<std::string, views::NodeStatus>& nodes, const std::string& host,
+                               int pid) {
+  const auto node = nodes.find(host);
+  if (node == nodes.end() || node->second.agent.pid != static_cast<std::uint64_t>(pid) || !node->second.bgp)
+    return fmt::format("{}: its agent has not reported", host);
+  if (!node->second.bgp->running)
+    return fmt::format("{}: BIRD does not run: {}", host, node->second.bgp->error);
+  const auto troubles = views::bgp_troubles(node->second);
+  return troubles.empty() ? "" : troubles.front();
+}
+
+// Addresses of pods that BIRD has written routes to, in one network namespace.
+Result<std::set<std::string>> routed_addresses(const std::string& network_namespace) {
+  std::set<std::string> addresses;
+  for (const auto* family : {"-4", "-6"}) {
+    TRY(const auto printed,
+        run({"ip", "-n", network_namespace, family, "-j", "route", "show", "proto", "bird"}));
+    boost::system::error_code failed;
+    const auto routes = boost::json::parse(printed.empty() ? "[]" : printed, failed);
+    if (failed || !routes.is_array())
+      return fail(ErrorCode::kInternal, "`ip route` cannot be read: {}", printed);
+    for (const auto& route : routes.get_array()) {
+      if (!route.is_object()) continue;
+      const auto prefix = Prefix::parse(views::text_at(route.get_object(), {"dst"}), true);
+      if (prefix && prefix->is_host() && is_pod_address(prefix->address))
+        addresses.insert(prefix->address.to_string());
+    }
+  }
+  return addresses;
+}
+
 }  // namespace
+
+Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,
+                               std::chrono::milliseconds patience) {
+  const auto deadline = Clock::now() + patience;
+  while (true) {
+    TRY(const auto listed, client.list(Kind::kAgentStatus, std::nullopt));
+    std::map<std::string, views::NodeStatus> nodes;
+    for (const auto& item : listed.items) {
+      auto node = views::NodeStatus::read(item);
+      nodes.insert_or_assign(node.agent.node, node);
+    }
+    std::string missing;
+    for (const auto& [host, pid] : pid_by_host) {
+      if (missing.empty()) missing = what_is_not_peered(nodes, host, pid);
+    }
+    if (missing.empty()) return {};
+    if (Clock::now() >= deadline)
+      return fail(ErrorCode::kUnavailable, "after {} ms: {}", patience.count(), missing);
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+Result<void> wait_until_routed(const std::map<std::string, std::set<std::string>>& addresses_by_namespace,
+                               std::chrono::milliseconds patience) {
+  const auto deadline = Clock::now() + patience;
+  for (const auto& [network_namespace, wanted] : addresses_by_namespace) {
+    while (true) {
+      TRY(const auto routed, routed_addresses(network_namespace));
+      if (routed == wanted) break;
+      if (Clock::now() >= deadline) {
+        return fail(ErrorCode::kUnavailable, "after {} ms {} has routes to {} pod addresses, {} are wanted",
+                    patience.count(), network_namespace, routed.size(), wanted.size());
+      }
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+  return {};
+}
 
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                 std::chrono::milliseconds patience) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <map>
+#include <set>
 #include <string>
 
 #include "api/client/client.h"
@@ -14,6 +15,15 @@ namespace ocicat::lab {
 // when this began. kUnavailable after `patience`, saying who is behind in what.
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                 std::chrono::milliseconds patience);
+
+// Until every named agent, running as the process given, says that all its BGP sessions are established.
+Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,
+                               std::chrono::milliseconds patience);
+
+// Until the kernel of each network namespace has a route of BIRD's to each of these addresses, and no other
+// to a single address.
+Result<void> wait_until_routed(const std::map<std::string, std::set<std::string>>& addresses_by_namespace,
+                               std::chrono::milliseconds patience);
 
 // Until somebody answers at the server's socket.
 Result<void> wait_until_serving(const api::Address& address, std::chrono::milliseconds patience);

@@ -14,8 +14,8 @@
 
 namespace ocicat::lab {
 
-// Plain routes; VXLAN always; VXLAN between racks.
-inline const std::vector<std::string> kNetworks{"plain", "vxlan", "vxlan-cross-subnet"};
+// Plain routes; routes that BIRD on every host tells the others; VXLAN always; VXLAN between racks.
+inline const std::vector<std::string> kNetworks{"plain", "bgp", "vxlan", "vxlan-cross-subnet"};
 
 struct LabRecord {
   int hosts = 0;

@@ -1,0 +1,134 @@
+#include "agent/bgp_keeper.h"
+
+#include <gmock/gmock.h>
+#include <stdlib.h>
+
+#include <boost/json.hpp>
+
+#include <filesystem>
+#include <fstream>
+
+#include "agent/bgp_report.h"
+
+namespace ocicat::agent {
+namespace {
+
+using network::bgp::LeftOut;
+
+Node node(const std::string& name, std::string_view address) {
+  Node node;
+  node.metadata.name = name;
+  node.ipv4 = *Prefix::parse(address);
+  return node;
+}
+
+BgpUpdate update(std::vector<std::pair<ResourceKey, std::optional<Resource>>> resources,
+                 bool in_sync = true) {
+  BgpUpdate update;
+  for (auto& [key, resource] : resources) {
+    if (resource) {
+      update.resources.resources.update(key, *std::move(resource));
+    } else {
+      update.resources.resources.remove(key);
+    }
+  }
+  update.resources.in_sync = in_sync;
+  return update;
+}
+
+const ResourceKey kHost1{Kind::kNode, "", "host1"};
+const ResourceKey kHost2{Kind::kNode, "", "host2"};
+
+TEST(BgpKeeper, SaysNothingBeforeEveryKindHasBeenListed) {
+  BgpKeeper keeper("host1", secrets_in(""));
+  EXPECT_FALSE(keeper.take(update({{kHost1, node("host1", "10.0.0.1/24")}}, false)));
+  const auto intent = keeper.take(update({{kHost2, node("host2", "10.0.0.2/24")}}));
+  ASSERT_TRUE(intent);
+  EXPECT_EQ(intent->sessions.size(), 1U);
+}
+
+TEST(BgpKeeper, FollowsWhatComesChangesAndGoes) {
+  BgpKeeper keeper("host1", secrets_in(""));
+  keeper.take(update({{kHost1, node("host1", "10.0.0.1/24")}, {kHost2, node("host2", "10.0.0.2/24")}}));
+  BgpPeer peer;
+  peer.metadata.name = "tor";
+  peer.address = IpAddress::parse("10.1.0.1");
+  const ResourceKey tor{Kind::kBgpPeer, "", "tor"};
+  EXPECT_EQ(keeper.take(update({{tor, peer}}))->sessions.size(), 2U);
+  peer.filters = {"edge"};
+  EXPECT_THAT(keeper.take(update({{tor, peer}}))->left_out,
+              testing::ElementsAre(LeftOut{"BGPPeer tor", "there is no BGPFilter edge"}));
+  BgpFilter filter;
+  filter.metadata.name = "edge";
+  EXPECT_EQ(keeper.take(update({{{Kind::kBgpFilter, "", "edge"}, filter}}))->filters.size(), 1U);
+  EXPECT_EQ(keeper.take(update({{tor, std::nullopt}, {kHost2, std::nullopt}}))->sessions.size(), 0U);
+}
+
+TEST(BgpKeeper, TakesTheWorkloadsOfItsHostForPeers) {
+  api::Update resources;
+  WorkloadEndpoint endpoint;
+  endpoint.metadata.labels = {{"role", "router"}};
+  endpoint.node = "host1";
+  endpoint.addresses = {*IpAddress::parse("10.65.0.9")};
+  const ResourceKey here{Kind::kWorkloadEndpoint, "shop", "here"};
+  resources.resources.update(here, endpoint);
+  endpoint.node = "host2";
+  resources.resources.update({Kind::kPod, "shop", "there"}, endpoint);
+  const auto workloads = local_workloads(resources, "host1");
+  std::map<ResourceKey, network::bgp::LocalWorkload> local;
+  workloads.apply_to(local);
+  ASSERT_EQ(local.size(), 1U);
+  EXPECT_EQ(local.at(here).name, "shop/here");
+
+  BgpKeeper keeper("host1", secrets_in(""));
+  BgpPeer peer;
+  peer.local_workload_selector = "role == 'router'";
+  peer.as_number = 65001;
+  auto all = update({{kHost1, node("host1", "10.0.0.1/24")}, {{Kind::kBgpPeer, "", "routers"}, peer}});
+  all.workloads = workloads;
+  EXPECT_EQ(keeper.take(std::move(all))->sessions.at(0).name, "Local_Workload_10_65_0_9");
+}
+
+TEST(BgpSecrets, AreFilesAndNothingOutsideTheirFolderIsRead) {
+  std::string folder = (std::filesystem::temp_directory_path() / "ocicat-secrets-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  std::filesystem::create_directories(folder + "/inside/bgp");
+  std::ofstream(folder + "/inside/bgp/tor") << "word\n";
+  std::ofstream(folder + "/outside") << "other";
+  const auto secrets = secrets_in(folder + "/inside");
+  EXPECT_EQ(secrets({"bgp", "tor"}), Result<std::string>("word"));
+  EXPECT_EQ(secrets({"bgp", "gone"}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(secrets({"..", "outside"}).error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(secrets({"bgp", "../../outside"}).error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(secrets_in("")({"bgp", "tor"}).error().message, testing::HasSubstr("--bgp-secrets"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(BgpReport, TellsOfEverySessionAndNoPassword) {
+  network::bgp::BgpIntent intent;
+  network::bgp::Session session;
+  session.name = "Mesh_10_0_0_2";
+  session.peer = *IpAddress::parse("10.0.0.2");
+  session.password = "word";
+  intent.sessions = {session};
+  session.name = "Mesh_10_0_0_3";
+  session.peer = *IpAddress::parse("10.0.0.3");
+  intent.sessions.push_back(session);
+  dataplane::BirdStatus bird;
+  bird.sessions = {{"Mesh_10_0_0_2", "Established", "now", "", 2, 1},
+                   {"Mesh_10_0_0_3", "Passive", "now", "", 0, 0}};
+  const auto json = to_json(report_of(intent, {}, bird));
+  EXPECT_EQ(json.at("established"), 1);
+  EXPECT_EQ(json.at("wanted"), 2);
+  const auto& first = json.at("sessions").at(0);
+  EXPECT_EQ(first.at("peerIP"), "10.0.0.3") << "those that are down come first";
+  EXPECT_EQ(first.at("reason"), "the other side is to connect, and has not");
+  EXPECT_THAT(boost::json::serialize(json), testing::Not(testing::HasSubstr("word")));
+  const auto gone = report_of(intent, {}, fail(ErrorCode::kUnavailable, "BIRD has gone"));
+  EXPECT_FALSE(gone.running);
+  EXPECT_EQ(gone.error, "BIRD has gone");
+  EXPECT_EQ(to_json(gone).at("sessions").at(0).at("state"), "Unknown");
+}
+
+}  // namespace
+}  // namespace ocicat::agent

@@ -1,0 +1,97 @@
+#include "agent/bgp_report.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+namespace ocicat::agent {
+namespace {
+
+namespace json = boost::json;
+
+// As CalicoNodeStatus calls them.
+std::string_view type_of(network::bgp::Session::Kind kind) {
+  using Kind = network::bgp::Session::Kind;
+  switch (kind) {
+    case Kind::kMesh:
+      return "NodeMesh";
+    case Kind::kGlobal:
+      return "GlobalPeer";
+    case Kind::kNode:
+      return "NodePeer";
+    case Kind::kLocalWorkload:
+      return "LocalWorkload";
+  }
+  return "NodePeer";
+}
+
+std::string reason_of(const BgpReport::Session& session) {
+  if (session.state.established()) return {};
+  if (!session.state.reason.empty()) return session.state.reason;
+  if (session.state.state == "Passive") return "the other side is to connect, and has not";
+  return {};
+}
+
+json::object to_json(const BgpReport::Session& session) {
+  return {{"peerIP", session.wanted.peer.to_string()},
+          {"port", session.wanted.port},
+          {"asNumber", session.wanted.peer_as},
+          {"node", session.wanted.peer_node},
+          {"type", type_of(session.wanted.kind)},
+          {"because", session.wanted.because},
+          {"state", session.state.state.empty() ? "Unknown" : session.state.state},
+          {"since", session.state.since},
+          {"reason", reason_of(session)},
+          {"imported", session.state.imported},
+          {"exported", session.state.exported}};
+}
+
+}  // namespace
+
+BgpReport report_of(const network::bgp::BgpIntent& intent, const Result<void>& applied,
+                    const Result<dataplane::BirdStatus>& status) {
+  BgpReport report;
+  report.left_out = intent.left_out;
+  report.running = status.has_value();
+  if (!applied) {
+    report.error = applied.error().message;
+  } else if (!status) {
+    report.error = status.error().message;
+  }
+  for (const auto& wanted : intent.sessions) {
+    auto& session = report.sessions.emplace_back();
+    session.wanted = wanted;
+    session.wanted.password.reset();  // nobody is told
+    if (!status) continue;
+    const auto it = std::ranges::find(status->sessions, wanted.name, &dataplane::SessionState::name);
+    if (it != status->sessions.end()) session.state = *it;
+  }
+  if (status) report.recovering = status->recovering;
+  return report;
+}
+
+json::object to_json(const BgpReport& report) {
+  std::vector<const BgpReport::Session*> in_order;
+  for (const auto& session : report.sessions) in_order.push_back(&session);
+  std::ranges::stable_sort(in_order, {}, [](const auto* session) { return session->state.established(); });
+  json::array sessions;
+  for (const auto* session : in_order) {
+    if (sessions.size() == kMaxSessions) break;
+    sessions.push_back(to_json(*session));
+  }
+  json::array left_out;
+  for (const auto& one : report.left_out) {
+    if (left_out.size() == kMaxSessions) break;
+    left_out.push_back(json::object{{"object", one.object}, {"reason", one.reason}});
+  }
+  const auto established =
+      std::ranges::count_if(report.sessions, [](const auto& session) { return session.state.established(); });
+  return {{"running", report.running},
+          {"recovering", report.recovering},
+          {"established", established},
+          {"wanted", report.sessions.size()},
+          {"sessions", std::move(sessions)},
+          {"leftOut", std::move(left_out)},
+          {"error", report.error}};
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,207 @@
+#include "dataplane/bird/bird.h"
+
+#include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "base/command.h"
+#include "base/unique_fd.h"
+#include "kernel/routes.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kStartPatience{5};
+constexpr std::chrono::milliseconds kPause{10};  // between looks at one that starts
+
+Result<std::string> find_program(const std::string& wanted) {
+  if (!wanted.empty() && wanted.find('/') != std::string::npos) {
+    if (::access(wanted.c_str(), X_OK) == 0) return wanted;
+    return fail(ErrorCode::kNotFound, "{} cannot be run; say where BIRD 2 is", wanted);
+  }
+  const char* given = std::getenv("PATH");
+  std::string path = fmt::format("{}:/usr/sbin:/usr/local/sbin", given == nullptr ? "" : given);
+  const std::string name = wanted.empty() ? "bird" : wanted;
+  for (std::size_t at = 0; at <= path.size();) {
+    const auto end = std::min(path.find(':', at), path.size());
+    const auto candidate = path.substr(at, end - at) + "/" + name;
+    if (end > at && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+    at = end + 1;
+  }
+  return fail(ErrorCode::kNotFound, "there is no program {}: install BIRD 2 (Debian: apt-get install bird2)",
+              name);
+}
+
+Result<void> write_file(const std::filesystem::path& path, std::string_view text) {
+  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) return fail_errno(fmt::format("open {}", path.string()), errno);
+  while (!text.empty()) {
+    const auto written = ::write(file.get(), text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail_errno(fmt::format("write {}", path.string()), errno);
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+// Whether a BIRD before has left routes in this network namespace.
+bool routes_are_left() {
+  auto routes = kernel::NetlinkRoutes::open();
+  if (!routes) return false;
+  const auto left = (*routes)->routes(RTPROT_BIRD);
+  return left && !left->empty();
+}
+
+// In a session of its own, and a child of nobody who would have to wait for it.
+[[noreturn]] void become(std::vector<char*>& command) {
+  ::setsid();
+  const pid_t pid = ::fork();
+  if (pid != 0) ::_exit(pid < 0 ? 1 : 0);
+  // What the agent waits for with sigwait would never reach BIRD.
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGPIPE, SIG_DFL);
+  const int null = ::open("/dev/null", O_RDWR);
+  for (const int fd : {0, 1, 2}) ::dup2(null, fd);
+  ::execv(command[0], command.data());
+  ::_exit(1);
+}
+
+Result<void> launch(std::vector<std::string> command) {
+  std::vector<char*> words;
+  for (auto& word : command) words.push_back(word.data());
+  words.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("fork", errno);
+  if (child == 0) become(words);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (status != 0) return fail(ErrorCode::kInternal, "cannot start {}", command[0]);
+  return {};
+}
+
+}  // namespace
+
+Result<Bird> Bird::find(Options options) {
+  TRY(options.program, find_program(options.program));
+  const auto folder = options.folder.string();
+  if (folder.find_first_of("\"\n") != std::string::npos)
+    return fail(ErrorCode::kInvalid,
+                "the folder {} must not have quotes in its name, which BIRD cannot write", folder);
+  std::error_code error;
+  std::filesystem::create_directories(options.folder, error);
+  if (error) return fail_errno(fmt::format("cannot make {}", folder), error.value());
+  if (::chmod(folder.c_str(), 0700) != 0) return fail_errno(folder, errno);
+  return Bird(std::move(options));
+}
+
+Result<void> Bird::apply(const std::string& configuration) {
+  const auto next = options_.folder / "bird.conf.next";
+  TRY_VOID(write_file(next, configuration));
+  if (const auto checked = run({options_.program, "-p", "-c", next.string()}); !checked)
+    return within("BIRD refuses what it is to do; the last configuration stays", checked.error());
+  if (::rename(next.c_str(), configuration_file().c_str()) != 0) return fail_errno("rename", errno);
+  configured_ = true;
+  if (auto there = greet(); !there) {
+    if (there.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(there).error());
+    return start();
+  }
+  const auto answer = ask(fmt::format("configure \"{}\"", configuration_file().string()));
+  if (!answer) return within("BIRD has not taken its configuration", answer.error());
+  return {};
+}
+
+Result<BirdStatus> Bird::look() {
+  auto general = greet();
+  if (!general && general.error().code == ErrorCode::kNotFound && configured_) {
+    spdlog::warn("BIRD has gone; it is started again");
+    TRY_VOID(start());
+    general = greet();
+  }
+  if (!general) return std::unexpected(std::move(general).error());
+  BirdStatus status;
+  TRY(const auto protocols, ask("show protocols all"));
+  status.pid = control_->pid();
+  status.sessions = read_sessions(protocols);
+  status.recovering = recovers(*general);
+  return status;
+}
+
+Result<std::string> Bird::ask(std::string_view command) {
+  auto answer = control_->ask(command);
+  // What comes later on this connection may be the rest of this answer.
+  if (!answer && answer.error().code != ErrorCode::kInvalid) control_.reset();
+  return answer;
+}
+
+// A connection that is open may be to one that has died since: then another is made.
+Result<std::string> Bird::greet() {
+  if (control_) {
+    if (auto answer = ask("show status")) return answer;
+  }
+  TRY(control_, BirdControl::connect(socket()));
+  return ask("show status");
+}
+
+Result<void> Bird::start() {
+  std::vector<std::string> command{options_.program,
+                                   "-f",
+                                   "-c",
+                                   configuration_file().string(),
+                                   "-s",
+                                   socket().string(),
+                                   "-P",
+                                   (options_.folder / "bird.pid").string()};
+  const bool gracefully = routes_are_left();
+  if (gracefully) command.emplace_back("-R");
+  TRY_VOID(launch(std::move(command)));
+  ++starts_;
+  const auto deadline = Clock::now() + kStartPatience;
+  while (true) {
+    auto there = greet();
+    if (there) break;
+    if (there.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(there).error());
+    if (Clock::now() > deadline)
+      return fail(ErrorCode::kUnavailable, "BIRD does not start; see {}", log_file().string());
+    std::this_thread::sleep_for(kPause);
+  }
+  spdlog::info("BIRD runs as process {}{}", control_->pid(),
+               gracefully ? ", and keeps the routes of the one before until its neighbours have spoken" : "");
+  return {};
+}
+
+Result<bool> Bird::remove(const std::filesystem::path& folder) {
+  auto control = BirdControl::connect(folder / "bird.ctl");
+  if (!control && control.error().code != ErrorCode::kNotFound)
+    return std::unexpected(std::move(control).error());
+  if (!control && !std::filesystem::exists(folder / "bird.conf")) return false;
+  if (control) {
+    const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, control->pid(), 0)));
+    TRY([[maybe_unused]] const auto answer, control->ask("down"));
+    pollfd ended{process.get(), POLLIN, 0};
+    if (process && ::poll(&ended, 1, 5000) == 0) return fail(ErrorCode::kUnavailable, "BIRD does not end");
+  }
+  // Blackholes too.
+  for (const auto* family : {"-4", "-6"}) {
+    TRY([[maybe_unused]] const auto printed, run({"ip", family, "route", "flush", "proto", "bird"}));
+  }
+  std::error_code ignored;
+  std::filesystem::remove(folder / "bird.conf", ignored);
+  return true;
+}
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,71 @@
+// BIRD under our care: configured, kept running, asked how it is.
+//
+//   adopts    one that runs is taken over as it is; when we go, it stays, and so do its routes
+//   restart   one that died is started again; what it left in the kernel stays until its successor has heard
+//             from the neighbours (graceful restart, RFC 4724)
+//   errors    a configuration that BIRD refuses is not used: the last one stays in force
+//   design    docs/design/bgp.md
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/bird/control.h"
+#include "dataplane/bird/states.h"
+
+namespace ocicat::dataplane {
+
+struct BirdStatus {
+  pid_t pid = 0;
+  bool recovering = false;  // holds back what it learns until its neighbours have spoken
+  std::vector<SessionState> sessions;
+
+  bool operator==(const BirdStatus&) const = default;
+};
+
+class Bird {
+ public:
+  struct Options {
+    std::filesystem::path folder;  // of its files; made where it is missing, readable by root alone
+    std::string program;           // empty: `bird` in PATH or /usr/sbin
+  };
+
+  // kNotFound, with the next step, where there is no such program. Does not start it.
+  static Result<Bird> find(Options options);
+
+  // What the log directive of a configuration is to name.
+  std::filesystem::path log_file() const { return options_.folder / "bird.log"; }
+
+  // Checks it, puts it in the place of the file as a whole, and has BIRD read it; starts BIRD where none
+  // runs.
+  Result<void> apply(const std::string& configuration);
+  // How it is. One that has died is started again first, with the last configuration.
+  Result<BirdStatus> look();
+  // How often a BIRD was started by us.
+  std::uint64_t starts() const { return starts_; }
+
+  // Ends one that runs with files in this folder and takes its routes out of the kernel, of this network
+  // namespace; whether there was one.
+  static Result<bool> remove(const std::filesystem::path& folder);
+
+ private:
+  explicit Bird(Options options) : options_(std::move(options)) {}
+  std::filesystem::path configuration_file() const { return options_.folder / "bird.conf"; }
+  std::filesystem::path socket() const { return options_.folder / "bird.ctl"; }
+  Result<std::string> ask(std::string_view command);
+  Result<std::string> greet();  // what it says of itself; kNotFound: none runs
+  Result<void> start();
+
+  Options options_;
+  std::optional<BirdControl> control_;
+  bool configured_ = false;
+  std::uint64_t starts_ = 0;
+};
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,256 @@
+// BIRD itself on two hosts, each a network namespace, with the real kernel: what network/bgp/ makes of
+// resources.
+#include "dataplane/bird/bird.h"
+
+#include <gmock/gmock.h>
+#include <linux/rtnetlink.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "base/command.h"
+#include "kernel/network_namespace.h"
+#include "kernel/routes.h"
+#include "network/bgp/bird_configuration.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+namespace bgp = network::bgp;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsSupersetOf;
+using testing::Key;
+using testing::Not;
+
+// Far more than anything here takes; only a failure waits that long.
+constexpr std::chrono::seconds kPatience{60};
+
+void eventually(const std::function<bool()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!holds()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "it never came to hold";
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+// hostN has 10.0.0.N and fd00::N, and a workload at 10.65.N.9 and fd65::N:9.
+class Host {
+ public:
+  explicit Host(int number) : number_(number), network_(kernel::NetworkNamespace::create().value()) {
+    std::string folder = (std::filesystem::temp_directory_path() / "ocicat-bird-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+    bird_.emplace(Bird::find({.folder = folder_ / "bird", .program = {}}).value());
+  }
+  ~Host() {
+    network_.run([&] { EXPECT_TRUE(Bird::remove(folder_ / "bird")); });
+    std::filesystem::remove_all(folder_);
+  }
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  void ip(const std::string& lines) {
+    network_.run([&] {
+      const auto done = run({"ip", "-batch", "-"}, lines);
+      EXPECT_TRUE(done) << done.error().message;
+    });
+  }
+  void wire() {
+    ip(
+        fmt::format("link set lo up\nlink set wire0 up\naddr add 10.0.0.{0}/24 dev wire0\naddr add "
+                    "fd00::{0}/64 dev wire0 nodad\n"
+                    "link add cali1 type veth peer name eth0\nlink set cali1 up\nlink set eth0 up\n"
+                    "route add 10.65.{0}.9/32 dev cali1 proto 80 metric 1024\n"
+                    "route add fd65::{0}:9/128 dev cali1 proto 80 metric 1024\n",
+                    number_));
+  }
+  // By destination: the metric.
+  std::map<std::string, std::uint32_t> routes() {
+    std::map<std::string, std::uint32_t> found;
+    network_.run([&] {
+      const auto kernel = kernel::NetlinkRoutes::open().value();
+      const auto routes = kernel->routes(RTPROT_BIRD).value();
+      for (const auto& route : routes) found.emplace(route.destination.to_string(), route.metric);
+    });
+    return found;
+  }
+  std::string blackholes() {
+    std::string text;
+    network_.run([&] { text = run({"ip", "route", "show", "type", "blackhole", "proto", "bird"}).value(); });
+    return text;
+  }
+  Result<void> apply(const std::string& configuration) {
+    Result<void> done;
+    network_.run([&] { done = bird_->apply(configuration); });
+    return done;
+  }
+  Result<BirdStatus> look() {
+    Result<BirdStatus> status;
+    network_.run([&] { status = bird_->look(); });
+    return status;
+  }
+  bool all_established() {
+    const auto status = look();
+    return status && !status->recovering && status->sessions.size() == 2 &&
+           std::ranges::all_of(status->sessions, &SessionState::established);
+  }
+  Bird& bird() { return *bird_; }
+  // Another agent: it knows nothing of the BIRD that runs.
+  void forget() { bird_.emplace(Bird::find({.folder = folder_ / "bird", .program = {}}).value()); }
+  std::filesystem::path folder() const { return folder_ / "bird"; }
+  const kernel::NetworkNamespace& network() const { return network_; }
+
+ private:
+  int number_;
+  kernel::NetworkNamespace network_;
+  std::filesystem::path folder_;
+  std::optional<Bird> bird_;
+};
+
+bgp::Input cluster(int self) {
+  bgp::Input input;
+  input.node = fmt::format("host{}", self);
+  for (int i = 1; i <= 2; ++i) {
+    auto& node = input.nodes[fmt::format("host{}", i)];
+    node.metadata.name = fmt::format("host{}", i);
+    node.ipv4 = Prefix::parse(fmt::format("10.0.0.{}/24", i));
+    node.ipv6 = Prefix::parse(fmt::format("fd00::{}/64", i));
+  }
+  for (const auto* cidr : {"10.65.0.0/16", "fd65::/48"}) input.pools[cidr].cidr = *Prefix::parse(cidr);
+  return input;
+}
+
+class BirdTest : public testing::Test {
+ protected:
+  BirdTest() {
+    hosts_[0].ip(
+        fmt::format("link add wire0 type veth peer name wire0 netns {}\n", hosts_[1].network().path()));
+    for (auto& host : hosts_) host.wire();
+  }
+  static Result<std::string> no_secrets(const SecretKey&) { return fail(ErrorCode::kNotFound, "none"); }
+  std::string configuration(int self, const bgp::Input& input) {
+    return bgp::bird_configuration(bgp::intent_for(input, no_secrets), host(self).bird().log_file().string());
+  }
+  void begin() {
+    for (const int self : {1, 2}) {
+      const auto done = host(self).apply(configuration(self, cluster(self)));
+      ASSERT_TRUE(done) << done.error().message;
+    }
+    eventually([&] { return host(1).all_established() && host(2).all_established(); });
+    eventually([&] {
+      return host(1).routes().contains("10.65.2.9/32") && host(1).routes().contains("fd65::2:9/128");
+    });
+    eventually([&] {
+      return host(2).routes().contains("10.65.1.9/32") && host(2).routes().contains("fd65::1:9/128");
+    });
+  }
+  Host& host(int number) { return hosts_.at(static_cast<std::size_t>(number) - 1); }
+
+  std::array<Host, 2> hosts_{Host(1), Host(2)};
+};
+
+TEST_F(BirdTest, HostsTellEachOtherOfTheirWorkloadsAndThePreferenceIsTheSameEverywhere) {
+  begin();
+  EXPECT_EQ(host(1).routes(),
+            (std::map<std::string, std::uint32_t>{{"10.65.2.9/32", 1024}, {"fd65::2:9/128", 1024}}));
+  host(2).ip("route del 10.65.2.9/32 dev cali1\nroute add 10.65.2.9/32 dev cali1 proto 80 metric 512\n");
+  eventually([&] { return host(1).routes()["10.65.2.9/32"] == 512; });
+  host(2).ip("route del 10.65.2.9/32 dev cali1\n");
+  eventually([&] { return !host(1).routes().contains("10.65.2.9/32"); });
+}
+
+TEST_F(BirdTest, AWorkloadIsWhereItsHostSaysItIsWhateverOthersSay) {
+  begin();
+  host(1).ip("route append 10.65.2.9/32 dev cali1 proto 80 metric 1024\n");  // as the agent does
+  eventually([&] { return !host(1).routes().contains("10.65.2.9/32"); });
+  host(1).ip("route del 10.65.2.9/32 dev cali1 proto 80\n");
+  eventually([&] { return host(1).routes().contains("10.65.2.9/32"); });
+}
+
+TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
+  begin();
+  const auto before = host(1).routes();
+  const auto others = host(2).routes();
+  const auto pid = host(1).look()->pid;
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  eventually([&] {
+    EXPECT_THAT(host(1).routes(), IsSupersetOf(before));
+    EXPECT_THAT(host(2).routes(), IsSupersetOf(others));
+    const auto status = host(1).look();
+    return status && status->pid != pid && host(1).all_established() && host(2).all_established();
+  });
+  EXPECT_EQ(host(1).routes(), before);
+  EXPECT_EQ(host(2).routes(), others);
+  EXPECT_EQ(host(1).bird().starts(), 2U);
+}
+
+TEST_F(BirdTest, OneThatRunsIsTakenOverAsItIs) {
+  begin();
+  const auto before = *host(1).look();
+  host(1).forget();
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  const auto after = *host(1).look();
+  EXPECT_EQ(after.pid, before.pid);
+  for (std::size_t i = 0; i < before.sessions.size(); ++i)
+    EXPECT_EQ(after.sessions[i].since, before.sessions[i].since);
+  EXPECT_EQ(host(1).bird().starts(), 0U);
+}
+
+TEST_F(BirdTest, ABlockTakesThePlaceOfItsAddressesAndNoSessionIsTouched) {
+  begin();
+  const auto before = *host(2).look();
+  auto input = cluster(1);
+  input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true},
+                  {*Prefix::parse("10.65.1.64/26"), "host1", false}};
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  eventually([&] {
+    return host(2).routes().contains("10.65.1.0/26") && !host(2).routes().contains("10.65.1.9/32");
+  });
+  EXPECT_THAT(host(2).routes(), Not(Contains(Key("10.65.1.64/26"))));
+  EXPECT_THAT(host(1).blackholes(), HasSubstr("blackhole 10.65.1.64/26")) << "here alone";
+  host(1).ip("route del 10.65.1.9/32 dev cali1\nroute add 10.65.1.9/32 dev cali1 proto 80 metric 512\n");
+  eventually([&] { return host(2).routes().contains("10.65.1.9/32"); });
+  const auto after = *host(2).look();
+  for (std::size_t i = 0; i < before.sessions.size(); ++i)
+    EXPECT_EQ(after.sessions[i].since, before.sessions[i].since);
+}
+
+TEST_F(BirdTest, AConfigurationThatIsRefusedLeavesTheLastOneInForce) {
+  begin();
+  const auto refused = host(1).apply("this is no configuration;\n");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("the last configuration stays"));
+  EXPECT_TRUE(host(1).all_established());
+  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  eventually([&] { return host(1).all_established(); });
+}
+
+TEST_F(BirdTest, WhatIsRemovedTakesItsRoutesAlong) {
+  begin();
+  auto input = cluster(1);
+  input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true}};
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  eventually([&] { return !host(1).blackholes().empty(); });
+  host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(true)); });
+  EXPECT_TRUE(host(1).routes().empty());
+  EXPECT_EQ(host(1).blackholes(), "");
+  EXPECT_EQ(BirdControl::connect(host(1).folder() / "bird.ctl").error().code, ErrorCode::kNotFound);
+  host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(false)); });
+}
+
+TEST(Bird, ThatIsNotInstalledIsNamedWithTheNextStep) {
+  const auto found = Bird::find({.folder = "/tmp/ocicat-no-bird", .program = "no-such-bird"});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(found.error().message, HasSubstr("apt-get install bird2"));
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane

@@ -1,0 +1,77 @@
+#include "dataplane/bird/states.h"
+
+#include <gmock/gmock.h>
+
+#include "test/support/random.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+// As BIRD 2.0.12 writes it.
+constexpr std::string_view kProtocols = R"(Name       Proto      Table      State  Since         Info
+device1    Device     ---        up     2026-11-26T20:19:46+0000
+
+kernel4    Kernel     master4    up     2026-11-26T20:19:46+0000
+  Channel ipv4
+    State:          UP
+    Routes:         1 imported, 4 exported, 1 preferred
+
+Mesh_10_0_0_2 BGP        ---        up     2026-11-26T20:19:47+0000  Established
+  BGP state:          Established
+    Neighbor address: 10.0.0.2
+    Last error:       Socket: Connection refused
+  Channel ipv4
+    State:          UP
+    Input filter:   (unnamed)
+    Routes:         2 imported, 1 filtered, 3 exported, 2 preferred
+    Route change stats:     received   rejected   filtered    ignored   accepted
+      Import updates:              2          0          0          0          2
+
+Mesh_10_0_0_3 BGP        ---        start  2026-11-26T20:19:46+0000  Active        Socket: Connection refused
+  BGP state:          Active
+    Neighbor address: 10.0.0.3
+    Connect delay:    0.334/1
+    Last error:       Socket: Connection refused
+  Channel ipv4
+    State:          DOWN
+
+Mesh_10_0_0_4 BGP        ---        start  2026-11-26T20:19:46+0000  Passive
+  BGP state:          Passive
+
+Global_10_1_0_1 BGP        ---        down   2026-11-26T20:19:46+0000
+)";
+
+TEST(BirdStates, AreReadOfBgpProtocolsAlone) {
+  EXPECT_THAT(read_sessions(kProtocols),
+              ElementsAre(SessionState{"Mesh_10_0_0_2", "Established", "2026-11-26T20:19:47+0000", "", 2, 3},
+                          SessionState{"Mesh_10_0_0_3", "Active", "2026-11-26T20:19:46+0000",
+                                       "Socket: Connection refused", 0, 0},
+                          SessionState{"Mesh_10_0_0_4", "Passive", "2026-11-26T20:19:46+0000", "", 0, 0},
+                          SessionState{"Global_10_1_0_1", "Down", "2026-11-26T20:19:46+0000", "", 0, 0}));
+}
+
+TEST(BirdStates, TellARecoveryFromOrdinaryWork) {
+  EXPECT_TRUE(
+      recovers("BIRD 2.0.12\nGraceful restart recovery in progress\n  Waiting for 1 channels to recover\n"));
+  EXPECT_FALSE(recovers("BIRD 2.0.12\nDaemon is up and running\n"));
+}
+
+TEST(BirdStates, OfTextThatIsCutOrGarbledAreFewerAndNoHarmIsDone) {
+  const auto seed = test::any_seed();
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  test::Random random(seed);
+  for (std::size_t end = 0; end <= kProtocols.size(); ++end)
+    EXPECT_LE(read_sessions(kProtocols.substr(0, end)).size(), 4U);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text(kProtocols);
+    for (int i = 0; i < 20; ++i) text[random.below(text.size())] = static_cast<char>(random.below(256));
+    read_sessions(text);
+  }
+  EXPECT_THAT(read_sessions(""), IsEmpty());
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane

@@ -1,0 +1,112 @@
+#include "views/node_status.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "views/text_table.h"
+
+namespace ocicat::views {
+namespace {
+
+namespace json = boost::json;
+
+template <class F>
+void each_object(const json::object& object, Path path, F&& f) {
+  const auto* value = find_at(object, path);
+  const auto* list = value == nullptr ? nullptr : value->if_array();
+  if (list == nullptr) return;
+  for (const auto& entry : *list) {
+    if (const auto* found = entry.if_object()) f(*found);
+  }
+}
+
+bool is_true(const json::object& object, Path path) {
+  const auto* value = find_at(object, path);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+BgpView read_bgp(const json::object& bgp) {
+  BgpView view;
+  view.running = is_true(bgp, {"running"});
+  view.recovering = is_true(bgp, {"recovering"});
+  view.established = number_at(bgp, {"established"});
+  view.wanted = number_at(bgp, {"wanted"});
+  view.error = text_at(bgp, {"error"});
+  each_object(bgp, {"sessions"}, [&](const json::object& session) {
+    view.sessions.push_back({text_at(session, {"peerIP"}), text_at(session, {"node"}),
+                             text_at(session, {"type"}), text_at(session, {"state"}),
+                             text_at(session, {"since"}), text_at(session, {"reason"}),
+                             number_at(session, {"imported"}), number_at(session, {"exported"})});
+  });
+  each_object(bgp, {"leftOut"}, [&](const json::object& one) {
+    view.left_out.push_back({text_at(one, {"object"}), text_at(one, {"reason"})});
+  });
+  return view;
+}
+
+}  // namespace
+
+NodeStatus NodeStatus::read(const json::object& document) {
+  NodeStatus status{AgentView::read(document), std::nullopt};
+  const auto* bgp = find_at(document, {"status", "bgp"});
+  if (bgp != nullptr && bgp->is_object()) status.bgp = read_bgp(bgp->get_object());
+  return status;
+}
+
+std::vector<std::string> bgp_troubles(const NodeStatus& status) {
+  std::vector<std::string> troubles;
+  if (!status.bgp) return troubles;
+  const auto& bgp = *status.bgp;
+  const auto tell = [&](std::string text) {
+    troubles.push_back(fmt::format("{}: {}", status.agent.node, text));
+  };
+  if (!bgp.error.empty()) tell(bgp.error);
+  for (const auto& one : bgp.left_out) tell(fmt::format("{} is left out: {}", one.object, one.reason));
+  for (const auto& session : bgp.sessions) {
+    if (session.state == "Established") continue;
+    tell(fmt::format("the session with {}{} is {}{}", session.peer,
+                     session.node.empty() ? "" : fmt::format(" ({})", session.node), session.state,
+                     session.reason.empty() ? "" : ": " + session.reason));
+  }
+  if (bgp.recovering) tell("BIRD keeps the routes of the one before until its neighbours have spoken");
+  return troubles;
+}
+
+std::string to_text(const NodeStatus& status, TimePoint now) {
+  std::string text =
+      fmt::format("Node {}: {}, endpoints {}/{}, {}\n", status.agent.node, status.agent.dataplane,
+                  status.agent.endpoints_ready, status.agent.endpoints_wanted,
+                  is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
+  if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", status.agent.error);
+  if (!status.bgp) return printable(text.substr(0, text.size() - 1)) + "\nBGP: this agent keeps no router\n";
+  const auto& bgp = *status.bgp;
+  text += fmt::format("BGP: {} of {} sessions established{}{}\n", bgp.established, bgp.wanted,
+                      bgp.running ? "" : ", BIRD does not run",
+                      bgp.recovering ? ", recovering from a restart" : "");
+  if (!bgp.error.empty()) text += fmt::format("  error: {}\n", printable(bgp.error));
+  for (const auto& one : bgp.left_out)
+    text += fmt::format("  left out: {}: {}\n", printable(one.object), printable(one.reason));
+  if (bgp.sessions.empty()) return text;
+  TextTable table{{"PEER", "NODE", "TYPE", "STATE", "SINCE", "IN", "OUT", "REASON"}, {}};
+  for (const auto& session : bgp.sessions) {
+    table.rows.push_back({session.peer, session.node.empty() ? "-" : session.node, session.type,
+                          session.state, session.since.empty() ? "-" : session.since,
+                          fmt::to_string(session.imported), fmt::to_string(session.exported),
+                          session.reason});
+  }
+  return text + table.to_string();
+}
+
+json::object to_json(const NodeStatus& status, const json::object& document, TimePoint now) {
+  json::object object{{"node", status.agent.node},
+                      {"alive", is_alive(status.agent, now)},
+                      {"dataplane", status.agent.dataplane},
+                      {"error", status.agent.error},
+                      {"endpoints", json::object{{"wanted", status.agent.endpoints_wanted},
+                                                 {"ready", status.agent.endpoints_ready}}}};
+  if (const auto* bgp = find_at(document, {"status", "bgp"})) object["bgp"] = *bgp;
+  return object;
+}
+
+}  // namespace ocicat::views

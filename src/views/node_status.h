@@ -1,0 +1,54 @@
+// How one host is connected with others: its BGP sessions, and why one is down.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "views/json_read.h"
+#include "views/status.h"
+
+namespace ocicat::views {
+
+struct BgpSessionView {
+  std::string peer;   // address
+  std::string node;   // empty: no host of the cluster
+  std::string type;   // "NodeMesh", "NodePeer", "GlobalPeer", "LocalWorkload"
+  std::string state;  // "Established", …
+  std::string since;
+  std::string reason;
+  std::uint64_t imported = 0;
+  std::uint64_t exported = 0;
+
+  bool operator==(const BgpSessionView&) const = default;
+};
+
+struct BgpView {
+  bool running = false;
+  bool recovering = false;
+  std::uint64_t established = 0;
+  std::uint64_t wanted = 0;
+  std::vector<BgpSessionView> sessions;  // the first ones
+  std::vector<Refusal> left_out;
+  std::string error;
+};
+
+struct NodeStatus {
+  AgentView agent;
+  std::optional<BgpView> bgp;  // nothing: the agent keeps no BIRD
+
+  // From an AgentStatus document.
+  static NodeStatus read(const boost::json::object& json);
+};
+
+// What keeps BGP from being as it should, one line each; empty where it is.
+std::vector<std::string> bgp_troubles(const NodeStatus& status);
+
+std::string to_text(const NodeStatus& status, TimePoint now);
+// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"bgp":…}; "bgp" as in AgentStatus
+boost::json::object to_json(const NodeStatus& status, const boost::json::object& document, TimePoint now);
+
+}  // namespace ocicat::views

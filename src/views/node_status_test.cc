@@ -1,0 +1,61 @@
+#include "views/node_status.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <boost/json.hpp>
+
+namespace ocicat::views {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+boost::json::object document(std::string_view bgp) {
+  return boost::json::parse(
+             fmt::format(R"({{"metadata": {{"name": "host1"}}, "status": {{"dataplane": "nftables",
+    "endpoints": {{"wanted": 2, "ready": 2}}{}}}}})",
+                         bgp))
+      .as_object();
+}
+
+constexpr std::string_view kBgp =
+    R"(, "bgp": {"running": true, "recovering": false, "established": 1, "wanted": 2,
+  "sessions": [{"peerIP": "10.0.0.3", "node": "host3", "type": "NodeMesh", "state": "Active", "since": "now",
+                "reason": "Socket: Connection refused", "imported": 0, "exported": 0},
+               {"peerIP": "10.0.0.2", "node": "", "type": "GlobalPeer", "state": "Established", "since": "then",
+                "reason": "", "imported": 7, "exported": 3}],
+  "leftOut": [{"object": "BGPPeer tor", "reason": "there is no BGPFilter edge"}], "error": ""})";
+
+TEST(NodeStatus, ShowsSessionsAndWhyOneIsDown) {
+  const auto status = NodeStatus::read(document(kBgp));
+  const auto text = to_text(status, {});
+  EXPECT_THAT(text, HasSubstr("BGP: 1 of 2 sessions established"));
+  EXPECT_THAT(text, HasSubstr("left out: BGPPeer tor: there is no BGPFilter edge"));
+  EXPECT_THAT(text, testing::ContainsRegex(
+                        "10.0.0.3 +host3 +NodeMesh +Active +now +0 +0 +Socket: Connection refused"));
+  EXPECT_THAT(text, testing::ContainsRegex("10.0.0.2 +- +GlobalPeer +Established +then +7 +3\n"));
+  EXPECT_THAT(bgp_troubles(status),
+              ElementsAre("host1: BGPPeer tor is left out: there is no BGPFilter edge",
+                          "host1: the session with 10.0.0.3 (host3) is Active: Socket: Connection refused"));
+}
+
+TEST(NodeStatus, OfAnAgentWithoutARouterSaysSoAndIsNoTrouble) {
+  const auto status = NodeStatus::read(document(""));
+  EXPECT_FALSE(status.bgp);
+  EXPECT_THAT(to_text(status, {}), HasSubstr("BGP: this agent keeps no router"));
+  EXPECT_THAT(bgp_troubles(status), IsEmpty());
+}
+
+TEST(NodeStatus, OfOddDocumentsIsReadAsFarAsItGoes) {
+  const auto status =
+      NodeStatus::read(document(R"(, "bgp": {"sessions": [1, {}, "x"], "leftOut": {}, "running": 5})"));
+  ASSERT_TRUE(status.bgp);
+  EXPECT_EQ(status.bgp->sessions.size(), 1U);
+  EXPECT_FALSE(status.bgp->running);
+  EXPECT_THAT(to_text(status, {}), HasSubstr("BIRD does not run"));
+}
+
+}  // namespace
+}  // namespace ocicat::views

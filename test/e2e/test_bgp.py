@@ -1,0 +1,236 @@
+"""BIRD on every host, kept by the agents: a mesh of five, then a pair of route reflectors, in one lab."""
+import json
+import os
+import signal
+
+import pytest
+
+PORT = 8080
+HOSTS = 5
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(HOSTS, network="bgp")
+    lab.together([lab.pod_words("net/%s" % host.replace("host", "pod"), host, listen="tcp/%d" % PORT)
+                  for host in lab.hosts])
+    return lab
+
+
+@pytest.fixture
+def flows(lab):
+    """Pings every 5 ms of both families from each pod to the next; check() ends them: nothing may be missing."""
+    running = {}
+    for number in range(1, HOSTS + 1):
+        for family in (4, 6):
+            target = "net/pod%d" % (number % HOSTS + 1)
+            running[target, family] = lab.start_traffic("net/pod%d" % number, "ping", lab.address(target, family))
+
+    def check():
+        for key, flow in running.items():
+            report = flow.stop()
+            assert report["sent"] > 10, key
+            assert (key, report["missing"]) == (key, [])
+        running.clear()
+
+    yield check
+    for flow in running.values():
+        flow.stop()
+
+
+def configuration(**spec):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "BGPConfiguration", "metadata": {"name": "default"},
+            "spec": spec}
+
+
+def peer(name, **spec):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": {"name": name}, "spec": spec}
+
+
+def routes(lab, host, family=4, protocol="bird"):
+    """{destination: gateway} of what `protocol` has written, apart from what it says cannot be reached."""
+    text = lab.host_exec(host, "ip", "-%d" % family, "-j", "route", "show", "proto", str(protocol)).stdout
+    return {route["dst"]: route.get("gateway", route.get("dev")) for route in json.loads(text or "[]")
+            if route.get("type") != "unreachable"}
+
+
+def sessions(lab, host):
+    status = lab.json("node", "status", host, check=False)
+    return {session["peerIP"]: session for session in status["nodes"][0]["bgp"]["sessions"]}
+
+
+def established(lab, host, count):
+    states = [session["state"] for session in sessions(lab, host).values()]
+    return len(states) == count and set(states) == {"Established"}
+
+
+def bird_pid(lab, host):
+    return int((lab.folder / "run" / host / "bird" / "bird.pid").read_text())
+
+
+def birdc(lab, host, *words):
+    return lab.host_exec(host, "birdc", "-s", str(lab.folder / "run" / host / "bird" / "bird.ctl"), *words).stdout
+
+
+def since(lab, host):
+    """When each session was established, by BIRD's own word; nothing for one that is not."""
+    lines = [line.split() for line in birdc(lab, host, "show", "protocols").splitlines()]
+    return {words[0]: words[4] if words[5:6] == ["Established"] else None
+            for words in lines if words[1:2] == ["BGP"]}
+
+
+def all_up(lab, hosts, count):
+    return all(len(times) == count and all(times.values()) for times in (since(lab, host) for host in hosts))
+
+
+def all_reach_all(lab):
+    return set(lab.probe("tcp/%d" % PORT).values()) == {"allow"}
+
+
+def test_pods_reach_each_other_by_routes_that_bird_tells(lab):
+    assert all_reach_all(lab)
+    for number, host in enumerate(lab.hosts, start=1):
+        for family in (4, 6):
+            others = {lab.address("net/pod%d" % other, family): lab.host_address(other, family)
+                      for other in range(1, HOSTS + 1) if other != number}
+            told = {to: by for to, by in routes(lab, host, family).items() if to in others}
+            assert told == others
+            assert not set(others) & set(routes(lab, host, family, protocol=80)), "the agent leaves these to BIRD"
+
+
+def test_node_status_tells_of_every_session(lab):
+    done = lab.run("node", "status")
+    assert done.returncode == 0
+    for host in lab.hosts:
+        assert established(lab, host, 2 * (HOSTS - 1))
+        for session in sessions(lab, host).values():
+            assert session["type"] == "NodeMesh" and session["node"] in lab.hosts
+            assert session["imported"] >= 1 and session["exported"] >= 1
+
+
+def test_a_killed_bird_is_started_again_and_no_packet_is_lost(lab, flows, eventually):
+    before = {host: routes(lab, host) for host in lab.hosts}
+    pid = bird_pid(lab, "host1")
+    os.kill(pid, signal.SIGKILL)
+    took = eventually(lambda: bird_pid(lab, "host1") != pid, 10)
+    eventually(lambda: all_up(lab, lab.hosts, 2 * (HOSTS - 1)), 30)
+    eventually(lambda: "recovery in progress" not in birdc(lab, "host1", "show", "status"), 60)
+    assert {host: routes(lab, host) for host in lab.hosts} == before
+    flows()
+    print("started again after %.2f s" % took)
+
+
+def test_an_agent_that_dies_leaves_bird_and_no_packet_is_lost(lab, flows):
+    pid = bird_pid(lab, "host2")
+    times = since(lab, "host2")
+    lab.run("lab", "agent", "kill", "host2")
+    assert all_reach_all(lab)
+    lab.run("lab", "agent", "start", "host2")
+    assert all_reach_all(lab)
+    flows()
+    assert bird_pid(lab, "host2") == pid
+    assert since(lab, "host2") == times, "its sessions have not been touched"
+
+
+def test_a_changed_configuration_costs_no_packet_and_no_session(lab, flows, eventually):
+    times = {host: since(lab, host) for host in lab.hosts}
+    told = configuration(prefixAdvertisements=[{"cidr": "10.65.0.0/16", "communities": ["65000:7"]}])
+    lab.apply(told)
+    pod = lab.address("net/pod1")
+    eventually(lambda: "(65000,7)" in birdc(lab, "host2", "show", "route", "for", pod, "all"), 15)
+    assert {host: since(lab, host) for host in lab.hosts} == times
+    lab.delete(told)
+    eventually(lambda: "(65000,7)" not in birdc(lab, "host2", "show", "route", "for", pod, "all"), 15)
+    assert {host: since(lab, host) for host in lab.hosts} == times
+    flows()
+
+
+def test_a_pod_that_moves_is_told_at_once(lab):
+    lab.run("lab", "pod", "add", "net/nomad", "--host", "host4", "--listen", "tcp/%d" % PORT)
+    address = lab.address("net/nomad")
+    assert routes(lab, "host1")[address] == lab.host_address(4)
+    lab.run("lab", "pod", "move", "net/nomad", "--host", "host5")
+    assert routes(lab, "host1")[address] == lab.host_address(5)
+    assert address not in routes(lab, "host5")
+    assert all_reach_all(lab)
+    lab.run("lab", "pod", "delete", "net/nomad")
+    assert address not in routes(lab, "host1")
+
+
+def test_what_is_behind_a_lost_link_cannot_be_reached_and_comes_back(lab, eventually):
+    there = lab.address("net/pod2")
+    lab.host_exec("host1", "ip", "link", "set", "to-host2", "down")
+    took = eventually(lambda: there not in routes(lab, "host1"), 10)
+    assert lab.address("net/pod3") in routes(lab, "host1"), "others stay"
+    lab.host_exec("host1", "ip", "link", "set", "to-host2", "up")
+    for family in (4, 6):  # what the kernel has taken away with the link
+        words = ["ip", "-%d" % family, "route", "replace", lab.host_address(2, family), "dev", "to-host2"]
+        if family == 6:
+            lab.host_exec("host1", "ip", "addr", "replace", lab.host_address(1, 6), "dev", "to-host2", "nodad")
+        lab.host_exec("host1", *words, "src", lab.host_address(1, family))
+    back = eventually(lambda: there in routes(lab, "host1"), 30)
+    print("withdrawn after %.2f s, back after %.2f s" % (took, back))
+    eventually(lambda: all_reach_all(lab), 30)
+
+
+def test_what_a_lost_peer_told_is_withdrawn_and_comes_back(lab, eventually):
+    there = lab.address("net/pod3")
+    lab.run("lab", "agent", "kill", "host3")
+    birdc(lab, "host3", "down")
+    took = eventually(lambda: there not in routes(lab, "host1"), 10)
+    eventually(lambda: not established(lab, "host1", 2 * (HOSTS - 1)), 10)
+    down = sessions(lab, "host1")[lab.host_address(3)]
+    assert down["state"] != "Established" and down["reason"]
+    assert lab.run("node", "status", "host1", check=False).returncode == 1
+    lab.run("lab", "agent", "start", "host3", "--no-wait")
+    back = eventually(lambda: there in routes(lab, "host1"), 30)
+    print("withdrawn after %.2f s, back after %.2f s" % (took, back))
+    eventually(lambda: established(lab, "host1", 2 * (HOSTS - 1)), 30)
+    assert all_reach_all(lab)
+
+
+def test_a_peer_that_cannot_be_is_left_out_and_named(lab, eventually):
+    secret = peer("secret", peerIP="172.31.0.200", asNumber=65001,
+                  password={"secretKeyRef": {"name": "bgp", "key": "tor"}})
+    lab.apply(secret)
+    eventually(lambda: "BGPPeer secret" in lab.run("node", "status", "host1", check=False).stdout, 10)
+    text = lab.run("node", "status", "host1", check=False).stdout
+    assert "left out: BGPPeer secret: the password bgp/tor is not known: start the agent with --bgp-secrets" in text
+    lab.delete(secret)
+    eventually(lambda: lab.run("node", "status", "host1", check=False).returncode == 0, 10)
+
+
+def test_a_mesh_becomes_a_pair_of_reflectors(lab, eventually):
+    reflectors = ("host1", "host2")
+    lab.apply(peer("to-reflectors", nodeSelector="all()", peerSelector="has(reflector)"))
+    for host in reflectors:
+        node = lab.json("get", "node", host)
+        node["metadata"]["labels"] = {"reflector": "yes"}
+        lab.apply(node)
+    for host in lab.hosts:  # sessions by BGPPeer take the place of those of the mesh, one by one
+        eventually(lambda: {s["type"] for s in sessions(lab, host).values()} >= {"NodePeer"}, 20)
+        eventually(lambda: established(lab, host, 2 * (HOSTS - 1)), 40)
+    for host in reflectors:
+        node = lab.json("get", "node", host)
+        node["spec"]["bgp"]["routeReflectorClusterID"] = "224.0.0.1"
+        lab.apply(node)
+    clients = [host for host in lab.hosts if host not in reflectors]
+    lab.apply(configuration(nodeToNodeMeshEnabled=False))
+    for host in clients:
+        eventually(lambda: established(lab, host, 4), 40)
+        assert {s["node"] for s in sessions(lab, host).values()} == set(reflectors)
+    eventually(lambda: all_reach_all(lab), 30)
+    for number, host in enumerate(lab.hosts, start=1):  # a reflector does not put itself in the way
+        for other in range(1, HOSTS + 1):
+            if other != number:
+                assert routes(lab, host)[lab.address("net/pod%d" % other)] == lab.host_address(other)
+
+
+def test_one_reflector_of_two_may_go_and_no_packet_is_lost(lab, flows, eventually):
+    lab.run("lab", "agent", "kill", "host1")
+    lab.host_exec("host1", "pkill", "-STOP", "-F", str(lab.folder / "run/host1/bird/bird.pid"))
+    lab.run("lab", "pod", "add", "net/late", "--host", "host4", "--no-wait")
+    eventually(lambda: lab.address("net/late") in routes(lab, "host5"), 20)
+    lab.host_exec("host1", "pkill", "-CONT", "-F", str(lab.folder / "run/host1/bird/bird.pid"))
+    lab.run("lab", "agent", "start", "host1")
+    flows()

@@ -1,0 +1,171 @@
+"""Routers of others: a top-of-rack router run by FRR and another by GoBGP, each of an AS of its own."""
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+PORT = 8080
+TOLD_BY_FRR = "203.0.113.0/25"
+TOLD_BY_GOBGP = "203.0.113.128/25"
+
+FRR = """
+hostname tor
+router bgp 65010
+ bgp router-id 192.0.2.2
+ no bgp ebgp-requires-policy
+ neighbor 192.0.2.1 remote-as 64512
+ neighbor 192.0.2.1 timers 3 9
+ address-family ipv4 unicast
+  network %s
+"""
+
+GOBGP = """
+[global.config]
+  as = 65020
+  router-id = "192.0.2.6"
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "192.0.2.5"
+    peer-as = 64512
+"""
+
+
+def call(*words, **options):
+    return subprocess.run([str(word) for word in words], check=True, text=True, capture_output=True, **options).stdout
+
+
+class Router:
+    """A network namespace, joined to one host, and the processes in it."""
+
+    def __init__(self, lab, name, host, own, hosts):
+        self.namespace = "%s-%s" % (lab.name, name)
+        self.processes = []
+        call("ip", "netns", "add", self.namespace)
+        call("ip", "-n", self.namespace, "link", "add", "host0", "type", "veth", "peer", "name", name, "netns",
+             "%s-%s" % (lab.name, host))
+        for words in (["link", "set", "lo", "up"], ["link", "set", "host0", "up"],
+                      ["addr", "add", own, "dev", "host0"]):
+            call("ip", "-n", self.namespace, *words)
+        lab.host_exec(host, "ip", "link", "set", name, "up")
+        lab.host_exec(host, "ip", "addr", "add", hosts, "dev", name)
+
+    def run(self, *words, check=True):
+        return subprocess.run(["ip", "netns", "exec", self.namespace, *[str(word) for word in words]], check=check,
+                              text=True, capture_output=True).stdout
+
+    def start(self, log, *words):
+        self.processes.append(subprocess.Popen(["ip", "netns", "exec", self.namespace, *[str(w) for w in words]],
+                                               stdout=log.open("a"), stderr=subprocess.STDOUT))
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        subprocess.run(["ip", "netns", "del", self.namespace], check=False)
+
+
+def peer(name, host, address, number, **spec):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": {"name": name},
+            "spec": dict(spec, node=host, peerIP=address, asNumber=number, sourceAddress="None")}
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(3, network="bgp")
+    lab.together([lab.pod_words("net/%s" % host.replace("host", "pod"), host, listen="tcp/%d" % PORT)
+                  for host in lab.hosts])
+    return lab
+
+
+@pytest.fixture(scope="module")
+def frr(lab):
+    router = Router(lab, "tor-frr", "host1", "192.0.2.2/30", "192.0.2.1/30")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="ocicat-frr-"))
+    (folder / "bgpd.conf").write_text(FRR % TOLD_BY_FRR)
+    (folder / "zebra.conf").write_text("hostname tor\n")
+    router.run("ip", "addr", "add", "203.0.113.1/25", "dev", "lo")
+    for path in (folder, *folder.iterdir()):
+        shutil.chown(path, "frr", "frr")  # whom FRR's programs become
+    common = ["-z", folder / "zserv", "--vty_socket", folder, "-P", "0"]
+    for daemon in ("zebra", "bgpd"):
+        router.start(folder / "log", "/usr/lib/frr/" + daemon, "-f", folder / (daemon + ".conf"), "-i",
+                     folder / (daemon + ".pid"), *common)
+    lab.apply(peer("tor-frr", "host1", "192.0.2.2", 65010))
+    yield router
+    router.end()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def gobgp(lab, tmp_path_factory):
+    router = Router(lab, "tor-gobgp", "host2", "192.0.2.6/30", "192.0.2.5/30")
+    folder = tmp_path_factory.mktemp("gobgp")
+    (folder / "gobgpd.toml").write_text(GOBGP)
+    router.start(folder / "log", "gobgpd", "-f", folder / "gobgpd.toml", "--pprof-disable")
+    lab.apply(peer("tor-gobgp", "host2", "192.0.2.6", 65020))
+    yield router
+    router.end()
+
+
+def kernel_routes(lab, host):
+    text = lab.host_exec(host, "ip", "-4", "-j", "route", "show", "proto", "bird").stdout
+    return {route["dst"]: route.get("gateway") for route in json.loads(text or "[]")}
+
+
+def rib(router):
+    """{prefix: its best path's attributes} as GoBGP has them."""
+    text = router.run("gobgp", "global", "rib", "-j", check=False)
+    try:
+        return {prefix: paths[0]["attrs"] for prefix, paths in json.loads(text).items()}
+    except ValueError:
+        return {}
+
+
+def as_path(attributes):
+    return [number for attribute in attributes if attribute["type"] == 2
+            for part in attribute["as_paths"] for number in part["asns"]]
+
+
+def communities(attributes):
+    return [value for attribute in attributes if attribute["type"] == 8 for value in attribute["communities"]]
+
+
+def test_frr_and_pods_reach_each_other_through_a_host(lab, frr, eventually):
+    pods = {lab.address("net/pod%d" % number) for number in (1, 2, 3)}
+    eventually(lambda: pods <= {route["dst"] for route in
+                                json.loads(frr.run("ip", "-j", "route", "show", "proto", "bgp") or "[]")}, 40)
+    eventually(lambda: kernel_routes(lab, "host1").get(TOLD_BY_FRR) == "192.0.2.2", 20)
+    pod = lab.address("net/pod1")
+    assert "3 received" in frr.run("ping", "-c", "3", "-i", "0.05", "-I", "203.0.113.1", pod)
+    assert TOLD_BY_FRR not in kernel_routes(lab, "host2"), "beyond pools hosts tell each other nothing"
+
+
+def test_gobgp_tells_its_host_and_hears_of_every_pod(lab, gobgp, eventually):
+    pods = {"%s/32" % lab.address("net/pod%d" % number) for number in (1, 2, 3)}
+    eventually(lambda: pods <= set(rib(gobgp)), 40)
+    assert as_path(rib(gobgp)[sorted(pods)[0]]) == [64512]
+    gobgp.run("gobgp", "global", "rib", "add", TOLD_BY_GOBGP)
+    eventually(lambda: kernel_routes(lab, "host2").get(TOLD_BY_GOBGP) == "192.0.2.6", 20)
+
+
+def test_filters_decide_what_a_router_hears_and_what_is_heard_of_it(lab, gobgp, eventually):
+    hidden = "%s/32" % lab.address("net/pod1")
+    marked = "%s/32" % lab.address("net/pod3")
+    eventually(lambda: {hidden, marked} <= set(rib(gobgp)), 40)
+    gobgp.run("gobgp", "global", "rib", "add", TOLD_BY_GOBGP)
+    eventually(lambda: TOLD_BY_GOBGP in kernel_routes(lab, "host2"), 20)
+    rules = {"exportV4": [
+        {"action": "Reject", "cidr": hidden, "matchOperator": "Equal"},
+        {"action": "Accept", "cidr": marked, "matchOperator": "In", "peerType": "eBGP", "source": "RemotePeers",
+         "operations": [{"addCommunity": {"value": "65000:9"}}, {"prependASPath": {"prefix": [64999, 64998]}}]}],
+        "importV4": [{"action": "Reject", "cidr": "203.0.113.0/24", "matchOperator": "In"}]}
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "BGPFilter", "metadata": {"name": "edge"}, "spec": rules})
+    lab.apply(peer("tor-gobgp", "host2", "192.0.2.6", 65020, filters=["edge"]))
+    eventually(lambda: hidden not in rib(gobgp) and 64999 in as_path(rib(gobgp).get(marked, [])), 30)
+    path = rib(gobgp)[marked]
+    assert as_path(path) == [64512, 64999, 64998]
+    assert communities(path) == [65000 << 16 | 9]
+    eventually(lambda: TOLD_BY_GOBGP not in kernel_routes(lab, "host2"), 20)
