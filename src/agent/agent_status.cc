@@ -72,7 +72,7 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["refusedCount"] = all.size();
   if (bgp_) status["bgp"] = to_json(*bgp_);
   status["error"] = shortened(report_.error);
-  status["heartbeat"] = views::time_text(heartbeat);
+  status["heartbeat"] = time_text(heartbeat);
   return {{"apiVersion", info(Kind::kAgentStatus).api_version()},
           {"kind", info(Kind::kAgentStatus).name},
           {"metadata", json::object{{"name", node_}}},

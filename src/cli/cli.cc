@@ -50,6 +50,7 @@ std::unique_ptr<CLI::App> make_app() {
   add_matrix_command(app);
   add_verify_command(app);
   add_policy_command(app);
+  add_ipam_command(app);
   lab::add_lab_commands(app);
   add_about_commands(app);
   add_completion_command(app);

@@ -24,6 +24,7 @@ void add_explain_command(CLI::App& app);
 void add_matrix_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
 void add_policy_command(CLI::App& app);  // policy diff
+void add_ipam_command(CLI::App& app);    // ipam show, check, release, configure, split
 void add_about_commands(CLI::App& app);  // version, api-kinds
 void add_completion_command(CLI::App& app);
 

@@ -14,7 +14,7 @@ namespace {
 using Ask = Blank::Ask;
 
 // What the positional words of a command are; the last one goes for all that follow.
-enum class Positional { kKind, kName, kWorkload, kLabHost, kLabPod, kFree };
+enum class Positional { kKind, kName, kPool, kWorkload, kLabHost, kLabPod, kFree };
 
 struct Positionals {
   std::string_view path;
@@ -26,6 +26,7 @@ constexpr Positionals kPositionals[] = {
     {"delete", {Positional::kKind, Positional::kName, Positional::kName}},
     {"label", {Positional::kKind, Positional::kName, Positional::kFree}},
     {"explain", {Positional::kWorkload, Positional::kWorkload, Positional::kFree}},
+    {"ipam split", {Positional::kPool, Positional::kFree, Positional::kFree}},
     {"lab pod delete", {Positional::kLabPod, Positional::kFree, Positional::kFree}},
     {"lab pod move", {Positional::kLabPod, Positional::kFree, Positional::kFree}},
     {"lab pod label", {Positional::kLabPod, Positional::kFree, Positional::kFree}},
@@ -189,6 +190,10 @@ class Walk {
         break;
       case Positional::kName:
         want_name(blank);
+        break;
+      case Positional::kPool:
+        blank.ask = Ask::kNames;
+        blank.kind = Kind::kIpPool;
         break;
       case Positional::kWorkload:
         blank.ask = Ask::kWorkloads;

@@ -39,7 +39,7 @@ struct Options {
   }
 };
 
-views::TimePoint now() {
+TimePoint now() {
   return std::chrono::system_clock::now();
 }
 

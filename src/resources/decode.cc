@@ -62,6 +62,11 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::policy_of_cluster(json));
     case Kind::kEndpointSlice:
       return as_resource(decoding::endpoint_slice(json));
+    case Kind::kIpReservation:
+    case Kind::kIpamConfiguration:
+    case Kind::kIpamBlock:
+    case Kind::kBlockAffinity:
+    case Kind::kIpamHandle:  // these have decoders of their own: ipam.h
     case Kind::kService:
     case Kind::kAgentConfiguration:
     case Kind::kAgentStatus:

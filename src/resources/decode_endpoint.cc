@@ -201,12 +201,47 @@ Result<Node> node(const json::object& document) {
 
 namespace {
 
-Result<IpPool::Encapsulation> encapsulation(std::string_view field, std::string_view mode) {
-  if (mode.empty() || mode == "Never") return IpPool::Encapsulation::kNever;
-  if (mode == "CrossSubnet") return IpPool::Encapsulation::kCrossSubnet;
-  if (mode == "Always") return IpPool::Encapsulation::kAlways;
-  return fields::wrong(fmt::format("spec.{}", field), json::value(mode),
-                       "must be Never, CrossSubnet or Always");
+Result<std::uint8_t> read_uses(const json::object& spec) {
+  TRY(const auto words, fields::strings_at(spec, "allowedUses"));
+  std::uint8_t uses = 0;
+  for (const PoolUse use : {PoolUse::kWorkload, PoolUse::kTunnel, PoolUse::kLoadBalancer}) {
+    if (std::ranges::find(words, to_string(use)) != words.end()) uses |= static_cast<std::uint8_t>(use);
+  }
+  if (!words.empty()) return uses;  // a use that is not known here is none of ours
+  return static_cast<std::uint8_t>(PoolUse::kWorkload) | static_cast<std::uint8_t>(PoolUse::kTunnel);
+}
+
+Result<IpPool::Encapsulation> read_encapsulation(const json::object& spec, std::string_view name) {
+  TRY(const auto text, fields::string_at(spec, name));
+  if (text.empty() || text == "Never") return IpPool::Encapsulation::kNever;
+  if (text == "Always") return IpPool::Encapsulation::kAlways;
+  if (text == "CrossSubnet") return IpPool::Encapsulation::kCrossSubnet;
+  return fields::wrong(name, json::value(text), "must be Never, CrossSubnet or Always");
+}
+
+Result<void> read_pool(const json::object& spec, IpPool& pool) {
+  TRY(const auto text, fields::string_at(spec, "cidr"));
+  const auto cidr = Prefix::parse(text);
+  if (!cidr) return fields::wrong("cidr", json::value(text), "must be a CIDR");
+  pool.cidr = cidr->masked();
+  const int bits = bits_of(pool.cidr.family());
+  TRY(const auto size, fields::integer_at(spec, "blockSize", 0, bits));
+  pool.block_size = static_cast<int>(size.value_or(0));
+  if (pool.block_size == 0) pool.block_size = bits - 6;
+  if (pool.block_size < bits - kMaxBlockBits)
+    return fields::wrong("blockSize", json::value(pool.block_size), "makes blocks too large");
+  TRY(pool.nat_outgoing, fields::bool_at(spec, "natOutgoing"));
+  TRY(pool.disabled, fields::bool_at(spec, "disabled"));
+  TRY(const auto mode, fields::string_at(spec, "assignmentMode"));
+  pool.automatic = mode.empty() || mode == "Automatic";
+  TRY(pool.node_selector, fields::selector_at(spec, "nodeSelector"));
+  TRY(pool.namespace_selector, fields::selector_at(spec, "namespaceSelector"));
+  TRY(pool.allowed_uses, read_uses(spec));
+  TRY(pool.ipip, read_encapsulation(spec, "ipipMode"));
+  TRY(pool.vxlan, read_encapsulation(spec, "vxlanMode"));
+  TRY(const bool hidden, fields::bool_at(spec, "disableBGPExport"));
+  pool.exported = !hidden;
+  return {};
 }
 
 }  // namespace
@@ -216,25 +251,7 @@ Result<IpPool> ip_pool(const json::object& document) {
   TRY(pool.metadata, read_identity(Kind::kIpPool, document));
   TRY(const auto* spec, fields::object_at(document, "spec"));
   if (spec == nullptr) return fields::wrong("spec", "must be there");
-  const auto text = fields::string_at(*spec, "cidr");
-  if (!text) return fields::inside("spec", text.error());
-  const auto cidr = Prefix::parse(*text);
-  if (!cidr) return fields::wrong("spec.cidr", json::value(*text), "must be a CIDR");
-  pool.cidr = cidr->masked();
-  for (const auto& [name, target] :
-       {std::pair{"natOutgoing", &pool.nat_outgoing}, {"disabled", &pool.disabled}}) {
-    const auto value = fields::bool_at(*spec, name);
-    if (!value) return fields::inside("spec", value.error());
-    *target = *value;
-  }
-  const auto hidden = fields::bool_at(*spec, "disableBGPExport");
-  if (!hidden) return fields::inside("spec", hidden.error());
-  pool.exported = !*hidden;
-  for (const auto& [name, target] : {std::pair{"ipipMode", &pool.ipip}, {"vxlanMode", &pool.vxlan}}) {
-    const auto mode = fields::string_at(*spec, name);
-    if (!mode) return fields::inside("spec", mode.error());
-    TRY(*target, encapsulation(name, *mode));
-  }
+  if (auto read = read_pool(*spec, pool); !read) return fields::inside("spec", std::move(read).error());
   return pool;
 }
 

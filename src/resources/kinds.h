@@ -28,6 +28,11 @@ enum class Kind : std::uint8_t {
   kBgpConfiguration,
   kBgpPeer,
   kBgpFilter,
+  kIpReservation,
+  kIpamConfiguration,
+  kIpamBlock,
+  kBlockAffinity,
+  kIpamHandle,
   kFelixConfiguration,
   // v1, networking.k8s.io/v1, discovery.k8s.io/v1, policy.networking.k8s.io/v1alpha2
   kNamespace,

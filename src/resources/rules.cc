@@ -44,6 +44,8 @@ std::string name_rule(Kind kind, std::string_view name) {
     case Kind::kProfile:
       if (name == "projectcalico-default-allow") return "this profile is built in and cannot be written";
       return schema::check_dns_subdomain(name);
+    case Kind::kIpamConfiguration:
+      return name == "default" ? "" : "must be default; there is one for all hosts";
     default:
       return schema::check_dns_subdomain(name);
   }
@@ -147,6 +149,8 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
       return check_bgp_peer(document);
     case Kind::kBgpFilter:
       return check_bgp_filter(document);
+    case Kind::kBlockAffinity:
+      return check_block_affinity(document);
     case Kind::kFelixConfiguration:
       return check_felix_configuration(document);
     default:

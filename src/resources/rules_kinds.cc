@@ -226,4 +226,10 @@ void check_ip_pool(const Scope& document) {
   });
 }
 
+void check_block_affinity(const Scope& document) {
+  document.in("spec", [](const Scope& spec) {
+    if (spec.is_true("deleted")) spec.complain("deleted", "must be false; delete the object instead");
+  });
+}
+
 }  // namespace ocicat::rules

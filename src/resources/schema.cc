@@ -181,6 +181,7 @@ class TableReader {
 
   void set_constraint(std::string_view key, std::string_view value, Field& field) {
     if (key == "required") field.required = true;
+    if (key == "nullable") field.nullable = true;
     if (key == "default") field.default_value = default_of(unquoted(value), field);
     if (key == "enum") {
       for (const auto word : split(value.substr(1, value.size() - 2), '|'))

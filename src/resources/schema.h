@@ -60,6 +60,7 @@ struct Field {
   Type type = Type::kAny;
   bool required = false;
   bool non_zero = false;  // must be there, and neither empty nor 0
+  bool nullable = false;  // of an item of a list: null is a value of its own
   std::optional<boost::json::value> default_value;
   std::vector<std::string> one_of;
   std::optional<std::int64_t> min;

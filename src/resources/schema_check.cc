@@ -90,7 +90,7 @@ class Checker {
   }
 
  private:
-  // A null is a field that was not written. Lists keep theirs: there it is a value, and a wrong one.
+  // A null is a field that was not written. Lists keep theirs: there it is a value, and mostly a wrong one.
   static void drop_nulls(json::object& object) {
     for (auto at = object.begin(); at != object.end();) {
       at = at->value().is_null() ? object.stable_erase(at) : std::next(at);
@@ -178,6 +178,7 @@ class Checker {
     check_size(field, items.size(), "items", place);
     std::set<std::string> seen;
     for (std::size_t i = 0; i < items.size(); ++i) {
+      if (field.element->nullable && items[i].is_null()) continue;
       const Place here(place, i);
       this->field(*field.element, items[i], here, true);
       if (field.items_are_unique && !seen.insert(json::serialize(items[i])).second) {

@@ -50,6 +50,18 @@ std::string_view to_string(Action action) {
   return "deny";
 }
 
+std::string_view to_string(PoolUse use) {
+  switch (use) {
+    case PoolUse::kWorkload:
+      return "Workload";
+    case PoolUse::kTunnel:
+      return "Tunnel";
+    case PoolUse::kLoadBalancer:
+      return "LoadBalancer";
+  }
+  return "Workload";
+}
+
 std::string protocol_name(Protocol protocol) {
   switch (protocol) {
     case kIcmp:

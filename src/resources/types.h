@@ -256,18 +256,32 @@ struct Node {
   bool operator==(const Node&) const = default;
 };
 
+enum class PoolUse : std::uint8_t { kWorkload = 1, kTunnel = 2, kLoadBalancer = 4 };  // may be or-ed
+std::string_view to_string(PoolUse use);                                              // "Workload"
+
+// A block has at most so many bits of addresses.
+inline constexpr int kMaxBlockBits = 12;
+
 struct IpPool {
   enum class Encapsulation : std::uint8_t { kNever, kCrossSubnet, kAlways };
-  Metadata metadata;
-  Prefix cidr;
+
+  Metadata metadata;   // without labels
+  Prefix cidr;         // masked
+  int block_size = 0;  // length of the prefix of a block
+  bool nat_outgoing = false;
+  bool disabled = false;           // nothing new is assigned from it
+  bool exported = true;            // hosts tell their BGP peers of it
+  bool automatic = true;           // assignmentMode: else only who names the pool gets from it
+  std::string node_selector;       // empty: all()
+  std::string namespace_selector;  // empty: all()
+  std::uint8_t allowed_uses = 0;   // of PoolUse
   Encapsulation ipip = Encapsulation::kNever;
   Encapsulation vxlan = Encapsulation::kNever;
-  bool nat_outgoing = false;
-  bool disabled = false;
-  bool exported = true;  // hosts tell their BGP peers of it
 
   // Between some hosts or all.
   bool encapsulated() const { return ipip != Encapsulation::kNever || vxlan != Encapsulation::kNever; }
+
+  bool allows(PoolUse use) const { return (allowed_uses & static_cast<std::uint8_t>(use)) != 0; }
 
   bool operator==(const IpPool&) const = default;
 };

@@ -10,10 +10,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/time_text.h"
+
 namespace ocicat::views {
 
 using Path = std::initializer_list<std::string_view>;
-using TimePoint = std::chrono::system_clock::time_point;
 
 // The value at {"metadata", "name"}; nullptr where there is none.
 const boost::json::value* find_at(const boost::json::object& object, Path path);
@@ -24,9 +25,6 @@ std::uint64_t number_at(const boost::json::object& object, Path path);
 // The elements of an array as text, joined; empty where there is none.
 std::string list_at(const boost::json::object& object, Path path, std::string_view separator = ",");
 
-// "2026-11-23T16:34:58Z", fractions of a second allowed; nothing for other text.
-std::optional<TimePoint> parse_time(std::string_view text);
-std::string time_text(TimePoint time);  // to the millisecond
 // "12s", "5m", "3h", "2d", as kubectl's AGE; "0s" for the future.
 std::string age_text(std::chrono::system_clock::duration age);
 

@@ -158,7 +158,8 @@ Columns columns_for(Kind kind) {
               {"DISABLED", field("spec", "disabled")},
               {"IPIPMODE", field("spec", "ipipMode"), true},
               {"VXLANMODE", field("spec", "vxlanMode"), true},
-              {"SELECTOR", field("spec", "nodeSelector"), true}};
+              {"SELECTOR", field("spec", "nodeSelector"), true},
+              {"ASSIGNMENTMODE", field("spec", "assignmentMode"), true}};
     case Kind::kBgpConfiguration:
       return {{"LOGSEVERITY", field("spec", "logSeverityScreen")},
               {"MESHENABLED", field("spec", "nodeToNodeMeshEnabled")},
@@ -170,6 +171,26 @@ Columns columns_for(Kind kind) {
               {"IMPORTV4", count("spec", "importV4")},
               {"EXPORTV6", count("spec", "exportV6")},
               {"IMPORTV6", count("spec", "importV6")}};
+    case Kind::kIpReservation:
+      return {{"CIDRS", list("spec", "reservedCIDRs")}};
+    case Kind::kIpamConfiguration:
+      return {{"STRICTAFFINITY", field("spec", "strictAffinity")},
+              {"AUTOALLOCATEBLOCKS", field("spec", "autoAllocateBlocks")},
+              {"MAXBLOCKSPERHOST", field("spec", "maxBlocksPerHost")},
+              {"COOLDOWN", field("spec", "ipCooldownSeconds")}};
+    case Kind::kIpamBlock:
+      return {{"CIDR", field("spec", "cidr")},
+              {"AFFINITY", field("spec", "affinity")},
+              {"FREE", count("spec", "unallocated")},
+              {"CLAIMED", field("spec", "affinityClaimTime"), true}};
+    case Kind::kBlockAffinity:
+      return {{"CIDR", field("spec", "cidr")},
+              {"NODE", field("spec", "node")},
+              {"STATE", field("spec", "state")},
+              {"TYPE", field("spec", "type"), true}};
+    case Kind::kIpamHandle:
+      return {{"BLOCKS", [](const json::object& object) { return pairs_at(object, {"spec", "block"}); }},
+              {"ID", field("spec", "handleID"), true}};
     case Kind::kPod:
       return {{"NODE", field("spec", "nodeName")},
               {"IPS", pod_addresses},

@@ -76,6 +76,26 @@ std::optional<Failure> pool_overlaps_none(const store::View& view, const Resourc
   return failure;
 }
 
+// Blocks of another size than the pool's would make two blocks of one address.
+std::optional<Failure> blocks_fit_pool(const store::View& view, const ResourceKey& key,
+                                       const json::object& object) {
+  const auto pool = decode(Kind::kIpPool, object);
+  if (!pool) return invalid(key, {Cause{"spec", pool.error().message}});
+  const Prefix cidr = std::get<IpPool>(*pool).cidr;
+  const int block_size = std::get<IpPool>(*pool).block_size;
+  std::optional<Failure> failure;
+  view.each(Kind::kIpamBlock, std::nullopt, [&](const store::Entry& entry) {
+    const auto block = cidr_of(from_stored_text(*entry.document));
+    if (block && block->length != block_size && (cidr.contains(*block) || block->contains(cidr))) {
+      failure = invalid(
+          key, {Cause{"spec.blockSize", fmt::format("{}: block {} of another size has addresses in use there",
+                                                    block_size, block->to_string())}});
+    }
+    return !failure;
+  });
+  return failure;
+}
+
 std::optional<Failure> has_computed_name(const ResourceKey& key, const json::object& endpoint) {
   const auto& spec = child_object(endpoint, "spec");
   const auto orchestrator = child_text(spec, "orchestrator");
@@ -144,7 +164,10 @@ void complete(Kind kind, json::object& object) {
 std::optional<Failure> may_create(const store::View& view, const ResourceKey& key,
                                   const json::object& object) {
   if (is_tiered(key.kind)) return tier_exists(view, key, object);
-  if (key.kind == Kind::kIpPool) return pool_overlaps_none(view, key, object);
+  if (key.kind == Kind::kIpPool) {
+    if (auto failure = pool_overlaps_none(view, key, object)) return failure;
+    return blocks_fit_pool(view, key, object);
+  }
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
   if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);

@@ -9,23 +9,13 @@
 
 #include "api/server/rules.h"
 #include "api/server/stored_text.h"
+#include "base/time_text.h"
 
 namespace ocicat::api {
 
 namespace json = boost::json;
 
 namespace {
-
-// RFC 3339 in whole seconds, as Kubernetes writes metadata.creationTimestamp.
-std::string timestamp_now() {
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  const auto day = std::chrono::floor<std::chrono::days>(now);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss time(now - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     time.hours().count(), time.minutes().count(), time.seconds().count());
-}
 
 // A random UUID (RFC 4122, version 4).
 std::string new_uid() {
@@ -117,7 +107,8 @@ void Writer::create(Submitted submitted, bool dry_run, OnWritten on_written) {
   complete(submitted.key.kind, submitted.object);
   auto& metadata = submitted.object["metadata"].get_object();
   metadata["uid"] = new_uid();
-  metadata["creationTimestamp"] = timestamp_now();
+  metadata["creationTimestamp"] =
+      seconds_text(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
   metadata["generation"] = 1;
 
   auto attempt = std::make_shared<Attempt>();

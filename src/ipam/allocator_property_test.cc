@@ -1,0 +1,310 @@
+// Many allocators at once over documents that fail: whatever happens, no address is given twice and none is
+// lost. OCICAT_SEED=N runs a failure again; OCICAT_PROPERTY_SECONDS=N goes on with new seeds for so long.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "ipam/allocator.h"
+#include "ipam/simulated_documents.h"
+#include "network/address_block.h"
+#include "network/ipam_block.h"
+#include "test/support/random.h"
+
+namespace ocicat::ipam {
+namespace {
+
+namespace json = boost::json;
+
+constexpr int kActors = 32;
+constexpr int kHosts = 24;  // so some hosts have two allocators, as while an agent restarts
+
+json::object pool(std::string_view name, std::string_view cidr, int block_size, json::object more = {}) {
+  more["cidr"] = cidr;
+  more["blockSize"] = block_size;
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "IPPool"},
+          {"metadata", json::object{{"name", name}}},
+          {"spec", std::move(more)}};
+}
+
+// Who runs: with a baton one actor at a time, in an order that the seed decides; without, all as they can.
+class Baton {
+ public:
+  Baton(std::uint64_t seed, int actors) : random_(seed), waiting_(static_cast<std::size_t>(actors)) {
+    for (int i = 0; i < actors; ++i) running_.push_back(i);
+    turn_ = running_.front();
+  }
+
+  void begin(int actor) {
+    std::unique_lock lock(mutex_);
+    wait(lock, actor);
+  }
+  void pass(int actor) {
+    std::unique_lock lock(mutex_);
+    turn_ = running_[random_() % running_.size()];
+    if (turn_ == actor) return;
+    waiting_[static_cast<std::size_t>(turn_)].notify_one();
+    wait(lock, actor);
+  }
+  void end(int actor) {
+    const std::scoped_lock lock(mutex_);
+    std::erase(running_, actor);
+    if (running_.empty()) return;
+    turn_ = running_[random_() % running_.size()];
+    waiting_[static_cast<std::size_t>(turn_)].notify_one();
+  }
+
+ private:
+  void wait(std::unique_lock<std::mutex>& lock, int actor) {
+    waiting_[static_cast<std::size_t>(actor)].wait(lock, [&] { return turn_ == actor; });
+  }
+
+  std::mutex mutex_;
+  std::mt19937_64 random_;
+  std::vector<int> running_;
+  std::vector<std::condition_variable> waiting_;
+  int turn_ = 0;
+};
+
+// Who has which address, as those believe who were given them.
+class Registry {
+ public:
+  // Nothing, or who has it.
+  std::optional<std::string> take(const IpAddress& address, const std::string& handle) {
+    const std::scoped_lock lock(mutex_);
+    const auto [at, is_new] = owners_.try_emplace(address, handle);
+    return is_new ? std::nullopt : std::optional(at->second);
+  }
+  void drop(const std::vector<IpAddress>& addresses) {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& address : addresses) owners_.erase(address);
+  }
+  std::map<IpAddress, std::string> owners() const {
+    const std::scoped_lock lock(mutex_);
+    return owners_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<IpAddress, std::string> owners_;
+};
+
+struct World {
+  SharedDocuments documents;
+  Registry registry;
+  std::atomic<std::int64_t> seconds{1'700'000'000};
+  std::atomic<std::size_t> given{0}, exhausted{0}, failed{0}, crashes{0}, restarts{0};
+};
+
+struct Plan {
+  Faults faults;
+  int operations = 0;  // of each actor
+  json::object configuration;
+};
+
+class Actor {
+ public:
+  Actor(World& world, const Plan& plan, int number, std::uint64_t seed, std::function<void()> between)
+      : world_(world),
+        plan_(plan),
+        number_(number),
+        random_(seed * 1000 + static_cast<std::uint64_t>(number)),
+        host_("host" + std::to_string(number % kHosts)),
+        between_(std::move(between)) {
+    start(plan.faults);
+  }
+
+  void run() {
+    for (int i = 0; i < plan_.operations; ++i) {
+      world_.seconds += 1;
+      try {
+        step();
+      } catch (const Crash&) {
+        ++world_.crashes;
+        start(plan_.faults);
+      }
+    }
+  }
+
+  // What the runtime does with containers of which it does not know how far they came.
+  void settle() {
+    start({});
+    for (const auto& handle : unsure_) ASSERT_TRUE(allocator_->release(handle)) << handle;
+    unsure_.clear();
+  }
+  void release_all() {
+    for (const auto& [handle, addresses] : live_) {
+      const auto released = allocator_->release(handle);
+      ASSERT_TRUE(released) << released.error().message;
+      EXPECT_EQ(std::set(released->addresses.begin(), released->addresses.end()),
+                std::set(addresses.begin(), addresses.end()))
+          << handle;
+    }
+  }
+  const std::map<std::string, std::vector<IpAddress>>& live() const { return live_; }
+
+ private:
+  void start(Faults faults) {
+    ++world_.restarts;
+    documents_ =
+        std::make_unique<SimulatedDocuments>(world_.documents, random_.below(1'000'000), faults, between_);
+    allocator_ = std::make_unique<Allocator>(
+        *documents_,
+        Allocator::Options{[this] { return TimePoint(std::chrono::seconds(world_.seconds.load())); },
+                           static_cast<std::uint32_t>(random_.below(1'000'000))});
+  }
+
+  void step() {
+    if (!unsure_.empty() && random_.percent(60)) {
+      const auto handle = *unsure_.begin();
+      if (allocator_->release(handle)) unsure_.erase(handle);
+    } else if (random_.percent(2)) {
+      start(plan_.faults);  // an agent that is restarted in peace
+    } else if (live_.size() < 12 && (live_.size() < 4 || random_.percent(55))) {
+      assign();
+    } else if (!live_.empty()) {
+      auto at = live_.begin();
+      std::advance(at, random_.below(live_.size()));
+      const auto handle = at->first;
+      world_.registry.drop(at->second);
+      live_.erase(at);
+      unsure_.insert(handle);
+      if (allocator_->release(handle)) unsure_.erase(handle);
+    }
+  }
+
+  void assign() {
+    const std::size_t count = 1 + (random_.percent(20) ? random_.below(4) : 0);
+    std::vector<AssignRequest> requests;
+    for (std::size_t i = 0; i < count; ++i) {
+      auto& request = requests.emplace_back();
+      request.host = host_;
+      request.handle = "net." + std::to_string(number_) + "-" + std::to_string(++made_);
+      request.attributes = {{"node", host_}, {"pod", request.handle}};
+      request.ipv4 = 1 + static_cast<int>(random_.percent(10) ? random_.below(3) : 0);
+      request.ipv6 = random_.percent(30) ? 1 : 0;
+      if (random_.percent(3)) {
+        request.addresses = {IpAddress::v4(0x0a000000U + static_cast<std::uint32_t>(random_.below(512)))};
+        request.ipv4 = 0;
+      }
+      unsure_.insert(request.handle);
+    }
+    const auto answers = allocator_->assign(requests);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& handle = requests[i].handle;
+      if (!answers[i]) {
+        ++(answers[i].error().code == ErrorCode::kExhausted ? world_.exhausted : world_.failed);
+        continue;
+      }
+      unsure_.erase(handle);
+      auto& addresses = live_[handle];
+      for (const auto& item : answers[i]->items) {
+        ++world_.given;
+        addresses.push_back(item.address);
+        const auto other = world_.registry.take(item.address, handle);
+        EXPECT_FALSE(other) << item.address.to_string() << " was given to " << handle << " and to " << *other;
+      }
+    }
+  }
+
+  World& world_;
+  const Plan plan_;
+  const int number_;
+  test::Random random_;
+  const std::string host_;
+  const std::function<void()> between_;
+  std::unique_ptr<SimulatedDocuments> documents_;
+  std::unique_ptr<Allocator> allocator_;
+  int made_ = 0;
+  std::map<std::string, std::vector<IpAddress>> live_;
+  std::set<std::string> unsure_;  // may have addresses
+};
+
+// Every address of every block: given to who believes to have it, or free and in its block's list, once.
+void check_addresses(const World& world) {
+  auto owners = world.registry.owners();
+  for (const auto& document : world.documents.list(Kind::kIpamBlock)) {
+    const auto stored = decode_block(document);
+    ASSERT_TRUE(stored) << stored.error().message;
+    const IpamBlock& block = stored->value;
+    EXPECT_EQ(document.at("spec").at("unallocated").as_array().size(), block.unallocated.size());
+    for (IpamBlock::Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
+      const auto address = network::address_at(block.cidr, ordinal);
+      const auto* attribute = network::attribute_of(block, ordinal);
+      const auto at = owners.find(address);
+      if (at != owners.end()) {
+        ASSERT_TRUE(attribute != nullptr && attribute->handle) << address.to_string() << " of " << at->second;
+        EXPECT_EQ(*attribute->handle, at->second);
+        const auto handle = world.documents.get(handle_key(at->second));
+        ASSERT_TRUE(handle) << at->second;
+        EXPECT_TRUE(handle->at("spec").at("block").as_object().contains(block.cidr.to_string()));
+        owners.erase(at);
+      } else if (attribute != nullptr && !attribute->released_at) {
+        ADD_FAILURE() << address.to_string() << " is lost: under " << attribute->handle.value_or("nothing");
+      } else {
+        EXPECT_EQ(attribute == nullptr, network::is_free(block, ordinal));
+      }
+    }
+  }
+  EXPECT_TRUE(owners.empty()) << owners.begin()->second << " has " << owners.begin()->first.to_string()
+                              << ", which no block knows of";
+}
+
+void run(std::uint64_t seed, const Plan& plan, bool in_turns) {
+  SCOPED_TRACE("OCICAT_SEED=" + std::to_string(seed));
+  World world;
+  const auto put = [&](json::object object) {
+    SimulatedDocuments documents(world.documents, 1);
+    ASSERT_TRUE(documents.create(std::move(object)));
+  };
+  put(pool("a", "10.0.0.0/24", 28));
+  put(pool("b", "10.0.1.0/25", 29));
+  put(pool("six", "fd00::/121", 125));
+  put({{"apiVersion", "projectcalico.org/v3"},
+       {"kind", "IPAMConfiguration"},
+       {"metadata", json::object{{"name", "default"}}},
+       {"spec", plan.configuration}});
+  Baton baton(seed, kActors);
+  std::vector<std::unique_ptr<Actor>> actors;
+  for (int i = 0; i < kActors; ++i) {
+    // While the world is made, nobody has the baton.
+    auto between = in_turns ? std::function<void()>([&baton, i] { baton.pass(i); }) : std::function<void()>();
+    actors.push_back(std::make_unique<Actor>(world, plan, i, seed, std::move(between)));
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kActors; ++i) {
+    threads.emplace_back([&, i] {
+      if (in_turns) baton.begin(i);
+      actors[static_cast<std::size_t>(i)]->run();
+      actors[static_cast<std::size_t>(i)]->settle();
+      if (in_turns) baton.end(i);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  world.documents.land();
+  check_addresses(world);
+  EXPECT_GT(world.given, 0U);
+  EXPECT_GT(world.crashes, 0U);
+  std::printf("given %zu, exhausted %zu, failed %zu, crashes %zu, writes %zu\n", world.given.load(),
+              world.exhausted.load(), world.failed.load(), world.crashes.load(), world.documents.writes());
+}
+
+constexpr Faults kFaults{.refused = 2, .lost = 4, .conflict = 10, .crash = 2, .late = 500};
+
+TEST(AllocatorProperty, NoAddressIsGivenTwiceOrLostWhateverTheOrder) {
+  const auto seed = test::any_seed();
+  std::printf("OCICAT_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  run(seed, {kFaults, 3200, {}}, true);
+}
+
+TEST(AllocatorProperty, NoAddressIsGivenTwiceOrLostByThreads) {
+  const auto seed = test::any_seed();
+  std::printf("OCICAT_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  run(seed, {kFaults, 600, {{"ipCooldownSeconds", 60}}}, false);
+}
+
+}  // namespace
+}  // namespace ocicat::ipam

@@ -1,0 +1,335 @@
+#include "ipam/allocator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ipam/claims.h"
+#include "ipam/inventory.h"
+#include "ipam/simulated_documents.h"
+#include "ipam/tunnel_address.h"
+
+namespace ocicat::ipam {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::seconds;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class Allocation : public testing::Test {
+ protected:
+  void put(std::string_view kind, std::string_view name, json::object spec, json::object labels = {}) {
+    json::object object{{"apiVersion", kind == "Namespace" ? "v1" : "projectcalico.org/v3"},
+                        {"kind", kind},
+                        {"metadata", json::object{{"name", name}, {"labels", std::move(labels)}}},
+                        {"spec", std::move(spec)}};
+    ASSERT_TRUE(documents_.create(std::move(object)));
+  }
+  void pool(std::string_view name, std::string_view cidr, int block_size, json::object more = {}) {
+    more["cidr"] = cidr;
+    more["blockSize"] = block_size;
+    put("IPPool", name, std::move(more));
+  }
+  void configure(json::object spec) { put("IPAMConfiguration", "default", std::move(spec)); }
+
+  static AssignRequest request(std::string host, std::string handle, int ipv4 = 1, int ipv6 = 0) {
+    AssignRequest request;
+    request.host = std::move(host);
+    request.handle = std::move(handle);
+    request.ipv4 = ipv4;
+    request.ipv6 = ipv6;
+    return request;
+  }
+  Allocator fresh() {
+    return Allocator(documents_, {[this] { return now_; }, 1});
+  }
+  // Addresses as text, or the error.
+  std::vector<std::string> given(const Result<Assigned>& assigned) {
+    if (!assigned) return {assigned.error().message};
+    std::vector<std::string> texts;
+    for (const auto& item : assigned->items) texts.push_back(item.address.to_string());
+    return texts;
+  }
+  std::vector<std::string> assign(const AssignRequest& wanted) { return given(allocator_.assign(wanted)); }
+  std::size_t count(Kind kind) { return shared_.list(kind).size(); }
+  // Blocks and who has them: "10.0.0.0/30 host:a".
+  std::vector<std::string> blocks() {
+    std::vector<std::string> texts;
+    const auto listing = list_blocks(documents_);
+    for (const auto& [cidr, block] : listing->blocks)
+      texts.push_back(fmt::format("{} {}", cidr.to_string(),
+                                  block.value.affinity ? block.value.affinity->to_string() : "nobody"));
+    return texts;
+  }
+  std::vector<std::string> affinities() {
+    std::vector<std::string> texts;
+    const auto listing = list_blocks(documents_);
+    for (const auto& affinity : listing->affinities)
+      texts.push_back(fmt::format("{} {} {}", affinity.value.cidr.to_string(),
+                                  affinity.value.owner.to_string(), to_string(affinity.value.state)));
+    return texts;
+  }
+
+  SharedDocuments shared_;
+  SimulatedDocuments documents_{shared_, 1};
+  TimePoint now_{seconds(1'700'000'000)};
+  Allocator allocator_ = fresh();
+};
+
+TEST_F(Allocation, ClaimsABlockAndGoesOnInIt) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre("10.0.0.0"));
+  EXPECT_THAT(assign(request("a", "h2", 2)), ElementsAre("10.0.0.1", "10.0.0.2"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/30 host:a confirmed"));
+  EXPECT_EQ(count(Kind::kIpamHandle), 2U);
+  const auto again = fresh().assign(request("a", "h3"));
+  EXPECT_THAT(given(again), ElementsAre("10.0.0.3"));
+  EXPECT_EQ(again->items[0].block.to_string(), "10.0.0.0/30");
+}
+
+TEST_F(Allocation, IsOfBothFamiliesOrOfNone) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h1", 1, 1)), ElementsAre(HasSubstr("no IPPool gives a an IPv6 address")));
+  pool("six", "fd00::/127", 127);
+  EXPECT_THAT(assign(request("a", "h1", 1, 1)), ElementsAre("10.0.0.0", "fd00::"));
+  EXPECT_THAT(assign(request("a", "h2", 1, 2)), ElementsAre(HasSubstr("no IPv6 address is left")));
+  EXPECT_EQ(count(Kind::kIpamHandle), 1U);
+  EXPECT_THAT(assign(request("a", "h3", 3)), SizeIs(3));
+}
+
+TEST_F(Allocation, BorrowsWhereThereIsNoBlockLeftUnlessAffinityIsStrict) {
+  pool("a", "10.0.0.0/30", 31);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+  const auto borrowed = assign(request("c", "h3"));
+  ASSERT_THAT(borrowed, SizeIs(1));
+  EXPECT_THAT(borrowed[0], HasSubstr("10.0.0."));
+  EXPECT_THAT(blocks(), SizeIs(2));
+  configure({{"strictAffinity", true}});
+  EXPECT_THAT(assign(request("c", "h4")),
+              ElementsAre(AllOf(HasSubstr("no IPv4 address is left for c"), HasSubstr("a (10.0.0.0/30)"),
+                                HasSubstr("strictAffinity"))));
+}
+
+TEST_F(Allocation, EndsAtTheLimitOfBlocksWithoutBorrowing) {
+  pool("a", "10.0.0.0/29", 31);
+  configure({{"strictAffinity", true}, {"maxBlocksPerHost", 1}});
+  EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
+  const auto refused = allocator_.assign(request("a", "h2"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kExhausted);
+  EXPECT_THAT(refused.error().message, HasSubstr("maxBlocksPerHost"));
+  EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+}
+
+TEST_F(Allocation, ClaimsNothingWhereHostsMayNot) {
+  pool("a", "10.0.0.0/29", 31);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  configure({{"strictAffinity", true}, {"autoAllocateBlocks", false}});
+  EXPECT_THAT(assign(request("a", "h2")), SizeIs(1));
+  EXPECT_THAT(assign(request("a", "h3")), ElementsAre(HasSubstr("no IPv4 address is left")));
+  EXPECT_THAT(blocks(), SizeIs(1));
+}
+
+TEST_F(Allocation, TakesAnEmptyBlockOfAnotherHostOnlyAfterAMinute) {
+  pool("a", "10.0.0.0/31", 31);
+  configure({{"strictAffinity", true}});
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  ASSERT_TRUE(allocator_.release("h1"));
+  EXPECT_THAT(assign(request("b", "h2")), ElementsAre(HasSubstr("no IPv4 address is left")));
+  now_ += seconds(60);
+  EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:b"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/31 host:b confirmed"));
+  // The first one thinks that it still has it.
+  EXPECT_THAT(assign(request("a", "h3")), ElementsAre(HasSubstr("no IPv4 address is left")));
+}
+
+TEST_F(Allocation, GoesByTheSelectorsOfHostAndNamespace) {
+  pool("a", "10.0.0.0/30", 30, {{"nodeSelector", "rack == 'r1'"}});
+  pool("b", "10.0.1.0/30", 30, {{"namespaceSelector", "team == 'web'"}});
+  put("Node", "n1", {}, {{"rack", "r1"}});
+  put("Namespace", "shop", {}, {{"team", "web"}});
+  EXPECT_THAT(assign(request("n1", "h1")), ElementsAre(HasSubstr("10.0.0.")));
+  auto in_shop = request("n2", "h2");
+  EXPECT_THAT(assign(in_shop), ElementsAre(HasSubstr("does not select host n2")));
+  in_shop.ns = "shop";
+  EXPECT_THAT(assign(in_shop), ElementsAre(HasSubstr("10.0.1.")));
+  auto named = request("n2", "h3");
+  named.pools = {"a"};
+  EXPECT_THAT(assign(named), ElementsAre(HasSubstr("10.0.0.")));
+}
+
+TEST_F(Allocation, GivesUpEmptyBlocksOfPoolsThatDoNotSelectTheHostAnyMore) {
+  pool("a", "10.0.0.0/31", 31);
+  EXPECT_THAT(assign(request("n1", "h1")), SizeIs(1));
+  ASSERT_TRUE(allocator_.release("h1"));
+  auto document = *documents_.get(ResourceKey{Kind::kIpPool, "", "a"});
+  document["spec"].as_object()["nodeSelector"] = "rack == 'r1'";
+  ASSERT_TRUE(documents_.update(document));
+  pool("b", "10.0.1.0/31", 31);
+  EXPECT_THAT(assign(request("n1", "h2")), ElementsAre(HasSubstr("10.0.1.")));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.1.0/31 host:n1"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.1.0/31 host:n1 confirmed"));
+}
+
+TEST_F(Allocation, OfANamedAddressSaysWhyNot) {
+  pool("a", "10.0.0.0/30", 31);
+  pool("off", "10.0.1.0/30", 31, {{"disabled", true}});
+  put("IPReservation", "r", {{"reservedCIDRs", json::array{"10.0.0.1/32"}}});
+  const auto named = [](std::string host, std::string handle, const char* address) {
+    auto wanted = request(std::move(host), std::move(handle), 0);
+    wanted.addresses = {*IpAddress::parse(address)};
+    return wanted;
+  };
+  EXPECT_THAT(assign(named("a", "h1", "10.0.0.1")), ElementsAre("10.0.0.1"));  // reserved for who names it
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:a"));
+  EXPECT_THAT(assign(named("b", "h2", "10.0.0.1")), ElementsAre(HasSubstr("assigned already, to handle h1")));
+  EXPECT_THAT(assign(named("b", "h2", "10.9.0.1")), ElementsAre(HasSubstr("in no IPPool")));
+  EXPECT_THAT(assign(named("b", "h2", "10.0.1.1")), ElementsAre(HasSubstr("disabled")));
+  EXPECT_THAT(assign(named("b", "h3", "10.0.0.0")), ElementsAre("10.0.0.0"));  // in a's block
+  configure({{"strictAffinity", true}});
+  ASSERT_TRUE(allocator_.release("h3"));
+  EXPECT_THAT(assign(named("b", "h4", "10.0.0.0")), ElementsAre(HasSubstr("strictAffinity")));
+  EXPECT_EQ(count(Kind::kIpamHandle), 1U);
+}
+
+TEST_F(Allocation, KeepsReleasedAddressesBackForAWhile) {
+  pool("a", "10.0.0.0/31", 31);
+  configure({{"ipCooldownSeconds", 30}});
+  EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
+  EXPECT_THAT(allocator_.release("h1")->addresses, SizeIs(2));
+  EXPECT_THAT(assign(request("a", "h2")), ElementsAre(HasSubstr("no IPv4 address is left")));
+  now_ += seconds(30);
+  EXPECT_THAT(assign(request("a", "h2")), ElementsAre("10.0.0.0"));
+}
+
+TEST_F(Allocation, LoadBalancersShareBlocksOfTheirOwn) {
+  pool("lb", "10.0.0.0/30", 30, {{"allowedUses", json::array{"LoadBalancer"}}});
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre(HasSubstr("not for the use Workload")));
+  auto service = request("a", "lb-1");
+  service.use = PoolUse::kLoadBalancer;
+  EXPECT_THAT(assign(service), ElementsAre("10.0.0.0"));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/30 virtual:load-balancer"));
+}
+
+TEST_F(Allocation, TunnelAddressesComeFromPoolsForTunnelsAndAreNotedAsSuch) {
+  pool("a", "10.0.0.0/30", 30, {{"allowedUses", json::array{"Workload"}}});
+  pool("t", "10.0.1.0/30", 30, {{"allowedUses", json::array{"Tunnel"}}});
+  EXPECT_THAT(assign(tunnel_request(Tunnel::kVxlan, "a")), ElementsAre("10.0.1.0"));
+  EXPECT_TRUE(documents_.get(handle_key("vxlan-tunnel-addr-a")));
+  EXPECT_THAT(assign(tunnel_request(Tunnel::kVxlanV6, "a")), ElementsAre(HasSubstr("IPv6")));
+  auto read = read_inventory(documents_);
+  ASSERT_TRUE(read);
+  read->inventory.nodes = {"a"};
+  EXPECT_THAT(network::find_garbage(read->inventory, {}, now_), IsEmpty());
+  read->inventory.nodes = {"b"};
+  EXPECT_EQ(network::find_garbage(read->inventory, {}, now_)[0].verdict, network::Verdict::kFree);
+}
+
+TEST_F(Allocation, ARequestThatMakesNoSenseOrSettingsThatContradictThemselvesAreErrors) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h1", 0)), ElementsAre(HasSubstr("no address is asked for")));
+  EXPECT_THAT(assign(request("", "h1")), ElementsAre(HasSubstr("host and a handle")));
+  configure({{"maxBlocksPerHost", 3}});
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre(HasSubstr("needs strictAffinity")));
+}
+
+TEST_F(Allocation, RequestsOfOneBatchShareTheWriteOfTheBlock) {
+  pool("a", "10.0.0.0/26", 26);
+  EXPECT_THAT(assign(request("a", "h0")), SizeIs(1));
+  std::vector<AssignRequest> requests;
+  for (int i = 1; i <= 20; ++i) requests.push_back(request("a", fmt::format("h{}", i)));
+  requests.push_back(request("a", "greedy", 99));
+  const auto before = shared_.writes();
+  const auto answers = allocator_.assign(requests);
+  EXPECT_EQ(std::ranges::count_if(answers, [](const auto& answer) { return answer.has_value(); }), 20);
+  EXPECT_EQ(shared_.writes() - before, 21U);  // twenty handles, one block
+}
+
+// --- after a crash
+
+TEST_F(Allocation, WhatACrashLeftOfAClaimIsPutRightByItsOwner) {
+  pool("a", "10.0.0.0/29", 31);
+  const BlockOwner a{BlockOwner::Type::kHost, "a"};
+  const auto announce = [&](const char* cidr, BlockAffinity::State state) {
+    ASSERT_TRUE(
+        documents_.create(encode(Stored<BlockAffinity>{{*Prefix::parse(cidr), a, state, false}, {}})));
+  };
+  announce("10.0.0.0/31", BlockAffinity::State::kPending);          // and no block was made
+  announce("10.0.0.2/31", BlockAffinity::State::kPendingDeletion);  // and the block is gone
+  ASSERT_TRUE(claim_block(documents_, *Prefix::parse("10.0.0.4/31"), {BlockOwner::Type::kHost, "b"}, now_));
+  announce("10.0.0.4/31", BlockAffinity::State::kConfirmed);  // but b has it
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre("10.0.0.0"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/31 host:a confirmed", "10.0.0.4/31 host:b confirmed"));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:a", "10.0.0.4/31 host:b"));
+}
+
+TEST_F(Allocation, AWriteThatComesAfterTheReleaseOfItsHandleGivesNothing) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h0")), SizeIs(1));
+  // The agent dies with the write of the block on its way.
+  const auto before = *documents_.get(block_key(*Prefix::parse("10.0.0.0/30")));
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre("10.0.0.1"));
+  const auto with_h1 = *documents_.get(block_key(*Prefix::parse("10.0.0.0/30")));
+  auto on_its_way = with_h1;
+  auto undone = before;
+  undone["metadata"].as_object()["resourceVersion"] = with_h1.at("metadata").at("resourceVersion");
+  const auto now_there = documents_.update(undone);
+  ASSERT_TRUE(now_there);
+  on_its_way["metadata"].as_object()["resourceVersion"] = now_there->at("metadata").at("resourceVersion");
+  // Whoever comes after it releases the handle; then the write arrives.
+  EXPECT_THAT(fresh().release("h1")->addresses, IsEmpty());
+  EXPECT_EQ(documents_.update(on_its_way).error().code, ErrorCode::kConflict);
+}
+
+// --- one by one, and what was found
+
+TEST_F(Allocation, SingleAddressesAreReleasedAgainstWhatTheyWereGivenAs) {
+  pool("a", "10.0.0.0/30", 30);
+  const auto assigned = allocator_.assign(request("a", "h1", 2));
+  ASSERT_TRUE(assigned);
+  const auto& item = assigned->items[0];
+  const std::vector<network::Release> releases{{item.address, "h1", item.sequence + 1},
+                                               {assigned->items[1].address, {}, {}},
+                                               {*IpAddress::parse("10.9.0.1"), {}, {}}};
+  const auto answers = release_addresses(documents_, releases, now_);
+  EXPECT_EQ(answers[0].error().code, ErrorCode::kConflict);
+  EXPECT_EQ(answers[1], true);
+  EXPECT_EQ(answers[2].error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(documents_.get(handle_key("h1"))->at("spec").at("block").at("10.0.0.0/30"), 1);
+  EXPECT_THAT(allocator_.release("h1")->addresses, ElementsAre(item.address));
+}
+
+TEST_F(Allocation, FoundGarbageIsFreedUnlessItHasChangedSince) {
+  pool("a", "10.0.0.0/29", 31);
+  put("Node", "a", {});
+  auto wanted = request("a", "h1");
+  wanted.attributes = {{"namespace", "shop"}, {"pod", "web"}};
+  ASSERT_TRUE(allocator_.assign(wanted));
+  ASSERT_TRUE(documents_.create(encode(Stored<IpamHandle>{{"stale", {}, false}, {}})));
+  EXPECT_THAT(assign(request("gone", "h2")), SizeIs(1));
+  network::Sightings seen;
+  const auto look = [&] {
+    auto read = read_inventory(documents_);
+    EXPECT_TRUE(read);
+    auto findings = network::find_garbage(read->inventory, seen, now_);
+    for (const auto& finding : findings) seen.emplace(finding.key(), finding.since);
+    return findings;
+  };
+  look();
+  now_ += std::chrono::minutes(20);
+  const auto findings = look();
+  for (const auto& [finding, outcome] : free_garbage(documents_, findings, now_))
+    EXPECT_TRUE(outcome) << finding->subject << ": " << outcome.error().message;
+  EXPECT_EQ(count(Kind::kIpamHandle), 1U);  // that of h2, of which nothing says whose it is
+  // The same once more: all has been done, and nothing else happens.
+  for (const auto& [finding, outcome] : free_garbage(documents_, findings, now_))
+    EXPECT_TRUE(outcome) << finding->subject << ": " << outcome.error().message;
+}
+
+}  // namespace
+}  // namespace ocicat::ipam

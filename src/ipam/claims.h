@@ -1,0 +1,44 @@
+// Who has which block: taken, given up, and put right after a crash.
+//
+// A block belongs to whom the block itself names. The affinity around it says what its owner is about: a
+// pending one is written before the block is made, and confirmed after it; one that is pending deletion
+// before the block goes, and removed after it. So whatever dies in between leaves an affinity that tells.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "ipam/documents.h"
+#include "resources/ipam.h"
+
+namespace ocicat::ipam {
+
+// kConflict: somebody else has it. kUnavailable: it may have been made; repair() finds it.
+Result<Stored<IpamBlock>> claim_block(Documents& documents, const Prefix& cidr, const BlockOwner& owner,
+                                      TimePoint now);
+
+// Gives up a block that was empty when it was read. kConflict: it is not any more, and stays.
+Result<void> give_up_block(Documents& documents, const Stored<IpamBlock>& block);
+
+// Removes the owner's affinity to a block that it does not have.
+Result<void> remove_affinity(Documents& documents, const BlockOwner& owner, const Prefix& cidr);
+
+// Every block there is, and who wants which.
+struct BlockListing {
+  std::map<Prefix, Stored<IpamBlock>> blocks;
+  std::vector<Prefix> unreadable;  // blocks that are there and cannot be used
+  std::vector<Stored<BlockAffinity>> affinities;
+};
+Result<BlockListing> list_blocks(Documents& documents);
+
+// Puts right what a crash of the owner's left behind: a block that was announced is made, one that was made
+// is confirmed, an affinity to somebody else's block goes. Blocks made are added to `blocks`. `wanted` says
+// whether the owner may still have such a block.
+Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlock>>& blocks,
+                           const std::vector<Stored<BlockAffinity>>& affinities, const BlockOwner& owner,
+                           const std::function<bool(const Prefix&)>& wanted, TimePoint now);
+
+}  // namespace ocicat::ipam
