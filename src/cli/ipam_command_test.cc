@@ -42,9 +42,10 @@ TEST_F(Ipam, ShowSaysHowFullPoolsAreAndHowLongTheyWillLast) {
   EXPECT_THAT(some.out, AllOf(HasSubstr("10.0.0.0/27"), HasSubstr("1 (3%)"), HasSubstr("31 (97%)"),
                               HasSubstr("1/2"), HasSubstr("31h"), Not(HasSubstr("running out"))));
   for (int i = 0; i < 9; ++i) assign("net." + std::to_string(i));
-  EXPECT_THAT(ocicat({"ipam", "show"}).out,
-              HasSubstr("IPPool a is running out: 22 of 32 addresses are free, and 10 were assigned in the last "
-                        "hour; at that pace it is full in 2 h"));
+  EXPECT_THAT(
+      ocicat({"ipam", "show"}).out,
+      HasSubstr("IPPool a is running out: 22 of 32 addresses are free, and 10 were assigned in the last "
+                "hour; at that pace it is full in 2 h"));
   const auto json = boost::json::parse(ocicat({"ipam", "show", "-o", "json"}).out);
   EXPECT_EQ(json.at("pools").at(0).at("forecast").at("fullInHours"), 2);
 }

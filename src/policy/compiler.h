@@ -171,12 +171,12 @@ class Compiler {
   // Rules that mean something else for a peer that is in the set than for one that is in none; by set.
   std::vector<std::pair<SetId, Place>> filed_;
   std::vector<std::uint32_t> filed_from_;  // by set, into filed_
-  std::vector<Standing> standing_;  // by first key
-  std::size_t wide_ = 0;   // so many of them, in front, are for more keys than one, in any order
-  std::size_t peers_ = 0;  // that were asked for
-  std::vector<Lone> lone_;    // by the first of the set's rules in filed_; empty: not looked for
-  std::uint32_t stages_ = 0;  // profiles and failsafes included
-  std::vector<Place> asked_;  // of the peer; ascending
+  std::vector<Standing> standing_;         // by first key
+  std::size_t wide_ = 0;                // so many of them, in front, are for more keys than one, in any order
+  std::size_t peers_ = 0;               // that were asked for
+  std::vector<Lone> lone_;              // by the first of the set's rules in filed_; empty: not looked for
+  std::uint32_t stages_ = 0;            // profiles and failsafes included
+  std::vector<Place> asked_;            // of the peer; ascending
   std::vector<Rectangle> named_areas_;  // of a rule that names ports of the peer
   std::vector<ThoughtStep> steps_{1};
   boost::unordered_flat_map<ThoughtStep, ThoughtId> thought_by_step_;
