@@ -114,7 +114,9 @@ TEST_P(OverlayHost, CarriesPacketsToAWorkloadOfAnotherHostAndBack) {
     station->ns().run([] { shell("nft delete table inet quiet"); });  // which keeps them from answering
   // Whole packets of the workload's own size as well: the tunnel's MTU leaves room.
   a_.ns().run([&] {
-    shell(fmt::format("ping -c 1 -W 20 {} > /dev/null", far_.to_string()));
+    // The kernel takes packets for an interface only after it has seen to its carrier, a second at most.
+    shell(fmt::format("timeout 20 sh -c 'until ping -c 1 -W 1 {}; do sleep 0.05; done' > /dev/null 2>&1",
+                      far_.to_string()));
     shell(fmt::format("ping -c 1 -W 20 -M do -s 1300 {} > /dev/null", far_.to_string()));
   });
   bed_.outside().ns().run([&] {

@@ -183,6 +183,16 @@ TEST(BgpPeers, AreLeftOutWhereAFilterOrPasswordIsMissingOrCannotBeWritten) {
                   LeftOut{"BGPPeer secret", "the password s/k must not contain \" or control characters"}));
 }
 
+TEST(BgpPeers, AtNobodysAddressAreLeftOut) {
+  auto input = cluster(1);
+  put(input.peers, router("four", "0.0.0.0", 65001));
+  put(input.peers, router("six", "::", 65001));
+  const auto intent = intent_for(input, no_secrets);
+  EXPECT_THAT(names(intent), IsEmpty());
+  EXPECT_THAT(intent.left_out, ElementsAre(LeftOut{"BGPPeer four", "0.0.0.0 is nobody's address"},
+                                           LeftOut{"BGPPeer six", ":: is nobody's address"}));
+}
+
 TEST(BgpPeers, OfWorkloadsAreThoseOfThisHostThatAreSelected) {
   auto input = cluster(1);
   defaults(input).workload_peering[0] = address("169.254.7.7");

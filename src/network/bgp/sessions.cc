@@ -75,6 +75,9 @@ class Builder {
 
   // Whether the neighbour is new; of two sessions with one neighbour a router would keep none up.
   void add(Session session, const std::string& object) {
+    // A router refuses all of a configuration that names it.
+    if (session.peer == IpAddress{} || session.peer == IpAddress::v4(0))
+      return leave_out(object, fmt::format("{} is nobody's address", session.peer.to_string()));
     const auto [it, is_new] = by_neighbour_.emplace(std::pair{session.peer, session.port}, session.because);
     if (is_new) {
       out_.sessions.push_back(std::move(session));
