@@ -98,14 +98,16 @@ def test_pods_reach_each_other_by_routes_that_bird_tells(lab):
             assert not set(others) & set(routes(lab, host, family, protocol=80)), "the agent leaves these to BIRD"
 
 
-def test_node_status_tells_of_every_session(lab):
+def test_node_status_tells_of_every_session(lab, eventually):
     done = lab.run("node", "status")
     assert done.returncode == 0
     for host in lab.hosts:
         assert established(lab, host, 2 * (HOSTS - 1))
         for session in sessions(lab, host).values():
             assert session["type"] == "NodeMesh" and session["node"] in lab.hosts
-            assert session["imported"] >= 1 and session["exported"] >= 1
+        # A session that is up has routes a moment later.
+        eventually(lambda host=host: all(session["imported"] >= 1 and session["exported"] >= 1
+                                         for session in sessions(lab, host).values()), 30)
 
 
 def test_a_killed_bird_is_started_again_and_no_packet_is_lost(lab, flows, eventually):

@@ -119,9 +119,11 @@ def rib(router):
     """{prefix: its best path's attributes} as GoBGP has them."""
     text = router.run("gobgp", "global", "rib", "-j", check=False)
     try:
-        return {prefix: paths[0]["attrs"] for prefix, paths in json.loads(text).items()}
+        table = json.loads(text)
     except ValueError:
         return {}
+    # One that is not there yet, or has nothing yet, answers with a text.
+    return {prefix: paths[0]["attrs"] for prefix, paths in table.items() if isinstance(paths, list)}
 
 
 def as_path(attributes):
