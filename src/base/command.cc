@@ -11,10 +11,10 @@
 #include "base/unique_fd.h"
 
 namespace ocicat {
-namespace {
 
-std::vector<char*> pointers(const std::vector<std::string>& words) {
+std::vector<char*> argv_of(const std::vector<std::string>& words) {
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (const auto& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
   pointers.push_back(nullptr);
   return pointers;
@@ -32,8 +32,6 @@ Result<std::string> read_all(int fd) {
   }
 }
 
-}  // namespace
-
 Result<std::string> run(const std::vector<std::string>& command, std::string_view input) {
   // Memory files rather than pipes: neither side can ever wait for the other.
   const UniqueFd in(memfd_create("input", MFD_CLOEXEC));
@@ -49,7 +47,7 @@ Result<std::string> run(const std::vector<std::string>& command, std::string_vie
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDERR_FILENO);
   pid_t pid = 0;
   const int failed =
-      posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, pointers(command).data(), environ);
+      posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, argv_of(command).data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) return fail_errno(command[0], failed);
   int status = 0;

@@ -18,6 +18,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/command.h"
 #include "base/unique_fd.h"
 #include "lab/netns.h"
 
@@ -45,26 +46,6 @@ std::optional<std::uint64_t> start_time_of(int pid) {
   return value;
 }
 
-std::vector<char*> pointers(const std::vector<std::string>& words) {
-  std::vector<char*> result;
-  result.reserve(words.size() + 1);
-  for (const auto& word : words) result.push_back(const_cast<char*>(word.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
-
-Result<std::string> read_all(int fd) {
-  std::string text;
-  std::array<char, 4096> buffer{};
-  while (true) {
-    const auto count = read(fd, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno("read", errno);
-    if (count == 0) return text;
-    text.append(buffer.data(), static_cast<std::size_t>(count));
-  }
-}
-
 // What the daemon's own process does before it becomes the command. Returns only where that fails.
 Error become(const Daemon& daemon, int report_fd) {
   {
@@ -82,7 +63,7 @@ Error become(const Daemon& daemon, int report_fd) {
     if (auto entered = enter_namespace(daemon.network_namespace); !entered) return entered.error();
   }
   if (daemon.tells_when_ready && dup2(report_fd, kReadyFd) < 0) return fail_errno("dup2", errno).error();
-  execv(daemon.command[0].c_str(), pointers(daemon.command).data());
+  execv(daemon.command[0].c_str(), argv_of(daemon.command).data());
   return fail_errno(daemon.command[0], errno).error();
 }
 

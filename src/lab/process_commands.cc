@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/command.h"
 #include "lab/command_parts.h"
 #include "lab/listener.h"
 #include "lab/netns.h"
@@ -27,11 +28,7 @@ struct ProcessOptions {
 // Becomes the command; returns only where that fails.
 Result<void> become(const std::string& network_namespace, const std::vector<std::string>& command) {
   TRY_VOID(enter_namespace(network_namespace));
-  std::vector<char*> words;
-  words.reserve(command.size() + 1);
-  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  execvp(words[0], words.data());
+  execvp(command[0].c_str(), argv_of(command).data());
   return fail_errno(command[0], errno);
 }
 

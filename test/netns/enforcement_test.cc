@@ -49,16 +49,7 @@ class Enforcement : public testing::TestWithParam<std::tuple<Datapath, Family>> 
     return WIFEXITED(status) && WEXITSTATUS(status) == 42;
   }
   // How many packets a chain of somebody else, after ours, has seen since the last call.
-  int seen_by_host_input() {
-    int packets = -1;
-    bed_.host().run([&] {
-      FILE* out =
-          ::popen("nft reset counter inet other seen | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'", "r");
-      CHECK(out != nullptr && std::fscanf(out, "%d", &packets) == 1);
-      ::pclose(out);
-    });
-    return packets;
-  }
+  int seen_by_host_input() { return bed_.counted_by("other", "seen"); }
 
   std::uint64_t revision_ = 1;
   Testbed bed_;

@@ -168,6 +168,18 @@ void Testbed::silence_ipv6() const {
   for (const auto& station : stations_) station->ns().run(silence);
 }
 
+int Testbed::counted_by(const std::string& table, const std::string& counter) const {
+  int packets = -1;
+  host_.run([&] {
+    const auto command = fmt::format(
+        "nft reset counter inet {} {} | sed -n 's/.*packets \\([0-9]*\\).*/\\1/p'", table, counter);
+    FILE* out = ::popen(command.c_str(), "r");
+    CHECK(out != nullptr && std::fscanf(out, "%d", &packets) == 1);
+    ::pclose(out);
+  });
+  return packets;
+}
+
 void Testbed::forget_connections() const {
   host_.run([] {
     auto socket = kernel::NetlinkSocket::open(NETLINK_NETFILTER);

@@ -64,6 +64,8 @@ class Testbed {
   // Keeps the kernels from saying what IPv6 says by itself when a link comes up, some of it a second later:
   // listener reports and solicitations of routers. For tests that count packets. Leaves a table of its own.
   void silence_ipv6() const;
+  // What a counter of the host's table of this name (family inet) has counted since the last call.
+  int counted_by(const std::string& table, const std::string& counter) const;
   // Forgets all connections.
   void forget_connections() const;
   // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is

@@ -80,10 +80,8 @@ bool routes_are_left() {
   ::_exit(1);
 }
 
-Result<void> launch(std::vector<std::string> command) {
-  std::vector<char*> words;
-  for (auto& word : command) words.push_back(word.data());
-  words.push_back(nullptr);
+Result<void> launch(const std::vector<std::string>& command) {
+  auto words = argv_of(command);
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("fork", errno);
   if (child == 0) become(words);
@@ -168,7 +166,7 @@ Result<void> Bird::start() {
                                    (options_.folder / "bird.pid").string()};
   const bool gracefully = routes_are_left();
   if (gracefully) command.emplace_back("-R");
-  TRY_VOID(launch(std::move(command)));
+  TRY_VOID(launch(command));
   ++starts_;
   const auto deadline = Clock::now() + kStartPatience;
   while (true) {
