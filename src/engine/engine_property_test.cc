@@ -2,11 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
-#include "engine/property_test.h"
 #include "policy/evaluator.h"
 #include "policy/simulator.h"
 #include "test/support/boundary_packets.h"
 #include "test/support/describe.h"
+#include "test/support/for_seeds.h"
 #include "test/support/history_census.h"
 #include "test/support/random_history.h"
 #include "test/support/random_snapshot.h"

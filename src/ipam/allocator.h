@@ -6,6 +6,7 @@
 //   - an address has one owner: it is given by writing its block, and of two writes of one revision one wins
 //   - no address is lost: before an address is given under a handle, the handle's document says in which
 //     block; so release() of the handle finds it, whoever calls it
+//   - a handle has what assign() said and no more, also where an answer was lost and a write came late
 //   - after release() has returned, no write of an assign() of that handle that is still on its way counts
 //
 // An address is given once assign() says so. After an error there may be addresses under the handle (the

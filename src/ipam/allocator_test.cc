@@ -286,6 +286,56 @@ TEST_F(Allocation, AWriteThatComesAfterTheReleaseOfItsHandleGivesNothing) {
   EXPECT_EQ(documents_.update(on_its_way).error().code, ErrorCode::kConflict);
 }
 
+// Of the next write of a block that is named neither effect nor answer comes, until it lands.
+class LateWrite : public Documents {
+ public:
+  explicit LateWrite(Documents& documents) : documents_(documents) {}
+  void delay_write_of(std::string_view cidr) { key_ = block_key(*Prefix::parse(cidr)); }
+
+  using Documents::get;
+  Result<std::vector<json::object>> list(Kind kind) override { return documents_.list(kind); }
+  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
+    return documents_.get(keys);
+  }
+  std::vector<Result<json::object>> write(std::vector<Write> writes) override {
+    std::vector<Result<json::object>> answers;
+    for (auto& write : writes) {
+      if (!late_ && write.key == key_) {
+        late_ = write;
+        answers.emplace_back(fail(ErrorCode::kUnavailable, "lost"));
+      } else {
+        answers.push_back(std::move(documents_.write({write}).front()));
+      }
+    }
+    return answers;
+  }
+  Result<json::object> land() { return std::move(documents_.write({late_.value()}).front()); }
+
+ private:
+  Documents& documents_;
+  std::optional<ResourceKey> key_;
+  std::optional<Write> late_;
+};
+
+TEST_F(Allocation, AWriteThatComesAfterAnotherAddressWasPickedGivesNothing) {
+  pool("a", "10.0.0.0/30", 31);
+  LateWrite documents(documents_);
+  Allocator allocator(documents, {[this] { return now_; }, 1});
+  EXPECT_THAT(given(allocator.assign(request("a", "full", 2))), ElementsAre("10.0.0.0", "10.0.0.1"));
+  EXPECT_THAT(given(allocator.assign(request("a", "half"))), ElementsAre("10.0.0.2"));
+  // Released by another, so the first block still looks full, until the address that is named is looked for
+  // in it.
+  ASSERT_TRUE(fresh().release("full"));
+  documents.delay_write_of("10.0.0.2/31");
+  auto named = request("a", "h2", 0);
+  named.addresses = {*IpAddress::parse("10.0.0.0")};
+  const auto answers = allocator.assign(std::vector{request("a", "h1"), named});
+  EXPECT_THAT(given(answers[0]), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(given(answers[1]), ElementsAre("10.0.0.0"));
+  EXPECT_EQ(documents.land().error().code, ErrorCode::kConflict);
+  EXPECT_THAT(fresh().release("h1")->addresses, ElementsAre(*IpAddress::parse("10.0.0.1")));
+}
+
 // --- one by one, and what was found
 
 TEST_F(Allocation, SingleAddressesAreReleasedAgainstWhatTheyWereGivenAs) {

@@ -86,6 +86,7 @@ std::vector<Result<Assigned>> Assignment::run() {
     announce();
     write();
   }
+  take_back_doubtful();
   std::vector<Result<Assigned>> answers;
   for (auto& job : jobs_) {
     if (job.open())
@@ -451,6 +452,7 @@ void Assignment::reload(const Prefix& cidr, const Error& why) {
     const auto dropped = std::erase_if(job.picks, [&](Pick& pick) {
       if (pick.block != cidr || pick.written) return false;
       pick.written = block && network::holds(block->value, job.grant.handle, pick.given);
+      if (!pick.written && why.code == ErrorCode::kUnavailable) job.doubtful.push_back(pick);
       return !pick.written;
     });
     if (dropped > 0) job.standing.erase(cidr);
@@ -464,6 +466,36 @@ void Assignment::reload(const Prefix& cidr, const Error& why) {
   }
 }
 
+void Assignment::release_now(IpamBlock& block, const Job& job, const network::Given& given) const {
+  const network::Release release{given.address, job.grant.handle, given.sequence};
+  std::ignore = network::release_this(block, release, now_, std::chrono::seconds(0));
+}
+
+// A write whose answer was lost may have come after it was looked for, or be on its way still: then what was
+// picked in its place is not all that the handle has. It is taken back where it came, and counts for nothing
+// where it has not, since the block is written.
+void Assignment::take_back_doubtful() {
+  std::map<Prefix, std::vector<std::pair<Job*, network::Given>>> doubtful;
+  for (auto& job : jobs_) {
+    for (const auto& pick : job.doubtful) {
+      const bool is_kept = std::ranges::any_of(
+          job.picks, [&](const Pick& kept) { return kept.block == pick.block && kept.given == pick.given; });
+      if (!job.error && !is_kept) doubtful[pick.block].emplace_back(&job, pick.given);
+    }
+  }
+  std::map<Prefix, BlockEdit> edits;
+  for (const auto& [cidr, givens] : doubtful) {
+    edits[cidr] = [&](IpamBlock& block, bool) {
+      for (const auto& [job, given] : givens) release_now(block, *job, given);
+      return true;
+    };
+  }
+  for (const auto& [cidr, outcome] : edit_blocks(documents_, blocks_, edits)) {
+    if (outcome) continue;
+    for (const auto& [job, given] : doubtful.at(cidr)) job->error = outcome.error();
+  }
+}
+
 // What a failed request has been given. Of a handle that had something before, only what is known to be from
 // now; its document then says too much, and not too little.
 void Assignment::roll_back(Job& job) {
@@ -473,10 +505,10 @@ void Assignment::roll_back(Job& job) {
   for (const auto& [cidr, count] : job.announced) {
     edits[cidr] = [&](IpamBlock& block, bool) {
       if (all_ours) network::release_handle(block, job.grant.handle, now_, std::chrono::seconds(0));
-      for (const auto& pick : job.picks) {
-        if (pick.block != block.cidr) continue;
-        const network::Release release{pick.given.address, job.grant.handle, pick.given.sequence};
-        std::ignore = network::release_this(block, release, now_, std::chrono::seconds(0));
+      for (const auto* picks : {&job.picks, &job.doubtful}) {
+        for (const auto& pick : *picks) {
+          if (pick.block == block.cidr) release_now(block, job, pick.given);
+        }
       }
       return true;  // even if nothing is there: a write of ours that is still on its way must not count
     };

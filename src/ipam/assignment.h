@@ -41,6 +41,7 @@ class Assignment {
     network::Grant grant;
     std::array<std::vector<const IpPool*>, 2> pools;  // by family, those to choose from
     std::vector<Pick> picks;
+    std::vector<Pick> doubtful;       // picked no more, though a write of them may come yet
     std::map<Prefix, int> announced;  // in the document of the handle, all in all
     std::map<Prefix, int> standing;   // of it, what counts for picks to come: announced since the block last
                                       // changed under us, when the handle may have been removed
@@ -73,6 +74,9 @@ class Assignment {
   void announce();
   void write();
   void reload(const Prefix& cidr, const Error& why);
+  // Without a cool-down: nobody has used it. Nothing where the handle does not have it by this giving.
+  void release_now(IpamBlock& block, const Job& job, const network::Given& given) const;
+  void take_back_doubtful();
   void roll_back(Job& job);
   void forget_others();
   Error none_left(const Job& job, Family family) const;

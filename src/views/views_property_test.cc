@@ -2,8 +2,8 @@
 // `ocicat policy diff` ask the decision tables.
 #include <gtest/gtest.h>
 
-#include "engine/property_test.h"
 #include "test/support/boundary_packets.h"
+#include "test/support/for_seeds.h"
 #include "test/support/random_snapshot.h"
 #include "views/explain.h"
 #include "views/matrix.h"

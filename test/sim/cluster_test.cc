@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
-#include "engine/property_test.h"
 #include "sim/cluster.h"
+#include "test/support/for_seeds.h"
 #include "test/support/shrink.h"
 
 namespace ocicat::test {

@@ -4,13 +4,13 @@
 
 #include "dataplane/host_keeper.h"
 #include "engine/engine.h"
-#include "engine/property_test.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
 #include "sim/kernel_lookup.h"
 #include "test/support/boundary_packets.h"
 #include "test/support/describe.h"
+#include "test/support/for_seeds.h"
 #include "test/support/random_history.h"
 
 namespace ocicat::test {

@@ -1,4 +1,4 @@
-// What the property tests of the engine share: seeds, and how long to go on.
+// What property tests share: seeds, and how long to go on.
 #pragma once
 
 #include <chrono>
