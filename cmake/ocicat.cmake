@@ -26,8 +26,8 @@ endfunction()
 
 # ocicat_apart(files...)
 #
-# Presets that look at the whole tree (asan, tsan, lint) compile many files of a target as one, which costs a fourth.
-# These files keep to themselves, since they use names of their own that their neighbours use as well.
+# All presets but dev compile several files of a target as one, which costs a third. These files keep to themselves,
+# since they use names of their own that their neighbours use as well.
 function(ocicat_apart)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()

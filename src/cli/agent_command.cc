@@ -16,7 +16,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct AgentOptions {
   std::string node;
   std::string server;
   std::string run_dir = "/run/ocicat/agent";
@@ -39,7 +39,7 @@ std::string host_name() {
   return text;
 }
 
-Result<int> run_agent(const Options& options) {
+Result<int> run_agent(const AgentOptions& options) {
   dataplane::Options dataplane;
   dataplane.pin_folder = options.bpf_folder;
   if (options.dataplane == "ebpf") dataplane.datapath = dataplane::Datapath::kEbpf;
@@ -68,7 +68,7 @@ Result<int> run_agent(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kAgentFooter =
     R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
 over without a gap. --cleanup removes everything that carries our mark: nftables table `ocicat`, routes of protocol 80,
 what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in --run-dir, with its routes. It refuses while an agent runs in the same network
@@ -89,7 +89,7 @@ Examples:
 
 void add_agent_command(CLI::App& app) {
   auto* command = app.add_subcommand("agent", "Enforce policy and routes on this host");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AgentOptions>();
   command->add_option("--node", options->node, "Name of this host's Node (default: the host's name)")
       ->type_name("NAME")
       ->envname("OCICAT_NODE");
@@ -123,7 +123,7 @@ void add_agent_command(CLI::App& app) {
       ->type_name("N");
   command->add_flag("--cleanup", options->cleanup, "Remove everything of ours from the kernel, and leave");
   add_log_option(*command, options->log_level);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kAgentFooter));
   command->callback([options] { finish(run_agent(*options)); });
 }
 

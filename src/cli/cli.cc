@@ -11,7 +11,7 @@
 namespace ocicat::cli {
 namespace {
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kOcicatFooter =
     R"(Exit codes: 0 done, 1 it could not be done or a check failed, 2 wrong usage.
 
 Examples:
@@ -34,7 +34,7 @@ std::unique_ptr<CLI::App> make_app() {
       "Plain routed networking for workloads, and network policy that can be explained.", "ocicat");
   CLI::App& app = *made;
   app.require_subcommand(1);
-  app.footer(std::string(kFooter));
+  app.footer(std::string(kOcicatFooter));
   app.set_version_flag("--version", "ocicat " OCICAT_VERSION);
 
   app.get_formatter()->column_width(36);

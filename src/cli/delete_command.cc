@@ -12,7 +12,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct DeleteOptions {
   std::vector<std::string> words;
   FileOptions files;
   std::string server;
@@ -21,7 +21,7 @@ struct Options {
   bool ignore_not_found = false;
 };
 
-Result<std::vector<ResourceKey>> keys_to_delete(const Options& options) {
+Result<std::vector<ResourceKey>> keys_to_delete(const DeleteOptions& options) {
   if (!options.files.paths.empty() && !options.words.empty()) {
     wrong_usage({ErrorCode::kInvalid, "name objects or give files, not both"});
   }
@@ -41,7 +41,7 @@ Result<std::vector<ResourceKey>> keys_to_delete(const Options& options) {
   return keys;
 }
 
-Result<void> delete_one(api::Client& client, const ResourceKey& key, const Options& options) {
+Result<void> delete_one(api::Client& client, const ResourceKey& key, const DeleteOptions& options) {
   if (options.dry_run) {
     TRY_VOID(client.get(key));
   } else {
@@ -50,7 +50,7 @@ Result<void> delete_one(api::Client& client, const ResourceKey& key, const Optio
   return {};
 }
 
-Result<int> run_delete(const Options& options) {
+Result<int> run_delete(const DeleteOptions& options) {
   TRY(const std::vector<ResourceKey> keys, keys_to_delete(options));
   TRY(api::Client client, connect(options.server));
   int exit_code = kDone;
@@ -71,7 +71,7 @@ Result<int> run_delete(const Options& options) {
   return exit_code;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kDeleteFooter =
     R"(Of files, the order of deletion is that of `apply` reversed: workloads first, then policies, then what they refer to.
 One that fails does not stop the others; the exit code is then 1.
 
@@ -84,7 +84,7 @@ Examples:
 
 void add_delete_command(CLI::App& app) {
   auto* command = app.add_subcommand("delete", "Delete objects");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DeleteOptions>();
   command->add_option("KIND NAME", options->words, "KIND NAME..., or KIND/NAME...");
   add_file_options(*command, options->files, false);
   command->add_option("-n,--namespace", options->files.ns, "Namespace (default: \"default\")")
@@ -93,7 +93,7 @@ void add_delete_command(CLI::App& app) {
   command->add_flag("--dry-run", options->dry_run, "Only look whether they are there");
   command->add_option("-o,--output", options->output, "Output: name")->check(CLI::IsMember({"name"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kDeleteFooter));
   command->callback([options] { finish(run_delete(*options)); });
 }
 

@@ -14,7 +14,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct ExplainOptions {
   std::string from;
   std::string to;
   std::string traffic;
@@ -28,7 +28,7 @@ struct Options {
 
 // -f takes all words up to the next option, those behind the files included: `-f a.yaml FROM TO PROTO/PORT -o
 // json`. What is missing of the three is therefore at the end of the files.
-void take_back_words(Options& options) {
+void take_back_words(ExplainOptions& options) {
   const std::array<std::pair<const char*, std::string*>, 3> words{std::pair{"FROM", &options.from},
                                                                   std::pair{"TO", &options.to},
                                                                   std::pair{"PROTO/PORT", &options.traffic}};
@@ -43,7 +43,7 @@ void take_back_words(Options& options) {
 }
 
 // The family that is asked about; none: whichever both have.
-std::optional<Family> family_of(const Options& options, const views::Traffic& traffic) {
+std::optional<Family> family_of(const ExplainOptions& options, const views::Traffic& traffic) {
   if (options.family.empty()) return traffic.family;
   const Family family = typed(views::parse_family(options.family));
   if (traffic.family && *traffic.family != family) {
@@ -65,7 +65,7 @@ void print(const Answer& answer, const std::string& output) {
   }
 }
 
-Result<int> run_explain(const Options& options) {
+Result<int> run_explain(const ExplainOptions& options) {
   views::Question question;
   question.traffic = typed(views::parse_traffic(options.traffic));
   question.source_port = options.source_port;
@@ -93,7 +93,7 @@ Result<int> run_explain(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kExplainFooter =
     R"(FROM and TO are NAMESPACE/NAME of a workload (or of its endpoint), host:NAME of a node, or an IP address; an
 address that a workload has stands for that workload. PROTO/PORT is tcp/80, udp/53, sctp/132, icmp or icmpv6 (an
 echo request), icmp/TYPE, icmp/TYPE/CODE, or a protocol number such as 47. A protocol that has ports, without one (tcp,
@@ -121,7 +121,7 @@ class AllRequired : public CLI::Formatter {
 
 void add_explain_command(CLI::App& app) {
   auto* command = app.add_subcommand("explain", "Say whether a packet may pass, and what decided");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExplainOptions>();
   const auto formatter = std::make_shared<AllRequired>();
   formatter->column_width(app.get_formatter()->get_column_width());
   command->formatter(formatter);
@@ -140,7 +140,7 @@ void add_explain_command(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kExplainFooter));
   command->callback([options] {
     take_back_words(*options);
     finish(run_explain(*options));

@@ -16,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct GetOptions {
   std::vector<std::string> words;
   std::string ns;
   bool all_namespaces = false;
@@ -39,10 +39,6 @@ struct Options {
   }
 };
 
-TimePoint now() {
-  return std::chrono::system_clock::now();
-}
-
 // Objects of one kind, and where to watch from.
 struct Found {
   Kind kind{};
@@ -62,7 +58,7 @@ Result<std::vector<Found>> find_by_name(api::Client& client, const std::vector<R
   return found;
 }
 
-Result<std::vector<Found>> find_all(api::Client& client, const Options& options,
+Result<std::vector<Found>> find_all(api::Client& client, const GetOptions& options,
                                     const std::vector<Kind>& kinds) {
   std::vector<Found> found;
   for (const Kind kind : kinds) {
@@ -79,7 +75,7 @@ void print_names(const Found& found) {
   }
 }
 
-void print_tables(const std::vector<Found>& all, const Options& options) {
+void print_tables(const std::vector<Found>& all, const GetOptions& options) {
   bool first = true;
   for (const Found& found : all) {
     if (found.objects.empty()) continue;
@@ -93,7 +89,7 @@ void print_tables(const std::vector<Found>& all, const Options& options) {
   fmt::print(stderr, "No objects found{}.\n", ns ? fmt::format(" in namespace {}", *ns) : "");
 }
 
-void print(const std::vector<Found>& all, const Options& options, bool one_by_name) {
+void print(const std::vector<Found>& all, const GetOptions& options, bool one_by_name) {
   if (options.format() == Format::kTable || options.format() == Format::kWide)
     return print_tables(all, options);
   if (options.format() == Format::kName) {
@@ -110,7 +106,7 @@ void print(const std::vector<Found>& all, const Options& options, bool one_by_na
 class EventPrinter {
  public:
   // Columns are as wide as `first` and the rows printed so far make them.
-  EventPrinter(const Options& options, Kind kind, const std::vector<json::object>& first)
+  EventPrinter(const GetOptions& options, Kind kind, const std::vector<json::object>& first)
       : options_(options), kind_(kind), headers_(views::headers_for(kind, options.style_for(kind))) {
     headers_.insert(headers_.begin(), "EVENT   ");  // MODIFIED is as long
     widen(headers_);
@@ -159,7 +155,7 @@ class EventPrinter {
     say("{}", text.substr(text.find('\n') + 1));
   }
 
-  const Options& options_;
+  const GetOptions& options_;
   Kind kind_;
   std::vector<std::string> headers_;
   std::vector<std::size_t> widths_;
@@ -180,7 +176,7 @@ std::string_view name_of(api::Client::EventType type) {
 }
 
 // Until the server goes away, or what is said is not taken. A stream that ends is taken up where it ended.
-Result<int> watch(api::Client& client, const Options& options, Kind kind, const std::string& name) {
+Result<int> watch(api::Client& client, const GetOptions& options, Kind kind, const std::string& name) {
   const auto wanted = [&](const json::object& object) {
     return name.empty() || views::text_at(object, {"metadata", "name"}) == name;
   };
@@ -209,7 +205,7 @@ struct Wanted {
   std::vector<Kind> kinds;
 };
 
-Wanted wanted_of(const Options& options) {
+Wanted wanted_of(const GetOptions& options) {
   const auto refuse = [](const char* why) { wrong_usage({ErrorCode::kInvalid, why}); };
   if (options.all_namespaces && !options.ns.empty()) refuse("-n and -A exclude each other");
   typed(api::LabelSelector::parse(options.selector));
@@ -224,7 +220,7 @@ Wanted wanted_of(const Options& options) {
   return wanted;
 }
 
-Result<int> run_get(const Options& options) {
+Result<int> run_get(const GetOptions& options) {
   const auto [keys, kinds] = wanted_of(options);
   TRY(api::Client client, connect(options.server));
   if (options.watch) {
@@ -241,7 +237,7 @@ Result<int> run_get(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kGetFooter =
     R"(KIND is a kind in singular or plural, or its short name (`ocicat api-kinds`). `networkpolicy` is Calico's; that of
 Kubernetes goes by networkpolicy.networking.k8s.io or knp.
 
@@ -256,7 +252,7 @@ Examples:
 
 void add_get_command(CLI::App& app) {
   auto* command = app.add_subcommand("get", "Show objects");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GetOptions>();
   command->add_option("KIND NAME", options->words, "KIND[,KIND...], KIND NAME..., or KIND/NAME...")
       ->required();
   command->add_option("-n,--namespace", options->ns, "Namespace (default: \"default\")")->type_name("NS");
@@ -269,7 +265,7 @@ void add_get_command(CLI::App& app) {
   command->add_flag("--show-labels", options->show_labels, "A column of labels");
   command->add_flag("--no-headers", options->no_headers, "No line of column names");
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kGetFooter));
   command->callback([options] { finish(run_get(*options)); });
 }
 

@@ -37,10 +37,6 @@ struct Common {
   void print(const json::object& object) const { say("{}", document_text(object, *parse_format(output))); }
 };
 
-TimePoint now() {
-  return std::chrono::system_clock::now();
-}
-
 // The server answers, or the error says what to do.
 Result<std::unique_ptr<ApiDocuments>> documents_of(const std::string& server) {
   TRY_VOID(connect(server));

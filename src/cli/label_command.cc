@@ -13,7 +13,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct LabelOptions {
   std::vector<std::string> words;
   std::string ns;
   std::string server;
@@ -67,7 +67,7 @@ std::optional<std::string> changed_twice(const std::vector<LabelChange>& changes
   return {};
 }
 
-Result<int> run_label(const Options& options) {
+Result<int> run_label(const LabelOptions& options) {
   std::vector<std::string> named;
   std::vector<LabelChange> changes;
   for (const std::string& word : options.words) {
@@ -95,7 +95,7 @@ Result<int> run_label(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter = R"(Examples:
+constexpr std::string_view kLabelFooter = R"(Examples:
   ocicat label workloadendpoint host1-k8s-frontend-eth0 -n shop pci=true
   ocicat label namespace shop team=web --overwrite
   ocicat label namespace shop team-          # removes it)";
@@ -104,7 +104,7 @@ constexpr std::string_view kFooter = R"(Examples:
 
 void add_label_command(CLI::App& app) {
   auto* command = app.add_subcommand("label", "Set or remove labels");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LabelOptions>();
   command
       ->add_option("KIND NAME LABEL=VALUE", options->words,
                    "KIND NAME or KIND/NAME, then LABEL=VALUE or LABEL-")
@@ -112,7 +112,7 @@ void add_label_command(CLI::App& app) {
   command->add_option("-n,--namespace", options->ns, "Namespace (default: \"default\")")->type_name("NS");
   command->add_flag("--overwrite", options->overwrite, "Change labels that have another value");
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kLabelFooter));
   command->callback([options] { finish(run_label(*options)); });
 }
 

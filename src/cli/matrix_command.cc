@@ -11,7 +11,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct MatrixOptions {
   std::string ports;
   std::string family;
   FileOptions files;
@@ -19,7 +19,7 @@ struct Options {
   std::string output;
 };
 
-Result<int> run_matrix(const Options& options) {
+Result<int> run_matrix(const MatrixOptions& options) {
   const std::vector<views::Traffic> traffics = typed(views::parse_traffic_list(options.ports));
   std::optional<Family> family;
   if (!options.family.empty()) family = typed(views::parse_family(options.family));
@@ -33,7 +33,7 @@ Result<int> run_matrix(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kMatrixFooter =
     R"(Every pair of different workload endpoints is looked up in the decision tables that an agent would load into its
 kernel, over every IP family that both have.
 
@@ -45,7 +45,7 @@ Examples:
 
 void add_matrix_command(CLI::App& app) {
   auto* command = app.add_subcommand("matrix", "Show who may talk to whom, every pair");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MatrixOptions>();
   command
       ->add_option("--ports", options->ports,
                    "What is sent, as `ocicat explain` takes it but with a port, separated by commas")
@@ -57,7 +57,7 @@ void add_matrix_command(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kMatrixFooter));
   command->callback([options] { finish(run_matrix(*options)); });
 }
 

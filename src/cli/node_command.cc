@@ -13,13 +13,13 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct NodeOptions {
   std::string server;
   std::vector<std::string> nodes;
   std::string output;
 };
 
-Result<int> run_node_status(const Options& options) {
+Result<int> run_node_status(const NodeOptions& options) {
   TRY(api::Client client, connect(options.server));
   TRY(const api::Listed agents, client.list(Kind::kAgentStatus, {}));
   const auto now = std::chrono::system_clock::now();
@@ -47,7 +47,7 @@ Result<int> run_node_status(const Options& options) {
   return troubles == 0 ? kDone : kFailed;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kNodeFooter =
     R"(Of each host whose agent keeps BIRD: its BGP sessions, how many routes came in and went out by each, and why one is
 down. The exit code is 1 where a session is down, a BGPPeer is left out or BIRD does not do what it should.
 
@@ -61,12 +61,12 @@ void add_node_command(CLI::App& app) {
   auto* group = app.add_subcommand("node", "Show how hosts are connected");
   group->require_subcommand(1);
   auto* command = group->add_subcommand("status", "Show BGP sessions, and the reason where one is down");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<NodeOptions>();
   command->add_option("NODE", options->nodes, "Names of nodes (default: all)");
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kNodeFooter));
   command->callback([options] { finish(run_node_status(*options)); });
 }
 

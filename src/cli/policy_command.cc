@@ -15,7 +15,7 @@ namespace {
 constexpr int kDiffers = 1;
 constexpr int kTrouble = 2;
 
-struct Options {
+struct PolicyOptions {
   FileOptions files;
   FileOptions base;
   std::string ports;
@@ -33,7 +33,7 @@ std::vector<views::Probe> probes_of(const std::vector<views::Traffic>& traffics)
   return probes;
 }
 
-Result<int> run_diff(const Options& options) {
+Result<int> run_diff(const PolicyOptions& options) {
   std::optional<Family> family;
   if (!options.family.empty()) family = typed(views::parse_family(options.family));
   std::vector<views::Traffic> asked;
@@ -56,7 +56,7 @@ Result<int> run_diff(const Options& options) {
   return diff.changes.empty() ? kDone : kDiffers;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kPolicyFooter =
     R"(What is in the files is laid over what stands at the server, or over what is in the files given with --base, and every
 pair of different workload endpoints, and of hosts that have a host endpoint before or after, is looked up in the decision
 tables of both. Nothing is sent. Without --ports it is asked about every port of TCP and UDP, every kind of ICMP and every
@@ -77,7 +77,7 @@ void add_policy_command(CLI::App& app) {
   policy->require_subcommand(1);
   policy->footer("Examples:\n  ocicat policy diff -f new.yaml");
   auto* command = policy->add_subcommand("diff", "Show which verdicts documents would change");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PolicyOptions>();
   add_file_options(*command, options->files, true);
   command
       ->add_option("--base", options->base.paths,
@@ -94,7 +94,7 @@ void add_policy_command(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kPolicyFooter));
   command->callback([options] {
     const Result<int> outcome = run_diff(*options);
     if (!outcome) print_error(outcome.error());

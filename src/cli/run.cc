@@ -42,6 +42,10 @@ void print_warning(std::string_view message) {
   print_line("warning", message);
 }
 
+TimePoint now() {
+  return std::chrono::system_clock::now();
+}
+
 CLI::Option* add_server_option(CLI::App& command, std::string& server) {
   return command
       .add_option(

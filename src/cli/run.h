@@ -10,6 +10,7 @@
 #include "api/client/client.h"
 #include "base/result.h"
 #include "base/say.h"
+#include "base/time_text.h"
 
 namespace CLI {
 class App;
@@ -41,6 +42,9 @@ bool all_is_written();
 // "error: …" and "warning: …" on stderr, each message on one line.
 void print_error(const Error& error);
 void print_warning(std::string_view message);
+
+// What the clock says, for ages and for what is written with a time.
+TimePoint now();
 
 // --server, for every command that asks one.
 CLI::Option* add_server_option(CLI::App& command, std::string& server);

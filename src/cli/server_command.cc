@@ -10,13 +10,13 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct ServerOptions {
   api::ServerOptions server;
   std::string listen;
   std::string log_level = "info";
 };
 
-Result<int> run_server(const Options& options) {
+Result<int> run_server(const ServerOptions& options) {
   api::ServerOptions wanted = options.server;
   if (!options.listen.empty()) wanted.tcp = typed(api::loopback_endpoint(options.listen)).to_string();
   std::signal(SIGPIPE, SIG_IGN);
@@ -25,7 +25,7 @@ Result<int> run_server(const Options& options) {
   return kDone;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kServerFooter =
     R"(Serves the Kubernetes-style REST API on a Unix socket, and over TCP on loopback where --listen says so. What was
 acknowledged is on disk. Runs until SIGTERM; agents go on enforcing what they have while the server is away.
 
@@ -39,7 +39,7 @@ Examples:
 
 void add_server_command(CLI::App& app) {
   auto* command = app.add_subcommand("server", "Keep resources and serve them to agents and people");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ServerOptions>();
   command->add_option("--socket", options->server.socket_path, "Unix socket to serve on")
       ->capture_default_str()
       ->type_name("PATH");
@@ -49,7 +49,7 @@ void add_server_command(CLI::App& app) {
       ->capture_default_str()
       ->type_name("PATH");
   add_log_option(*command, options->log_level);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kServerFooter));
   command->callback([options] { finish(run_server(*options)); });
 }
 

@@ -13,14 +13,14 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct StatusOptions {
   std::string server;
   std::string output;
   bool wait = false;
   std::string timeout = "30s";
 };
 
-void print(const views::SystemStatus& status, const Options& options) {
+void print(const views::SystemStatus& status, const StatusOptions& options) {
   const auto now = std::chrono::system_clock::now();
   if (options.output.empty()) {
     say("{}", views::to_text(status, now));
@@ -29,7 +29,7 @@ void print(const views::SystemStatus& status, const Options& options) {
   }
 }
 
-Result<int> run_status(const Options& options) {
+Result<int> run_status(const StatusOptions& options) {
   const std::chrono::milliseconds patience = typed(parse_duration(options.timeout));
   TRY(api::Client client, connect(options.server));
   if (!options.wait) {
@@ -46,7 +46,7 @@ Result<int> run_status(const Options& options) {
   return kFailed;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kStatusFooter =
     R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
 error, and how long ago it last reported. --wait returns as soon as every host enforces what stood at the server when
 it was called, and all its endpoints are ready; after the timeout it says who is behind, and the exit code is 1. What is
@@ -62,7 +62,7 @@ Examples:
 void add_status_command(CLI::App& app) {
   auto* command =
       app.add_subcommand("status", "Show the server, and what each host has brought to its kernel");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StatusOptions>();
   command->add_flag("--wait", options->wait, "Wait until every host enforces what stands at the server now");
   command->add_option("--timeout", options->timeout, "With --wait: how long, such as 500ms, 10s or 2m")
       ->capture_default_str()
@@ -70,7 +70,7 @@ void add_status_command(CLI::App& app) {
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kStatusFooter));
   command->callback([options] { finish(run_status(*options)); });
 }
 

@@ -13,7 +13,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct VerifyOptions {
   FileOptions files;
   std::string cases;
   std::string junit;
@@ -41,7 +41,7 @@ Result<std::vector<views::Case>> load_cases(const std::string& path) {
   return std::move(read.cases);
 }
 
-Result<int> run_verify(const Options& options) {
+Result<int> run_verify(const VerifyOptions& options) {
   TRY(const std::vector<views::Case> cases, load_cases(options.cases));
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   const std::vector<views::CaseResult> results = views::verify(snapshot, cases);
@@ -61,7 +61,7 @@ Result<int> run_verify(const Options& options) {
   return failed == 0 ? kDone : kFailed;
 }
 
-constexpr std::string_view kFooter =
+constexpr std::string_view kVerifyFooter =
     R"(A cases file is a list, in YAML or JSON, bare or under `cases`. A case is
 
   - from: shop/frontend        # NAMESPACE/NAME, host:NAME or an IP address
@@ -87,14 +87,14 @@ Examples:
 
 void add_verify_command(CLI::App& app) {
   auto* command = app.add_subcommand("verify", "Check expected connectivity, as a test for a pipeline");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VerifyOptions>();
   add_file_options(*command, options->files, false);
   command->add_option("--cases", options->cases, "What is expected")->required()->type_name("FILE");
   command->add_option("--junit", options->junit, "Write a JUnit report to this file")->type_name("FILE");
   command->add_option("-o,--output", options->output, "Output: json or yaml")
       ->check(CLI::IsMember({"json", "yaml"}));
   add_server_option(*command, options->server);
-  command->footer(std::string(kFooter));
+  command->footer(std::string(kVerifyFooter));
   command->callback([options] { finish(run_verify(*options)); });
 }
 

@@ -12,7 +12,7 @@
 namespace ocicat::cli {
 namespace {
 
-struct Options {
+struct WriteOptions {
   FileOptions files;
   std::string server;
   std::string output;
@@ -28,7 +28,7 @@ void print_undone(const std::vector<Input>& objects, std::size_t failed) {
     fmt::print(stderr, "What stands above was done before; run the same again once the cause is mended.\n");
 }
 
-void print_written(const Input& input, const Written& written, const Options& options) {
+void print_written(const Input& input, const Written& written, const WriteOptions& options) {
   if (options.output == "name") {
     say("{}\n", short_name(input.key));
   } else if (options.output.empty()) {
@@ -76,7 +76,7 @@ std::optional<std::vector<Written>> rehearse(api::Client& client, const std::vec
   return std::nullopt;
 }
 
-Result<int> run_write(const Options& options, WriteMode mode) {
+Result<int> run_write(const WriteOptions& options, WriteMode mode) {
   const Inputs inputs = read_inputs(options.files);
   if (!inputs.ok()) {
     print_complaints(inputs);
@@ -116,7 +116,7 @@ A document of a namespaced kind without a namespace gets that of -n, else "defau
 void add_write_command(CLI::App& app, const char* name, const char* about, WriteMode mode,
                        std::string_view examples) {
   auto* command = app.add_subcommand(name, about);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WriteOptions>();
   add_file_options(*command, options->files, true);
   command->add_option("-n,--namespace", options->files.ns, "Namespace of documents that name none")
       ->type_name("NS");
