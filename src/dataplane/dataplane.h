@@ -44,6 +44,8 @@ struct Options {
   std::string nft_table = "ocicat";
   int route_protocol = 80;
   bool sweep = true;  // remove what carries our mark and is not wanted
+
+  std::string nat_table() const { return nft_table + "_nat"; }
 };
 
 // Ids that the kernel already uses; empty on a host that never ran an agent. Call before building the Engine.

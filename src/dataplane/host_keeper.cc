@@ -19,11 +19,11 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft:
 
 }  // namespace
 
-HostKeeper::HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::TunnelKernel& tunnels,
-                       const Options& options)
-    : policy_(datapath_of(options, nft, routes)),
-      routes_(routes, {options.route_protocol, options.sweep}),
-      vxlan_{Vxlan(tunnels, Family::kIpv4), Vxlan(tunnels, Family::kIpv6)} {}
+HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
+    : policy_(datapath_of(options, kernels.policy_table, kernels.routes)),
+      nat_(kernels.nat_table),
+      routes_(kernels.routes, {options.route_protocol, options.sweep}),
+      vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)} {}
 
 void HostKeeper::want_overlays(const HostChanges& changes) {
   for (std::size_t family = 0; family < vxlan_.size(); ++family) {
@@ -66,6 +66,8 @@ void HostKeeper::take(const HostChanges& changes) {
   changes.host_endpoints.apply_to(host_endpoints_);
   assign_interfaces();
   apply(changes);
+  if (changes.settings) nat_.want(changes.settings->nat);
+  nat_.want(changes.peers);
   want_overlays(changes);
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
@@ -76,6 +78,10 @@ void HostKeeper::doubt(const Doubts& doubts) {
   if (doubts.policy) {
     mending_policy_ = policy_->in_step() || mending_policy_;
     policy_->distrust();
+  }
+  if (doubts.nat) {
+    mending_routes_ = true;
+    nat_.distrust();
   }
   if (doubts.routes) {
     mending_routes_ = true;
@@ -91,7 +97,15 @@ void HostKeeper::doubt(const Doubts& doubts) {
 }
 
 std::uint64_t HostKeeper::writes() const {
-  return routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
+  return nat_.writes() + routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
+}
+
+Result<void> HostKeeper::sync_ways() {
+  auto done = nat_.sync();
+  if (!done) done = within("natOutgoing", done.error());
+  if (const auto overlays = sync_overlays(); !overlays) done = overlays;
+  if (const auto routes = routes_.sync(); !routes) done = within("routes", routes.error());
+  return done;
 }
 
 bool HostKeeper::must_know_links() const {
@@ -122,12 +136,10 @@ bool HostKeeper::attempt() {
   const bool policy_in_force = policy_->in_step();
   if (policy_in_force) {
     const auto writes = this->writes();
-    const auto overlays = sync_overlays();
-    if (!overlays) error = overlays.error().message;
-    const auto done = routes_.sync();
-    if (!done) error = "routes: " + done.error().message;
+    const auto done = sync_ways();
+    if (!done) error = done.error().message;
     if (this->writes() != writes && mending_routes_) ++report_.repairs;
-    mending_routes_ = mending_routes_ && !(done && overlays);
+    mending_routes_ = mending_routes_ && !done;
   }
   if (error.empty()) report_.revisions = wanted_;
   report_.endpoints = endpoints_.size();

@@ -1,5 +1,5 @@
-// Holds one host to what is desired: policy first, then routes, so that no way leads past policy. The part of
-// DataplaneLoop that neither waits nor knows the time.
+// Holds one host to what is desired: policy first, then routes, so that no way leads past policy or
+// translation. The part of DataplaneLoop that neither waits nor knows the time.
 #pragma once
 
 #include <array>
@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/nat/nat_table.h"
 #include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
@@ -17,16 +18,21 @@ namespace ocicat::dataplane {
 class HostKeeper {
  public:
   // Borrows the kernels.
-  HostKeeper(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::TunnelKernel& tunnels,
-             const Options& options);
+  struct Kernels {
+    kernel::nft::Kernel& policy_table;
+    kernel::nft::Kernel& nat_table;
+    kernel::RouteKernel& routes;
+    kernel::TunnelKernel& tunnels;
+  };
+  HostKeeper(const Kernels& kernels, const Options& options);
 
   // A step of what is desired. Written at once where the kernel's state is known; else by the next attempt().
   void take(const HostChanges& changes);
 
   // Somebody else may have changed something.
   struct Doubts {
-    bool policy = false, routes = false, links = false, next_hops = false;
-    bool any() const { return policy || routes || links || next_hops; }
+    bool policy = false, nat = false, routes = false, links = false, next_hops = false;
+    bool any() const { return policy || nat || routes || links || next_hops; }
   };
   void doubt(const Doubts& doubts);
 
@@ -40,6 +46,7 @@ class HostKeeper {
  private:
   bool started_ = false;
   std::unique_ptr<PolicyDatapath> policy_;
+  NatTable nat_;
   RouteTable routes_;
   std::array<Vxlan, 2> vxlan_;  // by family (0: IPv4)
   // Gives host endpoints the interfaces that are theirs as far as is known.
@@ -47,7 +54,9 @@ class HostKeeper {
   void apply(const HostChanges& changes);
   void want_overlays(const HostChanges& changes);
   Result<void> sync_overlays();
-  // Of ways: routes and overlays.
+  // Translation, overlays, routes: what fails keeps nothing else from being tried.
+  Result<void> sync_ways();
+  // Of those.
   std::uint64_t writes() const;
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;

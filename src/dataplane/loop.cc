@@ -27,19 +27,21 @@ constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an err
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 
 struct Doors {
-  std::unique_ptr<kernel::nft::NetlinkKernel> nft;
+  std::unique_ptr<kernel::nft::NetlinkKernel> nft, nat;
   std::unique_ptr<kernel::NetlinkRoutes> routes;
   std::unique_ptr<kernel::NetlinkTunnels> tunnels;
-  std::optional<kernel::nft::Monitor> nft_monitor;
+  std::optional<kernel::nft::Monitor> nft_monitor, nat_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
 };
 
 Result<Doors> open_doors(const Options& options) {
   Doors doors;
   TRY(doors.nft, kernel::nft::NetlinkKernel::open(options.nft_table));
+  TRY(doors.nat, kernel::nft::NetlinkKernel::open(options.nat_table()));
   TRY(doors.routes, kernel::NetlinkRoutes::open());
   TRY(doors.tunnels, kernel::NetlinkTunnels::open());
   TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
+  TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), doors.nat->port()));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
   return doors;
 }
@@ -74,10 +76,13 @@ struct DataplaneLoop::State {
 
   // Until something happens, or the time is up.
   void wait(const Doors* doors, Clock::time_point until) const {
-    std::array<pollfd, 3> fds{pollfd{wake->get(), POLLIN, 0}, pollfd{-1, POLLIN, 0}, pollfd{-1, POLLIN, 0}};
+    std::array<pollfd, 4> fds;
+    fds.fill({-1, POLLIN, 0});
+    fds[0].fd = wake->get();
     if (doors != nullptr) {
       fds[1].fd = doors->nft_monitor->fd();
-      fds[2].fd = doors->route_monitor->fd();
+      fds[2].fd = doors->nat_monitor->fd();
+      fds[3].fd = doors->route_monitor->fd();
     }
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
     ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp<long long>(left, 0, kResyncPeriod.count())));
@@ -103,13 +108,15 @@ struct DataplaneLoop::State {
     // A monitor that cannot be read has lost messages for all we know.
     const auto policy_changed = doors.nft_monitor->changed();
     doubts.policy |= !policy_changed || *policy_changed;
+    const auto nat_changed = doors.nat_monitor->changed();
+    doubts.nat |= !nat_changed || *nat_changed;
     const auto events = doors.route_monitor->read(options.route_protocol);
     doubts.routes |= !events || events->own;
     doubts.links |= !events || events->links;
     doubts.next_hops |= !events || events->others;
     if (Clock::now() < next_resync) return;
     next_resync = Clock::now() + kResyncPeriod;
-    doubts.routes = doubts.links = doubts.next_hops = true;
+    doubts.nat = doubts.routes = doubts.links = doubts.next_hops = true;
     if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
   }
 
@@ -118,6 +125,7 @@ struct DataplaneLoop::State {
     HostKeeper::Doubts ripe;
     if (now >= policy_repair_from) ripe.policy = std::exchange(doubts.policy, false);
     if (now >= route_repair_from) {
+      ripe.nat = std::exchange(doubts.nat, false);
       ripe.routes = std::exchange(doubts.routes, false);
       ripe.links = std::exchange(doubts.links, false);
       ripe.next_hops = std::exchange(doubts.next_hops, false);
@@ -130,7 +138,7 @@ struct DataplaneLoop::State {
     if (!started) return moment;
     if (failed) moment = std::min(moment, not_before);
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, not_before));
-    if (doubts.routes || doubts.links || doubts.next_hops) {
+    if (doubts.nat || doubts.routes || doubts.links || doubts.next_hops) {
       moment = std::min(moment, std::max(route_repair_from, not_before));
     }
     return moment;
@@ -147,7 +155,7 @@ struct DataplaneLoop::State {
     auto doors = open_until_stopped();
     if (!doors) return;
     pause = kFirstPause;
-    HostKeeper keeper(*doors->nft, *doors->routes, *doors->tunnels, options);
+    HostKeeper keeper({*doors->nft, *doors->nat, *doors->routes, *doors->tunnels}, options);
     bool failed = false;
     while (!stopping) {
       listen(*doors);
@@ -204,6 +212,8 @@ Result<policy::Dictionary> adopt_dictionary(const Options& options) {
 Result<void> remove_all(const Options& options) {
   TRY(const auto nft, kernel::nft::NetlinkKernel::open(options.nft_table));
   TRY_VOID(remove_table(*nft));
+  TRY(const auto nat, kernel::nft::NetlinkKernel::open(options.nat_table()));
+  TRY_VOID(remove_table(*nat));
   if (!options.pin_folder.empty()) TRY_VOID(ebpf::remove_objects(options.pin_folder));
   TRY(const auto tunnels, kernel::NetlinkTunnels::open());
   for (const auto family : kFamilies) {

@@ -32,6 +32,7 @@ struct Set {
 struct Hook {
   std::uint32_t number = 0;  // NF_INET_*
   std::int32_t priority = 0;
+  bool translates = false;  // a chain of type "nat", asked once a connection; else "filter"
   bool operator==(const Hook&) const = default;
 };
 

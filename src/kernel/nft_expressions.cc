@@ -1,5 +1,7 @@
 #include "kernel/nft_expressions.h"
 
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <array>
@@ -173,6 +175,35 @@ Expressions& Expressions::verdict(int code, std::string_view chain) {
 Expressions& Expressions::log(std::string_view prefix) {
   const auto expression = begin("log");
   attributes_.put_string(NFTA_LOG_PREFIX, prefix);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::masquerade(std::optional<Register> ports) {
+  const auto expression = begin("masq");
+  std::uint32_t flags = NF_NAT_RANGE_PROTO_RANDOM_FULLY;
+  if (ports) {
+    flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
+    attributes_.put_be32(NFTA_MASQ_REG_PROTO_MIN, number_of(*ports));
+    attributes_.put_be32(NFTA_MASQ_REG_PROTO_MAX, number_of(*ports + 1));
+  }
+  attributes_.put_be32(NFTA_MASQ_FLAGS, flags);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::translate_source(Family family, Register address, std::optional<Register> ports) {
+  const auto expression = begin("nat");
+  std::uint32_t flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_RANDOM_FULLY;
+  attributes_.put_be32(NFTA_NAT_TYPE, NFT_NAT_SNAT);
+  attributes_.put_be32(NFTA_NAT_FAMILY, family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+  attributes_.put_be32(NFTA_NAT_REG_ADDR_MIN, number_of(address));
+  if (ports) {
+    flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
+    attributes_.put_be32(NFTA_NAT_REG_PROTO_MIN, number_of(*ports));
+    attributes_.put_be32(NFTA_NAT_REG_PROTO_MAX, number_of(*ports + 1));
+  }
+  attributes_.put_be32(NFTA_NAT_FLAGS, flags);
   end(expression);
   return *this;
 }

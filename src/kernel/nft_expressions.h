@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "base/ip.h"
 #include "kernel/message.h"
 
 namespace ocicat::kernel::nft {
@@ -48,6 +50,11 @@ class Expressions {
   Expressions& verdict_map(std::string_view map, Register key);
   Expressions& verdict(int code, std::string_view chain = {});
   Expressions& log(std::string_view prefix);
+  // Only in chains that translate. The source becomes the address of the interface that the packet leaves by,
+  // or the one in the register; its port, where that has to change, a random one: of all, or from the first
+  // of two registers to the second (16 bits each, network order).
+  Expressions& masquerade(std::optional<Register> ports = {});
+  Expressions& translate_source(Family family, Register address, std::optional<Register> ports = {});
   Expressions& reject_with_tcp_reset();
   Expressions& reject_unreachable();  // port unreachable, ICMP or ICMPv6
 

@@ -15,6 +15,8 @@ constexpr std::uint16_t kSubsystem = NFNL_SUBSYS_NFTABLES << 8;
 // An attribute's length has 16 bits; an element takes at most some 130 bytes.
 constexpr std::size_t kMaxElementBytes = 60'000;
 
+constexpr std::string_view kFilterType = "filter", kNatType = "nat";
+
 nfgenmsg family_header() {
   return {NFPROTO_INET, NFNETLINK_V0, 0};
 }
@@ -152,7 +154,7 @@ void BatchMessages::put_chain(const Chain& chain) {
   messages_.put_be32(NFTA_HOOK_HOOKNUM, chain.hook->number);
   messages_.put_be32(NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(chain.hook->priority));
   messages_.end_nest(hook);
-  messages_.put_string(NFTA_CHAIN_TYPE, "filter");
+  messages_.put_string(NFTA_CHAIN_TYPE, chain.hook->translates ? kNatType : kFilterType);
   messages_.put_be32(NFTA_CHAIN_POLICY, NF_ACCEPT);
 }
 
@@ -254,9 +256,12 @@ void read_chain(MessageView message, std::string_view table, Shape& shape) {
   Chain chain{std::string(attributes.text(NFTA_CHAIN_NAME)), {}};
   if (attributes.has(NFTA_CHAIN_HOOK)) {
     const auto hook = Attributes::of_nest(attributes[NFTA_CHAIN_HOOK], NFTA_HOOK_MAX + 1);
-    chain.hook = Hook{hook.be32(NFTA_HOOK_HOOKNUM), static_cast<std::int32_t>(hook.be32(NFTA_HOOK_PRIORITY))};
-    // Another policy than ours is another chain than ours.
-    if (attributes.be32(NFTA_CHAIN_POLICY) != NF_ACCEPT) chain.hook->number = ~0U;
+    const auto type = attributes.text(NFTA_CHAIN_TYPE);
+    chain.hook = Hook{hook.be32(NFTA_HOOK_HOOKNUM), static_cast<std::int32_t>(hook.be32(NFTA_HOOK_PRIORITY)),
+                      type == kNatType};
+    // Another policy or type than ours is another chain than ours.
+    if (attributes.be32(NFTA_CHAIN_POLICY) != NF_ACCEPT || (type != kFilterType && type != kNatType))
+      chain.hook->number = ~0U;
   }
   auto name = chain.name;
   shape.chains.emplace(std::move(name), std::move(chain));

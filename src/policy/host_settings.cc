@@ -136,6 +136,28 @@ HostSettings::Overlays overlays_of(const std::map<std::string, IpPool>& pools) {
   return overlays;
 }
 
+// "N" or "N:M"; nothing: any.
+std::pair<std::uint16_t, std::uint16_t> parse_port_range(const std::string& text) {
+  const auto colon = text.find(':');
+  const auto first = parse_port(text.substr(0, colon));
+  const auto last = colon == std::string::npos ? first : parse_port(text.substr(colon + 1));
+  if (!first || !last || *first > *last) return {};
+  return {*first, *last};
+}
+
+HostSettings::NatOutgoing nat_of(const std::map<std::string, IpPool>& pools) {
+  HostSettings::NatOutgoing nat;
+  for (const auto& [name, pool] : pools) {
+    // Addresses of services alone are nobody's own.
+    if (pool.allowed_uses == static_cast<std::uint8_t>(PoolUse::kLoadBalancer)) continue;
+    nat.inside.push_back(pool.cidr);
+    if (pool.nat_outgoing) nat.sources.push_back(pool.cidr);
+  }
+  std::ranges::sort(nat.inside);
+  std::ranges::sort(nat.sources);
+  return nat;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -211,6 +233,15 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("serviceLoopPrevention")) settings.service_loops = parse_service_loops(*text);
   if (const auto it = network.bgp_configurations.find("default"); it != network.bgp_configurations.end())
     settings.service_nets = services_of(it->second);
+  settings.nat = nat_of(network.pools);
+  if (const auto* text = value("natOutgoingAddress")) {
+    const auto address = IpAddress::parse(*text);
+    if (address && address->is_v4()) settings.nat.address = address;
+  }
+  if (const auto* text = value("natOutgoingExclusions"))
+    settings.nat.hosts_inside = lower(*text) == "ippoolsandhostips";
+  if (const auto* text = value("natPortRange")) settings.nat.ports = parse_port_range(*text);
+  if (const auto* text = value("iptablesNATOutgoingInterfaceFilter")) settings.nat.interface = *text;
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
   return settings;
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/model.h"
@@ -34,6 +35,19 @@ struct HostSettings {
     bool any() const { return vxlan4 || vxlan6 || ipip || wireguard_ports != std::array<std::uint16_t, 2>{}; }
     bool operator==(const Overlays&) const = default;
   };
+  // Source translation: what comes from within `sources` and goes to nobody inside leaves with an address of
+  // this host.
+  struct NatOutgoing {
+    std::vector<Prefix> sources;       // pools with natOutgoing; masked, ascending
+    std::vector<Prefix> inside;        // all pools; likewise
+    bool hosts_inside = false;         // natOutgoingExclusions: IPPoolsAndHostIPs
+    std::optional<IpAddress> address;  // natOutgoingAddress, IPv4; else that of the interface it leaves by
+    std::pair<std::uint16_t, std::uint16_t> ports{};  // natPortRange, of TCP and UDP; 0: any
+    std::string
+        interface;  // iptablesNATOutgoingInterfaceFilter: only what leaves by it; "eth+": by any so named
+
+    bool operator==(const NatOutgoing&) const = default;
+  };
   enum class ServiceLoops : std::uint8_t { kDrop, kReject, kForward };
   enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
@@ -50,6 +64,7 @@ struct HostSettings {
   // Where packets for a service that nobody serves end, which routers would send round and round.
   ServiceLoops service_loops = ServiceLoops::kDrop;  // serviceLoopPrevention
   std::vector<Prefix> service_nets;                  // masked, ascending
+  NatOutgoing nat;
 
   bool operator==(const HostSettings&) const = default;
 };

@@ -80,6 +80,33 @@ TEST(SettingsResolver, NetsOfServicesComeFromTheDefaultBgpConfiguration) {
   EXPECT_EQ(settings.service_loops, HostSettings::ServiceLoops::kReject);
 }
 
+TEST(SettingsResolver, PoolsSayWhatIsInsideAndWhoIsTranslated) {
+  NetworkResources network;
+  network.pools["pods"].cidr = *Prefix::parse("10.65.0.0/16");
+  network.pools["pods"].nat_outgoing = true;
+  network.pools["more"].cidr = *Prefix::parse("10.64.0.0/16");
+  network.pools["services"].cidr = *Prefix::parse("10.96.0.0/16");
+  network.pools["services"].allowed_uses = static_cast<std::uint8_t>(PoolUse::kLoadBalancer);
+  const auto nat_of = [&](Labels values) {
+    return resolve_settings(all({configuration("default", std::move(values))}), "a", {}, network).nat;
+  };
+  HostSettings::NatOutgoing expected;
+  expected.sources = {*Prefix::parse("10.65.0.0/16")};
+  expected.inside = {*Prefix::parse("10.64.0.0/16"), *Prefix::parse("10.65.0.0/16")};
+  EXPECT_EQ(nat_of({{"natPortRange", "0"}, {"natOutgoingExclusions", "IPPoolsOnly"}}), expected);
+  EXPECT_EQ(nat_of({{"natPortRange", "9:8"}, {"natOutgoingAddress", "fd00::1"}}), expected);
+  expected.hosts_inside = true;
+  expected.address = IpAddress::parse("192.0.2.1");
+  expected.ports = {20000, 29999};
+  expected.interface = "eth+";
+  EXPECT_EQ(nat_of({{"natOutgoingExclusions", "IPPoolsAndHostIPs"},
+                    {"natOutgoingAddress", "192.0.2.1"},
+                    {"natPortRange", "20000:29999"},
+                    {"iptablesNATOutgoingInterfaceFilter", "eth+"}}),
+            expected);
+  EXPECT_EQ(nat_of({{"natPortRange", "7"}}).ports, (std::pair<std::uint16_t, std::uint16_t>{7, 7}));
+}
+
 TEST(SettingsResolver, TheHostsOwnConfigurationComesBeforeASelectingOneBeforeTheDefault) {
   const auto everything =
       all({configuration(

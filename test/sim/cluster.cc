@@ -195,11 +195,11 @@ class Cluster {
     // With the ids in use, its kernel is the same to the last element.
     const auto dictionary = agent.wanted().tables.dictionary;
     Engine same_ids({.node = agent.node(), .dictionary = dictionary});
-    kernel::nft::SimulatedKernel nft;
+    kernel::nft::SimulatedKernel nft, nat;
     kernel::SimulatedRoutes routes = agent.routes();
     routes.routes_by_protocol.clear();
     kernel::SimulatedTunnels tunnels;
-    dataplane::HostKeeper keeper(nft, routes, tunnels, {});
+    dataplane::HostKeeper keeper({nft, nat, routes, tunnels}, {});
     keeper.take(same_ids.update(resources));
     const bool done = keeper.attempt();
     if (done != agent.report().error.empty()) return differs("report: " + agent.report().error);

@@ -130,7 +130,9 @@ class KeptHost {
   static constexpr std::uint32_t kChains = 5;
   Random random;
   bool new_tables = false;  // in every step, as an engine gives them ids
-  SimulatedKernel nft;
+  HostKeeper::Kernels kernels() { return {nft, nat, routes, tunnels}; }
+
+  SimulatedKernel nft, nat;
   kernel::SimulatedRoutes routes;
   kernel::SimulatedTunnels tunnels;
   HostState wanted;
@@ -217,7 +219,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   const auto seed = test::any_seed();
   SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   bool failing = true;
   host.nft.fail_when([&](int) -> std::optional<SimulatedKernel::Fault> {
     if (!failing || !host.random.percent(25)) return std::nullopt;
@@ -255,12 +257,12 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
 
   // As if made from nothing.
-  SimulatedKernel fresh_nft;
+  SimulatedKernel fresh_nft, fresh_nat;
   kernel::SimulatedRoutes fresh_routes = host.routes;
   fresh_routes.routes_by_protocol.clear();
   fresh_routes.fail_when = {};
   kernel::SimulatedTunnels fresh_tunnels;
-  HostKeeper fresh(fresh_nft, fresh_routes, fresh_tunnels, {});
+  HostKeeper fresh({fresh_nft, fresh_nat, fresh_routes, fresh_tunnels}, {});
   HostChanges whole;
   whole.settings = host.wanted.settings;
   whole.tables = changes_between({}, host.wanted.tables);
@@ -287,7 +289,7 @@ TEST_P(EveryMoment, OfAStepIsAsTheOldStateSaysOrAsTheNewOneSays) {
   SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
   KeptHost host(seed);
   host.new_tables = true;
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
   const Questions questions(host);
@@ -316,7 +318,7 @@ TEST(HostKeeper, ReplacesATableOfAnOlderLayoutInOneTransaction) {
   KeptHost host(8);
   const kernel::nft::Set older{"ranges4", 7, 4, 4, false, true};
   ASSERT_TRUE(host.nft.commit({kernel::nft::AddTable{}, kernel::nft::AddSet{older}}));
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto commits = host.nft.commits();
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
@@ -327,7 +329,7 @@ TEST(HostKeeper, ReplacesATableOfAnOlderLayoutInOneTransaction) {
 
 TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
   KeptHost host(1);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   keeper.doubt({true, true, true, true});
   EXPECT_TRUE(keeper.attempt());
   EXPECT_EQ(host.nft.commits(), 0);
@@ -335,7 +337,7 @@ TEST(HostKeeper, WritesNothingBeforeItKnowsWhatIsWanted) {
 
 TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
   KeptHost host(2);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   keeper.take(host.step());
   ASSERT_TRUE(keeper.attempt());
   host.nft.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory, false}; });
@@ -353,7 +355,7 @@ TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
 // what stays is there throughout.
 TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
   KeptHost host(9);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto state = [](std::initializer_list<const char*> sources, std::uint32_t address_class) {
     HostChanges changes;
     changes.tables.chains.update(policy::ChainId{1}, {{}, ProgramId{1}});
@@ -384,7 +386,7 @@ TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
 
 TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   KeptHost host(3);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   HostChanges first;
   for (std::uint32_t i = 0; i < 100; ++i) {
     first.tables.classes.update(Prefix::host(IpAddress::v4(0x0a000000 + i)), policy::ClassId{1 + i / 50});
@@ -404,7 +406,7 @@ TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
 
 TEST(HostKeeper, WritesOneElementMoreForAClassThatIsTheFirstOrLastOfItsKind) {
   KeptHost host(3);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto take = [&](std::uint32_t address, std::uint32_t address_class) {
     HostChanges changes;
     changes.tables.classes.update(Prefix::host(IpAddress::v4(address)), policy::ClassId{address_class});
@@ -422,7 +424,7 @@ TEST(HostKeeper, WritesOneElementMoreForAClassThatIsTheFirstOrLastOfItsKind) {
 // The kernel shows a transaction's new intervals a moment after its other elements.
 TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
   KeptHost host(6);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto table = [](std::uint32_t id) {
     HostChanges changes;
     changes.tables.tables.update(policy::TableId{id}, {{{0, policy::kLastTableKey, {}, {}}}});
@@ -457,7 +459,7 @@ TEST(HostKeeper, NothingLeadsToATableInTheTransactionThatBringsItsCells) {
 
 TEST(HostKeeper, WhatAPacketMayStillBeOnItsWayToGoesInATransactionOfItsOwn) {
   KeptHost host(7);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto served_by = [](std::uint32_t program, std::uint32_t gone) {
     HostChanges changes;
     changes.tables.tables_by_projection.remove({ProgramId{gone}, policy::ProjectionId{1}});
@@ -498,7 +500,7 @@ std::size_t log_chains(SimulatedKernel& kernel) {
 
 TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
   KeptHost host(9);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   keeper.take(logged_by("first"));
   ASSERT_TRUE(keeper.attempt());
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
@@ -508,7 +510,7 @@ TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
   ASSERT_TRUE(keeper.attempt()) << keeper.report().error;
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
   // Found by a new agent, that wants another.
-  HostKeeper restarted(host.nft, host.routes, host.tunnels, {});
+  HostKeeper restarted(host.kernels(), {});
   restarted.take(logged_by("third"));
   ASSERT_TRUE(restarted.attempt()) << restarted.report().error;
   EXPECT_EQ(log_chains(host.nft), kWithTwins);
@@ -522,7 +524,7 @@ TEST(HostKeeper, AChainOfLogRulesIsThereAsLongAsAnOutcomePassesThem) {
 
 TEST(HostKeeper, AnotherLogPrefixChangesRulesAndNoElement) {
   KeptHost host(10);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   keeper.take(logged_by("first"));
   ASSERT_TRUE(keeper.attempt());
   const auto elements = host.nft.all_elements();
@@ -591,7 +593,7 @@ HostChanges closed_edge() {
 
 TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
   KeptHost host(6);
-  HostKeeper first(host.nft, host.routes, host.tunnels, {});
+  HostKeeper first(host.kernels(), {});
   first.take(closed_edge());
   ASSERT_TRUE(first.attempt());
   const policy::Hook hook{policy::ChainKind::kNormal, Direction::kIngress};
@@ -600,7 +602,7 @@ TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
         .at_host(hook, "uplink", address("192.0.2.254"), address("192.0.2.1"), {});
   };
   ASSERT_EQ(verdict(), policy::Verdict::kDeny);
-  HostKeeper again(host.nft, host.routes, host.tunnels, {});
+  HostKeeper again(host.kernels(), {});
   host.routes.fail_when = [](int) { return std::optional(kNoMemory); };
   again.take(closed_edge());
   EXPECT_FALSE(again.attempt());
@@ -613,7 +615,7 @@ TEST(HostKeeper, LetsNoInterfaceGoBeforeItKnowsTheAddressesThere) {
 
 TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
   KeptHost host(4);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   host.routes.refuse = [](const kernel::KernelRoute& route) {
     return route.destination.address == pod_address(1) ? std::optional(kNoMemory) : std::nullopt;
   };
@@ -632,7 +634,7 @@ TEST(HostKeeper, InstallsOtherRoutesWhereOneIsRefused) {
 
 TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
   KeptHost host(4);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   HostChanges changes;
   for (std::size_t i = 0; i < 2; ++i) {
     changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ProgramId{1}, ProgramId{1}}}});
@@ -648,7 +650,7 @@ TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
 
 TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   KeptHost host(5);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   const auto claim = [&](std::size_t pod, std::uint32_t program) {
     HostChanges changes;
     changes.endpoints.update(pod_key(pod),
@@ -673,7 +675,7 @@ TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
 
 TEST(HostKeeper, SaysWhatAnIpipPoolLacksAndUsesTheTunnelOnceItIsThere) {
   KeptHost host(1);
-  HostKeeper keeper(host.nft, host.routes, host.tunnels, {});
+  HostKeeper keeper(host.kernels(), {});
   HostChanges changes;
   changes.settings.emplace();
   const auto far = Prefix::host(*IpAddress::parse("10.66.0.1"));

@@ -110,10 +110,10 @@ class Twins {
   policy::Snapshot snapshot_;
   Engine engine_{{.node = "host0", .dictionary = {}}};
   HostState state_;
-  kernel::nft::SimulatedKernel nft_;
+  kernel::nft::SimulatedKernel nft_, nat_;
   kernel::SimulatedRoutes routes_ = machine();
   kernel::SimulatedTunnels tunnels_;
-  dataplane::HostKeeper keeper_{nft_, routes_, tunnels_, {}};
+  dataplane::HostKeeper keeper_{{nft_, nat_, routes_, tunnels_}, {}};
   std::size_t compared_at_hosts_ = 0;
 };
 

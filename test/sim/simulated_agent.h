@@ -64,6 +64,7 @@ class SimulatedAgent {
     Mailbox<api::Update> from_informers;
     agent::PolicyKeeper thinker;
     Mailbox<HostChanges> to_dataplane;
+    kernel::nft::SimulatedKernel nat;
     kernel::SimulatedTunnels tunnels;
     dataplane::HostKeeper keeper;
     bool whole = false;   // the engine has been told of every kind: only then may anything be written

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernel/nft.h"
+#include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane::ebpf {
 
@@ -25,21 +25,17 @@ struct GuardState {
 class Guard {
  public:
   // Borrows the kernel.
-  explicit Guard(kernel::nft::Kernel& kernel) : kernel_(kernel) {}
+  explicit Guard(kernel::nft::Kernel& kernel) : table_(kernel) {}
 
   // Makes it so, in one transaction. Whatever else stands in the table goes.
   Result<void> sync(const GuardState& wanted);
   // Somebody else may have changed it.
-  void distrust() { known_ = false; }
-  std::uint64_t writes() const { return writes_; }
+  void distrust() { table_.distrust(); }
+  std::uint64_t writes() const { return table_.writes(); }
 
  private:
-  Result<void> commit(const kernel::nft::Batch& batch);
-
-  kernel::nft::Kernel& kernel_;
+  kernel::nft::SmallTableKeeper table_;
   GuardState there_;
-  bool known_ = false;
-  std::uint64_t writes_ = 0;
 };
 
 }  // namespace ocicat::dataplane::ebpf

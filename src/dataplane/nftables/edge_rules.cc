@@ -9,49 +9,18 @@
 
 #include "dataplane/nftables/ruleset.h"
 #include "kernel/nft_expressions.h"
+#include "kernel/nft_matches.h"
 
 namespace ocicat::dataplane {
 namespace {
 
-using kernel::ByteView;
 using kernel::nft::Chain;
+using kernel::nft::End;
 using kernel::nft::Expressions;
 using kernel::nft::HeaderBase;
+using kernel::nft::load_address;
 using kernel::nft::Meta;
-
-enum class End { kSource, kDestination };
-
-// The addresses of a header (RFC 791, RFC 8200).
-void load_address(Expressions& rule, Family family, End end) {
-  const bool v4 = family == Family::kIpv4;
-  const std::uint32_t source = v4 ? 12 : 8;
-  const std::uint32_t length = v4 ? 4 : 16;
-  rule.payload(HeaderBase::kNetwork, end == End::kSource ? source : source + length, length, 0);
-}
-
-// The last `bytes_of` bytes of one: all that its family has.
-ByteView bytes_of(const IpAddress& address) {
-  const auto all = ByteView(address.bytes());
-  return address.is_v4() ? all.last(4) : all;
-}
-
-Expressions of_family(Family family) {
-  const std::array<std::uint8_t, 1> number{family == Family::kIpv4 ? std::uint8_t{NFPROTO_IPV4}
-                                                                   : std::uint8_t{NFPROTO_IPV6}};
-  Expressions rule;
-  rule.meta(Meta::kFamily, 0).equals(0, number);
-  return rule;
-}
-
-Expressions within(const Prefix& net, End end) {
-  auto rule = of_family(net.family());
-  load_address(rule, net.family(), end);
-  std::vector<std::uint8_t> mask(net.family() == Family::kIpv4 ? 4 : 16);
-  for (int bit = 0; bit < net.length; ++bit)
-    mask[static_cast<std::size_t>(bit / 8)] |= static_cast<std::uint8_t>(0x80 >> (bit % 8));
-  rule.mask(0, mask).equals(0, bytes_of(net.address));
-  return rule;
-}
+using kernel::nft::of_family;
 
 class Edges {
  public:
@@ -107,7 +76,7 @@ class Edges {
     for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kSource).verdict(NF_ACCEPT));
     if (settings_.overlays.any()) {
       for (const auto& net : settings_.overlays.external_nodes)
-        rule(within(net, End::kSource).verdict(NFT_JUMP, kTunnelled));
+        rule(kernel::nft::within(net, End::kSource).verdict(NFT_JUMP, kTunnelled));
     }
     // What WireGuard takes is signed; who is at the other end may be anywhere.
     for (const auto& tunnel : tunnels())
@@ -131,7 +100,7 @@ class Edges {
     chain(kServiceLoops);
     if (settings_.service_loops == kForward) return;
     for (const auto& net : settings_.service_nets)
-      rule(within(net, End::kDestination).verdict(NFT_GOTO, kServiceLoopEnd));
+      rule(kernel::nft::within(net, End::kDestination).verdict(NFT_GOTO, kServiceLoopEnd));
   }
 
   void chain(const char* name) {

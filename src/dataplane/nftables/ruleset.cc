@@ -5,7 +5,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 
-#include "base/digest.h"
 #include "dataplane/nftables/maps.h"
 #include "kernel/nft_expressions.h"
 
@@ -262,19 +261,6 @@ void add_rejection(Ruleset& ruleset, std::string_view chain) {
   tcp.meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset();
   others.reject_unreachable();
   for (auto* rule : {&tcp, &others}) ruleset.rules.push_back(marked_rule(chain, rule->take()));
-}
-
-kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions) {
-  std::string meaning(chain);
-  meaning.push_back('\0');
-  meaning.append(reinterpret_cast<const char*>(expressions.data()), expressions.size());
-  const auto digest = Digest::of(meaning);
-  // As an attribute, type and length first, of a type that `nft` passes over: else it may take one for a
-  // comment.
-  constexpr std::uint8_t kNobodysType = 0xff;
-  std::vector<std::uint8_t> mark{kNobodysType, static_cast<std::uint8_t>(digest.bytes.size())};
-  mark.insert(mark.end(), digest.bytes.begin(), digest.bytes.end());
-  return {std::string(chain), std::move(expressions), std::move(mark)};
 }
 
 kernel::nft::Shape Ruleset::shape() const {

@@ -15,6 +15,7 @@
 #include "engine/host_state.h"
 #include "kernel/nft.h"
 #include "kernel/nft_expressions.h"
+#include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane {
 
@@ -71,7 +72,6 @@ inline constexpr const char* kServiceLoopEnd = "service_loop_end";
 // Rules that answer a packet that is refused; what cannot be answered goes on.
 void add_rejection(Ruleset& ruleset, std::string_view chain);
 
-// A rule that can be known again.
-kernel::nft::Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
+using kernel::nft::marked_rule;
 
 }  // namespace ocicat::dataplane

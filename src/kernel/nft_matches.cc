@@ -1,0 +1,41 @@
+#include "kernel/nft_matches.h"
+
+#include <linux/netfilter.h>
+
+#include <array>
+#include <vector>
+
+namespace ocicat::kernel::nft {
+
+ByteView packet_bytes(const IpAddress& address) {
+  const auto all = ByteView(address.bytes());
+  return address.is_v4() ? all.last(4) : all;
+}
+
+Expressions of_family(Family family) {
+  const std::array<std::uint8_t, 1> number{family == Family::kIpv4 ? std::uint8_t{NFPROTO_IPV4}
+                                                                   : std::uint8_t{NFPROTO_IPV6}};
+  Expressions rule;
+  rule.meta(Meta::kFamily, 0).equals(0, number);
+  return rule;
+}
+
+// RFC 791, RFC 8200.
+void load_address(Expressions& rule, Family family, End end) {
+  const bool v4 = family == Family::kIpv4;
+  const std::uint32_t source = v4 ? 12 : 8;
+  const std::uint32_t length = v4 ? 4 : 16;
+  rule.payload(HeaderBase::kNetwork, end == End::kSource ? source : source + length, length, 0);
+}
+
+Expressions within(const Prefix& net, End end) {
+  auto rule = of_family(net.family());
+  load_address(rule, net.family(), end);
+  std::vector<std::uint8_t> mask(net.family() == Family::kIpv4 ? 4 : 16);
+  for (int bit = 0; bit < net.length; ++bit)
+    mask[static_cast<std::size_t>(bit / 8)] |= static_cast<std::uint8_t>(0x80 >> (bit % 8));
+  rule.mask(0, mask).equals(0, packet_bytes(net.address));
+  return rule;
+}
+
+}  // namespace ocicat::kernel::nft

@@ -1,0 +1,20 @@
+// What rules match of a packet's addresses.
+#pragma once
+
+#include "base/ip.h"
+#include "kernel/nft_expressions.h"
+
+namespace ocicat::kernel::nft {
+
+enum class End { kSource, kDestination };
+
+// Begins a rule for packets of one family.
+Expressions of_family(Family family);
+// The address at one end of the packet, which is of that family, into register 0.
+void load_address(Expressions& rule, Family family, End end);
+// Begins a rule for packets whose address at one end is within the net.
+Expressions within(const Prefix& net, End end);
+// The bytes of an address as a packet has them: 4 or 16. Borrowed.
+ByteView packet_bytes(const IpAddress& address);
+
+}  // namespace ocicat::kernel::nft
