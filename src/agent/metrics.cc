@@ -77,6 +77,8 @@ struct Metrics::State {
       counter(registry, "ocicat_kernel_writes_total", "Messages that changed the kernel");
   prometheus::Counter& repairs =
       counter(registry, "ocicat_repairs_total", "Changes by somebody else that were mended");
+  prometheus::Counter& revoked = counter(registry, "ocicat_connections_revoked_total",
+                                         "Open connections that policy came to deny (nftables)");
   prometheus::Counter& failures = counter(registry, "ocicat_status_write_failures_total",
                                           "Writes of the status that the server did not take");
   prometheus::Histogram& apply_seconds = latency(registry);
@@ -104,6 +106,7 @@ void Metrics::reported(const dataplane::Report& report) {
   state_->failing.Set(report.error.empty() ? 0 : 1);
   follow(state_->writes, report.kernel_writes);
   follow(state_->repairs, report.repairs);
+  follow(state_->revoked, report.revoked);
   const std::scoped_lock lock(state_->mutex);
   for (const auto seconds : state_->clock.applied(report.revisions, std::chrono::steady_clock::now())) {
     state_->apply_seconds.Observe(seconds.count());

@@ -31,6 +31,7 @@ struct Report {
   std::map<ResourceKey, HostEndpointStatus> host_endpoints;
   std::string error;                // empty: all is as wanted; else what failed and what is tried next
   std::uint64_t kernel_writes = 0;  // messages sent so far that change something
+  std::uint64_t revoked = 0;        // open connections that policy came to deny
   std::uint64_t repairs = 0;        // times somebody else's change was mended
 };
 

@@ -4,6 +4,7 @@
 
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/nftables/policy_table.h"
+#include "dataplane/nftables/revocation.h"
 
 namespace ocicat::dataplane {
 namespace {
@@ -23,7 +24,8 @@ HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
     : policy_(datapath_of(options, kernels.policy_table, kernels.routes)),
       nat_(kernels.nat_table),
       routes_(kernels.routes, {options.route_protocol, options.sweep}),
-      vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)} {}
+      vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
+      connections_(kernels.connections) {}
 
 void HostKeeper::want_overlays(const HostChanges& changes) {
   for (std::size_t family = 0; family < vxlan_.size(); ++family) {
@@ -66,6 +68,8 @@ void HostKeeper::take(const HostChanges& changes) {
   changes.host_endpoints.apply_to(host_endpoints_);
   assign_interfaces();
   apply(changes);
+  connections_wait_ |= changes.settings || !changes.tables.empty() || !changes.endpoints.empty();
+  if (changes.settings) settings_ = *changes.settings;
   if (changes.settings) nat_.want(changes.settings->nat);
   nat_.want(changes.peers);
   want_overlays(changes);
@@ -113,6 +117,22 @@ bool HostKeeper::must_know_links() const {
                              [](const auto& entry) { return entry.second.interface_name.empty(); });
 }
 
+Result<void> HostKeeper::judge_connections() {
+  connections_wait_ = false;
+  const auto* tables = policy_->tables_for_connections();
+  if (tables == nullptr) return {};
+  std::set<IpAddress> own;
+  for (const auto& [name, link] : routes_.links()) own.insert(link.addresses.begin(), link.addresses.end());
+  ConnectionJudge judge(*tables, endpoints_, own);
+  const auto revoked = revoke(connections_, judge, settings_.revoked_mark);
+  connections_wait_ = !revoked;
+  connection_error_ = revoked ? "" : "open connections: " + revoked.error().message;
+  if (revoked) report_.revoked += revoked->denied;
+  if (report_.error.empty() || report_.error.starts_with("open connections: "))
+    report_.error = connection_error_;
+  return revoked ? Result<void>() : std::unexpected(revoked.error());
+}
+
 bool HostKeeper::attempt() {
   if (!started_) return true;
   // Without the links, what is known of them stays; the routes will say what is wrong. Where nothing is known
@@ -156,9 +176,10 @@ bool HostKeeper::attempt() {
   if (!policy_in_force || !assigned_) {
     for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;
   }
-  report_.error = std::move(error);
+  const bool done = error.empty();
+  report_.error = done ? connection_error_ : std::move(error);
   report_.kernel_writes = policy_->writes() + writes();
-  return report_.error.empty();
+  return done;
 }
 
 }  // namespace ocicat::dataplane

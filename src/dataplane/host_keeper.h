@@ -11,6 +11,7 @@
 #include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
+#include "kernel/connections.h"
 #include "kernel/nft.h"
 
 namespace ocicat::dataplane {
@@ -23,6 +24,7 @@ class HostKeeper {
     kernel::nft::Kernel& nat_table;
     kernel::RouteKernel& routes;
     kernel::TunnelKernel& tunnels;
+    kernel::ConnectionKernel& connections;
   };
   HostKeeper(const Kernels& kernels, const Options& options);
 
@@ -38,6 +40,12 @@ class HostKeeper {
 
   // Makes it so. Nothing is written before the first take(). False: something failed, as the report says.
   bool attempt();
+
+  // Whether policy in force has changed since open connections were judged by it, and somebody has to.
+  bool connections_wait() const { return connections_wait_ && policy_->in_step(); }
+  // Judges them: those that are denied by now end, those that are allowed again go on
+  // (nftables/revocation.h). An error is in the report until a round has succeeded.
+  Result<void> judge_connections();
 
   // Whether there is anything to do.
   bool started() const { return started_; }
@@ -61,13 +69,17 @@ class HostKeeper {
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
 
+  kernel::ConnectionKernel& connections_;
   std::map<ResourceKey, EndpointState> endpoints_;
+  HostSettings settings_;
   HostEndpoints host_endpoints_;
   HostInterfaces interfaces_;
   bool assigned_ = true;  // the policy has taken them
   bool heard_of_links_ = false;
   Revisions wanted_;
   std::string take_error_;
+  bool connections_wait_ = false;
+  std::string connection_error_;
   bool mending_policy_ = false;  // doubts and nothing else: what is written then is a repair
   bool mending_routes_ = false;
   Report report_;

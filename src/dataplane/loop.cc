@@ -26,10 +26,17 @@ constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an err
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 
+// Open connections are judged so long after a change, together with what else changes meanwhile; and no more
+// than a fourth of the time is spent on it.
+constexpr milliseconds kJudgeAfter{100};
+constexpr int kJudgeRest = 3;
+constexpr milliseconds kLongestJudgeRest{600};  // a connection that is denied ends within a second
+
 struct Doors {
   std::unique_ptr<kernel::nft::NetlinkKernel> nft, nat;
   std::unique_ptr<kernel::NetlinkRoutes> routes;
   std::unique_ptr<kernel::NetlinkTunnels> tunnels;
+  std::unique_ptr<kernel::NetlinkConnections> connections;
   std::optional<kernel::nft::Monitor> nft_monitor, nat_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
 };
@@ -40,6 +47,7 @@ Result<Doors> open_doors(const Options& options) {
   TRY(doors.nat, kernel::nft::NetlinkKernel::open(options.nat_table()));
   TRY(doors.routes, kernel::NetlinkRoutes::open());
   TRY(doors.tunnels, kernel::NetlinkTunnels::open());
+  TRY(doors.connections, kernel::NetlinkConnections::open());
   TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
   TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), doors.nat->port()));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
@@ -65,6 +73,8 @@ struct DataplaneLoop::State {
   milliseconds pause = kFirstPause;
   Clock::time_point not_before{};  // after an error
   Clock::time_point policy_repair_from{}, route_repair_from{};
+  Clock::time_point judge_from{};
+  std::optional<Clock::time_point> judge_at;  // open connections wait for it
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
   bool others_gone = false;
@@ -133,9 +143,25 @@ struct DataplaneLoop::State {
     return ripe;
   }
 
+  // Whether there was something to tell.
+  bool judge_connections(HostKeeper& keeper) {
+    if (!keeper.connections_wait()) return false;
+    const auto now = Clock::now();
+    if (!judge_at) judge_at = std::max(now + kJudgeAfter, judge_from);
+    if (now < *judge_at) return false;
+    const auto revoked = keeper.report().revoked;
+    const auto error = keeper.report().error;
+    const bool done = keeper.judge_connections().has_value();
+    const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - now);
+    judge_from = Clock::now() + (done ? std::min(took * kJudgeRest, kLongestJudgeRest) : kLongestJudgeRest);
+    judge_at = done ? std::nullopt : std::optional(judge_from);
+    return keeper.report().revoked != revoked || keeper.report().error != error;
+  }
+
   Clock::time_point next_moment(bool started, bool failed) const {
     auto moment = next_resync;
     if (!started) return moment;
+    if (judge_at) moment = std::min(moment, *judge_at);
     if (failed) moment = std::min(moment, not_before);
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, not_before));
     if (doubts.nat || doubts.routes || doubts.links || doubts.next_hops) {
@@ -155,7 +181,8 @@ struct DataplaneLoop::State {
     auto doors = open_until_stopped();
     if (!doors) return;
     pause = kFirstPause;
-    HostKeeper keeper({*doors->nft, *doors->nat, *doors->routes, *doors->tunnels}, options);
+    HostKeeper keeper({*doors->nft, *doors->nat, *doors->routes, *doors->tunnels, *doors->connections},
+                      options);
     bool failed = false;
     while (!stopping) {
       listen(*doors);
@@ -177,6 +204,7 @@ struct DataplaneLoop::State {
       } else if (message) {
         failed = true;  // to be written when the pause is over
       }
+      if (judge_connections(keeper)) on_report(keeper.report());
       wait(&*doors, next_moment(keeper.started(), failed));
     }
   }

@@ -36,6 +36,9 @@ class PolicyDatapath {
   virtual void distrust_links() = 0;
   // Whether packets at this interface are judged: where not, they are dropped.
   virtual bool serves(const std::string& interface_name) const = 0;
+  // What is in force, in step, where open connections have to be judged by it from outside; nullptr: the
+  // datapath judges them by itself.
+  virtual const policy::Tables* tables_for_connections() const { return nullptr; }
   // What was written so far.
   virtual std::uint64_t writes() const = 0;
 };

@@ -75,6 +75,13 @@ Expressions& Expressions::conntrack_status(Register into) {
   end(expression);
   return *this;
 }
+Expressions& Expressions::conntrack_mark(Register into) {
+  const auto expression = begin("ct");
+  attributes_.put_be32(NFTA_CT_DREG, number_of(into));
+  attributes_.put_be32(NFTA_CT_KEY, NFT_CT_MARK);
+  end(expression);
+  return *this;
+}
 
 Expressions& Expressions::set_mark(Register from) {
   const auto expression = begin("meta");

@@ -36,6 +36,8 @@ class Expressions {
   // Bits of what translation did to the connection (linux/netfilter/nf_conntrack_common.h, IPS_*): host
   // order.
   Expressions& conntrack_status(Register into);
+  // The connection's mark, host order.
+  Expressions& conntrack_mark(Register into);
   Expressions& set_mark(Register from);
   Expressions& notrack();
   Expressions& immediate(ByteView bytes, Register into);

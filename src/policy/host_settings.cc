@@ -208,7 +208,11 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     if (auto parsed = policy::parse_failsafes(*text)) *ports = *std::move(parsed);
   }
   if (const auto* text = value("nftablesMarkMask")) {
-    if (const auto mask = parse_mask(*text)) settings.accept_mark = *mask & -*mask;
+    if (const auto mask = parse_mask(*text)) {
+      settings.accept_mark = *mask & -*mask;
+      const auto rest = *mask & ~settings.accept_mark;
+      settings.revoked_mark = rest == 0 ? settings.accept_mark : rest & -rest;
+    }
   }
   if (const auto* text = value("workloadSourceSpoofing")) settings.allow_spoofing = lower(*text) == "any";
   settings.overlays = overlays_of(network.pools);

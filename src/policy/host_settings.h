@@ -59,6 +59,9 @@ struct HostSettings {
   policy::Failsafes failsafes;               // failsafeInboundHostPorts, failsafeOutboundHostPorts; likewise
   // The lowest bit of nftablesMarkMask: carried by packets that untracked or pre-DNAT policy has allowed.
   std::uint32_t accept_mark = 0x10000;
+  // The next bit of it (of a mask with one bit, that one), in the marks of connections that policy denies by
+  // now.
+  std::uint32_t revoked_mark = 0x20000;
   bool allow_spoofing = false;  // workloadSourceSpoofing: Any
   Overlays overlays;
   // Where packets for a service that nobody serves end, which routers would send round and round.

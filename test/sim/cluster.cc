@@ -199,7 +199,8 @@ class Cluster {
     kernel::SimulatedRoutes routes = agent.routes();
     routes.routes_by_protocol.clear();
     kernel::SimulatedTunnels tunnels;
-    dataplane::HostKeeper keeper({nft, nat, routes, tunnels}, {});
+    kernel::SimulatedConnections connections;
+    dataplane::HostKeeper keeper({nft, nat, routes, tunnels, connections}, {});
     keeper.take(same_ids.update(resources));
     const bool done = keeper.attempt();
     if (done != agent.report().error.empty()) return differs("report: " + agent.report().error);

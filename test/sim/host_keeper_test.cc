@@ -6,6 +6,7 @@
 
 #include "dataplane/host_keeper.h"
 #include "dataplane/nftables/policy_table.h"
+#include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
@@ -130,11 +131,12 @@ class KeptHost {
   static constexpr std::uint32_t kChains = 5;
   Random random;
   bool new_tables = false;  // in every step, as an engine gives them ids
-  HostKeeper::Kernels kernels() { return {nft, nat, routes, tunnels}; }
+  HostKeeper::Kernels kernels() { return {nft, nat, routes, tunnels, connections}; }
 
   SimulatedKernel nft, nat;
   kernel::SimulatedRoutes routes;
   kernel::SimulatedTunnels tunnels;
+  kernel::SimulatedConnections connections;
   HostState wanted;
   std::uint64_t revision = 0;
 };
@@ -262,7 +264,8 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   fresh_routes.routes_by_protocol.clear();
   fresh_routes.fail_when = {};
   kernel::SimulatedTunnels fresh_tunnels;
-  HostKeeper fresh({fresh_nft, fresh_nat, fresh_routes, fresh_tunnels}, {});
+  kernel::SimulatedConnections fresh_connections;
+  HostKeeper fresh({fresh_nft, fresh_nat, fresh_routes, fresh_tunnels, fresh_connections}, {});
   HostChanges whole;
   whole.settings = host.wanted.settings;
   whole.tables = changes_between({}, host.wanted.tables);

@@ -4,6 +4,7 @@
 
 #include "dataplane/host_keeper.h"
 #include "engine/engine.h"
+#include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
@@ -113,7 +114,8 @@ class Twins {
   kernel::nft::SimulatedKernel nft_, nat_;
   kernel::SimulatedRoutes routes_ = machine();
   kernel::SimulatedTunnels tunnels_;
-  dataplane::HostKeeper keeper_{{nft_, nat_, routes_, tunnels_}, {}};
+  kernel::SimulatedConnections connections_;
+  dataplane::HostKeeper keeper_{{nft_, nat_, routes_, tunnels_, connections_}, {}};
   std::size_t compared_at_hosts_ = 0;
 };
 

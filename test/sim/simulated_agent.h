@@ -11,6 +11,7 @@
 #include "agent/policy_keeper.h"
 #include "base/mailbox.h"
 #include "dataplane/host_keeper.h"
+#include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
@@ -66,6 +67,7 @@ class SimulatedAgent {
     Mailbox<HostChanges> to_dataplane;
     kernel::nft::SimulatedKernel nat;
     kernel::SimulatedTunnels tunnels;
+    kernel::SimulatedConnections tracked;
     dataplane::HostKeeper keeper;
     bool whole = false;   // the engine has been told of every kind: only then may anything be written
     bool behind = false;  // something was taken and is not known to be in the kernel

@@ -23,6 +23,7 @@ class DesiredPolicy {
   // Chains included that answers lead to.
   Ruleset ruleset() const;
   const HostSettings& settings() const { return settings_; }
+  const policy::Tables& tables() const { return tables_; }
   // The number of the last step, where the kernel has one.
   void continue_from(std::uint32_t step) { step_ = step == 0 ? step_ : step; }
   void next_step() { step_ = step_ + 1 == 0 ? 1 : step_ + 1; }

@@ -34,6 +34,7 @@ class PolicyTable final : public PolicyDatapath {
   void distrust() override { in_step_ = false; }
   void distrust_links() override {}  // rules match interfaces by name
   bool serves(const std::string&) const override { return true; }
+  const policy::Tables* tables_for_connections() const override { return &desired_.tables(); }
   std::uint64_t writes() const override { return writes_; }
 
  private:

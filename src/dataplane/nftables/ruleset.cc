@@ -194,11 +194,13 @@ class Writer {
     ask_host({kUntracked, kIngress});
     chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
     if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledIn));
+    rule(revoked().verdict(NFT_GOTO, kDenyChain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
     rule(with_mark(true).verdict(NF_ACCEPT));
     ask_host({kNormal, kIngress});
     chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
+    rule(revoked().verdict(NFT_GOTO, kDenyChain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     ask_host({kForward, kIngress}, true);
     dispatch(Meta::kInputName, NFT_JUMP, "egress");
@@ -242,6 +244,12 @@ class Writer {
   // By untracked policy where it is sent, and not marked by somebody who then led it to another interface.
   Expressions untracked_and_allowed() const {
     return with_mark(true, with_state(kernel::nft::kStateUntracked));
+  }
+  // A connection that policy denies by now (revocation.h).
+  Expressions revoked() const {
+    Expressions rule;
+    rule.conntrack_mark(0).mask(0, host_order(settings_.revoked_mark)).differs(0, kZero);
+    return rule;
   }
   static Expressions translated() {
     Expressions rule;

@@ -1,0 +1,111 @@
+#include "dataplane/nftables/revocation.h"
+
+#include <gtest/gtest.h>
+
+#include "kernel/simulated_connections.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+using policy::ProgramId;
+
+constexpr std::uint32_t kBit = 0x20000;
+constexpr std::uint32_t kOthersBit = 0x1;
+
+IpAddress address(std::string_view text) {
+  return *IpAddress::parse(text);
+}
+
+// Workload 10.0.0.1 may be asked by anybody at TCP port 80, and asks whom it likes; 10.0.0.2 may do nothing.
+class Revocation : public testing::Test {
+ protected:
+  Revocation() {
+    using policy::Outcome, policy::OutcomeId, policy::Table, policy::TableId, policy::Verdict;
+    tables_.outcomes[OutcomeId{1}] = Outcome(Verdict::kAllow, {});
+    tables_.outcomes[OutcomeId{2}] = Outcome(Verdict::kDeny, {});
+    const auto whole = [](OutcomeId outcome) {
+      return policy::Interval{0, policy::kLastTableKey, outcome, {}};
+    };
+    tables_.tables[TableId{1}] = Table(std::vector{whole(OutcomeId{1})});
+    tables_.tables[TableId{2}] = Table(std::vector{whole(OutcomeId{2})});
+    policy::Packet web;
+    web.destination_port = 80;
+    const auto key = policy::table_key(web);
+    tables_.tables[TableId{3}] = Table(std::vector{
+        policy::Interval{0, key - 1, OutcomeId{2}, {}}, policy::Interval{key, key, OutcomeId{1}, {}},
+        policy::Interval{key + 1, policy::kLastTableKey, OutcomeId{2}, {}}});
+    for (std::uint32_t i = 1; i <= 3; ++i) tables_.programs[ProgramId{i}] = {{}, TableId{i}};
+    endpoints_[{Kind::kPod, "shop", "web"}] = {"cali1", {{address("10.0.0.1"), ProgramId{3}, ProgramId{1}}}};
+    endpoints_[{Kind::kPod, "shop", "mute"}] = {"cali2", {{address("10.0.0.2"), ProgramId{2}, ProgramId{2}}}};
+  }
+
+  static kernel::Connection tcp(std::string_view from, std::string_view to, std::uint16_t port) {
+    kernel::Connection connection;
+    connection.source = address(from);
+    connection.destination = address(to);
+    connection.protocol = kTcp;
+    connection.source_port = 40000;
+    connection.destination_port = port;
+    return connection;
+  }
+  bool denies(const kernel::Connection& connection) {
+    return ConnectionJudge(tables_, endpoints_, own_).denies(connection);
+  }
+  Result<Revoked> round() {
+    ConnectionJudge judge(tables_, endpoints_, own_);
+    return revoke(kernel_, judge, kBit);
+  }
+
+  policy::Tables tables_;
+  std::map<ResourceKey, EndpointState> endpoints_;
+  std::set<IpAddress> own_{address("192.0.2.1")};
+  kernel::SimulatedConnections kernel_;
+};
+
+TEST_F(Revocation, JudgesBothEndsThatAreHereAsTheFirstPacketWas) {
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "10.0.0.1", 80)));
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "10.0.0.1", 81)));
+  EXPECT_FALSE(denies(tcp("10.0.0.1", "10.9.9.9", 81)));
+  EXPECT_TRUE(denies(tcp("10.0.0.1", "10.0.0.2", 80)));
+  EXPECT_TRUE(denies(tcp("10.0.0.2", "10.0.0.1", 80)));
+  EXPECT_TRUE(denies(tcp("10.0.0.2", "192.0.2.1", 80)));
+}
+
+TEST_F(Revocation, LeavesAloneWhatIsNobodysToJudge) {
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "10.9.9.8", 81)));
+  EXPECT_FALSE(denies(tcp("192.0.2.1", "10.0.0.2", 80)));
+  auto opened_by_a_helper = tcp("10.9.9.9", "10.0.0.1", 81);
+  opened_by_a_helper.expected = true;
+  EXPECT_FALSE(denies(opened_by_a_helper));
+}
+
+TEST_F(Revocation, AnAddressOfSeveralIsDeniedWhereAllAre) {
+  endpoints_[{Kind::kPod, "shop", "twin"}] = {"cali3", {{address("10.0.0.2"), ProgramId{1}, ProgramId{1}}}};
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "10.0.0.2", 81)));
+}
+
+TEST_F(Revocation, MarksWhatIsDeniedAndUnmarksWhatIsAllowedAgainAndWritesNothingElse) {
+  kernel_.connections = {tcp("10.9.9.9", "10.0.0.1", 80), tcp("10.9.9.9", "10.0.0.1", 81)};
+  kernel_.connections[0].mark = kBit | kOthersBit;
+  kernel_.connections[1].mark = kOthersBit;
+  auto revoked = round();
+  ASSERT_TRUE(revoked);
+  EXPECT_EQ(revoked->denied, 1U);
+  EXPECT_EQ(revoked->allowed, 1U);
+  EXPECT_EQ(kernel_.connections[0].mark, kOthersBit);
+  EXPECT_EQ(kernel_.connections[1].mark, kBit | kOthersBit);
+  revoked = round();
+  ASSERT_TRUE(revoked);
+  EXPECT_EQ(revoked->denied + revoked->allowed, 0U);
+  EXPECT_EQ(kernel_.changes, 2U);
+}
+
+TEST_F(Revocation, WhatTheKernelRefusesIsAnError) {
+  kernel_.connections = {tcp("10.9.9.9", "10.0.0.1", 81)};
+  kernel_.error = Error{ErrorCode::kExhausted, "no memory"};
+  EXPECT_FALSE(round());
+  EXPECT_EQ(kernel_.connections[0].mark, 0U);
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane

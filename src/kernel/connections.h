@@ -1,0 +1,57 @@
+// The connections that the kernel tracks (conntrack), of one network namespace.
+//
+//   order    ports are in host order
+//   source   linux/netfilter/nfnetlink_conntrack.h; kernel net/netfilter/nf_conntrack_netlink.c
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "kernel/netlink.h"
+
+namespace ocicat::kernel {
+
+// As its first packet went where filters are: destination and its port are translated by then, the source is
+// not.
+struct Connection {
+  IpAddress source;
+  IpAddress destination;
+  std::uint8_t protocol = 0;
+  std::uint16_t source_port = 0;  // of protocols with ports
+  std::uint16_t destination_port = 0;
+  std::uint8_t icmp_type = 0;  // of ICMP and ICMPv6
+  std::uint8_t icmp_code = 0;
+  bool expected = false;  // a helper has opened the way for it: it shares the lot of another
+  std::uint32_t mark = 0;
+  std::vector<std::uint8_t> identity{};  // the attributes by which the kernel finds it again
+};
+
+class ConnectionKernel {
+ public:
+  virtual ~ConnectionKernel() = default;
+  // Every connection, while others come and go. O(connections) of the namespace, about a microsecond each.
+  virtual Result<void> list(const std::function<void(const Connection&)>& visit) = 0;
+  // The bits of `mask` in the marks of these become those of `value`. One that is gone by now is no error.
+  virtual Result<void> mark(const std::vector<Connection>& connections, std::uint32_t value,
+                            std::uint32_t mask) = 0;
+};
+
+// Of this kernel, in the network namespace of the thread that opens it.
+class NetlinkConnections final : public ConnectionKernel {
+ public:
+  static Result<std::unique_ptr<NetlinkConnections>> open();
+  explicit NetlinkConnections(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  Result<void> list(const std::function<void(const Connection&)>& visit) override;
+  Result<void> mark(const std::vector<Connection>& connections, std::uint32_t value,
+                    std::uint32_t mask) override;
+
+ private:
+  NetlinkSocket socket_;
+};
+
+}  // namespace ocicat::kernel

@@ -1,0 +1,152 @@
+"""Policy reaches connections that are open already: what it denies by now ends, what it allows is not disturbed."""
+import contextlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+# From the moment that the change is in force at the host until the last answer comes through.
+AT_MOST = 1.0
+WATCHED = 1.5
+PORTS = {"stream": [80], "udp": [53], "ping": []}
+CLIENTS = ("shop/near", "shop/far")
+ECHO = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], 80), 5)
+print("+", flush=True)
+for line in sys.stdin:
+    s.sendall(line.encode())
+    print(s.recv(100).decode().strip(), flush=True)
+"""
+
+
+def policy(*sources, types=("Ingress",)):
+    rules = [{"action": "Allow", "source": {"selector": "app == '%s'" % source}} for source in sources]
+    return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"selector": "app == 'web'", "types": list(types), "ingress": rules}}
+
+
+def no_egress(source):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+            "metadata": {"name": "egress", "namespace": "shop"},
+            "spec": {"selector": "app == '%s'" % source, "types": ["Egress"]}}
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab, dataplane):
+    lab = make_lab(2, dataplane)
+    lab.together([lab.pod_words("shop/web", "host1", {"app": "web"}, "tcp/80,udp/53"),
+                  lab.pod_words("shop/near", "host1", {"app": "near"}, "tcp/80"),
+                  lab.pod_words("shop/far", "host2", {"app": "far"}, "tcp/80")])
+    return lab
+
+
+@pytest.fixture(autouse=True)
+def all_is_allowed(lab):
+    lab.apply(policy("near", "far"))
+    lab.wait()
+    yield
+    lab.run("delete", "networkpolicy", "egress", "-n", "shop", "--ignore-not-found")
+
+
+@contextlib.contextmanager
+def flows(lab, *wanted):
+    """Flows to shop/web by their names, each (pod, kind, family); and their reports, once they are stopped."""
+    started = {(pod, kind, family): lab.start_traffic(pod, kind, lab.address("shop/web", family), *PORTS[kind])
+               for pod, kind, family in wanted}
+    reports = {}
+    yield reports
+    for name, flow in started.items():
+        reports[name] = flow.stop()
+
+
+def in_force(lab):
+    """The moment when every host has it."""
+    lab.wait()
+    return time.monotonic()
+
+
+def assert_ended(report, since):
+    assert report["missing"]
+    assert report["replies"][-1] - since < AT_MOST
+
+
+def assert_undisturbed(report):
+    assert report["sent"] > 100
+    assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
+
+
+def watch_it_for_a_while():
+    time.sleep(WATCHED)  # how long nothing may come through: there is no condition to wait for
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_new_deny_ends_what_is_open_and_leaves_others_alone(lab, family):
+    with flows(lab, *((pod, kind, family) for pod in CLIENTS for kind in PORTS)) as reports:
+        lab.apply(policy("far"))
+        since = in_force(lab)
+        watch_it_for_a_while()
+    for kind in PORTS:
+        assert_ended(reports["shop/near", kind, family], since)
+        assert_undisturbed(reports["shop/far", kind, family])
+
+
+def test_a_label_of_the_other_side_ends_it_as_well(lab):
+    with flows(lab, ("shop/near", "stream", 4), ("shop/far", "stream", 4)) as reports:
+        lab.relabel("shop/far", app="nobody")
+        since = in_force(lab)
+        watch_it_for_a_while()
+    lab.relabel("shop/far", app="far")
+    assert_ended(reports["shop/far", "stream", 4], since)
+    assert_undisturbed(reports["shop/near", "stream", 4])
+
+
+def test_who_opened_it_may_not_go_on_either(lab):
+    with flows(lab, ("shop/near", "stream", 6), ("shop/far", "stream", 6)) as reports:
+        lab.apply(no_egress("near"))
+        since = in_force(lab)
+        watch_it_for_a_while()
+    assert_ended(reports["shop/near", "stream", 6], since)
+    assert_undisturbed(reports["shop/far", "stream", 6])
+
+
+def test_what_is_allowed_again_goes_on(lab):
+    with flows(lab, ("shop/near", "udp", 4), ("shop/far", "udp", 4)) as reports:
+        lab.apply(policy("far"))
+        denied = in_force(lab)
+        watch_it_for_a_while()
+        lab.apply(policy("near", "far"))
+        allowed = in_force(lab)
+        watch_it_for_a_while()
+    times = reports["shop/near", "udp", 4]["replies"]
+    assert not [moment for moment in times if denied + AT_MOST < moment < allowed - AT_MOST]
+    assert times[-1] > allowed + AT_MOST
+    assert_undisturbed(reports["shop/far", "udp", 4])
+
+
+def test_what_changed_while_the_agent_was_away_counts_when_it_is_back(lab):
+    with flows(lab, ("shop/near", "stream", 4), ("shop/far", "stream", 4)) as reports:
+        lab.run("lab", "agent", "kill", "host1")
+        lab.apply(policy("far"))
+        lab.run("lab", "agent", "start", "host1")
+        since = in_force(lab)
+        watch_it_for_a_while()
+    assert_ended(reports["shop/near", "stream", 4], since)
+    assert_undisturbed(reports["shop/far", "stream", 4])
+
+
+def test_what_a_host_asks_of_its_own_workload_goes_on(lab):
+    words = [lab.binary, "lab", "host", "exec", "host1", "--", sys.executable, "-c", ECHO, lab.address("shop/web")]
+    with subprocess.Popen(words, env=lab.environment, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as probe:
+        assert probe.stdout.readline() == "+\n"
+        with flows(lab, ("shop/near", "stream", 4)) as reports:
+            lab.apply(policy("far"))
+            since = in_force(lab)
+            watch_it_for_a_while()
+        assert_ended(reports["shop/near", "stream", 4], since)
+        print("still there", file=probe.stdin, flush=True)
+        assert probe.stdout.readline() == "still there\n"
+        probe.stdin.close()
