@@ -46,6 +46,7 @@ std::unique_ptr<CLI::App> make_app() {
   add_label_command(app);
   add_status_command(app);
   add_node_command(app);
+  add_routes_command(app);
   add_explain_command(app);
   add_matrix_command(app);
   add_verify_command(app);

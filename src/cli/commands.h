@@ -20,6 +20,7 @@ void add_get_command(CLI::App& app);
 void add_label_command(CLI::App& app);
 void add_status_command(CLI::App& app);
 void add_node_command(CLI::App& app);  // node status
+void add_routes_command(CLI::App& app);
 void add_explain_command(CLI::App& app);
 void add_matrix_command(CLI::App& app);
 void add_verify_command(CLI::App& app);

@@ -1,4 +1,6 @@
 """Packets between hosts in VXLAN, where a pool asks for it."""
+import json
+
 import pytest
 
 POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
@@ -74,6 +76,15 @@ def test_policy_holds_in_the_overlay_as_the_matrix_says(always):
     assert cells == always.matrix(ports)
     assert cells["shop/client", "shop/far", "tcp/80", 6] == "allow"
     assert cells["shop/client", "shop/far", "tcp/81", 4] == "deny"
+
+
+def test_routes_says_where_packets_go_and_that_the_kernel_agrees(always):
+    routes = {line["destination"]: line for line in
+              json.loads(always.host_exec("host1", always.binary, "routes", "--node", "host1", "-o", "json").stdout)}
+    own = routes[always.address("shop/client") + "/32"]
+    assert (own["workloads"], own["state"]) == (["shop/client"], "ready")
+    far = routes[always.address("shop/far", 6) + "/128"]
+    assert (far["tunnel"], far["interface"], far["node"], far["state"]) == ("vxlan", "vxlan-v6.calico", "host2", "ready")
 
 
 def test_an_agent_that_is_killed_and_comes_back_loses_no_packet(always):

@@ -1,0 +1,85 @@
+#include "views/routes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "views/snapshot_for_test.h"
+
+namespace ocicat::views {
+namespace {
+
+using State = RouteLine::State;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kCluster = R"(
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: h1}, spec: {bgp: {ipv4Address: 192.0.2.1/24}}}
+---
+{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: h2}, spec: {bgp: {ipv4Address: 192.0.2.2/24}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: x}, spec: {nodeName: h1, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.1}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: x}, spec: {nodeName: h2, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.2}, {ip: "fd00::2"}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: x}, spec: {nodeName: h3, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.3}]}}
+)";
+
+IpAddress address(std::string_view text) {
+  return *IpAddress::parse(text);
+}
+Prefix net(std::string_view text) {
+  return *Prefix::parse(text);
+}
+
+std::vector<RouteLine> lines_of(const std::vector<KernelWay>& kernel) {
+  auto lines = wanted_routes(snapshot_for_test(kCluster), "h1");
+  EXPECT_TRUE(lines);
+  compare(*lines, kernel);
+  return *lines;
+}
+std::vector<State> states(const std::vector<RouteLine>& lines) {
+  std::vector<State> all;
+  for (const auto& line : lines) all.push_back(line.state);
+  return all;
+}
+
+TEST(Routes, OfAHostThatIsNotThereAreAnError) {
+  EXPECT_EQ(wanted_routes(snapshot_for_test(kCluster), "h9").error().code, ErrorCode::kNotFound);
+}
+
+TEST(Routes, SayForWhomAndWhyThereIsNone) {
+  const auto lines = wanted_routes(snapshot_for_test(kCluster), "h1");
+  ASSERT_TRUE(lines);
+  ASSERT_THAT(states(*lines),
+              ElementsAre(State::kUnknown, State::kUnknown, State::kWaiting, State::kWaiting));
+  EXPECT_THAT((*lines)[0].workloads, ElementsAre("x/a"));
+  EXPECT_EQ((*lines)[1].way->next_hop, address("192.0.2.2"));
+  EXPECT_EQ((*lines)[1].node, "h2");
+  EXPECT_EQ((*lines)[2].reason, "there is no Node h3");
+  EXPECT_EQ((*lines)[3].reason, "Node h2 has no IPv6 address (spec.bgp)");
+  EXPECT_THAT(to_text(*lines), HasSubstr("waiting: there is no Node h3"));
+}
+
+TEST(Routes, AreHeldAgainstTheKernels) {
+  const auto own = wanted_routes(snapshot_for_test(kCluster), "h1")->front().way->interface_name;
+  EXPECT_THAT(
+      states(lines_of({{net("10.0.0.1/32"), own, {}}, {net("10.0.0.2/32"), "eth0", address("192.0.2.2")}})),
+      ElementsAre(State::kReady, State::kReady, State::kWaiting, State::kWaiting));
+  EXPECT_THAT(states(lines_of({{net("10.0.0.2/32"), "eth0", address("192.0.2.9")}})),
+              ElementsAre(State::kMissing, State::kOther, State::kWaiting, State::kWaiting));
+  EXPECT_THAT(states(lines_of({{net("10.0.0.1/32"), own, {}},
+                               {net("10.0.0.2/32"), "eth0", address("192.0.2.2")},
+                               {net("10.0.0.9/32"), "eth0", address("192.0.2.2")}})),
+              ElementsAre(State::kReady, State::kReady, State::kWaiting, State::kStray, State::kWaiting));
+}
+
+TEST(Routes, OfBirdMayBeForMoreAndLeadByAnotherRouter) {
+  const auto lines = lines_of({{net("10.0.0.0/26"), "eth0", address("192.0.2.254"), true},
+                               {net("10.0.0.0/24"), "eth1", address("192.0.2.253"), true}});
+  EXPECT_EQ(lines[1].state, State::kReady);
+  EXPECT_EQ(lines[1].there->gateway, address("192.0.2.254"));
+  EXPECT_THAT(to_text(lines), HasSubstr("bgp"));
+}
+
+}  // namespace
+}  // namespace ocicat::views
