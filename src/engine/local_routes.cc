@@ -50,7 +50,7 @@ void Engine::State::settle_overlays() {
   VxlanDevices now;
   const auto* own = ways.own();
   for (const auto family : kFamilies) {
-    const auto index = family == Family::kIpv4 ? 0 : 1;
+    const std::size_t index = family == Family::kIpv4 ? 0 : 1;
     if (own == nullptr || !settings->overlays.vxlan(family)) continue;
     if (!own->address(family) || !own->vtep(family)) continue;
     now[index] = VxlanDevice{.end = *own->vtep(family),

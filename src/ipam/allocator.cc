@@ -47,10 +47,10 @@ void empty_blocks(Documents& documents, BlockCache& cache, std::vector<Leaving*>
   std::map<Prefix, BlockEdit> edits;
   std::map<Prefix, std::map<Leaving*, std::set<IpAddress>>> released;
   for (const auto& [cidr, leaving] : by_block) {
-    edits[cidr] = [&leaving = leaving, &here = released[cidr], now, cooldown](IpamBlock& block, bool unsure) {
+    edits[cidr] = [&all = leaving, &here = released[cidr], now, cooldown](IpamBlock& block, bool unsure) {
       network::settle(block, now, cooldown);
       if (!unsure) here.clear();
-      for (auto* one : leaving) {
+      for (auto* one : all) {
         for (const auto& address : network::release_handle(block, one->handle, now, cooldown))
           here[one].insert(address);
       }

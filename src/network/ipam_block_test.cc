@@ -136,7 +136,7 @@ TEST(BlockDocument, NeverGivesWhatItIsNotSureOf) {
   EXPECT_THAT(texts(give(read->value, 9, {"a", {}}, {})), ElementsAre("10.0.0.3", "10.0.0.0", "10.0.0.2"));
   EXPECT_THAT(release_handle(read->value, "a", kNow, seconds(0)), SizeIs(3));
   EXPECT_FALSE(is_free(read->value, 1));
-  spec["allocations"] = {nullptr};
+  spec["allocations"] = boost::json::array{nullptr};
   EXPECT_FALSE(decode_block(document));
 }
 
