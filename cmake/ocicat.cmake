@@ -1,13 +1,14 @@
 # The two ways to declare a target, so that every folder's CMakeLists.txt is a statement of the architecture:
 # what a station consists of and which stations it may know.
 
-# ocicat_library(NAME [DEPS targets...] [PRIVATE_DEPS targets...])
+# ocicat_library(NAME [FOR_PEOPLE] [DEPS targets...] [PRIVATE_DEPS targets...])
 #
 # A station: every *.cc beside the CMakeLists.txt becomes the library ocicat_NAME; every *_test.cc becomes
 # part of one test program, NAME_test, whose cases CTest runs in parallel. DEPS is the rule of the folder:
-# what is not listed cannot be linked.
+# what is not listed cannot be linked. FOR_PEOPLE: it runs at the pace of people, and optimizing it costs compile time
+# for nothing.
 function(ocicat_library name)
-  cmake_parse_arguments(ARG "" "" "DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "FOR_PEOPLE" "" "DEPS;PRIVATE_DEPS;TEST_DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
@@ -15,6 +16,9 @@ function(ocicat_library name)
   if(sources)
     add_library(ocicat_${name} STATIC ${sources})
     target_link_libraries(ocicat_${name} PUBLIC ocicat_options ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+    if(ARG_FOR_PEOPLE)
+      target_compile_options(ocicat_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    endif()
   else()
     add_library(ocicat_${name} INTERFACE)
     target_link_libraries(ocicat_${name} INTERFACE ocicat_options ${ARG_DEPS})

@@ -1,6 +1,6 @@
 #include "kernel/netlink.h"
 
-#include <arpa/inet.h>
+#include <endian.h>
 #include <libmnl/libmnl.h>
 #include <linux/filter.h>
 #include <sys/socket.h>
@@ -151,7 +151,7 @@ Result<void> NetlinkSocket::ignore_changes_of(std::uint32_t other_port) {
   constexpr auto kDropAll = std::uint32_t{0}, kTakeAll = ~std::uint32_t{0};
   sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_pid)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(other_port), 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe32(other_port), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, kDropAll),
       BPF_STMT(BPF_RET | BPF_K, kTakeAll),
   };

@@ -1,9 +1,10 @@
 #include "kernel/nft_messages.h"
 
-#include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <sys/socket.h>
 
 #include <cstring>
 #include <numeric>
@@ -55,7 +56,7 @@ std::size_t size_of(const Batch& batch) {
 
 BatchMessages::BatchMessages(std::string_view table, const Batch& batch, std::uint32_t first_sequence)
     : table_(table), sequence_(first_sequence - 1) {
-  const nfgenmsg edge{AF_UNSPEC, NFNETLINK_V0, htons(NFNL_SUBSYS_NFTABLES)};
+  const nfgenmsg edge{AF_UNSPEC, NFNETLINK_V0, htobe16(NFNL_SUBSYS_NFTABLES)};
   messages_.begin(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, ++sequence_, edge);
   messages_.end();
   positions_.emplace(sequence_, Position{0, "commit", {}});
