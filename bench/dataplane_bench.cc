@@ -7,6 +7,7 @@
 #include <chrono>
 #include <vector>
 
+#include "base/large_pages.h"
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/network_namespace.h"
 #include "kernel/nft_kernel.h"
@@ -93,6 +94,7 @@ void measure(kernel::nft::Kernel& nft) {
 }  // namespace ocicat
 
 int main() {
+  ocicat::use_large_pages();  // as the agent does
   const auto ns = ocicat::kernel::NetworkNamespace::create();
   if (!ns) {
     fmt::print(stderr, "{} (needs root)\n", ns.error().message);

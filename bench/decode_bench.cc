@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "api/client/wire.h"
+#include "base/large_pages.h"
 #include "bench/figures.h"
 #include "resources/decode.h"
 #include "test/support/shapes/baseline_policy.h"
@@ -164,5 +165,6 @@ BENCHMARK(decode_watch)->Iterations(1);
 }  // namespace ocicat::bench
 
 int main(int argc, char** argv) {
+  ocicat::use_large_pages();  // as the agent does
   return ocicat::bench::run(argc, argv);
 }

@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 
+#include "base/large_pages.h"
 #include "bench/engine_feed.h"
 #include "test/support/shapes/label_index.h"
 #include "test/support/shapes/tag_policies.h"
@@ -291,5 +292,6 @@ BENCHMARK(churn)->Iterations(1);
 }  // namespace ocicat::bench
 
 int main(int argc, char** argv) {
+  ocicat::use_large_pages();  // as the agent does
   return ocicat::bench::run(argc, argv);
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "base/large_pages.h"
 #include "bench/engine_feed.h"
 #include "policy/key_pool.h"
 #include "policy/string_pool.h"
@@ -160,5 +161,6 @@ BENCHMARK(s3_interned)->Apply(sizes);
 }  // namespace ocicat::bench
 
 int main(int argc, char** argv) {
+  ocicat::use_large_pages();  // as the agent does
   return ocicat::bench::run(argc, argv);
 }

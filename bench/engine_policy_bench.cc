@@ -1,5 +1,6 @@
 // S5, the policy of a large production cluster, 19,992 rules: compiled for a new endpoint; one verdict of the
 // evaluator; one lookup in the tables. Once with one port in all rules, once with a thousand.
+#include "base/large_pages.h"
 #include "bench/engine_feed.h"
 #include "policy/evaluator.h"
 #include "policy/simulator.h"
@@ -92,5 +93,6 @@ BENCHMARK(s5)->Arg(1)->Arg(1'000)->Iterations(1);
 }  // namespace ocicat::bench
 
 int main(int argc, char** argv) {
+  ocicat::use_large_pages();  // as the agent does
   return ocicat::bench::run(argc, argv);
 }

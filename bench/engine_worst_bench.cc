@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "base/large_pages.h"
 #include "bench/engine_feed.h"
 #include "test/support/shapes/no_two_alike.h"
 
@@ -50,5 +51,6 @@ BENCHMARK(worst)->Iterations(1);
 }  // namespace ocicat::bench
 
 int main(int argc, char** argv) {
+  ocicat::use_large_pages();  // as the agent does
   return ocicat::bench::run(argc, argv);
 }

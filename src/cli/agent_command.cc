@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "agent/agent.h"
+#include "base/large_pages.h"
 #include "cli/commands.h"
 #include "cli/logging.h"
 #include "cli/run.h"
@@ -61,6 +62,7 @@ Result<int> run_agent(const AgentOptions& options) {
   }
   wanted.server = address_of(options.server);
   if (options.health != "none") wanted.health = typed(http::Endpoint::parse(options.health));
+  use_large_pages();
   StopSignals signals;
   start_logging(options.log_level, fmt::format("agent {}", wanted.node));
   TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(std::move(wanted)));

@@ -22,6 +22,34 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
   return both;
 }
 
+// What a class leads to lies in no cache: in each vocabulary a chain of places, from the class to its tables.
+// Asks for the first places of all chains, then for the second ones, and so on, so that all are waited for at
+// once.
+template <class Vocabularies, class Programs>
+void fetch(ClassId class_id, const Vocabularies& vocabularies, const Programs& programs,
+           const IdRegistry& ids, const TableStore& tables) {
+  std::vector<std::pair<std::size_t, SignatureId>> projections;  // by vocabulary
+  projections.reserve(vocabularies.size());
+  for (std::size_t i = 0; i < vocabularies.size(); ++i) {
+    const auto it = vocabularies[i].projection_by_class.find(static_cast<std::uint32_t>(class_id));
+    if (it != vocabularies[i].projection_by_class.end()) projections.emplace_back(i, it->second);
+  }
+  std::vector<const TableId*> cells;
+  for (const auto& [vocabulary, projection] : projections) {
+    const auto& row = vocabularies[vocabulary].rows.at(projection);
+    __builtin_prefetch(&ids.meaning(IdSpace::kProjection, static_cast<std::uint32_t>(row.id)));
+    for (const auto index : vocabularies[vocabulary].programs) {
+      if (row.number < programs[index].tables.size()) cells.push_back(&programs[index].tables[row.number]);
+    }
+  }
+  for (const auto* cell : cells) __builtin_prefetch(cell);
+  for (const auto* cell : cells) {
+    __builtin_prefetch(&ids.meaning(IdSpace::kTable, static_cast<std::uint32_t>(*cell)));
+    __builtin_prefetch(&tables[*cell]);
+  }
+  for (const auto* cell : cells) __builtin_prefetch(tables[*cell].bytes().data());
+}
+
 }  // namespace
 
 Compiler& ProgramStore::compiler(Program& program) {
@@ -345,6 +373,10 @@ void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, Ta
 // Vocabularies that are new look at all classes, the others at those that came and went.
 void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes,
                                std::size_t most) {
+  constexpr std::size_t kFew = 16;  // what more of them lead to would push itself out again
+  if (classes.gone_classes.size() <= kFew) {
+    for (const auto id : classes.gone_classes) fetch(id, vocabularies_, programs_, ids_, tables_);
+  }
   for (auto& vocabulary : vocabularies_) {
     if (!vocabulary.in_use()) continue;
     if (vocabulary.is_new) {

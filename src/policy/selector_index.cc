@@ -1,6 +1,7 @@
 #include "policy/selector_index.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -17,6 +18,26 @@ constexpr std::size_t kMostValues = 64;
 // A selector is filed under the name of a label alone rather than under a value where so many times fewer
 // others are.
 constexpr std::size_t kNameWeight = 16;
+
+// Ascending, each once: labels may be there twice, or share a place by chance.
+void sort_once(std::vector<SelectorIndex::Id>& ids, std::size_t bound) {
+  constexpr std::size_t kWord = 64;
+  if (ids.size() < std::max(kWord, bound / kWord)) {
+    std::ranges::sort(ids);
+    ids.erase(std::ranges::unique(ids).begin(), ids.end());
+    return;
+  }
+  // So many of all there may be that they are marked, and read off in order.
+  std::vector<std::uint64_t> marks(bound / kWord + 1);
+  for (const auto id : ids) marks[id / kWord] |= std::uint64_t{1} << id % kWord;
+  ids.clear();
+  for (std::size_t word = 0; word < marks.size(); ++word) {
+    for (auto left = marks[word]; left != 0; left &= left - 1) {
+      ids.push_back(
+          static_cast<SelectorIndex::Id>(word * kWord + static_cast<unsigned>(std::countr_zero(left))));
+    }
+  }
+}
 
 }  // namespace
 
@@ -214,9 +235,7 @@ void SelectorIndex::match(const LabelView& labels, std::vector<Id>& matched) con
     meet(place_of(label.name, label.value), labels, matched);
     meet_by_value(label, labels, matched);
   }
-  std::ranges::sort(matched);
-  // Labels that are there twice, or share a place by chance.
-  matched.erase(std::ranges::unique(matched).begin(), matched.end());
+  sort_once(matched, entries_.size());
 }
 
 }  // namespace ocicat::policy

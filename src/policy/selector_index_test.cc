@@ -83,5 +83,22 @@ TEST(LabelView, OfTwoLabelsWithOneNameTheFirstCounts) {
   EXPECT_EQ(view.find("b"), std::nullopt);
 }
 
+TEST(SelectorIndex, ManyThatMatchComeInOrderAndEachOnce) {
+  SelectorIndex index;
+  std::vector<SelectorIndex::Id> wanted;
+  for (int i = 0; i < 300; ++i) {
+    index.add(*Selector::parse(fmt::format("has(nobody-{})", i)));
+    const auto listed = fmt::format("a in {{'1', '2'}} && b != '{}'", i);
+    wanted.push_back(index.add(*Selector::parse(i % 2 == 0 ? fmt::format("b != '{}'", i) : listed)).id);
+  }
+  LabelView view;
+  view.add("a", "1");
+  view.add("a", "2");
+  view.add("b", "x");
+  std::vector<SelectorIndex::Id> matched;
+  index.match(view, matched);
+  EXPECT_EQ(matched, wanted);
+}
+
 }  // namespace
 }  // namespace ocicat::policy
