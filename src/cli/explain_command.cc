@@ -77,6 +77,10 @@ Result<int> run_explain(const ExplainOptions& options) {
     wrong_usage({ErrorCode::kInvalid,
                  fmt::format("--source-address: {} is not an IP address", options.source_address)});
   }
+  if (source && family && source->family() != *family) {
+    wrong_usage({ErrorCode::kInvalid, fmt::format("--source-address: {} is not of family {}",
+                                                  options.source_address, static_cast<int>(*family))});
+  }
 
   TRY(const policy::Snapshot snapshot, load_snapshot(options.files, options.server));
   const views::Inventory inventory(snapshot);
@@ -134,6 +138,7 @@ void add_explain_command(CLI::App& app) {
       ->type_name("IP");
   command->add_option("--source-port", options->source_port, "Source port")
       ->capture_default_str()
+      ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
   command->add_option("--family", options->family, "IP family: 4 or 6")->check(CLI::IsMember({"4", "6"}));
   add_file_options(*command, options->files, false);

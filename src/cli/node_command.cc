@@ -60,6 +60,7 @@ Examples:
 void add_node_command(CLI::App& app) {
   auto* group = app.add_subcommand("node", "Show how hosts are connected");
   group->require_subcommand(1);
+  group->footer("Examples:\n  ocicat node status");
   auto* command = group->add_subcommand("status", "Show BGP sessions, and the reason where one is down");
   auto options = std::make_shared<NodeOptions>();
   command->add_option("NODE", options->nodes, "Names of nodes (default: all)");

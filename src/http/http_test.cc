@@ -380,6 +380,17 @@ TEST_F(HttpTest, ASocketFileOfADeadServerIsReplacedAndThatOfALivingOneIsNot) {
   EXPECT_TRUE(client().send({}));
 }
 
+TEST_F(HttpTest, AnswersHeadWithoutABodySoThatTheNextAnswerIsWhereItIsLookedFor) {
+  serve([](Request request, Respond respond) {
+    respond({200, "text/plain", {}, "said to " + request.method, {}});
+  });
+  const auto answer = exchange_raw(
+      "HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("Content-Length: 12\r\n"));
+  EXPECT_THAT(answer, Not(HasSubstr("said to HEAD")));
+  EXPECT_THAT(answer, HasSubstr("said to GET"));
+}
+
 TEST_F(HttpTest, ASocketThatIsForOthersIsSaidToBe) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become nobody";
   serve(echo);

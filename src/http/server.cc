@@ -157,6 +157,7 @@ class Session : public std::enable_shared_from_this<Session> {
     keep_ = message.keep_alive();
     Request request;
     request.method = std::string(message.method_string());
+    without_body_ = message.method() == beast::http::verb::head;
     request.target = std::string(message.target());
     for (const auto& field : message)
       request.headers.push_back({std::string(field.name_string()), std::string(field.value())});
@@ -205,6 +206,7 @@ class Session : public std::enable_shared_from_this<Session> {
     if (response.stream) return begin_stream(std::move(response.stream), *head);
     head->body() = std::move(response.body);
     head->prepare_payload();
+    if (without_body_) head->body().clear();  // its length is told all the same: RFC 9110 9.3.2
     beast::http::async_write(stream_, *head,
                              [this_session = shared_from_this(), head](error_code error, std::size_t) {
                                if (error) return this_session->close();
@@ -319,6 +321,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
   Phase phase_ = Phase::kIdle;
   bool keep_ = false;
+  bool without_body_ = false;        // the answer, whatever it is
   bool unread_ = false;              // the peer may have sent more than was read
   std::shared_ptr<Session> anchor_;  // to itself, while nothing on the loop refers to it
   std::shared_ptr<Stream> source_;

@@ -126,7 +126,10 @@ bool ListWatch::take_line(Update& update, std::string_view line) {
       if (const auto key = key_of(event->object)) forget(update, *key);
       break;
     case Client::EventType::kBookmark:
-      break;
+      // Where the next watch goes on. Of this kind nothing has happened, so nobody has to be told.
+      if (!version.empty()) resource_version_ = version;
+      backoff_.reset();
+      return true;
   }
   progress(update, version);
   backoff_.reset();

@@ -58,6 +58,14 @@ TEST_F(ListWatchTest, TakesLinesThatComeInPiecesAndNotesHowFarItIs) {
   EXPECT_EQ(step.update.revisions.at(Kind::kTier), (Progress{7, "s"}));
 }
 
+TEST_F(ListWatchTest, ABookmarkMovesWhereItGoesOnAndTellsNobody) {
+  begin_watch();
+  const auto step = reading_.data(line("BOOKMARK", tier("", 9)));
+  EXPECT_TRUE(step.update.revisions.empty());
+  reading_.end(fail(ErrorCode::kUnavailable, "reset"), kNow + seconds(9));
+  EXPECT_THAT(reading_.ask(kNow), HasSubstr("resourceVersion=9"));
+}
+
 TEST_F(ListWatchTest, GoesOnFromWhereItWasAfterALostWatch) {
   begin_watch();
   reading_.data(line("ADDED", tier("c", 8)));

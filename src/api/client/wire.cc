@@ -83,7 +83,8 @@ std::string path_of(const ResourceKey& key) {
 Error error_of(int status, std::string_view body) {
   const auto object = parse_object(body);
   if (object) return error_of_status(status, *object);
-  return {code_of(status, {}), fmt::format("the server answered {}: {}", status, body.substr(0, 200))};
+  const auto said = body.empty() ? "is an ocicat server at that address?" : body.substr(0, 200);
+  return {code_of(status, {}), fmt::format("the server answered {}: {}", status, said)};
 }
 
 // The document's parts lie in one piece of memory, which goes with the last of them: to make and to drop each

@@ -27,7 +27,7 @@ Error error_of(sqlite3* database, int code) {
       return {ErrorCode::kUnavailable, fmt::format("reading or writing failed: {}", text)};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return {ErrorCode::kInternal, fmt::format("the database is damaged: {}", text)};
+      return {ErrorCode::kInternal, fmt::format("the database is damaged: {}; {}", text, kIfDamaged)};
     default:
       return {ErrorCode::kInternal, fmt::format("SQLite: {}", text)};
   }

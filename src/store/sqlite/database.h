@@ -14,6 +14,10 @@ struct sqlite3_stmt;
 
 namespace ocicat::store {
 
+// Said with every error about what a database holds.
+inline constexpr std::string_view kIfDamaged =
+    "bring back a copy of the file, or save what can be read: sqlite3 FILE .recover";
+
 // A prepared statement: bind(), then step() until it says false. Reset by the next bind_from_start().
 class Statement {
  public:

@@ -70,7 +70,7 @@ Result<void> check_schema(Database& database) {
                 kSchemaVersion);
   }
   TRY(const auto sound, database.query_text("PRAGMA quick_check(1)"));
-  if (sound != "ok") return fail(ErrorCode::kInternal, "the database is damaged: {}", sound);
+  if (sound != "ok") return fail(ErrorCode::kInternal, "the database is damaged: {}; {}", sound, kIfDamaged);
   return {};
 }
 
@@ -81,7 +81,8 @@ std::int64_t signed_revision(Revision revision) {
 // A file that SQLite finds sound may still say what this program never wrote.
 Result<Revision> read_revision(const Statement& row, int column) {
   const auto number = row.integer(column);
-  if (number < 0) return fail(ErrorCode::kInternal, "the database is damaged: revision {}", number);
+  if (number < 0)
+    return fail(ErrorCode::kInternal, "the database is damaged: revision {}; {}", number, kIfDamaged);
   return static_cast<Revision>(number);
 }
 
@@ -89,14 +90,14 @@ Result<Revision> parse_revision(std::string_view text) {
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc{} || end != text.data() + text.size() || number < 0)
-    return fail(ErrorCode::kInternal, "the database is damaged: revision '{}'", text);
+    return fail(ErrorCode::kInternal, "the database is damaged: revision '{}'; {}", text, kIfDamaged);
   return static_cast<Revision>(number);
 }
 
 Result<EventType> read_event_type(const Statement& row, int column) {
   const auto number = row.integer(column);
   if (number < static_cast<int>(EventType::kCreated) || number > static_cast<int>(EventType::kDeleted))
-    return fail(ErrorCode::kInternal, "the database is damaged: an event of type {}", number);
+    return fail(ErrorCode::kInternal, "the database is damaged: an event of type {}; {}", number, kIfDamaged);
   return static_cast<EventType>(number);
 }
 
