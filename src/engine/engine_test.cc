@@ -127,6 +127,44 @@ TEST(Engine, JudgesWhatAnEndpointSendsFromElsewhereByThatAddress) {
   EXPECT_TRUE(host.state.tables.chains.empty());
 }
 
+// Between the source ports of a rule for some peers, the rules behind it are asked.
+TEST(Engine, ARuleForSomePeersAndSourcePortsLeavesTheOthersToThoseBehindIt) {
+  Host host{"host1"};
+  Rule some{.action = Action::kDeny, .protocol = ProtocolMatch{kTcp}};
+  some.source.selector = "role == 'web'";
+  some.source.ports = {PortRange{1, 10}, PortRange{100, 200}};
+  some.destination.ports = {PortRange{80, 80}};
+  Rule all{.protocol = ProtocolMatch{kTcp}};
+  all.destination.ports = {PortRange{80, 80}};
+  host.set(policy_key("both"), test::global_ingress("both", {some, all}));
+  host.set(key("web"), endpoint("web", "host2", "caliw", "10.0.0.2", {{"role", "web"}}));
+  host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1"));
+  const auto& own = host.state.endpoints.at(key("a")).addresses.front();
+  const auto from = [&](std::uint16_t source_port) {
+    auto packet = test::packet(kTcp, "10.0.0.2", "10.0.0.1", 80);
+    packet.source_port = source_port;
+    return policy::Simulator(host.state.tables).lookup(own.ingress, packet.source, packet).verdict;
+  };
+  EXPECT_EQ(from(10), Verdict::kDeny);
+  EXPECT_EQ(from(11), Verdict::kAllow);
+  EXPECT_EQ(from(99), Verdict::kAllow);
+  EXPECT_EQ(from(100), Verdict::kDeny);
+  EXPECT_EQ(from(201), Verdict::kAllow);
+}
+
+TEST(Engine, ALogRuleLeavesWhatItLogsToTheNextRuleForTheSame) {
+  Host host{"host1"};
+  Rule log{.action = Action::kLog, .protocol = ProtocolMatch{kTcp}};
+  log.source.selector = "role == 'web'";
+  Rule allow = log;
+  allow.action = Action::kAllow;
+  host.set(policy_key("both"), test::global_ingress("both", {log, allow}));
+  host.set(key("web"), endpoint("web", "host2", "caliw", "10.0.0.2", {{"role", "web"}}));
+  host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1"));
+  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kAllow);
+  EXPECT_EQ(host.ingress(key("a"), "10.0.0.3"), Verdict::kDeny);
+}
+
 // Judged by the old settings and by the new ones in one batch, it goes and comes: its number stays its own.
 TEST(Engine, AnEndpointThatMaySpoofFromTheMomentItAsksToKeepsItsNumber) {
   Host host{"host1"};

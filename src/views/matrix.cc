@@ -73,7 +73,11 @@ std::string grid_text(const Grid& grid) {
 }  // namespace
 
 Connectivity::Connectivity(const policy::Snapshot& snapshot)
-    : state_(state_of(snapshot)), simulator_(state_.tables), inventory_(snapshot) {}
+    : state_(state_of(snapshot)), simulator_(state_.tables), inventory_(snapshot) {
+  for (const auto& [key, id] : state_.tables.dictionary) {
+    if (key.space == policy::IdSpace::kTable) meanings_.emplace(policy::TableId{id}, key.meaning);
+  }
+}
 
 Verdict Connectivity::Answer::verdict() const {
   return both(egress.verdict, ingress.verdict);
@@ -82,7 +86,43 @@ Verdict Connectivity::Answer::pending() const {
   return both(egress.pending, ingress.pending);
 }
 
-// One that has no program is denied: id 0 is no program.
+// Of a workload. One that has no program is denied: id 0 is no program.
+policy::ProgramId Connectivity::program_of(const Stop& stop, const IpAddress& own) const {
+  const auto endpoint = state_.endpoints.find(stop.endpoint);
+  if (endpoint == state_.endpoints.end()) return {};
+  const auto& addresses = endpoint->second.addresses;
+  const auto it = std::ranges::find(addresses, own, &AddressPrograms::address);
+  if (it == addresses.end()) return {};
+  return stop.hook.direction == Direction::kIngress ? it->ingress : it->egress;
+}
+
+Connectivity::Ground Connectivity::ground(const Stop& stop, const IpAddress& own,
+                                          const IpAddress& peer) const {
+  const auto& tables = state_.tables;
+  const auto id = program_of(stop, own);
+  const auto program = tables.programs.find(id);
+  if (program == tables.programs.end()) return {};
+  Ground ground{.base = meanings_.at(program->second.base), .table = {}};
+  const auto projection = tables.projections.find({program->second.vocabulary, simulator_.class_of(peer)});
+  if (projection == tables.projections.end()) return ground;
+  const auto table = tables.tables_by_projection.find({id, projection->second});
+  if (table != tables.tables_by_projection.end()) ground.table = meanings_.at(table->second);
+  return ground;
+}
+
+std::optional<Connectivity::Grounds> Connectivity::grounds(const Party& from, const Party& to,
+                                                           Family family) const {
+  const auto source = *from.address(family);
+  const auto destination = *to.address(family);
+  const auto leaving = stops_of(from, to, Direction::kEgress);
+  const auto arriving = stops_of(from, to, Direction::kIngress);
+  const auto is_of = [](const std::vector<Stop>& stops, const Party& party) {
+    return stops.size() == 1 && !party.is_host && party.endpoint == stops.front().endpoint;
+  };
+  if (!is_of(leaving, from) || !is_of(arriving, to)) return std::nullopt;
+  return Grounds{ground(leaving.front(), source, destination), ground(arriving.front(), destination, source)};
+}
+
 const policy::Outcome& Connectivity::lookup(const Stop& stop, const policy::Packet& packet) const {
   const bool ingress = stop.hook.direction == Direction::kIngress;
   const auto& own = ingress ? packet.destination : packet.source;
@@ -90,13 +130,7 @@ const policy::Outcome& Connectivity::lookup(const Stop& stop, const policy::Pack
   if (const auto host = state_.host_endpoints.find(stop.endpoint); host != state_.host_endpoints.end()) {
     return simulator_.lookup(host->second.chain(packet.family(), stop.hook), own, peer, packet);
   }
-  policy::ProgramId program{};
-  if (const auto endpoint = state_.endpoints.find(stop.endpoint); endpoint != state_.endpoints.end()) {
-    const auto& addresses = endpoint->second.addresses;
-    const auto it = std::ranges::find(addresses, own, &AddressPrograms::address);
-    if (it != addresses.end()) program = ingress ? it->ingress : it->egress;
-  }
-  return simulator_.lookup(program, peer, packet);
+  return simulator_.lookup(program_of(stop, own), peer, packet);
 }
 
 namespace {

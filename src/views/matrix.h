@@ -3,6 +3,9 @@
 
 #include <boost/json/fwd.hpp>
 
+#include <array>
+#include <compare>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -52,18 +55,31 @@ class Connectivity {
   };
   // Both have an address of the family. O(log intervals).
   Answer ask(const Party& from, const Party& to, const Traffic& traffic, Family family) const;
+  // What the answers about a pair follow from, whatever is sent: what is looked up at each end, by its
+  // meaning. Pairs on equal grounds get equal answers for equal reasons, in different snapshots too. None
+  // where hosts' policy is asked as well. O(log tables).
+  struct Ground {
+    Digest base;   // table of the endpoint's program; zeros: it has none
+    Digest table;  // what differs from it for the peer; zeros: nothing
+    auto operator<=>(const Ground&) const = default;
+  };
+  using Grounds = std::array<Ground, 2>;  // at the source, at the destination
+  std::optional<Grounds> grounds(const Party& from, const Party& to, Family family) const;
   // What decides at one end, in words: the first chain that denies, else the last that is asked.
   // `with_staged`: as if staged policy were enforced.
   std::string reason(const Party& from, const Party& to, const Traffic& traffic, Family family,
                      policy::Direction direction, bool with_staged) const;
 
  private:
+  policy::ProgramId program_of(const Stop& stop, const IpAddress& own) const;
+  Ground ground(const Stop& stop, const IpAddress& own, const IpAddress& peer) const;
   const policy::Outcome& lookup(const Stop& stop, const policy::Packet& packet) const;
   End end(const Party& from, const Party& to, policy::Direction direction,
           const policy::Packet& packet) const;
 
   HostState state_;
   policy::Simulator simulator_;  // of state_
+  std::map<policy::TableId, Digest> meanings_;
   Inventory inventory_;
 };
 

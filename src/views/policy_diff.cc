@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "views/explain.h"
 #include "views/matrix.h"
@@ -69,7 +70,7 @@ class Comparison {
         if (from.before == to.before) continue;
         for (const auto family : kFamilies) {
           if (wanted.value_or(family) != family || !from.has(family) || !to.has(family)) continue;
-          for (const auto& change : compare(from, to, family, probes)) diff_.changes.push_back(change);
+          for (auto& change : changes(from, to, family, probes)) diff_.changes.push_back(std::move(change));
         }
       }
     }
@@ -104,13 +105,31 @@ class Comparison {
     }
   }
 
+  // Pairs whose answers follow from the same as before change in nothing; those on the grounds of others
+  // change as they do.
+  std::vector<VerdictChange> changes(const Both& from, const Both& to, Family family,
+                                     const std::vector<Probe>& probes) {
+    const auto was = before_.grounds(*from.before, *to.before, family);
+    const auto is = after_.grounds(*from.after, *to.after, family);
+    diff_.compared += asked(probes, family);
+    if (!was || !is) return compare(from, to, family, probes);
+    if (*was == *is) return {};
+    const auto [known, is_new] = changes_by_grounds_.try_emplace({family, *was, *is});
+    if (is_new) known->second = compare(from, to, family, probes);
+    auto changes = known->second;
+    for (auto& change : changes) {
+      change.from = from.after->name;
+      change.to = to.after->name;
+    }
+    return changes;
+  }
+
   // Ports that change in the same way, for the same reason, stand together.
   std::vector<VerdictChange> compare(const Both& from, const Both& to, Family family,
                                      const std::vector<Probe>& probes) {
     std::vector<VerdictChange> changes;
     for (const Probe& probe : probes) {
       if (probe.traffic.family.value_or(family) != family) continue;
-      ++diff_.compared;
       auto change = compare(from, to, family, probe);
       if (!change) continue;
       const auto same = std::ranges::find_if(changes, [&](const VerdictChange& known) {
@@ -152,11 +171,18 @@ class Comparison {
     return change;
   }
 
+  static std::size_t asked(const std::vector<Probe>& probes, Family family) {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        probes, [&](const Probe& probe) { return probe.traffic.family.value_or(family) == family; }));
+  }
+
   const Connectivity before_;
   const Connectivity after_;
   std::vector<Party> hosts_before_;
   std::vector<Party> hosts_after_;
   std::vector<Both> ends_;
+  std::map<std::tuple<Family, Connectivity::Grounds, Connectivity::Grounds>, std::vector<VerdictChange>>
+      changes_by_grounds_;
   PolicyDiff diff_;
 };
 

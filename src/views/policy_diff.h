@@ -50,7 +50,8 @@ struct PolicyDiff {
 };
 
 // Every pair of different ends that both snapshots have: workload endpoints, and hosts that have a host
-// endpoint in one of them. O(resources) to compile each, O(pairs × probes).
+// endpoint in one of them. O(resources) to compile each; O(pairs), and the probes once for each kind of pair
+// whose tables differ, or that hosts' policy concerns.
 PolicyDiff diff(const policy::Snapshot& before, const policy::Snapshot& after,
                 const std::vector<Probe>& probes, std::optional<Family> family = {});
 
