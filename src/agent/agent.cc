@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/bgp_loop.h"
+#include "agent/cni_door.h"
 #include "agent/metrics.h"
 #include "agent/policy_keeper.h"
 #include "agent/policy_loop.h"
@@ -70,12 +71,14 @@ struct Agent::State {
   Metrics metrics;
   Mailbox<HostChanges> to_dataplane;
   std::unique_ptr<StatusReporter> reporter;
+  EnforcementWatch enforcement{to_dataplane};
   std::unique_ptr<dataplane::DataplaneLoop> dataplane;
   std::unique_ptr<PolicyLoop> policy;
   std::unique_ptr<BgpLoop> bgp;  // nothing: this agent keeps no BIRD
   std::unique_ptr<api::Informers> informers;
   std::unique_ptr<api::Informers> bgp_informers;
   std::unique_ptr<http::Server> health;
+  std::unique_ptr<CniDoor> cni;
   std::atomic<bool> whole = false;  // all of the above are there
 
   void on_report(const dataplane::Report& report) {
@@ -119,17 +122,19 @@ struct Agent::State {
     return {503, "text/plain", {}, "the policy engine does not answer\n", {}};
   }
 
-  http::Response readiness() const {
+  // Empty: policy and routes are in force, and changes of them will be.
+  std::string why_not_ready() const {
     if (!policy->in_sync()) {
       const std::string why = informers->status().last_error;
-      return {503,
-              "text/plain",
-              {},
-              fmt::format("not in sync with the server{}{}\n", why.empty() ? "" : ": ", why),
-              {}};
+      return fmt::format("not in sync with the server{}{}", why.empty() ? "" : ": ", why);
     }
-    if (!metrics.applied_once()) return {503, "text/plain", {}, "nothing is in the kernel yet\n", {}};
-    return {200, "text/plain", {}, "ready\n", {}};
+    return metrics.applied_once() ? "" : "nothing is in the kernel yet";
+  }
+
+  http::Response readiness() const {
+    const auto why = why_not_ready();
+    if (why.empty()) return {200, "text/plain", {}, "ready\n", {}};
+    return {503, "text/plain", {}, why + "\n", {}};
   }
 };
 
@@ -172,7 +177,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
       options.dataplane, state->to_dataplane,
-      [self](const dataplane::Report& report) { self->on_report(report); });
+      [self](const dataplane::Report& report) { self->on_report(report); },
+      [self](const dataplane::HostKeeper& keeper) { self->enforcement.attempted(keeper); });
   state->policy = std::make_unique<PolicyLoop>(
       Engine({options.node, std::move(dictionary), options.most_entries, options.keeps_bird}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
@@ -183,6 +189,13 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
         self->policy->put(std::move(update));
       });
+  if (options.cni_folder) {
+    TRY(state->cni, CniDoor::open({.node = options.node,
+                                   .folder = *options.cni_folder,
+                                   .server = options.server,
+                                   .enforcement = &state->enforcement,
+                                   .why_not_ready = [self] { return self->why_not_ready(); }}));
+  }
   state->whole = true;
   return std::unique_ptr<Agent>(new Agent(std::move(state)));
 }

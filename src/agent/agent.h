@@ -26,6 +26,8 @@ struct Options {
   std::size_t most_entries = Engine::kMostEntries;      // as in Engine::Options
   dataplane::Options dataplane;
   bool keeps_bird = false;  // BIRD tells other hosts where workloads are, and writes what it hears
+  // Where container runtimes find the agent (cni/places.h); none: they do not.
+  std::optional<std::filesystem::path> cni_folder;
   std::string bgp_secrets;  // folder of passwords, NAME/KEY; empty: there are none
 };
 

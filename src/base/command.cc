@@ -32,7 +32,8 @@ Result<std::string> read_all(int fd) {
   }
 }
 
-Result<std::string> run(const std::vector<std::string>& command, std::string_view input) {
+Result<Finished> run_to_end(const std::vector<std::string>& command, std::string_view input,
+                            const std::optional<std::vector<std::string>>& variables) {
   // Memory files rather than pipes: neither side can ever wait for the other.
   const UniqueFd in(memfd_create("input", MFD_CLOEXEC));
   const UniqueFd out(memfd_create("output", MFD_CLOEXEC));
@@ -46,8 +47,9 @@ Result<std::string> run(const std::vector<std::string>& command, std::string_vie
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDERR_FILENO);
   pid_t pid = 0;
-  const int failed =
-      posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, argv_of(command).data(), environ);
+  const auto given = variables ? argv_of(*variables) : std::vector<char*>{};
+  const int failed = posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, argv_of(command).data(),
+                                  variables ? given.data() : environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) return fail_errno(command[0], failed);
   int status = 0;
@@ -55,8 +57,13 @@ Result<std::string> run(const std::vector<std::string>& command, std::string_vie
   }
   lseek(out.get(), 0, SEEK_SET);
   TRY(auto printed, read_all(out.get()));
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return printed;
-  return fail(ErrorCode::kInternal, "{} failed: {}", fmt::join(command, " "), printed);
+  return Finished{WIFEXITED(status) ? WEXITSTATUS(status) : -1, std::move(printed)};
+}
+
+Result<std::string> run(const std::vector<std::string>& command, std::string_view input) {
+  TRY(auto finished, run_to_end(command, input));
+  if (finished.exit_code == 0) return std::move(finished.printed);
+  return fail(ErrorCode::kInternal, "{} failed: {}", fmt::join(command, " "), finished.printed);
 }
 
 }  // namespace ocicat

@@ -1,6 +1,7 @@
 // Other programs, run to their end.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,7 +10,14 @@
 
 namespace ocicat {
 
-// Gives what it printed, on both outputs; an error with that where it fails. command[0] is looked up in PATH.
+struct Finished {
+  int exit_code = 0;    // -1: ended by a signal
+  std::string printed;  // on both outputs
+};
+// command[0] is looked up in PATH. Variables "NAME=VALUE" are all that the program has; nothing: ours.
+Result<Finished> run_to_end(const std::vector<std::string>& command, std::string_view input = {},
+                            const std::optional<std::vector<std::string>>& variables = {});
+// Gives what it printed; an error with that where it fails.
 Result<std::string> run(const std::vector<std::string>& command, std::string_view input = {});
 
 // The words as exec(2) and posix_spawn(3) want them, nullptr last. Borrows them.

@@ -12,6 +12,7 @@
 #include "cli/logging.h"
 #include "cli/run.h"
 #include "cli/signals.h"
+#include "cni/places.h"
 #include "resources/schema_text.h"
 
 namespace ocicat::cli {
@@ -26,6 +27,7 @@ struct AgentOptions {
   std::string bpf_folder = "/sys/fs/bpf/ocicat";
   std::string bgp = "none";
   std::string bgp_secrets;
+  std::string cni_folder = std::string(cni::kFolder);
   std::string log_level = "info";
   std::size_t most_entries = Engine::kMostEntries;
   bool cleanup = false;
@@ -56,6 +58,7 @@ Result<int> run_agent(const AgentOptions& options) {
   wanted.most_entries = options.most_entries;
   wanted.keeps_bird = options.bgp == "bird";
   wanted.bgp_secrets = options.bgp_secrets;
+  if (options.cni_folder != "none") wanted.cni_folder = options.cni_folder;
   if (const std::string rule = schema::check_dns_subdomain(wanted.node); !rule.empty()) {
     wrong_usage({ErrorCode::kInvalid,
                  fmt::format("\"{}\" is no name of a node: {}; say --node NAME", wanted.node, rule)});
@@ -78,6 +81,9 @@ namespace, where a second agent is refused as well.
 
 With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
 leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.
+
+Container runtimes start ocicat-cni for each container; it asks the agent, by the socket agent.sock in the folder of
+--cni-dir. There the agent also keeps what it has given to whom.
 
 Health: GET /liveness, /readiness and /metrics (Prometheus) at the address of --health.
 
@@ -115,6 +121,11 @@ void add_agent_command(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"none", "bird"}));
   command->add_option("--bgp-secrets", options->bgp_secrets, "Folder of BGP passwords, as files SECRET/KEY")
+      ->type_name("DIR");
+  command
+      ->add_option("--cni-dir", options->cni_folder,
+                   "Folder where container runtimes find this agent, by ocicat-cni; or none")
+      ->capture_default_str()
       ->type_name("DIR");
   command
       ->add_option(

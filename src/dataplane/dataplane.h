@@ -52,11 +52,16 @@ struct Options {
 // Ids that the kernel already uses; empty on a host that never ran an agent. Call before building the Engine.
 Result<policy::Dictionary> adopt_dictionary(const Options& options);
 
+class HostKeeper;
+
 // One thread, in the network namespace of whoever creates it. Besides the inbox it listens to the kernel:
 // links that come and go, somebody else's changes to our table and routes.
 class DataplaneLoop {
  public:
-  DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report);
+  // `on_attempt` may look at what is in force, for as long as it is called; both are called on the loop's
+  // thread, after every attempt.
+  DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report,
+                std::function<void(const HostKeeper&)> on_attempt = {});
   ~DataplaneLoop();  // stops and joins; leaves the kernel as it is
   DataplaneLoop(const DataplaneLoop&) = delete;
   DataplaneLoop& operator=(const DataplaneLoop&) = delete;

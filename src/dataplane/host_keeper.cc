@@ -133,6 +133,17 @@ Result<void> HostKeeper::judge_connections() {
   return revoked ? Result<void>() : std::unexpected(revoked.error());
 }
 
+bool HostKeeper::is_ready(const EndpointState& endpoint) const {
+  // Without addresses it is one that is denied all.
+  return policy_->in_step() && !endpoint.addresses.empty() && policy_->serves(endpoint.interface_name) &&
+         routes_.is_ready(endpoint);
+}
+
+const EndpointState* HostKeeper::in_force(const ResourceKey& endpoint) const {
+  const auto found = endpoints_.find(endpoint);
+  return found != endpoints_.end() && is_ready(found->second) ? &found->second : nullptr;
+}
+
 bool HostKeeper::attempt() {
   if (!started_) return true;
   // Without the links, what is known of them stays; the routes will say what is wrong. Where nothing is known
@@ -163,15 +174,8 @@ bool HostKeeper::attempt() {
   }
   if (error.empty()) report_.revisions = wanted_;
   report_.endpoints = endpoints_.size();
-  report_.endpoints_ready = policy_in_force ? static_cast<std::size_t>(std::ranges::count_if(
-                                                  endpoints_,
-                                                  [&](const auto& entry) {
-                                                    // Without addresses it is one that is denied all.
-                                                    return !entry.second.addresses.empty() &&
-                                                           policy_->serves(entry.second.interface_name) &&
-                                                           routes_.is_ready(entry.second);
-                                                  }))
-                                            : 0;
+  report_.endpoints_ready = static_cast<std::size_t>(
+      std::ranges::count_if(endpoints_, [&](const auto& entry) { return is_ready(entry.second); }));
   report_.host_endpoints = statuses(host_endpoints_, routes_.links(), interfaces_);
   if (!policy_in_force || !assigned_) {
     for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;

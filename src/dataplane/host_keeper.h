@@ -50,6 +50,11 @@ class HostKeeper {
   // Whether there is anything to do.
   bool started() const { return started_; }
   const Report& report() const { return report_; }
+  // How far what is desired has been taken, in the kernel or not.
+  const Revisions& taken() const { return wanted_; }
+  // The endpoint as the kernel enforces it: policy in force at its interface, routes in place. nullptr: it is
+  // not, or not as desired.
+  const EndpointState* in_force(const ResourceKey& endpoint) const;
 
  private:
   bool started_ = false;
@@ -68,6 +73,7 @@ class HostKeeper {
   std::uint64_t writes() const;
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
+  bool is_ready(const EndpointState& endpoint) const;
 
   kernel::ConnectionKernel& connections_;
   std::map<ResourceKey, EndpointState> endpoints_;

@@ -57,12 +57,17 @@ Result<Doors> open_doors(const Options& options) {
 }  // namespace
 
 struct DataplaneLoop::State {
-  State(Options options_, Mailbox<HostChanges>& inbox_, std::function<void(const Report&)> on_report_)
-      : options(std::move(options_)), inbox(inbox_), on_report(std::move(on_report_)) {}
+  State(Options options_, Mailbox<HostChanges>& inbox_, std::function<void(const Report&)> on_report_,
+        std::function<void(const HostKeeper&)> on_attempt_)
+      : options(std::move(options_)),
+        inbox(inbox_),
+        on_report(std::move(on_report_)),
+        on_attempt(std::move(on_attempt_)) {}
 
   Options options;
   Mailbox<HostChanges>& inbox;
   std::function<void(const Report&)> on_report;
+  std::function<void(const HostKeeper&)> on_attempt;
   // Shared with the mailbox, which may still be waking us while we end.
   std::shared_ptr<UniqueFd> wake = std::make_shared<UniqueFd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   std::atomic<bool> stopping = false;
@@ -130,16 +135,17 @@ struct DataplaneLoop::State {
     if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
   }
 
-  // The doubts whose time has come.
-  HostKeeper::Doubts due(Clock::time_point now) {
+  // The doubts whose time has come. Links are looked at together with what is desired anew: a workload's
+  // comes just before it.
+  HostKeeper::Doubts due(Clock::time_point now, bool changing) {
     HostKeeper::Doubts ripe;
     if (now >= policy_repair_from) ripe.policy = std::exchange(doubts.policy, false);
     if (now >= route_repair_from) {
       ripe.nat = std::exchange(doubts.nat, false);
       ripe.routes = std::exchange(doubts.routes, false);
-      ripe.links = std::exchange(doubts.links, false);
       ripe.next_hops = std::exchange(doubts.next_hops, false);
     }
+    if (changing || now >= route_repair_from) ripe.links = std::exchange(doubts.links, false);
     return ripe;
   }
 
@@ -190,7 +196,7 @@ struct DataplaneLoop::State {
       if (message) keeper.take(*message);
       const auto now = Clock::now();
       if (keeper.started() && now >= not_before) {
-        const auto ripe = due(now);
+        const auto ripe = due(now, message.has_value());
         keeper.doubt(ripe);
         if (message || failed || ripe.any()) {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
@@ -199,6 +205,7 @@ struct DataplaneLoop::State {
           if (!failed) remove_other_datapath();
           pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
           if (failed) not_before = Clock::now() + pause;
+          if (on_attempt) on_attempt(keeper);
           on_report(keeper.report());
         }
       } else if (message) {
@@ -211,8 +218,10 @@ struct DataplaneLoop::State {
 };
 
 DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox,
-                             std::function<void(const Report&)> on_report)
-    : state_(std::make_unique<State>(std::move(options), inbox, std::move(on_report))) {
+                             std::function<void(const Report&)> on_report,
+                             std::function<void(const HostKeeper&)> on_attempt)
+    : state_(
+          std::make_unique<State>(std::move(options), inbox, std::move(on_report), std::move(on_attempt))) {
   inbox.on_put([wake = state_->wake] {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake->get(), &one, sizeof one);

@@ -40,7 +40,7 @@ struct AssignRequest {
                        // "timestamp" (now) where they are not given
   int ipv4 = 0;        // how many
   int ipv6 = 0;
-  std::vector<std::string> pools;    // names or CIDRs; empty: those that select the host and namespace
+  std::vector<std::string> pools;    // names or CIDRs; of a family none: those that select host and namespace
   std::vector<IpAddress> addresses;  // these, besides; each must be in a pool that is in use
   std::string ns;                    // for namespaceSelector; empty: in no namespace
   PoolUse use = PoolUse::kWorkload;  // kLoadBalancer: from blocks of all hosts together

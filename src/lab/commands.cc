@@ -6,6 +6,7 @@
 
 #include "lab/command_parts.h"
 #include "lab/wiring.h"
+#include "resources/decode.h"
 #include "views/text_table.h"
 
 namespace ocicat::lab {
@@ -76,12 +77,11 @@ json::object status_json(const Lab& lab, const LabRecord& record) {
   }
   json::array pods;
   for (const auto& pod : read_pods(lab.layout())) {
-    const auto wiring = pod_wiring(lab.layout(), pod);
     pods.push_back(json::object{{"namespace", pod.ns},
                                 {"name", pod.name},
                                 {"host", pod.host},
-                                {"networkNamespace", wiring.network_namespace},
-                                {"interface", wiring.host_interface},
+                                {"networkNamespace", lab.layout().pod_namespace(pod.ns, pod.name)},
+                                {"interface", workload_interface_name(pod.ns, pod.name)},
                                 {"addresses", texts(pod.addresses)},
                                 {"listens", ports_text(pod.listens)}});
   }
@@ -106,7 +106,7 @@ void print_status(const Lab& lab, const LabRecord& record) {
   }
   views::TextTable pods{.headers = {"POD", "HOST", "NETNS", "ADDRESSES", "LISTENS"}, .rows = {}};
   for (const auto& pod : read_pods(lab.layout())) {
-    pods.rows.push_back({pod.full_name(), pod.host, pod_wiring(lab.layout(), pod).network_namespace,
+    pods.rows.push_back({pod.full_name(), pod.host, lab.layout().pod_namespace(pod.ns, pod.name),
                          addresses_text(pod), ports_text(pod.listens)});
   }
   say("{}", hosts.to_string());

@@ -1,16 +1,11 @@
 #include "lab/fabric.h"
 
-#include <net/if.h>
-
 #include "lab/netns.h"
 #include "lab/process.h"
 
 namespace ocicat::lab {
 namespace {
 
-constexpr std::string_view kHostMac = "ee:ee:ee:ee:ee:ee";
-// What the kernel makes of that MAC (RFC 4291, appendix A), the same on every host.
-constexpr std::string_view kHostLinkLocal = "fe80::ecee:eeff:feee:eeee";
 constexpr std::string_view kGateway = "169.254.1.1";
 
 IpAddress v6_of(std::uint16_t first_group, int last_groups) {
@@ -32,15 +27,14 @@ Result<void> batch(const std::string& network_namespace, std::string_view lines)
 }
 
 // Duplicate address detection would keep addresses unusable for a second; no address here can be taken.
-Result<void> settle(const std::string& network_namespace, bool is_host) {
+Result<void> settle(const std::string& network_namespace) {
   return in_namespace(network_namespace, [&]() -> Result<void> {
     for (const auto* which : {"all", "default"}) {
       TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/accept_dad", which), "0"));
       TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/accept_ra", which), "0"));
-      if (is_host) TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/forwarding", which), "1"));
+      TRY_VOID(set_sysctl(fmt::format("net/ipv6/conf/{}/forwarding", which), "1"));
     }
-    if (is_host) TRY_VOID(set_sysctl("net/ipv4/ip_forward", "1"));
-    return {};
+    return set_sysctl("net/ipv4/ip_forward", "1");
   });
 }
 
@@ -60,6 +54,10 @@ Prefix with_rack(const IpAddress& node) {
 
 IpAddress tunnel_address(int host, Family family) {
   return pod_address(0xff00 + host, family);
+}
+
+Prefix tunnel_net(Family family) {
+  return {pod_address(0xff00, family), static_cast<std::uint8_t>(family == Family::kIpv4 ? 24 : 120)};
 }
 
 Prefix pod_net(Family family) {
@@ -105,30 +103,10 @@ std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index) 
   return lines;
 }
 
-std::string pair_lines(const PodWiring& pod) {
-  return fmt::format(
-      "link add {0} address {1} mtu {3} type veth peer name eth0 mtu {3} netns {2}\nlink set {0} up\n",
-      pod.host_interface, kHostMac, pod.network_namespace, pod.mtu);
-}
-
-std::string pod_lines(const PodWiring& pod) {
-  std::string lines = "link set lo up\nlink set eth0 up\n";
-  for (const auto& address : pod.addresses) lines += fmt::format("addr add {} dev eth0\n", single(address));
-  for (const auto& address : pod.addresses) {
-    if (address.is_v4()) {
-      lines +=
-          fmt::format("route add {0} dev eth0 scope link\nroute add default via {0} dev eth0\n", kGateway);
-    } else {
-      lines += fmt::format("route add default via {} dev eth0\n", kHostLinkLocal);
-    }
-  }
-  return lines;
-}
-
 Result<void> wire_hosts(const std::vector<HostWiring>& hosts) {
   for (const auto& host : hosts) {
     TRY_VOID(create_namespace(host.network_namespace));
-    TRY_VOID(settle(host.network_namespace, true));
+    TRY_VOID(settle(host.network_namespace));
   }
   for (std::size_t index = 0; index + 1 < hosts.size(); ++index) {
     TRY_VOID(batch(hosts[index].network_namespace, link_lines(hosts, index)));
@@ -137,26 +115,6 @@ Result<void> wire_hosts(const std::vector<HostWiring>& hosts) {
     TRY_VOID(batch(hosts[index].network_namespace, host_lines(hosts, index)));
   }
   return {};
-}
-
-Result<void> wire_pod(const PodWiring& pod) {
-  TRY_VOID(settle(pod.network_namespace, false));
-  TRY_VOID(batch(pod.host_namespace, pair_lines(pod)));
-  // The host answers for the gateway address, which it does not have, and at once.
-  const auto answer_for_gateway = [&]() -> Result<void> {
-    TRY_VOID(set_sysctl(fmt::format("net/ipv4/conf/{}/proxy_arp", pod.host_interface), "1"));
-    return set_sysctl(fmt::format("net/ipv4/neigh/{}/proxy_delay", pod.host_interface), "0");
-  };
-  TRY_VOID(in_namespace(pod.host_namespace, answer_for_gateway));
-  return batch(pod.network_namespace, pod_lines(pod));
-}
-
-Result<void> unwire_pod(const PodWiring& pod) {
-  return in_namespace(pod.host_namespace, [&]() -> Result<void> {
-    if (if_nametoindex(pod.host_interface.c_str()) == 0) return {};
-    TRY([[maybe_unused]] const auto printed, run({"ip", "link", "del", pod.host_interface}));
-    return {};
-  });
 }
 
 }  // namespace ocicat::lab

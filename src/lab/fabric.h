@@ -1,9 +1,8 @@
 // The wiring of a lab, as lines for `ip -batch`: pure text, so that it can be read and tested.
 //
 // Hosts are joined by a full mesh of point-to-point links, without a bridge; a host's node addresses are on
-// its loopback and on every link, and the other nodes' are one hop away. Pods are wired as Calico wires them:
-// a pair of interfaces, single addresses, and a default route by 169.254.1.1 or the host's link-local
-// address, for which the host answers.
+// its loopback and on every link, and the other nodes' are one hop away. Pods are wired by ocicat-cni
+// (pod.h).
 #pragma once
 
 #include <string>
@@ -21,23 +20,16 @@ struct HostWiring {
   IpAddress ipv6;
 };
 
-struct PodWiring {
-  std::string network_namespace;
-  std::string host_namespace;
-  std::string host_interface;  // "cali12345678901"
-  std::vector<IpAddress> addresses;
-  int mtu = 1500;
-};
-
 // The node addresses of the n-th host, from 1, in rack r, from 0: 172.31.r.n and fd31:0:0:r::n, of which each
 // rack has a /24 and a /64. Private to the lab's namespaces.
 IpAddress node_address(int host, int rack, Family family);
 Prefix with_rack(const IpAddress& node);
 // Of the n-th host's VXLAN interface: 10.65.255.n and fd65::ffXX, beyond those of pods.
 IpAddress tunnel_address(int host, Family family);
+Prefix tunnel_net(Family family);
 // All that pods and tunnels have addresses of: 10.65.0.0/16 and fd65::/112.
 Prefix pod_net(Family family);
-// The n-th pod address, from 1: 10.65.0.0/16 and fd65::/112.
+// Their n-th, from 0.
 IpAddress pod_address(int index, Family family);
 
 // The far side of a host's link to PEER is called after the peer: "to-host2".
@@ -47,15 +39,7 @@ std::string link_name(const std::string& peer);
 std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index);
 // Run inside `hosts[index]` once all links are there: addresses and routes to the other nodes.
 std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index);
-// Run inside the pod's host: the pair of interfaces.
-std::string pair_lines(const PodWiring& pod);
-// Run inside the pod: addresses and routes.
-std::string pod_lines(const PodWiring& pod);
-
-// These do it: namespaces, settings and lines.
+// Does it: namespaces, settings and lines.
 Result<void> wire_hosts(const std::vector<HostWiring>& hosts);
-Result<void> wire_pod(const PodWiring& pod);
-// Takes the pair away, on both sides, if it is there; the pod's namespace stays.
-Result<void> unwire_pod(const PodWiring& pod);
 
 }  // namespace ocicat::lab

@@ -33,22 +33,6 @@ TEST(Fabric, AHostReachesTheOthersNodeAddressesOverTheirLinks) {
   EXPECT_THAT(lines, Not(HasSubstr("to-host2")));
 }
 
-TEST(Fabric, APodIsWiredAsCalicoWiresIt) {
-  const PodWiring pod{.network_namespace = "demo-pod-shop.db",
-                      .host_namespace = "demo-host1",
-                      .host_interface = "cali0123456789a",
-                      .addresses = {pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)}};
-  EXPECT_THAT(
-      pair_lines(pod),
-      HasSubstr(
-          "address ee:ee:ee:ee:ee:ee mtu 1500 type veth peer name eth0 mtu 1500 netns demo-pod-shop.db"));
-  const auto lines = pod_lines(pod);
-  EXPECT_THAT(lines, HasSubstr("addr add 10.65.0.1/32 dev eth0\n"));
-  EXPECT_THAT(lines, HasSubstr("addr add fd65::1/128 dev eth0\n"));
-  EXPECT_THAT(lines, HasSubstr("route add default via 169.254.1.1 dev eth0\n"));
-  EXPECT_THAT(lines, HasSubstr("route add default via fe80::ecee:eeff:feee:eeee dev eth0\n"));
-}
-
 TEST(Fabric, InterfaceNamesFitAndAreNotTakenForWorkloads) {
   for (const auto& host : hosts(32)) {
     EXPECT_LE(link_name(host.name).size(), 15U);

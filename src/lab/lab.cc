@@ -51,10 +51,8 @@ Result<void> Lab::begin(const LabRecord& lab) {
   TRY_VOID(wire_hosts(hosts));
   TRY_VOID(start_server());
   api::Client client(server_address());
-  if (lab.network != "plain") {
-    for (const auto& pool : pool_objects(lab)) {
-      TRY([[maybe_unused]] const auto made, client.create(pool));
-    }
+  for (const auto& object : pool_objects(lab)) {
+    TRY([[maybe_unused]] const auto made, client.create(object));
   }
   int number = 0;
   for (const auto& host : hosts) {
@@ -122,11 +120,13 @@ Result<void> Lab::start_agent(const std::string& host) {
   if (running(agent_of(host)))
     return fail(ErrorCode::kAlreadyExists, "the agent of {} is running already", host);
   std::error_code ignored;
-  std::filesystem::create_directories(layout_.run_folder(host), ignored);
+  for (const auto& folder : {layout_.run_folder(host), layout_.cni_folder(host)})
+    std::filesystem::create_directories(folder, ignored);
   Daemon daemon{
       .command = {lab.program, "agent", "--node", host, "--server", server_address().text, "--run-dir",
                   layout_.run_folder(host).string(), "--dataplane", lab.dataplane, "--bpf-folder",
-                  layout_.bpf_folder(host).string(), "--bgp", lab.network == "bgp" ? "bird" : "none"},
+                  layout_.bpf_folder(host).string(), "--bgp", lab.network == "bgp" ? "bird" : "none",
+                  "--cni-dir", layout_.cni_folder(host).string()},
       .network_namespace = layout_.host_namespace(host),
       .log = layout_.log_file(agent_of(host)),
       .record = layout_.process_file(agent_of(host))};
@@ -160,14 +160,17 @@ Result<void> Lab::wait_until_routed() {
   TRY(const auto lab, read_lab(layout_));
   if (lab.network != "bgp") return {};
   const auto agents = running_agents();
-  std::map<std::string, std::set<std::string>> wanted;  // by network namespace
-  for (const auto& pod : read_pods(layout_)) {
-    for (const auto& [host, pid] : agents) {
-      if (host == pod.host) continue;
-      for (const auto& address : pod.addresses)
-        wanted[layout_.host_namespace(host)].insert(address.to_string());
+  const auto wanted = [&] {
+    AddressesByNamespace addresses;
+    for (const auto& pod : read_pods(layout_)) {
+      for (const auto& [host, pid] : agents) {
+        if (host == pod.host) continue;
+        for (const auto& address : pod.addresses)
+          addresses[layout_.host_namespace(host)].insert(address.to_string());
+      }
     }
-  }
+    return addresses;
+  };
   return lab::wait_until_routed(wanted, kPatience);
 }
 

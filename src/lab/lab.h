@@ -64,8 +64,8 @@ class Lab {
   Result<void> create_if_missing(api::Client& client, const boost::json::object& object);
   Result<void> start_listener(const PodRecord& pod, const std::string& program);
   Result<PodRecord> record_pod(PodRecord pod);
-  Result<void> realize_pod(const PodRequest& request, const LabRecord& lab);
-  Result<void> forget_pod(const PodRecord& pod);     // at the server
+  Result<void> realize_pod(PodRequest& request, const LabRecord& lab);
+  Result<void> wire_pod(PodRecord& pod, const Labels& labels, const LabRecord& lab);
   Result<void> dismantle_pod(const PodRecord& pod);  // its processes, wires, namespace and record
   Result<void> wait_until_routed();
   Result<void> end_processes();

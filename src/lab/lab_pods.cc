@@ -1,14 +1,14 @@
-// The pods of a lab: each a network namespace, a listener, and a WorkloadEndpoint document.
+// The pods of a lab: each a network namespace and a listener, wired by ocicat-cni.
 #include <signal.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 
-#include "lab/fabric.h"
+#include "base/command.h"
 #include "lab/lab.h"
 #include "lab/netns.h"
 #include "lab/objects.h"
-#include "lab/wiring.h"
+#include "lab/pod_wiring.h"
 
 namespace ocicat::lab {
 namespace {
@@ -35,11 +35,6 @@ json::object& child(json::object& object, std::string_view field) {
   return value.get_object();
 }
 
-Result<void> removed(Result<json::object> result) {
-  if (result || result.error().code == ErrorCode::kNotFound) return {};
-  return std::unexpected(result.error());
-}
-
 std::string listener_of(const PodRecord& pod) {
   return fmt::format("listen-{}.{}", pod.ns, pod.name);
 }
@@ -51,20 +46,16 @@ Result<PodRecord> Lab::add_pod(PodRequest request) {
   TRY_VOID(lab.check_host(request.pod.host));
   TRY(request.pod, record_pod(std::move(request.pod)));
   if (auto done = realize_pod(request, lab); !done) {
-    // As if it had never been asked for, also where the server is away; what cannot be undone now, `lab down`
-    // removes.
-    const auto forgotten = forget_pod(request.pod);
+    // As if it had never been asked for; what cannot be undone now, `lab down` removes.
     if (const auto undone = dismantle_pod(request.pod); !undone)
       return within(done.error().message, undone.error());
-    if (!forgotten && forgotten.error().message != done.error().message)
-      return within(done.error().message, forgotten.error());
     return std::unexpected(done.error());
   }
   if (request.wait) TRY_VOID(wait_until_applied());
   return request.pod;
 }
 
-// The record comes first and under the lock: from here on the addresses are taken.
+// The record comes first and under the lock: from here on the name is taken.
 Result<PodRecord> Lab::record_pod(PodRecord pod) {
   TRY(const auto held, lock(layout_));
   const auto others = read_pods(layout_);
@@ -78,24 +69,31 @@ Result<PodRecord> Lab::record_pod(PodRecord pod) {
                   other.full_name());
     }
   }
-  allot_addresses(pod, others);
+  pod.container = new_container_name();
   TRY_VOID(write_pod(layout_, pod));
   return pod;
 }
 
-Result<void> Lab::realize_pod(const PodRequest& request, const LabRecord& lab) {
-  const auto& pod = request.pod;
-  const auto wiring = pod_wiring(layout_, pod, lab);
-  TRY_VOID(create_namespace(wiring.network_namespace));
-  TRY_VOID(wire_pod(wiring));
-  TRY_VOID(start_listener(pod, lab.program));
+Result<void> Lab::realize_pod(PodRequest& request, const LabRecord& lab) {
+  auto& pod = request.pod;
+  const auto network_namespace = layout_.pod_namespace(pod.ns, pod.name);
+  TRY_VOID(create_namespace(network_namespace));
+  TRY([[maybe_unused]] const auto printed, run({"ip", "-n", network_namespace, "link", "set", "lo", "up"}));
   api::Client client(server_address());
   TRY_VOID(create_if_missing(client, namespace_object(pod.ns, {})));
   if (!pod.service_account.empty()) {
     TRY_VOID(create_if_missing(client, service_account_object(pod.ns, pod.service_account)));
   }
-  TRY([[maybe_unused]] const auto created, client.create(endpoint_object(pod, request.labels)));
-  return {};
+  for (const auto& address : pod.addresses) {
+    if (!is_pod_address(address)) TRY_VOID(create_if_missing(client, pool_around(address, lab)));
+  }
+  TRY_VOID(wire_pod(pod, request.labels, lab));
+  return start_listener(pod, lab.program);
+}
+
+Result<void> Lab::wire_pod(PodRecord& pod, const Labels& labels, const LabRecord& lab) {
+  TRY(pod.addresses, attach(layout_, lab, pod, labels));
+  return write_pod(layout_, pod);
 }
 
 Result<void> Lab::create_if_missing(api::Client& client, const json::object& object) {
@@ -117,24 +115,18 @@ Result<void> Lab::start_listener(const PodRecord& pod, const std::string& progra
 
 Result<void> Lab::delete_pod(std::string_view ns, std::string_view name) {
   TRY(const auto pod, read_pod(layout_, ns, name));
-  TRY_VOID(forget_pod(pod));
   TRY_VOID(dismantle_pod(pod));
   return wait_until_applied();
 }
 
-Result<void> Lab::forget_pod(const PodRecord& pod) {
-  api::Client client(server_address());
-  return removed(client.remove(endpoint_key(pod)));
-}
-
 Result<void> Lab::dismantle_pod(const PodRecord& pod) {
+  TRY(const auto lab, read_lab(layout_));
   TRY_VOID(stop(layout_.process_file(listener_of(pod)), SIGKILL, kPatience));
-  const auto wiring = pod_wiring(layout_, pod);
-  for (const auto& process : processes_in({wiring.network_namespace}))
-    TRY_VOID(stop(process, SIGKILL, kPatience));
+  const auto network_namespace = layout_.pod_namespace(pod.ns, pod.name);
+  for (const auto& process : processes_in({network_namespace})) TRY_VOID(stop(process, SIGKILL, kPatience));
   // The kernel takes a namespace down some time later; the pair of interfaces shall be gone now.
-  TRY_VOID(unwire_pod(wiring));
-  TRY_VOID(delete_namespace(wiring.network_namespace));
+  TRY_VOID(detach(layout_, lab, pod));
+  TRY_VOID(delete_namespace(network_namespace));
   remove_pod(layout_, pod.ns, pod.name);
   std::error_code ignored;
   std::filesystem::remove(layout_.log_file(listener_of(pod)), ignored);
@@ -153,11 +145,9 @@ Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std
   api::Client client(server_address());
   TRY(const auto document, client.get(endpoint_key(before)));
   const auto labels = labels_of(document);
-  TRY_VOID(unwire_pod(pod_wiring(layout_, before)));
-  TRY_VOID(wire_pod(pod_wiring(layout_, after, lab)));
-  TRY_VOID(write_pod(layout_, after));
-  TRY_VOID(removed(client.remove(endpoint_key(before))));
-  TRY([[maybe_unused]] const auto created, client.create(endpoint_object(after, labels)));
+  TRY_VOID(detach(layout_, lab, before));
+  after.container = new_container_name();
+  TRY_VOID(wire_pod(after, labels, lab));
   return wait_until_applied();
 }
 

@@ -31,6 +31,8 @@ class Layout {
   // Who runs as PROCESS: "server", "agent-host1", "listen-shop.db".
   std::filesystem::path process_file(std::string_view process) const;
   std::filesystem::path run_folder(std::string_view host) const { return folder() / "run" / host; }
+  // Where a host's agent is found by ocicat-cni.
+  std::filesystem::path cni_folder(std::string_view host) const { return folder() / "cni" / host; }
   // Where a host's agent pins eBPF objects; without a host, all of the lab's. All hosts see one such file
   // system.
   std::filesystem::path bpf_folder(std::string_view host) const {

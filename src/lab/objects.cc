@@ -18,13 +18,16 @@ json::object json_of(const Labels& labels) {
   return object;
 }
 
-std::string protocol_word(Protocol protocol) {
-  return protocol == kTcp ? "TCP" : protocol == kUdp ? "UDP" : "SCTP";
-}
-
 std::string_view vxlan_mode(const LabRecord& lab) {
   if (lab.network == "vxlan") return "Always";
   return lab.network == "vxlan-cross-subnet" ? "CrossSubnet" : "Never";
+}
+
+json::object pool_object(std::string_view name, const Prefix& cidr, const LabRecord& lab) {
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "IPPool"},
+          {"metadata", json::object{{"name", name}}},
+          {"spec", json::object{{"cidr", cidr.to_string()}, {"vxlanMode", vxlan_mode(lab)}}}};
 }
 
 }  // namespace
@@ -47,15 +50,28 @@ json::object node_object(std::string_view host, int number, const LabRecord& lab
 }
 
 std::vector<json::object> pool_objects(const LabRecord& lab) {
-  std::vector<json::object> pools;
+  std::vector<json::object> objects;
+  json::array tunnels;
   for (const auto family : kFamilies) {
-    pools.push_back(
-        {{"apiVersion", "projectcalico.org/v3"},
-         {"kind", "IPPool"},
-         {"metadata", json::object{{"name", family == Family::kIpv4 ? "pods-ipv4" : "pods-ipv6"}}},
-         {"spec", json::object{{"cidr", pod_net(family).to_string()}, {"vxlanMode", vxlan_mode(lab)}}}});
+    objects.push_back(pool_object(family == Family::kIpv4 ? "pods-ipv4" : "pods-ipv6", pod_net(family), lab));
+    tunnels.emplace_back(tunnel_net(family).to_string());
   }
-  return pools;
+  objects.push_back({{"apiVersion", "projectcalico.org/v3"},
+                     {"kind", "IPReservation"},
+                     {"metadata", json::object{{"name", "tunnels"}}},
+                     {"spec", json::object{{"reservedCIDRs", std::move(tunnels)}}}});
+  return objects;
+}
+
+json::object pool_around(const IpAddress& address, const LabRecord& lab) {
+  constexpr int kHostBits = 6;  // a block
+  const Prefix net =
+      Prefix{address, static_cast<std::uint8_t>(bits_of(address.family()) - kHostBits)}.masked();
+  std::string name = net.to_string();
+  std::ranges::replace_if(name, [](char c) { return c == '.' || c == ':' || c == '/'; }, '-');
+  auto pool = pool_object("pods-" + std::string(name.starts_with('-') ? "0" : "") + name, net, lab);
+  pool["spec"].as_object()["assignmentMode"] = "Manual";
+  return pool;
 }
 
 bool is_pod_address(const IpAddress& address) {
@@ -89,35 +105,6 @@ Labels labels_of(const json::object& document) {
 
 ResourceKey endpoint_key(const PodRecord& pod) {
   return {Kind::kWorkloadEndpoint, pod.ns, workload_endpoint_name(pod.host, "k8s", pod.name, "eth0")};
-}
-
-json::object endpoint_object(const PodRecord& pod, const Labels& labels) {
-  json::array networks;
-  for (const auto& address : pod.addresses) networks.emplace_back(Prefix::host(address).to_string());
-  json::array profiles{fmt::format("kns.{}", pod.ns)};
-  if (!pod.service_account.empty())
-    profiles.emplace_back(fmt::format("ksa.{}.{}", pod.ns, pod.service_account));
-  json::array ports;
-  for (const auto& port : pod.listens) {
-    if (port.name.empty()) continue;
-    ports.push_back(json::object{
-        {"name", port.name}, {"protocol", protocol_word(port.protocol)}, {"port", std::int64_t{port.port}}});
-  }
-  json::object spec{{"orchestrator", "k8s"},
-                    {"node", pod.host},
-                    {"pod", pod.name},
-                    {"endpoint", "eth0"},
-                    {"interfaceName", workload_interface_name(pod.ns, pod.name)},
-                    {"ipNetworks", networks},
-                    {"profiles", profiles}};
-  if (!ports.empty()) spec["ports"] = ports;
-  if (!pod.service_account.empty()) spec["serviceAccountName"] = pod.service_account;
-  return {
-      {"apiVersion", "projectcalico.org/v3"},
-      {"kind", "WorkloadEndpoint"},
-      {"metadata",
-       json::object{{"name", endpoint_key(pod).name}, {"namespace", pod.ns}, {"labels", json_of(labels)}}},
-      {"spec", spec}};
 }
 
 }  // namespace ocicat::lab

@@ -13,13 +13,15 @@ namespace ocicat::lab {
 
 // The n-th host, from 1, of a lab.
 boost::json::object node_object(std::string_view host, int number, const LabRecord& lab);
-// A pool for each family, encapsulated as the lab's network says.
+// A pool for each family, encapsulated as the lab's network says; and a reservation of what tunnels have of
+// them.
 std::vector<boost::json::object> pool_objects(const LabRecord& lab);
 bool is_pod_address(const IpAddress& address);  // in one of them
+// Around an address that is in neither, a pool that gives what it is asked for and nothing else.
+boost::json::object pool_around(const IpAddress& address, const LabRecord& lab);
 // With kubernetes.io/metadata.name, as an API server adds it.
 boost::json::object namespace_object(std::string_view ns, const Labels& labels);
 boost::json::object service_account_object(std::string_view ns, std::string_view name);
-boost::json::object endpoint_object(const PodRecord& pod, const Labels& labels);
 Labels labels_of(const boost::json::object& document);
 ResourceKey endpoint_key(const PodRecord& pod);
 

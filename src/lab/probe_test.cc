@@ -8,12 +8,14 @@
 #include <filesystem>
 #include <thread>
 
+#include "kernel/workload_links.h"
 #include "lab/fabric.h"
 #include "lab/layout.h"
 #include "lab/listener.h"
 #include "lab/netns.h"
 #include "lab/process.h"
 #include "lab/wiring.h"
+#include "resources/decode.h"
 
 namespace ocicat::lab {
 namespace {
@@ -81,22 +83,40 @@ class ProbeTest : public testing::Test {
                   .host = host,
                   .service_account = {},
                   .addresses = {},
-                  .listens = *parse_ports(kPorts)};
-    allot_addresses(pod, pods_);
-    const auto wiring = pod_wiring(layout_, pod);
-    must(create_namespace(wiring.network_namespace));
-    must(wire_pod(wiring));
-    listeners_.push_back(std::make_unique<ListenerThread>(wiring.network_namespace, kPorts));
-    ends_.push_back({pod.full_name(), wiring.network_namespace, pod.addresses, pod.listens});
+                  .listens = *parse_ports(kPorts),
+                  .container = {}};
+    const int number = static_cast<int>(pods_.size()) + 1;
+    for (const auto family : kFamilies) pod.addresses.push_back(pod_address(number, family));
+    const auto network_namespace = layout_.pod_namespace(pod.ns, pod.name);
+    must(create_namespace(network_namespace));
+    wire(pod, network_namespace);
+    listeners_.push_back(std::make_unique<ListenerThread>(network_namespace, kPorts));
+    ends_.push_back({pod.full_name(), network_namespace, pod.addresses, pod.listens});
     pods_.push_back(std::move(pod));
+  }
+
+  static std::string interface_of(const PodRecord& pod) { return workload_interface_name(pod.ns, pod.name); }
+
+  void wire(const PodRecord& pod, const std::string& network_namespace) {
+    const kernel::WorkloadPair pair{.host_name = interface_of(pod),
+                                    .name = "eth0",
+                                    .namespace_path = "/run/netns/" + network_namespace,
+                                    .mac = {{2, 0, 0, 0, 0, 1}},
+                                    .ipv6 = true};
+    must(in_namespace(layout_.host_namespace(pod.host), [&]() -> Result<void> {
+      kernel::NetlinkWorkloadLinks links;
+      TRY_VOID(links.create(pair));
+      TRY_VOID(links.address(pair, pod.addresses));
+      TRY_VOID(set_sysctl(fmt::format("net/ipv4/conf/{}/proxy_arp", pair.host_name), "1"));
+      return set_sysctl(fmt::format("net/ipv4/neigh/{}/proxy_delay", pair.host_name), "0");
+    }));
   }
 
   void add_routes(const PodRecord& pod) {
     for (const auto& host : host_wirings(layout_, lab_)) {
       for (const auto& address : pod.addresses) {
         const auto node = node_address(pod.host == "host1" ? 1 : 2, 0, address.family()).to_string();
-        const auto way =
-            host.name == pod.host ? "dev " + pod_wiring(layout_, pod).host_interface : "via " + node;
+        const auto way = host.name == pod.host ? "dev " + interface_of(pod) : "via " + node;
         must(run({"ip", "-n", host.network_namespace, "-batch", "-"},
                  fmt::format("route add {} {}\n", Prefix::host(address).to_string(), way)));
       }

@@ -97,21 +97,23 @@ Result<void> wait_until_peered(api::Client& client, const std::map<std::string, 
   }
 }
 
-Result<void> wait_until_routed(const std::map<std::string, std::set<std::string>>& addresses_by_namespace,
+Result<void> wait_until_routed(const std::function<AddressesByNamespace()>& wanted,
                                std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
-  for (const auto& [network_namespace, wanted] : addresses_by_namespace) {
-    while (true) {
+  while (true) {
+    std::string missing;
+    for (const auto& [network_namespace, addresses] : wanted()) {
       TRY(const auto routed, routed_addresses(network_namespace));
-      if (routed == wanted) break;
-      if (Clock::now() >= deadline) {
-        return fail(ErrorCode::kUnavailable, "after {} ms {} has routes to {} pod addresses, {} are wanted",
-                    patience.count(), network_namespace, routed.size(), wanted.size());
-      }
-      std::this_thread::sleep_for(kPause);
+      if (routed == addresses) continue;
+      missing = fmt::format("{} has routes to {} pod addresses, {} are wanted", network_namespace,
+                            routed.size(), addresses.size());
+      break;
     }
+    if (missing.empty()) return {};
+    if (Clock::now() >= deadline)
+      return fail(ErrorCode::kUnavailable, "after {} ms {}", patience.count(), missing);
+    std::this_thread::sleep_for(kPause);
   }
-  return {};
 }
 
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -21,8 +22,9 @@ Result<void> wait_until_peered(api::Client& client, const std::map<std::string, 
                                std::chrono::milliseconds patience);
 
 // Until the kernel of each network namespace has a route of BIRD's to each of these addresses, and no other
-// to a single address.
-Result<void> wait_until_routed(const std::map<std::string, std::set<std::string>>& addresses_by_namespace,
+// to a single address. Asked for anew at each look, as other pods come and go meanwhile.
+using AddressesByNamespace = std::map<std::string, std::set<std::string>>;
+Result<void> wait_until_routed(const std::function<AddressesByNamespace()>& wanted,
                                std::chrono::milliseconds patience);
 
 // Until somebody answers at the server's socket.

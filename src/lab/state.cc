@@ -62,7 +62,8 @@ PodRecord pod_of(const json::object& object) {
                 .host = text_of(object, "host"),
                 .service_account = text_of(object, "serviceAccount"),
                 .addresses = {},
-                .listens = parse_ports(text_of(object, "listens")).value_or(std::vector<NamedPort>{})};
+                .listens = parse_ports(text_of(object, "listens")).value_or(std::vector<NamedPort>{}),
+                .container = text_of(object, "container")};
   for (const auto& piece : split_list(text_of(object, "addresses"))) {
     if (const auto address = IpAddress::parse(piece)) pod.addresses.push_back(*address);
   }
@@ -78,7 +79,8 @@ json::object object_of(const PodRecord& pod) {
           {"host", pod.host},
           {"serviceAccount", pod.service_account},
           {"addresses", fmt::format("{}", fmt::join(addresses, ","))},
-          {"listens", ports_text(pod.listens)}};
+          {"listens", ports_text(pod.listens)},
+          {"container", pod.container}};
 }
 
 }  // namespace
@@ -179,17 +181,6 @@ Result<std::uint32_t> next_probe_number(const Layout& layout) {
   out << number + 1 << '\n';
   if (!out.flush()) return fail(ErrorCode::kExhausted, "cannot write {}", file.string());
   return number;
-}
-
-void allot_addresses(PodRecord& pod, const std::vector<PodRecord>& others) {
-  std::set<IpAddress> taken;
-  for (const auto& other : others) taken.insert(other.addresses.begin(), other.addresses.end());
-  for (const auto family : kFamilies) {
-    if (std::ranges::find(pod.addresses, family, &IpAddress::family) != pod.addresses.end()) continue;
-    int index = 1;
-    while (taken.contains(pod_address(index, family))) ++index;
-    pod.addresses.push_back(pod_address(index, family));
-  }
 }
 
 }  // namespace ocicat::lab

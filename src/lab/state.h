@@ -35,8 +35,9 @@ struct PodRecord {
   std::string name;
   std::string host;
   std::string service_account;
-  std::vector<IpAddress> addresses;
+  std::vector<IpAddress> addresses;  // before it is wired: those asked for
   std::vector<NamedPort> listens;
+  std::string container;  // what the container runtime would call it; another one wherever it is wired anew
 
   std::string full_name() const { return ns + "/" + name; }
   bool operator==(const PodRecord&) const = default;
@@ -54,11 +55,9 @@ Result<PodRecord> read_pod(const Layout& layout, std::string_view ns, std::strin
 Result<void> write_pod(const Layout& layout, const PodRecord& pod);  // replaces the file as a whole
 void remove_pod(const Layout& layout, std::string_view ns, std::string_view name);
 
-// Held while addresses are allotted, so that two commands never allot the same.
+// Held while a pod's record is made, so that two commands never make the same.
 Result<UniqueFd> lock(const Layout& layout);
 // 0, 1, 2, …: never the same number twice in a lab.
 Result<std::uint32_t> next_probe_number(const Layout& layout);
-// Fills in the addresses that are missing, of families that `pod` names none of: the lowest that no pod has.
-void allot_addresses(PodRecord& pod, const std::vector<PodRecord>& others);
 
 }  // namespace ocicat::lab

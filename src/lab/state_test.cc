@@ -36,10 +36,10 @@ TEST_F(StateTest, WhatIsWrittenIsRead) {
   EXPECT_EQ(read_lab(layout_), lab);
 
   auto first = pod("b");
-  allot_addresses(first, {});
+  first.addresses = {pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)};
   ASSERT_TRUE(write_pod(layout_, first).has_value());
   auto second = pod("a");
-  allot_addresses(second, {first});
+  second.container = "0123456789abcdef";
   ASSERT_TRUE(write_pod(layout_, second).has_value());
   EXPECT_EQ(read_pods(layout_), (std::vector{second, first}));
   EXPECT_EQ(read_pod(layout_, "shop", "b"), first);
@@ -65,19 +65,6 @@ TEST_F(StateTest, WhatIsNotThereSaysHowToBegin) {
 TEST_F(StateTest, ADamagedRecordIsAnErrorAndNotAnEmptyLab) {
   std::ofstream(layout_.state_file()) << "{";
   EXPECT_EQ(read_lab(layout_).error().code, ErrorCode::kInternal);
-}
-
-TEST_F(StateTest, AddressesAreTheLowestThatNobodyHas) {
-  auto first = pod("a");
-  allot_addresses(first, {});
-  EXPECT_EQ(first.addresses, (std::vector{pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)}));
-  auto third = pod("c");
-  third.addresses = {pod_address(2, Family::kIpv4)};
-  allot_addresses(third, {first});
-  EXPECT_EQ(third.addresses, (std::vector{pod_address(2, Family::kIpv4), pod_address(2, Family::kIpv6)}));
-  auto second = pod("b");
-  allot_addresses(second, {first, third});
-  EXPECT_EQ(second.addresses.front(), pod_address(3, Family::kIpv4));
 }
 
 TEST_F(StateTest, ProbesAreNumberedWithoutRepetition) {

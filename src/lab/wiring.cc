@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "resources/decode.h"
-
 namespace ocicat::lab {
 
 std::vector<HostWiring> host_wirings(const Layout& layout, const LabRecord& lab) {
@@ -17,15 +15,6 @@ std::vector<HostWiring> host_wirings(const Layout& layout, const LabRecord& lab)
                        .ipv6 = node_address(number, rack, Family::kIpv6)});
   }
   return wirings;
-}
-
-PodWiring pod_wiring(const Layout& layout, const PodRecord& pod, const LabRecord& lab) {
-  return {.network_namespace = layout.pod_namespace(pod.ns, pod.name),
-          .host_namespace = layout.host_namespace(pod.host),
-          .host_interface = workload_interface_name(pod.ns, pod.name),
-          .addresses = pod.addresses,
-          // What VXLAN over IPv6 leaves of the fabric's 1500.
-          .mtu = lab.network.starts_with("vxlan") ? 1430 : 1500};
 }
 
 }  // namespace ocicat::lab

@@ -8,7 +8,5 @@
 namespace ocicat::lab {
 
 std::vector<HostWiring> host_wirings(const Layout& layout, const LabRecord& lab);
-// The lab's network says how large packets may be; it does not matter where a pod is only taken away.
-PodWiring pod_wiring(const Layout& layout, const PodRecord& pod, const LabRecord& lab = {});
 
 }  // namespace ocicat::lab

@@ -20,11 +20,11 @@ bool is_named(const IpPool& pool, std::string_view name) {
 }
 
 // Why the pool is not for this query; empty where it is.
-std::string unfit(const IpPool& pool, const PoolQuery& query) {
+std::string unfit(const IpPool& pool, const PoolQuery& query, bool named) {
   if (pool.disabled) return "is disabled";
   if (!pool.allows(query.use)) return fmt::format("is not for the use {}", to_string(query.use));
   if (blocks_in(pool) == 0) return "is smaller than a block of it";
-  if (!query.named.empty()) return {};
+  if (named) return {};
   if (!pool.automatic) return "has assignmentMode Manual";
   if (!selects_host(pool, query.host_labels))
     return fmt::format("does not select host {} (nodeSelector {})", query.host, pool.node_selector);
@@ -35,20 +35,22 @@ std::string unfit(const IpPool& pool, const PoolQuery& query) {
   return {};
 }
 
-Result<std::vector<const IpPool*>> candidates(std::span<const IpPool> pools, const PoolQuery& query) {
+// Those of the family that the query names.
+Result<std::vector<const IpPool*>> named_pools(std::span<const IpPool> pools, const PoolQuery& query) {
   std::vector<const IpPool*> found;
-  const auto add = [&](const IpPool& pool) {
-    if (pool.cidr.family() == query.family && std::ranges::find(found, &pool) == found.end())
-      found.push_back(&pool);
-  };
-  if (query.named.empty()) {
-    std::ranges::for_each(pools, add);
-    return found;
-  }
   for (const auto& name : query.named) {
     const auto at = std::ranges::find_if(pools, [&](const auto& pool) { return is_named(pool, name); });
     if (at == pools.end()) return fail(ErrorCode::kNotFound, "there is no IPPool {}", name);
-    add(*at);
+    if (at->cidr.family() == query.family && std::ranges::find(found, &*at) == found.end())
+      found.push_back(&*at);
+  }
+  return found;
+}
+
+std::vector<const IpPool*> of_family(std::span<const IpPool> pools, Family family) {
+  std::vector<const IpPool*> found;
+  for (const auto& pool : pools) {
+    if (pool.cidr.family() == family) found.push_back(&pool);
   }
   return found;
 }
@@ -63,11 +65,13 @@ std::uint32_t hash_of(std::string_view text) {
 }  // namespace
 
 Result<std::vector<const IpPool*>> choose_pools(std::span<const IpPool> pools, const PoolQuery& query) {
-  TRY(const auto all, candidates(pools, query));
+  TRY(auto all, named_pools(pools, query));
+  const bool named = !all.empty();
+  if (!named) all = of_family(pools, query.family);
   std::vector<const IpPool*> chosen;
   std::string reasons;
   for (const IpPool* pool : all) {
-    const auto reason = unfit(*pool, query);
+    const auto reason = unfit(*pool, query, named);
     if (reason.empty()) {
       chosen.push_back(pool);
     } else {

@@ -19,8 +19,8 @@ namespace ocicat::network {
 struct PoolQuery {
   Family family = Family::kIpv4;
   PoolUse use = PoolUse::kWorkload;
-  // Names or CIDRs of pools: then these alone, whatever they select, in this order. Of the other family
-  // ignored.
+  // Names or CIDRs of pools: then those of the family alone, whatever they select, in this order. Where none
+  // is of the family: as if there were no names.
   std::vector<std::string> named;
   std::string host;
   Labels host_labels;

@@ -89,7 +89,7 @@ def test_a_deleted_pod_is_gone_and_its_address_is_free_again(make_lab):
     assert address not in lab.host_exec("host2", "ip", "route").stdout
     with pytest.raises(Failed, match="there is no pod shop/a"):
         lab.run("lab", "pod", "delete", "shop/a")
-    lab.add_pod("shop/c", "host2", listen="tcp/80")
+    lab.add_pod("shop/c", "host2", listen="tcp/80", addresses=address)
     assert lab.address("shop/c") == address
     assert set(lab.probe("tcp/80").values()) == {"allow"}
 

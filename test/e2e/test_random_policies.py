@@ -138,8 +138,9 @@ def lab(make_lab, dataplane):
     lab = make_lab(3, dataplane)
     lab.run("lab", "namespace", "red", "--labels", "colour=warm")
     lab.run("lab", "namespace", "blue", "--labels", "colour=cold")
-    for name, host, labels, account in PODS:  # one after the other: nets above name their addresses
-        lab.add_pod(name, host, labels=labels, listen=LISTEN, service_account=account)
+    for number, (name, host, labels, account) in enumerate(PODS, 1):  # nets above name their addresses
+        lab.add_pod(name, host, labels=labels, listen=LISTEN, service_account=account,
+                    addresses="10.65.0.%d,fd65::%x" % (number, number))
     return lab
 
 

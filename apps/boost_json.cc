@@ -1,0 +1,2 @@
+// Boost.JSON for the program that links no shared library.
+#include <boost/json/src.hpp>

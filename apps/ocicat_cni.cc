@@ -1,0 +1,43 @@
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "cni/plugin/plugin.h"
+
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+std::string standard_input() {
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (text.size() <= ocicat::cni::kMostConfig) {
+    const auto size = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (size <= 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
+
+}  // namespace
+
+int main() {
+  const auto answer = ocicat::cni::run_plugin({.command = variable("CNI_COMMAND"),
+                                               .container_id = variable("CNI_CONTAINERID"),
+                                               .netns = variable("CNI_NETNS"),
+                                               .ifname = variable("CNI_IFNAME"),
+                                               .args = variable("CNI_ARGS")},
+                                              standard_input());
+  std::string_view rest = answer.output;
+  while (!rest.empty()) {
+    const auto written = ::write(STDOUT_FILENO, rest.data(), rest.size());
+    if (written <= 0) return 1;
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return answer.exit_code;
+}

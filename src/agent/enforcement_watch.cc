@@ -1,0 +1,63 @@
+#include "agent/enforcement_watch.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ocicat::agent {
+
+class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
+ public:
+  Waiting(EnforcementWatch& all, ResourceKey endpoint) : all_(all), endpoint_(std::move(endpoint)) {
+    const std::scoped_lock lock(all_.mutex_);
+    all_.waiting_.insert(this);
+  }
+  ~Waiting() override {
+    const std::scoped_lock lock(all_.mutex_);
+    all_.waiting_.erase(this);
+  }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  // Under the lock.
+  void look(const dataplane::HostKeeper& keeper) {
+    const auto taken = keeper.taken().find(endpoint_.kind);
+    revision_ = taken == keeper.taken().end() ? 0 : taken->second.revision;
+    addresses_.clear();
+    looked_ = true;
+    if (const auto* state = keeper.in_force(endpoint_)) {
+      for (const auto& address : state->addresses) addresses_.push_back(address.address);
+    }
+  }
+
+  bool wait(std::uint64_t revision, const std::vector<IpAddress>& addresses,
+            std::chrono::steady_clock::time_point until) override {
+    auto wanted = addresses;
+    std::ranges::sort(wanted);
+    std::unique_lock lock(all_.mutex_);
+    return all_.looked_.wait_until(lock, until,
+                                   [&] { return looked_ && revision_ >= revision && addresses_ == wanted; });
+  }
+
+ private:
+  EnforcementWatch& all_;
+  const ResourceKey endpoint_;
+  // At the last look.
+  bool looked_ = false;
+  std::uint64_t revision_ = 0;
+  std::vector<IpAddress> addresses_;  // in force, ascending; none: it is not
+};
+
+void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (waiting_.empty()) return;
+    for (auto* waiting : waiting_) waiting->look(keeper);
+  }
+  looked_.notify_all();
+}
+
+std::unique_ptr<cni::Enforcement::Watch> EnforcementWatch::watch(const ResourceKey& endpoint) {
+  return std::make_unique<Waiting>(*this, endpoint);
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,35 @@
+// Tells who waits for an endpoint when the kernel enforces it.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "base/mailbox.h"
+#include "cni/service/enforcement.h"
+#include "dataplane/host_keeper.h"
+
+namespace ocicat::agent {
+
+// Costs the dataplane nothing while nobody waits. Safe for any number of threads.
+class EnforcementWatch : public cni::Enforcement {
+ public:
+  // Borrows the dataplane's mailbox, to ask for a look; only once the dataplane has had its first message.
+  explicit EnforcementWatch(Mailbox<HostChanges>& to_dataplane) : to_dataplane_(to_dataplane) {}
+
+  // On the dataplane's thread, after each attempt.
+  void attempted(const dataplane::HostKeeper& keeper);
+
+  std::unique_ptr<Watch> watch(const ResourceKey& endpoint) override;
+  void look() override { to_dataplane_.put({}); }
+
+ private:
+  class Waiting;
+
+  Mailbox<HostChanges>& to_dataplane_;
+  std::mutex mutex_;
+  std::condition_variable looked_;
+  std::set<Waiting*> waiting_;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,164 @@
+#include "cni/attachment.h"
+
+#include <array>
+#include <boost/json.hpp>
+
+#include "resources/decode.h"
+#include "resources/fields.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::string_view kFirstInterface = "eth0";
+constexpr std::string_view kDefaultNamespace = "default";
+constexpr std::string_view kHostMac = "ee:ee:ee:ee:ee:ee";
+constexpr std::string_view kGateway = "169.254.1.1";
+constexpr std::string_view kGateway6 = "fe80::ecee:eeff:feee:eeee";
+constexpr std::size_t kNameDigits = 11;  // of an interface, after "cali"
+
+using Phase = Attachment::Phase;
+constexpr std::array<std::pair<Phase, std::string_view>, 3> kPhases{
+    {{Phase::kAdding, "adding"}, {Phase::kAdded, "added"}, {Phase::kDeleting, "deleting"}}};
+
+std::string_view word_of(Phase phase) {
+  for (const auto& [known, word] : kPhases) {
+    if (known == phase) return word;
+  }
+  return {};
+}
+
+std::string argument(const Call& call, std::string_view key) {
+  const auto at = call.args.find(key);
+  return at == call.args.end() ? std::string() : at->second;
+}
+
+std::string host_interface_of(const Attachment& attachment) {
+  const bool first = attachment.ifname == kFirstInterface;
+  if (!attachment.pod.empty()) {
+    return workload_interface_name(attachment.ns,
+                                   first ? attachment.pod : attachment.pod + "." + attachment.ifname);
+  }
+  if (first) return "cali" + attachment.container_id.substr(0, kNameDigits);
+  return workload_interface_name(attachment.container_id, attachment.ifname);
+}
+
+json::array texts_of(const std::vector<IpAddress>& addresses) {
+  json::array texts;
+  for (const auto& address : addresses) texts.emplace_back(address.to_string());
+  return texts;
+}
+
+}  // namespace
+
+Attachment attachment_of(const Call& call, const std::string& node) {
+  Attachment attachment;
+  attachment.container_id = call.container_id;
+  attachment.ifname = call.ifname;
+  attachment.network = call.network;
+  attachment.netns = call.netns;
+  attachment.pod = argument(call, "K8S_POD_NAME");
+  attachment.ns = argument(call, "K8S_POD_NAMESPACE");
+  if (attachment.pod.empty() || attachment.ns.empty()) {
+    attachment.pod.clear();
+    attachment.ns = kDefaultNamespace;
+  }
+  attachment.host_interface = host_interface_of(attachment);
+  attachment.handle = call.network + "." + call.container_id;
+  if (call.ifname != kFirstInterface) attachment.handle += "." + call.ifname;
+  const bool is_pod = !attachment.pod.empty();
+  attachment.endpoint = {Kind::kWorkloadEndpoint, attachment.ns,
+                         workload_endpoint_name(node, is_pod ? "k8s" : "cni",
+                                                is_pod ? attachment.pod : call.container_id, call.ifname)};
+  return attachment;
+}
+
+json::object to_json(const Attachment& attachment) {
+  return {{"phase", word_of(attachment.phase)},
+          {"containerID", attachment.container_id},
+          {"ifname", attachment.ifname},
+          {"network", attachment.network},
+          {"namespace", attachment.ns},
+          {"pod", attachment.pod},
+          {"hostInterface", attachment.host_interface},
+          {"handle", attachment.handle},
+          {"endpoint",
+           json::object{{"kind", info(attachment.endpoint.kind).name}, {"name", attachment.endpoint.name}}},
+          {"boot", attachment.boot},
+          {"netns", attachment.netns},
+          {"addresses", texts_of(attachment.addresses)},
+          {"mac", attachment.mac.to_string()},
+          {"mtu", attachment.mtu},
+          {"dns", attachment.dns}};
+}
+
+Result<Attachment> read_attachment(std::string_view text) {
+  boost::system::error_code error;
+  const auto value = json::parse(text, error);
+  const auto* object = error ? nullptr : value.if_object();
+  if (object == nullptr) return fail(ErrorCode::kInvalid, "is not a JSON object");
+  Attachment attachment;
+  TRY(const auto phase, fields::string_at(*object, "phase"));
+  const auto* known = std::ranges::find(kPhases, phase, &std::pair<Phase, std::string_view>::second);
+  if (known == kPhases.end()) return fail(ErrorCode::kInvalid, "phase \"{}\" is not known", phase);
+  attachment.phase = known->first;
+  using Field = std::pair<std::string_view, std::string*>;
+  for (const auto& [name, target] :
+       {Field{"containerID", &attachment.container_id}, Field{"ifname", &attachment.ifname},
+        Field{"network", &attachment.network}, Field{"namespace", &attachment.ns},
+        Field{"pod", &attachment.pod}, Field{"hostInterface", &attachment.host_interface},
+        Field{"handle", &attachment.handle}, Field{"boot", &attachment.boot},
+        Field{"netns", &attachment.netns}}) {
+    TRY(const auto word, fields::string_at(*object, name));
+    *target = word;
+  }
+  TRY(const auto* endpoint, fields::object_at(*object, "endpoint"));
+  if (endpoint == nullptr) return fail(ErrorCode::kInvalid, "endpoint is missing");
+  TRY(const auto kind, fields::string_at(*endpoint, "kind"));
+  TRY(const auto name, fields::string_at(*endpoint, "name"));
+  attachment.endpoint = {kind == info(Kind::kPod).name ? Kind::kPod : Kind::kWorkloadEndpoint, attachment.ns,
+                         std::string(name)};
+  TRY(const auto addresses, fields::strings_at(*object, "addresses"));
+  for (const auto& word : addresses) {
+    const auto address = IpAddress::parse(word);
+    if (!address) return fail(ErrorCode::kInvalid, "addresses: \"{}\" is no IP address", word);
+    attachment.addresses.push_back(*address);
+  }
+  TRY(const auto mac, fields::string_at(*object, "mac"));
+  attachment.mac = MacAddress::parse(mac).value_or(MacAddress{});
+  TRY(const auto mtu, fields::integer_at(*object, "mtu", 0, 65535));
+  attachment.mtu = static_cast<std::uint32_t>(mtu.value_or(0));
+  TRY(const auto* dns, fields::object_at(*object, "dns"));
+  if (dns != nullptr) attachment.dns = *dns;
+  if (!is_cni_name(attachment.container_id) || !is_interface_name(attachment.ifname) ||
+      !is_interface_name(attachment.host_interface) || attachment.handle.empty())
+    return fail(ErrorCode::kInvalid, "names no container, interface or handle");
+  return attachment;
+}
+
+json::object result_of(const Attachment& attachment, Version version) {
+  json::object outside{{"name", attachment.host_interface}, {"mac", kHostMac}};
+  json::object inside{
+      {"name", attachment.ifname}, {"mac", attachment.mac.to_string()}, {"sandbox", attachment.netns}};
+  if (version >= Version::k110) {
+    outside["mtu"] = attachment.mtu;
+    inside["mtu"] = attachment.mtu;
+  }
+  json::array ips;
+  json::array routes;
+  for (const auto& address : attachment.addresses) {
+    json::object ip{{"address", Prefix::host(address).to_string()}, {"interface", 1}};
+    if (version < Version::k100) ip["version"] = address.is_v4() ? "4" : "6";
+    ips.push_back(std::move(ip));
+    routes.push_back(address.is_v4() ? json::object{{"dst", "0.0.0.0/0"}, {"gw", kGateway}}
+                                     : json::object{{"dst", "::/0"}, {"gw", kGateway6}});
+  }
+  return {{"cniVersion", to_string(version)},
+          {"interfaces", json::array{std::move(outside), std::move(inside)}},
+          {"ips", std::move(ips)},
+          {"routes", std::move(routes)},
+          {"dns", attachment.dns}};
+}
+
+}  // namespace ocicat::cni

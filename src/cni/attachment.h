@@ -1,0 +1,61 @@
+// A container's interface: whose it is, what it is called everywhere, and how far it has come.
+//
+// The agent keeps one for each in a file before it makes anything, and until everything is gone again, so
+// that whatever dies in between, the next agent knows what to take back.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/mac.h"
+#include "base/result.h"
+#include "cni/call.h"
+#include "resources/kinds.h"
+
+namespace ocicat::cni {
+
+struct Attachment {
+  enum class Phase : std::uint8_t {
+    kAdding,    // parts of it may be there
+    kAdded,     // all of it is, and the runtime was told so
+    kDeleting,  // nobody wants it; parts of it may still be there
+  };
+
+  Phase phase = Phase::kAdding;
+  std::string container_id;
+  std::string ifname;
+  std::string network;
+  std::string ns;              // of the endpoint
+  std::string pod;             // of an orchestrator's; empty: a container of nobody's
+  std::string host_interface;  // "cali12345678901"
+  std::string handle;          // under which it has its addresses
+  ResourceKey endpoint;        // its WorkloadEndpoint or Pod
+  std::string boot;  // of the kernel that it was made in; of another one nothing is left but documents
+
+  // Since kAdded.
+  std::string netns;
+  std::vector<IpAddress> addresses;
+  MacAddress mac;  // in the container
+  std::uint32_t mtu = 0;
+  boost::json::object dns;
+
+  std::string name() const { return container_id + "@" + ifname; }  // as Call::attachment()
+  bool operator==(const Attachment&) const = default;
+};
+
+// Names alone: what the call is about, and what it will be called. Its endpoint is a WorkloadEndpoint.
+//   pods          host interface and endpoint as Calico's for eth0; another interface of a pod has its own
+//   other         endpoint in the namespace "default", named after the container
+Attachment attachment_of(const Call& call, const std::string& node);
+
+boost::json::object to_json(const Attachment& attachment);
+Result<Attachment> read_attachment(std::string_view text);
+
+// The result of ADD, in the form of a version: both ends of the pair, addresses, and the routes in the
+// container.
+boost::json::object result_of(const Attachment& attachment, Version version);
+
+}  // namespace ocicat::cni

@@ -1,0 +1,132 @@
+#include "cni/attachment.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "cni/endpoint.h"
+#include "resources/decode.h"
+#include "resources/validate.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+
+Call call(std::string args, std::string ifname = "eth0") {
+  const auto read = read_call({.command = "ADD",
+                               .container_id = "0123456789abcdef",
+                               .netns = "/run/netns/x",
+                               .ifname = std::move(ifname),
+                               .args = std::move(args)},
+                              R"({"cniVersion":"1.1.0","name":"k8s-pod-network"})");
+  CHECK(read);
+  return *read;
+}
+
+constexpr const char* kPod = "K8S_POD_NAME=card-vault;K8S_POD_NAMESPACE=billing";
+
+Attachment added() {
+  auto attachment = attachment_of(call(kPod), "host1");
+  attachment.phase = Attachment::Phase::kAdded;
+  attachment.addresses = {*IpAddress::parse("10.0.0.7"), *IpAddress::parse("fd00::7")};
+  attachment.mac = *MacAddress::parse("02:00:00:00:00:01");
+  attachment.mtu = 1450;
+  attachment.boot = "b";
+  return attachment;
+}
+
+TEST(Attachment, OfAPodIsNamedAsCalicoNamesIt) {
+  const auto attachment = attachment_of(call(kPod), "host-1");
+  EXPECT_EQ(attachment.host_interface, workload_interface_name("billing", "card-vault"));
+  EXPECT_EQ(attachment.endpoint,
+            (ResourceKey{Kind::kWorkloadEndpoint, "billing", "host--1-k8s-card--vault-eth0"}));
+  EXPECT_EQ(attachment.handle, "k8s-pod-network.0123456789abcdef");
+}
+
+TEST(Attachment, OfAContainerOfNobodysIsNamedAfterTheContainer) {
+  const auto attachment = attachment_of(call(""), "host1");
+  EXPECT_EQ(attachment.host_interface, "cali0123456789a");
+  EXPECT_EQ(attachment.endpoint,
+            (ResourceKey{Kind::kWorkloadEndpoint, "default", "host1-cni-0123456789abcdef-eth0"}));
+}
+
+TEST(Attachment, TwoInterfacesOfOneContainerShareNothing) {
+  for (const auto* args : {kPod, ""}) {
+    const auto first = attachment_of(call(args), "host1");
+    const auto second = attachment_of(call(args, "net1"), "host1");
+    EXPECT_NE(first.host_interface, second.host_interface);
+    EXPECT_NE(first.handle, second.handle);
+    EXPECT_NE(first.endpoint, second.endpoint);
+    EXPECT_NE(first.name(), second.name());
+  }
+}
+
+TEST(Attachment, WhatIsWrittenIsRead) {
+  auto attachment = added();
+  EXPECT_EQ(read_attachment(json::serialize(to_json(attachment))), attachment);
+  attachment.endpoint = {Kind::kPod, "billing", "card-vault"};
+  attachment.phase = Attachment::Phase::kDeleting;
+  EXPECT_EQ(read_attachment(json::serialize(to_json(attachment))), attachment);
+  for (const auto* text : {"", "[]", "{}", R"({"phase":"added"})"})
+    EXPECT_FALSE(read_attachment(text)) << text;
+}
+
+TEST(Result, HasTheFormOfItsVersion) {
+  const auto old = result_of(added(), Version::k031);
+  EXPECT_EQ(old.at("cniVersion"), "0.3.1");
+  EXPECT_EQ(old.at("ips").at(0),
+            (json::value{{"address", "10.0.0.7/32"}, {"interface", 1}, {"version", "4"}}));
+  EXPECT_EQ(old.at("ips").at(1).at("version"), "6");
+  EXPECT_FALSE(old.at("interfaces").at(0).as_object().contains("mtu"));
+  const auto now = result_of(added(), Version::k110);
+  EXPECT_FALSE(now.at("ips").at(0).as_object().contains("version"));
+  EXPECT_EQ(
+      now.at("interfaces").at(1),
+      (json::value{
+          {"name", "eth0"}, {"mac", "02:00:00:00:00:01"}, {"sandbox", "/run/netns/x"}, {"mtu", 1450U}}));
+  EXPECT_EQ(now.at("routes").at(1), (json::value{{"dst", "::/0"}, {"gw", "fe80::ecee:eeff:feee:eeee"}}));
+}
+
+TEST(Endpoint, IsAcceptedByTheApiAndMeansTheWorkload) {
+  Configuration configuration;
+  configuration.labels = {{"pci", "true"}};
+  configuration.service_account = "vault";
+  configuration.ports = {{"https", kTcp, 8443}};
+  Wishes wishes;
+  wishes.source_prefixes = {"192.0.2.0/24"};
+  const auto document = endpoint_document(added(), "host1", configuration, wishes);
+  const auto validated = validate({.json = document, .file = {}, .line = 0, .line_of = {}});
+  for (const auto& complaint : validated.complaints) ADD_FAILURE() << complaint.to_string();
+  const auto decoded = decode(Kind::kWorkloadEndpoint, document);
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  const auto& endpoint = std::get<WorkloadEndpoint>(*decoded);
+  EXPECT_EQ(endpoint.metadata.name, "host1-k8s-card--vault-eth0");
+  EXPECT_EQ(endpoint.interface_name, workload_interface_name("billing", "card-vault"));
+  EXPECT_EQ(endpoint.addresses, added().addresses);
+  EXPECT_EQ(endpoint.profiles, (std::vector<std::string>{"kns.billing", "ksa.billing.vault"}));
+  EXPECT_EQ(endpoint.ports, (std::vector<EndpointPort>{{"https", kTcp, 8443}}));
+  EXPECT_EQ(endpoint.metadata.labels.at("pci"), "true");
+  EXPECT_EQ(endpoint.allowed_source_prefixes.size(), 1U);
+  EXPECT_EQ(container_of(document), "0123456789abcdef");
+}
+
+TEST(Endpoint, OfAPodDocumentIsThatDocument) {
+  const json::object pod{{"apiVersion", "v1"},
+                         {"kind", "Pod"},
+                         {"metadata", json::object{{"name", "card-vault"}, {"namespace", "billing"}}},
+                         {"spec", json::object{{"nodeName", "host1"}}}};
+  EXPECT_TRUE(check_pod(pod, "host1").has_value());
+  EXPECT_FALSE(check_pod(pod, "host2").has_value());
+  const auto with = with_addresses(pod, added());
+  const auto decoded = decode(Kind::kPod, with);
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(std::get<WorkloadEndpoint>(*decoded).addresses, added().addresses);
+  EXPECT_EQ(container_of(with), "0123456789abcdef");
+  const auto without = decode(Kind::kPod, without_addresses(with));
+  ASSERT_TRUE(without.has_value());
+  EXPECT_TRUE(std::get<WorkloadEndpoint>(*without).addresses.empty());
+}
+
+}  // namespace
+}  // namespace ocicat::cni

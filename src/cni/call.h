@@ -1,0 +1,68 @@
+// What a container runtime wants of the plugin: a command, from its environment and standard input.
+//
+// The plugin reads it, and passes it on to the agent, which reads it again: it trusts no text.
+//
+//   source   containernetworking/cni, SPEC.md 1.1.0, sections 2 and 4; CONVENTIONS.md (CNI_ARGS)
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "cni/failure.h"
+#include "cni/version.h"
+
+namespace ocicat::cni {
+
+enum class Command : std::uint8_t { kAdd, kDel, kCheck, kStatus, kGc, kVersion };
+std::string_view to_string(Command command);  // "ADD"
+
+// CNI_COMMAND and so on, as they are; empty where they are not set.
+struct Environment {
+  std::string command;
+  std::string container_id;
+  std::string netns;
+  std::string ifname;
+  std::string args;
+};
+
+struct Call {
+  Command command{};
+  Version version{};
+  std::string container_id;  // these three where the command needs them
+  std::string netns;         // DEL: may be empty
+  std::string ifname;
+  std::map<std::string, std::string, std::less<>> args;  // CNI_ARGS
+  std::string network;                                   // `name` of the configuration; VERSION has none
+  boost::json::object config;
+
+  // The same call for DEL or CHECK is about the same attachment.
+  std::string attachment() const { return container_id + "@" + ifname; }
+};
+
+// The largest configuration that is read.
+inline constexpr std::size_t kMostConfig = std::size_t{1} << 20;
+
+// Checks what is common to all commands. Codes: 1, 4, 6, 7.
+Outcome<Call> read_call(const Environment& environment, std::string_view config);
+
+// As read_call() reads it once more from an object {"environment":…,"config":…}, which to_json() makes.
+// `namespace_path` is where the agent finds the container's network namespace, whatever it sees of the
+// runtime's files; empty where there is none.
+struct Message {
+  Environment environment;
+  boost::json::object config;
+  std::string namespace_path;
+};
+std::string to_json(const Message& message);
+Outcome<Message> read_message(std::string_view text);
+Outcome<Call> call_of(const Message& message);
+
+// What names a container, a network or an interface in file names and documents.
+bool is_cni_name(std::string_view text);
+bool is_interface_name(std::string_view text);
+
+}  // namespace ocicat::cni

@@ -1,0 +1,259 @@
+#include "cni/configuration.h"
+
+#include <array>
+#include <boost/json.hpp>
+
+#include "resources/fields.h"
+#include "resources/number_or_string.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kMostMtu = 65535, kLeastMtu = 68;
+constexpr std::int64_t kMostQueues = 4096;  // IFLA_NUM_TX_QUEUES: what the kernel takes
+constexpr std::int64_t kMostSeconds = 3600;
+
+std::unexpected<Failure> wrong(const Error& error) {
+  return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
+                error.message + "; correct the file in /etc/cni/net.d");
+}
+
+std::unexpected<Failure> unsupported(std::string what) {
+  return refuse(FailureCode::kUnsupportedField, "the network configuration asks for what is not there",
+                std::move(what) + "; take it out of the file in /etc/cni/net.d");
+}
+
+template <class T>
+Outcome<T> checked(Result<T> result) {
+  if (!result) return wrong(result.error());
+  return *std::move(result);
+}
+
+// The object of that name, or an empty one.
+Result<const json::object*> part_of(const json::object& object, std::string_view name) {
+  static const json::object empty;
+  TRY(const auto* part, fields::object_at(object, name));
+  return part == nullptr ? &empty : part;
+}
+
+// Calico's files say "true" as well as true.
+Result<bool> flag_at(const json::object& object, std::string_view name, bool otherwise) {
+  const auto* value = fields::find(object, name);
+  if (value == nullptr) return otherwise;
+  if (const auto* flag = value->if_bool()) return *flag;
+  const auto text = fields::text_of(*value);
+  if (text == "true") return true;
+  if (text == "false") return false;
+  return fields::wrong(name, *value, "must be true or false");
+}
+
+Result<IpAddress> address_of(std::string_view text) {
+  const auto prefix = Prefix::parse(text, true);
+  if (!prefix) return fail(ErrorCode::kInvalid, "\"{}\": must be an IP address", text);
+  return prefix->address;
+}
+
+Result<void> read_addresses(const json::object& object, std::string_view name, Configuration& configuration) {
+  TRY(const auto texts, fields::strings_at(object, name));
+  for (const auto& text : texts) {
+    const auto address = address_of(text);
+    if (!address) return fields::inside(name, address.error());
+    configuration.addresses.push_back(*address);
+  }
+  return {};
+}
+
+Result<MacAddress> mac_of(std::string_view text) {
+  const auto mac = MacAddress::parse(text);
+  if (!mac || (mac->bytes[0] & 1) != 0) {
+    return fail(ErrorCode::kInvalid,
+                "\"{}\": must be six pairs of hexadecimal digits between colons, and of one interface", text);
+  }
+  return *mac;
+}
+
+Result<void> read_ipam(const json::object& config, Configuration& configuration) {
+  TRY(const auto* ipam, part_of(config, "ipam"));
+  const auto read = [&]() -> Result<void> {
+    TRY(configuration.ipv4, flag_at(*ipam, "assign_ipv4", true));
+    TRY(configuration.ipv6, flag_at(*ipam, "assign_ipv6", false));
+    TRY(configuration.ipv4_pools, fields::strings_at(*ipam, "ipv4_pools"));
+    TRY(configuration.ipv6_pools, fields::strings_at(*ipam, "ipv6_pools"));
+    return {};
+  };
+  if (auto done = read(); !done) return fields::inside("ipam", done.error());
+  return {};
+}
+
+Outcome<void> check_supported(const json::object& config) {
+  TRY(const auto* ipam, checked(part_of(config, "ipam")));
+  TRY(const auto type, checked(fields::string_at(*ipam, "type")));
+  if (!type.empty() && type != "calico-ipam" && type != "ocicat-cni") {
+    return unsupported(
+        fmt::format("ipam.type is \"{}\", and addresses come from pools: \"calico-ipam\" or none", type));
+  }
+  if (fields::find(*ipam, "subnet") != nullptr)
+    return unsupported("ipam.subnet belongs to host-local address management");
+  TRY(const auto* features, checked(part_of(config, "feature_control")));
+  TRY(const bool floating, checked(flag_at(*features, "floating_ips", false)));
+  if (floating) return unsupported("feature_control.floating_ips: there are no floating addresses");
+  TRY(const auto device, checked(fields::string_at(config, "device_type")));
+  if (!device.empty() && device != "veth")
+    return unsupported(fmt::format("device_type is \"{}\", and there is veth alone", device));
+  TRY(const bool routes, checked(flag_at(config, "include_default_routes", true)));
+  if (!routes) return unsupported("include_default_routes: workloads always have a default route");
+  return {};
+}
+
+Result<void> read_wiring(const json::object& config, Configuration& configuration) {
+  TRY(const auto node, fields::string_at(config, "nodename"));
+  configuration.node = node;
+  TRY(const auto mtu, fields::integer_at(config, "mtu", 0, kMostMtu));
+  if (mtu && *mtu != 0) {
+    if (*mtu < kLeastMtu) return fields::wrong("mtu", "is less than any packet needs");
+    configuration.mtu = static_cast<std::uint32_t>(*mtu);
+  }
+  TRY(const auto queues, fields::integer_at(config, "num_queues", 1, kMostQueues));
+  configuration.queues = static_cast<std::uint32_t>(queues.value_or(1));
+  TRY(const auto timeout, fields::integer_at(config, "policy_setup_timeout_seconds", 0, kMostSeconds));
+  if (timeout && *timeout > 0) configuration.policy_timeout = std::chrono::seconds(*timeout);
+  TRY(const auto* features, part_of(config, "feature_control"));
+  TRY(configuration.addresses_without_ipam, flag_at(*features, "ip_addrs_no_ipam", false));
+  TRY(const auto* settings, part_of(config, "container_settings"));
+  TRY(configuration.ip_forwarding, flag_at(*settings, "allow_ip_forwarding", false));
+  TRY(const auto* dns, part_of(config, "dns"));
+  configuration.dns = *dns;
+  return {};
+}
+
+Result<void> read_ports(const json::object& args, Configuration& configuration) {
+  TRY(const auto ports, fields::objects_at(args, "ports"));
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const auto read = [&]() -> Result<EndpointPort> {
+      EndpointPort port;
+      TRY(port.name, fields::string_at(*ports[i], "name"));
+      TRY(const auto number, fields::integer_at(*ports[i], "port", 1, 65535));
+      const auto* protocol = fields::find(*ports[i], "protocol");
+      if (port.name.empty() || !number) return fields::wrong("name, port", "both must be there");
+      port.port = static_cast<std::uint16_t>(*number);
+      if (protocol == nullptr) return port;
+      TRY(const auto match, read_protocol(*protocol));
+      port.protocol = match.number;
+      return port;
+    };
+    auto port = read();
+    if (!port) return fields::inside("ports", i, port.error());
+    configuration.ports.push_back(*std::move(port));
+  }
+  return {};
+}
+
+// CONVENTIONS.md: labels are a list of {"key","value"}.
+Result<Labels> read_labels(const json::object& args) {
+  TRY(const auto entries, fields::objects_at(args, "labels"));
+  Labels::sequence_type labels;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto key = fields::string_at(*entries[i], "key");
+    if (!key) return fields::inside("labels", i, key.error());
+    const auto value = fields::string_at(*entries[i], "value");
+    if (!value) return fields::inside("labels", i, value.error());
+    labels.emplace_back(std::string(*key), std::string(*value));
+  }
+  return fields::labels_from(std::move(labels));
+}
+
+Result<void> read_arguments(const json::object& config, Configuration& configuration) {
+  TRY(const auto* args, part_of(config, "args"));
+  TRY(const auto* common, part_of(*args, "cni"));
+  TRY(configuration.labels, read_labels(*common));
+  TRY_VOID(read_addresses(*common, "ips", configuration));
+  TRY(const auto* ours, part_of(*args, "ocicat"));
+  TRY(configuration.annotations, fields::labels_at(*ours, "annotations"));
+  TRY(configuration.service_account, fields::string_at(*ours, "serviceAccount"));
+  return read_ports(*ours, configuration);
+}
+
+Result<void> read_capabilities(const json::object& config, Configuration& configuration) {
+  TRY(const auto* runtime, part_of(config, "runtimeConfig"));
+  TRY_VOID(read_addresses(*runtime, "ips", configuration));
+  TRY(const auto mac, fields::string_at(*runtime, "mac"));
+  if (mac.empty()) return {};
+  TRY(configuration.mac, mac_of(mac));
+  return {};
+}
+
+// CNI_ARGS: those that are known, and no other unless told to pass others over.
+Outcome<void> read_words(const Call& call, Configuration& configuration) {
+  const auto ignore = call.args.find("IgnoreUnknown");
+  const bool ignores = ignore != call.args.end() && (ignore->second == "1" || ignore->second == "true");
+  constexpr std::array<std::string_view, 5> kKnown{"IgnoreUnknown", "K8S_POD_NAME", "K8S_POD_NAMESPACE",
+                                                   "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID"};
+  const auto wrong_word = [](std::string_view key, std::string_view why) {
+    return refuse(FailureCode::kInvalidEnvironment, "the environment of the call is wrong",
+                  fmt::format("CNI_ARGS: {}: {}; a container runtime sets this", key, why));
+  };
+  for (const auto& [key, value] : call.args) {
+    if (key == "IP") {
+      const auto address = address_of(value);
+      if (!address) return wrong_word(key, address.error().message);
+      configuration.addresses.push_back(*address);
+    } else if (key == "MAC") {
+      const auto mac = mac_of(value);
+      if (!mac) return wrong_word(key, mac.error().message);
+      configuration.mac = *mac;
+    } else if (!ignores && std::ranges::find(kKnown, key) == kKnown.end()) {
+      return wrong_word(key, "is not known, and IgnoreUnknown=1 is not given");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Outcome<Configuration> read_configuration(const Call& call) {
+  Configuration configuration;
+  const auto read = [&]() -> Result<void> {
+    TRY_VOID(read_ipam(call.config, configuration));
+    TRY_VOID(read_wiring(call.config, configuration));
+    TRY_VOID(read_arguments(call.config, configuration));
+    return read_capabilities(call.config, configuration);
+  };
+  TRY_VOID(check_supported(call.config));
+  if (const auto done = read(); !done) return wrong(done.error());
+  TRY_VOID(read_words(call, configuration));
+  if (!configuration.ipv4 && !configuration.ipv6)
+    return wrong({ErrorCode::kInvalid, "ipam: assign_ipv4 and assign_ipv6 are both false"});
+  return configuration;
+}
+
+Outcome<std::set<std::string>> valid_attachments(const Call& call) {
+  TRY(const auto entries, checked(fields::objects_at(call.config, "cni.dev/valid-attachments")));
+  if (fields::find(call.config, "cni.dev/valid-attachments") == nullptr) {
+    return wrong({ErrorCode::kInvalid, "cni.dev/valid-attachments: required for GC, and missing"});
+  }
+  std::set<std::string> valid;
+  for (const auto* entry : entries) {
+    Call of;
+    TRY(of.container_id, checked(fields::string_at(*entry, "containerID")));
+    TRY(of.ifname, checked(fields::string_at(*entry, "ifname")));
+    valid.insert(of.attachment());
+  }
+  return valid;
+}
+
+Outcome<std::vector<IpAddress>> previous_addresses(const Call& call) {
+  TRY(const auto* result, checked(fields::object_at(call.config, "prevResult")));
+  if (result == nullptr) return wrong({ErrorCode::kInvalid, "prevResult: required for CHECK, and missing"});
+  TRY(const auto entries, checked(fields::objects_at(*result, "ips")));
+  std::vector<IpAddress> addresses;
+  for (const auto* entry : entries) {
+    TRY(const auto text, checked(fields::string_at(*entry, "address")));
+    TRY(const auto address, checked(address_of(text)));
+    addresses.push_back(address);
+  }
+  return addresses;
+}
+
+}  // namespace ocicat::cni

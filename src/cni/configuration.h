@@ -1,0 +1,61 @@
+// The network configuration of a call, with Calico's keys.
+//
+// The plugin has no credentials and the agent has its own, so keys about the way to the datastore and about
+// logs (`datastore_type`, `etcd_*`, `kubernetes`, `log_*`, `policy`, `nodename_file`, `endpoint_status_dir`,
+// `require_mtu_file`, `readiness_gates`) are taken and say nothing. What would change how a workload is wired
+// and is not there is refused, never passed over.
+//
+//   source   docs/spec: semantics.md 6; containernetworking/cni, SPEC.md and CONVENTIONS.md
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/mac.h"
+#include "cni/call.h"
+#include "resources/types.h"
+
+namespace ocicat::cni {
+
+struct Configuration {
+  std::string node;  // `nodename`: must be the agent's; empty: not said
+  std::optional<std::uint32_t> mtu;
+  bool ipv4 = true;  // `ipam.assign_ipv4`, `ipam.assign_ipv6`
+  bool ipv6 = false;
+  std::vector<std::string> ipv4_pools;  // names or CIDRs; empty: those that select host and namespace
+  std::vector<std::string> ipv6_pools;
+  bool addresses_without_ipam = false;  // `feature_control.ip_addrs_no_ipam`
+  bool ip_forwarding = false;           // `container_settings.allow_ip_forwarding`
+  std::uint32_t queues = 1;             // `num_queues`
+  // `policy_setup_timeout_seconds`: then the workload starts without its policy (and without traffic, as
+  // nothing passes an interface that has none). Nothing: it does not start without.
+  std::optional<std::chrono::seconds> policy_timeout;
+  boost::json::object dns;  // handed through to the result
+
+  // What the runtime says of this workload, where no Pod document does: `args.cni.labels`, `args.ocicat`.
+  Labels labels;
+  Labels annotations;
+  std::vector<EndpointPort> ports;
+  std::string service_account;
+  // Asked for by `args.cni.ips`, the capability `ips`, or IP= of CNI_ARGS.
+  std::vector<IpAddress> addresses;
+  std::optional<MacAddress> mac;  // by the capability `mac`, or MAC= of CNI_ARGS
+};
+
+// Codes: 2, 4, 7.
+Outcome<Configuration> read_configuration(const Call& call);
+
+// Of GC: the attachments (Call::attachment) that the runtime still knows. Code 7.
+Outcome<std::set<std::string>> valid_attachments(const Call& call);
+
+// Of CHECK: the addresses that ADD gave, as `prevResult` says. Code 7.
+Outcome<std::vector<IpAddress>> previous_addresses(const Call& call);
+
+}  // namespace ocicat::cni

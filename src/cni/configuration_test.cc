@@ -1,0 +1,173 @@
+#include "cni/configuration.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "cni/wishes.h"
+
+namespace ocicat::cni {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Call call_with(std::string_view keys, std::string args = {}) {
+  const auto config =
+      fmt::format(R"({{"cniVersion":"1.1.0","name":"pods"{}{}}})", keys.empty() ? "" : ",", keys);
+  const auto call = read_call(
+      {.command = "ADD", .container_id = "c", .netns = "/n", .ifname = "eth0", .args = std::move(args)},
+      config);
+  CHECK(call);
+  return *call;
+}
+
+Outcome<Configuration> configuration(std::string_view keys, std::string args = {}) {
+  return read_configuration(call_with(keys, std::move(args)));
+}
+
+IpAddress address(std::string_view text) {
+  return *IpAddress::parse(text);
+}
+
+TEST(Configuration, WithoutKeysGivesOneIpv4AddressAndWaitsForPolicy) {
+  const auto read = configuration("");
+  ASSERT_TRUE(read.has_value());
+  EXPECT_TRUE(read->ipv4);
+  EXPECT_FALSE(read->ipv6);
+  EXPECT_FALSE(read->policy_timeout.has_value());
+  EXPECT_FALSE(read->mtu.has_value());
+}
+
+TEST(Configuration, TakesCalicosKeys) {
+  const auto read = configuration(R"(
+      "type":"calico","nodename":"host1","mtu":1440,"datastore_type":"kubernetes","log_level":"info",
+      "nodename_file_optional":false,"kubernetes":{"kubeconfig":"/etc/x"},"policy":{"type":"k8s"},
+      "etcd_endpoints":"http://127.0.0.1:2379","endpoint_status_dir":"/var/run/calico",
+      "ipam":{"type":"calico-ipam","assign_ipv4":"true","assign_ipv6":"true","ipv4_pools":["10.0.0.0/16"],
+              "ipv6_pools":["six"]},
+      "container_settings":{"allow_ip_forwarding":true},"num_queues":4,"policy_setup_timeout_seconds":7,
+      "feature_control":{"ip_addrs_no_ipam":true,"floating_ips":false},"dns":{"nameservers":["10.0.0.1"]})");
+  ASSERT_TRUE(read.has_value()) << read.error().details;
+  EXPECT_EQ(read->node, "host1");
+  EXPECT_EQ(read->mtu, 1440U);
+  EXPECT_TRUE(read->ipv6);
+  EXPECT_THAT(read->ipv4_pools, ElementsAre("10.0.0.0/16"));
+  EXPECT_THAT(read->ipv6_pools, ElementsAre("six"));
+  EXPECT_TRUE(read->ip_forwarding);
+  EXPECT_TRUE(read->addresses_without_ipam);
+  EXPECT_EQ(read->queues, 4U);
+  EXPECT_EQ(read->policy_timeout, std::chrono::seconds(7));
+  EXPECT_TRUE(read->dns.contains("nameservers"));
+}
+
+TEST(Configuration, TakesWhatTheRuntimeSaysOfTheWorkload) {
+  const auto read = configuration(R"(
+      "args":{"cni":{"labels":[{"key":"app","value":"web"}],"ips":["10.0.0.7"]},
+              "ocicat":{"serviceAccount":"robot","annotations":{"a":"b"},
+                        "ports":[{"name":"http","protocol":"TCP","port":80},{"name":"dns","protocol":17,"port":53}]}},
+      "runtimeConfig":{"ips":["fd00::7/64"],"mac":"02:00:00:00:00:01"})");
+  ASSERT_TRUE(read.has_value()) << read.error().details;
+  EXPECT_EQ(read->labels, (Labels{{"app", "web"}}));
+  EXPECT_EQ(read->annotations, (Labels{{"a", "b"}}));
+  EXPECT_EQ(read->service_account, "robot");
+  EXPECT_THAT(read->ports, ElementsAre(EndpointPort{"http", kTcp, 80}, EndpointPort{"dns", kUdp, 53}));
+  EXPECT_THAT(read->addresses, ElementsAre(address("10.0.0.7"), address("fd00::7")));
+  EXPECT_EQ(read->mac->to_string(), "02:00:00:00:00:01");
+  const auto words = configuration("", "IP=10.0.0.8;MAC=02:00:00:00:00:02");
+  ASSERT_TRUE(words.has_value());
+  EXPECT_THAT(words->addresses, ElementsAre(address("10.0.0.8")));
+  EXPECT_EQ(words->mac->to_string(), "02:00:00:00:00:02");
+}
+
+TEST(Configuration, WhatCannotBeDoneIsRefusedAndNeverPassedOver) {
+  const std::tuple<const char*, FailureCode, const char*> kCases[] = {
+      {R"("ipam":{"type":"host-local"})", FailureCode::kUnsupportedField, "host-local"},
+      {R"("ipam":{"subnet":"usePodCidr"})", FailureCode::kUnsupportedField, "ipam.subnet"},
+      {R"("feature_control":{"floating_ips":true})", FailureCode::kUnsupportedField, "floating_ips"},
+      {R"("device_type":"netkit")", FailureCode::kUnsupportedField, "netkit"},
+      {R"("include_default_routes":false)", FailureCode::kUnsupportedField, "include_default_routes"},
+      {R"("ipam":{"assign_ipv4":"no"})", FailureCode::kInvalidConfiguration, "ipam.assign_ipv4"},
+      {R"("ipam":{"assign_ipv4":false})", FailureCode::kInvalidConfiguration, "both false"},
+      {R"("ipam":{"ipv4_pools":"10.0.0.0/8"})", FailureCode::kInvalidConfiguration, "ipv4_pools"},
+      {R"("mtu":7)", FailureCode::kInvalidConfiguration, "mtu"},
+      {R"("mtu":"1500")", FailureCode::kInvalidConfiguration, "mtu"},
+      {R"("args":{"cni":{"ips":["here"]}})", FailureCode::kInvalidConfiguration, "ips"},
+      {R"("runtimeConfig":{"mac":"01:00:00:00:00:01"})", FailureCode::kInvalidConfiguration, "one interface"},
+      {R"("args":{"ocicat":{"ports":[{"port":80}]}})", FailureCode::kInvalidConfiguration, "ports"},
+  };
+  for (const auto& [keys, code, says] : kCases) {
+    SCOPED_TRACE(keys);
+    const auto read = configuration(keys);
+    ASSERT_FALSE(read.has_value());
+    EXPECT_EQ(read.error().code, code);
+    EXPECT_THAT(read.error().details, HasSubstr(says));
+  }
+  EXPECT_EQ(configuration("", "K8S_POD_NAME=x;FOO=1").error().code, FailureCode::kInvalidEnvironment);
+  EXPECT_TRUE(configuration("", "FOO=1;IgnoreUnknown=1").has_value());
+  EXPECT_EQ(configuration("", "IP=here").error().code, FailureCode::kInvalidEnvironment);
+}
+
+TEST(Configuration, SaysWhatTheRuntimeStillKnowsAndWhatItWasTold) {
+  EXPECT_THAT(
+      *valid_attachments(call_with(R"("cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}])")),
+      ElementsAre("a@eth0"));
+  EXPECT_EQ(valid_attachments(call_with("")).error().code, FailureCode::kInvalidConfiguration);
+  EXPECT_THAT(*previous_addresses(call_with(R"("prevResult":{"ips":[{"address":"10.0.0.1/32"}]})")),
+              ElementsAre(address("10.0.0.1")));
+  EXPECT_EQ(previous_addresses(call_with("")).error().code, FailureCode::kInvalidConfiguration);
+}
+
+Labels annotations(std::initializer_list<std::pair<const char*, const char*>> entries) {
+  Labels labels;
+  for (const auto& [name, value] : entries)
+    labels.emplace(fmt::format("cni.projectcalico.org/{}", name), value);
+  return labels;
+}
+
+TEST(Wishes, ThePodsPoolsGoBeforeItsNamespacesAndThoseBeforeTheConfigurations) {
+  const auto common = *configuration(R"("ipam":{"assign_ipv6":true,"ipv4_pools":["a"],"ipv6_pools":["b"]})");
+  EXPECT_THAT(settle(common, {}, {})->pools, ElementsAre("a", "b"));
+  const auto ns = annotations({{"ipv4pools", R"(["c"])"}});
+  EXPECT_THAT(settle(common, {}, ns)->pools, ElementsAre("c", "b"));
+  EXPECT_THAT(settle(common, annotations({{"ipv4pools", R"(["d","e"])"}}), ns)->pools,
+              ElementsAre("d", "e", "b"));
+}
+
+TEST(Wishes, AddressesThatAnnotationsNameAreAllThereWillBe) {
+  const auto both = *configuration(R"("ipam":{"assign_ipv6":true},"args":{"cni":{"ips":["10.0.0.7"]}})");
+  const auto runtime = *settle(both, {}, {});
+  EXPECT_THAT(runtime.addresses, ElementsAre(address("10.0.0.7")));
+  EXPECT_FALSE(runtime.ipv4);
+  EXPECT_TRUE(runtime.ipv6);
+  const auto pod = *settle(both, annotations({{"ipAddrs", R"(["10.0.0.9"])"}}), {});
+  EXPECT_THAT(pod.addresses, ElementsAre(address("10.0.0.9")));
+  EXPECT_FALSE(pod.ipv4 || pod.ipv6 || pod.without_ipam);
+  EXPECT_FALSE(pod.has(Family::kIpv6));
+}
+
+TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
+  const auto plain = *configuration("");
+  for (const auto& [name, value] : {std::pair{"ipAddrs", "10.0.0.1"},
+                                    {"ipAddrs", R"(["x"])"},
+                                    {"ipAddrs", "[]"},
+                                    {"hwAddr", "x"},
+                                    {"ipv4pools", R"([1])"},
+                                    {"allowedSourcePrefixes", R"(["10.0.0.0/40"])"}}) {
+    const auto settled = settle(plain, annotations({{name, value}}), {});
+    ASSERT_FALSE(settled.has_value()) << name << " " << value;
+    EXPECT_THAT(settled.error().details, HasSubstr(name));
+  }
+  const auto two = settle(plain, annotations({{"ipAddrs", R"(["10.0.0.1","10.0.0.2"])"}}), {});
+  EXPECT_EQ(two.error().code, FailureCode::kInvalidConfiguration);
+  const auto bare = settle(plain, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {});
+  EXPECT_EQ(bare.error().code, FailureCode::kUnsupportedField);
+  const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
+  EXPECT_EQ(floating.error().code, FailureCode::kUnsupportedField);
+  const auto allowed = *configuration(R"("feature_control":{"ip_addrs_no_ipam":true})");
+  EXPECT_TRUE(settle(allowed, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {})->without_ipam);
+}
+
+}  // namespace
+}  // namespace ocicat::cni

@@ -1,0 +1,22 @@
+// Where plugin and agent meet: one folder of the agent's (`ocicat agent --cni-dir`), which a network
+// configuration names by `agent_dir` where it is another.
+#pragma once
+
+#include <string_view>
+
+namespace ocicat::cni {
+
+inline constexpr std::string_view kFolderKey = "agent_dir";
+inline constexpr std::string_view kFolder = "/var/lib/ocicat/cni";
+
+// In the folder: the agent's socket; an attachment a file, the agent's own; calls to DEL that found no agent,
+// a Message a file, which the agent carries out when it starts.
+inline constexpr std::string_view kSocket = "agent.sock";
+inline constexpr std::string_view kAttachments = "attachments";
+inline constexpr std::string_view kDeletes = "deletes";
+
+// What is asked of the agent, by POST with a Message; answered with 200 and what goes to standard output, or
+// with 500 and the error object.
+inline constexpr std::string_view kTarget = "/cni";
+
+}  // namespace ocicat::cni

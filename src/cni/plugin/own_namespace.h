@@ -1,0 +1,17 @@
+// What the plugin itself does in a container's network namespace.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace ocicat::cni {
+
+Result<UniqueFd> open_namespace(const std::string& path);
+
+// The interface goes, and its other side with it; one that is not there is no error. The calling thread stays
+// inside.
+Result<void> remove_interface(const UniqueFd& network_namespace, const std::string& name);
+
+}  // namespace ocicat::cni

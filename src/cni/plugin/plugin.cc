@@ -1,0 +1,122 @@
+#include "cni/plugin/plugin.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include "cni/places.h"
+#include "cni/plugin/agent_client.h"
+#include "cni/plugin/own_namespace.h"
+#include "cni/whole_file.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+
+Answer failed(const Failure& failure, std::string_view version) {
+  return {1, to_json(failure, version)};
+}
+
+Answer versions(const json::object& config) {
+  json::array supported;
+  for (const auto version : kVersions) supported.emplace_back(to_string(version));
+  const auto* asked = config.if_contains("cniVersion");
+  return {
+      0,
+      json::serialize(json::object{
+          {"cniVersion", asked != nullptr ? *asked : json::value(json::string(to_string(kVersions.back())))},
+          {"supportedVersions", std::move(supported)}})};
+}
+
+std::string folder_of(const Call& call) {
+  const auto* value = call.config.if_contains(kFolderKey);
+  if (value == nullptr || !value->is_string() || value->get_string().empty()) return std::string(kFolder);
+  return std::string(value->get_string());
+}
+
+// What the agent left unanswered.
+Failure away(Command command, const Error& error) {
+  const auto code = command == Command::kStatus ? FailureCode::kNotAvailable : FailureCode::kTryAgainLater;
+  return {code, "the agent of this host does not answer",
+          error.message + "; see: systemctl status ocicat-agent, or ocicat status"};
+}
+
+Result<void> make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return fail_errno(fmt::format("make {}", path), errno);
+}
+
+Result<void> note(const std::string& folder, const std::string& file, std::string_view message) {
+  TRY_VOID(make_folder(folder));
+  TRY_VOID(make_folder(fmt::format("{}/{}", folder, kDeletes)));
+  return write_whole(file, message, true);
+}
+
+// DEL without an agent. The agent reads what is noted once it listens, so one that began in between either
+// sees the note, or answers the second request.
+Answer delete_without_agent(const Call& call, const std::string& folder, const std::string& message) {
+  const auto version = to_string(call.version);
+  const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
+  if (const auto noted = note(folder, file, message); !noted) {
+    return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
+                   noted.error().message + "; see: df"},
+                  version);
+  }
+  if (const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), message); answer && answer->done) {
+    ::unlink(file.c_str());
+    return {};
+  }
+  if (call.netns.empty()) return {};
+  const auto network_namespace = open_namespace(call.netns);
+  if (!network_namespace) return {};  // gone, and the interface with it
+  if (const auto removed = remove_interface(*network_namespace, call.ifname); !removed) {
+    return failed({FailureCode::kKernel, "the container's interface cannot be removed",
+                   removed.error().message + "; see the kernel's log: dmesg"},
+                  version);
+  }
+  return {};
+}
+
+Answer pass_on(const Environment& environment, const Call& call) {
+  const auto version = to_string(call.version);
+  Message message{.environment = environment, .config = call.config, .namespace_path = {}};
+  UniqueFd network_namespace;  // stays open until the agent has answered: it finds it here
+  if (call.command == Command::kAdd || call.command == Command::kCheck) {
+    auto opened = open_namespace(call.netns);
+    if (!opened) {
+      return failed({FailureCode::kUnknownContainer, "the container's network namespace is not there",
+                     opened.error().message + "; has the container ended? See: ip netns"},
+                    version);
+    }
+    network_namespace = *std::move(opened);
+    message.namespace_path = fmt::format("/proc/{}/fd/{}", ::getpid(), network_namespace.get());
+  }
+  const auto folder = folder_of(call);
+  const auto text = to_json(message);
+  const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), text);
+  if (answer) return {answer->done ? 0 : 1, answer->text};
+  if (call.command == Command::kDel) return delete_without_agent(call, folder, text);
+  return failed(away(call.command, answer.error()), version);
+}
+
+// Of a call that was refused: as far as it can be read.
+std::string version_in(std::string_view config) {
+  boost::system::error_code error;
+  const auto value = json::parse(config, error);
+  const auto* object = error ? nullptr : value.if_object();
+  const auto* version = object == nullptr ? nullptr : object->if_contains("cniVersion");
+  return version == nullptr || !version->is_string() ? std::string() : std::string(version->get_string());
+}
+
+}  // namespace
+
+Answer run_plugin(const Environment& environment, std::string_view config) {
+  const auto call = read_call(environment, config);
+  if (!call) return failed(call.error(), version_in(config));
+  if (call->command == Command::kVersion) return versions(call->config);
+  return pass_on(environment, *call);
+}
+
+}  // namespace ocicat::cni

@@ -1,0 +1,25 @@
+// The program that a container runtime starts for each container that comes or goes.
+//
+// It holds nothing: no credentials, no configuration of its own. It asks the agent of its host, once, and
+// prints the answer. Where DEL finds no agent, what is to be taken back is noted in the agent's folder, for
+// when it starts; the container's interface goes at once.
+//
+//   prints   a result, nothing, or an error object, as the specification of CNI says
+//   size     one static binary that links neither TLS nor HTTP: to start it is most of what it costs
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cni/call.h"
+
+namespace ocicat::cni {
+
+struct Answer {
+  int exit_code = 0;
+  std::string output;
+};
+
+Answer run_plugin(const Environment& environment, std::string_view config);
+
+}  // namespace ocicat::cni

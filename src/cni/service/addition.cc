@@ -1,0 +1,257 @@
+#include "cni/service/addition.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <future>
+
+#include "base/digest.h"
+#include "cni/configuration.h"
+#include "cni/endpoint.h"
+#include "cni/service/teardown.h"
+#include "cni/wishes.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kTries = 20;  // while others change the document
+constexpr std::string_view kWorkloadPrefix = "cali";
+
+// What the server says of the workload.
+struct Known {
+  std::optional<json::object> pod;
+  Labels pod_annotations;
+  Labels namespace_annotations;
+};
+
+Result<std::optional<json::object>> if_there(Result<json::object> answer) {
+  if (answer) return std::optional(*std::move(answer));
+  if (answer.error().code == ErrorCode::kNotFound) return std::nullopt;
+  return std::unexpected(std::move(answer).error());
+}
+
+Result<Known> ask(ipam::Documents& documents, const Attachment& attachment,
+                  const Configuration& configuration) {
+  Known known{.pod = {}, .pod_annotations = configuration.annotations, .namespace_annotations = {}};
+  if (attachment.pod.empty()) return known;
+  auto answers =
+      documents.get({{Kind::kPod, attachment.ns, attachment.pod}, {Kind::kNamespace, "", attachment.ns}});
+  TRY(known.pod, if_there(std::move(answers[0])));
+  TRY(const auto ns, if_there(std::move(answers[1])));
+  if (known.pod) known.pod_annotations = annotations_of(*known.pod);
+  if (ns) known.namespace_annotations = annotations_of(*ns);
+  return known;
+}
+
+// The same for the same attachment, and nobody else's: it is the only one on its link besides the host.
+MacAddress own_mac(const Attachment& attachment) {
+  const auto digest = Digest::of(attachment.name());
+  MacAddress mac;
+  std::ranges::copy_n(digest.bytes.begin(), mac.bytes.size(), mac.bytes.begin());
+  mac.bytes[0] =
+      static_cast<std::uint8_t>((mac.bytes[0] & 0xfc) | 0x02);  // administered locally, one interface
+  return mac;
+}
+
+ipam::AssignRequest request_of(const Context& context, const Attachment& attachment, const Wishes& wishes) {
+  ipam::AssignRequest request{.host = context.options.node,
+                              .handle = attachment.handle,
+                              .attributes = {},
+                              .ipv4 = wishes.ipv4 ? 1 : 0,
+                              .ipv6 = wishes.ipv6 ? 1 : 0,
+                              .pools = wishes.pools,
+                              .addresses = wishes.addresses,
+                              .ns = attachment.pod.empty() ? std::string() : attachment.ns};
+  if (!attachment.pod.empty()) {
+    request.attributes.insert_or_assign("pod", attachment.pod);
+    request.attributes.insert_or_assign("namespace", attachment.ns);
+  }
+  return request;
+}
+
+Failure no_address(const Error& error) {
+  auto failure = failure_of(error, "no address was assigned");
+  if (error.code == ErrorCode::kExhausted) failure.code = FailureCode::kNoAddress;
+  if (error.code == ErrorCode::kAlreadyExists) failure.code = FailureCode::kAddressTaken;
+  if (error.code == ErrorCode::kNotFound) failure.code = FailureCode::kInvalidConfiguration;
+  failure.details = error.message + "; see: ocicat ipam show";
+  return failure;
+}
+
+Failure no_wire(const Error& error) {
+  if (error.code == ErrorCode::kNotFound) {
+    return {FailureCode::kUnknownContainer, "the container's network namespace is not there",
+            error.message + "; has the container ended? See: ip netns"};
+  }
+  return {FailureCode::kKernel, "the kernel refuses to wire the container",
+          error.message + "; see the kernel's log: dmesg"};
+}
+
+// Addresses and the pair of interfaces, both at once: the one waits for the disk, the other for the kernel.
+Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wishes& wishes,
+                              const kernel::WorkloadPair& pair) {
+  std::promise<Result<ipam::Assigned>> promise;
+  if (wishes.without_ipam) {
+    attachment.addresses = wishes.addresses;
+    promise.set_value(ipam::Assigned{});
+  } else {
+    context.parts.allocator->submit(
+        request_of(context, attachment, wishes),
+        [&](Result<ipam::Assigned> answer) { promise.set_value(std::move(answer)); });
+  }
+  const auto made = context.parts.links->create(pair);
+  const auto assigned = promise.get_future().get();  // always: what is on its way is to be taken back
+  if (!assigned) return std::unexpected(no_address(assigned.error()));
+  for (const auto& item : assigned->items) attachment.addresses.push_back(item.address);
+  if (!made) return std::unexpected(no_wire(made.error()));
+  if (const auto done = context.parts.links->address(pair, attachment.addresses); !done)
+    return std::unexpected(no_wire(done.error()));
+  return {};
+}
+
+std::uint64_t revision_of(const json::object& document) {
+  const auto text = document.at("metadata").at("resourceVersion").as_string();
+  std::uint64_t revision = 0;
+  std::from_chars(text.data(), text.data() + text.size(), revision);
+  return revision;
+}
+
+// Replaces the endpoint of a container before it.
+Result<std::uint64_t> publish_endpoint(ipam::Documents& documents, json::object document,
+                                       const ResourceKey& key) {
+  for (int attempt = 1;; ++attempt) {
+    auto written = documents.create(document);
+    if (!written && written.error().code == ErrorCode::kAlreadyExists) {
+      TRY(const auto present, if_there(documents.get(key)));
+      if (present) {
+        auto next = document;
+        next["metadata"].as_object()["resourceVersion"] = present->at("metadata").at("resourceVersion");
+        written = documents.update(std::move(next));
+      }
+    }
+    if (written) return revision_of(*written);
+    const auto code = written.error().code;
+    const bool again =
+        code == ErrorCode::kConflict || code == ErrorCode::kAlreadyExists || code == ErrorCode::kNotFound;
+    if (!again || attempt == kTries) return std::unexpected(written.error());
+  }
+}
+
+Result<std::uint64_t> publish_pod(ipam::Documents& documents, json::object pod,
+                                  const Attachment& attachment) {
+  for (int attempt = 1;; ++attempt) {
+    const auto written = documents.update(with_addresses(pod, attachment));
+    if (written) return revision_of(*written);
+    if (written.error().code != ErrorCode::kConflict || attempt == kTries)
+      return std::unexpected(written.error());
+    TRY(pod, documents.get(attachment.endpoint));
+  }
+}
+
+Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, const Attachment& attachment,
+                               const Configuration& configuration, const Wishes& wishes, const Known& known) {
+  const auto until =
+      Clock::now() + configuration.policy_timeout.value_or(std::chrono::seconds(0)) +
+      (configuration.policy_timeout ? std::chrono::milliseconds(0) : context.options.policy_patience);
+  const auto watch = context.parts.enforcement->watch(attachment.endpoint);
+  const auto revision =
+      attachment.endpoint.kind == Kind::kPod
+          ? publish_pod(documents, *known.pod, attachment)
+          : publish_endpoint(documents,
+                             endpoint_document(attachment, context.options.node, configuration, wishes),
+                             attachment.endpoint);
+  if (!revision)
+    return std::unexpected(failure_of(revision.error(), "the server does not take the workload's endpoint"));
+  if (watch->wait(*revision, attachment.addresses, until)) return {};
+  if (configuration.policy_timeout) {
+    spdlog::warn("{} starts without its policy in force, as its network is configured",
+                 attachment.endpoint.to_string());
+    return {};
+  }
+  return refuse(FailureCode::kNotEnforced, "the workload's policy is not in force in time",
+                fmt::format("{} is at the server, and the dataplane of this host has not brought it to the "
+                            "kernel; see: ocicat status",
+                            attachment.endpoint.to_string()));
+}
+
+Outcome<void> make(Context& context, ipam::Documents& documents, const std::string& namespace_path,
+                   const Configuration& configuration, Attachment& attachment) {
+  const auto known = ask(documents, attachment, configuration);
+  if (!known) return std::unexpected(failure_of(known.error(), "the server does not answer"));
+  TRY(const auto wishes, settle(configuration, known->pod_annotations, known->namespace_annotations));
+  if (known->pod && attachment.ifname == "eth0") {
+    TRY_VOID(check_pod(*known->pod, context.options.node));
+    attachment.endpoint = {Kind::kPod, attachment.ns, attachment.pod};
+  }
+  attachment.mac = wishes.mac.value_or(own_mac(attachment));
+  attachment.dns = configuration.dns;
+  if (configuration.mtu) {
+    attachment.mtu = *configuration.mtu;
+  } else {
+    const auto mtu = context.parts.links->mtu(std::string(kWorkloadPrefix));
+    if (!mtu) return std::unexpected(no_wire(mtu.error()));
+    attachment.mtu = *mtu;
+  }
+  // From here on there is something to take back.
+  if (const auto noted = context.journal->write(attachment, true); !noted) {
+    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
+  }
+  auto pair = pair_of(attachment, namespace_path);
+  pair.queues = configuration.queues;
+  pair.ip_forwarding = configuration.ip_forwarding;
+  pair.ipv6 = wishes.has(Family::kIpv6);
+  TRY_VOID(assign_and_wire(context, attachment, wishes, pair));
+  TRY_VOID(publish_and_wait(context, documents, attachment, configuration, wishes, *known));
+  attachment.phase = Attachment::Phase::kAdded;
+  if (const auto noted = context.journal->write(attachment, false); !noted) {
+    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
+  }
+  return {};
+}
+
+// Whether what was made for the same attachment before is there still.
+bool is_whole(const Context& context, const Attachment& attachment, const std::string& namespace_path) {
+  if (attachment.phase != Attachment::Phase::kAdded) return false;
+  const auto state = context.parts.links->look(pair_of(attachment, namespace_path));
+  return state && *state && (*state)->host_up && (*state)->up;
+}
+
+}  // namespace
+
+Outcome<Attachment> add(Context& context, const Call& call, const std::string& namespace_path) {
+  TRY(const auto configuration, read_configuration(call));
+  if (!configuration.node.empty() && configuration.node != context.options.node) {
+    return refuse(FailureCode::kInvalidConfiguration, "the network is configured for another node",
+                  fmt::format("nodename is \"{}\", and this is the agent of {}; correct the file in "
+                              "/etc/cni/net.d",
+                              configuration.node, context.options.node));
+  }
+  TRY_VOID(check_ready(context));
+  auto attachment = attachment_of(call, context.options.node);
+  attachment.boot = context.options.boot;
+  const Turns::Turn turn(context.turns, attachment.name());
+  const Turns::Turn interface_turn(context.turns, attachment.host_interface);
+  const auto documents = context.documents.lend();
+  if (auto present = context.journal->find(attachment.name())) {
+    if (is_whole(context, *present, namespace_path)) {
+      present->netns = call.netns;
+      return *present;
+    }
+    if (const auto done = take_back(context.parts, *context.journal, *documents, *present); !done)
+      return std::unexpected(failure_of(done.error(), "what an earlier ADD left cannot be taken back"));
+  }
+  auto done = make(context, *documents, namespace_path, configuration, attachment);
+  if (done) return attachment;
+  if (context.journal->find(attachment.name())) {
+    const auto undone = take_back(context.parts, *context.journal, *documents, attachment);
+    if (!undone) done.error().details += "; what was made is taken back later: " + undone.error().message;
+  }
+  return std::unexpected(done.error());
+}
+
+}  // namespace ocicat::cni

@@ -1,0 +1,29 @@
+// What the commands of a service work with.
+#pragma once
+
+#include <memory>
+
+#include "cni/service/documents_pool.h"
+#include "cni/service/journal.h"
+#include "cni/service/service.h"
+#include "cni/service/turns.h"
+
+namespace ocicat::cni {
+
+struct Context {
+  Service::Options options;
+  Service::Parts parts;
+  std::unique_ptr<Journal> journal;
+  DocumentsPool documents;
+  Turns turns;
+};
+
+// Why a command cannot be carried out now: another time, or another way.
+Failure failure_of(const Error& error, std::string message);
+
+// Code 11 where the agent cannot serve workloads yet.
+Outcome<void> check_ready(const Context& context);
+
+kernel::WorkloadPair pair_of(const Attachment& attachment, const std::string& namespace_path);
+
+}  // namespace ocicat::cni

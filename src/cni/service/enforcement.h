@@ -1,0 +1,32 @@
+// Whether what the server was told of an endpoint is in force in the kernel: its policy, and its routes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/ip.h"
+#include "resources/kinds.h"
+
+namespace ocicat::cni {
+
+class Enforcement {
+ public:
+  class Watch {
+   public:
+    virtual ~Watch() = default;
+    // Until the endpoint, as of this revision of its kind or a later one, is in force with these addresses,
+    // in any order. False: it was not by then.
+    virtual bool wait(std::uint64_t revision, const std::vector<IpAddress>& addresses,
+                      std::chrono::steady_clock::time_point until) = 0;
+  };
+
+  virtual ~Enforcement() = default;
+  // Begins to look. What was in force before it, and has not been looked at since, does not count.
+  virtual std::unique_ptr<Watch> watch(const ResourceKey& endpoint) = 0;
+  // Asks for a look at what is in force, also where nothing changes.
+  virtual void look() = 0;
+};
+
+}  // namespace ocicat::cni

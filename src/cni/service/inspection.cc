@@ -1,0 +1,128 @@
+#include "cni/service/inspection.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "cni/configuration.h"
+#include "cni/endpoint.h"
+#include "ipam/settings.h"
+#include "network/pool_choice.h"
+#include "resources/decode.h"
+
+namespace ocicat::cni {
+namespace {
+
+constexpr std::chrono::seconds kLookPatience{2};
+
+std::unexpected<Failure> changed(std::string what) {
+  return refuse(FailureCode::kNotAsAdded, "the container's interface is not as ADD left it", std::move(what));
+}
+
+Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
+                           const std::string& namespace_path) {
+  const auto looked = context.parts.links->look(pair_of(attachment, namespace_path));
+  if (!looked && looked.error().code == ErrorCode::kNotFound) {
+    return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
+                  looked.error().message);
+  }
+  if (!looked) return std::unexpected(failure_of(looked.error(), "the kernel cannot be asked"));
+  if (!*looked) {
+    return changed(fmt::format("{} on the host or {} in the container is missing; see: ip link show {}",
+                               attachment.host_interface, attachment.ifname, attachment.host_interface));
+  }
+  const auto& state = **looked;
+  if (!state.host_up || !state.up) {
+    return changed(fmt::format("{} is down; see: ip link show {}",
+                               state.host_up ? attachment.ifname : attachment.host_interface,
+                               attachment.host_interface));
+  }
+  for (const auto& address : attachment.addresses) {
+    if (std::ranges::find(state.addresses, address) == state.addresses.end())
+      return changed(
+          fmt::format("{} in the container does not have {}", attachment.ifname, address.to_string()));
+    if (!(address.is_v4() ? state.default4 : state.default6)) {
+      return changed(fmt::format("the container has no IPv{} default route by {}", address.is_v4() ? 4 : 6,
+                                 attachment.ifname));
+    }
+  }
+  return {};
+}
+
+Outcome<void> check_endpoint(Context& context, const Attachment& attachment) {
+  const auto watch = context.parts.enforcement->watch(attachment.endpoint);
+  const auto documents = context.documents.lend();
+  const auto document = documents->get(attachment.endpoint);
+  if (!document && document.error().code == ErrorCode::kNotFound)
+    return changed(attachment.endpoint.to_string() + " is not at the server; see: ocicat get wep -A");
+  if (!document) return std::unexpected(failure_of(document.error(), "the server does not answer"));
+  if (container_of(*document) != attachment.container_id) {
+    return changed(fmt::format("{} is about another container; see: ocicat get wep -A -o yaml",
+                               attachment.endpoint.to_string()));
+  }
+  context.parts.enforcement->look();
+  if (!watch->wait(0, attachment.addresses, std::chrono::steady_clock::now() + kLookPatience)) {
+    return changed(fmt::format("policy and routes of {} are not in force; see: ocicat status",
+                               attachment.endpoint.to_string()));
+  }
+  return {};
+}
+
+std::unexpected<Failure> not_available(std::string why) {
+  return refuse(FailureCode::kNotAvailable, "workloads cannot be given addresses and policy now",
+                std::move(why));
+}
+
+}  // namespace
+
+Outcome<void> check(Context& context, const Call& call, const std::string& namespace_path) {
+  TRY(const auto previous, previous_addresses(call));
+  const Turns::Turn turn(context.turns, call.attachment());
+  const auto attachment = context.journal->find(call.attachment());
+  if (!attachment || attachment->phase != Attachment::Phase::kAdded) {
+    return refuse(FailureCode::kUnknownContainer, "the container has no such interface of ours",
+                  fmt::format("ADD was not called for {} in container {}, or it failed", call.ifname,
+                              call.container_id));
+  }
+  for (const auto& address : previous) {
+    if (std::ranges::find(attachment->addresses, address) == attachment->addresses.end())
+      return changed(fmt::format("prevResult has {}, which ADD did not give", address.to_string()));
+  }
+  TRY_VOID(check_ready(context));
+  TRY_VOID(check_kernel(context, *attachment, namespace_path));
+  return check_endpoint(context, *attachment);
+}
+
+Outcome<void> status(Context& context, const Call& call) {
+  TRY(const auto configuration, read_configuration(call));
+  if (const auto why = context.parts.why_not_ready(); !why.empty())
+    return not_available(why + "; see: ocicat status");
+  const auto documents = context.documents.lend();
+  const auto settings = ipam::read_settings(*documents);
+  if (!settings) return not_available(settings.error().message + "; see: ocicat status");
+  const auto node = documents->get({Kind::kNode, "", context.options.node});
+  if (!node && node.error().code != ErrorCode::kNotFound)
+    return not_available(node.error().message + "; see: ocicat status");
+  Labels labels;
+  if (node) {
+    if (const auto decoded = decode(Kind::kNode, *node)) labels = std::get<Node>(*decoded).metadata.labels;
+  }
+  for (const auto family : kFamilies) {
+    const bool wanted = family == Family::kIpv4 ? configuration.ipv4 : configuration.ipv6;
+    if (!wanted) continue;
+    const network::PoolQuery query{
+        .family = family,
+        .named = family == Family::kIpv4 ? configuration.ipv4_pools : configuration.ipv6_pools,
+        .host = context.options.node,
+        .host_labels = labels,
+        .namespace_labels = Labels{}};
+    const auto pools = network::choose_pools(settings->pools, query);
+    // One for some namespaces only is enough: which ones come, nobody knows.
+    const bool for_some = std::ranges::any_of(settings->pools, [&](const IpPool& pool) {
+      return pool.cidr.family() == family && !pool.disabled && !pool.namespace_selector.empty();
+    });
+    if (!pools && !for_some) return not_available(pools.error().message + "; see: ocicat ipam show");
+  }
+  return {};
+}
+
+}  // namespace ocicat::cni

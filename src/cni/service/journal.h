@@ -1,0 +1,47 @@
+// The attachments of a host, a file each, so that none is forgotten whatever dies.
+//
+//   form     FOLDER/attachments/CONTAINER@INTERFACE.json (to_json of an Attachment); written beside and
+//            renamed, so that each is whole
+//   threads  any number
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cni/attachment.h"
+
+namespace ocicat::cni {
+
+class Journal {
+ public:
+  // Makes the folders where they are missing. A file that cannot be read is named to `unreadable`, and stays.
+  static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& folder,
+                                               std::vector<std::string>& unreadable);
+
+  std::optional<Attachment> find(const std::string& name) const;
+  std::vector<Attachment> all() const;
+  // Whether another attachment that is wanted has the same interface on the host.
+  bool has_rival(const Attachment& attachment) const;
+
+  // `durable`: it outlives the loss of power as well.
+  Result<void> write(const Attachment& attachment, bool durable);
+  Result<void> forget(const std::string& name);
+
+  // What plugins left that found no agent; each is gone once it is taken over into an attachment.
+  std::vector<std::filesystem::path> left_behind() const;
+
+ private:
+  explicit Journal(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  std::filesystem::path file_of(const std::string& name) const;
+
+  const std::filesystem::path folder_;
+  mutable std::mutex mutex_;  // of the map alone: whoever writes an attachment has its turn
+  std::map<std::string, Attachment> attachments_;
+};
+
+}  // namespace ocicat::cni

@@ -1,0 +1,243 @@
+#include "cni/service/service.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+#include "cni/configuration.h"
+#include "cni/service/addition.h"
+#include "cni/service/inspection.h"
+#include "cni/service/teardown.h"
+
+namespace ocicat::cni {
+namespace {
+
+using Phase = Attachment::Phase;
+
+// Between two tries to take back what could not be.
+constexpr std::chrono::milliseconds kFirstPause{200}, kLongestPause{10'000};
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+struct Service::State {
+  State(Options options, Parts parts, std::unique_ptr<Journal> journal)
+      : context{std::move(options), parts, std::move(journal), DocumentsPool(parts.documents), {}} {}
+
+  Context context;
+  std::mutex mutex;
+  std::condition_variable woken;
+  bool stopping = false;
+  bool has_work = false;
+  std::thread thread;
+
+  // What nobody wants, as a dead agent or a call that found none left it.
+  Result<void> take_over() {
+    for (auto attachment : context.journal->all()) {
+      // In another boot's kernel there are no interfaces of this one.
+      if (attachment.phase == Phase::kAdded && attachment.boot == context.options.boot) continue;
+      attachment.phase = Phase::kDeleting;
+      TRY_VOID(context.journal->write(attachment, true));
+      has_work = true;
+    }
+    for (const auto& file : context.journal->left_behind()) TRY_VOID(take_over(file));
+    return {};
+  }
+
+  Result<void> take_over(const std::filesystem::path& file) {
+    const auto message = read_message(text_of(file));
+    const auto call = message ? call_of(*message) : Outcome<Call>(std::unexpected(message.error()));
+    if (!call || call->command != Command::kDel) {
+      spdlog::error("{} is no call to DEL, and is passed over", file.string());
+      return {};
+    }
+    auto attachment =
+        context.journal->find(call->attachment()).value_or(attachment_of(*call, context.options.node));
+    attachment.phase = Phase::kDeleting;
+    TRY_VOID(context.journal->write(attachment, true));
+    std::error_code failed;
+    std::filesystem::remove(file, failed);
+    if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", file.string(), failed.message());
+    has_work = true;
+    return {};
+  }
+
+  void wake() {
+    {
+      const std::scoped_lock lock(mutex);
+      has_work = true;
+    }
+    woken.notify_all();
+  }
+
+  // True: there is nothing left that nobody wants.
+  bool sweep() {
+    bool all = true;
+    const auto documents = context.documents.lend();
+    for (const auto& seen : context.journal->all()) {
+      if (seen.phase != Phase::kDeleting) continue;
+      const Turns::Turn turn(context.turns, seen.name());
+      const Turns::Turn interface_turn(context.turns, seen.host_interface);
+      const auto now = context.journal->find(seen.name());
+      if (!now || now->phase != Phase::kDeleting) continue;
+      const auto done = take_back(context.parts, *context.journal, *documents, *now);
+      if (done) {
+        spdlog::info("took back what was left of {} in container {}", now->ifname, now->container_id);
+      } else {
+        all = false;
+      }
+    }
+    return all;
+  }
+
+  void run() {
+    auto pause = kFirstPause;
+    std::unique_lock lock(mutex);
+    while (!stopping) {
+      woken.wait(lock, [this] { return has_work || stopping; });
+      if (stopping) return;
+      has_work = false;
+      lock.unlock();
+      const bool all = sweep();
+      lock.lock();
+      if (all) {
+        pause = kFirstPause;
+        continue;
+      }
+      has_work = true;
+      woken.wait_for(lock, pause, [this] { return stopping; });
+      pause = std::min(2 * pause, kLongestPause);
+    }
+  }
+
+  // Succeeds also where parts of it cannot be taken back now: they are noted, and tried again.
+  Outcome<void> remove(const Call& call) {
+    const Turns::Turn turn(context.turns, call.attachment());
+    auto attachment =
+        context.journal->find(call.attachment()).value_or(attachment_of(call, context.options.node));
+    return remove(std::move(attachment));
+  }
+
+  Outcome<void> remove(Attachment attachment) {
+    const Turns::Turn interface_turn(context.turns, attachment.host_interface);
+    const auto name = attachment.name();
+    const auto documents = context.documents.lend();
+    const auto done = take_back(context.parts, *context.journal, *documents, std::move(attachment));
+    if (done) return {};
+    const auto noted = context.journal->find(name);
+    if (!noted || noted->phase != Phase::kDeleting) {
+      return refuse(FailureCode::kIo, "what is to be taken back cannot be noted",
+                    done.error().message + "; see: df");
+    }
+    spdlog::warn("{}: taken back later: {}", name, done.error().message);
+    wake();
+    return {};
+  }
+
+  // Attachments of the network that the runtime does not know any more.
+  Outcome<void> collect(const Call& call) {
+    TRY(const auto valid, valid_attachments(call));
+    std::string failures;
+    for (const auto& seen : context.journal->all()) {
+      if (seen.network != call.network || valid.contains(seen.name())) continue;
+      const Turns::Turn turn(context.turns, seen.name());
+      const auto now = context.journal->find(seen.name());
+      // One that is being added now came after the runtime made its list.
+      if (!now || *now != seen) continue;
+      if (const auto done = remove(*now); !done) failures += "; " + done.error().details;
+    }
+    if (failures.empty()) return {};
+    return refuse(FailureCode::kIo, "not everything could be collected", failures.substr(2));
+  }
+
+  Outcome<std::string> carry_out(const Message& message) {
+    TRY(const auto call, call_of(message));
+    switch (call.command) {
+      case Command::kAdd: {
+        TRY(const auto attachment, add(context, call, message.namespace_path));
+        return boost::json::serialize(result_of(attachment, call.version));
+      }
+      case Command::kDel:
+        TRY_VOID(remove(call));
+        return std::string();
+      case Command::kCheck:
+        TRY_VOID(check(context, call, message.namespace_path));
+        return std::string();
+      case Command::kStatus:
+        TRY_VOID(status(context, call));
+        return std::string();
+      case Command::kGc:
+        TRY_VOID(collect(call));
+        return std::string();
+      case Command::kVersion:
+        break;
+    }
+    return refuse(FailureCode::kInvalidEnvironment, "the agent is not asked for versions",
+                  "ocicat-cni answers VERSION itself");
+  }
+};
+
+Service::Service(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<Service>> Service::start(Options options, Parts parts) {
+  std::vector<std::string> unreadable;
+  TRY(auto journal, Journal::open(options.folder, unreadable));
+  for (const auto& file : unreadable)
+    spdlog::error("{}: is left as it is; what it stands for may be leaked: see `ocicat ipam check`", file);
+  auto state = std::make_unique<State>(std::move(options), std::move(parts), std::move(journal));
+  TRY_VOID(state->take_over());
+  state->thread = std::thread([running = state.get()] { running->run(); });
+  return std::unique_ptr<Service>(new Service(std::move(state)));
+}
+
+Service::~Service() {
+  {
+    const std::scoped_lock lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->woken.notify_all();
+  state_->thread.join();
+}
+
+Reply Service::answer(std::string_view text) {
+  const auto message = read_message(text);
+  std::string version;
+  auto done = [&]() -> Outcome<std::string> {
+    if (!message) return std::unexpected(message.error());
+    if (const auto* given = message->config.if_contains("cniVersion"); given != nullptr && given->is_string())
+      version = given->get_string();
+    return state_->carry_out(*message);
+  }();
+  // An ADD that failed may have left something.
+  if (!done) state_->wake();
+  if (done) return {true, *std::move(done)};
+  spdlog::warn("{} {}: {}: {}", message ? message->environment.command : "a call",
+               message ? message->environment.container_id : "", done.error().message, done.error().details);
+  return {false, to_json(done.error(), version)};
+}
+
+std::size_t Service::unwanted() const {
+  std::size_t count = 0;
+  for (const auto& attachment : state_->context.journal->all()) count += attachment.phase == Phase::kDeleting;
+  return count;
+}
+
+std::string this_boot() {
+  auto text = text_of("/proc/sys/kernel/random/boot_id");
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+}  // namespace ocicat::cni

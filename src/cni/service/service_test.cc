@@ -1,0 +1,448 @@
+#include "cni/service/service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/json.hpp>
+#include <fstream>
+#include <thread>
+
+#include "cni/attachment.h"
+#include "cni/places.h"
+#include "ipam/simulated_documents.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+using ipam::SharedDocuments;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// The agent is gone, at this point.
+struct Crash {};
+
+// What outlives an agent: a server, a kernel, a disk.
+class World {
+ public:
+  World() {
+    static std::atomic<int> next = 0;
+    folder_ = std::filesystem::temp_directory_path() / fmt::format("ocicat-cni-{}-{}", ::getpid(), ++next);
+    for (const auto& [name, cidr] : {std::pair{"v4", "10.0.0.0/24"}, {"v6", "fd00::/120"}}) {
+      documents.apply(ipam::create_of({{"apiVersion", "projectcalico.org/v3"},
+                                       {"kind", "IPPool"},
+                                       {"metadata", json::object{{"name", name}}},
+                                       {"spec", json::object{{"cidr", cidr}}}}));
+    }
+  }
+  ~World() { std::filesystem::remove_all(folder_); }
+
+  const std::filesystem::path& folder() const { return folder_; }
+  // Counts down with everything that an agent does; at zero it is gone. Nothing: it lives.
+  void crash_after(int steps) { left_ = steps; }
+  bool crashed() const { return left_ <= 0; }
+  void step() {
+    if (left_ < kNever && --left_ <= 0) throw Crash{};
+  }
+
+  SharedDocuments documents;
+  std::mutex mutex;
+  std::map<std::string, std::vector<IpAddress>> interfaces;  // on the host, by name
+  std::atomic<bool> server_away = false;
+  std::atomic<bool> kernel_refuses = false;
+  std::atomic<bool> enforces = true;
+
+ private:
+  static constexpr int kNever = 1'000'000;
+  std::atomic<int> left_ = kNever;
+  std::filesystem::path folder_;
+};
+
+class FakeLinks : public kernel::WorkloadLinks {
+ public:
+  explicit FakeLinks(World& world) : world_(world) {}
+
+  Result<void> create(const kernel::WorkloadPair& pair) override {
+    world_.step();
+    if (pair.namespace_path == "gone") return fail(ErrorCode::kNotFound, "no namespace");
+    const std::scoped_lock lock(world_.mutex);
+    world_.interfaces[pair.host_name].clear();
+    if (world_.kernel_refuses) return fail(ErrorCode::kInternal, "the kernel has had enough");
+    return {};
+  }
+  Result<void> address(const kernel::WorkloadPair& pair, const std::vector<IpAddress>& addresses) override {
+    world_.step();
+    const std::scoped_lock lock(world_.mutex);
+    world_.interfaces[pair.host_name] = addresses;
+    return {};
+  }
+  Result<bool> remove(const std::string& host_name) override {
+    world_.step();
+    const std::scoped_lock lock(world_.mutex);
+    return world_.interfaces.erase(host_name) > 0;
+  }
+  Result<std::optional<kernel::WorkloadPairState>> look(const kernel::WorkloadPair& pair) override {
+    const std::scoped_lock lock(world_.mutex);
+    const auto at = world_.interfaces.find(pair.host_name);
+    if (at == world_.interfaces.end()) return std::nullopt;
+    return kernel::WorkloadPairState{.host_up = true,
+                                     .up = true,
+                                     .mac = pair.mac,
+                                     .addresses = at->second,
+                                     .default4 = true,
+                                     .default6 = true};
+  }
+  Result<std::uint32_t> mtu(const std::string& /*workload_prefix*/) override { return 1400; }
+
+ private:
+  World& world_;
+};
+
+// The server, seen from an agent: away at times, and each call may be the agent's last.
+class FakeDocuments : public ipam::SimulatedDocuments {
+ public:
+  FakeDocuments(World& world, bool crashes)
+      : SimulatedDocuments(world.documents, 1), world_(world), crashes_(crashes) {}
+
+  using Documents::get;
+  Result<std::vector<json::object>> list(Kind kind) override {
+    if (world_.server_away) return fail(ErrorCode::kUnavailable, "nobody listens");
+    return SimulatedDocuments::list(kind);
+  }
+  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
+    if (crashes_) world_.step();
+    if (!world_.server_away) return SimulatedDocuments::get(keys);
+    return std::vector<Result<json::object>>(keys.size(), fail(ErrorCode::kUnavailable, "nobody listens"));
+  }
+  std::vector<Result<json::object>> write(std::vector<ipam::Write> writes) override {
+    if (crashes_) world_.step();
+    if (!world_.server_away) return SimulatedDocuments::write(std::move(writes));
+    return std::vector<Result<json::object>>(writes.size(), fail(ErrorCode::kUnavailable, "nobody listens"));
+  }
+
+ private:
+  World& world_;
+  const bool crashes_;
+};
+
+class FakeEnforcement : public Enforcement {
+ public:
+  explicit FakeEnforcement(World& world) : world_(world) {}
+  std::unique_ptr<Watch> watch(const ResourceKey& /*endpoint*/) override {
+    return std::make_unique<Waiting>(world_);
+  }
+  void look() override {}
+
+ private:
+  class Waiting : public Watch {
+   public:
+    explicit Waiting(World& world) : world_(world) {}
+    bool wait(std::uint64_t, const std::vector<IpAddress>&, std::chrono::steady_clock::time_point) override {
+      world_.step();
+      return world_.enforces;
+    }
+
+   private:
+    World& world_;
+  };
+  World& world_;
+};
+
+class Agent {
+ public:
+  explicit Agent(World& world, std::string boot = "boot")
+      : links_(world), enforcement_(world), allocator_(std::make_unique<FakeDocuments>(world, false)) {
+    auto service =
+        Service::start({.node = "host1", .folder = world.folder(), .boot = std::move(boot)},
+                       {.allocator = &allocator_,
+                        .links = &links_,
+                        .enforcement = &enforcement_,
+                        .documents = [&world] { return std::make_unique<FakeDocuments>(world, true); },
+                        .why_not_ready = [] { return std::string(); }});
+    CHECK(service);
+    service_ = *std::move(service);
+  }
+
+  Reply call(std::string command, std::string container, std::string pod, std::string_view keys = {},
+             std::string namespace_path = "/n") {
+    const auto config =
+        fmt::format(R"({{"cniVersion":"1.1.0","name":"pods","ipam":{{"assign_ipv6":true}}{}{}}})",
+                    keys.empty() ? "" : ",", keys);
+    Message message{.environment = {.command = std::move(command),
+                                    .container_id = std::move(container),
+                                    .netns = "/n",
+                                    .ifname = "eth0",
+                                    .args = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=" + pod},
+                    .config = json::parse(config).as_object(),
+                    .namespace_path = std::move(namespace_path)};
+    return service_->answer(to_json(message));
+  }
+  Reply add(std::string container, std::string pod) {
+    return call("ADD", std::move(container), std::move(pod));
+  }
+  Reply del(std::string container, std::string pod) {
+    return call("DEL", std::move(container), std::move(pod));
+  }
+
+  // What is left of what nobody wants goes by itself.
+  void await_tidy() const {
+    for (const auto begin = std::chrono::steady_clock::now(); service_->unwanted() > 0;) {
+      CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));  // between two looks
+    }
+  }
+
+ private:
+  FakeLinks links_;
+  FakeEnforcement enforcement_;
+  ipam::GroupAllocator allocator_;
+  std::unique_ptr<Service> service_;
+};
+
+std::vector<std::string> given(const World& world) {
+  std::vector<std::string> handles;
+  for (const auto& document : world.documents.list(Kind::kIpamBlock)) {
+    const auto block = decode_block(document);
+    CHECK(block);
+    for (const auto& index : block->value.allocations) {
+      if (index) handles.push_back(block->value.attributes.at(*index).handle.value_or("?"));
+    }
+  }
+  std::ranges::sort(handles);
+  return handles;
+}
+
+void expect_nothing(World& world) {
+  EXPECT_THAT(world.interfaces, IsEmpty());
+  EXPECT_THAT(world.documents.list(Kind::kWorkloadEndpoint), IsEmpty());
+  EXPECT_THAT(world.documents.list(Kind::kIpamHandle), IsEmpty());
+  EXPECT_THAT(given(world), IsEmpty());
+  EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kAttachments));
+  EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes));
+}
+
+unsigned code_of(const Reply& reply) {
+  return json::parse(reply.text).at("code").to_number<unsigned>();
+}
+
+TEST(Service, GivesAnInterfaceAddressesAndAnEndpointAndTakesThemBack) {
+  World world;
+  Agent agent(world);
+  const auto reply = agent.add("c1", "web");
+  ASSERT_TRUE(reply.done) << reply.text;
+  const auto result = json::parse(reply.text);
+  EXPECT_EQ(result.at("ips").as_array().size(), 2U);
+  EXPECT_EQ(result.at("interfaces").at(1).at("mtu").to_number<int>(), 1400);
+  const auto endpoints = world.documents.list(Kind::kWorkloadEndpoint);
+  ASSERT_EQ(endpoints.size(), 1U);
+  EXPECT_EQ(endpoints[0].at("spec").at("containerID"), "c1");
+  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c1", "pods.c1"}));
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  expect_nothing(world);
+}
+
+TEST(Service, AddAndDelMayBeRepeated) {
+  World world;
+  Agent agent(world);
+  const auto first = agent.add("c1", "web");
+  const auto second = agent.add("c1", "web");
+  ASSERT_TRUE(first.done && second.done) << second.text;
+  EXPECT_EQ(first.text, second.text);
+  EXPECT_EQ(given(world).size(), 2U);
+  // An interface that somebody has taken away is made anew.
+  world.interfaces.clear();
+  EXPECT_TRUE(agent.add("c1", "web").done);
+  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(given(world).size(), 2U);
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_TRUE(agent.del("never-seen", "web").done);
+  expect_nothing(world);
+}
+
+TEST(Service, AFailureTakesEverythingBackAndSaysWhatToDo) {
+  World world;
+  Agent agent(world);
+  world.enforces = false;
+  const auto not_enforced = agent.add("c1", "web");
+  ASSERT_FALSE(not_enforced.done);
+  EXPECT_EQ(code_of(not_enforced), 103U);
+  EXPECT_THAT(not_enforced.text, HasSubstr("ocicat status"));
+  expect_nothing(world);
+
+  // Unless the network is configured to start workloads all the same.
+  EXPECT_TRUE(agent.call("ADD", "c1", "web", R"("policy_setup_timeout_seconds":1)").done);
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  world.enforces = true;
+
+  world.kernel_refuses = true;
+  EXPECT_EQ(code_of(agent.add("c1", "web")), 102U);
+  world.kernel_refuses = false;
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", {}, "gone")), 3U);
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", R"("args":{"cni":{"ips":["192.0.2.1"]}})")), 7U);
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", R"("nodename":"host2")")), 7U);
+  expect_nothing(world);
+
+  ASSERT_TRUE(agent.call("ADD", "c1", "web", R"("args":{"cni":{"ips":["10.0.0.9"]}})").done);
+  EXPECT_EQ(code_of(agent.call("ADD", "c2", "db", R"("args":{"cni":{"ips":["10.0.0.9"]}})")), 101U);
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c1", "pods.c1"}));
+}
+
+TEST(Service, ThePodsNextContainerKeepsWhatIsItsWhenTheLastOneGoes) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("old", "web").done);
+  ASSERT_TRUE(agent.add("new", "web").done);
+  EXPECT_TRUE(agent.del("old", "web").done);
+  EXPECT_EQ(world.interfaces.size(), 1U);
+  const auto endpoints = world.documents.list(Kind::kWorkloadEndpoint);
+  ASSERT_EQ(endpoints.size(), 1U);
+  EXPECT_EQ(endpoints[0].at("spec").at("containerID"), "new");
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.new", "pods.new"}));
+}
+
+TEST(Service, DelSucceedsWithoutAServerAndIsCarriedOutWhenThereIsOne) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  world.server_away = true;
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_THAT(world.interfaces, IsEmpty());  // that needs no server
+  EXPECT_EQ(given(world).size(), 2U);
+  EXPECT_EQ(code_of(agent.add("c1", "web")), 11U);
+  world.server_away = false;
+  agent.await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, WhatAPluginNotedWithoutAnAgentIsCarriedOutByTheNextOne) {
+  World world;
+  {
+    Agent agent(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+    ASSERT_TRUE(agent.add("c2", "db").done);
+  }
+  const Message message{
+      .environment = {.command = "DEL", .container_id = "c1", .netns = "", .ifname = "eth0"},
+      .config = json::object{{"cniVersion", "1.1.0"}, {"name", "pods"}},
+      .namespace_path = {}};
+  std::ofstream(world.folder() / kDeletes / "c1@eth0.json") << to_json(message);
+  std::ofstream(world.folder() / kDeletes / "half.json.new") << "{";
+  Agent next(world);
+  next.await_tidy();
+  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
+  EXPECT_TRUE(next.add("c2", "db").done);  // it is whole
+}
+
+TEST(Service, AfterABootOfTheHostNothingOfTheOneBeforeIsLeft) {
+  World world;
+  {
+    Agent agent(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+  }
+  world.interfaces.clear();
+  const Agent next(world, "another boot");
+  next.await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, GcTakesBackWhatTheRuntimeForgot) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  ASSERT_TRUE(agent.add("c2", "db").done);
+  const auto reply =
+      agent.call("GC", "", "", R"("cni.dev/valid-attachments":[{"containerID":"c2","ifname":"eth0"}])");
+  EXPECT_TRUE(reply.done) << reply.text;
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
+  EXPECT_EQ(code_of(agent.call("GC", "", "")), 7U);
+}
+
+TEST(Service, CheckSaysWhatHasChanged) {
+  World world;
+  Agent agent(world);
+  const auto added = agent.add("c1", "web");
+  ASSERT_TRUE(added.done);
+  const auto previous = fmt::format(R"("prevResult":{})", added.text);
+  EXPECT_TRUE(agent.call("CHECK", "c1", "web", previous).done);
+  EXPECT_EQ(code_of(agent.call("CHECK", "c2", "web", previous)), 3U);
+  EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", R"("prevResult":{"ips":[{"address":"10.9.9.9/32"}]})")),
+            104U);
+  world.enforces = false;
+  EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
+  world.enforces = true;
+  world.interfaces.begin()->second.clear();
+  EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
+  world.interfaces.clear();
+  EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
+}
+
+TEST(Service, StatusSaysWhetherAnyContainerCouldBeServed) {
+  World world;
+  Agent agent(world);
+  EXPECT_TRUE(agent.call("STATUS", "", "").done);
+  EXPECT_EQ(code_of(agent.call("STATUS", "", "", R"("x":1,"ipam":{"ipv4_pools":["none-such"]})")), 50U);
+  world.server_away = true;
+  EXPECT_EQ(code_of(agent.call("STATUS", "", "")), 50U);
+}
+
+// An agent that is gone at any step of ADD or DEL leaves nothing that the next one does not take back.
+TEST(Service, ACrashAnywhereLeaksNothing) {
+  for (const bool deletes : {false, true}) {
+    int steps = 1;
+    bool came_through = false;
+    for (; !came_through; ++steps) {
+      ASSERT_LT(steps, 100);
+      World world;
+      {
+        Agent agent(world);
+        const bool added = !deletes || agent.add("c1", "web").done;
+        ASSERT_TRUE(added);
+        world.crash_after(steps);
+        try {
+          const auto reply = deletes ? agent.del("c1", "web") : agent.add("c1", "web");
+          came_through = reply.done && !world.crashed();
+        } catch (const Crash&) {
+        }
+        world.crash_after(1'000'000);
+      }
+      Agent next(world);
+      next.await_tidy();
+      // The runtime calls DEL in the end, also for what it was not told is there.
+      EXPECT_TRUE(next.del("c1", "web").done);
+      SCOPED_TRACE(fmt::format("gone after step {} of {}", steps, deletes ? "DEL" : "ADD"));
+      expect_nothing(world);
+    }
+    EXPECT_GT(steps, deletes ? 3 : 5);
+  }
+}
+
+TEST(Service, AnyNumberCallAtOnce) {
+  World world;
+  {
+    Agent agent(world);
+    std::vector<std::thread> threads;
+    std::atomic<int> failures = 0;
+    for (int i = 0; i < 16; ++i) {
+      threads.emplace_back([&, i] {
+        const auto container = fmt::format("c{}", i % 8);  // each is wanted by two
+        const auto pod = fmt::format("p{}", i % 8);
+        for (int round = 0; round < 5; ++round) {
+          failures += !agent.add(container, pod).done;
+          failures += !agent.del(container, pod).done;
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(failures, 0);
+    agent.await_tidy();
+  }
+  expect_nothing(world);
+}
+
+}  // namespace
+}  // namespace ocicat::cni

@@ -1,0 +1,14 @@
+// Files that are there whole or not at all.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace ocicat::cni {
+
+// Writes beside it (PATH.new) and renames. `durable`: it outlives the loss of power as well.
+Result<void> write_whole(const std::string& path, std::string_view text, bool durable);
+
+}  // namespace ocicat::cni

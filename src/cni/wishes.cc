@@ -1,0 +1,130 @@
+#include "cni/wishes.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "resources/fields.h"
+
+namespace ocicat::cni {
+namespace {
+
+namespace json = boost::json;
+
+std::string full(std::string_view name) {
+  return fmt::format("cni.projectcalico.org/{}", name);
+}
+
+std::unexpected<Failure> wrong(std::string_view whose, std::string_view name, std::string_view what) {
+  return refuse(
+      FailureCode::kInvalidConfiguration, "an annotation is wrong",
+      fmt::format("annotation {} of the {} {}; correct it with: ocicat apply", full(name), whose, what));
+}
+
+const std::string* find(const Labels& annotations, std::string_view name) {
+  const auto at = annotations.find(full(name));
+  return at == annotations.end() || at->second.empty() ? nullptr : &at->second;
+}
+
+// An annotation that is a JSON list of texts.
+Outcome<std::vector<std::string>> read_list(std::string_view whose, std::string_view name,
+                                            std::string_view text) {
+  boost::system::error_code error;
+  const auto value = json::parse(text, error);
+  const auto* list = error ? nullptr : value.if_array();
+  if (list == nullptr) return wrong(whose, name, "must be a JSON list, such as [\"…\"]");
+  std::vector<std::string> texts;
+  for (const auto& entry : *list) {
+    const auto word = fields::text_of(entry);
+    if (!word || word->empty()) return wrong(whose, name, "must be a JSON list of texts");
+    texts.emplace_back(*word);
+  }
+  return texts;
+}
+
+Outcome<std::vector<IpAddress>> read_addresses(std::string_view name, std::string_view text) {
+  TRY(const auto texts, read_list("pod", name, text));
+  std::vector<IpAddress> addresses;
+  for (const auto& word : texts) {
+    const auto address = Prefix::parse(word, true);
+    if (!address) return wrong("pod", name, fmt::format("has \"{}\", which is no IP address", word));
+    addresses.push_back(address->address);
+  }
+  return addresses;
+}
+
+// Of one family: the pod's own wish, else its namespace's, else the configuration's.
+Outcome<std::vector<std::string>> pools(std::string_view name, const std::vector<std::string>& otherwise,
+                                        const Labels& pod, const Labels& ns) {
+  if (const auto* text = find(pod, name)) return read_list("pod", name, *text);
+  if (const auto* text = find(ns, name)) return read_list("namespace", name, *text);
+  return otherwise;
+}
+
+Outcome<void> settle_addresses(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
+  wishes.addresses = configuration.addresses;
+  for (const auto& address : wishes.addresses) (address.is_v4() ? wishes.ipv4 : wishes.ipv6) = false;
+  const auto only = [&](std::vector<IpAddress> addresses) {
+    wishes.addresses = std::move(addresses);
+    wishes.ipv4 = wishes.ipv6 = false;
+  };
+  if (const auto* text = find(pod, "ipAddrs")) {
+    TRY(auto addresses, read_addresses("ipAddrs", *text));
+    only(std::move(addresses));
+  }
+  if (const auto* text = find(pod, "ipAddrsNoIpam")) {
+    if (find(pod, "ipAddrs") != nullptr) return wrong("pod", "ipAddrsNoIpam", "excludes ipAddrs");
+    if (!configuration.addresses_without_ipam) {
+      return refuse(FailureCode::kUnsupportedField, "addresses beside IPAM are not allowed",
+                    "annotation cni.projectcalico.org/ipAddrsNoIpam needs feature_control.ip_addrs_no_ipam "
+                    "in the file in /etc/cni/net.d");
+    }
+    TRY(auto addresses, read_addresses("ipAddrsNoIpam", *text));
+    only(std::move(addresses));
+    wishes.without_ipam = true;
+  }
+  if (wishes.addresses.empty() && !wishes.ipv4 && !wishes.ipv6)
+    return wrong("pod", "ipAddrs", "names no address");
+  std::array<int, 2> count{};
+  for (const auto& address : wishes.addresses) ++count[address.is_v4() ? 0 : 1];
+  if (std::ranges::any_of(count, [](int n) { return n > 1; })) {
+    return refuse(FailureCode::kInvalidConfiguration, "too many addresses are asked for",
+                  "at most one of each family may be named; correct the annotation ipAddrs");
+  }
+  return {};
+}
+
+}  // namespace
+
+bool Wishes::has(Family family) const {
+  if (family == Family::kIpv4 ? ipv4 : ipv6) return true;
+  return std::ranges::any_of(addresses, [&](const auto& address) { return address.family() == family; });
+}
+
+Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
+                       const Labels& namespace_annotations) {
+  Wishes wishes{.ipv4 = configuration.ipv4, .ipv6 = configuration.ipv6, .mac = configuration.mac};
+  if (find(pod_annotations, "floatingIPs") != nullptr) {
+    return refuse(FailureCode::kUnsupportedField, "there are no floating addresses",
+                  "take the annotation cni.projectcalico.org/floatingIPs from the pod");
+  }
+  TRY(wishes.pools, pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
+  TRY(auto more, pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
+  std::ranges::move(more, std::back_inserter(wishes.pools));
+  TRY_VOID(settle_addresses(configuration, pod_annotations, wishes));
+  if (const auto* text = find(pod_annotations, "hwAddr")) {
+    wishes.mac = MacAddress::parse(*text);
+    if (!wishes.mac || (wishes.mac->bytes[0] & 1) != 0)
+      return wrong("pod", "hwAddr",
+                   fmt::format("is \"{}\", which is no MAC address of one interface", *text));
+  }
+  if (const auto* text = find(pod_annotations, "allowedSourcePrefixes")) {
+    TRY(wishes.source_prefixes, read_list("pod", "allowedSourcePrefixes", *text));
+    for (const auto& prefix : wishes.source_prefixes) {
+      if (!Prefix::parse(prefix, true))
+        return wrong("pod", "allowedSourcePrefixes", fmt::format("has \"{}\", which is no CIDR", prefix));
+    }
+  }
+  return wishes;
+}
+
+}  // namespace ocicat::cni

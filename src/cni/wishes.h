@@ -1,0 +1,35 @@
+// What annotations of a pod, its namespace and the configuration ask for, settled into one.
+//
+//   source   docs/spec: semantics.md 5 (annotations: pod over namespace over configuration)
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/mac.h"
+#include "cni/configuration.h"
+#include "cni/failure.h"
+#include "resources/types.h"
+
+namespace ocicat::cni {
+
+struct Wishes {
+  bool ipv4 = true;  // one address of each, whichever is free
+  bool ipv6 = false;
+  std::vector<std::string> pools;    // names or CIDRs, of both families; of a family none: those that select
+  std::vector<IpAddress> addresses;  // these besides, at most one a family
+  bool without_ipam = false;         // `addresses` are nobody's to give, and there are no others
+  std::optional<MacAddress> mac;     // of the interface in the container
+  std::vector<std::string> source_prefixes;  // allowedSourcePrefixes, as the endpoint document has them
+
+  bool has(Family family) const;  // an address of it will be there
+};
+
+// What annotations name is all there will be; of a family that the runtime names no address of there will be
+// one as configured. Codes: 2 and 7, naming the annotation and whose it is.
+Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
+                       const Labels& namespace_annotations);
+
+}  // namespace ocicat::cni

@@ -1,0 +1,385 @@
+#include "kernel/workload_links.h"
+
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/nsfs.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <functional>
+#include <set>
+#include <thread>
+
+#include "base/unique_fd.h"
+#include "kernel/netlink.h"
+#include "kernel/rtnetlink.h"
+
+namespace ocicat::kernel {
+namespace {
+
+constexpr std::uint16_t kChange = NLM_F_REQUEST | NLM_F_ACK;
+constexpr std::uint16_t kMake = kChange | NLM_F_CREATE | NLM_F_EXCL;
+
+IpAddress gateway(Family family) {
+  if (family == Family::kIpv4) return IpAddress::v4(0xa9fe0101);  // 169.254.1.1
+  // What the kernel makes of the host's MAC (RFC 4291, appendix A).
+  return IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0xec, 0xee, 0xee, 0xff, 0xfe, 0xee, 0xee, 0xee});
+}
+
+template <class Header>
+const Header& header_of(MessageView message) {
+  return *reinterpret_cast<const Header*>(&message + 1);
+}
+
+// Messages of one batch, each with the words for its failure.
+class Batch {
+ public:
+  explicit Batch(NetlinkSocket& socket) : socket_(socket) {}
+
+  template <class Header>
+  MessageBuilder& begin(std::uint16_t type, std::uint16_t flags, const Header& header, std::string what,
+                        int harmless = 0) {
+    steps_.push_back({std::move(what), harmless});
+    builder_.begin(type, flags, socket_.next_sequence(), header);
+    return builder_;
+  }
+  void end() { builder_.end(); }
+
+  // All are done in their order; the first failure that is not harmless counts.
+  Result<void> send() {
+    TRY(const auto acks, socket_.request(builder_.bytes()));
+    if (acks.size() != steps_.size())
+      return fail(ErrorCode::kInternal, "the kernel answered {} of {} messages", acks.size(), steps_.size());
+    for (std::size_t i = 0; i < acks.size(); ++i) {
+      const auto& ack = acks[i];
+      if (ack.error_number == 0 || ack.error_number == steps_[i].harmless) continue;
+      return fail_errno(ack.text.empty() ? steps_[i].what : fmt::format("{} ({})", steps_[i].what, ack.text),
+                        ack.error_number);
+    }
+    return {};
+  }
+
+ private:
+  struct Step {
+    std::string what;
+    int harmless = 0;
+  };
+  NetlinkSocket& socket_;
+  MessageBuilder builder_;
+  std::vector<Step> steps_;
+};
+
+Result<UniqueFd> open_namespace(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno(fmt::format("open the workload's network namespace {}", path), errno);
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
+    return fail(ErrorCode::kNotFound, "{} is no network namespace", path);
+  return fd;
+}
+
+// On a thread of its own, so that the caller stays where it is.
+Result<void> inside(const std::string& path, const std::function<Result<void>()>& work) {
+  TRY(const auto fd, open_namespace(path));
+  Result<void> result;
+  std::thread([&] {
+    if (::setns(fd.get(), CLONE_NEWNET) < 0) {
+      result = fail_errno("enter the workload's network namespace", errno);
+    } else {
+      result = work();
+    }
+  }).join();
+  return result;
+}
+
+struct LinkInfo {
+  int index = 0;
+  bool up = false;
+  MacAddress mac;
+};
+
+Result<std::optional<LinkInfo>> link_named(NetlinkSocket& socket, const std::string& name) {
+  MessageBuilder request;
+  request.begin(RTM_GETLINK, kChange, socket.next_sequence(), ifinfomsg{});
+  request.put_string(IFLA_IFNAME, name);
+  request.end();
+  std::optional<LinkInfo> found;
+  const auto asked = socket.query(request.bytes(), [&](MessageView message) {
+    if (message.nlmsg_type != RTM_NEWLINK) return;
+    const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_ADDRESS + 1);
+    const auto& header = header_of<ifinfomsg>(message);
+    found = LinkInfo{.index = header.ifi_index, .up = (header.ifi_flags & IFF_UP) != 0};
+    const auto mac = attributes.bytes(IFLA_ADDRESS);
+    if (mac.size() == found->mac.bytes.size()) std::ranges::copy(mac, found->mac.bytes.begin());
+  });
+  if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
+  return found;
+}
+
+void put_make_pair(Batch& batch, const WorkloadPair& pair, int namespace_fd) {
+  auto& builder = batch.begin(RTM_NEWLINK, kMake, ifinfomsg{},
+                              fmt::format("make the pair {} and {}", pair.host_name, pair.name));
+  builder.put_string(IFLA_IFNAME, pair.host_name);
+  builder.put(IFLA_ADDRESS, kWorkloadHostMac.bytes);
+  builder.put_u32(IFLA_MTU, pair.mtu);
+  const auto queues = [&] {
+    builder.put_u32(IFLA_NUM_TX_QUEUES, pair.queues);
+    builder.put_u32(IFLA_NUM_RX_QUEUES, pair.queues);
+  };
+  queues();
+  const auto link_info = builder.begin_nest(IFLA_LINKINFO);
+  builder.put_string(IFLA_INFO_KIND, "veth");
+  const auto data = builder.begin_nest(IFLA_INFO_DATA);
+  const auto peer = builder.begin_nest(VETH_INFO_PEER);
+  const ifinfomsg peer_header{};
+  builder.append(&peer_header, sizeof peer_header);
+  builder.put_string(IFLA_IFNAME, pair.name);
+  builder.put_u32(IFLA_MTU, pair.mtu);
+  queues();
+  builder.put(IFLA_ADDRESS, pair.mac.bytes);
+  builder.put_u32(IFLA_NET_NS_FD, static_cast<std::uint32_t>(namespace_fd));
+  builder.end_nest(peer);
+  builder.end_nest(data);
+  builder.end_nest(link_info);
+  batch.end();
+}
+
+ifinfomsg raised(int index = 0) {
+  ifinfomsg header{};
+  header.ifi_index = index;
+  header.ifi_flags = IFF_UP;
+  header.ifi_change = IFF_UP;
+  return header;
+}
+
+void put_address(Batch& batch, int link, const IpAddress& address, std::uint8_t length, std::uint8_t scope) {
+  ifaddrmsg header{};
+  header.ifa_family = family_number(address.family());
+  header.ifa_prefixlen = length;
+  header.ifa_flags = address.is_v4() ? 0 : IFA_F_NODAD;  // nobody else can have it
+  header.ifa_scope = scope;
+  header.ifa_index = static_cast<std::uint32_t>(link);
+  auto& builder = batch.begin(RTM_NEWADDR, kChange | NLM_F_CREATE, header,
+                              fmt::format("assign {}", address.to_string()), EEXIST);
+  builder.put(IFA_LOCAL, address_bytes(address));
+  builder.put(IFA_ADDRESS, address_bytes(address));
+  batch.end();
+}
+
+void put_route(Batch& batch, int link, Family family, const std::optional<IpAddress>& destination,
+               const std::optional<IpAddress>& via) {
+  rtmsg header{};
+  header.rtm_family = family_number(family);
+  header.rtm_dst_len = destination ? static_cast<unsigned char>(bits_of(family)) : 0;
+  header.rtm_table = RT_TABLE_MAIN;
+  header.rtm_protocol = RTPROT_BOOT;
+  header.rtm_scope = via ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  header.rtm_type = RTN_UNICAST;
+  auto& builder = batch.begin(
+      RTM_NEWROUTE, kChange | NLM_F_CREATE | NLM_F_EXCL, header,
+      fmt::format("route {} in the workload", destination ? destination->to_string() : "everything"), EEXIST);
+  if (destination) builder.put(RTA_DST, address_bytes(*destination));
+  if (via) builder.put(RTA_GATEWAY, address_bytes(*via));
+  builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(link));
+  batch.end();
+}
+
+// The host's side: no link-local address of the kernel's making, which nobody could use for a second, but the
+// same one at once.
+Result<void> raise_host_side(NetlinkSocket& socket, const WorkloadPair& pair) {
+  TRY(const auto link, link_named(socket, pair.host_name));
+  if (!link)
+    return fail(ErrorCode::kNotFound, "interface {} has gone as soon as it was made", pair.host_name);
+  Batch batch(socket);
+  if (pair.ipv6) {
+    ifinfomsg header{};
+    header.ifi_index = link->index;
+    auto& builder = batch.begin(RTM_NEWLINK, kChange, header, "settle IPv6 of the host's side");
+    const auto families = builder.begin_nest(IFLA_AF_SPEC);
+    const auto ipv6 = builder.begin_nest(AF_INET6);
+    builder.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    builder.end_nest(ipv6);
+    builder.end_nest(families);
+    batch.end();
+  }
+  batch.begin(RTM_NEWLINK, kChange, raised(link->index), fmt::format("bring {} up", pair.host_name));
+  batch.end();
+  if (pair.ipv6) put_address(batch, link->index, gateway(Family::kIpv6), 64, RT_SCOPE_LINK);
+  return batch.send();
+}
+
+Result<void> set(const std::string& path, std::string_view value) {
+  const UniqueFd file(::open(("/proc/sys/" + path).c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file || ::write(file.get(), value.data(), value.size()) < 0)
+    return fail_errno(fmt::format("set {} in the workload", path), errno);
+  return {};
+}
+
+Result<void> set_inside(const WorkloadPair& pair) {
+  if (pair.ipv6) {
+    const auto of = [&](std::string_view name) {
+      return fmt::format("net/ipv6/conf/{}/{}", pair.name, name);
+    };
+    // A runtime may have switched IPv6 off; and addresses are to be usable at once.
+    TRY_VOID(set(of("disable_ipv6"), "0"));
+    TRY_VOID(set(of("accept_dad"), "0"));
+  }
+  TRY_VOID(set("net/ipv4/ip_forward", pair.ip_forwarding ? "1" : "0"));
+  if (pair.ipv6) TRY_VOID(set("net/ipv6/conf/all/forwarding", pair.ip_forwarding ? "1" : "0"));
+  return {};
+}
+
+Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) {
+  TRY_VOID(set_inside(pair));
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto link, link_named(socket, pair.name));
+  if (!link) return fail(ErrorCode::kNotFound, "the workload's interface {} has gone", pair.name);
+  Batch batch(socket);
+  batch.begin(RTM_NEWLINK, kChange, raised(link->index), fmt::format("bring {} up", pair.name));
+  batch.end();
+  for (const auto& address : addresses) {
+    put_address(batch, link->index, address, static_cast<std::uint8_t>(bits_of(address.family())),
+                RT_SCOPE_UNIVERSE);
+  }
+  for (const auto family : kFamilies) {
+    const auto is_of_it = [&](const IpAddress& address) { return address.family() == family; };
+    if (std::ranges::none_of(addresses, is_of_it)) continue;
+    if (family == Family::kIpv4) put_route(batch, link->index, family, gateway(family), {});
+    put_route(batch, link->index, family, {}, gateway(family));
+  }
+  return batch.send();
+}
+
+// A dump that others' changes interrupt begins anew; on a host where containers come and go they often do.
+template <class Value>
+Result<Value> undisturbed(const std::function<Result<Value>()>& dump) {
+  constexpr int kTries = 100;
+  for (int attempt = 1;; ++attempt) {
+    auto value = dump();
+    if (value || value.error().code != ErrorCode::kUnavailable || attempt == kTries) return value;
+  }
+}
+
+Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
+  std::vector<IpAddress> own;
+  MessageBuilder request;
+  request.begin(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifaddrmsg{});
+  request.end();
+  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+    if (message.nlmsg_type != RTM_NEWADDR) return;
+    const auto& header = header_of<ifaddrmsg>(message);
+    if (static_cast<int>(header.ifa_index) != link || header.ifa_scope == RT_SCOPE_LINK) return;
+    const auto attributes = Attributes::of_message(message, sizeof(ifaddrmsg), IFA_MAX + 1);
+    auto address = address_of(attributes.bytes(IFA_LOCAL));
+    if (!address) address = address_of(attributes.bytes(IFA_ADDRESS));
+    if (address) own.push_back(*address);
+  }));
+  return own;
+}
+
+Result<bool> has_default(NetlinkSocket& socket, int link, Family family) {
+  rtmsg header{};
+  header.rtm_family = family_number(family);
+  MessageBuilder request;
+  request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
+  request.end();
+  bool found = false;
+  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+    if (message.nlmsg_type != RTM_NEWROUTE) return;
+    const auto& route = header_of<rtmsg>(message);
+    const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
+    found |= route.rtm_dst_len == 0 && route.rtm_table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST &&
+             static_cast<int>(attributes.u32(RTA_OIF)) == link &&
+             address_of(attributes.bytes(RTA_GATEWAY)) == gateway(family);
+  }));
+  return found;
+}
+
+Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto link, link_named(socket, name));
+  if (!link) return std::nullopt;
+  WorkloadPairState state{.up = link->up, .mac = link->mac};
+  using Addresses = std::vector<IpAddress>;
+  TRY(state.addresses, undisturbed<Addresses>([&] { return own_addresses(socket, link->index); }));
+  TRY(state.default4, undisturbed<bool>([&] { return has_default(socket, link->index, Family::kIpv4); }));
+  TRY(state.default6, undisturbed<bool>([&] { return has_default(socket, link->index, Family::kIpv6); }));
+  return state;
+}
+
+// Of tunnels where there are any, else of links; 0: there is neither.
+Result<std::uint32_t> least_mtu(NetlinkSocket& socket, const std::string& workload_prefix) {
+  MessageBuilder request;
+  request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifinfomsg{});
+  request.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  request.end();
+  std::uint32_t links = 0;
+  std::uint32_t tunnels = 0;
+  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+    if (message.nlmsg_type != RTM_NEWLINK) return;
+    const auto& header = header_of<ifinfomsg>(message);
+    const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINKINFO + 1);
+    const auto name = attributes.text(IFLA_IFNAME);
+    if ((header.ifi_flags & IFF_UP) == 0 || (header.ifi_flags & IFF_LOOPBACK) != 0 ||
+        name.starts_with(workload_prefix))
+      return;
+    const auto info = Attributes::of_nest(attributes[IFLA_LINKINFO], IFLA_INFO_KIND + 1);
+    auto& least = info.text(IFLA_INFO_KIND) == "vxlan" ? tunnels : links;
+    const auto mtu = attributes.u32(IFLA_MTU);
+    if (least == 0 || mtu < least) least = mtu;
+  }));
+  return tunnels != 0 ? tunnels : links;
+}
+
+}  // namespace
+
+Result<void> NetlinkWorkloadLinks::create(const WorkloadPair& pair) {
+  TRY(const auto workload, open_namespace(pair.namespace_path));
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  Batch batch(socket);
+  // What a workload of that name has left behind.
+  batch.begin(RTM_DELLINK, kChange, ifinfomsg{}, fmt::format("remove the old {}", pair.host_name), ENODEV)
+      .put_string(IFLA_IFNAME, pair.host_name);
+  batch.end();
+  put_make_pair(batch, pair, workload.get());
+  TRY_VOID(batch.send());
+  return raise_host_side(socket, pair);
+}
+
+Result<void> NetlinkWorkloadLinks::address(const WorkloadPair& pair,
+                                           const std::vector<IpAddress>& addresses) {
+  return inside(pair.namespace_path, [&] { return give_addresses(pair, addresses); });
+}
+
+Result<bool> NetlinkWorkloadLinks::remove(const std::string& host_name) {
+  return removal_.remove(host_name);
+}
+
+Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const WorkloadPair& pair) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto host_side, link_named(socket, pair.host_name));
+  std::optional<WorkloadPairState> state;
+  TRY_VOID(inside(pair.namespace_path, [&]() -> Result<void> {
+    TRY(state, look_inside(pair.name));
+    return {};
+  }));
+  if (!host_side || !state) return std::nullopt;
+  state->host_up = host_side->up;
+  return state;
+}
+
+Result<std::uint32_t> NetlinkWorkloadLinks::mtu(const std::string& workload_prefix) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto least, undisturbed<std::uint32_t>([&] { return least_mtu(socket, workload_prefix); }));
+  constexpr std::uint32_t kEthernet = 1500;
+  return least != 0 ? least : kEthernet;
+}
+
+}  // namespace ocicat::kernel

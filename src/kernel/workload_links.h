@@ -1,0 +1,73 @@
+// The pair of interfaces between a host and a workload's network namespace.
+//
+//   host side   MAC ee:ee:ee:ee:ee:ee; with IPv6 the link-local address that follows from it
+//   workload    single addresses; a default route by 169.254.1.1, or by the host's link-local address
+//   source      docs/spec: semantics.md 4.1 and 6; linux/if_link.h (IFLA_LINKINFO, VETH_INFO_PEER)
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/mac.h"
+#include "base/result.h"
+#include "kernel/link_removal.h"
+
+namespace ocicat::kernel {
+
+inline constexpr MacAddress kWorkloadHostMac{{0xee, 0xee, 0xee, 0xee, 0xee, 0xee}};
+
+struct WorkloadPair {
+  std::string host_name;
+  std::string name;            // in the workload
+  std::string namespace_path;  // of the workload, to be opened
+  MacAddress mac;              // of the workload's side
+  std::uint32_t mtu = 1500;
+  std::uint32_t queues = 1;
+  bool ipv6 = false;           // it will have an address of that family
+  bool ip_forwarding = false;  // inside
+};
+
+// What is there of it.
+struct WorkloadPairState {
+  bool host_up = false;
+  bool up = false;
+  MacAddress mac;
+  std::vector<IpAddress> addresses;  // in the workload, those of the kernel's making left out
+  bool default4 = false, default6 = false;
+};
+
+class WorkloadLinks {
+ public:
+  virtual ~WorkloadLinks() = default;
+
+  // Makes the pair, replacing a host interface of that name. kNotFound: there is no such namespace.
+  // kAlreadyExists: the workload has an interface of that name, and no host side of ours.
+  virtual Result<void> create(const WorkloadPair& pair) = 0;
+  // Gives the workload's side its addresses and routes.
+  virtual Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) = 0;
+  // Both sides go. False: there was none.
+  virtual Result<bool> remove(const std::string& host_name) = 0;
+  // Nothing: the host side or the workload's is not there. kNotFound: there is no such namespace.
+  virtual Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) = 0;
+  // The largest packet that every way out of this host takes: of its tunnels where there are any, else of its
+  // links, workloads' own left out.
+  virtual Result<std::uint32_t> mtu(const std::string& workload_prefix) = 0;
+};
+
+// In the network namespace of the calling thread; from any number of threads.
+class NetlinkWorkloadLinks final : public WorkloadLinks {
+ public:
+  Result<void> create(const WorkloadPair& pair) override;
+  Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
+  Result<bool> remove(const std::string& host_name) override;
+  Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) override;
+  Result<std::uint32_t> mtu(const std::string& workload_prefix) override;
+
+ private:
+  LinkRemoval removal_;
+};
+
+}  // namespace ocicat::kernel
