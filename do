@@ -32,7 +32,7 @@ Ocicat: routed networking for workloads, and a firewall at every host.
                      break the policy compiler in chosen ways, and see that the tests catch each
   ./do lint          formatting, clang-tidy, shell and Python linters
   ./do format        put the C++ into shape
-  ./do install [DIR] copy the program to DIR (default /usr/local/bin)
+  ./do install [DIR] copy the programs to DIR (default /usr/local/bin)
   ./do clean         remove build/
 
 JOBS=N sets how many compilers run at once (default: one a core).
@@ -98,7 +98,7 @@ case $task in
     become_root demo "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages
-    build release ocicat
+    build release ocicat ocicat-cni
     exec tools/demo "$root/build/release"
     ;;
   test)
@@ -114,7 +114,7 @@ case $task in
     become_root conformance "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages $test_packages
-    build release ocicat
+    build release ocicat ocicat-cni
     OCICAT_BIN="$root/build/release/apps/ocicat" exec /usr/bin/python3 test/conformance/run_lab.py "$@"
     ;;
   bench)
@@ -160,8 +160,8 @@ case $task in
     become_root install "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages
-    build release ocicat
-    install -D -m 755 -t "${1:-/usr/local/bin}" build/release/apps/ocicat
+    build release ocicat ocicat-cni
+    install -D -m 755 -t "${1:-/usr/local/bin}" build/release/apps/ocicat build/release/apps/ocicat-cni
     say "installed into ${1:-/usr/local/bin}"
     ;;
   clean)
