@@ -11,7 +11,8 @@ build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev li
   libabsl-dev libyaml-dev libsqlite3-dev libmnl-dev libbpf-dev clang-19 libcli11-dev libspdlog-dev libfmt-dev libre2-dev
   prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev ca-certificates"
 run_packages="iproute2 iputils-ping nftables procps python3"
-test_packages="python3-pytest python3-pytest-xdist bird2 frr gobgpd"
+test_packages="python3-pytest python3-pytest-xdist bird2 frr gobgpd
+  containerd runc busybox-static containernetworking-plugins python3-grpcio"
 clang_packages="libclang-rt-19-dev"
 lint_packages="clang-tidy-19 clang-format-19 shellcheck python3-flake8 git"
 
@@ -23,6 +24,8 @@ Ocicat: routed networking for workloads, and a firewall at every host.
   ./do test          install, build, run every test: unit, property, end to end
 
   ./do build         install what is missing and build into build/release
+  ./do containers [N]
+                     N real containers (200) come and go in a storm on two hosts of a lab
   ./do bench [NAME]  measure; writes build/bench/figures.json
   ./do conformance   every Kubernetes NetworkPolicy case through real packets
   ./do sanitize      the tests under address, undefined and thread sanitizers
@@ -116,6 +119,14 @@ case $task in
     need $build_packages $run_packages $test_packages
     build release ocicat ocicat-cni
     OCICAT_BIN="$root/build/release/apps/ocicat" exec /usr/bin/python3 test/conformance/run_lab.py "$@"
+    ;;
+  containers)
+    become_root containers "$@"
+    # shellcheck disable=SC2086
+    need $build_packages $run_packages $test_packages
+    build release ocicat ocicat-cni
+    OCICAT_STORM="${1:-200}" OCICAT_BIN="$root/build/release/apps/ocicat" \
+      exec /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=6 test/e2e/test_containers.py
     ;;
   bench)
     become_root bench "$@"

@@ -95,17 +95,18 @@ Failure no_wire(const Error& error) {
 // Addresses and the pair of interfaces, both at once: the one waits for the disk, the other for the kernel.
 Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wishes& wishes,
                               const kernel::WorkloadPair& pair) {
-  std::promise<Result<ipam::Assigned>> promise;
+  // Its own: the answer may come to nobody.
+  const auto promise = std::make_shared<std::promise<Result<ipam::Assigned>>>();
   if (wishes.without_ipam) {
     attachment.addresses = wishes.addresses;
-    promise.set_value(ipam::Assigned{});
+    promise->set_value(ipam::Assigned{});
   } else {
     context.parts.allocator->submit(
         request_of(context, attachment, wishes),
-        [&](Result<ipam::Assigned> answer) { promise.set_value(std::move(answer)); });
+        [promise](Result<ipam::Assigned> answer) { promise->set_value(std::move(answer)); });
   }
   const auto made = context.parts.links->create(pair);
-  const auto assigned = promise.get_future().get();  // always: what is on its way is to be taken back
+  const auto assigned = promise->get_future().get();  // always: what is on its way is to be taken back
   if (!assigned) return std::unexpected(no_address(assigned.error()));
   for (const auto& item : assigned->items) attachment.addresses.push_back(item.address);
   if (!made) return std::unexpected(no_wire(made.error()));
