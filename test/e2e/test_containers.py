@@ -33,9 +33,9 @@ def runtimes(lab):
 
 def fetch(runtime, container, address):
     """What the container is answered by HTTP, or None."""
-    host = "[%s]" % address if ":" in address else address
-    code, output = runtime.exec(container, ["/bin/busybox", "wget", "-q", "-T", "2", "-O", "-", "http://%s/" % host])
-    return output if code == 0 else None
+    ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 2 %s 80" % address
+    code, output = runtime.exec(container, ["/bin/busybox", "sh", "-c", ask])
+    return output.partition("\r\n\r\n")[2] if code == 0 else None
 
 
 def workloads(lab):
