@@ -27,7 +27,7 @@ json::object& annotations_in(json::object& document) {
   return annotations.get_object();
 }
 
-std::string text_at(const json::object& object, std::string_view name) {
+std::string word_at(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
   const auto text = value == nullptr ? std::nullopt : fields::text_of(*value);
   return std::string(text.value_or(""));
@@ -109,8 +109,8 @@ json::object without_addresses(json::object pod) {
 }
 
 std::string container_of(const json::object& document) {
-  if (const auto text = text_at(child(document, "spec"), "containerID"); !text.empty()) return text;
-  return text_at(child(child(document, "metadata"), "annotations"), kContainer);
+  if (const auto text = word_at(child(document, "spec"), "containerID"); !text.empty()) return text;
+  return word_at(child(child(document, "metadata"), "annotations"), kContainer);
 }
 
 Outcome<void> check_pod(const json::object& pod, const std::string& node) {
@@ -119,7 +119,7 @@ Outcome<void> check_pod(const json::object& pod, const std::string& node) {
     return refuse(FailureCode::kInvalidConfiguration, "the Pod is not to have an interface here",
                   std::move(why));
   };
-  if (const auto bound = text_at(spec, "nodeName"); bound != node)
+  if (const auto bound = word_at(spec, "nodeName"); bound != node)
     return wrong(fmt::format("its spec.nodeName is \"{}\", and this is {}; see: ocicat get pods -o yaml",
                              bound, node));
   const auto* host_network = spec.if_contains("hostNetwork");

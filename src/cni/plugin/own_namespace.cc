@@ -13,13 +13,13 @@ namespace ocicat::cni {
 namespace {
 
 // RTM_DELLINK by name (rtnetlink(7)).
-struct Request {
+struct Removal {
   nlmsghdr header{};
   ifinfomsg link{};
   nlattr attribute{};
   char name[IFNAMSIZ]{};
 };
-struct Answer {
+struct Confirmation {
   nlmsghdr header{};
   nlmsgerr error{};
   char rest[512]{};
@@ -39,7 +39,7 @@ Result<void> remove_interface(const UniqueFd& network_namespace, const std::stri
     return fail_errno("enter the container's network namespace", errno);
   const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket) return fail_errno("netlink socket", errno);
-  Request request;
+  Removal request;
   request.header.nlmsg_len = sizeof request;
   request.header.nlmsg_type = RTM_DELLINK;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
@@ -47,7 +47,7 @@ Result<void> remove_interface(const UniqueFd& network_namespace, const std::stri
   request.attribute.nla_type = IFLA_IFNAME;
   std::memcpy(request.name, name.data(), name.size());
   if (::send(socket.get(), &request, sizeof request, 0) < 0) return fail_errno("send to netlink", errno);
-  Answer answer;
+  Confirmation answer;
   if (::recv(socket.get(), &answer, sizeof answer, 0) < 0) return fail_errno("receive from netlink", errno);
   if (answer.header.nlmsg_type != NLMSG_ERROR)
     return fail(ErrorCode::kInternal, "netlink answers something else");

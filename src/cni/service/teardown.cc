@@ -5,7 +5,7 @@
 namespace ocicat::cni {
 namespace {
 
-constexpr int kTries = 5;  // while others change the document
+constexpr int kRemovalTries = 5;  // while others change the document
 
 Result<void> remove_endpoint(ipam::Documents& documents, const Attachment& attachment) {
   for (int attempt = 1;; ++attempt) {
@@ -19,7 +19,7 @@ Result<void> remove_endpoint(ipam::Documents& documents, const Attachment& attac
             ? documents.update(without_addresses(*document))
             : documents.remove(attachment.endpoint, std::string(stored.at("resourceVersion").as_string()));
     if (written || written.error().code == ErrorCode::kNotFound) return {};
-    if (written.error().code != ErrorCode::kConflict || attempt == kTries)
+    if (written.error().code != ErrorCode::kConflict || attempt == kRemovalTries)
       return std::unexpected(written.error());
   }
 }
