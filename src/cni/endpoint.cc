@@ -108,6 +108,10 @@ json::object without_addresses(json::object pod) {
   return pod;
 }
 
+std::string revision_of(const json::object& document) {
+  return word_at(child(document, "metadata"), "resourceVersion");
+}
+
 std::string container_of(const json::object& document) {
   if (const auto text = word_at(child(document, "spec"), "containerID"); !text.empty()) return text;
   return word_at(child(child(document, "metadata"), "annotations"), kContainer);

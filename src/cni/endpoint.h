@@ -23,6 +23,8 @@ boost::json::object endpoint_document(const Attachment& attachment, const std::s
 boost::json::object with_addresses(boost::json::object pod, const Attachment& attachment);
 boost::json::object without_addresses(boost::json::object pod);
 
+// metadata.resourceVersion; empty where there is none.
+std::string revision_of(const boost::json::object& document);
 // The container that an endpoint's document is about; empty: it does not say.
 std::string container_of(const boost::json::object& document);
 // A Pod is an endpoint of its own only where its host's agent made the interface that it speaks of: on this

@@ -115,11 +115,11 @@ Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wi
   return {};
 }
 
-std::uint64_t revision_of(const json::object& document) {
-  const auto text = document.at("metadata").at("resourceVersion").as_string();
+Result<std::uint64_t> revision_in(const json::object& document) {
+  const auto text = revision_of(document);
   std::uint64_t revision = 0;
-  std::from_chars(text.data(), text.data() + text.size(), revision);
-  return revision;
+  if (std::from_chars(text.data(), text.data() + text.size(), revision).ec == std::errc()) return revision;
+  return fail(ErrorCode::kUnavailable, "the server's answer has no revision");
 }
 
 // Replaces the endpoint of a container before it.
@@ -131,11 +131,11 @@ Result<std::uint64_t> publish_endpoint(ipam::Documents& documents, json::object 
       TRY(const auto present, if_there(documents.get(key)));
       if (present) {
         auto next = document;
-        next["metadata"].as_object()["resourceVersion"] = present->at("metadata").at("resourceVersion");
+        next["metadata"].as_object()["resourceVersion"] = revision_of(*present);
         written = documents.update(std::move(next));
       }
     }
-    if (written) return revision_of(*written);
+    if (written) return revision_in(*written);
     const auto code = written.error().code;
     const bool again =
         code == ErrorCode::kConflict || code == ErrorCode::kAlreadyExists || code == ErrorCode::kNotFound;
@@ -147,7 +147,7 @@ Result<std::uint64_t> publish_pod(ipam::Documents& documents, json::object pod,
                                   const Attachment& attachment) {
   for (int attempt = 1;; ++attempt) {
     const auto written = documents.update(with_addresses(pod, attachment));
-    if (written) return revision_of(*written);
+    if (written) return revision_in(*written);
     if (written.error().code != ErrorCode::kConflict || attempt == kTries)
       return std::unexpected(written.error());
     TRY(pod, documents.get(attachment.endpoint));

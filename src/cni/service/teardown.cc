@@ -13,11 +13,9 @@ Result<void> remove_endpoint(ipam::Documents& documents, const Attachment& attac
     if (!document && document.error().code == ErrorCode::kNotFound) return {};
     if (!document) return std::unexpected(document.error());
     if (container_of(*document) != attachment.container_id) return {};
-    const auto stored = document->at("metadata").as_object();
-    const auto written =
-        attachment.endpoint.kind == Kind::kPod
-            ? documents.update(without_addresses(*document))
-            : documents.remove(attachment.endpoint, std::string(stored.at("resourceVersion").as_string()));
+    const auto written = attachment.endpoint.kind == Kind::kPod
+                             ? documents.update(without_addresses(*document))
+                             : documents.remove(attachment.endpoint, revision_of(*document));
     if (written || written.error().code == ErrorCode::kNotFound) return {};
     if (written.error().code != ErrorCode::kConflict || attempt == kRemovalTries)
       return std::unexpected(written.error());

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""How long it takes to give containers a network and to take it back: ocicat-cni as a runtime starts it, with the agent
+and the server of a lab, nftables, one IPv4 address each, policy in force and addresses on disk before ADD returns.
+
+In turn with each of them a program is started that does the kernel's part alone (cni_floor). Times are from the start
+of the program to its end. Prints `figure value unit` lines.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from ocicat_lab import Lab  # noqa: E402
+
+COUNT = 110
+ROUNDS = int(os.environ.get("OCICAT_BENCH_ROUNDS", "3"))
+
+
+class Starter:
+    """Starts programs with prepared input, environment and no output."""
+
+    def __init__(self, text, scratch):
+        scratch.write_text(text)
+        self.input = os.open(scratch, os.O_RDONLY)
+
+    def start(self, words, environment):
+        path = "/proc/self/fd/%d" % self.input
+        actions = [(os.POSIX_SPAWN_OPEN, 0, path, os.O_RDONLY, 0),
+                   (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+        return os.posix_spawn(words[0], words, environment, file_actions=actions)
+
+    def time(self, words, environment):
+        begin = time.perf_counter()
+        _, status = os.waitpid(self.start(words, environment), 0)
+        took = time.perf_counter() - begin
+        if status != 0:
+            raise RuntimeError("%s: status %d" % (" ".join(words), status))
+        return took
+
+    def together(self, words, environments):
+        begin = time.perf_counter()
+        for pid in [self.start(words, environment) for environment in environments]:
+            _, status = os.waitpid(pid, 0)
+            if status != 0:
+                raise RuntimeError("%s: status %d" % (" ".join(words), status))
+        return time.perf_counter() - begin
+
+
+def percentile(values, part):
+    return sorted(values)[min(int(len(values) * part), len(values) - 1)]
+
+
+def measure(lab, binary):
+    plugin = [str(binary.with_name("ocicat-cni"))]
+    floor = [str(binary.parent.parent / "bench" / "cni_floor")]
+    configuration = {"cniVersion": "1.1.0", "name": "bench", "type": "ocicat-cni",
+                     "agent_dir": str(lab.folder / "cni" / "host1")}
+    starter = Starter(json.dumps(configuration), lab.folder / "bench.conf")
+    names = ["%s-pod-bench.p%d" % (lab.name, number) for number in range(COUNT)]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+    lab.run("lab", "namespace", "bench")
+
+    def environment(command, number):
+        return {"CNI_COMMAND": command, "CNI_CONTAINERID": "c%d" % number, "CNI_IFNAME": "eth0",
+                "CNI_NETNS": "/run/netns/" + names[number],
+                "CNI_ARGS": "K8S_POD_NAMESPACE=bench;K8S_POD_NAME=p%d" % number}
+
+    def floor_words(command, number):
+        return floor + [command, "/run/netns/%s-host1" % lab.name, "/run/netns/" + names[number], "floor%d" % number,
+                        "192.0.2.%d" % (number + 1)]
+
+    times = {"add": [], "del": [], "floor-add": [], "floor-del": []}
+    bursts = []
+    for _ in range(ROUNDS):
+        for number in range(COUNT):
+            times["floor-add"].append(starter.time(floor_words("add", number), {}))
+            times["floor-del"].append(starter.time(floor_words("del", number), {}))
+            times["add"].append(starter.time(plugin, environment("ADD", number)))
+        for number in range(COUNT):
+            times["del"].append(starter.time(plugin, environment("DEL", number)))
+        bursts.append(starter.together(plugin, [environment("ADD", number) for number in range(COUNT)]))
+        starter.together(plugin, [environment("DEL", number) for number in range(COUNT)])
+    return times, bursts
+
+
+def main():
+    binary = pathlib.Path(os.environ["OCICAT_BIN"])
+    with Lab("bench-cni-%d" % os.getpid(), binary, 1) as lab:
+        times, bursts = measure(lab, binary)
+    for what in ("add", "del"):
+        for name, part in (("p50", 0.5), ("p99", 0.99)):
+            own, floor = (percentile(times[key], part) for key in (what, "floor-" + what))
+            print("cni-%s-%s %.2f ms" % (what, name, own * 1e3))
+            print("cni-%s-%s-floor %.2f x" % (what, name, own / floor))
+            print("the floor of %s %s: %.2f ms" % (what, name, floor * 1e3))
+    print("cni-add-together %.3f s" % min(bursts))
+
+
+if __name__ == "__main__":
+    main()
