@@ -1,5 +1,5 @@
-// What the kernel's part of ADD and DEL costs on its own: a program that is started for each container, as the
-// plugin is, and makes the pair of interfaces, addresses and routes, and nothing else.
+// What the kernel's part of ADD and DEL costs on its own: a program that is started for each container, as
+// the plugin is, and makes the pair of interfaces, addresses and routes, and nothing else.
 //
 //   cni_floor add|del HOST_NAMESPACE CONTAINER_NAMESPACE INTERFACE ADDRESS
 #include <fcntl.h>
