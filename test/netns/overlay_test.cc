@@ -169,7 +169,10 @@ TEST_P(TunnelGuard, DoesNotTrackVxlan) {
   EXPECT_EQ(counted(to_host(cluster(), kUdp, kPort)), 1);
 }
 
-TEST_P(TunnelGuard, LeavesThePortOfWireguardOpen) {
+// Needs policy of the host itself.
+using TunnelsAndHostPolicy = OverlayHost;
+
+TEST_P(TunnelsAndHostPolicy, LeaveThePortOfWireguardOpen) {
   auto changes = with_overlay();
   changes.settings->overlays.wireguard_ports[v4() ? 0 : 1] = 51820;
   protect_host(changes, policy::Direction::kIngress);
@@ -179,7 +182,7 @@ TEST_P(TunnelGuard, LeavesThePortOfWireguardOpen) {
   EXPECT_EQ(counted(to_host(stranger(), kUdp, 51822)), 0);
 }
 
-TEST_P(TunnelGuard, LetsTunnelledPacketsOutToHostsOfTheClusterWhateverPolicyOfTheHostSays) {
+TEST_P(TunnelsAndHostPolicy, LetTunnelledPacketsOutToHostsOfTheClusterWhateverItSays) {
   auto changes = with_overlay();
   protect_host(changes, policy::Direction::kEgress);
   start(std::move(changes));
@@ -229,7 +232,10 @@ TEST_P(TunnelGuard, EndsPacketsForServicesThatNobodyServes) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Nftables, TunnelGuard,
+INSTANTIATE_TEST_SUITE_P(All, TunnelGuard,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                                          testing::ValuesIn(kFamilies)));
+INSTANTIATE_TEST_SUITE_P(Nftables, TunnelsAndHostPolicy,
                          testing::Combine(testing::Values(Datapath::kNftables),
                                           testing::ValuesIn(kFamilies)));
 
@@ -245,8 +251,8 @@ TEST_P(IpipGuard, TakesIpipFromHostsOfTheClusterAlone) {
   EXPECT_EQ(counted(to_host(stranger(), kIpInIp)), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nftables, IpipGuard,
-                         testing::Combine(testing::Values(Datapath::kNftables),
+INSTANTIATE_TEST_SUITE_P(All, IpipGuard,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
                                           testing::Values(Family::kIpv4)));
 
 // Calico accepts these only where OpenStack asks for it.

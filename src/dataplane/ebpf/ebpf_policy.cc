@@ -137,7 +137,7 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
   TRY_VOID(write_changes());
   maps_known_ = true;
   // A workload may be at an interface that was nobody's until now.
-  if (changes.settings || !changes.endpoints.empty()) {
+  if (changes.settings || !changes.endpoints.empty() || !changes.peers.empty()) {
     if (!links_known_) return {};
     links_known_ = false;
     TRY_VOID(sync_attachments());
@@ -174,11 +174,12 @@ Result<void> EbpfPolicy::compare_all() {
 Result<void> EbpfPolicy::sync_attachments() {
   TRY_VOID(attachments_.sync(images_->objects.workload_programs(), links_,
                              [&](const kernel::Link& link) { return is_workload(link.name); }));
-  GuardState guard{wanted_.settings.workload_prefixes, {}, {}};
+  GuardState guard{.settings = wanted_.settings, .names = {}, .attached = {}, .hosts = {}};
   for (const auto& [key, endpoint] : wanted_.endpoints) {
     if (!covered_by_prefix(endpoint.interface_name)) guard.names.insert(endpoint.interface_name);
   }
   for (const auto interface : attachments_.interfaces()) guard.attached.insert(interface);
+  for (const auto& [address, peer] : wanted_.peers) guard.hosts.insert(address);
   return guard_.sync(guard);
 }
 

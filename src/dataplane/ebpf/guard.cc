@@ -7,13 +7,19 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
+#include "dataplane/edges/edges.h"
 #include "kernel/nft_expressions.h"
+#include "kernel/nft_matches.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
 
 using namespace kernel::nft;
+
+constexpr const char* kFromWorkloads = "from_workloads";
+constexpr const char* kToWorkloads = "to_workloads";
 
 // Key types are datatypes of the `nft` command: iface_index 20, ifname 41.
 const Set kAttached{"attached", 20, 4, 0, false, false};
@@ -28,7 +34,7 @@ void add_chain(SmallTable& table, const char* name, Hook hook, Meta index, Meta 
   table.chains.push_back({name, hook});
   table.rules.push_back(
       marked_rule(name, Expressions().meta(index, 0).in_set(kAttached.name, 0).verdict(NF_ACCEPT).take()));
-  for (const auto& prefix : state.prefixes) {
+  for (const auto& prefix : state.settings.workload_prefixes) {
     if (prefix.empty() || prefix.size() >= IFNAMSIZ) continue;  // matches no interface, or would match all
     table.rules.push_back(marked_rule(
         name, Expressions().meta(interface, 0).equals(0, bytes_of(prefix)).verdict(NF_DROP).take()));
@@ -37,12 +43,53 @@ void add_chain(SmallTable& table, const char* name, Hook hook, Meta index, Meta 
       marked_rule(name, Expressions().meta(interface, 0).in_set(kNames.name, 0).verdict(NF_DROP).take()));
 }
 
+void add_rule(SmallTable& table, const char* chain, Expressions& rule) {
+  table.rules.push_back(marked_rule(chain, rule.take()));
+}
+// Behind what concerns workloads: that has been answered by then.
+void add_edges(SmallTable& table, const GuardState& state) {
+  constexpr auto kKnown = kStateEstablished | kStateRelated;
+  constexpr std::array<std::uint8_t, 4> kZero{};
+  if (state.settings.overlays.any()) {
+    add_rule(table, kFromWorkloads, Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
+    for (const auto& [name, hook, target] :
+         {std::tuple{"to_host", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER}, kTunnelledIn},
+          {"from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels}}) {
+      table.chains.push_back({name, hook});
+      add_rule(table, name, Expressions().verdict(NFT_JUMP, target));
+    }
+  }
+  if (!state.settings.service_nets.empty()) {
+    std::array<std::uint8_t, 4> mask{};
+    std::memcpy(mask.data(), &kKnown, sizeof kKnown);
+    add_rule(table, kToWorkloads,
+             Expressions().conntrack_state(0).mask(0, mask).differs(0, kZero).verdict(NF_ACCEPT));
+    add_rule(table, kToWorkloads, Expressions().verdict(NFT_JUMP, kServiceLoops));
+  }
+}
+
+std::vector<Element> elements_of(const std::set<IpAddress>& hosts, Family family) {
+  std::vector<Element> elements;
+  for (const auto& host : hosts) {
+    if (host.family() != family) continue;
+    Element element;
+    element.key = ElementKey(packet_bytes(host));
+    elements.push_back(element);
+  }
+  std::ranges::sort(elements);
+  return elements;
+}
+
 SmallTable table_of(const GuardState& state) {
   SmallTable table;
-  add_chain(table, "from_workloads", {NF_INET_PRE_ROUTING, NF_IP_PRI_RAW}, Meta::kInputIndex,
-            Meta::kInputName, state);
-  add_chain(table, "to_workloads", {NF_INET_FORWARD, NF_IP_PRI_FILTER}, Meta::kOutputIndex, Meta::kOutputName,
+  auto edges = edges_for(state.settings);
+  table.chains = std::move(edges.chains);
+  table.rules = std::move(edges.rules);
+  add_chain(table, kFromWorkloads, {NF_INET_PRE_ROUTING, NF_IP_PRI_RAW}, Meta::kInputIndex, Meta::kInputName,
             state);
+  add_chain(table, kToWorkloads, {NF_INET_FORWARD, NF_IP_PRI_FILTER}, Meta::kOutputIndex, Meta::kOutputName,
+            state);
+  add_edges(table, state);
   std::vector<Element> attached, names;
   for (const auto index : state.attached) {
     Element element;
@@ -60,7 +107,10 @@ SmallTable table_of(const GuardState& state) {
   }
   std::ranges::sort(attached);
   std::ranges::sort(names);
-  table.sets = {{kAttached, std::move(attached)}, {kNames, std::move(names)}};
+  table.sets = {{kAttached, std::move(attached)},
+                {kNames, std::move(names)},
+                {hosts_set(Family::kIpv4), elements_of(state.hosts, Family::kIpv4)},
+                {hosts_set(Family::kIpv6), elements_of(state.hosts, Family::kIpv6)}};
   return table;
 }
 

@@ -1,7 +1,9 @@
 // What keeps packets of workloads' interfaces back until programs are attached there: table `inet ocicat`, of
 // a few rules. An interface may come, rise and be routed by somebody else before the agent has heard of it.
 //
-//   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped
+//   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped; what
+//   is
+//            taken and refused whatever policy says (edges/)
 //   design   docs/design/ebpf.md#guard
 #pragma once
 
@@ -10,14 +12,16 @@
 #include <string>
 #include <vector>
 
+#include "engine/host_state.h"
 #include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane::ebpf {
 
 struct GuardState {
-  std::vector<std::string> prefixes;  // of workloads' interfaces
-  std::set<std::string> names;        // of those that no prefix covers
-  std::set<int> attached;             // indexes of interfaces with programs
+  HostSettings settings;
+  std::set<std::string> names;  // of workloads' interfaces that no prefix of the settings covers
+  std::set<int> attached;       // indexes of interfaces with programs
+  std::set<IpAddress> hosts;    // the others of the cluster
 
   bool operator==(const GuardState&) const = default;
 };

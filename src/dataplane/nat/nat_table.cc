@@ -9,6 +9,7 @@
 #include <array>
 #include <utility>
 
+#include "dataplane/edges/edges.h"
 #include "kernel/nft_matches.h"
 
 namespace ocicat::dataplane {
@@ -17,13 +18,6 @@ namespace {
 using namespace kernel::nft;
 
 constexpr const char* kChain = "nat_outgoing";
-
-// Key types are datatypes of the `nft` command: ipv4_addr 7, ipv6_addr 8.
-const Set& hosts_of(Family family) {
-  static const Set v4{"hosts4", 7, 4, 0, false, false};
-  static const Set v6{"hosts6", 8, 16, 0, false, false};
-  return family == Family::kIpv4 ? v4 : v6;
-}
 
 // Ends the rule for packets that leave by another interface. Names are compared with the zeros that fill
 // them.
@@ -64,10 +58,10 @@ class Writer {
         elements.push_back(element);
       }
       std::ranges::sort(elements);
-      table_.sets.emplace_back(hosts_of(family), std::move(elements));
+      table_.sets.emplace_back(hosts_set(family), std::move(elements));
       auto rule = of_family(family);
       load_address(rule, family, End::kDestination);
-      add(rule.in_set(hosts_of(family).name, 0).verdict(NF_ACCEPT));
+      add(rule.in_set(hosts_set(family).name, 0).verdict(NF_ACCEPT));
     }
   }
 

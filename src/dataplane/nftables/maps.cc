@@ -1,5 +1,7 @@
 #include "dataplane/nftables/maps.h"
 
+#include "dataplane/edges/edges.h"
+
 namespace ocicat::dataplane {
 namespace {
 
@@ -43,8 +45,8 @@ const std::array<Set, kMapCount>& sets() {
       Set{"sources6", kInteger, 32, 0, false, true},
       Set{"source_chains4", kName, 16, 12, false, false},
       Set{"source_chains6", kName, 16, 12, false, false},
-      Set{"hosts4", kAddress4, 4, 0, false, false},
-      Set{"hosts6", kAddress6, 16, 0, false, false},
+      hosts_set(Family::kIpv4),
+      hosts_set(Family::kIpv6),
       Set{"answers_quiet", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_untracked", both(kNumber, kNumber), 8, 0, true, false},
       Set{"answers_prednat", both(kNumber, kNumber), 8, 0, true, false},

@@ -41,7 +41,7 @@ class Writer {
     ruleset_.constants.push_back(std::move(types));
     add_endings();
     add_lookups(ruleset_, settings_);
-    add_edges(ruleset_, settings_);
+    add_edges();
     add_directions();
     add_anti_spoofing();
     add_to_host();
@@ -54,6 +54,14 @@ class Writer {
   void chain(std::string name, std::optional<Hook> hook = {}) {
     chain_ = name;
     ruleset_.chains.push_back(Chain{std::move(name), hook});
+  }
+  void add(std::vector<kernel::nft::Rule> rules) {
+    for (auto& rule : rules) ruleset_.rules.push_back(std::move(rule));
+  }
+  void add_edges() {
+    auto [chains, rules] = edges_for(settings_);
+    for (auto& edge : chains) ruleset_.chains.push_back(std::move(edge));
+    add(std::move(rules));
   }
   void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
   void rule(Expressions&& expressions) { rule(expressions); }
@@ -75,7 +83,7 @@ class Writer {
   // Where answers lead.
   void add_endings() {
     chain(std::string(kDenyChain));
-    if (settings_.reject) add_rejection(ruleset_, kDenyChain);
+    if (settings_.reject) add(rejection(kDenyChain));
     rule(Expressions().verdict(NF_DROP));
     add_endings_of_hosts();
   }
@@ -263,13 +271,6 @@ class Writer {
 };
 
 }  // namespace
-
-void add_rejection(Ruleset& ruleset, std::string_view chain) {
-  Expressions tcp, others;
-  tcp.meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset();
-  others.reject_unreachable();
-  for (auto* rule : {&tcp, &others}) ruleset.rules.push_back(marked_rule(chain, rule->take()));
-}
 
 kernel::nft::Shape Ruleset::shape() const {
   kernel::nft::Shape shape;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/edges/edges.h"
 #include "dataplane/nftables/maps.h"
 #include "engine/host_state.h"
 #include "kernel/nft.h"
@@ -59,18 +60,6 @@ void must_have_host_endpoint(kernel::nft::Expressions& rule, policy::Direction d
 // Ends the rule where the workload may not send from the packet's source beside its own addresses. Leaves the
 // interface's name in register 0. In lookup_rules.cc.
 void must_be_source(kernel::nft::Expressions& rule, Family family);
-
-// What is taken and refused whatever policy says, where settings want it: chains to jump to. In
-// edge_rules.cc.
-void add_edges(Ruleset& ruleset, const HostSettings& settings);
-inline constexpr const char* kTunnelled = "tunnelled";
-inline constexpr const char* kTunnelledIn = "tunnelled_in";
-inline constexpr const char* kTunnelledOut = "tunnelled_out";
-inline constexpr const char* kUntrackedTunnels = "untracked_tunnels";
-inline constexpr const char* kServiceLoops = "service_loops";
-inline constexpr const char* kServiceLoopEnd = "service_loop_end";
-// Rules that answer a packet that is refused; what cannot be answered goes on.
-void add_rejection(Ruleset& ruleset, std::string_view chain);
 
 using kernel::nft::marked_rule;
 

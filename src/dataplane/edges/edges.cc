@@ -1,5 +1,5 @@
-// What a host takes and refuses whatever policy says: tunnelled packets, and packets for services that nobody
-// serves.
+#include "dataplane/edges/edges.h"
+
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
@@ -7,9 +7,9 @@
 #include <array>
 #include <vector>
 
-#include "dataplane/nftables/ruleset.h"
 #include "kernel/nft_expressions.h"
 #include "kernel/nft_matches.h"
+#include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane {
 namespace {
@@ -19,16 +19,18 @@ using kernel::nft::End;
 using kernel::nft::Expressions;
 using kernel::nft::HeaderBase;
 using kernel::nft::load_address;
+using kernel::nft::marked_rule;
 using kernel::nft::Meta;
 using kernel::nft::of_family;
 
-class Edges {
+class Writer {
  public:
-  Edges(Ruleset& ruleset, const HostSettings& settings) : ruleset_(ruleset), settings_(settings) {}
+  explicit Writer(const HostSettings& settings) : settings_(settings) {}
 
-  void add() {
+  Edges write() {
     add_tunnels();
     add_service_loops();
+    return std::move(edges_);
   }
 
  private:
@@ -65,7 +67,7 @@ class Edges {
   static Expressions of(const Tunnel& tunnel, End end) {
     auto rule = of(tunnel);
     load_address(rule, tunnel.family, end);
-    rule.in_set(set_of(hosts_map(tunnel.family)).name, 0);
+    rule.in_set(hosts_set(tunnel.family).name, 0);
     return rule;
   }
 
@@ -95,7 +97,9 @@ class Edges {
   void add_service_loops() {
     using enum HostSettings::ServiceLoops;
     chain(kServiceLoopEnd);
-    if (settings_.service_loops == kReject) add_rejection(ruleset_, kServiceLoopEnd);
+    if (settings_.service_loops == kReject) {
+      for (auto& answer : rejection(kServiceLoopEnd)) edges_.rules.push_back(std::move(answer));
+    }
     rule(Expressions().verdict(NF_DROP));
     chain(kServiceLoops);
     if (settings_.service_loops == kForward) return;
@@ -105,20 +109,35 @@ class Edges {
 
   void chain(const char* name) {
     chain_ = name;
-    ruleset_.chains.push_back(Chain{name, {}});
+    edges_.chains.push_back(Chain{name, {}});
   }
-  void rule(Expressions& expressions) { ruleset_.rules.push_back(marked_rule(chain_, expressions.take())); }
+  void rule(Expressions& expressions) { edges_.rules.push_back(marked_rule(chain_, expressions.take())); }
   void rule(Expressions&& expressions) { rule(expressions); }
 
-  Ruleset& ruleset_;
   const HostSettings& settings_;
+  Edges edges_;
   const char* chain_ = "";
 };
 
 }  // namespace
 
-void add_edges(Ruleset& ruleset, const HostSettings& settings) {
-  Edges(ruleset, settings).add();
+Edges edges_for(const HostSettings& settings) {
+  return Writer(settings).write();
+}
+
+// Key types are datatypes of the `nft` command: ipv4_addr 7, ipv6_addr 8.
+const kernel::nft::Set& hosts_set(Family family) {
+  static const kernel::nft::Set v4{"hosts4", 7, 4, 0, false, false};
+  static const kernel::nft::Set v6{"hosts6", 8, 16, 0, false, false};
+  return family == Family::kIpv4 ? v4 : v6;
+}
+
+std::vector<kernel::nft::Rule> rejection(std::string_view chain) {
+  constexpr std::array<std::uint8_t, 1> kTcpNumber{kTcp};
+  Expressions tcp, others;
+  tcp.meta(Meta::kProtocol, 0).equals(0, kTcpNumber).reject_with_tcp_reset();
+  others.reject_unreachable();
+  return {marked_rule(chain, tcp.take()), marked_rule(chain, others.take())};
 }
 
 }  // namespace ocicat::dataplane
