@@ -134,6 +134,7 @@ constexpr Direction kEgress{"egress", "to", &Rule::destination, true};
 
 // One for each protocol and peer.
 Result<std::vector<Rule>> converted(const json::object& stated, Action action, const Direction& direction) {
+  TRY_VOID(fields::nothing_but(stated, {"name", "action", direction.peers, "protocols"}));
   TRY(const auto peers, fields::objects_at(stated, direction.peers));
   if (peers.empty()) return fields::wrong(direction.peers, "must have at least one peer");
   std::vector<EntityRule> entities;

@@ -22,6 +22,8 @@ constexpr std::size_t kMostPorts = 200'000;
 
 Result<EntityRule> read_ip_block(const json::object& block) {
   EntityRule entity;
+  if (auto known = fields::nothing_but(block, {"cidr", "except"}); !known)
+    return fields::inside("ipBlock", std::move(known).error());
   TRY(const auto text, fields::string_at(block, "cidr"));
   const auto cidr = Prefix::parse(text);
   if (!cidr) return fields::wrong("ipBlock.cidr", json::value(text), "must be a CIDR");
@@ -33,6 +35,7 @@ Result<EntityRule> read_ip_block(const json::object& block) {
 }
 
 Result<EntityRule> read_peer(const json::object& peer) {
+  TRY_VOID(fields::nothing_but(peer, {"podSelector", "namespaceSelector", "ipBlock"}));
   TRY(const auto* block, fields::object_at(peer, "ipBlock"));
   if (block != nullptr) return read_ip_block(*block);
   EntityRule entity;
@@ -57,6 +60,7 @@ enum class Understood { kYes, kNo };
 
 // Adds what one entry of `ports` says. No protocol is TCP; no port is every port.
 Result<Understood> add_port(const json::object& entry, PortsByProtocol& all) {
+  TRY_VOID(fields::nothing_but(entry, {"protocol", "port", "endPort"}));
   TRY(auto protocol_text, fields::string_at(entry, "protocol"));
   if (protocol_text.empty()) protocol_text = "TCP";
   const auto* port = fields::find(entry, "port");
@@ -102,6 +106,7 @@ constexpr Direction kEgress{"egress", "to", &Rule::destination};
 // One rule of Kubernetes becomes one for each protocol and peer; none where a port is not understood.
 Result<Understood> add_rules(const json::object& stated, const Direction& direction,
                              std::vector<Rule>& rules) {
+  TRY_VOID(fields::nothing_but(stated, {direction.peers, "ports"}));
   TRY(const auto peers, fields::objects_at(stated, direction.peers));
   TRY(const auto entries, fields::objects_at(stated, "ports"));
   std::vector<EntityRule> entities;

@@ -168,8 +168,24 @@ TEST(DecodePolicy, KeepsStagedKindsApart) {
   EXPECT_EQ(policy_of(R"("stagedAction": "Perhaps")", Kind::kNetworkPolicy).broken, "");
 }
 
-TEST(DecodePolicy, IgnoresFieldsItDoesNotKnow) {
-  EXPECT_EQ(policy_of(R"("future": {"a": 1}, "ingress": [{"action": "Allow", "future": []}])").broken, "");
+TEST(DecodePolicy, IgnoresFieldsBesideRulesThatItDoesNotKnow) {
+  EXPECT_EQ(policy_of(R"("future": {"a": 1}, "ingress": [{"action": "Allow", "future": null}])").broken, "");
+}
+
+// Passed over, a match of a newer API would make a rule allow more than it says.
+TEST(DecodePolicy, IsBrokenByAFieldOfARuleThatItDoesNotKnow) {
+  for (const auto& [rule, reason] : std::map<std::string, std::string>{
+           {R"("future": []})", "future: a list"},
+           {R"("source": {"domains": ["a.example"]}})", "source.domains: a list"},
+           {R"("destination": {"services": {"name": "a", "kind": "b"}}})",
+            R"(destination.services.kind: "b")"},
+           {R"("source": {"serviceAccounts": {"uid": "b"}}})", R"(source.serviceAccounts.uid: "b")"},
+           {R"("protocol": "ICMP", "icmp": {"type": 8, "id": 1}})", "icmp.id: 1"},
+       }) {
+    const auto policy = policy_of(R"("ingress": [{"action": "Allow", )" + rule + "]");
+    EXPECT_EQ(policy.broken, "spec.ingress[0]." + reason + ": is no field that this version knows");
+    EXPECT_TRUE(policy.ingress.empty() && policy.applies_to_ingress);
+  }
 }
 
 TEST(DecodeTier, ReadsOrderAndDefaultAction) {

@@ -37,6 +37,8 @@ Result<std::optional<ProtocolMatch>> read_protocol_at(const json::object& rule, 
 Result<std::optional<IcmpMatch>> read_icmp_at(const json::object& rule, std::string_view name) {
   TRY(const auto* stated, fields::object_at(rule, name));
   if (stated == nullptr) return std::nullopt;
+  if (auto known = fields::nothing_but(*stated, {"type", "code"}); !known)
+    return fields::inside(name, std::move(known).error());
   const auto type = fields::integer_at(*stated, "type", 0, 254);
   if (!type) return fields::inside(name, type.error());
   const auto code = fields::integer_at(*stated, "code", 0, 255);
@@ -80,6 +82,8 @@ Result<std::vector<Port>> read_ports(const json::object& entity, std::string_vie
 Result<std::optional<ServiceAccountMatch>> read_service_accounts(const json::object& entity) {
   TRY(const auto* stated, fields::object_at(entity, "serviceAccounts"));
   if (stated == nullptr) return std::nullopt;
+  if (auto known = fields::nothing_but(*stated, {"names", "selector"}); !known)
+    return fields::inside("serviceAccounts", std::move(known).error());
   auto names = fields::strings_at(*stated, "names");
   if (!names) return fields::inside("serviceAccounts", names.error());
   auto selector = fields::selector_at(*stated, "selector");
@@ -90,6 +94,8 @@ Result<std::optional<ServiceAccountMatch>> read_service_accounts(const json::obj
 Result<std::optional<ServiceMatch>> read_services(const json::object& entity) {
   TRY(const auto* stated, fields::object_at(entity, "services"));
   if (stated == nullptr) return std::nullopt;
+  if (auto known = fields::nothing_but(*stated, {"name", "namespace"}); !known)
+    return fields::inside("services", std::move(known).error());
   const auto name = fields::string_at(*stated, "name");
   if (!name) return fields::inside("services", name.error());
   const auto ns = fields::string_at(*stated, "namespace");
@@ -100,6 +106,8 @@ Result<std::optional<ServiceMatch>> read_services(const json::object& entity) {
 
 Result<EntityRule> read_entity(const json::object& stated) {
   EntityRule entity;
+  TRY_VOID(fields::nothing_but(stated, {"selector", "notSelector", "namespaceSelector", "serviceAccounts",
+                                        "services", "nets", "notNets", "ports", "notPorts"}));
   TRY(entity.selector, fields::selector_at(stated, "selector"));
   TRY(entity.not_selector, fields::selector_at(stated, "notSelector"));
   TRY(entity.namespace_selector, fields::selector_at(stated, "namespaceSelector"));
@@ -124,6 +132,8 @@ Result<EntityRule> read_entity_at(const json::object& rule, std::string_view nam
 
 Result<Rule> read_rule(const json::object& stated) {
   Rule rule;
+  TRY_VOID(fields::nothing_but(stated, {"action", "ipVersion", "protocol", "notProtocol", "icmp", "notICMP",
+                                        "http", "source", "destination", "metadata"}));
   TRY(rule.action, read_action(stated));
   TRY(const auto version, fields::integer_at(stated, "ipVersion", 4, 6));
   if (version && *version == 5) return fields::wrong("ipVersion", "5: must be 4 or 6");

@@ -179,4 +179,12 @@ Result<std::vector<const json::object*>> objects_at(const json::object& object, 
   return objects;
 }
 
+Result<void> nothing_but(const json::object& object, std::initializer_list<std::string_view> known) {
+  for (const auto& [name, value] : object) {
+    if (value.is_null() || std::ranges::find(known, view(name)) != known.end()) continue;
+    return wrong(view(name).substr(0, kShown), value, "is no field that this version knows");
+  }
+  return {};
+}
+
 }  // namespace ocicat::fields

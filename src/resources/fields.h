@@ -8,6 +8,7 @@
 #include <boost/json/object.hpp>
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,6 +56,10 @@ Result<std::string> selector_at(const boost::json::object& object, std::string_v
 // Objects of a list, in order: nullptr entries there are none.
 Result<std::vector<const boost::json::object*>> objects_at(const boost::json::object& object,
                                                            std::string_view name);
+
+// Fails where a field is there that is not among these: for objects of which each field narrows what is
+// meant, so that one which a newer API has must not be passed over.
+Result<void> nothing_but(const boost::json::object& object, std::initializer_list<std::string_view> known);
 
 // The value as a string, where it is one.
 inline std::optional<std::string_view> text_of(const boost::json::value& value) {
