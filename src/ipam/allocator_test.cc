@@ -336,6 +336,40 @@ TEST_F(Allocation, AWriteThatComesAfterAnotherAddressWasPickedGivesNothing) {
   EXPECT_THAT(fresh().release("h1")->addresses, ElementsAre(*IpAddress::parse("10.0.0.1")));
 }
 
+// Another host claims the block that is about to be made.
+class Rival : public Documents {
+ public:
+  explicit Rival(Documents& documents) : documents_(documents) {}
+
+  using Documents::get;
+  Result<std::vector<json::object>> list(Kind kind) override { return documents_.list(kind); }
+  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
+    return documents_.get(keys);
+  }
+  std::vector<Result<json::object>> write(std::vector<Write> writes) override {
+    for (const auto& write : writes) {
+      if (write.verb != Write::Verb::kCreate || write.key.kind != Kind::kIpamBlock) continue;
+      const auto cidr = *Prefix::parse(write.object.at("spec").at("cidr").as_string());
+      EXPECT_TRUE(claim_block(documents_, cidr, {BlockOwner::Type::kHost, "rival"}, TimePoint(seconds(1))));
+    }
+    return documents_.write(std::move(writes));
+  }
+
+ private:
+  Documents& documents_;
+};
+
+TEST_F(Allocation, ANamedAddressIsGivenFromABlockThatAnotherHostWasFasterToClaim) {
+  pool("a", "10.0.0.0/30", 30);
+  Rival documents(documents_);
+  Allocator allocator(documents, {[this] { return now_; }, 1});
+  auto named = request("a", "h1", 0);
+  named.addresses = {*IpAddress::parse("10.0.0.2")};
+  EXPECT_THAT(given(allocator.assign(named)), ElementsAre("10.0.0.2"));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/30 host:rival"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/30 host:rival confirmed"));
+}
+
 // --- one by one, and what was found
 
 TEST_F(Allocation, SingleAddressesAreReleasedAgainstWhatTheyWereGivenAs) {

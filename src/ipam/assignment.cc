@@ -193,9 +193,7 @@ Result<void> Assignment::pick_this(Job& job, const IpAddress& address) {
     block = &blocks_.insert_or_assign(*cidr, std::move(found)).first->second;
   } else if (document.error().code == ErrorCode::kNotFound) {
     TRY(block, claim(job.owner, *cidr));
-    if (block == nullptr)
-      return fail(ErrorCode::kConflict, "{}: another host takes block {} now; try again", text,
-                  cidr->to_string());
+    if (block == nullptr) return {};  // another host was faster: the next round finds its block
   } else {
     return std::unexpected(document.error());
   }
