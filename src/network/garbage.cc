@@ -164,6 +164,7 @@ class Judge {
 
   void judge_addresses() {
     std::vector<Judged> all;
+    all.reserve(allocations_.size());
     for (const auto& allocation : allocations_) all.push_back(judge(allocation));
     std::set<std::string> hosts_in_use;  // that still have something else than tunnel addresses
     std::set<std::string> needed_handles;

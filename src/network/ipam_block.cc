@@ -175,6 +175,7 @@ bool settle(IpamBlock& block, TimePoint now, std::chrono::seconds cooldown) {
   if (cold.empty()) return false;
   std::ranges::sort(cold);  // in the order in which they were released
   std::vector<Ordinal> ordinals;
+  ordinals.reserve(cold.size());
   for (const auto& [when, ordinal] : cold) ordinals.push_back(ordinal);
   release(block, ordinals, now, std::chrono::seconds(0));
   return true;
