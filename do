@@ -95,6 +95,7 @@ case $task in
     become_root build "$@"
     # shellcheck disable=SC2086
     need $build_packages
+    [ $# -gt 0 ] || set -- all benchmarks
     build release "$@"
     ;;
   demo)
@@ -132,7 +133,7 @@ case $task in
     become_root bench "$@"
     # shellcheck disable=SC2086
     need $build_packages $run_packages
-    build release
+    build release ocicat ocicat-cni benchmarks
     exec /usr/bin/python3 bench/run.py --build "$root/build/release" --out "$root/build/bench/figures.json" "$@"
     ;;
   sanitize)

@@ -165,6 +165,9 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   EXPECT_EQ(bare.error().code, FailureCode::kUnsupportedField);
   const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
   EXPECT_EQ(floating.error().code, FailureCode::kUnsupportedField);
+  const auto limited = settle(plain, {{"kubernetes.io/egress-bandwidth", "1M"}}, {});
+  EXPECT_EQ(limited.error().code, FailureCode::kUnsupportedField);
+  EXPECT_THAT(limited.error().details, HasSubstr("kubernetes.io/egress-bandwidth"));
   const auto allowed = *configuration(R"("feature_control":{"ip_addrs_no_ipam":true})");
   EXPECT_TRUE(settle(allowed, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {})->without_ipam);
 }

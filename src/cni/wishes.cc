@@ -107,6 +107,11 @@ Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_ann
     return refuse(FailureCode::kUnsupportedField, "there are no floating addresses",
                   "take the annotation cni.projectcalico.org/floatingIPs from the pod");
   }
+  for (const auto* name : {"kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"}) {
+    if (!pod_annotations.contains(name)) continue;
+    return refuse(FailureCode::kUnsupportedField, "bandwidth is not limited",
+                  fmt::format("nothing would hold it: take the annotation {} from the pod", name));
+  }
   TRY(wishes.pools, pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
   TRY(auto more, pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
   std::ranges::move(more, std::back_inserter(wishes.pools));

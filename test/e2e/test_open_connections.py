@@ -58,6 +58,8 @@ def flows(lab, *wanted):
                for pod, kind, family in wanted}
     reports = {}
     yield reports
+    for flow in started.values():
+        flow.end()  # all at once: each waits for what is still on its way
     for name, flow in started.items():
         reports[name] = flow.stop()
 
