@@ -68,18 +68,6 @@ void add_edges(SmallTable& table, const GuardState& state) {
   }
 }
 
-std::vector<Element> elements_of(const std::set<IpAddress>& hosts, Family family) {
-  std::vector<Element> elements;
-  for (const auto& host : hosts) {
-    if (host.family() != family) continue;
-    Element element;
-    element.key = ElementKey(packet_bytes(host));
-    elements.push_back(element);
-  }
-  std::ranges::sort(elements);
-  return elements;
-}
-
 SmallTable table_of(const GuardState& state) {
   SmallTable table;
   auto edges = edges_for(state.settings);
@@ -109,8 +97,8 @@ SmallTable table_of(const GuardState& state) {
   std::ranges::sort(names);
   table.sets = {{kAttached, std::move(attached)},
                 {kNames, std::move(names)},
-                {hosts_set(Family::kIpv4), elements_of(state.hosts, Family::kIpv4)},
-                {hosts_set(Family::kIpv6), elements_of(state.hosts, Family::kIpv6)}};
+                {hosts_set(Family::kIpv4), host_elements(state.hosts, Family::kIpv4)},
+                {hosts_set(Family::kIpv6), host_elements(state.hosts, Family::kIpv6)}};
   return table;
 }
 

@@ -132,6 +132,18 @@ const kernel::nft::Set& hosts_set(Family family) {
   return family == Family::kIpv4 ? v4 : v6;
 }
 
+std::vector<kernel::nft::Element> host_elements(const std::set<IpAddress>& hosts, Family family) {
+  std::vector<kernel::nft::Element> elements;
+  for (const auto& host : hosts) {
+    if (host.family() != family) continue;
+    kernel::nft::Element element;
+    element.key = kernel::nft::ElementKey(kernel::nft::packet_bytes(host));
+    elements.push_back(element);
+  }
+  std::ranges::sort(elements);
+  return elements;
+}
+
 std::vector<kernel::nft::Rule> rejection(std::string_view chain) {
   constexpr std::array<std::uint8_t, 1> kTcpNumber{kTcp};
   Expressions tcp, others;

@@ -5,6 +5,7 @@
 //   source   semantics.md 2.4, 4.3
 #pragma once
 
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -29,8 +30,9 @@ struct Edges {
 };
 Edges edges_for(const HostSettings& settings);
 
-// The addresses of the other hosts of the cluster.
+// The addresses of the other hosts of the cluster, and what the set holds of these; ascending.
 const kernel::nft::Set& hosts_set(Family family);
+std::vector<kernel::nft::Element> host_elements(const std::set<IpAddress>& hosts, Family family);
 
 // Rules that answer a packet that is refused; what cannot be answered goes on.
 std::vector<kernel::nft::Rule> rejection(std::string_view chain);

@@ -50,15 +50,7 @@ class Writer {
 
   void add_hosts(const std::set<IpAddress>& hosts) {
     for (const auto family : kFamilies) {
-      std::vector<Element> elements;
-      for (const auto& host : hosts) {
-        if (host.family() != family) continue;
-        Element element;
-        element.key = ElementKey(packet_bytes(host));
-        elements.push_back(element);
-      }
-      std::ranges::sort(elements);
-      table_.sets.emplace_back(hosts_set(family), std::move(elements));
+      table_.sets.emplace_back(hosts_set(family), host_elements(hosts, family));
       auto rule = of_family(family);
       load_address(rule, family, End::kDestination);
       add(rule.in_set(hosts_set(family).name, 0).verdict(NF_ACCEPT));
