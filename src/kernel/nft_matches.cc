@@ -5,11 +5,12 @@
 #include <array>
 #include <vector>
 
+#include "kernel/rtnetlink.h"
+
 namespace ocicat::kernel::nft {
 
 ByteView packet_bytes(const IpAddress& address) {
-  const auto all = ByteView(address.bytes());
-  return address.is_v4() ? all.last(4) : all;
+  return address_bytes(address);
 }
 
 Expressions of_family(Family family) {
