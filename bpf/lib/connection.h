@@ -17,6 +17,12 @@ struct {
   __type(value, struct connection);
 } connections SEC(".maps");
 
+/* The slot of the workload here that has judged it at this end; 0: none. */
+static __always_inline __u32 slot_at(const struct connection* connection, __u32 end) {
+  __u32 slot = connection->endpoint[end & 1];
+  return slot & END_OUTSIDE ? 0 : slot;
+}
+
 /* The end that began it. */
 static __always_inline int beginner(const struct connection* connection) {
   return (connection->flags & CONNECTION_BEGUN_BY_SECOND) != 0;
@@ -73,7 +79,7 @@ static __always_inline void account(struct __sk_buff* skb, const struct packet* 
   if (connection->seen != now) connection->seen = now;
   __u8 seen = tcp_seen(packet->tcp);
   if ((connection->tcp[sender] & seen) != seen) connection->tcp[sender] |= seen;
-  if (!from && connection->endpoint[sender]) return;
+  if (!from && slot_at(connection, sender)) return;
   __sync_fetch_and_add(&connection->bytes[sender], skb->len);
   __sync_fetch_and_add(&connection->packets[sender], skb->gso_segs ? skb->gso_segs : 1);
 }

@@ -68,8 +68,8 @@ static __always_inline int is_fresh(__u32 slot, __u32 judged) {
 }
 
 static __always_inline int stands(const struct connection* connection) {
-  return (!connection->endpoint[0] || is_fresh(connection->endpoint[0], connection->judged)) &&
-         (!connection->endpoint[1] || is_fresh(connection->endpoint[1], connection->judged));
+  __u32 first = slot_at(connection, 0), second = slot_at(connection, 1);
+  return (!first || is_fresh(first, connection->judged)) && (!second || is_fresh(second, connection->judged));
 }
 
 /* One judgement of one end, as the connection's first packet asked for it; 0, or why not. */
@@ -112,8 +112,8 @@ __noinline __u32 judge(const struct connection_key* key, struct connection* conn
   for (int i = 0; i < MAX_JUDGEMENTS; ++i) {
     __u64 batch = READ_ONCE(now->batch);
     __u32 why = 0;
-    if (ends & 1 && connection->endpoint[0]) why = judge_end(key, connection, 0, batch & 1);
-    if (!why && ends & 2 && connection->endpoint[1]) why = judge_end(key, connection, 1, batch & 1);
+    if (ends & 1 && slot_at(connection, 0)) why = judge_end(key, connection, 0, batch & 1);
+    if (!why && ends & 2 && slot_at(connection, 1)) why = judge_end(key, connection, 1, batch & 1);
     if (READ_ONCE(now->batch) == batch) {
       if (ends == BOTH_ENDS) connection->judged = (__u32)batch;
       return why;

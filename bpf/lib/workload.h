@@ -9,26 +9,8 @@
 #pragma once
 
 #include "lib/fragments.h"
-
-/* What a packet is worked on with: too much for the stack. No other packet is dealt with on this CPU
- * meanwhile. */
-struct workbench {
-  struct packet packet;
-  struct packet about;    /* of an ICMP error */
-  struct connection next; /* the connection, as it is going to be noted */
-};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct workbench);
-} workbenches SEC(".maps");
-
-static __always_inline struct workbench* workbench(void) {
-  __u32 first = 0;
-  return bpf_map_lookup_elem(&workbenches, &first);
-}
+#include "lib/way.h"
+#include "lib/workbench.h"
 
 static __always_inline int is_discovery(const struct packet* packet) {
   __u8 type = packet->icmp_type;
@@ -66,9 +48,9 @@ static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* p
                                    struct connection* next) {
   int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
   if (known) {
-    int was = known->endpoint[own & 1];
+    __u32 was = slot_at(known, own);
     *next = *known;
-    if (was == (int)slot) return BOTH_ENDS;
+    if (was == slot) return BOTH_ENDS;
     next->endpoint[own & 1] = slot;
     if (by_host) next->flags |= CONNECTION_FROM_HOST;
     return was || !stands(known) ? BOTH_ENDS : 1 << own;
@@ -117,7 +99,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   int own = from ? packet->sender : !packet->sender;
   struct connection* known = find_connection(packet, now);
   /* An answer to what this workload was never asked begins a connection of its own. */
-  if (known && !known->endpoint[own & 1] && packet->sender != beginner(known)) known = 0;
+  if (known && !slot_at(known, own) && packet->sender != beginner(known)) known = 0;
   if (!known && packet->kind == KIND_FOLLOWS) {
     return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
   }
@@ -130,7 +112,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
   if (why) {
     if (!known || why == DROP_CHANGING) return drop(why);
-    if (!known->endpoint[own & 1] && !known->packets[(packet->sender ^ 1) & 1]) {
+    if (!slot_at(known, own) && !known->packets[(packet->sender ^ 1) & 1]) {
       bpf_map_delete_elem(&connections, &packet->key); /* nobody has answered: nothing to remember */
       return drop(why);
     }
@@ -141,6 +123,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   }
   next->flags &= ~CONNECTION_DENIED;
   account(skb, packet, from, next, now);
+  if (!from) learn_way(skb, packet, next);
   if (bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY)) return drop(DROP_NO_MEMORY);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, next->judged, from);
   count(COUNT_FORWARDED);
@@ -230,6 +213,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     return unknown(skb, bench, from);
   }
   account(skb, packet, from, known, now);
+  if (!from) learn_way(skb, packet, known);
   if (packet->fragment == FRAGMENT_FIRST) {
     note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
   }

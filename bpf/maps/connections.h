@@ -31,17 +31,21 @@ enum connection_flags {
   CONNECTION_TO_HOST = 8,   /* to the host itself: the host's setting is asked after egress */
 };
 
+#define END_OUTSIDE 0x8000
+
 enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8 };
 
 /* Arrays are by end: of what that end sent, or of the workload there. */
 struct connection {
-  __u64 bytes[2];    /* of whole frames */
-  __u32 packets[2];  /* modulo 2^32 */
-  __u32 seen;        /* when the last packet came, in ticks (bpf/lib/clock.h) */
-  __u32 judged;      /* low half of the batch of the last judgement */
-  __u16 endpoint[2]; /* slot of the workload here that has judged it; 0: none */
-  __u8 tcp[2];       /* enum tcp_seen */
-  __u8 flags;        /* enum connection_flags */
+  __u64 bytes[2];   /* of whole frames */
+  __u32 packets[2]; /* modulo 2^32 */
+  __u32 seen;       /* when the last packet came, in ticks (bpf/lib/clock.h) */
+  __u32 judged;     /* low half of the batch of the last judgement */
+  __u16
+      endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
+                      interface by which that end's packets come, translated by nobody; 0: neither is known */
+  __u8 tcp[2];     /* enum tcp_seen */
+  __u8 flags;      /* enum connection_flags */
   __u8 pad;
 };
 OCICAT_SIZE(struct connection, 40);

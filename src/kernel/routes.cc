@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -111,9 +112,12 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
     std::vector<Link> links;
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
       const auto* header = reinterpret_cast<const ifinfomsg*>(&message + 1);
-      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_IFNAME + 1);
-      links.push_back(
-          {header->ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header->ifi_flags & IFF_UP) != 0});
+      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_MASTER + 1);
+      Link link{header->ifi_index, std::string(attributes.text(IFLA_IFNAME)),
+                (header->ifi_flags & IFF_UP) != 0};
+      link.ethernet = header->ifi_type == ARPHRD_ETHER;
+      link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
+      links.push_back(std::move(link));
     }));
     TRY_VOID(add_addresses(socket_, links));
     return links;

@@ -21,6 +21,8 @@ struct Link {
   std::string name;
   bool up = false;
   std::vector<IpAddress> addresses{};  // the host's own there, ascending
+  bool ethernet = false;               // carries Ethernet frames; the loopback does not count
+  int master = 0;                      // the bridge, bond or VRF that it is part of
 
   bool operator==(const Link&) const = default;
 };

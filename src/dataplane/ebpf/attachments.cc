@@ -17,10 +17,6 @@ std::string_view name_of(Hook hook) {
   return hook == Hook::kIngress ? "ingress" : "egress";
 }
 
-int program_for(const WorkloadPrograms& programs, Hook hook) {
-  return (hook == Hook::kIngress ? programs.from_workload : programs.to_workload).get();
-}
-
 std::size_t index_of(Hook hook) {
   return hook == Hook::kIngress ? 0 : 1;
 }
@@ -36,21 +32,26 @@ std::filesystem::path Attachments::file_of(int interface, Hook hook) const {
   return folder_ / fmt::format("{}-{}", interface, name_of(hook));
 }
 
-std::vector<int> Attachments::interfaces() const {
+bool Attachments::is_workload(int interface) const {
+  const auto found = attached_.find(interface);
+  return found != attached_.end() && found->second.role == Role::kWorkload;
+}
+
+std::vector<int> Attachments::workloads() const {
   std::vector<int> result;
-  result.reserve(attached_.size());
-  for (const auto& [interface, unused] : attached_) result.push_back(interface);
+  for (const auto& [interface, there] : attached_) {
+    if (there.role == Role::kWorkload) result.push_back(interface);
+  }
   return result;
 }
 
-Result<void> Attachments::adopt(const WorkloadPrograms& programs) {
+Result<void> Attachments::adopt() {
   attached_.clear();
   TRY_VOID(kernel::bpf::make_pin_folder(folder_));
   std::error_code failed;
   std::set<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, failed)) files.insert(entry.path());
   if (failed) return fail(ErrorCode::kInternal, "list {}: {}", folder_.string(), failed.message());
-  std::map<int, Links> found;
   for (const auto& file : files) {
     TRY(auto link, kernel::bpf::open_pin(file));
     TRY(const auto info, kernel::bpf::info_of_link(link.get()));
@@ -60,52 +61,67 @@ Result<void> Attachments::adopt(const WorkloadPrograms& programs) {
       ++writes_;
       continue;
     }
-    const int program = program_for(programs, info.hook);
-    TRY(const auto id, kernel::bpf::id_of_program(program));
-    if (info.program_id != id) {
-      TRY_VOID(kernel::bpf::replace_program(link.get(), program));
-      ++writes_;
-    }
-    found[info.interface][index_of(info.hook)] = std::move(link);
-  }
-  // Half of it is none, and stays until both are there: attach() replaces it.
-  for (auto& [interface, links] : found) {
-    if (links[0] && links[1]) attached_.emplace(interface, std::move(links));
+    auto& there = attached_[info.interface];
+    there.links[index_of(info.hook)] = std::move(link);
+    there.programs[index_of(info.hook)] = info.program_id;
   }
   return {};
 }
 
-Result<void> Attachments::attach(const WorkloadPrograms& programs, int interface) {
-  Links links;
-  for (const auto hook : kHooks) {
-    TRY(links[index_of(hook)], kernel::bpf::attach(program_for(programs, hook), interface, hook));
-    TRY_VOID(kernel::bpf::pin(links[index_of(hook)].get(), file_of(interface, hook)));
-    ++writes_;
-  }
-  attached_.insert_or_assign(interface, std::move(links));
-  return {};
+void Attachments::detach(int interface, Hook hook) {
+  auto& link = attached_.at(interface).links[index_of(hook)];
+  if (!link) return;
+  remove_file(file_of(interface, hook));
+  link = {};
+  ++writes_;
 }
 
-void Attachments::detach(int interface) {
+void Attachments::forget(int interface) {
   for (const auto hook : kHooks) remove_file(file_of(interface, hook));
   attached_.erase(interface);
   ++writes_;
 }
 
-Result<void> Attachments::sync(const WorkloadPrograms& programs, const std::vector<kernel::Link>& links,
-                               const std::function<bool(const kernel::Link&)>& is_workload) {
-  std::set<int> wanted;
-  for (const auto& link : links) {
-    if (is_workload(link)) wanted.insert(link.index);
+Result<void> Attachments::settle(const Programs& programs, int interface, Role role) {
+  auto& there = attached_[interface];
+  if (there.role != role) there.role.reset();
+  for (const auto hook : kHooks) {
+    const auto& program = programs.at(role, hook);
+    auto& link = there.links[index_of(hook)];
+    if (!program) {
+      detach(interface, hook);
+      continue;
+    }
+    TRY(const auto id, kernel::bpf::id_of_program(program.get()));
+    if (link && there.programs[index_of(hook)] == id) continue;
+    if (link) {
+      TRY_VOID(kernel::bpf::replace_program(link.get(), program.get()));
+    } else {
+      TRY(auto made, kernel::bpf::attach(program.get(), interface, hook));
+      TRY_VOID(kernel::bpf::pin(made.get(), file_of(interface, hook)));
+      link = std::move(made);
+    }
+    there.programs[index_of(hook)] = id;
+    ++writes_;
   }
-  for (const auto interface : interfaces()) {
+  there.role = role;
+  return {};
+}
+
+Result<void> Attachments::sync(const Programs& programs, const std::map<int, Role>& roles) {
+  std::set<int> gone;
+  for (const auto& [interface, there] : attached_) {
+    if (!roles.contains(interface)) gone.insert(interface);
     // An interface that has gone has taken its links along, whoever has its index now.
-    TRY(const auto info, kernel::bpf::info_of_link(attached_.at(interface).front().get()));
-    if (!wanted.contains(interface) || info.interface != interface) detach(interface);
+    for (const auto& link : there.links) {
+      if (!link) continue;
+      TRY(const auto info, kernel::bpf::info_of_link(link.get()));
+      if (info.interface != interface) gone.insert(interface);
+    }
   }
-  for (const auto interface : wanted) {
-    if (attached_.contains(interface)) continue;
-    const auto done = attach(programs, interface);
+  for (const auto interface : gone) forget(interface);
+  for (const auto& [interface, role] : roles) {
+    const auto done = settle(programs, interface, role);
     // It may have gone meanwhile, of which we shall hear.
     if (!done && done.error().code != ErrorCode::kNotFound) return done;
   }

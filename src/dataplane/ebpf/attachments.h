@@ -1,5 +1,6 @@
-// The programs at workloads' interfaces: which are attached, where, and the pins that keep them there.
+// The programs at interfaces: which are attached, where, and the pins that keep them there.
 //
+//   roles    a workload's interface has programs at both hooks; one of the host's own those that there are
 //   pins     FOLDER/links/INDEX-ingress, INDEX-egress, with the interface's index
 //   errors   what is attached stays
 #pragma once
@@ -7,44 +8,59 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/unique_fd.h"
 #include "kernel/bpf.h"
-#include "kernel/routes.h"
 
 namespace ocicat::dataplane::ebpf {
 
-// By hook: ingress of the host's side is what comes from the workload.
-struct WorkloadPrograms {
-  UniqueFd from_workload, to_workload;
+enum class Role : std::uint8_t { kWorkload, kHost };
+
+// By role and hook; at the host's side of a workload's interface, ingress is what comes from the workload.
+// None: nothing is attached there.
+class Programs {
+ public:
+  UniqueFd& at(Role role, kernel::bpf::Hook hook) { return fds_[place(role, hook)]; }
+  const UniqueFd& at(Role role, kernel::bpf::Hook hook) const { return fds_[place(role, hook)]; }
+
+ private:
+  static std::size_t place(Role role, kernel::bpf::Hook hook) {
+    return (role == Role::kHost ? 2U : 0U) + (hook == kernel::bpf::Hook::kEgress ? 1U : 0U);
+  }
+  std::array<UniqueFd, 4> fds_;
 };
 
 class Attachments {
  public:
   explicit Attachments(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  // Adopts what is pinned: with the programs given, which replace others at once. Removes pins of interfaces
-  // that have gone.
-  Result<void> adopt(const WorkloadPrograms& programs);
-  // Attaches at each interface of which this holds and where it is missing; detaches where it does not.
-  Result<void> sync(const WorkloadPrograms& programs, const std::vector<kernel::Link>& links,
-                    const std::function<bool(const kernel::Link&)>& is_workload);
-  bool is_attached(int interface) const { return attached_.contains(interface); }
-  std::vector<int> interfaces() const;
+  // Learns what is pinned.
+  Result<void> adopt();
+  // Attaches at each of these interfaces what its role asks for, and detaches elsewhere. A program takes the
+  // place of the one that is there at once.
+  Result<void> sync(const Programs& programs, const std::map<int, Role>& roles);
+  // Whether all programs of a workload are at this interface.
+  bool is_workload(int interface) const;
+  std::vector<int> workloads() const;
   std::uint64_t writes() const { return writes_; }
 
  private:
-  using Links = std::array<UniqueFd, 2>;  // by hook
+  struct Attached {
+    std::array<UniqueFd, 2> links;            // by hook
+    std::array<std::uint32_t, 2> programs{};  // their ids
+    std::optional<Role> role;                 // all that it asks for is attached
+  };
 
   std::filesystem::path file_of(int interface, kernel::bpf::Hook hook) const;
-  Result<void> attach(const WorkloadPrograms& programs, int interface);
-  void detach(int interface);
+  Result<void> settle(const Programs& programs, int interface, Role role);
+  void detach(int interface, kernel::bpf::Hook hook);
+  void forget(int interface);
 
   std::filesystem::path folder_;
-  std::map<int, Links> attached_;
+  std::map<int, Attached> attached_;
   std::uint64_t writes_ = 0;
 };
 

@@ -68,7 +68,7 @@ bool EbpfPolicy::is_workload(const std::string& name) const {
 
 bool EbpfPolicy::serves(const std::string& name) const {
   const auto link = std::ranges::find(links_, name, &kernel::Link::name);
-  return link != links_.end() && attachments_.is_attached(link->index);
+  return link != links_.end() && attachments_.is_workload(link->index);
 }
 
 void EbpfPolicy::want(const HostChanges& changes) {
@@ -171,14 +171,26 @@ Result<void> EbpfPolicy::compare_all() {
   return compare_dictionary();
 }
 
+// What comes in by an interface that is part of another, comes in by that.
+std::map<int, Role> EbpfPolicy::roles() const {
+  std::map<int, Role> roles;
+  for (const auto& link : links_) {
+    if (is_workload(link.name)) {
+      roles.emplace(link.index, Role::kWorkload);
+    } else if (link.ethernet && link.master == 0) {
+      roles.emplace(link.index, Role::kHost);
+    }
+  }
+  return roles;
+}
+
 Result<void> EbpfPolicy::sync_attachments() {
-  TRY_VOID(attachments_.sync(images_->objects.workload_programs(), links_,
-                             [&](const kernel::Link& link) { return is_workload(link.name); }));
+  TRY_VOID(attachments_.sync(images_->objects.attachable(), roles()));
   GuardState guard{.settings = wanted_.settings, .names = {}, .attached = {}, .hosts = {}};
   for (const auto& [key, endpoint] : wanted_.endpoints) {
     if (!covered_by_prefix(endpoint.interface_name)) guard.names.insert(endpoint.interface_name);
   }
-  for (const auto interface : attachments_.interfaces()) guard.attached.insert(interface);
+  for (const auto interface : attachments_.workloads()) guard.attached.insert(interface);
   for (const auto& [address, peer] : wanted_.peers) guard.hosts.insert(address);
   return guard_.sync(guard);
 }
@@ -216,7 +228,7 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = shown.has_value();
     TRY_VOID(shown);
   }
-  if (adopting) TRY_VOID(attachments_.adopt(images_->objects.workload_programs()));
+  if (adopting) TRY_VOID(attachments_.adopt());
   TRY_VOID(sync_attachments());
   TRY(const auto pins, images_->objects.keep());
   writes_ += pins;

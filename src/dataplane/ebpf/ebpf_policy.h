@@ -54,6 +54,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> sync_attachments();
   bool write_settings(Step& step);
   bool is_workload(const std::string& interface_name) const;
+  std::map<int, Role> roles() const;
   bool covered_by_prefix(const std::string& interface_name) const;
 
   kernel::RouteKernel& routes_;

@@ -16,7 +16,15 @@ using kernel::bpf::MapShape;
 
 constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses", "classes", "nets",
                                    "programs", "vocabularies", "entries",   "cells",   "dictionary"};
-constexpr std::array kPrograms{"from_workload", "to_workload"};
+
+struct ProgramName {
+  Role role;
+  kernel::bpf::Hook hook;
+  const char* name;
+};
+constexpr std::array kPrograms{ProgramName{Role::kWorkload, kernel::bpf::Hook::kIngress, "from_workload"},
+                               ProgramName{Role::kWorkload, kernel::bpf::Hook::kEgress, "to_workload"},
+                               ProgramName{Role::kHost, kernel::bpf::Hook::kIngress, "from_network"}};
 
 std::filesystem::path map_folder(const std::filesystem::path& folder) {
   return folder / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
@@ -43,15 +51,15 @@ Result<std::optional<UniqueFd>> adoptable(const std::filesystem::path& file, con
   return std::optional(std::move(*fd));
 }
 
-Result<std::optional<WorkloadPrograms>> pinned_programs(const std::filesystem::path& folder) {
-  std::array<UniqueFd, kPrograms.size()> fds;
-  for (std::size_t i = 0; i < kPrograms.size(); ++i) {
-    auto fd = kernel::bpf::open_pin(folder / "programs" / kPrograms[i]);
+Result<std::optional<Programs>> pinned_programs(const std::filesystem::path& folder) {
+  Programs programs;
+  for (const auto& [role, hook, name] : kPrograms) {
+    auto fd = kernel::bpf::open_pin(folder / "programs" / name);
     if (!fd && fd.error().code == ErrorCode::kNotFound) return std::nullopt;
     if (!fd) return std::unexpected(fd.error());
-    fds[i] = std::move(*fd);
+    programs.at(role, hook) = std::move(*fd);
   }
-  return WorkloadPrograms{std::move(fds[0]), std::move(fds[1])};
+  return programs;
 }
 
 }  // namespace
@@ -116,8 +124,9 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
     TRY(auto fd, object.map(name));
     objects.maps_.insert_or_assign(name, std::move(fd));
   }
-  TRY(objects.attachable_.from_workload, object.program("from_workload"));
-  TRY(objects.attachable_.to_workload, object.program("to_workload"));
+  for (const auto& [role, hook, name] : kPrograms) {
+    TRY(objects.attachable_.at(role, hook), object.program(name));
+  }
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
   return objects;
@@ -128,8 +137,9 @@ Result<std::size_t> Objects::keep() {
   TRY_VOID(kernel::bpf::make_pin_folder(map_folder(folder_)));
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
-  TRY_VOID(kernel::bpf::pin(attachable_.from_workload.get(), folder_ / "programs" / kPrograms[0]));
-  TRY_VOID(kernel::bpf::pin(attachable_.to_workload.get(), folder_ / "programs" / kPrograms[1]));
+  for (const auto& [role, hook, name] : kPrograms) {
+    TRY_VOID(kernel::bpf::pin(attachable_.at(role, hook).get(), folder_ / "programs" / name));
+  }
   std::ranges::copy(build().bytes, host().build);
   kept_ = true;
   return maps_.size() + kPrograms.size();

@@ -33,7 +33,7 @@ class Objects {
   kernel::bpf::ElementMap& classes() const { return *classes_; }
   kernel::bpf::ElementMap& nets() const { return *nets_; }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
-  const WorkloadPrograms& workload_programs() const { return attachable_; }
+  const Programs& attachable() const { return attachable_; }
 
   // Once the maps say what is wanted and the programs are attached: a restart is to find them. How many pins.
   Result<std::size_t> keep();
@@ -45,7 +45,7 @@ class Objects {
 
   std::filesystem::path folder_;
   Fds maps_;
-  WorkloadPrograms attachable_;
+  Programs attachable_;
   bool kept_ = false;
   kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, dictionary_;
@@ -58,7 +58,7 @@ Result<void> remove_objects(const std::filesystem::path& folder);
 // Sums over the processors, by enum counter.
 Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& folder);
 
-// What clang has made of bpf/programs/workload.c.
+// What clang has made of bpf/programs/.
 std::span<const std::uint8_t> workload_object();
 
 }  // namespace ocicat::dataplane::ebpf
