@@ -5,6 +5,8 @@
 //   s2                           1,000 and 10,000 network sets
 //
 // engine_scaling.py runs these at several sizes.
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <map>
 #include <string>
 

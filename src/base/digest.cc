@@ -10,21 +10,23 @@ namespace ocicat {
 
 namespace {
 
-// Looked up once: OpenSSL takes longer to find an algorithm by name than to hash a few bytes with it.
-const EVP_MD* sha256() {
+using Context = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
+
+// OpenSSL takes longer to find an algorithm than to hash a few bytes with it, so it is found once.
+Context sha256() {
   static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  CHECK(algorithm != nullptr);
-  return algorithm;
+  Context context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+  CHECK(algorithm != nullptr && context && EVP_DigestInit_ex(context.get(), algorithm, nullptr) == 1);
+  return context;
 }
 
 }  // namespace
 
 Digest Digest::of(std::string_view meaning) {
-  thread_local const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(),
-                                                                                     &EVP_MD_CTX_free};
+  thread_local const Context context = sha256();
   std::array<unsigned char, EVP_MAX_MD_SIZE> whole{};
   unsigned length = 0;
-  CHECK(EVP_DigestInit_ex(context.get(), sha256(), nullptr) == 1 &&
+  CHECK(EVP_DigestInit_ex(context.get(), nullptr, nullptr) == 1 &&  // anew, with what it has
         EVP_DigestUpdate(context.get(), meaning.data(), meaning.size()) == 1 &&
         EVP_DigestFinal_ex(context.get(), whole.data(), &length) == 1);
   Digest digest;

@@ -60,6 +60,9 @@ class AreaCache {
 struct CompilerBench {
   AreaCache areas;
   MatchMarks settled;  // in the stage at hand: asked before, or never to hold
+  // Of the peer that is looked at; their memory serves the next.
+  std::vector<Cell> cells;
+  std::vector<SetId> not_lone;
 };
 
 // Compiles one plan for one family and one own side, for as many peers as are asked for.
@@ -81,7 +84,8 @@ class Compiler {
   // All keys in order, for a peer that is in no set of the vocabulary. Thoughts are last words.
   std::vector<Cell> compile_base();
   // The same for a peer that is in just these sets, but only keys and source ports for which it may differ.
-  std::vector<Cell> compile(std::span<const SetId> peer);
+  // Valid until a compiler of this bench is asked again.
+  const std::vector<Cell>& compile(std::span<const SetId> peer);
   // What a last word says, and how it came to it; and the digest of that.
   Outcome outcome(ThoughtId thought) const;
   const Digest& digest(ThoughtId thought);

@@ -46,13 +46,14 @@ Compiler::Lone* Compiler::lone(SetId set) {
   return found.is_lone ? &found : nullptr;
 }
 
-std::vector<Cell> Compiler::compile(std::span<const SetId> peer) {
+const std::vector<Cell>& Compiler::compile(std::span<const SetId> peer) {
+  auto& cells = bench_.cells;
   // Looking for lone sets goes over all rules: that is worth it where there are more peers than rules.
-  if (++peers_ <= rules_.size()) return compile_together(peer);
+  if (++peers_ <= rules_.size()) return cells = compile_together(peer);
   if (lone_.empty()) find_lone_sets();
-  std::vector<SetId> others;
-  std::vector<Cell> cells;
-  cells.reserve(peer.size());
+  auto& others = bench_.not_lone;
+  others.clear();
+  cells.clear();
   for (const auto set : peer) {
     auto* const one = lone(set);
     if (one == nullptr) {

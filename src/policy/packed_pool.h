@@ -46,6 +46,10 @@ class PackedPool {
   Id find(std::span<const std::uint32_t> numbers) const;
   // Bytes that its numbers take.
   std::size_t packed_size(Id id) const { return pool_[id].size(); }
+  // As those of SequencePool.
+  void expect_entry(Id id) const { pool_.expect_entry(id); }
+  void expect_items(Id id) const { pool_.expect_items(id); }
+  void expect_slot(Id id) const { pool_.expect_slot(id); }
   // Ids in use are below this.
   std::size_t bound() const { return pool_.bound(); }
   std::size_t size() const { return pool_.size(); }

@@ -1,9 +1,11 @@
-// SequencePool, PackedPool, StringPool, KeyPool, IdRegistry: things kept once and counted.
+// IdIndex, SequencePool, PackedPool, StringPool, KeyPool, IdRegistry: things kept once and counted.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
+#include "policy/id_index.h"
 #include "policy/id_registry.h"
 #include "policy/key_pool.h"
 #include "policy/packed_pool.h"
@@ -15,6 +17,32 @@ namespace ocicat::policy {
 namespace {
 
 using List = std::vector<std::uint32_t>;
+
+TEST(IdIndex, FindsJustWhatIsInItThroughAnyHistory) {
+  test::Random random(1);
+  for (const std::uint64_t hashes : {1, 5, 300, 1'000'000}) {  // from all alike to hardly any
+    SCOPED_TRACE(hashes);
+    IdIndex index;
+    std::map<IdIndex::Id, std::uint32_t> held;  // and its hash
+    for (int step = 0; step < 20'000; ++step) {
+      const auto id = static_cast<IdIndex::Id>(1 + random.below(300));
+      const auto hash =
+          static_cast<std::uint32_t>((id * 0x9e3779b97f4a7c15ULL >> 32) % hashes * (0xffffffffULL / hashes));
+      const auto found = index.find(hash, [&](IdIndex::Id one) { return one == id; });
+      ASSERT_EQ(found, held.contains(id) ? id : 0);
+      if (held.contains(id)) {
+        index.erase(hash, id);
+        held.erase(id);
+      } else {
+        index.insert(hash, id);
+        held.emplace(id, hash);
+      }
+      ASSERT_EQ(index.size(), held.size());
+    }
+    for (const auto& [id, hash] : held)
+      ASSERT_EQ(index.find(hash, [&](IdIndex::Id one) { return one == id; }), id);
+  }
+}
 
 TEST(SequencePool, EqualListsHaveOneIdUntilTheirLastUserGoes) {
   SequencePool pool;

@@ -27,7 +27,7 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
 // once.
 template <class Vocabularies, class Programs>
 void fetch(ClassId class_id, const Vocabularies& vocabularies, const Programs& programs,
-           const IdRegistry& ids, const TableStore& tables) {
+           const PackedPool& signatures, const IdRegistry& ids, const TableStore& tables) {
   std::vector<std::pair<std::size_t, SignatureId>> projections;  // by vocabulary
   projections.reserve(vocabularies.size());
   for (std::size_t i = 0; i < vocabularies.size(); ++i) {
@@ -36,6 +36,7 @@ void fetch(ClassId class_id, const Vocabularies& vocabularies, const Programs& p
   }
   std::vector<const TableId*> cells;
   for (const auto& [vocabulary, projection] : projections) {
+    signatures.expect_entry(projection);
     const auto& row = vocabularies[vocabulary].rows.at(projection);
     __builtin_prefetch(&ids.meaning(IdSpace::kProjection, static_cast<std::uint32_t>(row.id)));
     for (const auto index : vocabularies[vocabulary].programs) {
@@ -43,11 +44,16 @@ void fetch(ClassId class_id, const Vocabularies& vocabularies, const Programs& p
     }
   }
   for (const auto* cell : cells) __builtin_prefetch(cell);
+  for (const auto& [vocabulary, projection] : projections) signatures.expect_items(projection);
   for (const auto* cell : cells) {
     __builtin_prefetch(&ids.meaning(IdSpace::kTable, static_cast<std::uint32_t>(*cell)));
     __builtin_prefetch(&tables[*cell]);
   }
+  for (const auto& [vocabulary, projection] : projections) signatures.expect_slot(projection);
   for (const auto* cell : cells) __builtin_prefetch(tables[*cell].bytes().data());
+  for (const auto* cell : cells) {
+    if (*cell != TableId{}) tables.expect_slot(*cell);
+  }
 }
 
 }  // namespace
@@ -360,7 +366,9 @@ void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, Ta
   const auto& rows = vocabularies_[program.vocabulary].rows;
   for (const auto projection : wanted) {
     if (entry_count() > most) return;
-    const auto cells = compiler(program).compile(sets_.signatures[projection]);
+    peer_sets_.clear();
+    sets_.signatures.for_each(projection, [&](SetId set) { peer_sets_.push_back(set); });
+    const auto& cells = compiler(program).compile(peer_sets_);
     const auto table = tables_.acquire_difference(cells, tables_[program.base], session);
     if (table == TableId{}) continue;
     const auto& row = rows.at(projection);
@@ -375,7 +383,8 @@ void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex
                                std::size_t most) {
   constexpr std::size_t kFew = 16;  // what more of them lead to would push itself out again
   if (classes.gone_classes.size() <= kFew) {
-    for (const auto id : classes.gone_classes) fetch(id, vocabularies_, programs_, ids_, tables_);
+    for (const auto id : classes.gone_classes)
+      fetch(id, vocabularies_, programs_, sets_.signatures, ids_, tables_);
   }
   for (auto& vocabulary : vocabularies_) {
     if (!vocabulary.in_use()) continue;

@@ -161,6 +161,7 @@ class ProgramStore {
   OwnSets own_sets_;
   boost::unordered_flat_map<OwnKey, Index> program_by_own_;
   std::set<Index> new_programs_;
+  std::vector<SetId> peer_sets_;  // of the projection that is compiled
   TablesChanges changes_;
 };
 

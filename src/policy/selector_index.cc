@@ -147,7 +147,7 @@ bool SelectorIndex::file_under_values(Id id, const Selector& selector, const std
   auto& entry = entries_[id];
   entry.place = place_of(label);
   entry.rest = acquire_rest(*std::move(rest));
-  for (const auto& value : values) filed_by_value_[{label, value}].push_back(id);
+  for (const auto& value : values) filed_by_value_[{label, value}].push_back({id, entry.rest});
   return true;
 }
 
@@ -197,7 +197,7 @@ void SelectorIndex::unfile(Id id, const std::vector<LabelKey>& values) {
   if (entry.rest != 0) {
     for (const auto& label : values) {
       const auto it = filed_by_value_.find(label);
-      std::erase(it->second, id);
+      std::erase_if(it->second, [&](const Filed& filed) { return filed.id == id; });
       if (it->second.empty()) filed_by_value_.erase(it);
     }
     release_rest(entry.rest);
@@ -221,8 +221,8 @@ void SelectorIndex::meet_by_value(const LabelView::Label& label, const LabelView
                                   std::vector<Id>& matched) const {
   const auto it = filed_by_value_.find(label);
   if (it == filed_by_value_.end() || labels.find(label.name) != label.value) return;
-  for (const auto id : it->second) {
-    if (holds(entries_[id].rest, labels)) matched.push_back(id);
+  for (const auto& [id, rest] : it->second) {
+    if (holds(rest, labels)) matched.push_back(id);
   }
 }
 

@@ -104,6 +104,10 @@ class SelectorIndex {
       return a.name == b.name && a.value == b.value;
     }
   };
+  struct Filed {
+    Id id;
+    RestId rest;  // what else it asks for
+  };
   struct Crowd {
     Id first = 0;
     std::uint32_t size = 0;
@@ -124,7 +128,7 @@ class SelectorIndex {
   std::vector<Entry> entries_;
   boost::unordered_flat_map<Place, Crowd> filed_;
   // By the label itself, not by its place: a selector filed here is not asked for it again.
-  boost::unordered_flat_map<LabelKey, std::vector<Id>, LabelHash, LabelEqual> filed_by_value_;
+  boost::unordered_flat_map<LabelKey, std::vector<Filed>, LabelHash, LabelEqual> filed_by_value_;
   std::vector<Rest> rests_;
   std::map<Selector, RestId> rest_by_selector_;
   std::vector<RestId> free_rests_;

@@ -5,9 +5,7 @@
 // follows from a list is computed once.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-#include <boost/unordered/unordered_flat_set.hpp>
-
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -15,16 +13,21 @@
 #include <span>
 #include <vector>
 
+#include "policy/id_index.h"
+
 namespace ocicat::policy {
 
 // Ids are dense and used again after their last user has gone. Id 0 is the empty list; it is never counted.
-// Spans stay valid until their list goes. Neither copied nor moved: the index refers to the pool.
+// Spans stay valid until their list goes.
+//
+//   memory   a list takes 12 bytes and about 11 of the index; beyond eight bytes its items lie elsewhere
 template <class Item>
 class ListPool {
  public:
   using Id = std::uint32_t;
 
   ListPool();
+  ~ListPool() = default;
   ListPool(const ListPool&) = delete;
   ListPool& operator=(const ListPool&) = delete;
 
@@ -40,11 +43,17 @@ class ListPool {
 
   std::span<const Item> operator[](Id id) const {
     const auto& entry = entries_[id];
-    return {entry.items, entry.length};
+    if (entry.kind != kFar) return {reinterpret_cast<const Item*>(entry.words.data()), entry.kind};
+    return {at(entry.words[0], entry.words[1]), entry.words[1]};
   }
   // The id of a list that is in use, or 0.
   Id find(std::span<const Item> items) const;
   std::uint32_t users(Id id) const { return entries_[id].users; }
+  // Asks for the memory that release() of a list will look at: in three steps, each of which looks at what
+  // the one before asked for, so that many lists can be waited for at once.
+  void expect_entry(Id id) const { __builtin_prefetch(&entries_[id]); }
+  void expect_items(Id id) const { __builtin_prefetch((*this)[id].data()); }
+  void expect_slot(Id id) const { index_.expect(hash_of((*this)[id])); }
   // Whether the id is in use.
   bool contains(Id id) const { return id < entries_.size() && entries_[id].users > 0; }
   // Ids in use are below this.
@@ -52,38 +61,35 @@ class ListPool {
   std::size_t size() const { return index_.size(); }
 
  private:
+  static constexpr std::uint32_t kNear = 8 / sizeof(Item);  // so many items lie in the entry
+  static constexpr std::uint32_t kFar = kNear + 1;
   struct Entry {
-    Item* items = nullptr;
-    std::uint32_t length = 0;
-    std::uint32_t users = 0;
+    std::array<std::uint32_t, 2> words{};  // the items; where they are far, their place and how many they are
+    std::uint32_t users : 28 = 0;
+    std::uint32_t kind : 4 = 0;  // kFar, or how many items are near
   };
-  struct Hash {
-    using is_transparent = void;
-    const ListPool* pool;
-    std::size_t operator()(Id id) const { return (*this)((*pool)[id]); }
-    std::size_t operator()(std::span<const Item> items) const;
-  };
-  struct Equal {
-    using is_transparent = void;
-    const ListPool* pool;
-    bool operator()(Id a, Id b) const { return a == b; }
-    bool operator()(std::span<const Item> items, Id id) const;
-    bool operator()(Id id, std::span<const Item> items) const { return (*this)(items, id); }
-  };
-
-  Item* allocate(std::size_t length);
-  void deallocate(Item* items, std::size_t length);
-
-  static constexpr std::size_t kChunk = 16'384 / sizeof(Item);
+  static constexpr std::uint32_t kMostUsers = (1U << 28) - 1;
+  static constexpr std::uint32_t kChunk = 16'384 / sizeof(Item);
   static constexpr std::size_t kLongest = 512 / sizeof(Item);  // longer lists have memory of their own
+
+  static std::uint32_t hash_of(std::span<const Item> items);
+  Id find(std::span<const Item> items, std::uint32_t hash) const;
+  Entry entry_of(std::span<const Item> items);
+  std::uint32_t allocate(std::size_t length);
+  void deallocate(std::uint32_t place, std::size_t length);
+  const Item* at(std::uint32_t place, std::size_t length) const {
+    return length > kLongest ? long_lists_[place].get() : chunks_[place / kChunk].get() + place % kChunk;
+  }
 
   std::deque<Entry> entries_;  // grows without a copy
   std::vector<Id> free_ids_;
-  boost::unordered_flat_set<Id, Hash, Equal> index_;
+  IdIndex index_;
+  // A place of items is one of all chunks' items, or of long lists.
   std::vector<std::unique_ptr<Item[]>> chunks_;
-  std::size_t chunk_used_ = kChunk;
-  std::vector<std::vector<Item*>> free_items_;  // by length
-  boost::unordered_flat_map<const Item*, std::unique_ptr<Item[]>> long_lists_;
+  std::uint32_t chunk_used_ = kChunk;
+  std::vector<std::vector<std::uint32_t>> free_places_;  // by length
+  std::vector<std::unique_ptr<Item[]>> long_lists_;
+  std::vector<std::uint32_t> free_long_;
 };
 
 using SequencePool = ListPool<std::uint32_t>;

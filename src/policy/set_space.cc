@@ -10,28 +10,43 @@ namespace ocicat::policy {
 
 namespace {
 
-// Digests are as good as random: each is put about where it belongs, and little is left to do.
-std::vector<Digest> sorted(std::span<const Digest> digests) {
-  const auto place = [&](const Digest& digest) -> std::size_t {
+// The digest of digests, in whatever order they are. These are as good as random: each is put about where it
+// belongs, and little is left to do.
+class Sorter {
+ public:
+  std::vector<Digest> digests;
+
+  Digest digest() {
+    begin_.assign(digests.size() + 1, 0);
+    for (const auto& digest : digests) ++begin_[place(digest) + 1];
+    std::partial_sum(begin_.begin(), begin_.end(), begin_.begin());
+    next_ = begin_;
+    sorted_.resize(digests.size());
+    for (const auto& digest : digests) sorted_[next_[place(digest)]++] = digest;
+    for (std::size_t at = 0; at < digests.size(); ++at) {
+      if (begin_[at + 1] - begin_[at] > 1)
+        std::sort(sorted_.begin() + begin_[at], sorted_.begin() + begin_[at + 1]);
+    }
+    return Digest::of({reinterpret_cast<const char*>(sorted_.data()), sorted_.size() * sizeof(Digest)});
+  }
+
+ private:
+  std::size_t place(const Digest& digest) const {
     std::uint32_t high = 0;
     std::memcpy(&high, digest.bytes.data(), sizeof high);
     return std::uint64_t{be32toh(high)} * digests.size() >> 32;
-  };
-  std::vector<std::uint32_t> begin(digests.size() + 1);
-  for (const auto& digest : digests) ++begin[place(digest) + 1];
-  std::partial_sum(begin.begin(), begin.end(), begin.begin());
-  std::vector<Digest> sorted(digests.size());
-  auto next = begin;
-  for (const auto& digest : digests) sorted[next[place(digest)]++] = digest;
-  for (std::size_t at = 0; at < digests.size(); ++at) {
-    if (begin[at + 1] - begin[at] > 1) std::sort(sorted.begin() + begin[at], sorted.begin() + begin[at + 1]);
   }
-  return sorted;
-}
 
-Digest digest_of(std::span<const Digest> digests) {
-  const auto in_order = sorted(digests);
-  return Digest::of({reinterpret_cast<const char*>(in_order.data()), in_order.size() * sizeof(Digest)});
+  std::vector<Digest> sorted_;
+  std::vector<std::uint32_t> begin_;  // by place
+  std::vector<std::uint32_t> next_;
+};
+
+// Its memory serves the next.
+Sorter& sorter() {
+  thread_local Sorter one;
+  one.digests.clear();
+  return one;
 }
 
 }  // namespace
@@ -74,16 +89,15 @@ void SetSpace::end_batch() {
 }
 
 Digest SetSpace::digest(std::span<const SetId> signature) const {
-  std::vector<Digest> digests;
-  digests.reserve(signature.size());
-  for (const auto set : signature) digests.push_back(sets_[set]);
-  return digest_of(digests);
+  auto& all = sorter();
+  for (const auto set : signature) all.digests.push_back(sets_[set]);
+  return all.digest();
 }
 
 Digest SetSpace::digest(SignatureId signature) const {
-  std::vector<Digest> digests;
-  signatures.for_each(signature, [&](SetId set) { digests.push_back(sets_[set]); });
-  return digest_of(digests);
+  auto& all = sorter();
+  signatures.for_each(signature, [&](SetId set) { all.digests.push_back(sets_[set]); });
+  return all.digest();
 }
 
 }  // namespace ocicat::policy

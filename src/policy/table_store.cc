@@ -1,15 +1,11 @@
 #include "policy/table_store.h"
 
-#include <endian.h>
-
 #include <algorithm>
-#include <cstring>
-#include <functional>
-#include <string>
-#include <string_view>
 #include <utility>
 
 #include "base/result.h"
+#include "base/short_hash.h"
+#include "base/varint.h"
 
 namespace ocicat::policy {
 
@@ -28,29 +24,30 @@ bool append(std::vector<Interval>& intervals, const Interval& interval) {
 
 }  // namespace
 
-OutcomeId TableStore::Session::outcome(ThoughtId thought) {
-  if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
-  auto& id = outcomes_[thought];
-  if (id == 0) id = store_.acquire_outcome(compiler_, thought);
-  return OutcomeId{id};
+TableStore::Session::Session(TableStore& store, Compiler& compiler)
+    : store_(store), compiler_(compiler), outcomes_(std::move(store.outcomes_)) {
+  outcomes_.clear();
 }
 
 TableStore::Session::~Session() {
-  for (const auto id : outcomes_) {
-    if (id != 0) store_.release_outcome(OutcomeId{id});
-  }
+  for (const auto id : new_ones_) store_.release_outcome(OutcomeId{id});
+  store_.outcomes_ = std::move(outcomes_);
 }
 
-std::uint32_t TableStore::acquire_outcome(Compiler& compiler, ThoughtId thought) {
-  const auto& digest = compiler.digest(thought);
-  const auto [it, is_new] = outcome_by_digest_.emplace(digest, 0);
-  if (is_new) {
-    it->second = ids_.take(IdSpace::kOutcome, digest);
-    outcome_changes_.update(OutcomeId{it->second}, compiler.outcome(thought));
-  } else {
-    ids_.retain(IdSpace::kOutcome, it->second);
+OutcomeId TableStore::Session::outcome(ThoughtId thought) {
+  if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
+  auto& id = outcomes_[thought];
+  if (id == 0) {
+    const auto& digest = compiler_.digest(thought);
+    const auto [it, is_new] = store_.outcome_by_digest_.emplace(digest, 0);
+    if (is_new) {
+      it->second = store_.ids_.take(IdSpace::kOutcome, digest);
+      store_.outcome_changes_.update(OutcomeId{it->second}, compiler_.outcome(thought));
+      new_ones_.push_back(it->second);
+    }
+    id = it->second;
   }
-  return it->second;
+  return OutcomeId{id};
 }
 
 void TableStore::release_outcome(OutcomeId id) {
@@ -71,44 +68,41 @@ void TableStore::retain_parts(std::span<const Interval> intervals) {
   }
 }
 
-std::size_t TableStore::Hash::operator()(const Content& content) const {
-  const auto bytes = content.table.bytes();
-  const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  return std::hash<std::string_view>{}(text) + static_cast<std::size_t>(content.keys);
+std::uint32_t TableStore::hash_of(const Content& content) {
+  return short_hash(std::as_bytes(content.table.bytes())) + static_cast<std::uint32_t>(content.keys);
 }
 
+// How far each interval is from the one before and how long it is, and what answers there.
 Digest TableStore::meaning_of(std::span<const Interval> intervals, Keys keys) const {
-  constexpr auto kEach = 2 * sizeof(std::uint32_t) + 1 + sizeof(Digest);
-  std::string text(1 + intervals.size() * kEach, static_cast<char>(keys));
-  auto* at = text.data() + 1;
-  const auto add = [&](const void* from, std::size_t size) {
-    std::memcpy(at, from, size);
-    at += size;
-  };
+  meaning_.assign(1, static_cast<std::uint8_t>(keys));
+  std::uint32_t next = 0;
   for (const auto& [first, last, outcome, sources] : intervals) {
     const bool leads_on = sources != TableId{};
+    append_varint((first - next) << 1 | (leads_on ? 1 : 0), meaning_);
+    append_varint(last - first, meaning_);
+    next = last + 1;
     const auto& part = leads_on ? ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(sources))
                                 : ids_.meaning(IdSpace::kOutcome, static_cast<std::uint32_t>(outcome));
-    // In one byte order, whatever the machine.
-    for (const auto key : {htole32(first), htole32(last)}) add(&key, sizeof key);
-    *at++ = leads_on ? 's' : 'o';
-    add(part.bytes.data(), sizeof part);
+    meaning_.insert(meaning_.end(), part.bytes.begin(), part.bytes.end());
   }
-  return Digest::of(text);
+  return Digest::of({reinterpret_cast<const char*>(meaning_.data()), meaning_.size()});
 }
 
 TableId TableStore::intern(std::span<const Interval> intervals, Keys keys) {
   Table table(intervals);
-  if (const auto known = known_.find(Content{table, keys}); known != known_.end()) {
-    ids_.retain(IdSpace::kTable, *known);
-    return TableId{*known};
+  const auto hash = hash_of({table, keys});
+  const auto known = known_.find(
+      hash, [&](std::uint32_t id) { return tables_[id].keys == keys && tables_[id].table == table; });
+  if (known != 0) {
+    ids_.retain(IdSpace::kTable, known);
+    return TableId{known};
   }
   const auto id = ids_.take(IdSpace::kTable, meaning_of(intervals, keys));
   retain_parts(intervals);
   if (tables_.size() <= id) tables_.resize(id + 1);
   table_changes_.update(TableId{id}, table);
   tables_[id] = {std::move(table), keys};
-  known_.insert(id);
+  known_.insert(hash, id);
   interval_count_ += intervals.size();
   return TableId{id};
 }
@@ -116,7 +110,7 @@ TableId TableStore::intern(std::span<const Interval> intervals, Keys keys) {
 void TableStore::release(TableId id) {
   const auto number = static_cast<std::uint32_t>(id);
   if (!ids_.release(IdSpace::kTable, number)) return;
-  known_.erase(number);
+  known_.erase(hash_of(content(number)), number);
   const auto table = std::exchange(tables_[number], {}).table;
   interval_count_ -= table.size();
   table_changes_.remove(id);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
-#include <boost/unordered/unordered_flat_set.hpp>
 
 #include <cstdint>
 #include <deque>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "policy/compiler.h"
+#include "policy/id_index.h"
 #include "policy/id_registry.h"
 #include "policy/tables.h"
 
@@ -18,15 +18,15 @@ namespace ocicat::policy {
 
 class TableStore {
  public:
-  explicit TableStore(IdRegistry& ids) : ids_(ids), known_(0, Hash{this}, Equal{this}) {}
+  explicit TableStore(IdRegistry& ids) : ids_(ids) {}
   TableStore(const TableStore&) = delete;
   TableStore& operator=(const TableStore&) = delete;
 
-  // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome it was asked
-  // for, until released.
+  // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome that is new,
+  // so nothing else may be released before it has ended.
   class Session {
    public:
-    Session(TableStore& store, Compiler& compiler) : store_(store), compiler_(compiler) {}
+    Session(TableStore& store, Compiler& compiler);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -37,6 +37,7 @@ class TableStore {
     TableStore& store_;
     Compiler& compiler_;
     std::vector<std::uint32_t> outcomes_;  // by thought; 0: not asked for yet
+    std::vector<std::uint32_t> new_ones_;
   };
 
   // Cells as a table, one use for the caller.
@@ -46,6 +47,9 @@ class TableStore {
   void release(TableId id);
   // Stays while in use.
   const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)].table; }
+
+  // Asks for the memory that release() of a table will look at, beside the table itself.
+  void expect_slot(TableId id) const { known_.expect(hash_of(content(static_cast<std::uint32_t>(id)))); }
 
   std::size_t interval_count() const { return interval_count_; }
 
@@ -63,30 +67,14 @@ class TableStore {
     const Table& table;
     Keys keys;
   };
-  struct Hash {
-    using is_transparent = void;
-    const TableStore* store;
-    std::size_t operator()(std::uint32_t id) const { return (*this)(store->content(id)); }
-    std::size_t operator()(const Content& content) const;
-  };
-  struct Equal {
-    using is_transparent = void;
-    const TableStore* store;
-    bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
-    bool operator()(const Content& content, std::uint32_t id) const {
-      return content.keys == store->tables_[id].keys && content.table == store->tables_[id].table;
-    }
-    bool operator()(std::uint32_t id, const Content& content) const { return (*this)(content, id); }
-  };
-
   Content content(std::uint32_t id) const { return {tables_[id].table, tables_[id].keys}; }
+  static std::uint32_t hash_of(const Content& content);
   // A use of its second table for the caller; absent where nothing differs from `base`, if there is one.
   std::optional<Interval> to_interval(const Cell& cell, const Interval* base, Session& session);
   void unpack_sources(const Interval* base);
   TableId intern_and_release();
   TableId intern(std::span<const Interval> intervals, Keys keys);
   Digest meaning_of(std::span<const Interval> intervals, Keys keys) const;
-  std::uint32_t acquire_outcome(Compiler& compiler, ThoughtId thought);
   void release_outcome(OutcomeId id);
   void retain_parts(std::span<const Interval> intervals);
 
@@ -94,11 +82,13 @@ class TableStore {
   std::deque<Stored> tables_;  // by id
   std::size_t interval_count_ = 0;
   // By what they say, in ids: these mean one thing each while they are in use.
-  boost::unordered_flat_set<std::uint32_t, Hash, Equal> known_;
+  IdIndex known_;
   // While a table is looked up, and its second tables.
   std::vector<Interval> intervals_;
   std::vector<Interval> sources_;
   std::vector<Interval> base_sources_;
+  std::vector<std::uint32_t> outcomes_;  // a session's, when there is none; its memory serves the next
+  mutable std::vector<std::uint8_t> meaning_;
   boost::unordered_flat_map<Digest, std::uint32_t> outcome_by_digest_;
   Changes<OutcomeId, Outcome> outcome_changes_;
   Changes<TableId, Table> table_changes_;
