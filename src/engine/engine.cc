@@ -29,7 +29,11 @@ Engine& Engine::operator=(Engine&&) noexcept = default;
 
 HostChanges Engine::update(const ResourceChanges& changes) {
   auto& state = *state_;
-  for (const auto& [key, resource] : changes.entries()) {
+  std::size_t expected = 0;
+  for (auto at = changes.entries().begin(); at != changes.entries().end(); ++at) {
+    if (expected == 0) expected = state.expect(at, changes.entries().end());
+    --expected;
+    const auto& [key, resource] = *at;
     if (resource) {
       state.set(key, *resource);
     } else {

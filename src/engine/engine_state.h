@@ -140,6 +140,8 @@ struct Engine::State {
   void remove_member(const ResourceKey& key);
   void remove_node(const std::string& name);
   void take(const std::string& name, network::RouteResolver::Changed changed);
+  std::size_t expect(ResourceChanges::Entries::const_iterator at,
+                     ResourceChanges::Entries::const_iterator end);
   MemberId member_of(const ResourceKey& key);
   void set_node_of(MemberId member, std::string_view name);
   bool is_local(const WorkloadEndpoint& endpoint) const { return !node || endpoint.node == *node; }

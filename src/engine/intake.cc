@@ -79,6 +79,25 @@ void Engine::State::set(const ResourceKey& key, const Profile& profile) {
   policies.set_profile(key, profile);
 }
 
+// What is known of the things that change lies in no cache, and leads from place to place: asks for it a step
+// at a time for the next few at once. Says how many.
+std::size_t Engine::State::expect(ResourceChanges::Entries::const_iterator at,
+                                  ResourceChanges::Entries::const_iterator end) {
+  constexpr std::size_t kMost = 32;
+  std::array<const ResourceKey*, kMost> names{};
+  std::array<MemberId, kMost> known{};
+  std::size_t count = 0;
+  for (; at != end && count < kMost; ++at) names[count++] = &at->first;
+  if (count == 1) return 1;
+  for (std::size_t i = 0; i < count; ++i) keys.expect(*names[i]);
+  for (std::size_t i = 0; i < count; ++i) keys.expect_entry(known[i] = keys.guess(*names[i]));
+  for (std::size_t i = 0; i < count; ++i) keys.expect_items(known[i]);
+  for (int step = 0; step < policy::MemberIndex::kSteps; ++step) {
+    for (std::size_t i = 0; i < count; ++i) members.expect(known[i], step);
+  }
+  return count;
+}
+
 MemberId Engine::State::member_of(const ResourceKey& key) {
   const auto [id, is_new] = keys.acquire(key);
   if (!is_new) keys.release(id);

@@ -299,6 +299,22 @@ void AddressIndex::unlink(PlaceId id, Kinship& kinship) {
   if (--blend.places == 0) drop_blend(from, kinship);
 }
 
+// The blend where a place with one member most likely belongs; 0: nobody knows.
+AddressIndex::BlendId AddressIndex::likely_blend(PlaceId id, const Kinship& kinship) const {
+  const auto members = places_[id].members;
+  const auto kin = members & 1 ? kinship.kin_of(members >> 1) : 0;
+  return kin < blend_by_kin_.size() ? blend_by_kin_[kin] : 0;
+}
+
+// What touched places will lead to lies in no cache: asks for it a step at a time for all of them.
+void AddressIndex::fetch_touched(const Kinship& kinship) const {
+  constexpr std::size_t kMost = 1'024;  // more would push itself out again
+  const auto some = std::span(touched_).first(std::min(touched_.size(), kMost));
+  for (const auto id : some) __builtin_prefetch(&blends_[places_[id].blend]);
+  for (const auto id : some) __builtin_prefetch(&blends_[likely_blend(id, kinship)]);
+  for (const auto id : some) blend_keys_.expect_entry(blends_[likely_blend(id, kinship)].key);
+}
+
 // Puts a place into the blend it belongs to.
 void AddressIndex::settle(PlaceId id, Kinship& kinship) {
   auto& place = places_[id];
@@ -317,16 +333,22 @@ void AddressIndex::settle(PlaceId id, Kinship& kinship) {
   key.erase(std::unique(key.begin() + 1, key.end()), key.end());
   const auto kin_end = key.size();
   for (const auto set : net_lists_[place.nets]) key.push_back(set | kNets);
-  auto [known, is_new] = blend_keys_.acquire(key);
-  BlendId blend = 0;
-  if (is_new) {
-    for (std::size_t i = 1; i < kin_end; ++i) kinship.retain_kin(key[i]);
-    blend = make_blend(known);
-  } else {
-    blend = blend_by_key_[known];
-    blend_keys_.release(known);  // a blend uses its key once
-    if (blend == place.blend) return;
+  auto blend = likely_blend(id, kinship);
+  if (blend == 0 || !std::ranges::equal(blend_keys_[blends_[blend].key], key)) {
+    const auto [known, is_new] = blend_keys_.acquire(key);
+    if (is_new) {
+      for (std::size_t i = 1; i < kin_end; ++i) kinship.retain_kin(key[i]);
+      blend = make_blend(known);
+    } else {
+      blend = blend_by_key_[known];
+      blend_keys_.release(known);  // a blend uses its key once
+    }
+    if (kin_end == 2) {
+      if (blend_by_kin_.size() <= key[1]) blend_by_kin_.resize(key[1] + 1);
+      blend_by_kin_[key[1]] = blend;
+    }
   }
+  if (blend == place.blend) return;
   note_moved(id);
   unlink(id, kinship);
   link(id, blend);
@@ -436,6 +458,7 @@ AddressIndex::Update AddressIndex::update(Kinship& kinship) {
     --wide_[index_of(place.prefix.family())];
   }
   if (any_wide) settle_wide(gone, kinship);
+  fetch_touched(kinship);
   for (std::size_t i = 0; i < touched_.size(); ++i) {
     const auto id = touched_[i];
     const auto& place = places_[id];

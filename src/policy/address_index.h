@@ -66,6 +66,8 @@ class AddressIndex {
 
   PlaceId find(const Prefix& prefix) const;
   const Prefix& prefix(PlaceId place) const { return places_[place].prefix; }
+  // Asks for the memory of a place.
+  void expect(PlaceId place) const { __builtin_prefetch(&places_[place]); }
   // The members that have exactly this prefix, ascending.
   std::vector<MemberId> members(PlaceId place) const;
   // What the address of a place is in. Valid after update().
@@ -131,6 +133,8 @@ class AddressIndex {
   void settle_wide(const std::vector<PlaceId>& gone, Kinship& kinship);
   void surround(BlendId blend, PlaceId around, Kinship& kinship);
   void move_places(BlendId from, BlendId to, Kinship& kinship);
+  BlendId likely_blend(PlaceId id, const Kinship& kinship) const;
+  void fetch_touched(const Kinship& kinship) const;
   void settle(PlaceId id, Kinship& kinship);
   void note_moved(PlaceId id);
   BlendId make_blend(SequencePool::Id key);
@@ -157,6 +161,8 @@ class AddressIndex {
   // ascending.
   SequencePool blend_keys_;
   std::vector<BlendId> blend_by_key_;
+  // The last one that a place with one member of the kin came to; by now it may be another's, or nobody's.
+  std::vector<BlendId> blend_by_kin_;
   std::vector<BlendId> free_blends_;
   std::vector<Blend> blends_;
 

@@ -61,8 +61,9 @@ struct CompilerBench {
   AreaCache areas;
   MatchMarks settled;  // in the stage at hand: asked before, or never to hold
   // Of the peer that is looked at; their memory serves the next.
-  std::vector<Cell> cells;
-  std::vector<SetId> not_lone;
+  std::vector<const Cell*> cells;
+  std::vector<Cell> not_lone;
+  std::vector<SetId> not_lone_sets;
 };
 
 // Compiles one plan for one family and one own side, for as many peers as are asked for.
@@ -85,7 +86,7 @@ class Compiler {
   std::vector<Cell> compile_base();
   // The same for a peer that is in just these sets, but only keys and source ports for which it may differ.
   // Valid until a compiler of this bench is asked again.
-  const std::vector<Cell>& compile(std::span<const SetId> peer);
+  std::span<const Cell* const> compile(std::span<const SetId> peer);
   // What a last word says, and how it came to it; and the digest of that.
   Outcome outcome(ThoughtId thought) const;
   const Digest& digest(ThoughtId thought);

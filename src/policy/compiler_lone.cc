@@ -46,28 +46,32 @@ Compiler::Lone* Compiler::lone(SetId set) {
   return found.is_lone ? &found : nullptr;
 }
 
-const std::vector<Cell>& Compiler::compile(std::span<const SetId> peer) {
+std::span<const Cell* const> Compiler::compile(std::span<const SetId> peer) {
   auto& cells = bench_.cells;
-  // Looking for lone sets goes over all rules: that is worth it where there are more peers than rules.
-  if (++peers_ <= rules_.size()) return cells = compile_together(peer);
-  if (lone_.empty()) find_lone_sets();
-  auto& others = bench_.not_lone;
-  others.clear();
+  auto& others = bench_.not_lone_sets;
   cells.clear();
-  for (const auto set : peer) {
-    auto* const one = lone(set);
-    if (one == nullptr) {
-      others.push_back(set);
-      continue;
+  others.clear();
+  // Looking for lone sets goes over all rules: that is worth it where there are more peers than rules.
+  if (++peers_ <= rules_.size()) {
+    others.assign(peer.begin(), peer.end());
+  } else {
+    if (lone_.empty()) find_lone_sets();
+    for (const auto set : peer) {
+      auto* const one = lone(set);
+      if (one == nullptr) {
+        others.push_back(set);
+        continue;
+      }
+      if (!one->cells) one->cells = compile_together({&set, 1});
+      for (const auto& cell : *one->cells) cells.push_back(&cell);
     }
-    if (!one->cells) one->cells = compile_together({&set, 1});
-    cells.insert(cells.end(), one->cells->begin(), one->cells->end());
   }
   if (!others.empty()) {
-    auto more = compile_together(others);
-    cells.insert(cells.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    bench_.not_lone = compile_together(others);
+    for (const auto& cell : bench_.not_lone) cells.push_back(&cell);
   }
-  if (!std::ranges::is_sorted(cells, {}, &Cell::first)) std::ranges::sort(cells, {}, &Cell::first);
+  const auto first = [](const Cell* cell) { return cell->first; };
+  if (!std::ranges::is_sorted(cells, {}, first)) std::ranges::sort(cells, {}, first);
   return cells;
 }
 

@@ -53,6 +53,10 @@ class IdIndex {
     slots_[at] = {};
     --size_;
   }
+  // The first id with this hash, nearly always the one that find() would find; 0 where there is none.
+  Id guess(std::uint32_t hash) const {
+    return find(hash, [](Id) { return true; });
+  }
   // Asks for the memory that find() will look at.
   void expect(std::uint32_t hash) const {
     if (!slots_.empty()) __builtin_prefetch(&slots_[home(hash)]);

@@ -32,6 +32,11 @@ class IdRegistry {
   void rename(IdSpace space, std::uint32_t id, const Digest& meaning);
   // Of an id in use, or whose last user has just gone.
   const Digest& meaning(IdSpace space, std::uint32_t id) const;
+  // Whether the id is in use, and means that.
+  bool means(IdSpace space, std::uint32_t id, const Digest& meaning) const {
+    const auto& entry = of(space).entries[id];
+    return entry.users > 0 && entry.meaning == meaning;
+  }
   std::size_t size(IdSpace space) const;
 
   // Ends the batch and says what became of the dictionary since the last time.

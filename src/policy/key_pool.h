@@ -20,6 +20,11 @@ class KeyPool {
   // 0 where there is none.
   Id find(const ResourceKey& key) const { return pool_.find(pack(key)); }
   ResourceKey operator[](Id id) const;
+  // As those of SequencePool.
+  void expect(const ResourceKey& key) const { pool_.expect(pack(key)); }
+  Id guess(const ResourceKey& key) const { return pool_.guess(pack(key)); }
+  void expect_entry(Id id) const { pool_.expect_entry(id); }
+  void expect_items(Id id) const { pool_.expect_items(id); }
   std::size_t size() const { return pool_.size(); }
 
  private:

@@ -7,15 +7,15 @@
 
 namespace ocicat::policy {
 
-void sort_pairs(std::vector<std::uint32_t>& words) {
+void sort_pairs(std::vector<std::uint32_t>& words, std::size_t from) {
   // By insertion: the lists are short.
-  std::size_t end = 0;
-  for (std::size_t i = 0; i < words.size(); i += 2) {
+  std::size_t end = from;
+  for (std::size_t i = from; i < words.size(); i += 2) {
     const auto first = words[i];
     const auto second = words[i + 1];
     auto at = end;
-    while (at > 0 && std::pair{words[at - 2], words[at - 1]} > std::pair{first, second}) at -= 2;
-    if (at > 0 && words[at - 2] == first && words[at - 1] == second) continue;
+    while (at > from && std::pair{words[at - 2], words[at - 1]} > std::pair{first, second}) at -= 2;
+    if (at > from && words[at - 2] == first && words[at - 1] == second) continue;
     for (auto j = end; j > at; j -= 2) {
       words[j] = words[j - 2];
       words[j + 1] = words[j - 1];
@@ -32,10 +32,14 @@ MemberIndex::MemberIndex(SetSpace& sets, AddressIndex& addresses)
 
 // --- members as they are handed in ---
 
-SequencePool::Id MemberIndex::acquire_labels(const Labels& labels) {
-  auto& words = scratch_;
-  words.clear();
-  for (const auto& [name, value] : labels) append_label(strings_.acquire(name), value, words);
+// The words of a list of labels; its names are in use.
+std::span<const std::uint32_t> MemberIndex::words_of(const Labels& labels) {
+  scratch_.clear();
+  for (const auto& [name, value] : labels) append_label(strings_.acquire(name), value, scratch_);
+  return scratch_;
+}
+
+SequencePool::Id MemberIndex::acquire_labels(std::span<const std::uint32_t> words) {
   const auto [id, is_new] = labels_.acquire(words);
   if (!is_new) release_names(words);
   return id;
@@ -68,9 +72,10 @@ SequencePool::Id MemberIndex::acquire_profiles(std::span<const std::string> name
 }
 
 void MemberIndex::release_profiles(SequencePool::Id id) {
-  const std::vector<std::uint32_t> words(profiles_[id].begin(), profiles_[id].end());
-  if (!profiles_.release(id)) return;
-  for (const auto word : words) strings_.release(word);
+  if (profiles_.users(id) == 1) {
+    for (const auto word : profiles_[id]) strings_.release(word);
+  }
+  profiles_.release(id);
 }
 
 SequencePool::Id MemberIndex::acquire_ports(std::span<const EndpointPort> ports) {
@@ -90,9 +95,10 @@ SequencePool::Id MemberIndex::acquire_ports(std::span<const EndpointPort> ports)
 }
 
 void MemberIndex::release_ports(SequencePool::Id id) {
-  const std::vector<std::uint32_t> words(ports_[id].begin(), ports_[id].end());
-  if (!ports_.release(id)) return;
-  for (std::size_t i = 0; i < words.size(); i += 2) strings_.release(words[i]);
+  if (ports_.users(id) == 1) {
+    for (std::size_t i = 0; i < ports_[id].size(); i += 2) strings_.release(ports_[id][i]);
+  }
+  ports_.release(id);
 }
 
 void MemberIndex::set_place_list(MemberId id, std::span<const PlaceId> places) {
@@ -186,12 +192,29 @@ void MemberIndex::touch(MemberId id) {
   touched_.push_back(id);
 }
 
+void MemberIndex::expect(MemberId id, int step) const {
+  if (id >= members_.size()) return;
+  const auto& member = members_[id];
+  if (step == 0) return __builtin_prefetch(&member);
+  if (!member.present) return;
+  if (step == 1) {
+    labels_.expect_entry(member.labels);
+    addresses_.expect(member.place);
+  } else if (step == 2) {
+    labels_.expect_items(member.labels);
+  } else {
+    labels_.expect_slot(member.labels);
+  }
+}
+
 void MemberIndex::set(MemberId id, const MemberView& view) {
   while (members_.size() <= id) members_.emplace_back();
   auto& member = members_[id];
-  const auto labels = acquire_labels(view.labels);
+  const auto words = words_of(view.labels);
+  labels_.expect(words);
   const auto profiles = acquire_profiles(view.profiles);
   const auto ports = acquire_ports(view.ports);
+  const auto labels = acquire_labels(words);
   if (member.present) {
     leave_profile_list(id);
     release_labels(member.labels);
@@ -248,7 +271,7 @@ void MemberIndex::replace_profile_labels(std::string_view profile, SequencePool:
 }
 
 void MemberIndex::set_profile_labels(std::string_view profile, const Labels& labels) {
-  replace_profile_labels(profile, acquire_labels(labels));
+  replace_profile_labels(profile, acquire_labels(words_of(labels)));
 }
 
 void MemberIndex::remove_profile_labels(std::string_view profile) {

@@ -82,6 +82,10 @@ class MemberIndex : public Kinship {
     if (member.places != 0) return place_lists_[member.places];
     return {&member.place, member.place == 0 ? 0U : 1U};
   }
+  // Asks for the memory that set() and remove() of a member will look at: in four steps, each of which looks
+  // at what the one before asked for, so that many members can be waited for at once.
+  static constexpr int kSteps = 4;
+  void expect(MemberId id, int step) const;
   std::size_t look_count() const { return looks_.size(); }
 
   KinId kin_of(MemberId member) const override { return members_[member].kin; }
@@ -114,7 +118,8 @@ class MemberIndex : public Kinship {
     std::vector<PortSet> ports;
   };
 
-  SequencePool::Id acquire_labels(const Labels& labels);
+  std::span<const std::uint32_t> words_of(const Labels& labels);
+  SequencePool::Id acquire_labels(std::span<const std::uint32_t> words);
   SequencePool::Id acquire_profiles(std::span<const std::string> names);
   SequencePool::Id acquire_ports(std::span<const EndpointPort> ports);
   void release_labels(SequencePool::Id id);
@@ -134,10 +139,12 @@ class MemberIndex : public Kinship {
   void activate(AtomId id, const Atom& atom);
   void watch_labels(const Selector& selector, bool watch);
   void ask_looks();
-  SequencePool::Id acquire_look(const Entry& member);
+  void add_look(const Entry& member, std::vector<std::uint32_t>& words);
+  SequencePool::Id acquire_look(std::span<const std::uint32_t> words);
   void release_look(SequencePool::Id look);
   void view_look(std::span<const std::uint32_t> look, LabelView& view) const;
-  void settle(MemberId id);
+  void settle(MemberId id, std::span<const std::uint32_t> words);
+  void settle_touched();
   void release_kin_use(KinId kin);
   void set_kin_sets(KinId kin);
   void count_port_sets(SignatureId sets, bool more);
@@ -176,12 +183,14 @@ class MemberIndex : public Kinship {
   std::vector<AtomId> changed_ports_;
   std::vector<std::uint32_t> scratch_;
   std::vector<SelectorIndex::Id> matched_;
+  std::vector<SetId> kin_scratch_;
+  LabelView view_;
   std::vector<Prefix> wanted_;
   bool watched_changed_ = false;
   bool sets_changed_ = false;
 };
 
-// Sorts pairs that lie one after the other, and drops repetitions.
-void sort_pairs(std::vector<std::uint32_t>& words);
+// Sorts the pairs that lie one after the other from there on, and drops repetitions.
+void sort_pairs(std::vector<std::uint32_t>& words, std::size_t from = 0);
 
 }  // namespace ocicat::policy

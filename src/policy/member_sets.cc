@@ -110,15 +110,15 @@ void MemberIndex::activate(AtomId id, const Atom& atom) {
 
 // --- looks ---
 
-SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
-  std::vector<std::uint32_t>& words = scratch_;
-  words.clear();
+// The words of a member's look go behind others; its values are in use.
+void MemberIndex::add_look(const Entry& member, std::vector<std::uint32_t>& words) {
+  const auto begin = words.size();
   const auto add = [&](SequencePool::Id list) {
     const auto before = words.size();
     for_each_label(labels_[list], [&](const ListedLabel& label) {
       if (label.name >= watched_.size() || watched_[label.name] == 0) return;
       bool known = false;  // the first to have a label wins
-      for (std::size_t i = 0; i < before; i += 2) known = known || words[i] == label.name;
+      for (auto i = begin; i < before; i += 2) known = known || words[i] == label.name;
       if (known) return;
       words.push_back(label.name);
       words.push_back(strings_.acquire(label.value));
@@ -128,26 +128,29 @@ SequencePool::Id MemberIndex::acquire_look(const Entry& member) {
   for (const auto profile : profiles_[member.profiles]) {
     if (const auto it = labels_by_profile_.find(profile); it != labels_by_profile_.end()) add(it->second);
   }
-  sort_pairs(words);
+  sort_pairs(words, begin);
+}
+
+SequencePool::Id MemberIndex::acquire_look(std::span<const std::uint32_t> words) {
   const auto [look, is_new] = looks_.acquire(words);
   if (!is_new) {
     for (std::size_t i = 1; i < words.size(); i += 2) strings_.release(words[i]);
   } else {
     for (std::size_t i = 0; i < words.size(); i += 2) strings_.retain(words[i]);
     if (selected_by_look_.size() <= look) selected_by_look_.resize(look + 1);
-    LabelView view;
-    view_look(looks_[look], view);
-    selectors_.match(view, matched_);
+    view_look(looks_[look], view_);
+    selectors_.match(view_, matched_);
     selected_by_look_[look] = selected_.acquire(matched_).id;
   }
   return look;
 }
 
 void MemberIndex::release_look(SequencePool::Id look) {
-  const std::vector<std::uint32_t> words(looks_[look].begin(), looks_[look].end());
-  if (!looks_.release(look)) return;
-  for (const auto word : words) strings_.release(word);
-  selected_.release(std::exchange(selected_by_look_[look], 0));
+  if (look != 0 && looks_.users(look) == 1) {
+    for (const auto word : looks_[look]) strings_.release(word);
+    selected_.release(std::exchange(selected_by_look_[look], 0));
+  }
+  looks_.release(look);
 }
 
 void MemberIndex::view_look(std::span<const std::uint32_t> look, LabelView& view) const {
@@ -214,7 +217,8 @@ void MemberIndex::set_kin_sets(KinId kin) {
   const auto ports = ports_[kin_[kin][1]];
   auto& selected = matched_;
   selected.clear();
-  std::vector<SetId> sets;
+  auto& sets = kin_scratch_;
+  sets.clear();
   selected_.for_each(selected_by_look_[look], [&](SelectorIndex::Id selector) {
     selected.push_back(selector);
     if (selector < set_by_selector_.size() && set_by_selector_[selector] != 0)
@@ -250,13 +254,13 @@ void MemberIndex::release_kin_use(KinId kin) {
   release_ports(ports);
 }
 
-// Finds the kin of a member anew.
-void MemberIndex::settle(MemberId id) {
+// Finds the kin of a member anew, which has this look.
+void MemberIndex::settle(MemberId id, std::span<const std::uint32_t> words) {
   auto& member = members_[id];
   member.touched = false;
   KinId kin = 0;
   if (member.present) {
-    const auto look = acquire_look(member);
+    const auto look = acquire_look(words);
     const std::array<std::uint32_t, 2> key{look, member.ports};
     const auto acquired = kin_.acquire(key);
     kin = acquired.id;
@@ -273,6 +277,40 @@ void MemberIndex::settle(MemberId id) {
     for (const auto place : places(id)) addresses_.touch(place);
   }
   release_kin_use(old);
+}
+
+// Looks and kin lie in no cache, and lead from place to place: they are asked for a step at a time for some
+// members at once.
+void MemberIndex::settle_touched() {
+  constexpr std::size_t kTogether = 32;
+  std::array<std::size_t, kTogether + 1> from{};  // into scratch_
+  std::array<SequencePool::Id, kTogether> likely{};
+  for (std::span<const MemberId> left = touched_; !left.empty();) {
+    const auto some = left.first(std::min(left.size(), kTogether));
+    left = left.subspan(some.size());
+    scratch_.clear();
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const auto& member = members_[some[i]];
+      kin_.expect_entry(member.kin);
+      if (member.present) add_look(member, scratch_);
+      from[i + 1] = scratch_.size();
+    }
+    const auto words = [&](std::size_t i) {
+      return std::span<const std::uint32_t>(scratch_).subspan(from[i], from[i + 1] - from[i]);
+    };
+    const auto key = [&](std::size_t i) {
+      return std::array<std::uint32_t, 2>{likely[i], members_[some[i]].ports};
+    };
+    for (std::size_t i = 0; i < some.size(); ++i) looks_.expect(words(i));
+    for (std::size_t i = 0; i < some.size(); ++i) looks_.expect_entry(likely[i] = looks_.guess(words(i)));
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      looks_.expect_items(likely[i]);
+      kin_.expect(key(i));
+    }
+    for (std::size_t i = 0; i < some.size(); ++i) kin_.expect_entry(kin_.guess(key(i)));
+    for (std::size_t i = 0; i < some.size(); ++i) settle(some[i], words(i));
+  }
+  touched_.clear();
 }
 
 void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) {
@@ -301,8 +339,7 @@ void MemberIndex::update(const RuleBook& book, std::span<const AtomId> touched) 
     }
     addresses_.touch_all_blends();
   }
-  for (const auto id : touched_) settle(id);
-  touched_.clear();
+  settle_touched();
   watched_changed_ = false;
   sets_changed_ = false;
 }

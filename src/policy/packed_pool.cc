@@ -6,7 +6,7 @@ namespace {
 
 class Packer {
  public:
-  explicit Packer(std::vector<std::uint8_t>& bytes) : bytes_(bytes) { bytes_.clear(); }
+  explicit Packer(std::vector<std::uint8_t>& bytes) : bytes_(bytes) {}
   // Ascending; `which` is not 0.
   void add(std::uint32_t eight, std::uint8_t which) {
     append_varint(eight - next_, bytes_);
@@ -41,6 +41,7 @@ class Eights {
 }  // namespace
 
 const std::vector<std::uint8_t>& PackedPool::pack(std::span<const std::uint32_t> numbers) const {
+  packed_.clear();
   Packer packer(packed_);
   for (std::size_t i = 0; i < numbers.size();) {
     const auto eight = numbers[i] / 8;
@@ -55,8 +56,8 @@ PackedPool::Acquired PackedPool::acquire(std::span<const std::uint32_t> numbers)
   return pool_.acquire(pack(numbers));
 }
 
-PackedPool::Acquired PackedPool::acquire_common(Id one, Id other) {
-  Packer packer(packed_);
+void PackedPool::append_common(Id one, Id other, std::vector<std::uint8_t>& bytes) const {
+  Packer packer(bytes);
   Eights a(pool_[one]), b(pool_[other]);
   for (bool more = a.next() && b.next(); more;) {
     if (a.number == b.number) {
@@ -67,7 +68,6 @@ PackedPool::Acquired PackedPool::acquire_common(Id one, Id other) {
       more = a.number < b.number ? a.next() : b.next();
     }
   }
-  return pool_.acquire(packed_);
 }
 
 std::vector<std::uint32_t> PackedPool::operator[](Id id) const {

@@ -23,8 +23,11 @@ class PackedPool {
 
   // One more user for the list. O(length).
   Acquired acquire(std::span<const std::uint32_t> numbers);
-  // The same for the numbers that two lists have in common.
-  Acquired acquire_common(Id one, Id other);
+  // What two lists have in common goes, packed, behind other bytes: lists that are worked out first can all
+  // be waited for at once.
+  void append_common(Id one, Id other, std::vector<std::uint8_t>& bytes) const;
+  void expect_packed(std::span<const std::uint8_t> list) const { pool_.expect(list); }
+  Acquired acquire_packed(std::span<const std::uint8_t> list) { return pool_.acquire(list); }
   void retain(Id id) { pool_.retain(id); }
   // One user fewer; true where that was the last.
   bool release(Id id) { return pool_.release(id); }

@@ -107,7 +107,9 @@ TEST(PackedPool, GivesBackWhatItWasGivenAndWhatListsHaveInCommon) {
     EXPECT_EQ(pool.find(one), one_id);
     List both;
     std::ranges::set_intersection(one, other, std::back_inserter(both));
-    const auto common = pool.acquire_common(one_id, other_id);
+    std::vector<std::uint8_t> packed;
+    pool.append_common(one_id, other_id, packed);
+    const auto common = pool.acquire_packed(packed);
     EXPECT_EQ(pool[common.id], both);
     EXPECT_EQ(pool.acquire(both).id, common.id);
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "base/short_hash.h"
 
 namespace ocicat::policy {
 
@@ -22,40 +23,6 @@ std::vector<SetId> intersection(std::span<const SetId> a, std::span<const SetId>
   return both;
 }
 
-// What a class leads to lies in no cache: in each vocabulary a chain of places, from the class to its tables.
-// Asks for the first places of all chains, then for the second ones, and so on, so that all are waited for at
-// once.
-template <class Vocabularies, class Programs>
-void fetch(ClassId class_id, const Vocabularies& vocabularies, const Programs& programs,
-           const PackedPool& signatures, const IdRegistry& ids, const TableStore& tables) {
-  std::vector<std::pair<std::size_t, SignatureId>> projections;  // by vocabulary
-  projections.reserve(vocabularies.size());
-  for (std::size_t i = 0; i < vocabularies.size(); ++i) {
-    const auto it = vocabularies[i].projection_by_class.find(static_cast<std::uint32_t>(class_id));
-    if (it != vocabularies[i].projection_by_class.end()) projections.emplace_back(i, it->second);
-  }
-  std::vector<const TableId*> cells;
-  for (const auto& [vocabulary, projection] : projections) {
-    signatures.expect_entry(projection);
-    const auto& row = vocabularies[vocabulary].rows.at(projection);
-    __builtin_prefetch(&ids.meaning(IdSpace::kProjection, static_cast<std::uint32_t>(row.id)));
-    for (const auto index : vocabularies[vocabulary].programs) {
-      if (row.number < programs[index].tables.size()) cells.push_back(&programs[index].tables[row.number]);
-    }
-  }
-  for (const auto* cell : cells) __builtin_prefetch(cell);
-  for (const auto& [vocabulary, projection] : projections) signatures.expect_items(projection);
-  for (const auto* cell : cells) {
-    __builtin_prefetch(&ids.meaning(IdSpace::kTable, static_cast<std::uint32_t>(*cell)));
-    __builtin_prefetch(&tables[*cell]);
-  }
-  for (const auto& [vocabulary, projection] : projections) signatures.expect_slot(projection);
-  for (const auto* cell : cells) __builtin_prefetch(tables[*cell].bytes().data());
-  for (const auto* cell : cells) {
-    if (*cell != TableId{}) tables.expect_slot(*cell);
-  }
-}
-
 }  // namespace
 
 Compiler& ProgramStore::compiler(Program& program) {
@@ -69,7 +36,9 @@ Compiler& ProgramStore::compiler(Program& program) {
 // Making a small compiler costs more than to keep it; a large one takes too much memory.
 void ProgramStore::tidy_up(Program& program) {
   constexpr std::size_t kMostRules = 256;
-  if (program.compiler && program.compiler->rule_count() > kMostRules) program.compiler.reset();
+  if (!program.compiler || program.compiler->rule_count() <= kMostRules) return;
+  program.compiler.reset();
+  program.outcomes = {};
 }
 
 // --- programs ---
@@ -119,7 +88,7 @@ void ProgramStore::release(Index index) {
   auto& program = programs_[index];
   CHECK(program.users > 0);
   if (--program.users > 0) return;
-  for (const auto& [projection, row] : vocabularies_[program.vocabulary].rows) drop_table(program, row);
+  for (RowId row = 0; row < program.tables.size(); ++row) drop_table(program, row);
   if (program.base != TableId{}) tables_.release(program.base);
   if (ids_.release(IdSpace::kProgram, program.id)) changes_.programs.remove(ProgramId{program.id});
   std::erase(vocabularies_[program.vocabulary].programs, index);
@@ -174,9 +143,8 @@ void ProgramStore::release_chain(ChainIndex index) {
   auto& chain = chains_[index];
   CHECK(chain.users > 0);
   if (--chain.users > 0) return;
-  for (const auto& [projection, program] : chain.programs) {
-    changes_.chain_programs.remove(
-        {ChainId{chain.id}, vocabularies_[chain.vocabulary].rows.at(projection).id});
+  for (const auto& [row, program] : chain.programs) {
+    changes_.chain_programs.remove({ChainId{chain.id}, vocabularies_[chain.vocabulary].rows[row].id});
     release(program);
   }
   release(chain.base);
@@ -195,21 +163,21 @@ void ProgramStore::release_chain(ChainIndex index) {
 void ProgramStore::settle_chain(ChainIndex index, std::vector<Index>& gone) {
   auto& chain = chains_[index];
   const auto own = chain.vocabulary;
-  std::vector<SignatureId> touched = vocabularies_[own].changed;
+  std::vector<RowId> touched = vocabularies_[own].changed;
   if (std::exchange(chain.is_new, false)) {
-    for (const auto& [projection, row] : vocabularies_[own].rows) touched.push_back(projection);
+    for (RowId row = 0; row < vocabularies_[own].rows.size(); ++row) touched.push_back(row);
   }
   std::ranges::sort(touched);
   touched.erase(std::ranges::unique(touched).begin(), touched.end());
-  for (const auto projection : touched) {
-    const auto known = chain.programs.find(projection);
-    const auto& row = vocabularies_[own].rows.at(projection);
+  for (const auto number : touched) {
+    const auto known = chain.programs.find(number);
+    const auto row = vocabularies_[own].rows[number];
     const bool wanted = row.classes > 0;
     if (wanted == (known != chain.programs.end())) continue;
     const ChainKey key{ChainId{chain.id}, row.id};
     if (wanted) {
-      const auto program = acquire(chain.plan, chain.family, projection);
-      chain.programs.emplace(projection, program);
+      const auto program = acquire(chain.plan, chain.family, row.projection);
+      chain.programs.emplace(number, program);
       changes_.chain_programs.update(key, id(program));
     } else {
       changes_.chain_programs.remove(key);
@@ -244,11 +212,13 @@ std::uint32_t ProgramStore::find_or_add_vocabulary(const std::vector<SetId>& set
 void ProgramStore::drop_vocabulary_if_unused(std::uint32_t index) {
   auto& vocabulary = vocabularies_[index];
   if (vocabulary.in_use()) return;
-  for (const auto& [class_id, projection] : vocabulary.projection_by_class) {
-    changes_.projections.remove({VocabularyId{vocabulary.id}, ClassId{class_id}});
+  for (std::uint32_t class_id = 0; class_id < seen_.size(); ++class_id) {
+    const auto gone =
+        std::erase_if(seen_[class_id], [&](const Seen& seen) { return seen.vocabulary == index; });
+    if (gone > 0) changes_.projections.remove({VocabularyId{vocabulary.id}, ClassId{class_id}});
+    entries_ -= gone;
   }
-  for (const auto& [projection, row] : vocabulary.rows) release_projection(projection);
-  entries_ -= vocabulary.projection_by_class.size();
+  for (const auto& row : vocabulary.rows) release_projection(row.projection);
   ids_.release(IdSpace::kVocabulary, vocabulary.id);
   vocabulary_by_sets_.erase(vocabulary.sets);
   sets_.signatures.release(vocabulary.sets);
@@ -266,115 +236,201 @@ ProjectionId ProgramStore::retain_projection(SignatureId projection) {
 }
 
 void ProgramStore::release_projection(SignatureId projection) {
+  if (projection == 0) return;
   auto& entry = projections_[projection];
   CHECK(entry.users > 0);
   if (--entry.users == 0) ids_.release(IdSpace::kProjection, entry.id);
   sets_.signatures.release(projection);
 }
 
-void ProgramStore::add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature) {
-  const auto projection = sets_.signatures.acquire_common(signature, vocabulary.sets).id;
-  if (projection == 0) return;
-  const auto [it, is_new] = vocabulary.rows.try_emplace(projection);
-  auto& row = it->second;
-  if (is_new) {
-    row.id = retain_projection(projection);
-    if (vocabulary.free_rows.empty()) {
-      row.number = static_cast<std::uint32_t>(vocabulary.rows.size() - 1);
-    } else {
-      row.number = vocabulary.free_rows.back();
-      vocabulary.free_rows.pop_back();
-    }
+std::uint32_t ProgramStore::hash_of(SignatureId projection) {
+  return short_hash(std::as_bytes(std::span(&projection, 1)));
+}
+
+// Shifted by one; 0 where there is none.
+ProgramStore::RowId ProgramStore::find_row(const Vocabulary& vocabulary, SignatureId projection) {
+  return vocabulary.row_by_projection.find(
+      hash_of(projection), [&](RowId row) { return vocabulary.rows[row - 1].projection == projection; });
+}
+
+const ProgramStore::Row* ProgramStore::Vocabulary::row(SignatureId projection) const {
+  const auto found = find_row(*this, projection);
+  return found == 0 || rows[found - 1].classes == 0 ? nullptr : &rows[found - 1];
+}
+
+ProgramStore::RowId ProgramStore::add_row(Vocabulary& vocabulary, SignatureId projection) {
+  RowId number = 0;
+  if (vocabulary.free_rows.empty()) {
+    number = static_cast<RowId>(vocabulary.rows.size());
+    vocabulary.rows.emplace_back();
+  } else {
+    number = vocabulary.free_rows.back();
+    vocabulary.free_rows.pop_back();
   }
-  sets_.signatures.release(projection);
-  if (++row.classes == 1) vocabulary.changed.push_back(projection);
-  vocabulary.projection_by_class.emplace(static_cast<std::uint32_t>(class_id), projection);
+  vocabulary.rows[number] = {.projection = projection, .id = retain_projection(projection), .classes = 0};
+  vocabulary.row_by_projection.insert(hash_of(projection), number + 1);
+  return number;
+}
+
+// Takes over the use of the projection.
+void ProgramStore::see(std::uint32_t index, ClassId class_id, PackedPool::Acquired projection) {
+  if (projection.id == 0) return;
+  auto& vocabulary = vocabularies_[index];
+  // Nobody has seen one that is new.
+  const auto known = projection.is_new ? 0 : find_row(vocabulary, projection.id);
+  const auto number = known != 0 ? known - 1 : add_row(vocabulary, projection.id);
+  sets_.signatures.release(projection.id);
+  auto& row = vocabulary.rows[number];
+  if (++row.classes == 1) vocabulary.changed.push_back(number);
+  const auto at = static_cast<std::uint32_t>(class_id);
+  if (seen_.size() <= at) seen_.resize(at + 1);
+  seen_[at].push_back({index, number});
   ++entries_;
   changes_.projections.update({VocabularyId{vocabulary.id}, class_id}, row.id);
 }
 
-void ProgramStore::remove_projection(Vocabulary& vocabulary, ClassId class_id) {
-  const auto it = vocabulary.projection_by_class.find(static_cast<std::uint32_t>(class_id));
-  if (it == vocabulary.projection_by_class.end()) return;
-  const auto projection = it->second;
-  vocabulary.projection_by_class.erase(it);
-  --entries_;
-  changes_.projections.remove({VocabularyId{vocabulary.id}, class_id});
-  if (--vocabulary.rows.at(projection).classes == 0) vocabulary.changed.push_back(projection);
+// A class that is new, by all vocabularies that are not.
+void ProgramStore::see_by_all(ClassId class_id, SignatureId signature) {
+  projected_.clear();
+  projected_by_.clear();
+  const auto expect = [&](std::size_t from) {
+    sets_.signatures.expect_packed(std::span(projected_).subspan(from));
+  };
+  for (std::uint32_t index = 0; index < vocabularies_.size(); ++index) {
+    const auto& vocabulary = vocabularies_[index];
+    if (!vocabulary.in_use() || vocabulary.is_new) continue;
+    const auto from = projected_.size();
+    sets_.signatures.append_common(signature, vocabulary.sets, projected_);
+    projected_by_.emplace_back(index, projected_.size());
+    expect(from);
+  }
+  std::size_t from = 0;
+  for (const auto& [index, end] : projected_by_) {
+    see(index, class_id, sets_.signatures.acquire_packed(std::span(projected_).subspan(from, end - from)));
+    from = end;
+  }
+}
+
+void ProgramStore::forget(ClassId class_id) {
+  const auto at = static_cast<std::uint32_t>(class_id);
+  if (at >= seen_.size()) return;
+  for (const auto& [index, row] : seen_[at]) {
+    auto& vocabulary = vocabularies_[index];
+    changes_.projections.remove({VocabularyId{vocabulary.id}, class_id});
+    if (--vocabulary.rows[row].classes == 0) vocabulary.changed.push_back(row);
+  }
+  entries_ -= seen_[at].size();
+  seen_[at].clear();
+}
+
+// What a class leads to lies in no cache: in each vocabulary a chain of places, from the class to its tables.
+// Asks for the first places of all chains, then for the second ones, and so on, so that all are waited for at
+// once.
+void ProgramStore::fetch(ClassId class_id) const {
+  const auto at = static_cast<std::uint32_t>(class_id);
+  if (at >= seen_.size()) return;
+  const auto& signatures = sets_.signatures;
+  const auto& seen = seen_[at];
+  const auto row_of = [&](const Seen& one) -> const Row& {
+    return vocabularies_[one.vocabulary].rows[one.row];
+  };
+  std::vector<const TableId*> cells;
+  for (const auto& one : seen) {
+    __builtin_prefetch(&row_of(one));
+    for (const auto index : vocabularies_[one.vocabulary].programs) {
+      if (one.row < programs_[index].tables.size()) cells.push_back(&programs_[index].tables[one.row]);
+    }
+  }
+  for (const auto* cell : cells) __builtin_prefetch(cell);
+  for (const auto& one : seen) {
+    const auto& row = row_of(one);
+    signatures.expect_entry(row.projection);
+    vocabularies_[one.vocabulary].row_by_projection.expect(hash_of(row.projection));
+    __builtin_prefetch(&ids_.meaning(IdSpace::kProjection, static_cast<std::uint32_t>(row.id)));
+  }
+  for (const auto* cell : cells) {
+    __builtin_prefetch(&ids_.meaning(IdSpace::kTable, static_cast<std::uint32_t>(*cell)));
+    __builtin_prefetch(&tables_[*cell]);
+  }
+  for (const auto& one : seen) signatures.expect_items(row_of(one).projection);
+  for (const auto* cell : cells) __builtin_prefetch(tables_[*cell].bytes().data());
+  for (const auto& one : seen) signatures.expect_slot(row_of(one).projection);
+  for (const auto* cell : cells) {
+    if (*cell != TableId{}) tables_.expect_slot(*cell);
+  }
 }
 
 // Those that no class has any more, once no program has tables there.
 void ProgramStore::drop_rows(Vocabulary& vocabulary) {
-  for (const auto projection : vocabulary.changed) {
-    const auto it = vocabulary.rows.find(projection);
-    if (it == vocabulary.rows.end() || it->second.classes > 0) continue;
-    vocabulary.free_rows.push_back(it->second.number);
-    vocabulary.rows.erase(it);
-    release_projection(projection);
+  for (const auto number : vocabulary.changed) {
+    auto& row = vocabulary.rows[number];
+    if (row.projection == 0 || row.classes > 0) continue;
+    vocabulary.row_by_projection.erase(hash_of(row.projection), number + 1);
+    release_projection(row.projection);
+    row = {};
+    vocabulary.free_rows.push_back(number);
   }
   vocabulary.changed.clear();
 }
 
 // --- tables ---
 
-void ProgramStore::drop_table(Program& program, const Row& row) {
-  if (row.number >= program.tables.size() || program.tables[row.number] == TableId{}) return;
-  changes_.tables_by_projection.remove({ProgramId{program.id}, row.id});
-  tables_.release(std::exchange(program.tables[row.number], {}));
+void ProgramStore::drop_table(Program& program, RowId row) {
+  if (row >= program.tables.size() || program.tables[row] == TableId{}) return;
+  changes_.tables_by_projection.remove(
+      {ProgramId{program.id}, vocabularies_[program.vocabulary].rows[row].id});
+  tables_.release(std::exchange(program.tables[row], {}));
   --entries_;
 }
 
 void ProgramStore::compile_new(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
-  std::vector<SignatureId> wanted;
-  program.tables.resize(vocabulary.row_bound());
-  for (const auto& [projection, row] : vocabulary.rows) {
-    if (row.classes > 0 && program.tables[row.number] == TableId{}) wanted.push_back(projection);
+  wanted_.clear();
+  program.tables.resize(vocabulary.rows.size());
+  for (RowId row = 0; row < vocabulary.rows.size(); ++row) {
+    if (vocabulary.rows[row].classes > 0 && program.tables[row] == TableId{}) wanted_.push_back(row);
   }
-  TableStore::Session session(tables_, compiler(program));
+  TableStore::Session session(tables_, compiler(program), program.outcomes);
   if (program.base == TableId{}) {
     program.base = tables_.acquire(compiler(program).compile_base(), session);
     changes_.programs.update(ProgramId{program.id}, {VocabularyId{vocabulary.id}, program.base});
   }
-  compile(program, std::move(wanted), session, most);
+  compile_wanted(program, session, most);
 }
 
 // What its vocabulary sees anew, and no more.
 void ProgramStore::compile_changed(Index index, std::size_t most) {
   auto& program = programs_[index];
   const auto& vocabulary = vocabularies_[program.vocabulary];
-  std::vector<SignatureId> wanted;
-  program.tables.resize(vocabulary.row_bound());
-  for (const auto projection : vocabulary.changed) {
-    const auto& row = vocabulary.rows.at(projection);
-    if (row.classes == 0) {
+  wanted_.clear();
+  program.tables.resize(vocabulary.rows.size());
+  for (const auto row : vocabulary.changed) {
+    if (vocabulary.rows[row].classes == 0) {
       drop_table(program, row);
-    } else if (program.tables[row.number] == TableId{}) {
-      wanted.push_back(projection);
+    } else if (program.tables[row] == TableId{}) {
+      wanted_.push_back(row);
     }
   }
-  if (wanted.empty()) return;
-  TableStore::Session session(tables_, compiler(program));
-  compile(program, std::move(wanted), session, most);
+  if (wanted_.empty()) return;
+  TableStore::Session session(tables_, compiler(program), program.outcomes);
+  compile_wanted(program, session, most);
 }
 
-void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
-                           std::size_t most) {
-  std::ranges::sort(wanted);
-  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+void ProgramStore::compile_wanted(Program& program, TableStore::Session& session, std::size_t most) {
+  std::ranges::sort(wanted_);
+  wanted_.erase(std::ranges::unique(wanted_).begin(), wanted_.end());
   const auto& rows = vocabularies_[program.vocabulary].rows;
-  for (const auto projection : wanted) {
+  for (const auto row : wanted_) {
     if (entry_count() > most) return;
     peer_sets_.clear();
-    sets_.signatures.for_each(projection, [&](SetId set) { peer_sets_.push_back(set); });
-    const auto& cells = compiler(program).compile(peer_sets_);
+    sets_.signatures.for_each(rows[row].projection, [&](SetId set) { peer_sets_.push_back(set); });
+    const auto cells = compiler(program).compile(peer_sets_);
     const auto table = tables_.acquire_difference(cells, tables_[program.base], session);
     if (table == TableId{}) continue;
-    const auto& row = rows.at(projection);
-    program.tables[row.number] = table;
+    program.tables[row] = table;
     ++entries_;
-    changes_.tables_by_projection.update({ProgramId{program.id}, row.id}, table);
+    changes_.tables_by_projection.update({ProgramId{program.id}, rows[row].id}, table);
   }
 }
 
@@ -382,23 +438,19 @@ void ProgramStore::compile(Program& program, std::vector<SignatureId> wanted, Ta
 void ProgramStore::see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes,
                                std::size_t most) {
   constexpr std::size_t kFew = 16;  // what more of them lead to would push itself out again
-  if (classes.gone_classes.size() <= kFew) {
-    for (const auto id : classes.gone_classes)
-      fetch(id, vocabularies_, programs_, sets_.signatures, ids_, tables_);
-  }
-  for (auto& vocabulary : vocabularies_) {
-    if (!vocabulary.in_use()) continue;
-    if (vocabulary.is_new) {
-      if (entry_count() > most) continue;
-      vocabulary.is_new = false;
-      addresses.classes().for_each(
-          [&](SignatureId signature, ClassId id) { add_projection(vocabulary, id, signature); });
-      continue;
-    }
-    for (const auto id : classes.gone_classes) remove_projection(vocabulary, id);
-    for (const auto signature : classes.new_classes) {
-      add_projection(vocabulary, addresses.classes().of(signature), signature);
-    }
+  if (classes.gone_classes.size() <= kFew)
+    std::ranges::for_each(classes.gone_classes, [&](ClassId id) { fetch(id); });
+  for (const auto id : classes.gone_classes) forget(id);
+  for (const auto signature : classes.new_classes) see_by_all(addresses.classes().of(signature), signature);
+  for (std::uint32_t index = 0; index < vocabularies_.size(); ++index) {
+    auto& vocabulary = vocabularies_[index];
+    if (!vocabulary.in_use() || !vocabulary.is_new || entry_count() > most) continue;
+    vocabulary.is_new = false;
+    addresses.classes().for_each([&](SignatureId signature, ClassId id) {
+      projected_.clear();
+      sets_.signatures.append_common(signature, vocabulary.sets, projected_);
+      see(index, id, sets_.signatures.acquire_packed(projected_));
+    });
   }
 }
 

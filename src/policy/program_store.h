@@ -10,6 +10,7 @@
 
 #include "policy/address_index.h"
 #include "policy/compiler.h"
+#include "policy/id_index.h"
 #include "policy/table_store.h"
 
 namespace ocicat::policy {
@@ -65,6 +66,7 @@ class ProgramStore {
     Digest digest;
     // To the end of the batch that it is new in; a small one for good.
     std::unique_ptr<Compiler> compiler;
+    TableStore::Known outcomes;  // of its thoughts
   };
   struct Projection {
     std::uint32_t id = 0;
@@ -72,9 +74,10 @@ class ProgramStore {
   };
   // A projection that a vocabulary sees. One that no class has any more stays to the end of the batch, for
   // programs to drop its tables.
+  using RowId = std::uint32_t;  // dense in the vocabulary, used again
   struct Row {
+    SignatureId projection = 0;  // 0: free
     ProjectionId id{};
-    std::uint32_t number = 0;  // dense in the vocabulary, used again
     std::uint32_t classes = 0;
   };
   struct Vocabulary {
@@ -82,28 +85,27 @@ class ProgramStore {
     SignatureId sets = 0;
     std::vector<Index> programs;     // that ask it of the peer
     std::vector<ChainIndex> chains;  // that ask it of the own side
-    boost::unordered_flat_map<std::uint32_t, SignatureId> projection_by_class;
-    boost::unordered_flat_map<SignatureId, Row> rows;  // by projection
-    std::vector<std::uint32_t> free_rows;
+    std::vector<Row> rows;
+    IdIndex row_by_projection;  // shifted by one
+    std::vector<RowId> free_rows;
     bool is_new = true;
-    std::vector<SignatureId> changed;  // projections that got their first class or lost their last
+    std::vector<RowId> changed;  // got their first class or lost their last
 
     // Null where no class has the projection.
-    const Row* row(SignatureId projection) const {
-      const auto it = rows.find(projection);
-      return it == rows.end() || it->second.classes == 0 ? nullptr : &it->second;
-    }
-    // Numbers of rows are below this.
-    std::size_t row_bound() const { return rows.size() + free_rows.size(); }
-
+    const Row* row(SignatureId projection) const;
     bool in_use() const { return !programs.empty() || !chains.empty(); }
+  };
+  // How a vocabulary sees a class; no more than one of each.
+  struct Seen {
+    std::uint32_t vocabulary;
+    RowId row;
   };
   struct ChainEntry {
     std::uint32_t id = 0;
     std::uint32_t users = 0;
     std::uint32_t vocabulary = 0;  // index; 0: nothing is asked of the own side
     Index base = 0;
-    boost::unordered_flat_map<SignatureId, Index> programs;  // by projection of the own address
+    boost::unordered_flat_map<RowId, Index> programs;  // by projection of the own address
     std::shared_ptr<const Plan> plan;
     Family family = Family::kIpv4;
     Digest digest;
@@ -125,17 +127,21 @@ class ProgramStore {
   void drop_vocabulary_if_unused(std::uint32_t index);
   void see_classes(const AddressIndex& addresses, const AddressIndex::Update& classes, std::size_t most);
   void settle_chain(ChainIndex index, std::vector<Index>& gone);
-  void add_projection(Vocabulary& vocabulary, ClassId class_id, SignatureId signature);
-  void remove_projection(Vocabulary& vocabulary, ClassId class_id);
+  static std::uint32_t hash_of(SignatureId projection);
+  static RowId find_row(const Vocabulary& vocabulary, SignatureId projection);
+  RowId add_row(Vocabulary& vocabulary, SignatureId projection);
+  void see(std::uint32_t vocabulary, ClassId class_id, PackedPool::Acquired projection);
+  void see_by_all(ClassId class_id, SignatureId signature);
+  void forget(ClassId class_id);
+  void fetch(ClassId class_id) const;
   ProjectionId retain_projection(SignatureId projection);
   void release_projection(SignatureId projection);
   void drop_rows(Vocabulary& vocabulary);
   bool compile_all(std::size_t most);
   void compile_new(Index index, std::size_t most);
   void compile_changed(Index index, std::size_t most);
-  void compile(Program& program, std::vector<SignatureId> wanted, TableStore::Session& session,
-               std::size_t most);
-  void drop_table(Program& program, const Row& row);
+  void compile_wanted(Program& program, TableStore::Session& session, std::size_t most);
+  void drop_table(Program& program, RowId row);
   Compiler& compiler(Program& program);
   static void tidy_up(Program& program);
 
@@ -149,6 +155,7 @@ class ProgramStore {
   boost::unordered_flat_map<Digest, Index> program_by_digest_;
   std::vector<Vocabulary> vocabularies_{1};
   std::vector<std::uint32_t> free_vocabularies_;
+  std::vector<std::vector<Seen>> seen_;  // by class: where its projection is not the empty one
   boost::unordered_flat_map<SignatureId, std::uint32_t> vocabulary_by_sets_;
   std::vector<Projection> projections_;  // by signature
   std::vector<ChainEntry> chains_{1};
@@ -161,7 +168,11 @@ class ProgramStore {
   OwnSets own_sets_;
   boost::unordered_flat_map<OwnKey, Index> program_by_own_;
   std::set<Index> new_programs_;
+  std::vector<RowId> wanted_;     // to be compiled, of one program
   std::vector<SetId> peer_sets_;  // of the projection that is compiled
+  // Projections of a new class, packed one behind the other: by vocabulary, and where each ends.
+  std::vector<std::uint8_t> projected_;
+  std::vector<std::pair<std::uint32_t, std::size_t>> projected_by_;
   TablesChanges changes_;
 };
 

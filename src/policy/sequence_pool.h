@@ -49,8 +49,11 @@ class ListPool {
   // The id of a list that is in use, or 0.
   Id find(std::span<const Item> items) const;
   std::uint32_t users(Id id) const { return entries_[id].users; }
-  // Asks for the memory that release() of a list will look at: in three steps, each of which looks at what
-  // the one before asked for, so that many lists can be waited for at once.
+  // Asks for the memory that acquire() will look at first; and what it will find, nearly always.
+  void expect(std::span<const Item> items) const { index_.expect(hash_of(items)); }
+  Id guess(std::span<const Item> items) const { return index_.guess(hash_of(items)); }
+  // Asks for the memory that acquire() and release() of a list will look at: in three steps, each of which
+  // looks at what the one before asked for, so that many lists can be waited for at once.
   void expect_entry(Id id) const { __builtin_prefetch(&entries_[id]); }
   void expect_items(Id id) const { __builtin_prefetch((*this)[id].data()); }
   void expect_slot(Id id) const { index_.expect(hash_of((*this)[id])); }

@@ -24,8 +24,8 @@ bool append(std::vector<Interval>& intervals, const Interval& interval) {
 
 }  // namespace
 
-TableStore::Session::Session(TableStore& store, Compiler& compiler)
-    : store_(store), compiler_(compiler), outcomes_(std::move(store.outcomes_)) {
+TableStore::Session::Session(TableStore& store, Compiler& compiler, Known& known)
+    : store_(store), compiler_(compiler), known_(known), outcomes_(std::move(store.outcomes_)) {
   outcomes_.clear();
 }
 
@@ -38,14 +38,18 @@ OutcomeId TableStore::Session::outcome(ThoughtId thought) {
   if (outcomes_.size() <= thought) outcomes_.resize(thought + 1);
   auto& id = outcomes_[thought];
   if (id == 0) {
+    if (known_.size() <= thought) known_.resize(thought + 1);
     const auto& digest = compiler_.digest(thought);
+    if (known_[thought] != 0 && store_.ids_.means(IdSpace::kOutcome, known_[thought], digest)) {
+      return OutcomeId{id = known_[thought]};
+    }
     const auto [it, is_new] = store_.outcome_by_digest_.emplace(digest, 0);
     if (is_new) {
       it->second = store_.ids_.take(IdSpace::kOutcome, digest);
       store_.outcome_changes_.update(OutcomeId{it->second}, compiler_.outcome(thought));
       new_ones_.push_back(it->second);
     }
-    id = it->second;
+    id = known_[thought] = it->second;
   }
   return OutcomeId{id};
 }
@@ -174,15 +178,17 @@ TableId TableStore::acquire(const std::vector<Cell>& cells, Session& session) {
   return intern_and_release();
 }
 
-TableId TableStore::acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session) {
+TableId TableStore::acquire_difference(std::span<const Cell* const> cells, const Table& base,
+                                       Session& session) {
   if (cells.empty()) return {};
   intervals_.clear();
-  auto other = base.from(cells.front().first);
+  auto other = base.from(cells.front()->first);
   // What the last cell with source ports says beside a base interval that has one answer, and none of its
   // own; some interval of the table uses it.
   const Cell* told = nullptr;
   TableId all_of_it{};
-  for (const auto& cell : cells) {
+  for (const auto* const one : cells) {
+    const auto& cell = *one;
     const bool known = told != nullptr && !cell.by_source.empty() && cell.by_source == told->by_source;
     if (!known) told = nullptr;
     for (auto at = cell.first; at <= cell.last;) {

@@ -22,11 +22,15 @@ class TableStore {
   TableStore(const TableStore&) = delete;
   TableStore& operator=(const TableStore&) = delete;
 
+  // What the thoughts of a compiler were last found to be; by thought, 0: not asked for yet. They may have gone
+  // since.
+  using Known = std::vector<std::uint32_t>;
+
   // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome that is new,
   // so nothing else may be released before it has ended.
   class Session {
    public:
-    Session(TableStore& store, Compiler& compiler);
+    Session(TableStore& store, Compiler& compiler, Known& known);
     ~Session();
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -36,6 +40,7 @@ class TableStore {
    private:
     TableStore& store_;
     Compiler& compiler_;
+    Known& known_;
     std::vector<std::uint32_t> outcomes_;  // by thought; 0: not asked for yet
     std::vector<std::uint32_t> new_ones_;
   };
@@ -43,7 +48,7 @@ class TableStore {
   // Cells as a table, one use for the caller.
   TableId acquire(const std::vector<Cell>& cells, Session& session);
   // Only where they differ from a base table, source ports included. 0 where nothing differs.
-  TableId acquire_difference(const std::vector<Cell>& cells, const Table& base, Session& session);
+  TableId acquire_difference(std::span<const Cell* const> cells, const Table& base, Session& session);
   void release(TableId id);
   // Stays while in use.
   const Table& operator[](TableId id) const { return tables_[static_cast<std::uint32_t>(id)].table; }
