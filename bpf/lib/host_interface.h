@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* A packet that comes in by an interface of the host's own, an overlay's included: before the stack.
  *
- *   design   docs/design/ebpf.md
+ *   known connections   of a workload here go to it at once, where they come by the way that has been learned
+ *   others              go to the stack, stamped
+ *   design              docs/design/ebpf.md#past-the-stack
  */
 #pragma once
 
-#include "lib/way.h"
+#include "lib/forward.h"
 #include "lib/workbench.h"
+
+/* What the workload's interface would say of it, which does not see it. */
+static __always_inline int to_known_workload(struct __sk_buff* skb, const struct packet* packet) {
+  __u32 now = clock_now();
+  struct connection* known = find_connection(packet, now);
+  if (!known || known->endpoint[packet->sender & 1] != (END_OUTSIDE | skb->ifindex) ||
+      known->flags & CONNECTION_DENIED || !is_plain(skb, packet) || !is_underway(packet, known) ||
+      !stands(known)) {
+    return PASS;
+  }
+  int answer = forward_in(skb, packet, slot_at(known, ~packet->sender));
+  if (answer == PASS) return PASS;
+  account(skb, packet, 0, known, now);
+  count(COUNT_FORWARDED);
+  return answer;
+}
 
 static __always_inline int at_host_interface(struct __sk_buff* skb) {
   int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
@@ -15,6 +33,7 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   if (skb->vlan_present) return PASS; /* comes by again, at the VLAN's interface */
   struct workbench* bench = workbench();
   if (!bench || !parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
-  stamp(skb, &bench->packet);
-  return PASS;
+  int answer = to_known_workload(skb, &bench->packet);
+  if (answer == PASS) stamp(skb, &bench->packet);
+  return answer;
 }

@@ -52,6 +52,9 @@ struct packet {
   __u8 tcp;          /* flags */
   __u8 ipv6;
   __u8 icmp_type;
+  __u8 hops;    /* that it has left */
+  __u8 traffic; /* type of service, or traffic class */
+  __u8 headers; /* of IP and transport together, bytes; 0: there are others, or options of IP */
 };
 
 #define LAST_HEADER 0x7fff /* no honest packet has headers beyond; and the verifier wants a bound */
@@ -97,6 +100,7 @@ static __always_inline int parse_ports(struct __sk_buff* skb, __u32 at, __u32 en
   if (at + sizeof ports > end || !load(skb, at, ports, sizeof ports)) return 0;
   packet->ends.source_port = ports[0];
   packet->ends.destination_port = ports[1];
+  if (packet->headers) packet->headers += 8;
   return 1;
 }
 
@@ -107,6 +111,7 @@ static __always_inline int parse_tcp(struct __sk_buff* skb, __u32 at, __u32 end,
   packet->ends.destination_port = tcp.dest;
   __u8 flags = ((__u8*)&tcp)[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
   packet->tcp = flags;
+  if (packet->headers) packet->headers += tcp.doff * 4;
   switch (flags & ~TCP_URG) {
     case TCP_SYN:
     case TCP_ACK: /* of a connection that began before we looked */
@@ -156,6 +161,7 @@ static __always_inline int parse_icmp(struct __sk_buff* skb, __u32 at, __u32 end
   struct icmp_header icmp;
   if (at + sizeof icmp > end || !load(skb, at, &icmp, sizeof icmp)) return 0;
   packet->icmp_type = icmp.type;
+  if (packet->headers) packet->headers += sizeof icmp;
   packet->detail = (__u16)icmp.type << 8 | icmp.code;
   __u8 request = icmp_request(icmp.type, packet->ipv6);
   if (request != 255) {
@@ -224,6 +230,9 @@ static __always_inline int parse_ipv4(struct __sk_buff* skb, struct extent* exte
   set_v4(&packet->ends.source, ip.saddr);
   set_v4(&packet->ends.destination, ip.daddr);
   packet->key.protocol = ip.protocol;
+  packet->hops = ip.ttl;
+  packet->traffic = ip.tos;
+  if (header == sizeof ip) packet->headers = sizeof ip;
   __u16 fragment = bpf_ntohs(ip.frag_off);
   if (fragment & 0x3fff) {
     packet->fragment = fragment & 0x1fff ? FRAGMENT_LATER : FRAGMENT_FIRST;
@@ -284,6 +293,9 @@ static __always_inline int parse_ipv6(struct __sk_buff* skb, struct extent* exte
   if (is_mapped(&packet->ends.source) || is_mapped(&packet->ends.destination))
     return 0; /* would pass for IPv4 */
   packet->ipv6 = 1;
+  packet->hops = ip.hop_limit;
+  packet->traffic = ip.priority << 4 | ip.flow_lbl[0] >> 4;
+  if (!is_extension(ip.nexthdr)) packet->headers = sizeof ip;
   return skip_extensions(skb, extent, ip.nexthdr, packet);
 }
 

@@ -8,8 +8,8 @@
  */
 #pragma once
 
+#include "lib/forward.h"
 #include "lib/fragments.h"
-#include "lib/way.h"
 #include "lib/workbench.h"
 
 static __always_inline int is_discovery(const struct packet* packet) {
@@ -53,7 +53,7 @@ static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* p
     if (was == slot) return BOTH_ENDS;
     next->endpoint[own & 1] = slot;
     if (by_host) next->flags |= CONNECTION_FROM_HOST;
-    return was || !stands(known) ? BOTH_ENDS : 1 << own;
+    return was || !stands(next) ? BOTH_ENDS : 1 << own;
   }
   __builtin_memset(next, 0, sizeof *next);
   next->endpoint[own & 1] = slot;
@@ -198,6 +198,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   int by_host = !from && skb->ingress_ifindex == 0, ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   struct workbench* bench = workbench();
   if (!bench) return drop(DROP_NO_MEMORY);
+  if (from) skb->tc_index = 0; /* no stamp of ours */
   struct packet* packet = &bench->packet;
   if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) {
     return by_host || skb->protocol == bpf_htons(ETH_P_ARP) ? PASS : drop(DROP_NOT_IP);
@@ -218,5 +219,5 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
   }
   count(COUNT_FORWARDED);
-  return PASS;
+  return from ? forward(skb, packet, known) : PASS;
 }

@@ -5,6 +5,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -94,6 +95,13 @@ Result<void> add_addresses(NetlinkSocket& socket, std::vector<Link>& links) {
   return {};
 }
 
+// Kinds of interfaces that come in pairs.
+bool is_pair(const nlattr* info) {
+  if (info == nullptr) return false;
+  const auto kind = Attributes::of_nest(info, IFLA_INFO_KIND + 1).text(IFLA_INFO_KIND);
+  return kind == "veth" || kind == "netkit";
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
@@ -112,15 +120,31 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
     std::vector<Link> links;
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
       const auto* header = reinterpret_cast<const ifinfomsg*>(&message + 1);
-      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_MASTER + 1);
+      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
       Link link{header->ifi_index, std::string(attributes.text(IFLA_IFNAME)),
                 (header->ifi_flags & IFF_UP) != 0};
       link.ethernet = header->ifi_type == ARPHRD_ETHER;
       link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
+      link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
       links.push_back(std::move(link));
     }));
     TRY_VOID(add_addresses(socket_, links));
     return links;
+  });
+}
+
+Result<std::set<int>> NetlinkRoutes::controlled() {
+  return repeated<std::set<int>>([&]() -> Result<std::set<int>> {
+    MessageBuilder request;
+    request.begin(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), tcmsg{});
+    request.end();
+    std::set<int> found;
+    TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
+      const auto* header = reinterpret_cast<const tcmsg*>(&message + 1);
+      const auto attributes = Attributes::of_message(message, sizeof(tcmsg), TCA_KIND + 1);
+      if (attributes.text(TCA_KIND) != "noqueue") found.insert(header->tcm_ifindex);
+    }));
+    return found;
   });
 }
 
@@ -219,8 +243,8 @@ Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY_VOID(socket.receive_buffer(kBuffer));
   TRY_VOID(socket.ignore_changes_of(own_port));
-  for (const unsigned group :
-       {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}) {
+  for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                               RTNLGRP_IPV6_ROUTE, RTNLGRP_TC}) {
     TRY_VOID(socket.join(group));
   }
   return RouteMonitor(std::move(socket));
@@ -234,6 +258,8 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
       case RTM_DELLINK:
       case RTM_NEWADDR:
       case RTM_DELADDR:
+      case RTM_NEWQDISC:
+      case RTM_DELQDISC:
         events.links = true;
         break;
       case RTM_NEWROUTE:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Link {
   std::vector<IpAddress> addresses{};  // the host's own there, ascending
   bool ethernet = false;               // carries Ethernet frames; the loopback does not count
   int master = 0;                      // the bridge, bond or VRF that it is part of
+  bool peer_elsewhere = false;         // one end of a pair whose other end is in another network namespace
 
   bool operator==(const Link&) const = default;
 };
@@ -54,6 +56,8 @@ class RouteKernel {
   virtual ~RouteKernel() = default;
 
   virtual Result<std::vector<Link>> links() = 0;
+  // Indexes of links at which somebody has set up traffic control: limits, filters, actions.
+  virtual Result<std::set<int>> controlled() = 0;
   virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
   // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or
   // removing one that is not, has not failed.
@@ -71,6 +75,7 @@ class NetlinkRoutes final : public RouteKernel {
   explicit NetlinkRoutes(NetlinkSocket socket) : socket_(std::move(socket)) {}
 
   Result<std::vector<Link>> links() override;
+  Result<std::set<int>> controlled() override;
   Result<std::vector<KernelRoute>> routes(int protocol) override;
   Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
   Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) override;
@@ -86,14 +91,15 @@ class NetlinkRoutes final : public RouteKernel {
   NetlinkSocket socket_;
 };
 
-// Hears of links that come, go, rise and fall, of addresses, and of others' changes to routes.
+// Hears of links that come, go, rise and fall, of addresses and traffic control, and of others' changes to
+// routes.
 class RouteMonitor {
  public:
   static Result<RouteMonitor> open(std::uint32_t own_port);
 
   int fd() const { return socket_.fd(); }
   struct Events {
-    bool links = false;   // a link or an address of one
+    bool links = false;   // a link, an address of one, or traffic control there
     bool own = false;     // a route that carries `protocol`
     bool others = false;  // any other route of the main table
   };

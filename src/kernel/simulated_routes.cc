@@ -15,6 +15,11 @@ Result<std::vector<Link>> SimulatedRoutes::links() {
   return links;
 }
 
+Result<std::set<int>> SimulatedRoutes::controlled() {
+  if (const auto error = fault()) return std::unexpected(*error);
+  return controlled_links;
+}
+
 Result<std::vector<KernelRoute>> SimulatedRoutes::routes(int protocol) {
   if (const auto error = fault()) return std::unexpected(*error);
   const auto& present = routes_by_protocol[protocol];

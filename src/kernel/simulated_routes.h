@@ -12,6 +12,7 @@ namespace ocicat::kernel {
 class SimulatedRoutes final : public RouteKernel {
  public:
   Result<std::vector<Link>> links() override;
+  Result<std::set<int>> controlled() override;
   Result<std::vector<KernelRoute>> routes(int protocol) override;
   Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
   Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) override;
@@ -20,6 +21,7 @@ class SimulatedRoutes final : public RouteKernel {
 
   // What there is. Settings that are not in `settings` do not exist.
   std::map<int, Link> link_by_index;
+  std::set<int> controlled_links;
   std::map<int, std::set<KernelRoute>> routes_by_protocol;
   std::map<IpAddress, NextHop> next_hops;
   std::map<std::string, std::string> settings;

@@ -192,6 +192,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("disableConntrackInvalidCheck")) {
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }
+  if (const auto* text = value("bpfRedirectToPeer")) settings.redirect = lower(*text) != "disabled";
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";
   auto& encapsulation = settings.encapsulation;
   if (const auto* text = value("allowVXLANPacketsFromWorkloads")) {

@@ -53,7 +53,8 @@ struct HostSettings {
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
   ToHost endpoint_to_host = ToHost::kDrop;             // defaultEndpointToHostAction
   bool drop_invalid = true;                            // not disableConntrackInvalidCheck
-  bool reject = false;                                 // iptablesFilterDenyAction: Reject
+  bool redirect = true;  // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
+  bool reject = false;   // iptablesFilterDenyAction: Reject
   std::string log_prefix = "calico-packet";
   policy::EncapsulationGuard encapsulation;  // decided by programs, not by the ruleset
   policy::Failsafes failsafes;               // failsafeInboundHostPorts, failsafeOutboundHostPorts; likewise

@@ -29,12 +29,14 @@ TEST(SettingsResolver, ReadsEveryField) {
                                                       {"defaultEndpointToHostAction", "ACCEPT"},
                                                       {"disableConntrackInvalidCheck", "true"},
                                                       {"iptablesFilterDenyAction", "Reject"},
+                                                      {"bpfRedirectToPeer", "Disabled"},
                                                       {"logPrefix", "mine"}})}),
                        "a", {});
   EXPECT_EQ(settings.workload_prefixes, (std::vector<std::string>{"cali", "tap"}));
   EXPECT_EQ(settings.endpoint_to_host, HostSettings::ToHost::kAccept);
   EXPECT_FALSE(settings.drop_invalid);
   EXPECT_TRUE(settings.reject);
+  EXPECT_FALSE(settings.redirect);
   EXPECT_EQ(settings.log_prefix, "mine");
 }
 

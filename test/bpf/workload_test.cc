@@ -50,12 +50,17 @@ class WorkloadPrograms : public testing::Test {
     return *counters;
   }
   int run(At at, const Bytes& frame) const {
+    const auto done = run_program(at, frame);
+    EXPECT_EQ(done.frame, frame);  // nobody changes packets
+    return done.answer;
+  }
+  kernel::bpf::Run run_program(At at, const Bytes& frame) const {
     const bool from = at == At::kFromA || at == At::kFromB;
     const bool at_b = at == At::kFromB || at == At::kToB;
     const auto program =
         kernel::bpf::open_pin(pins_.path() / "programs" / (from ? "from_workload" : "to_workload"));
     CHECK(program);
-    int answer = 0;
+    kernel::bpf::Run result;
     bed_.host().run([&] {
       const auto index = [](const char* name) { return static_cast<int>(::if_nametoindex(name)); };
       const int came_in_by = at == At::kHostToA ? 0
@@ -64,10 +69,9 @@ class WorkloadPrograms : public testing::Test {
       const auto done = kernel::bpf::run(program->get(), frame, index(at_b ? "calib" : "calia"), came_in_by);
       if (!done) std::fprintf(stderr, "%s\n", done.error().message.c_str());
       CHECK(done);
-      EXPECT_EQ(Bytes(done->frame.begin(), done->frame.end()), frame);  // nobody changes packets
-      answer = done->answer;
+      result = *done;
     });
-    return answer;
+    return result;
   }
   // One after the other: later rows see what earlier ones have left.
   void expect(const std::vector<Row>& rows) const {
@@ -311,6 +315,69 @@ TEST_F(WorkloadPrograms, LetTheHostReachItsWorkloadsAndNotBeReached) {
       {"from elsewhere", At::kToA, ethernet(ipv4({.source = kHost4, .destination = kA4}, udp(53, 9))),
        bpf::DROP_POLICY},
   });
+}
+
+// What becomes of frames of a connection that is known at both ends. Answer 7 is TC_ACT_REDIRECT.
+TEST_F(WorkloadPrograms, SendPastTheStackWhatItWouldOnlyForward) {
+  const Ipv4 v4{.source = kA4, .destination = kB4};
+  const Ipv6 v6{.source = kA6, .destination = kB6};
+  const Bytes plain4 = ethernet(ipv4(v4, udp(7, 53))), plain6 = ethernet(ipv6(v6, udp(7, 53)));
+  const auto tcp_frame = [&](std::uint8_t flags) {
+    return ethernet(ipv4({.source = kA4, .destination = kB4, .protocol = 6}, tcp(9, 80, flags)));
+  };
+  const auto tcp_back = [&](std::uint8_t flags) {
+    return ethernet(ipv4({.source = kB4, .destination = kA4, .protocol = 6}, tcp(80, 9, flags)));
+  };
+  for (const auto& frame : {plain4, plain6})
+    expect({{"first", At::kFromA, frame, bpf::COUNT_FORWARDED},
+            {"at b", At::kToB, frame, bpf::COUNT_FORWARDED}});
+  expect({{"SYN", At::kFromA, tcp_frame(kSyn), bpf::COUNT_FORWARDED},
+          {"SYN at b", At::kToB, tcp_frame(kSyn), bpf::COUNT_FORWARDED},
+          {"SYN, ACK", At::kFromB, tcp_back(kSyn | kAck), bpf::COUNT_FORWARDED},
+          {"SYN, ACK at a", At::kToA, tcp_back(kSyn | kAck), bpf::COUNT_FORWARDED}});
+  const auto changed = [](Bytes frame, std::size_t at, std::uint8_t value) {
+    frame.at(at) = value;
+    return frame;
+  };
+  struct Case {
+    const char* what;
+    Bytes frame;
+    bool past;
+  };
+  const Case cases[] = {
+      {"plain", plain4, true},
+      {"plain, IPv6", plain6, true},
+      {"TCP that is under way", tcp_frame(kAck), true},
+      {"its end", tcp_frame(kFin | kAck), false},
+      {"two hops left", changed(plain4, 22, 2), true},
+      {"the last hop", changed(plain4, 22, 1), false},
+      {"no hop", changed(plain4, 22, 0), false},
+      {"the last hop, IPv6", changed(plain6, 21, 1), false},
+      {"options", ethernet(ipv4({.source = kA4, .destination = kB4, .options = Bytes(4, 1)}, udp(7, 53))),
+       false},
+      {"an extension header",
+       ethernet(ipv6({.source = kA6, .destination = kB6, .next = 60}, extension(17) + udp(7, 53))), false},
+      {"a first fragment",
+       ethernet(ipv4({.source = kA4, .destination = kB4, .fragment = kMore << 8}, udp(7, 53))), false},
+      {"a frame for somebody else", changed(plain4, 5, 0x77), false},
+      {"as large as the way takes", ethernet(ipv4(v4, udp(7, 53, 1'472))), true},
+      {"larger", ethernet(ipv4(v4, udp(7, 53, 1'473))), false},
+      {"larger, IPv6", ethernet(ipv6(v6, udp(7, 53, 1'453))), false},
+  };
+  for (const auto& test : cases) {
+    const auto done = run_program(At::kFromA, test.frame);
+    EXPECT_EQ(done.answer, test.past ? 7 : -1) << test.what;
+    if (!test.past) {
+      EXPECT_EQ(done.frame, test.frame) << test.what;
+      continue;
+    }
+    Bytes expected = test.frame;
+    std::ranges::copy(Bytes{2, 0, 0, 0, 0, 1, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee}, expected.begin());
+    const bool six = expected[12] == 0x86;
+    --expected[six ? 21 : 22];
+    if (!six) expected[24] = 1;  // the sum, which was 0, has one more where the hops have one less
+    EXPECT_EQ(done.frame, expected) << test.what;
+  }
 }
 
 TEST_F(WorkloadPrograms, JudgeAgainOnlyWhatAChangeConcerns) {

@@ -134,6 +134,10 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
   want(changes);
   if (!maps_known_) return {};
   maps_known_ = false;
+  if (changes.settings) {
+    place_endpoints();
+    TRY_VOID(relax_tracking());
+  }
   TRY_VOID(write_changes());
   maps_known_ = true;
   // A workload may be at an interface that was nobody's until now.
@@ -184,6 +188,23 @@ std::map<int, Role> EbpfPolicy::roles() const {
   return roles;
 }
 
+void EbpfPolicy::place_endpoints() {
+  std::set<int> open;
+  for (const auto& link : links_) {
+    if (wanted_.settings.redirect && link.peer_elsewhere && !controlled_.contains(link.index))
+      open.insert(link.index);
+  }
+  images_->endpoints.want_at(links_, open);
+}
+
+Result<void> EbpfPolicy::relax_tracking() {
+  if (!wanted_.settings.redirect) return {};
+  const auto changed = routes_.set("net/netfilter/nf_conntrack_tcp_be_liberal", "1");
+  if (changed && *changed) ++writes_;
+  if (changed || changed.error().code == ErrorCode::kNotFound) return {};  // or nobody tracks here
+  return std::unexpected(changed.error());
+}
+
 Result<void> EbpfPolicy::sync_attachments() {
   TRY_VOID(attachments_.sync(images_->objects.attachable(), roles()));
   GuardState guard{.settings = wanted_.settings, .names = {}, .attached = {}, .hosts = {}};
@@ -215,8 +236,9 @@ Result<bool> EbpfPolicy::resync() {
   TRY_VOID(open());
   if (!links_known_) {
     TRY(links_, routes_.links());
-    images_->endpoints.want_at(links_);
+    TRY(controlled_, routes_.controlled());
   }
+  place_endpoints();
   if (!maps_known_) {
     TRY_VOID(compare_all());
     maps_known_ = true;
@@ -229,6 +251,7 @@ Result<bool> EbpfPolicy::resync() {
     TRY_VOID(shown);
   }
   if (adopting) TRY_VOID(attachments_.adopt());
+  TRY_VOID(relax_tracking());
   TRY_VOID(sync_attachments());
   TRY(const auto pins, images_->objects.keep());
   writes_ += pins;

@@ -53,8 +53,13 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> compare_dictionary();
   Result<void> sync_attachments();
   bool write_settings(Step& step);
+  // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
+  // valid.
+  Result<void> relax_tracking();
   bool is_workload(const std::string& interface_name) const;
   std::map<int, Role> roles() const;
+  // Puts the endpoints where their interfaces are.
+  void place_endpoints();
   bool covered_by_prefix(const std::string& interface_name) const;
 
   kernel::RouteKernel& routes_;
@@ -65,6 +70,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Attachments attachments_;
   Guard guard_;
   std::vector<kernel::Link> links_;
+  std::set<int> controlled_;  // of those, by index
   bool maps_known_ = false;
   bool links_known_ = false;
   std::uint64_t writes_ = 0;

@@ -18,7 +18,8 @@ bpf::place place_of(std::uint32_t interface, const IpAddress& address) {
 EndpointImage::EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses)
     : memory_(endpoints), addresses_(addresses) {}
 
-void EndpointImage::want_at(const std::vector<kernel::Link>& links) {
+void EndpointImage::want_at(const std::vector<kernel::Link>& links, const std::set<int>& open) {
+  open_ = {open.begin(), open.end()};
   interfaces_.clear();
   for (const auto& link : links) interfaces_.emplace(link.name, static_cast<std::uint32_t>(link.index));
 }
@@ -63,7 +64,10 @@ void EndpointImage::leave_place(const Place& place, std::uint32_t slot, Step& st
   step.afterwards([this, place, slot]() -> Result<void> {
     const auto key = place_of(place.first, place.second);
     TRY_VOID(addresses_.remove(bytes_of(key)));
-    memory_[slot] = {};
+    bpf::endpoint left{};
+    left.changed =
+        memory_[slot].changed;  // no connection that it has judged may count on who comes here next
+    memory_[slot] = left;
     slots_.erase(place);
     free_.insert(slot);
     return {};
@@ -79,6 +83,8 @@ Result<void> EndpointImage::update(const Concerned& concerned, Step& step) {
     const bool is_new = !slots_.contains(place);
     if (is_new) TRY_VOID(take_place(place, step));
     auto& endpoint = memory_[slots_.at(place)];
+    const std::uint32_t flags = open_.contains(place.first) ? bpf::ENDPOINT_OPEN : 0;
+    if (endpoint.flags != flags) step.write(endpoint.flags, flags);
     const bool others = step.set(endpoint.programs, programs);
     if (is_new || others || concerned(policy::ProgramId{programs.ingress}) ||
         concerned(policy::ProgramId{programs.egress})) {
@@ -109,7 +115,9 @@ Result<void> EndpointImage::resync(const Concerned& concerned, Step& step) {
     step.count_write();
   }
   for (const auto slot : free_) {
-    if (memory_[slot].interface != 0) step.write(memory_[slot], bpf::endpoint{});
+    bpf::endpoint left{};
+    left.changed = step.coming();
+    if (memory_[slot].interface != 0) step.write(memory_[slot], left);
   }
   return update(concerned, step);
 }

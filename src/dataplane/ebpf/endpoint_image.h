@@ -28,7 +28,8 @@ class EndpointImage {
   EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses);
 
   void want(const Changes<ResourceKey, EndpointState>& changes) { changes.apply_to(endpoints_); }
-  void want_at(const std::vector<kernel::Link>& links);
+  // `open`: indexes of those that packets may be redirected from and to (bpf/maps/endpoints.h).
+  void want_at(const std::vector<kernel::Link>& links, const std::set<int>& open);
   bool is_interface(const std::string& name) const;
 
   // Whether verdicts of these programs may have changed for connections that are open.
@@ -47,6 +48,7 @@ class EndpointImage {
   kernel::bpf::ElementMap& addresses_;
   std::map<ResourceKey, EndpointState> endpoints_;
   std::map<std::string, std::uint32_t> interfaces_;  // by name, those that are there
+  std::set<std::uint32_t> open_;
   std::map<Place, std::uint32_t> slots_;
   std::set<std::uint32_t> free_;
 };

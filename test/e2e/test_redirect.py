@@ -1,0 +1,132 @@
+"""Past the stack or through it (bpfRedirectToPeer): all that is sent arrives, and paths' limits are heard of."""
+import json
+import subprocess
+import sys
+
+import pytest
+
+FELIX = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}}
+OPEN = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy", "metadata": {"name": "open", "namespace": "net"},
+        "spec": {"types": ["Ingress"], "ingress": [{"action": "Allow"}]}}
+SIZE = 20_000_000
+PORT = 7000
+# Takes one connection and tells how much came and what it was.
+SINK = """
+import hashlib, socket, sys
+listener = socket.create_server(("::", %d), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+client, _ = listener.accept()
+digest, size = hashlib.sha256(), 0
+while data := client.recv(1 << 20):
+    digest.update(data)
+    size += len(data)
+client.sendall(digest.digest())
+print(size, flush=True)
+""" % PORT
+SEND = """
+import hashlib, random, socket, sys
+data = random.Random(7).randbytes(int(sys.argv[2]))
+server = socket.create_connection((sys.argv[1], %d), 20)
+server.sendall(data)
+server.shutdown(socket.SHUT_WR)
+assert server.recv(100) == hashlib.sha256(data).digest()
+""" % PORT
+
+
+def set_redirect(lab, value):
+    lab.apply({**FELIX, "spec": {"bpfRedirectToPeer": value}})
+    lab.wait()
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2, "ebpf")
+    lab.together([lab.pod_words("net/client", "host1", {}, "tcp/80"),
+                  lab.pod_words("net/near", "host1", {}, "tcp/80,udp/53"),
+                  lab.pod_words("net/far", "host2", {}, "tcp/80,udp/53")])
+    lab.apply(OPEN)
+    lab.wait()
+    return lab
+
+
+@pytest.fixture(params=["Enabled", "Disabled"])
+def redirect(lab, request):
+    set_redirect(lab, request.param)
+    return request.param
+
+
+def interface_of(lab, pod):
+    """The host's side of a pod's interface, and that host."""
+    found = lab.pod(pod)
+    index = json.loads(lab.exec(pod, "ip", "-j", "link", "show", "dev", "eth0").stdout)[0]["link_index"]
+    links = json.loads(lab.host_exec(found["host"], "ip", "-j", "link").stdout)
+    return found["host"], next(link["ifname"] for link in links if link["ifindex"] == index)
+
+
+def sent_to(lab, pod):
+    """Packets that have gone to the pod by the host's side of its interface."""
+    host, interface = interface_of(lab, pod)
+    link, = json.loads(lab.host_exec(host, "ip", "-s", "-j", "link", "show", "dev", interface).stdout)
+    return link["stats64"]["tx"]["packets"]
+
+
+def transfer(lab, pod, family, size=SIZE):
+    """From client to the pod, over TCP: all of it, and nothing else."""
+    words = [lab.binary, "lab", "exec", pod, "--", sys.executable, "-c", SINK]
+    with subprocess.Popen(words, env=lab.environment, text=True, stdout=subprocess.PIPE) as sink:
+        assert sink.stdout.readline() == "ready\n"
+        lab.exec("net/client", sys.executable, "-c", SEND, lab.address(pod, family), str(size))
+        assert int(sink.stdout.readline()) == size
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("pod", ["net/near", "net/far"])
+def test_a_large_transfer_arrives_whole(lab, redirect, pod, family):
+    before = sent_to(lab, pod)
+    transfer(lab, pod, family)
+    grown = sent_to(lab, pod) - before
+    # What goes past the stack is counted at the pod's own end alone.
+    assert grown < 50 if redirect == "Enabled" else grown > 100
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("pod", ["net/near", "net/far"])
+def test_who_sends_more_than_the_path_takes_is_told(lab, redirect, pod, family):
+    host, interface = interface_of(lab, pod)
+    header = {4: 28, 6: 48}[family]
+    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "2", "-M", "do", lab.address(pod, family)]
+    lab.exec("net/client", *ping, "-s", str(1400 - header))
+    lab.host_exec(host, "ip", "link", "set", interface, "mtu", "1300")
+    try:
+        report = lab.exec("net/client", *ping, "-s", str(1400 - header), check=False).stdout
+        assert ", 0 received" in report
+        assert "1300" in report  # the path's limit
+        transfer(lab, pod, family, 2_000_000)
+    finally:
+        lab.host_exec(host, "ip", "link", "set", interface, "mtu", "1500")
+        lab.exec("net/client", "ip", "-%d" % family, "route", "flush", "cache")  # what it has been told
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_last_router_says_that_hops_have_run_out(lab, redirect, family):
+    for pod in ("net/near", "net/far"):
+        ping = ["ping", "-c", "1", "-W", "2", lab.address(pod, family)]
+        lab.exec("net/client", *ping)
+        report = lab.exec("net/client", *ping, "-t", "1", check=False).stdout
+        assert "Time to live exceeded" in report or "Hop limit" in report
+
+
+def test_turning_it_on_and_off_loses_nothing(lab):
+    set_redirect(lab, "Enabled")
+    flows = [lab.start_traffic("net/client", kind, lab.address(pod, family), *ports)
+             for pod in ("net/near", "net/far") for family in (4, 6)
+             for kind, ports in (("stream", [80]), ("udp", [53]), ("ping", []))]
+    for _ in range(3):
+        set_redirect(lab, "Disabled")
+        set_redirect(lab, "Enabled")
+    for flow in flows:
+        flow.end()
+    for flow in flows:
+        report = flow.stop()
+        assert report["sent"] > 10
+        assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
