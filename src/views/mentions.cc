@@ -62,7 +62,9 @@ void Mentions::add_named(const std::vector<EndpointPort>& ports) {
 
 void Mentions::add(const Rule& rule) {
   for (const auto* protocol : {&rule.protocol, &rule.not_protocol}) {
-    if (*protocol) protocols_.insert((*protocol)->number);
+    if (!*protocol) continue;
+    protocols_.insert((*protocol)->number);
+    if (!(*protocol)->implies_family) crossing_.insert((*protocol)->number);
   }
   for (const auto* icmp : {&rule.icmp, &rule.not_icmp}) {
     if (*icmp) add(**icmp, rule.protocol ? std::optional(rule.protocol->number) : std::nullopt);
@@ -83,6 +85,7 @@ void Mentions::add(const IcmpMatch& icmp, std::optional<Protocol> protocol) {
   if (!icmp.type) return;
   for (const auto number : {kIcmp, kIcmpV6}) {
     if (protocol.value_or(number) != number) continue;
+    if (!protocol) crossing_.insert(number);
     auto& codes = icmp_codes_by_type_[number][*icmp.type];
     if (icmp.code) codes.insert(*icmp.code);
   }

@@ -39,6 +39,9 @@ class Mentions {
   // Of kIcmp or kIcmpV6; by type and code, what stands for others last. An echo request is one of those where
   // nobody mentions it.
   std::vector<IcmpKind> icmp_kinds(Protocol protocol) const;
+  // Whether a rule speaks of the protocol, kIcmp or kIcmpV6, by its number or of all others, and so of
+  // packets of the other family as well: the name alone implies the family.
+  bool crosses_families(Protocol icmp) const { return crossing_.contains(icmp); }
   // TCP, UDP, both kinds of ICMP, IP in IP, and those that rules name; ascending.
   const std::set<Protocol>& protocols() const { return protocols_; }
   // One that stands for all but those; none where there are no others.
@@ -55,6 +58,7 @@ class Mentions {
   void divide(Protocol protocol, PortRange range);
 
   std::set<Protocol> protocols_{kIcmp, kIpInIp, kTcp, kUdp, kIcmpV6};
+  std::set<Protocol> crossing_;
   std::map<Protocol, std::set<std::uint16_t>> starts_;  // of ranges, but for port 1
   std::map<Protocol, std::map<std::uint8_t, std::set<std::uint8_t>>> icmp_codes_by_type_;
   std::set<std::string> port_names_;

@@ -19,11 +19,18 @@ namespace {
 using policy::Direction;
 using policy::Verdict;
 
-Traffic icmp_traffic(Protocol protocol, const IcmpKind& kind) {
-  return {.protocol = protocol,
-          .icmp_type = kind.type,
-          .icmp_code = kind.code,
-          .family = protocol == kIcmp ? Family::kIpv4 : Family::kIpv6};
+void add_probes(Protocol icmp, const IcmpKind& kind, bool crosses, std::vector<Probe>& probes) {
+  const auto own = icmp == kIcmp ? Family::kIpv4 : Family::kIpv6;
+  const auto other = icmp == kIcmp ? Family::kIpv6 : Family::kIpv4;
+  const auto* others = kind.other_types ? "other types" : kind.other_codes ? "other codes" : "";
+  Traffic traffic{.protocol = icmp, .icmp_type = kind.type, .icmp_code = kind.code};
+  if (crosses) probes.push_back({.traffic = traffic, .others = others, .family = other});
+  traffic.family = own;
+  probes.push_back({.traffic = traffic, .others = others});
+}
+
+bool is_asked(const Probe& probe, Family family) {
+  return probe.traffic.family.value_or(family) == family && probe.family.value_or(family) == family;
 }
 
 void add_probes(const Mentions& mentions, Protocol protocol, std::vector<Probe>& probes) {
@@ -34,8 +41,7 @@ void add_probes(const Mentions& mentions, Protocol protocol, std::vector<Probe>&
     }
   } else if (traffic.is_icmp()) {
     for (const IcmpKind& kind : mentions.icmp_kinds(protocol)) {
-      const auto* others = kind.other_types ? "other types" : kind.other_codes ? "other codes" : "";
-      probes.push_back({.traffic = icmp_traffic(protocol, kind), .others = others});
+      add_probes(protocol, kind, mentions.crosses_families(protocol), probes);
     }
   } else {
     probes.push_back({.traffic = traffic});
@@ -129,7 +135,7 @@ class Comparison {
                                      const std::vector<Probe>& probes) {
     std::vector<VerdictChange> changes;
     for (const Probe& probe : probes) {
-      if (probe.traffic.family.value_or(family) != family) continue;
+      if (!is_asked(probe, family)) continue;
       auto change = compare(from, to, family, probe);
       if (!change) continue;
       const auto same = std::ranges::find_if(changes, [&](const VerdictChange& known) {
@@ -172,8 +178,8 @@ class Comparison {
   }
 
   static std::size_t asked(const std::vector<Probe>& probes, Family family) {
-    return static_cast<std::size_t>(std::ranges::count_if(
-        probes, [&](const Probe& probe) { return probe.traffic.family.value_or(family) == family; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(probes, [&](const Probe& probe) { return is_asked(probe, family); }));
   }
 
   const Connectivity before_;

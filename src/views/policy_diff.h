@@ -18,12 +18,13 @@ struct Probe {
   Traffic traffic;
   std::optional<PortRange> ports{};  // that it stands for, where the protocol has some; traffic.port is one
   std::string others{};              // what else it stands for: "other types", "other codes", "others"
+  std::optional<Family> family{};    // asked in this one alone; none: as the traffic says
 
   bool operator==(const Probe&) const = default;
 };
 
 // One for each answer that policy of either snapshot may give (views/mentions.h): by protocol, then ports or
-// kinds of ICMP. ICMP in packets of the other family's is not asked about.
+// kinds of ICMP, in packets of the other family as well where a rule speaks of these.
 std::vector<Probe> probes_of(const policy::Snapshot& before, const policy::Snapshot& after);
 
 struct VerdictChange {

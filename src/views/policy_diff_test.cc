@@ -64,6 +64,16 @@ TEST(PolicyDiff, TellsThePairsWhoseVerdictChangesWithAllPortsThatDo) {
             "ingress: tier default: no rule matched, and the tier denies by default");
 }
 
+TEST(PolicyDiff, TellsOfIcmpByNumberInPacketsOfTheOtherFamilyToo) {
+  constexpr std::string_view kNumber = R"([{action: Allow, protocol: 58}, {action: Allow, protocol: TCP}])";
+  constexpr std::string_view kName = R"([{action: Allow, protocol: ICMPv6}, {action: Allow, protocol: TCP}])";
+  const auto found =
+      diff_of(world_with(policy_of("NetworkPolicy", kNumber)), world_with(policy_of("NetworkPolicy", kName)));
+  EXPECT_THAT(lines(found),
+              ElementsAre("x/a -> x/b 58/128/0 and other types: allow -> deny, staged allow -> deny"));
+  EXPECT_EQ(found.changes[0].family, Family::kIpv4);
+}
+
 // An answer to a packet on either side of every edge, asked alone.
 TEST(PolicyDiff, LeavesOutNoPortThatChangesAndNamesNoneThatDoesNot) {
   const auto before = world_with(policy_of(

@@ -110,7 +110,8 @@ Said change_asked_for(const policy::Snapshot& before, const policy::Snapshot& af
           continue;
         }
         for (const auto& probe : probes) {
-          if (probe.traffic.family.value_or(family) != family) continue;
+          if (probe.traffic.family.value_or(family) != family || probe.family.value_or(family) != family)
+            continue;
           const auto a = was.ask(*old_from, *old_to, probe.traffic, family);
           const auto b = is.ask(from, to, probe.traffic, family);
           if (a.verdict() == b.verdict() && a.pending() == b.pending()) continue;
