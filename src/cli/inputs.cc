@@ -120,6 +120,7 @@ class InputReader {
     Validated validated = validate(document);
     const bool ok = validated.ok();
     std::ranges::copy(validated.complaints, std::back_inserter(inputs_.complaints));
+    std::ranges::copy(validated.warnings, std::back_inserter(inputs_.warnings));
     if (!ok || !validated.key) return;
     const ResourceKey key = *validated.key;
     if (!options_.ns.empty() && !key.ns.empty() && key.ns != options_.ns) {
@@ -173,6 +174,10 @@ void print_complaints(const Inputs& inputs) {
   std::fflush(stdout);
   for (const Complaint& complaint : inputs.complaints) fmt::print(stderr, "{}\n", complaint.to_string());
   for (const Error& error : inputs.errors) print_error(error);
+}
+
+void print_warnings(const Inputs& inputs) {
+  for (const Complaint& warning : inputs.warnings) print_warning(warning.to_string());
 }
 
 Result<std::string> read_text(const std::string& path) {

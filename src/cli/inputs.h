@@ -38,6 +38,7 @@ struct Input {
 struct Inputs {
   std::vector<Input> objects;         // in the order in which they may refer to each other
   std::vector<Complaint> complaints;  // with any of these, nothing may be sent
+  std::vector<Complaint> warnings;    // about what is accepted and does nothing
   std::vector<Error> errors;          // files that cannot be read
 
   bool ok() const { return complaints.empty() && errors.empty(); }
@@ -48,6 +49,8 @@ Inputs read_inputs(const FileOptions& options);
 
 // What read_inputs() did not like, a line each on stderr.
 void print_complaints(const Inputs& inputs);
+// What it took and does nothing with, the same way.
+void print_warnings(const Inputs& inputs);
 
 // Everything of a file, or of standard input for "-": at most kMostText of resources/document.h.
 Result<std::string> read_text(const std::string& path);

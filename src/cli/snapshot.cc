@@ -57,7 +57,10 @@ namespace {
 
 Result<LoadedSnapshot> load_files(const FileOptions& files, const policy::Snapshot& before) {
   const Inputs inputs = read_inputs(files);
-  if (inputs.ok()) return snapshot_of(inputs.objects, before);
+  if (inputs.ok()) {
+    print_warnings(inputs);
+    return snapshot_of(inputs.objects, before);
+  }
   print_complaints(inputs);
   const std::size_t mistakes = inputs.complaints.size() + inputs.errors.size();
   return fail(ErrorCode::kInvalid, "the files have {} mistake{}", mistakes, mistakes == 1 ? "" : "s");

@@ -83,6 +83,7 @@ Result<int> run_write(const WriteOptions& options, WriteMode mode) {
     fmt::print(stderr, "Nothing was sent.\n");
     return kFailed;
   }
+  print_warnings(inputs);
   TRY(api::Client client, connect(options.server));
   std::optional<std::vector<Written>> rehearsed;
   if (options.dry_run || inputs.objects.size() > 1) {

@@ -32,6 +32,15 @@ TEST_F(Write, ApplyCreatesThenLeavesAloneThenConfigures) {
   EXPECT_THAT(ocicat({"get", "tier", "security", "-o", "yaml"}).out, HasSubstr("order: 200"));
 }
 
+TEST_F(Write, WhatIsTakenAndDoesNothingIsWarnedAboutWithItsPlace) {
+  const auto done = ocicat({"apply", "-f", file("tier.yaml", kTier), "-f",
+                            file("policy.yaml", std::string(kPolicy) + "    http: {paths: [{exact: /}]}\n")});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_THAT(done.out, HasSubstr("security.web created"));
+  EXPECT_THAT(done.err, AllOf(HasSubstr("warning: "), HasSubstr("policy.yaml:9: "),
+                              HasSubstr("spec.ingress[0].http: "), HasSubstr("the rule allows all of them")));
+}
+
 TEST_F(Write, AnEditGetsThroughThoughOthersWriteTheSameObject) {
   ocicat({"apply", "-f", file("tier.yaml", kTier)});
   const auto server = api::Address::parse(address());

@@ -19,6 +19,9 @@ void fill_defaults(Kind kind, boost::json::object& object);
 // not was already found against the table.
 void check(Kind kind, const boost::json::object& object, schema::Findings& findings);
 
+// What is accepted and does nothing here, though a reader may think it does.
+void find_idle(Kind kind, const boost::json::object& object, schema::Findings& findings);
+
 // What may not change between two versions of one object.
 void check_update(Kind kind, const boost::json::object& object, const boost::json::object& old,
                   schema::Findings& findings);

@@ -93,11 +93,13 @@ class Validation {
     return std::nullopt;
   }
 
-  void complain(schema::Finding finding) {
+  Complaint complaint_of(schema::Finding finding) const {
     const int line = line_at(document_, finding.field_path);
-    complaints_.push_back({document_.file, line, object_, std::move(finding.field_path),
-                           std::move(finding.value), std::move(finding.rule)});
+    return {document_.file,         line, object_, std::move(finding.field_path), std::move(finding.value),
+            std::move(finding.rule)};
   }
+
+  void complain(schema::Finding finding) { complaints_.push_back(complaint_of(std::move(finding))); }
 
   std::vector<Complaint> take() {
     std::ranges::stable_sort(complaints_, {}, &Complaint::line);
@@ -133,6 +135,9 @@ Validated run(const Document& document, const json::object* old) {
     rules::check(*kind, result.json, findings);
     if (old != nullptr) rules::check_update(*kind, result.json, *old, findings);
     for (auto& finding : findings.take()) validation.complain(std::move(finding));
+    schema::Findings idle;
+    rules::find_idle(*kind, result.json, idle);
+    for (auto& finding : idle.take()) result.warnings.push_back(validation.complaint_of(std::move(finding)));
   }
   result.complaints = validation.take();
   return result;

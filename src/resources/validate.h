@@ -17,12 +17,14 @@ struct Validated {
   std::optional<ResourceKey> key;     // as far as it could be read
   boost::json::object json;           // defaults filled in; only meaningful without complaints
   std::vector<Complaint> complaints;  // all of them, not just the first
+  std::vector<Complaint> warnings;    // about what is accepted and does nothing
 
   bool ok() const { return complaints.empty(); }
 };
 
 // Unknown kinds, unknown fields, wrong types, broken rules: each is a complaint. Defaults are applied to a
-// copy. Pure; O(size of the document).
+// copy. A field without effect that would make a reader think otherwise, such as `http` of a rule, is a
+// warning. Pure; O(size of the document).
 Validated validate(const Document& document);
 
 // The same, for an object that is there already: also what may not change, as an IPPool's cidr.

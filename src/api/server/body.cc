@@ -144,6 +144,7 @@ Answer<Submitted> read_object(const http::Request& request, const Location& loca
   CHECK(validated.key && validated.key->kind == location.kind);
   submitted.key = *validated.key;
   submitted.object = std::move(validated.json);
+  for (const auto& warning : validated.warnings) submitted.warnings.push_back(warning.to_string());
   return submitted;
 }
 

@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 
 #include <string>
+#include <vector>
 
 #include "api/server/failure.h"
 #include "http/message.h"
@@ -25,6 +26,7 @@ struct Submitted {
   boost::json::object object;  // validated, defaults filled in, without what the server decides
   std::string uid;             // as sent, for preconditions
   store::Revision revision = 0;
+  std::vector<std::string> warnings;  // about what is accepted and does nothing
 };
 
 // 415, 400 (not an object, or of another place than the path says), 422 (breaks a rule; all complaints).

@@ -38,6 +38,18 @@ http::Response object_response(int status, const Written& written) {
   return response;
 }
 
+// As kubectl shows them: RFC 7234, section 5.5, with the code for warnings that last and no agent.
+void add_warnings(const std::vector<std::string>& warnings, http::Response& response) {
+  for (const auto& warning : warnings) {
+    std::string quoted;
+    for (const char c : warning) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+    }
+    response.headers.push_back({"Warning", fmt::format("299 - \"{}\"", quoted)});
+  }
+}
+
 bool is_true(std::string_view text) {
   return text == "true" || text == "1" || text == "True" || text == "TRUE" || text == "t";
 }
@@ -193,9 +205,11 @@ void Router::write(const http::Request& request, const http::Target& target, con
   const auto refuse = [&](const Failure& failure) { respond(to_response(failure)); };
   const auto dry_run = dry_run_of(target);
   if (!dry_run) return refuse(dry_run.error());
-  const auto answer_with = [respond](int status) {
-    return [respond, status](Answer<Written> written) {
-      respond(written ? object_response(status, *written) : to_response(written.error()));
+  const auto answer_with = [respond](int status, std::vector<std::string> warnings = {}) {
+    return [respond, status, warnings = std::move(warnings)](Answer<Written> written) {
+      auto response = written ? object_response(status, *written) : to_response(written.error());
+      add_warnings(warnings, response);
+      respond(std::move(response));
     };
   };
   if (request.method == "DELETE") {
@@ -206,8 +220,10 @@ void Router::write(const http::Request& request, const http::Target& target, con
   }
   auto submitted = read_object(request, location);
   if (!submitted) return refuse(submitted.error());
-  if (request.method == "POST") return writer_.create(*std::move(submitted), *dry_run, answer_with(201));
-  writer_.update(*std::move(submitted), *dry_run, answer_with(200));
+  const auto post = request.method == "POST";
+  auto answer = answer_with(post ? 201 : 200, std::move(submitted->warnings));
+  if (post) return writer_.create(*std::move(submitted), *dry_run, std::move(answer));
+  writer_.update(*std::move(submitted), *dry_run, std::move(answer));
 }
 
 Answer<http::Response> Router::information(const http::Request& request, const http::Target& target) {

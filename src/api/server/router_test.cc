@@ -162,6 +162,20 @@ TEST_F(RouterTest, ADryRunAnswersAsIfAndStoresNothing) {
   want(400, "POST", kSets + "?dryRun=Some", set("b"));
 }
 
+TEST_F(RouterTest, WhatIsTakenAndDoesNothingIsWarnedAbout) {
+  const auto body = [](std::string_view rule) {
+    return fmt::format(R"({{"metadata": {{"name": "web"}}, "spec": {{"ingress": [{}]}}}})", rule);
+  };
+  const auto warned = send("POST", kPolicies, body(R"({"action": "Allow", "http": {"methods": ["GET"]}})"));
+  EXPECT_EQ(warned.status, 201) << warned.body;
+  EXPECT_EQ(
+      http::find(warned.headers, "warning"),
+      R"(299 - "NetworkPolicy shop/web: spec.ingress[0].http: {\"methods\":[\"GET\"]}: nothing looks into requests )"
+      R"(yet: the rule allows all of them")");
+  EXPECT_EQ(http::find(send("PUT", kPolicies + "/web", body(R"({"action": "Allow"})")).headers, "warning"),
+            "");
+}
+
 TEST_F(RouterTest, WhatBreaksARuleIsRefusedWithEveryField) {
   auto bad = set("a");
   bad.at("spec").at("nets") = json::array{"x", "10.0.0.0/8", "y"};
