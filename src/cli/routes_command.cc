@@ -42,7 +42,7 @@ Result<std::vector<views::KernelWay>> read_kernel() {
     for (const auto& route : found) {
       const auto link = std::ranges::find(links, route.link, &kernel::Link::index);
       ways.push_back({route.destination, link == links.end() ? "" : link->name, route.gateway,
-                      protocol == kProtocolOfBird});
+                      protocol == kProtocolOfBird, route.blackhole});
     }
   }
   return ways;
@@ -74,8 +74,10 @@ Result<int> run_routes(const RoutesOptions& options) {
 }
 
 constexpr std::string_view kRoutesFooter =
-    R"(The ways of one host to the workloads of all, for whom each is, and how the kernel of the machine (and network
-namespace) that this runs on has it:
+    R"(The ways of one host to the workloads of all: one for each block of addresses of another host, and single ones for
+addresses that are in no block or elsewhere than theirs; a block of the host itself is a blackhole, beside which its
+workloads have their own. For whom each is, and how the kernel of the machine (and network namespace) that this runs on
+has it:
 
   ready     as it should be; BY says where a tunnel or BGP leads
   missing   it should be there, and is not

@@ -116,7 +116,8 @@ struct Engine::State {
   HostChanges out;
   std::vector<Prefix> rerouted;
   std::set<std::string, std::less<>> moved_nodes;
-  bool moved_all = false;  // any way may be another
+  std::vector<Prefix> moved_blocks;  // any address inside may have another way
+  bool moved_all = false;            // any way may be another
   std::vector<IpAddress> touched_peers;
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
@@ -142,6 +143,9 @@ struct Engine::State {
   void take(const std::string& name, network::RouteResolver::Changed changed);
   std::size_t expect(ResourceChanges::Entries::const_iterator at,
                      ResourceChanges::Entries::const_iterator end);
+  void take(network::BlockMap::Changed changed);
+  void reroute_endpoints();
+  void reroute_inside(const Prefix& block);
   MemberId member_of(const ResourceKey& key);
   void set_node_of(MemberId member, std::string_view name);
   bool is_local(const WorkloadEndpoint& endpoint) const { return !node || endpoint.node == *node; }

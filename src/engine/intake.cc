@@ -180,6 +180,11 @@ void Engine::State::take(const std::string& name, network::RouteResolver::Change
   touched_peers.insert(touched_peers.end(), changed.peers.begin(), changed.peers.end());
 }
 
+void Engine::State::take(network::BlockMap::Changed changed) {
+  if (changed.all_inside) moved_blocks.push_back(changed.prefixes.front());
+  rerouted.insert(rerouted.end(), changed.prefixes.begin(), changed.prefixes.end());
+}
+
 void Engine::State::set(const ResourceKey&, const Node& resource) {
   const auto& name = resource.metadata.name;
   take(name, ways.set_node(resource));
@@ -205,6 +210,8 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
           network.pools.insert_or_assign(key.name, value);
           moved_all |= ways.set_pool(value);
           resettle = true;
+        } else if constexpr (std::is_same_v<T, AddressBlock>) {
+          take(ways.set_block(value));
         } else if constexpr (std::is_same_v<T, BgpConfiguration>) {
           network.bgp_configurations.insert_or_assign(key.name, value);
           resettle = true;
@@ -241,6 +248,9 @@ void Engine::State::remove(const ResourceKey& key) {
       network.pools.erase(key.name);
       moved_all |= ways.remove_pool(key.name);
       resettle = true;
+      break;
+    case Kind::kIpamBlock:
+      take(ways.remove_block(key.name));
       break;
     case Kind::kBgpConfiguration:
       network.bgp_configurations.erase(key.name);

@@ -7,10 +7,9 @@
 namespace ocicat {
 
 std::optional<Route> Engine::State::route(const Prefix& prefix) const {
-  const auto place = addresses.find(prefix);
-  if (place == 0) return std::nullopt;
   std::vector<std::pair<MemberId, network::Claim>> claims;
-  for (const auto member : addresses.members(place)) {
+  const auto place = prefix.is_host() ? addresses.find(prefix) : 0;
+  for (const auto member : place == 0 ? std::vector<MemberId>() : addresses.members(place)) {
     if (member >= node_by_member.size() || node_by_member[member] == 0) continue;  // a network set
     network::Claim claim{.node = node_names[node_by_member[member]]};
     if (const auto it = local_by_member.find(member); it != local_by_member.end()) {
@@ -26,13 +25,13 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   std::vector<network::Claim> in_order;
   in_order.reserve(claims.size());
   for (const auto& claim : claims) in_order.push_back(claim.second);
-  auto way = ways.way(prefix.address, in_order);
+  auto way = ways.way(prefix, in_order);
   // Where a pool asks for tunnels, the ways beside them are ours as well.
   const auto tunnelled = [&](const auto& pool) {
     return pool.second.encapsulated() && pool.second.cidr.contains(prefix.address);
   };
-  const bool by_host = way && way->kind == Route::Kind::kHost;
-  if (router && by_host && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
+  const bool by_router = way && (way->kind == Route::Kind::kHost || way->kind == Route::Kind::kNowhere);
+  if (router && by_router && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
   return way;
 }
 
@@ -41,6 +40,7 @@ void Engine::State::settle_overlays() {
   std::ranges::sort(touched_peers);
   touched_peers.erase(std::ranges::unique(touched_peers).begin(), touched_peers.end());
   for (const auto& address : std::exchange(touched_peers, {})) {
+    rerouted.push_back(Prefix::host(address));  // a block may have given it to a workload
     if (const auto peer = ways.peer(address)) {
       out.peers.update(address, *peer);
     } else {
@@ -64,16 +64,38 @@ void Engine::State::settle_overlays() {
   out.vxlan = now;
 }
 
-void Engine::State::settle_routes() {
-  if (moved_all || !moved_nodes.empty()) {
-    for (MemberId member = 1; member < node_by_member.size(); ++member) {
-      const auto name = node_by_member[member];
-      if (name == 0 || !(moved_all || moved_nodes.contains(node_names[name]))) continue;
-      for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
-    }
-    moved_nodes.clear();
-    moved_all = false;
+// Of hosts that have moved, or of all.
+void Engine::State::reroute_endpoints() {
+  std::vector<bool> moved(node_names.bound(), moved_all);
+  for (const auto& name : moved_nodes) {
+    if (const auto number = node_names.find(name); number != 0) moved[number] = true;
   }
+  for (MemberId member = 1; member < node_by_member.size(); ++member) {
+    const auto number = node_by_member[member];
+    if (number == 0 || !moved[number]) continue;
+    for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
+  }
+}
+
+// Whoever has an address there.
+void Engine::State::reroute_inside(const Prefix& block) {
+  std::optional<IpAddress> address = block.first();
+  for (const auto last = block.last(); address && *address <= last; address = address->next()) {
+    if (addresses.find(Prefix::host(*address)) != 0) rerouted.push_back(Prefix::host(*address));
+  }
+}
+
+void Engine::State::settle_routes() {
+  if (moved_all) {
+    ways.blocks().all_prefixes(rerouted);
+  } else {
+    for (const auto& name : moved_nodes) ways.blocks().prefixes_of(name, rerouted);
+    for (const auto& block : moved_blocks) reroute_inside(block);
+  }
+  if (moved_all || !moved_nodes.empty()) reroute_endpoints();
+  moved_nodes.clear();
+  moved_blocks.clear();
+  moved_all = false;
   std::ranges::sort(rerouted);
   rerouted.erase(std::ranges::unique(rerouted).begin(), rerouted.end());
   for (const auto& prefix : rerouted) {

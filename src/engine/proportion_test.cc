@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "test/support/shapes/block_cluster.h"
 #include "test/support/shapes/netset_policies.h"
 #include "test/support/shapes/tag_policies.h"
 
@@ -117,6 +118,32 @@ TEST(Proportion, ANetworkSetThatGrowsByOneWritesOne) {
   const auto grown = host.set(item);
   EXPECT_EQ(grown.tables.classes.size(), 1U);
   EXPECT_EQ(verdict_writes(grown), 0U);
+}
+
+TEST(Proportion, AHostThatMovesCostsARouteForEachOfItsBlocks) {
+  const test::BlockCluster cluster{.hosts = 200, .vxlan = IpPool::Encapsulation::kNever};
+  Host host;
+  host.load(cluster);
+  const auto borrowed = [](unsigned number) { return number % 10 == 0; };
+  std::size_t single = 0;
+  for (unsigned number = 0; number < cluster.blocks(); ++number) {
+    // Not where it comes from here, nor where it came to here.
+    single += borrowed(number) && number / 4 != 199;
+  }
+  EXPECT_EQ(host.state.routes.size(), cluster.blocks() + single);
+  const auto moved = host.set(cluster.host(7, 1));
+  EXPECT_EQ(moved.routes.size(), 4U) << "four blocks of its own";
+  EXPECT_TRUE(host.set(cluster.host(7, 1)).routes.empty());
+  const auto gone = host.remove(cluster.host(7).key);
+  EXPECT_EQ(gone.routes.size(), 4U);
+}
+
+TEST(Proportion, AnAddressThatIsGivenInItsOwnersBlockCostsNoRoute) {
+  const test::BlockCluster cluster{.hosts = 20};
+  Host host;
+  host.load(cluster);
+  for (unsigned number = 0; number < cluster.blocks(); ++number)
+    EXPECT_TRUE(host.set(cluster.block(number)).routes.empty());
 }
 
 TEST(Proportion, ARestartThatFindsEverythingRightWritesNothing) {

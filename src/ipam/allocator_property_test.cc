@@ -234,7 +234,7 @@ void check_addresses(const World& world) {
     const IpamBlock& block = stored->value;
     EXPECT_EQ(document.at("spec").at("unallocated").as_array().size(), block.unallocated.size());
     for (IpamBlock::Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
-      const auto address = network::address_at(block.cidr, ordinal);
+      const auto address = address_at(block.cidr, ordinal);
       const auto* attribute = network::attribute_of(block, ordinal);
       const auto at = owners.find(address);
       if (at != owners.end()) {

@@ -33,8 +33,9 @@ struct Link {
 struct KernelRoute {
   Prefix destination;
   int link = 0;
-  std::optional<IpAddress> gateway;  // taken to be on the link
+  std::optional<IpAddress> gateway{};  // taken to be on the link
   std::uint32_t metric = 0;
+  bool blackhole = false;  // leads nowhere: packets are dropped; without link and gateway
 
   auto operator<=>(const KernelRoute&) const = default;
 };

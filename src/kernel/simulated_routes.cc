@@ -33,7 +33,7 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::add(int protocol, const std::
     const auto link = link_by_index.find(route.link);
     if (auto refused = refuse ? refuse(route) : std::nullopt) {
       failures.push_back({route, *std::move(refused)});
-    } else if (link == link_by_index.end() || !link->second.up) {
+    } else if (!route.blackhole && (link == link_by_index.end() || !link->second.up)) {
       failures.push_back({route, {ErrorCode::kNotFound, "no such link, or it is down"}});
     } else {
       routes_by_protocol[protocol].insert(route);

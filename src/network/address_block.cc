@@ -31,10 +31,6 @@ Count size_of(const Prefix& prefix) {
   return bits == 128 ? ~Count{0} : Count{1} << bits;
 }
 
-IpAddress address_at(const Prefix& block, IpamBlock::Ordinal ordinal) {
-  return address_of(number_of(block.first()) + ordinal, block.family());
-}
-
 std::optional<IpamBlock::Ordinal> ordinal_of(const Prefix& block, const IpAddress& address) {
   if (!block.contains(address)) return std::nullopt;
   return static_cast<IpamBlock::Ordinal>(number_of(address) - number_of(block.first()));

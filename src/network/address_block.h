@@ -15,7 +15,6 @@ __extension__ using Count = unsigned __int128;
 // How many addresses a prefix has; 2^128 counts as the largest Count.
 Count size_of(const Prefix& prefix);
 
-IpAddress address_at(const Prefix& block, IpamBlock::Ordinal ordinal);
 // Nothing where the address is not in the block.
 std::optional<IpamBlock::Ordinal> ordinal_of(const Prefix& block, const IpAddress& address);
 

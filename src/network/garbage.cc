@@ -15,9 +15,9 @@ namespace {
 // What allocators note beside an address.
 constexpr std::string_view kPod = "pod";
 constexpr std::string_view kNamespace = "namespace";
-constexpr std::string_view kNode = "node";
 constexpr std::string_view kType = "type";
 constexpr std::string_view kTunnelSuffix = "TunnelAddress";
+constexpr std::string_view kGatewayType = "gatewayAddress";  // a host's own in a block
 
 std::string attribute(const Labels& labels, std::string_view name) {
   const auto at = labels.find(std::string(name));
@@ -88,10 +88,11 @@ class Judge {
       if (found != nullptr) {
         allocation.known = true;
         allocation.handle = found->handle.value_or("");
-        allocation.node = attribute(found->secondary, kNode);
+        allocation.node = node_of(*found);
         allocation.ns = attribute(found->secondary, kNamespace);
         allocation.pod = attribute(found->secondary, kPod);
-        allocation.tunnel = attribute(found->secondary, kType).ends_with(kTunnelSuffix);
+        const auto type = attribute(found->secondary, kType);
+        allocation.tunnel = type.ends_with(kTunnelSuffix) || type == kGatewayType;
       }
       allocations_.push_back(std::move(allocation));
     }
@@ -258,7 +259,8 @@ class Judge {
     }
     for (const auto& block : inventory_.blocks) {
       const IpPool* pool = pool_of(inventory_.pools, block.cidr.address);
-      if (pool == nullptr || !is_block_of(*pool, block.cidr)) {
+      const bool outside = pool == nullptr || !is_block_of(*pool, block.cidr);
+      if (outside && !is_empty(block)) {
         auto& finding = add(Fault::kBlockOutsidePools, Verdict::kReport, block.cidr.to_string(),
                             pool == nullptr ? "is in no IPPool; nothing new is given from it"
                                             : fmt::format("is no block of IPPool {}", pool->metadata.name));
@@ -270,10 +272,13 @@ class Judge {
       const bool host_is_gone =
           block.affinity->type == BlockOwner::Type::kHost && is_gone(block.affinity->name);
       int& left = owned[{*block.affinity, block.cidr.family()}];
-      if (left <= 1 && !host_is_gone) continue;  // the next workload would have to claim one
+      // Its last is kept: the next workload would have to claim one.
+      if (left <= 1 && !host_is_gone && !outside) continue;
       auto& finding = add(Fault::kEmptyBlock, Verdict::kWait, block.cidr.to_string(),
                           fmt::format("of {} is empty{}", block.affinity->to_string(),
-                                      host_is_gone ? ", and the host is gone" : ", and it has others"));
+                                      host_is_gone ? ", and the host is gone"
+                                      : outside    ? ", and of no IPPool"
+                                                   : ", and it has others"));
       finding.block = block.cidr;
       finding.owner = block.affinity;
       date(finding);

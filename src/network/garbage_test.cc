@@ -183,8 +183,21 @@ TEST_F(Garbage, IsAnAffinityToNothingOrToAnothersBlock) {
                           "BrokenAffinity free 10.0.0.8/29"));
   there_.affinities.clear();
   there_.pools.clear();
-  EXPECT_THAT(found(),
-              ElementsAre("MissingAffinity report 10.0.0.0/29", "BlockOutsidePools report 10.0.0.0/29"));
+  EXPECT_THAT(found(), ElementsAre("EmptyBlock wait 10.0.0.0/29", "MissingAffinity report 10.0.0.0/29"));
+}
+
+TEST_F(Garbage, OfAPoolThatIsGoneAreItsBlocksOnceTheyAreEmpty) {
+  const auto address = assign("h.web", pod("web"));
+  add_pod("web", {address});
+  there_.pools.clear();
+  EXPECT_THAT(found(), ElementsAre("BlockOutsidePools report 10.0.0.0/29"));
+  release_handle(there_.blocks[0], "h.web", kNow, seconds(0));
+  there_.handles.clear();
+  there_.endpoints.clear();
+  EXPECT_THAT(found(), ElementsAre("EmptyBlock wait 10.0.0.0/29"));
+  remember();
+  EXPECT_THAT(found(kNow + minutes(2)), ElementsAre("EmptyBlock free 10.0.0.0/29"))
+      << "also the host's last one";
 }
 
 TEST_F(Garbage, LeavesAddressesThatCoolDownAlone) {

@@ -59,6 +59,8 @@ class Hosts {
   Changed remove(const std::string& name);
 
   const Host* find(std::string_view name) const;
+  // Whether it is the address of a host.
+  bool has(const IpAddress& address) const { return names_by_address_.contains(address); }
   // The host at an address: of several that claim it the first by name. Nothing where that is `own`.
   std::optional<Peer> peer(const IpAddress& address, const std::optional<std::string>& own) const;
 

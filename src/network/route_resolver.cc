@@ -46,15 +46,26 @@ bool RouteResolver::tunnelled(IpPool::Encapsulation mode, const IpAddress& host)
   return address == nullptr || !address->contains(host);
 }
 
-std::optional<Way> RouteResolver::way(const IpAddress& address, const std::vector<Claim>& claims) const {
-  if (claims.empty()) return std::nullopt;
-  const auto local = std::ranges::find_if(claims, &Claim::local);
-  if (local != claims.end()) {
-    return Way{
-        .kind = Way::Kind::kInterface, .interface_name = std::string{local->interface_name}, .next_hop = {}};
+// Empty: nobody's, or where the block around it leads anyway.
+std::string_view RouteResolver::host_of(const Prefix& prefix, const std::vector<Claim>& claims) const {
+  if (prefix.is_host()) {
+    // The address of a host is its own way, whatever block it lies in.
+    if (const auto* node = blocks_.elsewhere(prefix.address))
+      return hosts_.has(prefix.address) ? std::string_view() : *node;
+    if (!claims.empty()) {
+      Prefix around;
+      const auto* block = blocks_.covering(prefix.address, around);
+      const auto node = claims.front().node;
+      return block != nullptr && around != prefix && block->node == node ? std::string_view() : node;
+    }
   }
+  const auto* block = blocks_.find(prefix);
+  return block == nullptr ? std::string_view() : block->node;
+}
+
+std::optional<Way> RouteResolver::way_to(std::string_view node, const IpAddress& address) const {
   const auto family = address.family();
-  const auto* host = hosts_.find(claims.front().node);
+  const auto* host = hosts_.find(node);
   if (host == nullptr || !host->address(family)) return std::nullopt;
   const auto& next_hop = host->address(family)->address;
   if (const auto* pool = pool_of(address)) {
@@ -67,6 +78,19 @@ std::optional<Way> RouteResolver::way(const IpAddress& address, const std::vecto
       return Way{.kind = Way::Kind::kIpip, .interface_name = {}, .next_hop = next_hop};
   }
   return Way{.kind = Way::Kind::kHost, .interface_name = {}, .next_hop = next_hop};
+}
+
+std::optional<Way> RouteResolver::way(const Prefix& prefix, const std::vector<Claim>& claims) const {
+  const auto local = std::ranges::find_if(claims, &Claim::local);
+  if (local != claims.end()) {
+    return Way{
+        .kind = Way::Kind::kInterface, .interface_name = std::string{local->interface_name}, .next_hop = {}};
+  }
+  const auto node = host_of(prefix, claims);
+  if (node.empty()) return std::nullopt;
+  if (!is_own(node)) return way_to(node, prefix.address);
+  if (prefix.is_host()) return std::nullopt;
+  return Way{.kind = Way::Kind::kNowhere, .interface_name = {}, .next_hop = {}};
 }
 
 }  // namespace ocicat::network

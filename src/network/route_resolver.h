@@ -1,9 +1,14 @@
-// Ways: where packets for an address of a workload go.
+// Ways: where packets for workloads go.
 //
-//   in       hosts and pools; for one address, the endpoint that has it
-//   out      the interface of a local endpoint, the host of a remote one, or the tunnel that leads there
-//   errors   none: an endpoint whose host is not known, has no address of the family, or not yet the end of
+//   in       hosts, pools, blocks of addresses; for one address, the endpoints that have it
+//   out      for a block: the host that has it, or the tunnel that leads there; a block of our own leads
+//            nowhere, so that what no workload has is not sent round in circles. For one address: the
+//            interface of a local endpoint; where it is elsewhere than its block, or in no block, its host
+//   errors   none: what is of a host that is not known, has no address of the family, or not yet the end of
 //            the tunnel that its pool wants, has no way
+//
+// Who has an address: a local endpoint, whatever anybody else says, as what others say may be old; then whom
+// the block gave it to; then the endpoint that has it; then the owner of the block.
 //   source   semantics.md 4.2, 4.3
 #pragma once
 
@@ -14,6 +19,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "network/block_map.h"
 #include "network/hosts.h"
 #include "resources/types.h"
 
@@ -27,7 +33,7 @@ struct Claim {
 };
 
 struct Way {
-  enum class Kind : std::uint8_t { kInterface, kHost, kVxlan, kIpip };
+  enum class Kind : std::uint8_t { kInterface, kHost, kVxlan, kIpip, kNowhere };
   Kind kind = Kind::kInterface;
   std::string interface_name;         // kInterface
   std::optional<IpAddress> next_hop;  // kHost, kIpip: the host's address; kVxlan: its VTEP's
@@ -50,20 +56,27 @@ class RouteResolver {
   // Whether any way may be another now.
   bool set_pool(const IpPool& pool);
   bool remove_pool(const std::string& name);
+  BlockMap::Changed set_block(const AddressBlock& block) { return blocks_.set(block); }
+  BlockMap::Changed remove_block(const std::string& name) { return blocks_.remove(name); }
 
-  // Of several claims to one address a local one wins, else the first. O(pools).
-  std::optional<Way> way(const IpAddress& address, const std::vector<Claim>& claims) const;
+  // Of a block, or of one address and the endpoints that have it: of several a local one wins, else the
+  // first. Nothing: there is no way, or that of the block around it is the one. O(pools).
+  std::optional<Way> way(const Prefix& prefix, const std::vector<Claim>& claims) const;
+  const BlockMap& blocks() const { return blocks_; }
   // The other host at an address.
   std::optional<Peer> peer(const IpAddress& address) const { return hosts_.peer(address, own_); }
   const Host* own() const { return own_ ? hosts_.find(*own_) : nullptr; }
 
  private:
   bool is_own(std::string_view name) const { return own_ && *own_ == name; }
+  std::string_view host_of(const Prefix& prefix, const std::vector<Claim>& claims) const;
+  std::optional<Way> way_to(std::string_view node, const IpAddress& address) const;
   const IpPool* pool_of(const IpAddress& address) const;
   bool tunnelled(IpPool::Encapsulation mode, const IpAddress& host) const;
 
   std::optional<std::string> own_;
   Hosts hosts_;
+  BlockMap blocks_;
   std::map<std::string, IpPool> pools_;  // by name
 };
 

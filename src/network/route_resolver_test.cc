@@ -18,34 +18,35 @@ Node node(std::string name, std::optional<std::string> ipv4, std::optional<std::
 
 TEST(RouteResolver, ALocalEndpointIsReachedByItsInterface) {
   const RouteResolver resolver;
-  EXPECT_EQ(resolver.way(kFour, {{true, "cali1", "a"}}), (Way{Way::Kind::kInterface, "cali1", {}}));
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{true, "cali1", "a"}}),
+            (Way{Way::Kind::kInterface, "cali1", {}}));
 }
 
 TEST(RouteResolver, ARemoteEndpointIsReachedByItsNodeInTheSameFamily) {
   RouteResolver resolver;
   resolver.set_node(node("b", "192.0.2.2/24", "2001:db8::2/64"));
-  EXPECT_EQ(resolver.way(kFour, {{false, "", "b"}}),
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{false, "", "b"}}),
             (Way{Way::Kind::kHost, "", IpAddress::parse("192.0.2.2")}));
-  EXPECT_EQ(resolver.way(kSix, {{false, "", "b"}}),
+  EXPECT_EQ(resolver.way(Prefix::host(kSix), {{false, "", "b"}}),
             (Way{Way::Kind::kHost, "", IpAddress::parse("2001:db8::2")}));
 }
 
 TEST(RouteResolver, AnUnknownNodeOrOneWithoutAnAddressOfTheFamilyGivesNoWay) {
   RouteResolver resolver;
-  EXPECT_EQ(resolver.way(kFour, {{false, "", "b"}}), std::nullopt);
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{false, "", "b"}}), std::nullopt);
   resolver.set_node(node("b", "192.0.2.2/24"));
-  EXPECT_EQ(resolver.way(kSix, {{false, "", "b"}}), std::nullopt);
+  EXPECT_EQ(resolver.way(Prefix::host(kSix), {{false, "", "b"}}), std::nullopt);
   EXPECT_TRUE(resolver.remove_node("b").node);
-  EXPECT_EQ(resolver.way(kFour, {{false, "", "b"}}), std::nullopt);
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{false, "", "b"}}), std::nullopt);
 }
 
 TEST(RouteResolver, OfSeveralClaimsALocalOneWins) {
   RouteResolver resolver;
   resolver.set_node(node("b", "192.0.2.2/24"));
-  EXPECT_EQ(resolver.way(kFour, {{false, "", "b"}, {true, "cali1", "a"}}),
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{false, "", "b"}, {true, "cali1", "a"}}),
             (Way{Way::Kind::kInterface, "cali1", {}}));
-  EXPECT_EQ(resolver.way(kFour, {{false, "", "c"}, {false, "", "b"}}), std::nullopt);
-  EXPECT_EQ(resolver.way(kFour, {}), std::nullopt);
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {{false, "", "c"}, {false, "", "b"}}), std::nullopt);
+  EXPECT_EQ(resolver.way(Prefix::host(kFour), {}), std::nullopt);
 }
 
 TEST(RouteResolver, SaysWhatAChangeOfANodeConcerns) {
@@ -84,7 +85,7 @@ class Overlay : public testing::Test {
     resolver_.set_node(far_);
   }
   std::optional<Way> way(const IpAddress& address, std::string_view host) const {
-    return resolver_.way(address, {{false, "", host}});
+    return resolver_.way(Prefix::host(address), {{false, "", host}});
   }
   using enum IpPool::Encapsulation;
 
@@ -126,7 +127,108 @@ TEST_F(Overlay, OfOnePoolLeavesAnotherPoolAndForeignAddressesAlone) {
 
 TEST_F(Overlay, NeverLeadsALocalEndpointAway) {
   resolver_.set_pool(pool("p", "10.65.0.0/16", kAlways));
-  EXPECT_EQ(resolver_.way(kFour, {{true, "cali1", "a"}}), (Way{Way::Kind::kInterface, "cali1", {}}));
+  EXPECT_EQ(resolver_.way(Prefix::host(kFour), {{true, "cali1", "a"}}),
+            (Way{Way::Kind::kInterface, "cali1", {}}));
+}
+
+AddressBlock block(const std::string& cidr, std::string node,
+                   std::vector<AddressBlock::Elsewhere> elsewhere = {}) {
+  AddressBlock result;
+  result.cidr = *Prefix::parse(cidr);
+  result.metadata.name = cidr;
+  result.node = std::move(node);
+  result.elsewhere = std::move(elsewhere);
+  return result;
+}
+
+class Blocks : public Overlay {
+ protected:
+  std::optional<Way> route(const std::string& prefix, const std::vector<Claim>& claims = {}) const {
+    return resolver_.way(*Prefix::parse(prefix), claims);
+  }
+  const Way near_way_{Way::Kind::kHost, "", IpAddress::parse("192.0.2.2")};
+  const Way far_way_{Way::Kind::kHost, "", IpAddress::parse("198.51.100.3")};
+  const Way nowhere_{Way::Kind::kNowhere, "", {}};
+};
+
+TEST_F(Blocks, LeadToTheirHostsAsAWholeAndTheirOwnNowhere) {
+  resolver_.set_block(block("10.65.0.0/26", "a"));
+  resolver_.set_block(block("10.65.0.64/26", "b"));
+  resolver_.set_block(block("10.65.0.128/26", ""));
+  resolver_.set_block(block("10.65.1.0/26", "unknown"));
+  EXPECT_EQ(route("10.65.0.0/26"), nowhere_);
+  EXPECT_EQ(route("10.65.0.64/26"), near_way_);
+  EXPECT_EQ(route("10.65.0.128/26"), std::nullopt);
+  EXPECT_EQ(route("10.65.1.0/26"), std::nullopt);
+  EXPECT_EQ(route("10.65.0.65/32", {{false, "", "b"}}), std::nullopt) << "the block leads there";
+}
+
+TEST_F(Blocks, OfOneAddressHaveNoBlackhole) {
+  resolver_.set_block(block("10.65.0.1/32", "a"));
+  resolver_.set_block(block("10.65.0.2/32", "b"));
+  EXPECT_EQ(route("10.65.0.1/32"), std::nullopt);
+  EXPECT_EQ(route("10.65.0.2/32"), near_way_);
+  EXPECT_EQ(route("10.65.0.2/32", {{false, "", "b"}}), near_way_);
+}
+
+TEST_F(Blocks, LeadWhatTheyHaveGivenElsewhereToWhereItIs) {
+  const std::vector<AddressBlock::Elsewhere> given{{*IpAddress::parse("10.65.0.66"), "c"},
+                                                   {*IpAddress::parse("10.65.0.67"), "a"},
+                                                   {*IpAddress::parse("192.0.2.2"), "c"}};
+  resolver_.set_block(block("10.65.0.64/26", "b", given));
+  resolver_.set_block(block("192.0.2.0/28", "c", {{*IpAddress::parse("192.0.2.2"), "b"}}));
+  EXPECT_EQ(route("10.65.0.66/32"), far_way_);
+  EXPECT_EQ(route("10.65.0.66/32", {{false, "", "b"}}), far_way_) << "the block says who was given it";
+  EXPECT_EQ(route("10.65.0.67/32"), std::nullopt) << "here, and nobody has it yet";
+  EXPECT_EQ(route("192.0.2.2/32"), std::nullopt) << "the address of a host is no workload's";
+}
+
+TEST_F(Blocks, NeverTakeTheWayOfALocalEndpointWhateverTheySay) {
+  resolver_.set_block(block("10.65.0.0/26", "b", {{*IpAddress::parse("10.65.0.2"), "c"}}));
+  const Way here{Way::Kind::kInterface, "cali1", {}};
+  EXPECT_EQ(route("10.65.0.2/32", {{true, "cali1", "a"}}), here);
+  EXPECT_EQ(route("10.65.0.3/32", {{false, "", "c"}, {true, "cali1", "a"}}), here);
+}
+
+TEST_F(Blocks, LeaveAnEndpointThatIsElsewhereAndWasNotGivenItsAddressItsOwnWay) {
+  resolver_.set_block(block("10.65.0.0/26", "b"));
+  EXPECT_EQ(route("10.65.0.9/32", {{false, "", "c"}}), far_way_);
+  EXPECT_EQ(route("10.66.0.9/32", {{false, "", "c"}}), far_way_) << "in no block";
+}
+
+TEST_F(Blocks, TravelAsTheirPoolSays) {
+  resolver_.set_pool(pool("p", "10.65.0.0/24", kAlways));
+  resolver_.set_pool(pool("q", "10.65.1.0/24", kCrossSubnet));
+  resolver_.set_block(block("10.65.0.0/26", "b"));
+  resolver_.set_block(block("10.65.1.0/26", "b"));
+  resolver_.set_block(block("10.65.1.64/26", "c"));
+  resolver_.set_block(block("10.65.2.0/26", "c"));
+  EXPECT_EQ(route("10.65.0.0/26"), (Way{Way::Kind::kVxlan, "", IpAddress::parse("10.65.2.0")}));
+  EXPECT_EQ(route("10.65.1.0/26"), near_way_);
+  EXPECT_EQ(route("10.65.1.64/26"), (Way{Way::Kind::kVxlan, "", IpAddress::parse("10.65.3.0")}));
+  EXPECT_EQ(route("10.65.2.0/26"), far_way_);
+}
+
+TEST_F(Blocks, SayWhatTheirChangeConcerns) {
+  const auto prefixes = [](const std::string& first, const auto&... more) {
+    return std::vector{*Prefix::parse(first), *Prefix::parse(more)...};
+  };
+  auto changed = resolver_.set_block(block("10.65.0.0/26", "b"));
+  EXPECT_TRUE(changed.all_inside);
+  EXPECT_EQ(changed.prefixes, prefixes("10.65.0.0/26"));
+  EXPECT_TRUE(resolver_.set_block(block("10.65.0.0/26", "b")).prefixes.empty());
+  changed = resolver_.set_block(block("10.65.0.0/26", "b", {{*IpAddress::parse("10.65.0.3"), "c"}}));
+  EXPECT_FALSE(changed.all_inside);
+  EXPECT_EQ(changed.prefixes, prefixes("10.65.0.3/32"));
+  changed = resolver_.set_block(block("10.65.0.0/26", "c"));
+  EXPECT_TRUE(changed.all_inside);
+  EXPECT_EQ(changed.prefixes, prefixes("10.65.0.0/26", "10.65.0.3/32"));
+  std::vector<Prefix> of_c;
+  resolver_.blocks().prefixes_of("c", of_c);
+  EXPECT_EQ(of_c, prefixes("10.65.0.0/26"));
+  EXPECT_TRUE(resolver_.remove_block("10.65.0.0/26").all_inside);
+  EXPECT_TRUE(resolver_.remove_block("10.65.0.0/26").prefixes.empty());
+  EXPECT_TRUE(resolver_.blocks().empty());
 }
 
 TEST(Hosts, HaveTheMacOfTheirNameUnlessTheNodeSaysAnother) {

@@ -7,6 +7,7 @@
 
 #include "resources/decoders.h"
 #include "resources/fields.h"
+#include "resources/ipam.h"
 
 namespace ocicat {
 namespace {
@@ -62,12 +63,15 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decoding::policy_of_cluster(json));
     case Kind::kEndpointSlice:
       return as_resource(decoding::endpoint_slice(json));
+    case Kind::kService:
+      return as_resource(decoding::service(json));
+    case Kind::kIpamBlock:
+      return as_resource(decode_address_block(json));
+    case Kind::kBlockAffinity:
+      return as_resource(decode_block_claim(json));
     case Kind::kIpReservation:
     case Kind::kIpamConfiguration:
-    case Kind::kIpamBlock:
-    case Kind::kBlockAffinity:
     case Kind::kIpamHandle:  // these have decoders of their own: ipam.h
-    case Kind::kService:
     case Kind::kAgentConfiguration:
     case Kind::kAgentStatus:
       break;

@@ -12,8 +12,20 @@ namespace {
 
 constexpr std::string_view kServiceName = "kubernetes.io/service-name";
 
-// Whether an endpoint is ready plays no part: a packet to one that is not must be judged as well.
-Result<void> read_addresses(const json::object& document, EndpointSlice& slice) {
+// One that does not say whether it is ready is.
+Result<void> read_readiness(const json::object& endpoint, EndpointSlice& slice) {
+  TRY(const auto* conditions, fields::object_at(endpoint, "conditions"));
+  bool ready = true;
+  if (conditions != nullptr && fields::find(*conditions, "ready") != nullptr) {
+    TRY(ready, fields::bool_at(*conditions, "ready"));
+  }
+  TRY(const auto node, fields::string_at(endpoint, "nodeName"));
+  if (ready && !node.empty()) slice.ready_on.emplace_back(node);
+  return {};
+}
+
+// Whether an endpoint is ready plays no part in policy: a packet to one that is not must be judged as well.
+Result<void> read_endpoints(const json::object& document, EndpointSlice& slice) {
   TRY(const auto endpoints, fields::objects_at(document, "endpoints"));
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     const auto texts = fields::strings_at(*endpoints[i], "addresses");
@@ -21,7 +33,11 @@ Result<void> read_addresses(const json::object& document, EndpointSlice& slice) 
     for (const auto& text : *texts) {
       if (const auto address = IpAddress::parse(text)) slice.addresses.push_back(*address);
     }
+    if (const auto read = read_readiness(*endpoints[i], slice); !read)
+      return fields::inside("endpoints", i, read.error());
   }
+  std::ranges::sort(slice.ready_on);
+  slice.ready_on.erase(std::ranges::unique(slice.ready_on).begin(), slice.ready_on.end());
   std::ranges::sort(slice.addresses);
   slice.addresses.erase(std::ranges::unique(slice.addresses).begin(), slice.addresses.end());
   return {};
@@ -56,7 +72,7 @@ Result<EndpointSlice> endpoint_slice(const json::object& document) {
   if (const auto service = labels->find(std::string(kServiceName)); service != labels->end()) {
     slice.service = service->second;
   }
-  TRY_VOID(read_addresses(document, slice));
+  TRY_VOID(read_endpoints(document, slice));
   TRY_VOID(read_ports(document, slice));
   return slice;
 }

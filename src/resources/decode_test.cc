@@ -104,8 +104,9 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
                  "annotations": {"cni.projectcalico.org/podIPs": "10.0.0.1/32", "config.projectcalico.org/X": "y",
                                  "cni.projectcalico.org/allowedSourcePrefixes": "[\"10.0.0.0/8\"]"},
                  "deletionTimestamp": "now"},
-    "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]},
-    "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80, "protocol": "UDP"}],
+    "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+               "loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}},
+    "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "nodeName": "n"}], "ports": [{"port": 80, "protocol": "UDP"}],
     "spec": {"tier": "Admin", "priority": 1, "order": 1,
              "subject": {"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}}, "selector": "all()", "namespaceSelector": "all()", "types": ["Ingress"],
              "serviceAccountSelector": "all()", "doNotTrack": true, "preDNAT": false, "applyOnForward": true,
@@ -134,7 +135,8 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
              "communities": [{"name": "c", "value": "1:2"}], "nodeMeshMaxRestartTime": "90s",
              "prefixAdvertisements": [{"cidr": "10.0.0.0/8", "communities": ["c", "1:2:3"]}],
              "nodeMeshPassword": {"secretKeyRef": {"name": "s", "key": "k"}}, "ipv4NormalRoutePriority": 1024,
-             "serviceClusterIPs": [{"cidr": "10.96.0.0/12"}], "localWorkloadPeeringIPV4": "169.254.1.2",
+             "serviceClusterIPs": [{"cidr": "10.96.0.0/12"}], "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"],
+             "externalIPs": ["10.0.0.8"], "externalTrafficPolicy": "Local", "type": "LoadBalancer", "state": "pending", "localWorkloadPeeringIPV4": "169.254.1.2",
              "peerIP": "10.0.0.1:1179", "nodeSelector": "all()", "filters": ["f"], "ttlSecurity": 1,
              "password": {"secretKeyRef": {"name": "s", "key": "k"}}, "reachableBy": "10.0.0.2",
              "exportV4": [{"action": "Accept", "cidr": "10.0.0.0/8", "matchOperator": "In", "interface": "eth*",
@@ -149,6 +151,15 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
   for (const auto& about : all_kinds()) {
     const auto kind = about.kind;
     if (!is_decoded(kind)) continue;
+    if (kind == Kind::kIpamBlock) {  // its name and the number of its addresses follow from its CIDR
+      everything.at("metadata").as_object()["name"] = "10-0-0-0-31";
+      auto& spec = everything.at("spec").as_object();
+      spec["cidr"] = "10.0.0.0/31";
+      spec["affinity"] = "host:n";
+      spec["allocations"] = {0, nullptr};
+      spec["unallocated"] = {1};
+      spec["attributes"] = {{{"handle_id", "h"}, {"secondary", {{"node", "m"}}}}};
+    }
     std::size_t readable = 0;
     std::size_t refused = 0;
     disturb(everything, [&] {

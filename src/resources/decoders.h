@@ -59,6 +59,7 @@ Result<Profile> profile_of_service_account(const boost::json::object& document);
 // A pod that is not scheduled, has finished or uses its host's network has no addresses.
 Result<WorkloadEndpoint> endpoint_of_pod(const boost::json::object& document);
 Result<EndpointSlice> endpoint_slice(const boost::json::object& document);
+Result<Service> service(const boost::json::object& document);
 // kClusterNetworkPolicy, as a global policy of kube-admin or kube-baseline.
 Result<NetworkPolicy> policy_of_cluster(const boost::json::object& document);
 // kKubernetesNetworkPolicy or its staged twin.

@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "resources/decoders.h"
 #include "resources/fields.h"
 
 namespace ocicat {
@@ -22,6 +23,7 @@ using Ordinal = IpamBlock::Ordinal;
 constexpr std::string_view kDefaultName = "default";
 constexpr std::string_view kHostType = "host";
 constexpr std::string_view kVirtualType = "virtual";
+constexpr std::string_view kNodeAttribute = "node";
 // Calico's clients list the affinities of a host by this label.
 constexpr std::string_view kHostnameLabel = "projectcalico.org/hostname-hash";
 constexpr int kMaxBlocks = 1'000'000;
@@ -365,6 +367,52 @@ Result<Stored<IpamHandle>> decode_handle(const json::object& document) {
 
 Result<Stored<IpamBlock>> decode_block(const json::object& document) {
   return decode_stored<IpamBlock>(document, read_block);
+}
+
+IpAddress address_at(const Prefix& block, Ordinal ordinal) {
+  CHECK(ordinal < Ordinal{1} << kMaxBlockBits);
+  auto bytes = block.first().bytes();
+  bytes[14] = static_cast<std::uint8_t>(bytes[14] | ordinal >> 8);
+  bytes[15] = static_cast<std::uint8_t>(bytes[15] | (ordinal & 0xff));
+  return IpAddress::v6(bytes);
+}
+
+std::string_view node_of(const IpamBlock::Attribute& attribute) {
+  const auto it = attribute.secondary.find(std::string(kNodeAttribute));
+  return it == attribute.secondary.end() ? std::string_view() : it->second;
+}
+
+Result<AddressBlock> decode_address_block(const json::object& document) {
+  TRY(auto metadata, decoding::read_identity(Kind::kIpamBlock, document));
+  TRY(const auto stored, decode_block(document));
+  const auto& block = stored.value;
+  if (metadata.name != name_of(block.cidr))
+    return fields::wrong("metadata.name", json::value(metadata.name),
+                         fmt::format("must be {} for this block", name_of(block.cidr)));
+  AddressBlock found{.metadata = std::move(metadata), .cidr = block.cidr, .node = {}, .elsewhere = {}};
+  if (block.deleted) return found;
+  if (block.affinity && block.affinity->type == BlockOwner::Type::kHost) found.node = block.affinity->name;
+  for (Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
+    const auto index = block.allocations[ordinal];
+    if (!index || *index >= block.attributes.size()) continue;
+    const auto& attribute = block.attributes[*index];
+    const auto node = node_of(attribute);
+    // One that cools down is nobody's.
+    if (node.empty() || node == found.node || attribute.released_at) continue;
+    found.elsewhere.push_back({address_at(block.cidr, ordinal), std::string(node)});
+  }
+  return found;
+}
+
+Result<BlockClaim> decode_block_claim(const json::object& document) {
+  TRY(auto metadata, decoding::read_identity(Kind::kBlockAffinity, document));
+  TRY(auto stored, decode_affinity(document));
+  auto& affinity = stored.value;
+  BlockClaim claim{.metadata = std::move(metadata), .cidr = affinity.cidr, .node = {}};
+  const bool of_host = affinity.owner.type == BlockOwner::Type::kHost;
+  if (of_host && !affinity.deleted) claim.node = std::move(affinity.owner.name);
+  claim.confirmed = affinity.state == BlockAffinity::State::kConfirmed;
+  return claim;
 }
 
 json::object encode(const IpamConfiguration& configuration) {

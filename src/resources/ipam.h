@@ -135,6 +135,15 @@ Result<Stored<IpamHandle>> decode_handle(const boost::json::object& document);
 // Heals the order of free addresses: an ordinal is either allocated or stands in it once. An allocation whose
 // attribute is missing stays an allocation. Bounded: a block has at most 2^kMaxBlockBits addresses.
 Result<Stored<IpamBlock>> decode_block(const boost::json::object& document);
+// The address at a place in the block.
+IpAddress address_at(const Prefix& block, IpamBlock::Ordinal ordinal);
+// The name of the host that an address was given to, as its attribute says; empty: it does not.
+std::string_view node_of(const IpamBlock::Attribute& attribute);
+// What the ways to its addresses follow from. A block must go by the name that its CIDR gives it, so that no
+// two documents are about one block.
+Result<AddressBlock> decode_address_block(const boost::json::object& document);
+// Of a BlockAffinity.
+Result<BlockClaim> decode_block_claim(const boost::json::object& document);
 
 boost::json::object encode(const IpamConfiguration& configuration);
 boost::json::object encode(const Stored<BlockAffinity>& affinity);

@@ -12,6 +12,7 @@ constexpr std::array kWatchedKinds{
     Kind::kBgpConfiguration,
     Kind::kNode,
     Kind::kIpPool,
+    Kind::kIpamBlock,
     Kind::kTier,
     Kind::kNamespace,
     Kind::kServiceAccount,
@@ -31,8 +32,9 @@ constexpr std::array kWatchedKinds{
     Kind::kHostEndpoint,
 };
 
-constexpr std::array kBgpKinds{Kind::kNode, Kind::kIpPool, Kind::kBgpConfiguration, Kind::kBgpFilter,
-                               Kind::kBgpPeer};
+constexpr std::array kBgpKinds{Kind::kNode,      Kind::kIpPool,       Kind::kBgpConfiguration,
+                               Kind::kBgpFilter, Kind::kBgpPeer,      Kind::kBlockAffinity,
+                               Kind::kService,   Kind::kEndpointSlice};
 
 }  // namespace
 

@@ -233,9 +233,21 @@ struct EndpointSlice {
 
     auto operator<=>(const Port&) const = default;
   };
-  std::vector<Port> ports;  // those with a number
+  std::vector<Port> ports;            // those with a number
+  std::vector<std::string> ready_on;  // hosts that have a ready endpoint of it; ascending
 
   bool operator==(const EndpointSlice&) const = default;
+};
+
+// Where a service is reached from outside, as far as a router may tell others of it.
+struct Service {
+  Metadata metadata;        // without labels
+  bool local_only = false;  // externalTrafficPolicy: Local: only hosts with a ready endpoint take its traffic
+  std::vector<IpAddress> cluster_addresses;  // as written; none of a headless one
+  std::vector<IpAddress> external_addresses;
+  std::vector<IpAddress> load_balancer_addresses;
+
+  bool operator==(const Service&) const = default;
 };
 
 struct Node {
@@ -286,6 +298,33 @@ struct IpPool {
   bool operator==(const IpPool&) const = default;
 };
 
+// An IPAMBlock as far as the ways to its addresses go; ipam.h has the whole of it.
+struct AddressBlock {
+  Metadata metadata;  // without labels
+  Prefix cidr;        // masked
+  std::string node;   // whose block it is; empty: no host's
+  // Addresses that were given to a host which is not `node`; ascending.
+  struct Elsewhere {
+    IpAddress address;
+    std::string node;
+
+    auto operator<=>(const Elsewhere&) const = default;
+  };
+  std::vector<Elsewhere> elsewhere;
+
+  bool operator==(const AddressBlock&) const = default;
+};
+
+// A BlockAffinity as far as a host's router goes.
+struct BlockClaim {
+  Metadata metadata;      // without labels
+  Prefix cidr;            // masked
+  std::string node;       // who wants the block, has it, or gives it up; empty: no host, or no more
+  bool confirmed = true;  // it has it
+
+  bool operator==(const BlockClaim&) const = default;
+};
+
 // The raw spec fields as text, in the form of an environment variable; the agent resolves them over its
 // sources (validation.md 8).
 struct FelixConfiguration {
@@ -296,9 +335,9 @@ struct FelixConfiguration {
   bool operator==(const FelixConfiguration&) const = default;
 };
 
-using Resource =
-    std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node, IpPool,
-                 BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration, EndpointSlice>;
+using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
+                              IpPool, BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration, EndpointSlice,
+                              Service, AddressBlock, BlockClaim>;
 
 // The kinds that policy and the routes to workloads are computed from: every agent watches them.
 std::span<const Kind> watched_kinds();

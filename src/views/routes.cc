@@ -42,6 +42,8 @@ std::string why_no_way(const policy::Snapshot& snapshot, const RouteLine& line, 
 }
 
 bool leads_as(const KernelWay& there, const Way& way) {
+  if (way.kind == Way::Kind::kNowhere || there.nowhere)
+    return (way.kind == Way::Kind::kNowhere) == there.nowhere;
   if (way.kind == Way::Kind::kInterface) return there.interface_name == way.interface_name && !there.gateway;
   return there.gateway == way.next_hop;
 }
@@ -66,8 +68,42 @@ std::string via_of(const RouteLine& line) {
   return line.way && line.way->next_hop ? line.way->next_hop->to_string() : "";
 }
 std::string interface_of(const RouteLine& line) {
+  if (line.there ? line.there->nowhere : line.way && line.way->kind == Way::Kind::kNowhere)
+    return "blackhole";
   if (line.there) return line.there->interface_name;
   return line.way ? line.way->interface_name : "";
+}
+
+void tell_owners(const policy::Snapshot& snapshot, std::map<Prefix, RouteLine>& lines) {
+  for (const auto& [key, resource] : snapshot) {
+    const auto* block = std::get_if<AddressBlock>(&resource);
+    if (block == nullptr) continue;
+    if (const auto it = lines.find(block->cidr); it != lines.end()) it->second.node = block->node;
+    for (const auto& [address, node] : block->elsewhere) {
+      if (const auto it = lines.find(Prefix::host(address)); it != lines.end()) it->second.node = node;
+    }
+  }
+}
+
+// Its own, or that of the block around it where that leads to its host; a new one where there is neither.
+RouteLine* line_for(std::map<Prefix, RouteLine>& lines, const IpAddress& address, std::string_view node) {
+  for (auto length = bits_of(address.family()); length >= 0; --length) {
+    const auto it = lines.find(Prefix{address, static_cast<std::uint8_t>(length)}.masked());
+    if (it == lines.end()) continue;
+    const auto& [prefix, line] = *it;
+    const bool leads_there = line.way && line.way->kind != Way::Kind::kNowhere && line.node == node;
+    if (prefix.is_host() || leads_there) return &it->second;
+  }
+  auto& line = lines[Prefix::host(address)];
+  line.destination = Prefix::host(address);
+  return &line;
+}
+
+std::string names_of(const std::vector<std::string>& workloads) {
+  constexpr std::size_t kShown = 3;
+  if (workloads.size() <= kShown) return fmt::format("{}", fmt::join(workloads, ","));
+  return fmt::format("{} and {} more", fmt::join(workloads.begin(), workloads.begin() + kShown, ","),
+                     workloads.size() - kShown);
 }
 
 }  // namespace
@@ -99,13 +135,13 @@ Result<std::vector<RouteLine>> wanted_routes(const policy::Snapshot& snapshot, c
     line.destination = prefix;
     line.way = way;
   }
+  tell_owners(snapshot, lines);
   const Inventory inventory(snapshot);
   for (const auto& party : inventory.endpoints()) {
     for (const auto& address : party.addresses) {
-      auto& line = lines[Prefix::host(address)];
-      line.destination = Prefix::host(address);
-      line.workloads.push_back(party.name);
-      if (line.node.empty() || party.node == node) line.node = party.node;
+      auto* line = line_for(lines, address, party.node);
+      line->workloads.push_back(party.name);
+      if (line->node.empty() || party.node == node) line->node = party.node;
     }
   }
   std::vector<RouteLine> all;
@@ -157,7 +193,7 @@ std::string to_text(const std::vector<RouteLine>& lines) {
     auto state = std::string(to_string(line.state));
     if (!line.reason.empty()) state += ": " + line.reason;
     table.rows.push_back({line.destination.to_string(), via_of(line), interface_of(line), std::string(by),
-                          fmt::format("{}", fmt::join(line.workloads, ",")), line.node, std::move(state)});
+                          names_of(line.workloads), line.node, std::move(state)});
   }
   return table.to_string();
 }

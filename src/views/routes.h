@@ -19,6 +19,7 @@ struct KernelWay {
   std::string interface_name;
   std::optional<IpAddress> gateway;
   bool by_bird = false;
+  bool nowhere = false;  // a blackhole
 };
 
 struct RouteLine {
@@ -27,7 +28,7 @@ struct RouteLine {
   enum class State : std::uint8_t { kUnknown, kReady, kMissing, kOther, kStray, kWaiting };
   Prefix destination;
   std::optional<network::Way> way;     // as wanted
-  std::vector<std::string> workloads;  // who has the address, as Inventory names them
+  std::vector<std::string> workloads;  // who has addresses there, as Inventory names them
   std::string node;                    // where
   std::optional<KernelWay> there;      // as the kernel has it; BIRD's may be for a wider prefix
   std::string reason;                  // of one that waits
@@ -35,7 +36,8 @@ struct RouteLine {
 };
 std::string_view to_string(RouteLine::State state);  // "", "ready", "missing", …
 
-// By destination: every address of a workload, and of the ends of tunnels. kNotFound: there is no such Node.
+// By destination: blocks, and addresses of workloads that are in none or elsewhere than theirs. kNotFound:
+// there is no such Node.
 Result<std::vector<RouteLine>> wanted_routes(const policy::Snapshot& snapshot, const std::string& node);
 // What the kernel makes of it.
 void compare(std::vector<RouteLine>& lines, const std::vector<KernelWay>& kernel);

@@ -43,6 +43,33 @@ std::vector<State> states(const std::vector<RouteLine>& lines) {
   return all;
 }
 
+constexpr std::string_view kBlocks = R"(
+---
+{apiVersion: projectcalico.org/v3, kind: IPAMBlock, metadata: {name: 10-0-0-0-31}, spec: {cidr: 10.0.0.0/31, affinity: "host:h1", allocations: [null, 0], unallocated: [0], attributes: [{handle_id: a, secondary: {node: h1}}], deleted: false}}
+---
+{apiVersion: projectcalico.org/v3, kind: IPAMBlock, metadata: {name: 10-0-0-2-31}, spec: {cidr: 10.0.0.2/31, affinity: "host:h2", allocations: [0, null], unallocated: [1], attributes: [{handle_id: b, secondary: {node: h2}}], deleted: false}}
+)";
+
+TEST(Routes, OfBlocksStandForTheWorkloadsInThem) {
+  const auto cluster = std::string(kCluster) + std::string(kBlocks);
+  auto lines = *wanted_routes(snapshot_for_test(cluster), "h1");
+  ASSERT_EQ(lines.size(),
+            5U);  // own block, own pod, the other's block, a pod of an unknown host, one of IPv6
+  EXPECT_EQ(lines[0].destination, net("10.0.0.0/31"));
+  EXPECT_EQ(lines[0].way->kind, network::Way::Kind::kNowhere);
+  EXPECT_EQ(lines[0].node, "h1");
+  EXPECT_THAT(lines[1].workloads, ElementsAre("x/a"));
+  EXPECT_EQ(lines[2].destination, net("10.0.0.2/31"));
+  EXPECT_THAT(lines[2].workloads, ElementsAre("x/b"));
+  EXPECT_EQ(lines[3].reason, "there is no Node h3") << "it is not where its block is";
+  EXPECT_THAT(to_text(lines), HasSubstr("blackhole"));
+  compare(lines, {{net("10.0.0.0/31"), "", {}, false, true},
+                  {net("10.0.0.1/32"), lines[1].way->interface_name, {}},
+                  {net("10.0.0.2/31"), "", {}, false, true}});
+  EXPECT_THAT(states(lines),
+              ElementsAre(State::kReady, State::kReady, State::kOther, State::kWaiting, State::kWaiting));
+}
+
 TEST(Routes, OfAHostThatIsNotThereAreAnError) {
   EXPECT_EQ(wanted_routes(snapshot_for_test(kCluster), "h9").error().code, ErrorCode::kNotFound);
 }

@@ -52,7 +52,7 @@ def left(lab):
                                   if "cali" in line]
         found["routes " + host] = [line for family in ("-4", "-6")
                                    for line in lab.host_exec(host, "ip", family, "route").stdout.splitlines()
-                                   if "proto 80" in line]
+                                   if "proto 80" in line and "/" not in line]  # routes of blocks stay with these
         for folder in ("attachments", "deletes"):
             found["%s %s" % (folder, host)] = os.listdir(lab.folder / "cni" / host / folder)
     return {what: rest for what, rest in found.items() if rest}

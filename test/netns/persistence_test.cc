@@ -40,6 +40,8 @@ class Persistence : public testing::Test {
                           {Route::Kind::kHost, {}, IpAddress::parse("203.0.113.77")});
     changes.routes.update(*Prefix::parse("fd00:66::/122"),
                           {Route::Kind::kHost, {}, IpAddress::parse("2001:db8::1")});
+    for (const auto* own : {"10.68.0.0/26", "fd00:68::/122"})
+      changes.routes.update(*Prefix::parse(own), {Route::Kind::kNowhere, {}, {}});
     return changes;
   }
   dataplane::Report start() {
@@ -145,7 +147,8 @@ TEST_F(Persistence, MakesRoutesToWorkloadsAndByNextHops) {
        {"10.65.0.2 dev calia scope link metric 1024", "10.65.0.3 dev calib scope link metric 1024",
         "10.66.0.0/26 via 192.0.2.1 dev uplink metric 1024",
         "10.67.0.0/26 via 192.0.2.1 dev uplink metric 1024",  // what leads to 203.0.113.77
-        "fd00:65::2 dev calia metric 1024", "fd00:66::/122 via 2001:db8::1 dev uplink metric 1024"}) {
+        "fd00:65::2 dev calia metric 1024", "fd00:66::/122 via 2001:db8::1 dev uplink metric 1024",
+        "blackhole 10.68.0.0/26 metric 1024", "blackhole fd00:68::/122 dev lo metric 1024"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << " in:\n" << text;
   }
 }

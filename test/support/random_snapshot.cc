@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "resources/ipam.h"
 #include "test/support/random_rules.h"
 
 namespace ocicat::test {
@@ -171,6 +173,46 @@ Entry random_slice(Random& random) {
   return {{Kind::kEndpointSlice, slice.metadata.ns, slice.metadata.name}, std::move(slice)};
 }
 
+// Blocks of both hosts over the addresses that endpoints have, one within another at times.
+Entry random_block(Random& random) {
+  const auto family = random.percent(60) ? Family::kIpv4 : Family::kIpv6;
+  static const std::vector<std::uint8_t> kHostBits{0, 1, 2, 4};
+  AddressBlock block;
+  const auto length = static_cast<std::uint8_t>(bits_of(family) - random.pick(kHostBits));
+  block.cidr = Prefix{random_address(random, family), length}.masked();
+  block.metadata.name = name_of(block.cidr);
+  if (random.percent(85)) block.node = fmt::format("host{}", random.below(3));
+  std::optional<IpAddress> address = block.cidr.first();
+  for (const auto last = block.cidr.last(); address && *address <= last; address = address->next()) {
+    const auto node = fmt::format("host{}", random.below(3));
+    if (random.percent(30) && node != block.node) block.elsewhere.push_back({*address, node});
+  }
+  return {{Kind::kIpamBlock, "", block.metadata.name}, std::move(block)};
+}
+
+Entry random_node(Random& random) {
+  Node node;
+  const auto number = random.below(3);
+  node.metadata.name = fmt::format("host{}", number);
+  if (random.percent(90))
+    node.ipv4 = Prefix{IpAddress::v4(0xC0000200U + static_cast<std::uint32_t>(number)), 24};
+  if (random.percent(20)) node.ipv4 = Prefix{random_address(random, Family::kIpv4), 24};
+  if (random.percent(60)) node.ipv6 = Prefix{random_address(random, Family::kIpv6), 64};
+  if (random.percent(60)) node.vxlan[0].address = random_address(random, Family::kIpv4);
+  if (random.percent(60)) node.vxlan[1].address = random_address(random, Family::kIpv6);
+  return {{Kind::kNode, "", node.metadata.name}, std::move(node)};
+}
+
+Entry random_pool(Random& random) {
+  static const std::vector<IpPool::Encapsulation> kModes{
+      IpPool::Encapsulation::kNever, IpPool::Encapsulation::kCrossSubnet, IpPool::Encapsulation::kAlways};
+  IpPool pool;
+  pool.metadata.name = fmt::format("pool{}", random.below(2));
+  pool.cidr = *Prefix::parse(random.percent(60) ? "10.65.0.0/16" : "fd00::/16");
+  pool.vxlan = random.pick(kModes);
+  return {{Kind::kIpPool, "", pool.metadata.name}, std::move(pool)};
+}
+
 Entry random_tier(Random& random) {
   Tier tier;
   do {
@@ -226,7 +268,7 @@ Entry random_policy(Random& random, const SnapshotSize& size) {
 }
 
 Entry random_resource(Random& random, const SnapshotSize& size) {
-  switch (random.below(13)) {
+  switch (random.below(16)) {
     case 0:
       return random_namespace(random);
     case 1:
@@ -247,6 +289,12 @@ Entry random_resource(Random& random, const SnapshotSize& size) {
       return random_host(random, size);
     case 10:
       return random_configuration(random);
+    case 11:
+      return random_block(random);
+    case 12:
+      return random_node(random);
+    case 13:
+      return random_pool(random);
     default:
       return random_policy(random, size);
   }
@@ -270,6 +318,9 @@ policy::Snapshot random_snapshot(Random& random, const SnapshotSize& size) {
   if (random.percent(30)) add(1, [&] { return random_configuration(random); });
   add(size.network_sets, [&] { return random_network_set(random, size); });
   add(size.slices, [&] { return random_slice(random); });
+  add(4, [&] { return random_block(random); });
+  add(3, [&] { return random_node(random); });
+  if (random.percent(50)) add(1, [&] { return random_pool(random); });
   add(size.tiers, [&] { return random_tier(random); });
   add(size.policies, [&] { return random_policy(random, size); });
   return snapshot;

@@ -1,54 +1,113 @@
 #include "dataplane/routes/route_plan.h"
 
+#include <algorithm>
+
 #include "dataplane/overlay/vxlan.h"
 
 namespace ocicat::dataplane {
-namespace {
 
-std::optional<kernel::KernelRoute> resolved(const Prefix& prefix, const Route& route,
-                                            const std::map<std::string, kernel::Link>& links,
-                                            const NextHops& next_hops) {
-  kernel::KernelRoute result{prefix.masked(), 0, std::nullopt, kRouteMetric};
-  const auto via = [&](const std::string& name) -> std::optional<kernel::KernelRoute> {
-    const auto link = links.find(name);
-    if (link == links.end() || !link->second.up) return std::nullopt;
-    result.link = link->second.index;
-    result.gateway = route.next_hop;
+std::optional<std::string> link_of(const Prefix& destination, const Route& route) {
+  switch (route.kind) {
+    case Route::Kind::kInterface:
+      return route.interface_name;
+    case Route::Kind::kVxlan:
+      return std::string(vxlan_name(destination.family()));
+    case Route::Kind::kIpip:
+      return std::string(kIpipName);
+    case Route::Kind::kHost:
+    case Route::Kind::kNowhere:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<kernel::KernelRoute> kernel_route(const Prefix& destination, const Route& route,
+                                                const Links& links,
+                                                const std::optional<kernel::NextHop>& hop) {
+  kernel::KernelRoute result{destination, 0, std::nullopt, kRouteMetric};
+  if (route.kind == Route::Kind::kNowhere) {
+    result.blackhole = true;
     return result;
-  };
-  if (route.kind == Route::Kind::kInterface) return via(route.interface_name);
-  if (!route.next_hop) return std::nullopt;
-  if (route.kind == Route::Kind::kVxlan) return via(vxlan_name(prefix.family()));
-  if (route.kind == Route::Kind::kIpip) return via(kIpipName);
-  const auto hop = next_hops.find(*route.next_hop);
-  if (hop == next_hops.end()) return std::nullopt;
-  result.link = hop->second.link;
-  result.gateway = hop->second.gateway ? hop->second.gateway : route.next_hop;
+  }
+  if (route.kind == Route::Kind::kHost) {
+    if (!hop) return std::nullopt;
+    result.link = hop->link;
+    result.gateway = hop->gateway ? hop->gateway : route.next_hop;
+    return result;
+  }
+  const auto link = links.find(*link_of(destination, route));
+  if (link == links.end() || !link->second.up) return std::nullopt;
+  result.link = link->second.index;
+  result.gateway = route.next_hop;
   return result;
 }
 
-}  // namespace
+std::vector<Prefix> KnownRoutes::learn(const std::vector<kernel::KernelRoute>& there) {
+  std::vector<Prefix> differ;
+  for (const auto& route : others_) differ.push_back(route.destination);
+  others_.clear();
+  ++round_;
+  std::size_t destinations = 0;
+  for (const auto& route : there) {
+    const auto [it, is_new] = first_.try_emplace(route.destination, Known{route, round_});
+    auto& known = it->second;
+    if (!is_new && known.round == round_) {
+      others_.insert(route);
+      differ.push_back(route.destination);
+      continue;
+    }
+    ++destinations;
+    if (is_new || known.route != route) differ.push_back(route.destination);
+    known = {route, round_};
+  }
+  if (destinations == first_.size()) return differ;
+  for (auto it = first_.begin(); it != first_.end();) {
+    const auto known = it++;
+    if (known->second.round == round_) continue;
+    differ.push_back(known->first);
+    first_.erase(known);
+  }
+  return differ;
+}
 
-RoutePlan plan_routes(const std::map<Prefix, Route>& wanted, const std::map<std::string, kernel::Link>& links,
-                      const NextHops& next_hops, const std::set<kernel::KernelRoute>& ours, bool sweep,
-                      const std::set<Prefix>& released) {
-  RoutePlan plan;
-  std::set<kernel::KernelRoute> goal;
-  std::set<Prefix> concerned = released;
-  for (const auto& [prefix, route] : wanted) {
-    concerned.insert(prefix.masked());
-    if (const auto found = resolved(prefix, route, links, next_hops)) {
-      goal.insert(*found);
-      if (!ours.contains(*found)) plan.add.push_back(*found);
-    } else {
-      plan.waiting.insert(prefix);
+void KnownRoutes::add(const kernel::KernelRoute& route) {
+  const auto [it, is_new] = first_.try_emplace(route.destination, Known{route, round_});
+  if (!is_new && it->second.route != route) others_.insert(route);
+}
+
+void KnownRoutes::remove(const kernel::KernelRoute& route) {
+  if (others_.erase(route) > 0) return;
+  const auto it = first_.find(route.destination);
+  if (it == first_.end() || it->second.route != route) return;
+  const auto other = std::ranges::find(others_, route.destination, &kernel::KernelRoute::destination);
+  if (other == others_.end()) {
+    first_.erase(it);
+  } else {
+    it->second.route = *other;
+    others_.erase(other);
+  }
+}
+
+std::vector<kernel::KernelRoute> KnownRoutes::to(const Prefix& destination) const {
+  std::vector<kernel::KernelRoute> routes;
+  if (const auto it = first_.find(destination); it != first_.end()) routes.push_back(it->second.route);
+  for (auto it = others_.lower_bound({.destination = destination});
+       it != others_.end() && it->destination == destination; ++it)
+    routes.push_back(*it);
+  return routes;
+}
+
+void plan_route(const Prefix& destination, const std::optional<kernel::KernelRoute>& goal,
+                const KnownRoutes& known, bool exclusive, RoutePlan& plan) {
+  bool there = false;
+  for (const auto& route : known.to(destination)) {
+    if (goal && route == *goal) {
+      there = true;
+    } else if (exclusive) {
+      plan.remove.push_back(route);
     }
   }
-  for (const auto& route : ours) {
-    if (!goal.contains(route) && (sweep || concerned.contains(route.destination)))
-      plan.remove.push_back(route);
-  }
-  return plan;
+  if (goal && !there) plan.add.push_back(*goal);
 }
 
 }  // namespace ocicat::dataplane

@@ -1,7 +1,11 @@
-// What is wanted of the routing table against what is there. Pure.
+// What is wanted of the routing table against what is there, one destination at a time. Pure.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,18 +20,46 @@ inline constexpr std::uint32_t kRouteMetric = 1024;
 
 inline constexpr const char* kIpipName = "tunl0";
 
-using NextHops = std::map<IpAddress, kernel::NextHop>;  // those that can be reached
+using Links = std::map<std::string, kernel::Link>;  // by name
+
+// The name of the link that a route leads through, whatever else it needs; nothing: it has none, or the next
+// hop says which.
+std::optional<std::string> link_of(const Prefix& destination, const Route& route);
+
+// The route as the kernel is to have it; nothing where the link is not there or not up, or the next hop
+// cannot be reached. `hop` is for routes by a host.
+std::optional<kernel::KernelRoute> kernel_route(const Prefix& destination, const Route& route,
+                                                const Links& links,
+                                                const std::optional<kernel::NextHop>& hop);
+
+// The routes that carry our protocol number, as far as is known.
+class KnownRoutes {
+ public:
+  // All there are. Answers destinations of which that is other than what was known.
+  std::vector<Prefix> learn(const std::vector<kernel::KernelRoute>& there);
+  void add(const kernel::KernelRoute& route);
+  void remove(const kernel::KernelRoute& route);
+  // Those to a destination: usually none or one.
+  std::vector<kernel::KernelRoute> to(const Prefix& destination) const;
+  std::size_t size() const { return first_.size() + others_.size(); }
+
+ private:
+  struct Known {
+    kernel::KernelRoute route;
+    std::uint32_t round = 0;  // of learn() that saw it last
+  };
+  boost::unordered_flat_map<Prefix, Known> first_;
+  std::set<kernel::KernelRoute> others_;  // where a destination has several
+  std::uint32_t round_ = 0;
+};
 
 struct RoutePlan {
   std::vector<kernel::KernelRoute> add;  // first, so that a route that moves is never missing
   std::vector<kernel::KernelRoute> remove;
-  std::set<Prefix> waiting;  // interface not there or not up, next hop not reachable
 };
 
-// `ours` holds only routes carrying our protocol number; others are never touched. Without `sweep` nothing is
-// removed but for prefixes that are wanted otherwise, or that are in `released`.
-RoutePlan plan_routes(const std::map<Prefix, Route>& wanted, const std::map<std::string, kernel::Link>& links,
-                      const NextHops& next_hops, const std::set<kernel::KernelRoute>& ours, bool sweep,
-                      const std::set<Prefix>& released);
+// Adds to the plan what one destination needs. Without `exclusive` what is there beside `goal` stays.
+void plan_route(const Prefix& destination, const std::optional<kernel::KernelRoute>& goal,
+                const KnownRoutes& known, bool exclusive, RoutePlan& plan);
 
 }  // namespace ocicat::dataplane

@@ -36,16 +36,45 @@ Error first_of(const std::vector<kernel::RouteFailure>& failures) {
 
 }  // namespace
 
+void RouteTable::depend(const Prefix& destination, const Route& route) {
+  if (const auto link = link_of(destination, route)) wanted_by_link_[*link].insert(destination);
+  if (route.kind == Route::Kind::kHost && route.next_hop) wanted_by_hop_[*route.next_hop].insert(destination);
+}
+
+void RouteTable::no_longer_depend(const Prefix& destination, const Route& route) {
+  const auto leave = [&](auto& index, const auto& key) {
+    const auto it = index.find(key);
+    if (it == index.end()) return false;
+    it->second.erase(destination);
+    if (!it->second.empty()) return false;
+    index.erase(it);
+    return true;
+  };
+  if (const auto link = link_of(destination, route)) leave(wanted_by_link_, *link);
+  if (route.kind != Route::Kind::kHost || !route.next_hop) return;
+  if (leave(wanted_by_hop_, *route.next_hop)) next_hops_.erase(*route.next_hop);
+}
+
 void RouteTable::want(const Changes<Prefix, Route>& routes,
                       const Changes<ResourceKey, EndpointState>& endpoints) {
   for (const auto& [prefix, route] : routes.entries()) {
+    const auto destination = prefix.masked();
+    const auto before = wanted_.find(destination);
+    if (before != wanted_.end()) {
+      if (route && before->second == *route) continue;
+      no_longer_depend(destination, before->second);
+      if (!route) released_.insert(destination);
+    }
+    dirty_.push_back(destination);
     if (route) {
-      released_.erase(prefix.masked());
-    } else if (wanted_.contains(prefix)) {
-      released_.insert(prefix.masked());
+      released_.erase(destination);
+      depend(destination, *route);
+      wanted_.insert_or_assign(destination, *route);
+    } else {
+      wanted_.erase(destination);
+      waiting_.erase(destination);
     }
   }
-  routes.apply_to(wanted_);
   for (const auto& [key, endpoint] : endpoints.entries()) {
     if (endpoint) {
       const bool any_path = !endpoint->sources.empty();
@@ -56,19 +85,23 @@ void RouteTable::want(const Changes<Prefix, Route>& routes,
   }
 }
 
-bool RouteTable::has_next_hops() const {
-  return std::ranges::any_of(wanted_,
-                             [](const auto& entry) { return entry.second.kind == Route::Kind::kHost; });
-}
-
 Result<void> RouteTable::learn_links() {
   if (links_known_) return {};
   TRY(auto links, kernel_.links());
-  links_.clear();
+  Links now;
   for (auto& link : links) {
     auto name = link.name;
-    links_.emplace(std::move(name), std::move(link));
+    now.emplace(std::move(name), std::move(link));
   }
+  for (const auto& [name, prefixes] : wanted_by_link_) {
+    const auto before = links_.find(name);
+    const auto after = now.find(name);
+    const bool same = before == links_.end() ? after == now.end()
+                                             : after != now.end() && before->second.up == after->second.up &&
+                                                   before->second.index == after->second.index;
+    if (!same) dirty_.insert(dirty_.end(), prefixes.begin(), prefixes.end());
+  }
+  links_ = std::move(now);
   // A link that falls or goes takes its routes with it, and the kernel does not tell of each.
   links_known_ = true;
   routes_known_ = false;
@@ -79,7 +112,8 @@ Result<void> RouteTable::learn() {
   TRY_VOID(learn_links());
   if (!routes_known_) {
     TRY(const auto routes, kernel_.routes(options_.protocol));
-    ours_ = {routes.begin(), routes.end()};
+    const auto differ = known_.learn(routes);
+    dirty_.insert(dirty_.end(), differ.begin(), differ.end());
     routes_known_ = true;
   }
   return {};
@@ -117,51 +151,87 @@ Result<void> RouteTable::set_up_interfaces() {
   return {};
 }
 
+void RouteTable::ask_next_hop(const IpAddress& address, std::optional<kernel::NextHop>& known) {
+  const auto answer = kernel_.next_hop(address);
+  const auto now = answer ? std::optional(*answer) : std::nullopt;
+  if (std::exchange(known, now) == now) return;
+  const auto& prefixes = wanted_by_hop_.at(address);
+  dirty_.insert(dirty_.end(), prefixes.begin(), prefixes.end());
+}
+
+// One that cannot be reached is asked for each time.
 void RouteTable::find_next_hops() {
-  for (const auto& [prefix, route] : wanted_) {
-    if (route.kind != Route::Kind::kHost || next_hops_.contains(*route.next_hop)) continue;
-    // One that cannot be reached is asked for again at the next sync().
-    if (const auto hop = kernel_.next_hop(*route.next_hop)) next_hops_.emplace(*route.next_hop, *hop);
+  for (const auto& [address, prefixes] : wanted_by_hop_) {
+    auto& known = next_hops_[address];
+    if (!known || !next_hops_known_) ask_next_hop(address, known);
   }
+  next_hops_known_ = true;
+}
+
+std::optional<kernel::KernelRoute> RouteTable::goal_of(const Prefix& destination, const Route& route) const {
+  std::optional<kernel::NextHop> hop;
+  if (route.kind == Route::Kind::kHost && route.next_hop) hop = next_hops_.at(*route.next_hop);
+  return kernel_route(destination, route, links_, hop);
+}
+
+RoutePlan RouteTable::plan() {
+  std::ranges::sort(dirty_);
+  dirty_.erase(std::ranges::unique(dirty_).begin(), dirty_.end());
+  RoutePlan plan;
+  for (const auto& destination : dirty_) {
+    const auto wanted = wanted_.find(destination);
+    std::optional<kernel::KernelRoute> goal;
+    if (wanted != wanted_.end()) {
+      goal = goal_of(destination, wanted->second);
+      if (goal) {
+        waiting_.erase(destination);
+      } else {
+        waiting_.insert(destination);
+      }
+    }
+    const bool ours = wanted != wanted_.end() || options_.sweep || released_.contains(destination);
+    plan_route(destination, goal, known_, ours, plan);
+  }
+  return plan;
+}
+
+// What the kernel then has is not known where anything fails; all that was to be looked at still is.
+Result<void> RouteTable::carry_out(const RoutePlan& plan) {
+  routes_known_ = plan.add.empty() && plan.remove.empty();
+  if (!routes_known_) {
+    TRY(const auto not_added, kernel_.add(options_.protocol, plan.add));
+    TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
+    writes_ += plan.add.size() + plan.remove.size();
+    for (const auto& failure : not_added) waiting_.insert(failure.route.destination);
+    if (!not_added.empty()) return std::unexpected(first_of(not_added));
+    if (!not_removed.empty()) return std::unexpected(first_of(not_removed));
+    for (const auto& route : plan.add) known_.add(route);
+    for (const auto& route : plan.remove) known_.remove(route);
+    routes_known_ = true;
+  }
+  dirty_.clear();
+  released_.clear();
+  return {};
 }
 
 Result<void> RouteTable::sync() {
   TRY_VOID(learn());
   const auto set_up = set_up_interfaces();
   find_next_hops();
-  const auto plan = plan_routes(wanted_, links_, next_hops_, ours_, options_.sweep, released_);
-  waiting_ = plan.waiting;
-  if (!plan.add.empty() || !plan.remove.empty()) {
-    routes_known_ = false;
-    TRY(const auto not_added, kernel_.add(options_.protocol, plan.add));
-    TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
-    writes_ += plan.add.size() + plan.remove.size();
-    for (const auto& failure : not_added) {
-      for (const auto& [prefix, unused] : wanted_) {
-        if (prefix.masked() == failure.route.destination) waiting_.insert(prefix);
-      }
-    }
-    if (!not_added.empty()) return std::unexpected(first_of(not_added));
-    if (!not_removed.empty()) return std::unexpected(first_of(not_removed));
-    ours_.insert(plan.add.begin(), plan.add.end());
-    for (const auto& route : plan.remove) ours_.erase(route);
-    routes_known_ = true;
-  }
-  released_.clear();
+  TRY_VOID(carry_out(plan()));
   TRY_VOID(set_up);
   return check_tunnels();
 }
 
 // What waits for a tunnel that nobody makes waits in vain.
 Result<void> RouteTable::check_tunnels() const {
-  const auto waiting = std::ranges::find_if(wanted_, [&](const auto& entry) {
-    return entry.second.kind == Route::Kind::kIpip && waiting_.contains(entry.first);
-  });
-  if (waiting == wanted_.end()) return {};
+  const auto waiting = std::ranges::find_if(
+      waiting_, [&](const Prefix& prefix) { return wanted_.at(prefix).kind == Route::Kind::kIpip; });
+  if (waiting == waiting_.end()) return {};
   return fail(ErrorCode::kUnsupported,
               "the pool of {} asks for IPIP, and this host has no interface {} that is up: load the kernel's "
               "module ipip and bring it up, or set the pool's ipipMode to Never and its vxlanMode instead",
-              waiting->first.to_string(), kIpipName);
+              waiting->to_string(), kIpipName);
 }
 
 bool RouteTable::is_ready(const EndpointState& endpoint) const {

@@ -1,13 +1,20 @@
 // The routes of a host: holds those that carry our protocol number to what is desired.
 //
 //   writes   only what differs from what the kernel holds
+//   cost     of a step: what it changes, and the routes by links and next hops that have changed; of routes
+//            that were distrusted: a dump, compared as it comes
 //   errors   what failed is tried again at the next sync(); whatever else is possible is done
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include <cstdint>
 #include <map>
-#include <set>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "dataplane/routes/route_plan.h"
 #include "engine/host_state.h"
@@ -28,12 +35,12 @@ class RouteTable {
 
   // What the kernel says is known no longer.
   void distrust_links() { links_known_ = false; }
-  void distrust_next_hops() { next_hops_.clear(); }
+  void distrust_next_hops() { next_hops_known_ = false; }
   void distrust_routes() { routes_known_ = false; }
 
   // The links of the host, read where they are not known.
   Result<void> learn_links();
-  const std::map<std::string, kernel::Link>& links() const { return links_; }
+  const Links& links() const { return links_; }
 
   // Makes it so. An error names the first of what failed.
   Result<void> sync();
@@ -41,30 +48,43 @@ class RouteTable {
   // Whether the interface is there and up, and the routes of the endpoint's addresses are in place.
   bool is_ready(const EndpointState& endpoint) const;
   std::uint64_t writes() const { return writes_; }
-  bool has_next_hops() const;
 
  private:
   Result<void> learn();
   Result<void> set_up_interfaces();
   void find_next_hops();
+  void ask_next_hop(const IpAddress& address, std::optional<kernel::NextHop>& known);
+  std::optional<kernel::KernelRoute> goal_of(const Prefix& destination, const Route& route) const;
+  RoutePlan plan();
+  Result<void> carry_out(const RoutePlan& plan);
   Result<void> check_tunnels() const;
+  void depend(const Prefix& destination, const Route& route);
+  void no_longer_depend(const Prefix& destination, const Route& route);
+
+  using Prefixes = boost::unordered_flat_set<Prefix>;
 
   kernel::RouteKernel& kernel_;
   Options options_;
-  std::map<Prefix, Route> wanted_;
+  boost::unordered_flat_map<Prefix, Route> wanted_;
+  // Which of them lead through a link, and by a host.
+  std::map<std::string, Prefixes> wanted_by_link_;
+  std::map<IpAddress, Prefixes> wanted_by_hop_;
+  std::vector<Prefix> dirty_;  // to be looked at; may be there twice
   struct WorkloadInterface {
     std::string name;
     bool any_path = false;  // it may send from others' addresses
   };
   std::map<ResourceKey, WorkloadInterface> interface_by_endpoint_;
-  std::map<std::string, kernel::Link> links_;  // by name
+  Links links_;
   // Interface → index of the link whose settings are made, and whether for any path.
   std::map<std::string, std::pair<int, bool>> set_up_;
-  NextHops next_hops_;
-  std::set<kernel::KernelRoute> ours_;
-  std::set<Prefix> released_;  // wanted once by us, and no longer
-  std::set<Prefix> waiting_;
+  // Of all in wanted_by_hop_, once asked; nothing: it cannot be reached.
+  std::map<IpAddress, std::optional<kernel::NextHop>> next_hops_;
+  KnownRoutes known_;
+  Prefixes released_;  // wanted once by us, and no longer
+  Prefixes waiting_;   // interface not there or not up, next hop not reachable, or refused by the kernel
   bool links_known_ = false;
+  bool next_hops_known_ = true;
   bool routes_known_ = false;
   bool forwarding_ = false;
   std::uint64_t writes_ = 0;

@@ -1,0 +1,174 @@
+#include "dataplane/routes/route_table.h"
+
+#include <gtest/gtest.h>
+
+#include "kernel/simulated_routes.h"
+
+namespace ocicat::dataplane {
+namespace {
+
+constexpr int kOurs = 80;
+
+IpAddress ip(const std::string& text) {
+  return *IpAddress::parse(text);
+}
+
+// Two hosts, each with some blocks; one link leads to either.
+class RouteTableTest : public testing::Test {
+ protected:
+  static constexpr std::uint32_t kBlocks = 50;  // of each host
+
+  RouteTableTest() {
+    kernel_.link_by_index[2] = {2, "eth0", true};
+    kernel_.link_by_index[3] = {3, "cali1", true};
+    kernel_.next_hops[host(0)] = {2, std::nullopt};
+    kernel_.next_hops[host(1)] = {2, ip("192.0.2.254")};
+  }
+
+  static IpAddress host(std::uint32_t number) { return IpAddress::v4(0xC0000201U + number); }
+  static Prefix block(std::uint32_t host, std::uint32_t number) {
+    return {IpAddress::v4(0x0A410000U + (host * kBlocks + number) * 64), 26};
+  }
+  static Route by(std::uint32_t number) { return {Route::Kind::kHost, "", host(number)}; }
+  static void want_blocks(std::uint32_t host, const Route& route, Changes<Prefix, Route>& changes) {
+    for (std::uint32_t number = 0; number < kBlocks; ++number) changes.update(block(host, number), route);
+  }
+  void want_all() {
+    Changes<Prefix, Route> changes;
+    want_blocks(0, by(0), changes);
+    want_blocks(1, by(1), changes);
+    changes.update(*Prefix::parse("10.66.0.0/26"), {Route::Kind::kNowhere, "", {}});
+    changes.update(*Prefix::parse("10.66.0.1/32"), {Route::Kind::kInterface, "cali1", {}});
+    table_.want(changes, {});
+  }
+  void want(const Prefix& prefix, const Route& route) {
+    Changes<Prefix, Route> changes;
+    changes.update(prefix, route);
+    table_.want(changes, {});
+  }
+  // How many writes a sync took.
+  std::uint64_t sync() {
+    const auto before = table_.writes();
+    EXPECT_TRUE(table_.sync());
+    return table_.writes() - before;
+  }
+  std::set<kernel::KernelRoute>& there() { return kernel_.routes_by_protocol[kOurs]; }
+
+  kernel::SimulatedRoutes kernel_;
+  RouteTable table_{kernel_, {.protocol = kOurs}};
+};
+
+TEST_F(RouteTableTest, WritesEachRouteOnceAndTheBlackholeOfAnOwnBlockWithoutALink) {
+  want_all();
+  EXPECT_EQ(sync(), 2 * kBlocks + 2);
+  EXPECT_EQ(sync(), 0U);
+  EXPECT_TRUE(there().contains({*Prefix::parse("10.66.0.0/26"), 0, std::nullopt, kRouteMetric, true}));
+  EXPECT_TRUE(there().contains({block(0, 3), 2, host(0), kRouteMetric}));
+  EXPECT_TRUE(there().contains({block(1, 3), 2, ip("192.0.2.254"), kRouteMetric}));
+}
+
+TEST_F(RouteTableTest, AHostThatMovesCostsTwoWritesForEachOfItsBlocks) {
+  want_all();
+  sync();
+  kernel_.next_hops[host(7)] = {2, std::nullopt};
+  Changes<Prefix, Route> moved;
+  want_blocks(1, by(7), moved);
+  table_.want(moved, {});
+  EXPECT_EQ(sync(), 2 * kBlocks);
+  table_.want(moved, {});
+  EXPECT_EQ(sync(), 0U) << "what is as before";
+}
+
+TEST_F(RouteTableTest, ANextHopThatIsReachedOtherwiseMovesTheRoutesByItAndNoOther) {
+  want_all();
+  sync();
+  kernel_.next_hops[host(1)] = {2, ip("192.0.2.253")};
+  EXPECT_EQ(sync(), 0U) << "nobody has said so yet";
+  table_.distrust_next_hops();
+  EXPECT_EQ(sync(), 2 * kBlocks);
+}
+
+TEST_F(RouteTableTest, WhatWaitsForItsNextHopOrLinkIsWrittenWhenThatIsThere) {
+  kernel_.next_hops.erase(host(1));
+  kernel_.link_by_index[3].up = false;
+  want_all();
+  EXPECT_EQ(sync(), kBlocks + 1);
+  kernel_.next_hops[host(1)] = {2, std::nullopt};
+  EXPECT_EQ(sync(), kBlocks);
+  kernel_.link_by_index[3].up = true;
+  table_.distrust_links();
+  EXPECT_EQ(sync(), 1U);
+}
+
+TEST_F(RouteTableTest, ALinkThatIsMadeAnewGetsItsRouteAgain) {
+  want_all();
+  sync();
+  kernel_.link_by_index.erase(3);
+  kernel_.link_by_index[9] = {9, "cali1", true};
+  there().erase({*Prefix::parse("10.66.0.1/32"), 3, std::nullopt, kRouteMetric});
+  table_.distrust_links();
+  EXPECT_EQ(sync(), 1U);
+  EXPECT_TRUE(there().contains({*Prefix::parse("10.66.0.1/32"), 9, std::nullopt, kRouteMetric}));
+}
+
+TEST_F(RouteTableTest, MendsWhatOthersHaveDoneToItsRoutesAndNothingElse) {
+  want_all();
+  sync();
+  const auto all = there();
+  there().erase({block(0, 3), 2, host(0), kRouteMetric});
+  there().erase({block(0, 4), 2, host(0), kRouteMetric});
+  there().insert({block(0, 4), 2, ip("192.0.2.99"), kRouteMetric});
+  there().insert({block(0, 5), 2, ip("192.0.2.99"), kRouteMetric});
+  there().insert({*Prefix::parse("10.99.0.0/26"), 2, ip("192.0.2.99"), kRouteMetric});
+  EXPECT_EQ(sync(), 0U);
+  table_.distrust_routes();
+  EXPECT_EQ(sync(), 5U) << "two come, three go";
+  EXPECT_EQ(there(), all);
+}
+
+TEST_F(RouteTableTest, ANewTableAdoptsWhatItFindsAndSweepsWhatNobodyWants) {
+  want_all();
+  sync();
+  const auto all = there();
+  there().insert({*Prefix::parse("10.99.0.0/26"), 2, ip("192.0.2.99"), kRouteMetric});
+  RouteTable second(kernel_, {.protocol = kOurs});
+  Changes<Prefix, Route> changes;
+  want_blocks(0, by(0), changes);
+  second.want(changes, {});
+  ASSERT_TRUE(second.sync());
+  EXPECT_EQ(second.writes(), kBlocks + 3);
+  EXPECT_EQ(there().size(), kBlocks);
+}
+
+TEST_F(RouteTableTest, WithoutASweepOnlyWhatWasWantedIsRemoved) {
+  const kernel::KernelRoute foreign{*Prefix::parse("10.99.0.0/26"), 2, ip("192.0.2.99"), kRouteMetric};
+  there().insert(foreign);
+  RouteTable careful(kernel_, {.protocol = kOurs, .sweep = false});
+  Changes<Prefix, Route> changes;
+  changes.update(block(0, 1), by(0));
+  careful.want(changes, {});
+  ASSERT_TRUE(careful.sync());
+  changes.remove(block(0, 1));
+  careful.want(changes, {});
+  ASSERT_TRUE(careful.sync());
+  EXPECT_EQ(there(), std::set{foreign});
+}
+
+TEST_F(RouteTableTest, WhatFailedIsDoneByTheNextSync) {
+  want_all();
+  kernel_.refuse = [](const kernel::KernelRoute& route) {
+    return route.destination == block(1, 7) ? std::optional(Error{ErrorCode::kExhausted, "full"})
+                                            : std::nullopt;
+  };
+  EXPECT_FALSE(table_.sync());
+  EXPECT_EQ(there().size(), 2 * kBlocks + 1);
+  kernel_.refuse = {};
+  kernel_.fail_when = [](int) { return std::optional(Error{ErrorCode::kUnavailable, "busy"}); };
+  EXPECT_FALSE(table_.sync());
+  kernel_.fail_when = {};
+  EXPECT_EQ(sync(), 1U);
+  EXPECT_EQ(there().size(), 2 * kBlocks + 2);
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane
