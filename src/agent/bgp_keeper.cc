@@ -1,5 +1,6 @@
 #include "agent/bgp_keeper.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -57,7 +58,49 @@ std::optional<network::bgp::BgpIntent> BgpKeeper::take(BgpUpdate update) {
   if (!in_sync_) return std::nullopt;
   input_.workloads.clear();
   for (const auto& [key, workload] : workloads_) input_.workloads.push_back(workload);
+  input_.blocks.clear();
+  for (const auto& [key, block] : blocks_) input_.blocks.push_back(block);
+  input_.services = services();
   return network::bgp::intent_for(input_, secrets_);
+}
+
+std::vector<network::bgp::Service> BgpKeeper::services() const {
+  using From = network::bgp::Service::From;
+  std::vector<network::bgp::Service> all;
+  for (const auto& [key, service] : services_) {
+    all.push_back({.name = key.ns + "/" + key.name,
+                   .from = service.local_only ? From::kLocal : From::kCluster,
+                   .ready_here = ready_here_.contains({key.ns, key.name}),
+                   .cluster_addresses = service.cluster_addresses,
+                   .external_addresses = service.external_addresses,
+                   .load_balancer_addresses = service.load_balancer_addresses});
+  }
+  return all;
+}
+
+void BgpKeeper::set(const ResourceKey& key, const BlockClaim& claim) {
+  if (claim.node == input_.node) {
+    blocks_.insert_or_assign(key, network::bgp::Block{claim.cidr, claim.node, claim.confirmed});
+  } else {
+    blocks_.erase(key);
+  }
+}
+
+void BgpKeeper::set(const ResourceKey& key, const EndpointSlice& slice) {
+  forget_slice(key);
+  if (slice.service.empty() || !std::ranges::binary_search(slice.ready_on, input_.node)) return;
+  const std::pair service{key.ns, slice.service};
+  service_by_slice_.emplace(key, service);
+  ready_here_[service].insert(key);
+}
+
+void BgpKeeper::forget_slice(const ResourceKey& key) {
+  const auto it = service_by_slice_.find(key);
+  if (it == service_by_slice_.end()) return;
+  const auto ready = ready_here_.find(it->second);
+  ready->second.erase(key);
+  if (ready->second.empty()) ready_here_.erase(ready);
+  service_by_slice_.erase(it);
 }
 
 void BgpKeeper::set(const ResourceKey& key, const Resource& resource) {
@@ -73,6 +116,10 @@ void BgpKeeper::set(const ResourceKey& key, const Resource& resource) {
           input_.peers.insert_or_assign(key.name, value);
         } else if constexpr (std::is_same_v<T, BgpFilter>) {
           input_.filters.insert_or_assign(key.name, value);
+        } else if constexpr (std::is_same_v<T, Service>) {
+          services_.insert_or_assign(key, value);
+        } else if constexpr (std::is_same_v<T, BlockClaim> || std::is_same_v<T, EndpointSlice>) {
+          set(key, value);
         }
       },
       resource);
@@ -94,6 +141,15 @@ void BgpKeeper::remove(const ResourceKey& key) {
       break;
     case Kind::kBgpFilter:
       input_.filters.erase(key.name);
+      break;
+    case Kind::kBlockAffinity:
+      blocks_.erase(key);
+      break;
+    case Kind::kService:
+      services_.erase(key);
+      break;
+    case Kind::kEndpointSlice:
+      forget_slice(key);
       break;
     default:
       break;

@@ -4,7 +4,10 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "api/client/informer.h"
 #include "network/bgp/intent.h"
@@ -31,11 +34,20 @@ class BgpKeeper {
 
  private:
   void set(const ResourceKey& key, const Resource& resource);
+  void set(const ResourceKey& key, const BlockClaim& claim);
+  void set(const ResourceKey& key, const EndpointSlice& slice);
+  void forget_slice(const ResourceKey& key);
   void remove(const ResourceKey& key);
+  std::vector<network::bgp::Service> services() const;
 
   network::bgp::Input input_;
   network::bgp::Secrets secrets_;
   std::map<ResourceKey, network::bgp::LocalWorkload> workloads_;
+  std::map<ResourceKey, network::bgp::Block> blocks_;  // of this host
+  std::map<ResourceKey, Service> services_;
+  // Services with a ready endpoint on this host, as namespace and name, and the slices that say so.
+  std::map<std::pair<std::string, std::string>, std::set<ResourceKey>> ready_here_;
+  std::map<ResourceKey, std::pair<std::string, std::string>> service_by_slice_;
   bool in_sync_ = false;
 };
 

@@ -89,6 +89,66 @@ TEST(BgpKeeper, TakesTheWorkloadsOfItsHostForPeers) {
   EXPECT_EQ(keeper.take(std::move(all))->sessions.at(0).name, "Local_Workload_10_65_0_9");
 }
 
+TEST(BgpKeeper, TellsOfItsOwnBlocksAsFarAsTheyAreConfirmed) {
+  BgpKeeper keeper("host1", secrets_in(""));
+  const auto claim = [](const std::string& node, const std::string& cidr, bool confirmed) {
+    BlockClaim result;
+    result.cidr = *Prefix::parse(cidr);
+    result.node = node;
+    result.confirmed = confirmed;
+    return result;
+  };
+  const auto affinity = [](const std::string& name) { return ResourceKey{Kind::kBlockAffinity, "", name}; };
+  auto intent = keeper.take(update({{kHost1, node("host1", "10.0.0.1/24")},
+                                    {affinity("one"), claim("host1", "10.65.0.0/26", true)},
+                                    {affinity("two"), claim("host1", "10.65.0.64/26", false)},
+                                    {affinity("other"), claim("host2", "10.65.0.128/26", true)}}));
+  EXPECT_THAT(intent->of(Family::kIpv4).confirmed_blocks,
+              testing::ElementsAre(*Prefix::parse("10.65.0.0/26")));
+  EXPECT_THAT(intent->of(Family::kIpv4).unconfirmed_blocks,
+              testing::ElementsAre(*Prefix::parse("10.65.0.64/26")));
+  intent = keeper.take(update({{affinity("two"), claim("host1", "10.65.0.64/26", true)},
+                               {affinity("one"), claim("host3", "10.65.0.0/26", true)}}));
+  EXPECT_THAT(intent->of(Family::kIpv4).confirmed_blocks,
+              testing::ElementsAre(*Prefix::parse("10.65.0.64/26")));
+  intent = keeper.take(update({{affinity("two"), std::nullopt}}));
+  EXPECT_THAT(intent->of(Family::kIpv4).confirmed_blocks, testing::IsEmpty());
+}
+
+TEST(BgpKeeper, TellsOfServicesThatHaveAReadyEndpointHere) {
+  BgpKeeper keeper("host1", secrets_in(""));
+  BgpConfiguration configuration;
+  configuration.metadata.name = "default";
+  configuration.service_external_nets = {*Prefix::parse("192.0.2.0/24")};
+  Service service;
+  service.local_only = true;
+  service.external_addresses = {*IpAddress::parse("192.0.2.7")};
+  const auto slice = [](std::vector<std::string> ready_on) {
+    EndpointSlice result;
+    result.service = "web";
+    result.ready_on = std::move(ready_on);
+    return result;
+  };
+  const auto services = [](const std::optional<network::bgp::BgpIntent>& intent) {
+    return intent->of(Family::kIpv4).services;
+  };
+  const auto net = *Prefix::parse("192.0.2.0/24");
+  const auto here = *Prefix::parse("192.0.2.7/32");
+  const ResourceKey one{Kind::kEndpointSlice, "shop", "web-1"}, two{Kind::kEndpointSlice, "shop", "web-2"};
+  EXPECT_THAT(services(keeper.take(update({{kHost1, node("host1", "10.0.0.1/24")},
+                                           {{Kind::kBgpConfiguration, "", "default"}, configuration},
+                                           {{Kind::kService, "shop", "web"}, service},
+                                           {one, slice({"host2"})},
+                                           {two, slice({"host1", "host2"})}}))),
+              testing::ElementsAre(net, here));
+  EXPECT_THAT(services(keeper.take(update({{one, slice({"host1"})}, {two, slice({"host2"})}}))),
+              testing::ElementsAre(net, here));
+  EXPECT_THAT(services(keeper.take(update({{one, std::nullopt}}))), testing::ElementsAre(net));
+  EXPECT_THAT(services(keeper.take(update({{two, slice({"host1"})}}))), testing::ElementsAre(net, here));
+  EXPECT_THAT(services(keeper.take(update({{{Kind::kService, "shop", "web"}, std::nullopt}}))),
+              testing::ElementsAre(net));
+}
+
 TEST(BgpSecrets, AreFilesAndNothingOutsideTheirFolderIsRead) {
   std::string folder = (std::filesystem::temp_directory_path() / "ocicat-secrets-XXXXXX").string();
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);

@@ -161,15 +161,15 @@ Result<void> Lab::wait_until_routed() {
   if (lab.network != "bgp") return {};
   const auto agents = running_agents();
   const auto wanted = [&] {
-    AddressesByNamespace addresses;
+    LinkByAddressByNamespace links;
     for (const auto& pod : read_pods(layout_)) {
       for (const auto& [host, pid] : agents) {
         if (host == pod.host) continue;
         for (const auto& address : pod.addresses)
-          addresses[layout_.host_namespace(host)].insert(address.to_string());
+          links[layout_.host_namespace(host)].emplace(address, link_name(pod.host));
       }
     }
-    return addresses;
+    return links;
   };
   return lab::wait_until_routed(wanted, kPatience);
 }

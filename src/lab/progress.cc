@@ -54,9 +54,12 @@ std::string what_is_not_peered(const std::map<std::string, views::NodeStatus>& n
   return troubles.empty() ? "" : troubles.front();
 }
 
-// Addresses of pods that BIRD has written routes to, in one network namespace.
-Result<std::set<std::string>> routed_addresses(const std::string& network_namespace) {
-  std::set<std::string> addresses;
+// The routes that BIRD has written to pods and blocks of theirs, in one network namespace, and by which link
+// each leads; empty: by none.
+using LinkByPrefix = std::map<Prefix, std::string>;
+
+Result<LinkByPrefix> routes_of_bird(const std::string& network_namespace) {
+  LinkByPrefix links;
   for (const auto* family : {"-4", "-6"}) {
     TRY(const auto printed,
         run({"ip", "-n", network_namespace, family, "-j", "route", "show", "proto", "bird"}));
@@ -67,11 +70,35 @@ Result<std::set<std::string>> routed_addresses(const std::string& network_namesp
     for (const auto& route : routes.get_array()) {
       if (!route.is_object()) continue;
       const auto prefix = Prefix::parse(views::text_at(route.get_object(), {"dst"}), true);
-      if (prefix && prefix->is_host() && is_pod_address(prefix->address))
-        addresses.insert(prefix->address.to_string());
+      if (!prefix || !is_pod_address(prefix->address)) continue;
+      const bool leads = views::text_at(route.get_object(), {"gateway"}) != "";
+      links.emplace(*prefix, leads ? views::text_at(route.get_object(), {"dev"}) : "");
     }
   }
-  return addresses;
+  return links;
+}
+
+// The link that the longest route to the address leads by.
+std::string_view link_to(const LinkByPrefix& links, const IpAddress& address) {
+  for (auto length = bits_of(address.family()); length >= 0; --length) {
+    const auto it = links.find(Prefix{address, static_cast<std::uint8_t>(length)}.masked());
+    if (it != links.end()) return it->second;
+  }
+  return {};
+}
+
+// What is not as it should be; empty: nothing.
+std::string difference(const LinkByPrefix& links, const LinkByAddress& wanted) {
+  for (const auto& [address, link] : wanted) {
+    if (link_to(links, address) != link)
+      return fmt::format("{} is to be reached by {}, and is by '{}'", address.to_string(), link,
+                         link_to(links, address));
+  }
+  for (const auto& [prefix, link] : links) {
+    if (prefix.is_host() && !wanted.contains(prefix.address))
+      return fmt::format("there still is a route to {}", prefix.address.to_string());
+  }
+  return {};
 }
 
 }  // namespace
@@ -97,17 +124,16 @@ Result<void> wait_until_peered(api::Client& client, const std::map<std::string, 
   }
 }
 
-Result<void> wait_until_routed(const std::function<AddressesByNamespace()>& wanted,
+Result<void> wait_until_routed(const std::function<LinkByAddressByNamespace()>& wanted,
                                std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
   while (true) {
     std::string missing;
-    for (const auto& [network_namespace, addresses] : wanted()) {
-      TRY(const auto routed, routed_addresses(network_namespace));
-      if (routed == addresses) continue;
-      missing = fmt::format("{} has routes to {} pod addresses, {} are wanted", network_namespace,
-                            routed.size(), addresses.size());
-      break;
+    for (const auto& [network_namespace, links] : wanted()) {
+      TRY(const auto routed, routes_of_bird(network_namespace));
+      if (const auto amiss = difference(routed, links); !amiss.empty())
+        missing = fmt::format("in {} {}", network_namespace, amiss);
+      if (!missing.empty()) break;
     }
     if (missing.empty()) return {};
     if (Clock::now() >= deadline)

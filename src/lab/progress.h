@@ -4,10 +4,10 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 
 #include "api/client/client.h"
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace ocicat::lab {
@@ -21,10 +21,12 @@ Result<void> wait_until_applied(api::Client& client, const std::map<std::string,
 Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                std::chrono::milliseconds patience);
 
-// Until the kernel of each network namespace has a route of BIRD's to each of these addresses, and no other
-// to a single address. Asked for anew at each look, as other pods come and go meanwhile.
-using AddressesByNamespace = std::map<std::string, std::set<std::string>>;
-Result<void> wait_until_routed(const std::function<AddressesByNamespace()>& wanted,
+// Until routes of BIRD's, of blocks or of single addresses, lead to each of these addresses by the link that
+// is said, in each network namespace, and none to another single address. Asked for anew at each look, as
+// other pods come and go meanwhile.
+using LinkByAddress = std::map<IpAddress, std::string>;
+using LinkByAddressByNamespace = std::map<std::string, LinkByAddress>;
+Result<void> wait_until_routed(const std::function<LinkByAddressByNamespace()>& wanted,
                                std::chrono::milliseconds patience);
 
 // Until somebody answers at the server's socket.

@@ -1,4 +1,5 @@
 """BIRD on every host, kept by the agents: a mesh of five, then a pair of route reflectors, in one lab."""
+import ipaddress
 import json
 import os
 import signal
@@ -48,10 +49,25 @@ def peer(name, **spec):
 
 
 def routes(lab, host, family=4, protocol="bird"):
-    """{destination: gateway} of what `protocol` has written, apart from what it says cannot be reached."""
+    """{destination: gateway} of what `protocol` has written, apart from what leads nowhere."""
     text = lab.host_exec(host, "ip", "-%d" % family, "-j", "route", "show", "proto", str(protocol)).stdout
     return {route["dst"]: route.get("gateway", route.get("dev")) for route in json.loads(text or "[]")
-            if route.get("type") != "unreachable"}
+            if route.get("type") not in ("unreachable", "blackhole")}
+
+
+def blackholes(lab, host, family=4, protocol="bird"):
+    text = lab.host_exec(host, "ip", "-%d" % family, "-j", "route", "show", "type", "blackhole", "proto",
+                         str(protocol)).stdout
+    return {route["dst"] for route in json.loads(text or "[]")}
+
+
+def way(lab, host, address, protocol="bird"):
+    """The gateway of the longest route to the address, of a block or of its own; None where there is none."""
+    address = ipaddress.ip_address(address)
+    nets = {ipaddress.ip_network(to): by for to, by in routes(lab, host, address.version, protocol).items()
+            if to != "default"}
+    covering = [net for net in nets if address in net]
+    return nets[max(covering, key=lambda net: net.prefixlen)] if covering else None
 
 
 def sessions(lab, host):
@@ -87,15 +103,20 @@ def all_reach_all(lab):
     return set(lab.probe("tcp/%d" % PORT).values()) == {"allow"}
 
 
-def test_pods_reach_each_other_by_routes_that_bird_tells(lab):
+def test_pods_reach_each_other_by_routes_to_blocks_that_bird_tells(lab):
     assert all_reach_all(lab)
     for number, host in enumerate(lab.hosts, start=1):
         for family in (4, 6):
-            others = {lab.address("net/pod%d" % other, family): lab.host_address(other, family)
-                      for other in range(1, HOSTS + 1) if other != number}
-            told = {to: by for to, by in routes(lab, host, family).items() if to in others}
-            assert told == others
-            assert not set(others) & set(routes(lab, host, family, protocol=80)), "the agent leaves these to BIRD"
+            for other in range(1, HOSTS + 1):
+                pod = lab.address("net/pod%d" % other, family)
+                if other == number:
+                    own = [net for net in blackholes(lab, host, family)
+                           if ipaddress.ip_address(pod) in ipaddress.ip_network(net)]
+                    assert len(own) == 1, "what nobody has in an own block leads nowhere"
+                    continue
+                assert way(lab, host, pod) == lab.host_address(other, family)
+                assert pod not in routes(lab, host, family), "the block stands for it"
+                assert way(lab, host, pod, protocol=80) is None, "the agent leaves these to BIRD"
 
 
 def test_node_status_tells_of_every_session(lab, eventually):
@@ -150,9 +171,10 @@ def test_a_changed_configuration_costs_no_packet_and_no_session(lab, flows, even
 def test_a_pod_that_moves_is_told_at_once(lab):
     lab.run("lab", "pod", "add", "net/nomad", "--host", "host4", "--listen", "tcp/%d" % PORT)
     address = lab.address("net/nomad")
-    assert routes(lab, "host1")[address] == lab.host_address(4)
+    assert way(lab, "host1", address) == lab.host_address(4)
+    assert address not in routes(lab, "host1")
     lab.run("lab", "pod", "move", "net/nomad", "--host", "host5")
-    assert routes(lab, "host1")[address] == lab.host_address(5)
+    assert routes(lab, "host1")[address] == lab.host_address(5), "it is no longer where its block is"
     assert address not in routes(lab, "host5")
     assert all_reach_all(lab)
     lab.run("lab", "pod", "delete", "net/nomad")
@@ -162,15 +184,15 @@ def test_a_pod_that_moves_is_told_at_once(lab):
 def test_what_is_behind_a_lost_link_cannot_be_reached_and_comes_back(lab, eventually):
     there = lab.address("net/pod2")
     lab.host_exec("host1", "ip", "link", "set", "to-host2", "down")
-    took = eventually(lambda: there not in routes(lab, "host1"), 10)
-    assert lab.address("net/pod3") in routes(lab, "host1"), "others stay"
+    took = eventually(lambda: way(lab, "host1", there) is None, 10)
+    assert way(lab, "host1", lab.address("net/pod3")), "others stay"
     lab.host_exec("host1", "ip", "link", "set", "to-host2", "up")
     for family in (4, 6):  # what the kernel has taken away with the link
         words = ["ip", "-%d" % family, "route", "replace", lab.host_address(2, family), "dev", "to-host2"]
         if family == 6:
             lab.host_exec("host1", "ip", "addr", "replace", lab.host_address(1, 6), "dev", "to-host2", "nodad")
         lab.host_exec("host1", *words, "src", lab.host_address(1, family))
-    back = eventually(lambda: there in routes(lab, "host1"), 30)
+    back = eventually(lambda: way(lab, "host1", there) is not None, 30)
     print("withdrawn after %.2f s, back after %.2f s" % (took, back))
     eventually(lambda: all_reach_all(lab), 30)
 
@@ -179,16 +201,64 @@ def test_what_a_lost_peer_told_is_withdrawn_and_comes_back(lab, eventually):
     there = lab.address("net/pod3")
     lab.run("lab", "agent", "kill", "host3")
     birdc(lab, "host3", "down")
-    took = eventually(lambda: there not in routes(lab, "host1"), 10)
+    took = eventually(lambda: way(lab, "host1", there) is None, 10)
     eventually(lambda: not established(lab, "host1", 2 * (HOSTS - 1)), 10)
     down = sessions(lab, "host1")[lab.host_address(3)]
     assert down["state"] != "Established" and down["reason"]
     assert lab.run("node", "status", "host1", check=False).returncode == 1
     lab.run("lab", "agent", "start", "host3", "--no-wait")
-    back = eventually(lambda: there in routes(lab, "host1"), 30)
+    back = eventually(lambda: way(lab, "host1", there) is not None, 30)
     print("withdrawn after %.2f s, back after %.2f s" % (took, back))
     eventually(lambda: established(lab, "host1", 2 * (HOSTS - 1)), 30)
     assert all_reach_all(lab)
+
+
+def service(name, **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "net"},
+            "spec": dict(spec, ports=[{"port": PORT}])}
+
+
+def endpoints(name, **ready_by_host):
+    """A slice of the service: an endpoint on each host, ready or not."""
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": name + "-1", "namespace": "net", "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4", "ports": [{"port": PORT}],
+            "endpoints": [{"addresses": ["10.65.77.%d" % i], "nodeName": host, "conditions": {"ready": ready}}
+                          for i, (host, ready) in enumerate(ready_by_host.items(), start=1)]}
+
+
+def told_by(lab, host, net):
+    """The neighbours that say they have exactly this net, as one host hears it."""
+    text = birdc(lab, host, "show", "route", net, "all")
+    return {line.split()[1] for line in text.splitlines() if line.strip().startswith("BGP.next_hop:")}
+
+
+def test_services_are_told_as_their_policy_and_the_configuration_say(lab, eventually):
+    nets = configuration(serviceClusterIPs=[{"cidr": "10.96.0.0/16"}], serviceExternalIPs=[{"cidr": "192.0.2.0/24"}])
+    near = service("near", clusterIP="10.96.0.7", externalIPs=["192.0.2.7", "198.51.100.7"],
+                   externalTrafficPolicy="Local", type="NodePort")
+    lab.apply(nets)
+    lab.apply(near)
+    lab.apply(endpoints("near", host2=True, host3=False))
+    others = {lab.host_address(number) for number in range(2, HOSTS + 1)}
+    eventually(lambda: told_by(lab, "host1", "10.96.0.0/16") == others, 20)
+    eventually(lambda: told_by(lab, "host1", "192.0.2.7/32") == {lab.host_address(2)}, 20)
+    assert told_by(lab, "host1", "10.96.0.7/32") == {lab.host_address(2)}
+    assert told_by(lab, "host1", "198.51.100.7/32") == set(), "in no net of external addresses"
+    assert way(lab, "host1", "192.0.2.7") is None, "hosts do not route services to each other"
+    lab.apply(endpoints("near", host2=False, host3=True))
+    eventually(lambda: told_by(lab, "host1", "192.0.2.7/32") == {lab.host_address(3)}, 20)
+    node = lab.json("get", "node", "host3")
+    node["metadata"].setdefault("labels", {})["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+    lab.apply(node)
+    eventually(lambda: told_by(lab, "host1", "192.0.2.7/32") == set(), 20)
+    eventually(lambda: told_by(lab, "host1", "10.96.0.0/16") == others - {lab.host_address(3)}, 20)
+    del node["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"]
+    node["metadata"].pop("resourceVersion", None)
+    lab.apply(node)
+    lab.delete(nets)
+    eventually(lambda: told_by(lab, "host1", "10.96.0.0/16") == set(), 20)
+    assert established(lab, "host1", 2 * (HOSTS - 1))
 
 
 def test_a_peer_that_cannot_be_is_left_out_and_named(lab, eventually):
@@ -225,14 +295,14 @@ def test_a_mesh_becomes_a_pair_of_reflectors(lab, eventually):
     for number, host in enumerate(lab.hosts, start=1):  # a reflector does not put itself in the way
         for other in range(1, HOSTS + 1):
             if other != number:
-                assert routes(lab, host)[lab.address("net/pod%d" % other)] == lab.host_address(other)
+                assert way(lab, host, lab.address("net/pod%d" % other)) == lab.host_address(other)
 
 
 def test_one_reflector_of_two_may_go_and_no_packet_is_lost(lab, flows, eventually):
     lab.run("lab", "agent", "kill", "host1")
     lab.host_exec("host1", "pkill", "-STOP", "-F", str(lab.folder / "run/host1/bird/bird.pid"))
     lab.run("lab", "pod", "add", "net/late", "--host", "host4", "--no-wait")
-    eventually(lambda: lab.address("net/late") in routes(lab, "host5"), 20)
+    eventually(lambda: way(lab, "host5", lab.address("net/late")) == lab.host_address(4), 20)
     lab.host_exec("host1", "pkill", "-CONT", "-F", str(lab.folder / "run/host1/bird/bird.pid"))
     lab.run("lab", "agent", "start", "host1")
     flows()
