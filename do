@@ -174,6 +174,7 @@ case $task in
     need $build_packages $run_packages
     build release ocicat ocicat-cni
     install -D -m 755 -t "${1:-/usr/local/bin}" build/release/apps/ocicat build/release/apps/ocicat-cni
+    ln -sf ocicat-cni "${1:-/usr/local/bin}/ocicat-ipam"
     say "installed into ${1:-/usr/local/bin}"
     ;;
   clean)

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "cni/plugin/plugin.h"
 
@@ -26,8 +27,12 @@ std::string standard_input() {
 
 }  // namespace
 
-int main() {
-  const auto answer = ocicat::cni::run_plugin({.command = variable("CNI_COMMAND"),
+int main(int /*argc*/, char** argv) {
+  const std::string_view path = argv[0] == nullptr ? "" : argv[0];
+  const bool addresses = path.substr(path.rfind('/') + 1) == ocicat::cni::kAddressesPlugin;
+  using ocicat::cni::Role;
+  const auto answer = ocicat::cni::run_plugin({.role = addresses ? Role::kAddresses : Role::kNetwork,
+                                               .command = variable("CNI_COMMAND"),
                                                .container_id = variable("CNI_CONTAINERID"),
                                                .netns = variable("CNI_NETNS"),
                                                .ifname = variable("CNI_IFNAME"),

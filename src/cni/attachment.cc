@@ -64,7 +64,8 @@ Attachment attachment_of(const Call& call, const std::string& node) {
     attachment.pod.clear();
     attachment.ns = kDefaultNamespace;
   }
-  attachment.host_interface = host_interface_of(attachment);
+  attachment.addresses_alone = call.role == Role::kAddresses;
+  if (!attachment.addresses_alone) attachment.host_interface = host_interface_of(attachment);
   attachment.handle = call.network + "." + call.container_id;
   if (call.ifname != kFirstInterface) attachment.handle += "." + call.ifname;
   const bool is_pod = !attachment.pod.empty();
@@ -75,7 +76,13 @@ Attachment attachment_of(const Call& call, const std::string& node) {
 }
 
 json::object to_json(const Attachment& attachment) {
+  json::array nets;
+  for (const auto& [length, gateway] : attachment.nets)
+    nets.push_back(json::object{{"length", length}, {"gateway", gateway.to_string()}});
   return {{"phase", word_of(attachment.phase)},
+          {"addressesAlone", attachment.addresses_alone},
+          {"nets", std::move(nets)},
+          {"routes", attachment.routes},
           {"containerID", attachment.container_id},
           {"ifname", attachment.ifname},
           {"network", attachment.network},
@@ -92,6 +99,23 @@ json::object to_json(const Attachment& attachment) {
           {"mtu", attachment.mtu},
           {"dns", attachment.dns}};
 }
+
+namespace {
+
+Result<std::vector<Attachment::Net>> read_nets(const json::object& object) {
+  TRY(const auto entries, fields::objects_at(object, "nets"));
+  std::vector<Attachment::Net> nets;
+  for (const auto* entry : entries) {
+    TRY(const auto length, fields::integer_at(*entry, "length", 0, 128));
+    TRY(const auto word, fields::string_at(*entry, "gateway"));
+    const auto gateway = IpAddress::parse(word);
+    if (!length || !gateway) return fail(ErrorCode::kInvalid, "nets: length or gateway are missing");
+    nets.push_back({static_cast<std::uint8_t>(*length), *gateway});
+  }
+  return nets;
+}
+
+}  // namespace
 
 Result<Attachment> read_attachment(std::string_view text) {
   boost::system::error_code error;
@@ -131,13 +155,40 @@ Result<Attachment> read_attachment(std::string_view text) {
   attachment.mtu = static_cast<std::uint32_t>(mtu.value_or(0));
   TRY(const auto* dns, fields::object_at(*object, "dns"));
   if (dns != nullptr) attachment.dns = *dns;
-  if (!is_cni_name(attachment.container_id) || !is_interface_name(attachment.ifname) ||
-      !is_interface_name(attachment.host_interface) || attachment.handle.empty())
+  TRY(attachment.addresses_alone, fields::bool_at(*object, "addressesAlone"));
+  TRY(attachment.nets, read_nets(*object));
+  TRY(const auto* routes, fields::array_at(*object, "routes"));
+  if (routes != nullptr) attachment.routes = *routes;
+  const bool has_interface = attachment.addresses_alone || is_interface_name(attachment.host_interface);
+  if (!is_cni_name(attachment.container_id) || !is_interface_name(attachment.ifname) || !has_interface ||
+      attachment.handle.empty() ||
+      (attachment.addresses_alone && attachment.nets.size() != attachment.addresses.size()))
     return fail(ErrorCode::kInvalid, "names no container, interface or handle");
   return attachment;
 }
 
+namespace {
+
+// What a plugin that asked for addresses is told (SPEC.md, section 5: no interfaces).
+json::object addresses_of(const Attachment& attachment, Version version) {
+  json::array ips;
+  for (std::size_t i = 0; i < attachment.addresses.size(); ++i) {
+    const auto& address = attachment.addresses[i];
+    const auto& [length, gateway] = attachment.nets.at(i);
+    json::object ip{{"address", Prefix{address, length}.to_string()}, {"gateway", gateway.to_string()}};
+    if (version < Version::k100) ip["version"] = address.is_v4() ? "4" : "6";
+    ips.push_back(std::move(ip));
+  }
+  return {{"cniVersion", to_string(version)},
+          {"ips", std::move(ips)},
+          {"routes", attachment.routes},
+          {"dns", attachment.dns}};
+}
+
+}  // namespace
+
 json::object result_of(const Attachment& attachment, Version version) {
+  if (attachment.addresses_alone) return addresses_of(attachment, version);
   json::object outside{{"name", attachment.host_interface}, {"mac", kHostMac}};
   json::object inside{
       {"name", attachment.ifname}, {"mac", attachment.mac.to_string()}, {"sandbox", attachment.netns}};

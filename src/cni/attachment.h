@@ -4,6 +4,7 @@
 // that whatever dies in between, the next agent knows what to take back.
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include <string>
@@ -28,11 +29,12 @@ struct Attachment {
   std::string container_id;
   std::string ifname;
   std::string network;
-  std::string ns;              // of the endpoint
-  std::string pod;             // of an orchestrator's; empty: a container of nobody's
-  std::string host_interface;  // "cali12345678901"
-  std::string handle;          // under which it has its addresses
-  ResourceKey endpoint;        // its WorkloadEndpoint or Pod
+  std::string ns;                // of the endpoint
+  std::string pod;               // of an orchestrator's; empty: a container of nobody's
+  std::string host_interface;    // "cali12345678901"
+  std::string handle;            // under which it has its addresses
+  ResourceKey endpoint;          // its WorkloadEndpoint or Pod
+  bool addresses_alone = false;  // another plugin wires it: no interface and no endpoint of ours
   std::string boot;  // of the kernel that it was made in; of another one nothing is left but documents
 
   // Since kAdded.
@@ -41,6 +43,15 @@ struct Attachment {
   MacAddress mac;  // in the container
   std::uint32_t mtu = 0;
   boost::json::object dns;
+  // Of one with addresses alone, beside each: the net that it is in, and the host's own address there.
+  struct Net {
+    std::uint8_t length = 0;
+    IpAddress gateway;
+
+    bool operator==(const Net&) const = default;
+  };
+  std::vector<Net> nets;
+  boost::json::array routes;  // handed through
 
   std::string name() const { return container_id + "@" + ifname; }  // as Call::attachment()
   bool operator==(const Attachment&) const = default;
@@ -55,7 +66,7 @@ boost::json::object to_json(const Attachment& attachment);
 Result<Attachment> read_attachment(std::string_view text);
 
 // The result of ADD, in the form of a version: both ends of the pair, addresses, and the routes in the
-// container.
+// container. Of addresses alone: these, with their nets and gateways.
 boost::json::object result_of(const Attachment& attachment, Version version);
 
 }  // namespace ocicat::cni

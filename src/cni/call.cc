@@ -122,6 +122,7 @@ Outcome<Call> make_call(const Environment& environment, json::object config) {
         "CNI_COMMAND is \"{}\", and ADD, DEL, CHECK, STATUS, GC and VERSION are known", environment.command));
   }
   Call call;
+  call.role = environment.role;
   call.command = *command;
   if (call.command == Command::kVersion) {
     // Answered for any version: whoever asks wants to know which there are.
@@ -190,13 +191,16 @@ Outcome<Call> call_of(const Message& message) {
 
 std::string to_json(const Message& message) {
   const auto& environment = message.environment;
-  return json::serialize(json::object{{"command", environment.command},
-                                      {"containerID", environment.container_id},
-                                      {"netns", environment.netns},
-                                      {"namespace", message.namespace_path},
-                                      {"ifname", environment.ifname},
-                                      {"args", environment.args},
-                                      {"config", message.config}});
+  const bool addresses = environment.role == Role::kAddresses;
+  return json::serialize(
+      json::object{{"plugin", addresses ? kAddressesPlugin : std::string_view("ocicat-cni")},
+                   {"command", environment.command},
+                   {"containerID", environment.container_id},
+                   {"netns", environment.netns},
+                   {"namespace", message.namespace_path},
+                   {"ifname", environment.ifname},
+                   {"args", environment.args},
+                   {"config", message.config}});
 }
 
 Outcome<Message> read_message(std::string_view text) {
@@ -209,7 +213,9 @@ Outcome<Message> read_message(std::string_view text) {
                   "it is not what ocicat-cni sends; install the plugin and the agent from one version");
   }
   const auto text_of = [&](std::string_view key) { return std::string(text_at(*object, key)); };
-  return Message{.environment = {.command = text_of("command"),
+  const auto role = text_of("plugin") == kAddressesPlugin ? Role::kAddresses : Role::kNetwork;
+  return Message{.environment = {.role = role,
+                                 .command = text_of("command"),
                                  .container_id = text_of("containerID"),
                                  .netns = text_of("netns"),
                                  .ifname = text_of("ifname"),

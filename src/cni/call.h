@@ -20,8 +20,16 @@ namespace ocicat::cni {
 enum class Command : std::uint8_t { kAdd, kDel, kCheck, kStatus, kGc, kVersion };
 std::string_view to_string(Command command);  // "ADD"
 
+// What the plugin was started as: its own name says so.
+enum class Role : std::uint8_t {
+  kNetwork,    // ocicat-cni: wires containers
+  kAddresses,  // ocicat-ipam: gives addresses to containers that another plugin wires
+};
+inline constexpr std::string_view kAddressesPlugin = "ocicat-ipam";
+
 // CNI_COMMAND and so on, as they are; empty where they are not set.
 struct Environment {
+  Role role = Role::kNetwork;
   std::string command;
   std::string container_id;
   std::string netns;
@@ -30,6 +38,7 @@ struct Environment {
 };
 
 struct Call {
+  Role role = Role::kNetwork;
   Command command{};
   Version version{};
   std::string container_id;  // these three where the command needs them

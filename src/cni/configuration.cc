@@ -87,6 +87,35 @@ Result<void> read_ipam(const json::object& config, Configuration& configuration)
   return {};
 }
 
+// Handed through to the container, whose plugin reads them.
+Result<void> read_routes(const json::object& config, Configuration& configuration) {
+  TRY(const auto* ipam, part_of(config, "ipam"));
+  TRY(const auto routes, fields::objects_at(*ipam, "routes"));
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const auto destination = fields::string_at(*routes[i], "dst");
+    if (!destination) return fields::inside("ipam.routes", i, destination.error());
+    if (!Prefix::parse(*destination))
+      return fields::inside("ipam.routes", i,
+                            fields::wrong("dst", json::value(*destination), "must be a CIDR").error());
+    configuration.routes.emplace_back(*routes[i]);
+  }
+  return {};
+}
+
+Outcome<void> check_supported_addresses(const json::object& config) {
+  TRY(const auto* ipam, checked(part_of(config, "ipam")));
+  TRY(const auto type, checked(fields::string_at(*ipam, "type")));
+  if (type != kAddressesPlugin) {
+    return wrong({ErrorCode::kInvalid,
+                  fmt::format("ipam.type is \"{}\", and {} was started", type, kAddressesPlugin)});
+  }
+  for (const auto* name : {"subnet", "ranges", "rangeStart", "rangeEnd", "gateway"}) {
+    if (fields::find(*ipam, name) != nullptr)
+      return unsupported(fmt::format("ipam.{} belongs to host-local address management", name));
+  }
+  return {};
+}
+
 Outcome<void> check_supported(const json::object& config) {
   TRY(const auto* ipam, checked(part_of(config, "ipam")));
   TRY(const auto type, checked(fields::string_at(*ipam, "type")));
@@ -199,10 +228,12 @@ Outcome<void> read_words(const Call& call, Configuration& configuration) {
       const auto address = address_of(value);
       if (!address) return wrong_word(key, address.error().message);
       configuration.addresses.push_back(*address);
-    } else if (key == "MAC") {
+    } else if (key == "MAC" && call.role == Role::kNetwork) {
       const auto mac = mac_of(value);
       if (!mac) return wrong_word(key, mac.error().message);
       configuration.mac = *mac;
+    } else if (call.role == Role::kAddresses) {
+      continue;  // for the plugin that wires the container
     } else if (!ignores && std::ranges::find(kKnown, key) == kKnown.end()) {
       return wrong_word(key, "is not known, and IgnoreUnknown=1 is not given");
     }
@@ -213,14 +244,16 @@ Outcome<void> read_words(const Call& call, Configuration& configuration) {
 }  // namespace
 
 Outcome<Configuration> read_configuration(const Call& call) {
+  const bool wires = call.role == Role::kNetwork;
   Configuration configuration;
   const auto read = [&]() -> Result<void> {
     TRY_VOID(read_ipam(call.config, configuration));
-    TRY_VOID(read_wiring(call.config, configuration));
+    if (wires) TRY_VOID(read_wiring(call.config, configuration));
+    if (!wires) TRY_VOID(read_routes(call.config, configuration));
     TRY_VOID(read_arguments(call.config, configuration));
     return read_capabilities(call.config, configuration);
   };
-  TRY_VOID(check_supported(call.config));
+  TRY_VOID(wires ? check_supported(call.config) : check_supported_addresses(call.config));
   if (const auto done = read(); !done) return wrong(done.error());
   TRY_VOID(read_words(call, configuration));
   if (!configuration.ipv4 && !configuration.ipv6)

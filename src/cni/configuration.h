@@ -8,6 +8,7 @@
 //   source   docs/spec: semantics.md 6; containernetworking/cni, SPEC.md and CONVENTIONS.md
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include <chrono>
@@ -44,11 +45,13 @@ struct Configuration {
   Labels annotations;
   std::vector<EndpointPort> ports;
   std::string service_account;
+  boost::json::array routes;  // `ipam.routes` of another plugin's configuration, handed through to the result
   // Asked for by `args.cni.ips`, the capability `ips`, or IP= of CNI_ARGS.
   std::vector<IpAddress> addresses;
   std::optional<MacAddress> mac;  // by the capability `mac`, or MAC= of CNI_ARGS
 };
 
+// Of a call for addresses alone the rest of the configuration is another plugin's, and is passed over.
 // Codes: 2, 4, 7.
 Outcome<Configuration> read_configuration(const Call& call);
 

@@ -60,7 +60,7 @@ Outcome<std::vector<std::string>> pools(std::string_view name, const std::vector
   return otherwise;
 }
 
-Outcome<void> settle_addresses(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
+Outcome<void> choose_addresses(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
   wishes.addresses = configuration.addresses;
   for (const auto& address : wishes.addresses) (address.is_v4() ? wishes.ipv4 : wishes.ipv6) = false;
   const auto only = [&](std::vector<IpAddress> addresses) {
@@ -100,9 +100,18 @@ bool Wishes::has(Family family) const {
   return std::ranges::any_of(addresses, [&](const auto& address) { return address.family() == family; });
 }
 
+Outcome<Wishes> settle_addresses(const Configuration& configuration, const Labels& pod_annotations,
+                                 const Labels& namespace_annotations) {
+  Wishes wishes{.ipv4 = configuration.ipv4, .ipv6 = configuration.ipv6, .mac = configuration.mac};
+  TRY(wishes.pools, pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
+  TRY(auto more, pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
+  std::ranges::move(more, std::back_inserter(wishes.pools));
+  TRY_VOID(choose_addresses(configuration, pod_annotations, wishes));
+  return wishes;
+}
+
 Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
                        const Labels& namespace_annotations) {
-  Wishes wishes{.ipv4 = configuration.ipv4, .ipv6 = configuration.ipv6, .mac = configuration.mac};
   if (find(pod_annotations, "floatingIPs") != nullptr) {
     return refuse(FailureCode::kUnsupportedField, "there are no floating addresses",
                   "take the annotation cni.projectcalico.org/floatingIPs from the pod");
@@ -112,10 +121,7 @@ Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_ann
     return refuse(FailureCode::kUnsupportedField, "bandwidth is not limited",
                   fmt::format("nothing would hold it: take the annotation {} from the pod", name));
   }
-  TRY(wishes.pools, pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
-  TRY(auto more, pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
-  std::ranges::move(more, std::back_inserter(wishes.pools));
-  TRY_VOID(settle_addresses(configuration, pod_annotations, wishes));
+  TRY(auto wishes, settle_addresses(configuration, pod_annotations, namespace_annotations));
   if (const auto* text = find(pod_annotations, "hwAddr")) {
     wishes.mac = MacAddress::parse(*text);
     if (!wishes.mac || (wishes.mac->bytes[0] & 1) != 0)

@@ -31,5 +31,8 @@ struct Wishes {
 // one as configured. Codes: 2 and 7, naming the annotation and whose it is.
 Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
                        const Labels& namespace_annotations);
+// Of addresses alone.
+Outcome<Wishes> settle_addresses(const Configuration& configuration, const Labels& pod_annotations,
+                                 const Labels& namespace_annotations);
 
 }  // namespace ocicat::cni

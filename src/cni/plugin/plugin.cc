@@ -30,8 +30,15 @@ Answer versions(const json::object& config) {
           {"supportedVersions", std::move(supported)}})};
 }
 
+// What a plugin that is asked for addresses is told stands under `ipam`.
 std::string folder_of(const Call& call) {
-  const auto* value = call.config.if_contains(kFolderKey);
+  const auto* config = &call.config;
+  if (call.role == Role::kAddresses) {
+    const auto* ipam = config->if_contains("ipam");
+    if (ipam == nullptr || !ipam->is_object()) return std::string(kFolder);
+    config = &ipam->get_object();
+  }
+  const auto* value = config->if_contains(kFolderKey);
   if (value == nullptr || !value->is_string() || value->get_string().empty()) return std::string(kFolder);
   return std::string(value->get_string());
 }
@@ -68,7 +75,8 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
     ::unlink(file.c_str());
     return {};
   }
-  if (call.netns.empty()) return {};
+  // Whoever wired the container takes that back.
+  if (call.netns.empty() || call.role == Role::kAddresses) return {};
   const auto network_namespace = open_namespace(call.netns);
   if (!network_namespace) return {};  // gone, and the interface with it
   if (const auto removed = remove_interface(*network_namespace, call.ifname); !removed) {
@@ -83,7 +91,8 @@ Answer pass_on(const Environment& environment, const Call& call) {
   const auto version = to_string(call.version);
   Message message{.environment = environment, .config = call.config, .namespace_path = {}};
   UniqueFd network_namespace;  // stays open until the agent has answered: it finds it here
-  if (call.command == Command::kAdd || call.command == Command::kCheck) {
+  const bool wires = call.role == Role::kNetwork;
+  if (wires && (call.command == Command::kAdd || call.command == Command::kCheck)) {
     auto opened = open_namespace(call.netns);
     if (!opened) {
       return failed({FailureCode::kUnknownContainer, "the container's network namespace is not there",

@@ -4,6 +4,8 @@
 // prints the answer. Where DEL finds no agent, what is to be taken back is noted in the agent's folder, for
 // when it starts; the container's interface goes at once.
 //
+// By the name ocicat-ipam it gives addresses to containers that another plugin wires (`ipam.type`).
+//
 //   prints   a result, nothing, or an error object, as the specification of CNI says
 //   size     one static binary that links neither TLS nor HTTP: to start it is most of what it costs
 #pragma once

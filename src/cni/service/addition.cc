@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
+#include "cni/service/addresses.h"
 #include "cni/service/teardown.h"
 #include "cni/wishes.h"
 
@@ -22,32 +23,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int kTries = 20;  // while others change the document
 constexpr std::string_view kWorkloadPrefix = "cali";
 
-// What the server says of the workload.
-struct Known {
-  std::optional<json::object> pod;
-  Labels pod_annotations;
-  Labels namespace_annotations;
-};
-
-Result<std::optional<json::object>> if_there(Result<json::object> answer) {
-  if (answer) return std::optional(*std::move(answer));
-  if (answer.error().code == ErrorCode::kNotFound) return std::nullopt;
-  return std::unexpected(std::move(answer).error());
-}
-
-Result<Known> ask(ipam::Documents& documents, const Attachment& attachment,
-                  const Configuration& configuration) {
-  Known known{.pod = {}, .pod_annotations = configuration.annotations, .namespace_annotations = {}};
-  if (attachment.pod.empty()) return known;
-  auto answers =
-      documents.get({{Kind::kPod, attachment.ns, attachment.pod}, {Kind::kNamespace, "", attachment.ns}});
-  TRY(known.pod, if_there(std::move(answers[0])));
-  TRY(const auto ns, if_there(std::move(answers[1])));
-  if (known.pod) known.pod_annotations = annotations_of(*known.pod);
-  if (ns) known.namespace_annotations = annotations_of(*ns);
-  return known;
-}
-
 // The same for the same attachment, and nobody else's: it is the only one on its link besides the host.
 MacAddress own_mac(const Attachment& attachment) {
   const auto digest = Digest::of(attachment.name());
@@ -56,31 +31,6 @@ MacAddress own_mac(const Attachment& attachment) {
   mac.bytes[0] =
       static_cast<std::uint8_t>((mac.bytes[0] & 0xfc) | 0x02);  // administered locally, one interface
   return mac;
-}
-
-ipam::AssignRequest request_of(const Context& context, const Attachment& attachment, const Wishes& wishes) {
-  ipam::AssignRequest request{.host = context.options.node,
-                              .handle = attachment.handle,
-                              .attributes = {},
-                              .ipv4 = wishes.ipv4 ? 1 : 0,
-                              .ipv6 = wishes.ipv6 ? 1 : 0,
-                              .pools = wishes.pools,
-                              .addresses = wishes.addresses,
-                              .ns = attachment.pod.empty() ? std::string() : attachment.ns};
-  if (!attachment.pod.empty()) {
-    request.attributes.insert_or_assign("pod", attachment.pod);
-    request.attributes.insert_or_assign("namespace", attachment.ns);
-  }
-  return request;
-}
-
-Failure no_address(const Error& error) {
-  auto failure = failure_of(error, "no address was assigned");
-  if (error.code == ErrorCode::kExhausted) failure.code = FailureCode::kNoAddress;
-  if (error.code == ErrorCode::kAlreadyExists) failure.code = FailureCode::kAddressTaken;
-  if (error.code == ErrorCode::kNotFound) failure.code = FailureCode::kInvalidConfiguration;
-  failure.details = error.message + "; see: ocicat ipam show";
-  return failure;
 }
 
 Failure no_wire(const Error& error) {

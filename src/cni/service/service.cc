@@ -12,6 +12,7 @@
 
 #include "cni/configuration.h"
 #include "cni/service/addition.h"
+#include "cni/service/addresses.h"
 #include "cni/service/inspection.h"
 #include "cni/service/teardown.h"
 
@@ -63,10 +64,12 @@ struct Service::State {
       spdlog::error("{} is no call to DEL, and is passed over", file.string());
       return {};
     }
-    auto attachment =
-        context.journal->find(call->attachment()).value_or(attachment_of(*call, context.options.node));
-    attachment.phase = Phase::kDeleting;
-    TRY_VOID(context.journal->write(attachment, true));
+    const auto called = attachment_of(*call, context.options.node);
+    auto attachment = context.journal->find(call->attachment()).value_or(called);
+    if (attachment.addresses_alone == called.addresses_alone) {
+      attachment.phase = Phase::kDeleting;
+      TRY_VOID(context.journal->write(attachment, true));
+    }
     std::error_code failed;
     std::filesystem::remove(file, failed);
     if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", file.string(), failed.message());
@@ -125,8 +128,10 @@ struct Service::State {
   // Succeeds also where parts of it cannot be taken back now: they are noted, and tried again.
   Outcome<void> remove(const Call& call) {
     const Turns::Turn turn(context.turns, call.attachment());
-    auto attachment =
-        context.journal->find(call.attachment()).value_or(attachment_of(call, context.options.node));
+    const auto called = attachment_of(call, context.options.node);
+    auto attachment = context.journal->find(call.attachment()).value_or(called);
+    // One role does not take back what the other made.
+    if (attachment.addresses_alone != called.addresses_alone) return {};
     return remove(std::move(attachment));
   }
 
@@ -152,6 +157,7 @@ struct Service::State {
     std::string failures;
     for (const auto& seen : context.journal->all()) {
       if (seen.network != call.network || valid.contains(seen.name())) continue;
+      if (seen.addresses_alone != (call.role == Role::kAddresses)) continue;
       const Turns::Turn turn(context.turns, seen.name());
       const auto now = context.journal->find(seen.name());
       // One that is being added now came after the runtime made its list.
@@ -164,16 +170,18 @@ struct Service::State {
 
   Outcome<std::string> carry_out(const Message& message) {
     TRY(const auto call, call_of(message));
+    const bool alone = call.role == Role::kAddresses;
     switch (call.command) {
       case Command::kAdd: {
-        TRY(const auto attachment, add(context, call, message.namespace_path));
+        TRY(const auto attachment,
+            alone ? add_addresses(context, call) : add(context, call, message.namespace_path));
         return boost::json::serialize(result_of(attachment, call.version));
       }
       case Command::kDel:
         TRY_VOID(remove(call));
         return std::string();
       case Command::kCheck:
-        TRY_VOID(check(context, call, message.namespace_path));
+        TRY_VOID(alone ? check_addresses(context, call) : check(context, call, message.namespace_path));
         return std::string();
       case Command::kStatus:
         TRY_VOID(status(context, call));

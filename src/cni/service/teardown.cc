@@ -25,8 +25,10 @@ Result<void> remove_endpoint(ipam::Documents& documents, const Attachment& attac
 Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal, ipam::Documents& documents,
                              const Attachment& attachment) {
   // First what carries traffic; the address last, when nobody has it any more.
-  if (!journal.has_rival(attachment)) TRY_VOID(parts.links->remove(attachment.host_interface));
-  TRY_VOID(remove_endpoint(documents, attachment));
+  if (!attachment.addresses_alone) {
+    if (!journal.has_rival(attachment)) TRY_VOID(parts.links->remove(attachment.host_interface));
+    TRY_VOID(remove_endpoint(documents, attachment));
+  }
   TRY_VOID(parts.allocator->release(attachment.handle));
   return {};
 }
