@@ -92,6 +92,13 @@ ListWatch::Step ListWatch::take_list() {
   auto list = parse_list(kind_, body_);
   if (!list) return try_again(list.error());
   std::string().swap(body_);
+  // Some cache between that lags behind: what it does not list may be there, and in use.
+  if (!answering_store_.empty() && answering_store_ == newest_.incarnation &&
+      number_of(list->resource_version) < newest_.revision) {
+    return try_again(
+        {ErrorCode::kUnavailable, fmt::format("the list is of revision {}, and {} has been heard of already",
+                                              list->resource_version, newest_.revision)});
+  }
 
   Step step{.next = Step::Next::kAsk};
   std::set<ResourceKey> present;
@@ -175,7 +182,9 @@ void ListWatch::forget(Update& update, const ResourceKey& key) {
 void ListWatch::progress(Update& update, std::string_view resource_version) {
   if (resource_version.empty()) return;
   resource_version_ = resource_version;
-  update.revisions[kind_] = {number_of(resource_version), store_};
+  const Progress now{number_of(resource_version), store_};
+  update.revisions[kind_] = now;
+  if (now.incarnation != newest_.incarnation || now.revision > newest_.revision) newest_ = now;
 }
 
 ListWatch::Step ListWatch::try_again(const Error& error) {

@@ -82,6 +82,7 @@ class ListWatch {
   bool listed_ = false;
   std::string resource_version_;  // to watch from; empty: list first
   std::string store_;             // of which incarnation of the store that is
+  Progress newest_;               // the furthest of an incarnation that has been heard of
   std::map<ResourceKey, Known> known_;
 
   // Of the request under way.

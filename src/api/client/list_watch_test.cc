@@ -104,6 +104,22 @@ TEST_F(ListWatchTest, SaysOfWhichStoreItsRevisionIsAndListsAnewWhereThatCountsNo
   EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
 }
 
+TEST_F(ListWatchTest, ForgetsNothingOnTheWordOfAListThatIsOlderThanWhatItHeard) {
+  begin_watch();
+  reading_.data(line("ADDED", tier("c", 8)));
+  reading_.data(line("ERROR", R"({"kind":"Status","code":410,"reason":"Expired","message":"too old"})"));
+  EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+  reading_.head(200, "s");
+  reading_.data(list(6, tier("a", 3)));
+  const auto stale = reading_.end({}, kNow);
+  EXPECT_TRUE(stale.update.resources.empty());
+  EXPECT_THAT(stale.failure, HasSubstr("of revision 6, and 8 has been heard of"));
+  EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+  reading_.head(200, "other");  // another incarnation counts anew
+  reading_.data(list(2, tier("a", 1)));
+  EXPECT_EQ(reading_.end({}, kNow).update.resources.size(), 3U) << "a is told, b and c are gone";
+}
+
 TEST_F(ListWatchTest, WhatItKnowsCountsInTheStoreThatTakesItsWatch) {
   begin_watch();
   reading_.end({}, kNow + seconds(300));
