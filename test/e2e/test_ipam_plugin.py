@@ -1,6 +1,7 @@
 """Addresses for other plugins: Debian's ptp and bridge wire containers, `ipam.type: ocicat-ipam` gives the addresses."""
 import json
 import os
+import pathlib
 import subprocess
 
 import pytest
@@ -15,6 +16,7 @@ class Network:
     def __init__(self, lab, host, plugin, **more):
         self.lab, self.host, self.plugin = lab, host, plugin
         self.namespace = "%s-%s" % (lab.name, host)
+        self.programs = pathlib.Path(lab.binary).parent
         self.ipam = {"type": ADDRESSES, "agent_dir": str(lab.folder / "cni" / host), "assign_ipv4": True,
                      "assign_ipv6": True, "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}
         self.config = dict({"cniVersion": "1.0.0", "name": plugin + "-net", "type": plugin, "ipam": self.ipam}, **more)
@@ -22,8 +24,8 @@ class Network:
     def call(self, command, container, plugin=None, config=None, args="", check=True):
         environment = dict(os.environ, CNI_COMMAND=command, CNI_CONTAINERID=container, CNI_IFNAME="eth0",
                            CNI_NETNS="/run/netns/%s" % self.container_namespace(container), CNI_ARGS=args,
-                           CNI_PATH="%s:%s" % (PLUGINS, self.lab.binary.parent))
-        path = self.lab.binary.parent / ADDRESSES if plugin == ADDRESSES else "%s/%s" % (PLUGINS, self.plugin)
+                           CNI_PATH="%s:%s" % (PLUGINS, self.programs))
+        path = self.programs / ADDRESSES if plugin == ADDRESSES else "%s/%s" % (PLUGINS, self.plugin)
         done = subprocess.run(["ip", "netns", "exec", self.namespace, str(path)], env=environment, text=True,
                               input=json.dumps(config or self.config), capture_output=True)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
@@ -52,7 +54,7 @@ def lab(make_lab):
 
 @pytest.fixture(scope="module", params=["ptp", "bridge"])
 def networks(request, lab):
-    more = {"isDefaultGateway": True, "bridge": "br0"} if request.param == "bridge" else {}
+    more = {"isGateway": True, "bridge": "br0"} if request.param == "bridge" else {}
     return [Network(lab, host, request.param, **more) for host in lab.hosts]
 
 
