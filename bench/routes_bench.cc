@@ -6,6 +6,7 @@
 
 #include <linux/rtnetlink.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
