@@ -110,7 +110,7 @@ std::string batch_file(const std::string& folder, std::uint32_t count) {
   const auto path = fmt::format("{}/routes-{}", folder, count);
   std::ofstream file(path);
   for (std::uint32_t number = 0; number < count; ++number)
-    file << fmt::format("route add {} via {} dev up onlink proto {} metric {}\n", block(number).to_string(),
+    file << fmt::format("route add {} via {} dev here onlink proto {} metric {}\n", block(number).to_string(),
                         next_hop(number).to_string(), kProtocol, dataplane::kRouteMetric);
   return path;
 }
@@ -176,8 +176,8 @@ void resync(kernel::RouteKernel& kernel) {
 
 void in_kernel() {
   shell(
-      "ip link add up type veth peer name down; ip link set up up; ip link set down up; "
-      "ip addr add 172.16.0.1/16 dev up");
+      "ip link add here type veth peer name there; ip link set here up; ip link set there up; "
+      "ip addr add 172.16.0.1/16 dev here");
   const auto kernel = must(kernel::NetlinkRoutes::open());
   std::string folder = "/tmp/ocicat-routes-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) must(fail_errno(folder, errno));
