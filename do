@@ -13,6 +13,7 @@ build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev li
 run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist bird2 frr gobgpd
   containerd runc busybox-static containernetworking-plugins python3-grpcio"
+bench_packages="iptables"
 clang_packages="libclang-rt-19-dev"
 lint_packages="clang-tidy-19 clang-format-19 shellcheck python3-flake8 git"
 
@@ -132,7 +133,7 @@ case $task in
   bench)
     become_root bench "$@"
     # shellcheck disable=SC2086
-    need $build_packages $run_packages
+    need $build_packages $run_packages $bench_packages
     build release ocicat ocicat-cni benchmarks
     exec /usr/bin/python3 bench/run.py --build "$root/build/release" --out "$root/build/bench/figures.json" "$@"
     ;;

@@ -8,7 +8,7 @@
 
 OCICAT_LAYOUT_BEGIN
 
-enum { DICTIONARY_MAX = 256 * 1024 };
+enum { DICTIONARY_MAX = 512 * 1024 };
 
 struct meaning {
   __u8 digest[16];

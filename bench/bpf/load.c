@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Packets for benchmarks: made as XDP live frames, counted where they arrive. */
+#include "load.h"
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct load_plan);
+} plan SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct load_arrivals);
+} arrivals SEC(".maps");
+
+static __always_inline __u32 pick(struct load_plan* load) {
+  __u32 x = load->next;
+  if (!load->random) {
+    load->next = x + 1;
+    return x & load->flow_mask;
+  }
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  load->next = x;
+  return (x >> 7) & load->flow_mask;
+}
+
+/* Frames come back with what the stack has written into them: the whole header is written each time. */
+SEC("xdp")
+int generate(struct xdp_md* context) {
+  __u32 first = 0;
+  struct load_plan* load = bpf_map_lookup_elem(&plan, &first);
+  __u8* frame = (void*)(long)context->data;
+  if (!load || frame + LOAD_FRAME > (__u8*)(long)context->data_end) return XDP_ABORTED;
+  __u32 flow = pick(load), address = load->spread + (flow & load->address_mask);
+  __u32 ports = flow >> load->address_bits;
+  __builtin_memcpy(frame, load->frame, LOAD_FRAME);
+  struct iphdr* ip = (void*)(frame + ETH_HLEN);
+  struct udphdr* udp = (void*)(ip + 1);
+  __u32 sum = bpf_ntohs(ip->check) + (address >> 16) + (address & 0xffff);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  ip->check = bpf_htons((__u16)~sum);
+  if (load->by_destination) {
+    ip->daddr = bpf_htonl(address);
+  } else {
+    ip->saddr = bpf_htonl(address);
+  }
+  udp->source = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
+  udp->dest = bpf_htons((__u16)(5000 + ((ports >> 15) & 0x7fff)));
+  return XDP_PASS;
+}
+
+SEC("tc")
+int sink(struct __sk_buff* skb) {
+  __u32 first = 0;
+  struct load_arrivals* at = bpf_map_lookup_elem(&arrivals, &first);
+  if (at && skb->len == LOAD_FRAME) ++at->count;
+  return 2; /* dropped */
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* What the packet generator is told. Valid in C and C++. */
+#pragma once
+
+#include <linux/types.h>
+
+enum { LOAD_FRAME = 64 };
+
+struct load_plan {
+  __u8 frame[LOAD_FRAME]; /* Ethernet, IPv4, UDP; the header's sum without the address that varies */
+  __u32 spread;           /* host order: the first of the addresses at the end that varies */
+  __u32 by_destination;   /* 1: that is the destination; 0: the source */
+  __u32 flow_mask;        /* flows, a power of two, less one */
+  __u32 address_mask;     /* how many addresses they have, likewise */
+  __u32 address_bits;     /* of that mask */
+  __u32 random;           /* 1: flows at random; 0: one after the other */
+  __u32 next;             /* the flow, or the state of the generator of random numbers, which is never 0 */
+};
+
+/* What sinks have seen, all on one processor. */
+struct load_arrivals {
+  __u64 count;
+};

@@ -1,0 +1,97 @@
+// Packets of known connections through a host: with eBPF, against a kernel that forwards and nothing else,
+// and against connection tracking by netfilter. Needs root.
+//
+//   method   benchmarks.md 5 and B2: UDP of 64 bytes as XDP live frames, arms in turn, each delivery counted
+//
+// Prints lines `figure value unit`; what each arm took goes to the error output.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "bench/router.h"
+#include "maps/counters.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::bench {
+namespace {
+
+constexpr int kTurns = 24;
+
+struct Arm {
+  const char* name;
+  std::unique_ptr<Router> router;
+  std::vector<double> rounds{};
+};
+
+HostChanges open_state(bool redirect) {
+  auto changes = test::first_state(1);
+  changes.settings->redirect = redirect;
+  add_workload(changes, "a", test::kAllowAll, test::kAllowAll);
+  add_workload(changes, "b", test::kAllowAll, test::kAllowAll);
+  return changes;
+}
+
+std::vector<Arm> arms() {
+  std::vector<Arm> arms;
+  for (const auto* name : {"bare", "ours", "stack", "nft", "legacy"})
+    arms.push_back({name, std::make_unique<Router>()});
+  arms[1].router->enforce(open_state(true));
+  arms[2].router->enforce(open_state(false));
+  arms[3].router->shell(
+      "nft 'add table ip peer; add chain ip peer forward { type filter hook forward priority 0; };"
+      "add rule ip peer forward ct state established accept'");
+  arms[4].router->shell("iptables-legacy -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT");
+  return arms;
+}
+
+// From workload a to workload b.
+void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const std::string& figure) {
+  Flows flows{.source = address_of_station("a"), .destination = address_of_station("b"), .count = count};
+  for (auto& arm : arms) {
+    arm.rounds.clear();
+    for (int i = 0; i < 2; ++i) arm.router->open(load, "a", flows);  // all become known
+  }
+  flows.random = true;
+  const auto before = arms[1].router->counters();
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (std::size_t i = 0; i < arms.size(); ++i) {
+      auto& arm = arms[turn % 2 == 0 ? i : arms.size() - 1 - i];
+      arm.router->turn(load, "a", flows, static_cast<std::uint32_t>(turn), Router::Fate::kArrive, arm.rounds);
+    }
+  }
+  const auto after = arms[1].router->counters();
+  const auto grown = [&](bpf::counter which) { return after[which] - before[which]; };
+  std::fprintf(stderr, "%s: of %u redirected %lu, judged %lu\n", figure.c_str(),
+               kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound), grown(bpf::COUNT_REDIRECTED),
+               grown(bpf::COUNT_JUDGED));
+  const auto bare = cost_of(arms[0].rounds);
+  for (const auto& arm : arms) {
+    const auto cost = cost_of(arm.rounds);
+    std::fprintf(stderr, "%s %-7s %6.0f (%.0f) ns  %.2f (%.2f) x bare\n", figure.c_str(), arm.name,
+                 cost.least, cost.quarter, cost.least / bare.least, cost.quarter / bare.quarter);
+  }
+  const auto ratio = [&](std::size_t arm, std::size_t other) {
+    return cost_of(arms[arm].rounds).least / cost_of(arms[other].rounds).least;
+  };
+  std::printf("%s %.3f x\n", figure.c_str(), ratio(1, 0));
+  std::printf("%s-stack %.3f x\n", figure.c_str(), ratio(2, 0));
+  std::printf("%s-legacy %.3f x\n", figure.c_str(), ratio(1, 4));
+}
+
+int measure() {
+  Load load;
+  auto all = arms();
+  for (auto& arm : all) arm.router->count_at(load, "b");
+  established(load, all, 4'096, "established-4k");
+  established(load, all, 65'536, "established-64k");
+  std::printf("established-delivered %.6f x\n", load.delivered());
+  return load.lost() == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace ocicat::bench
+
+int main() {
+  return ocicat::bench::measure();
+}

@@ -1,0 +1,171 @@
+#include "bench/load.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+asm(".pushsection .rodata\n"
+    ".balign 16\n"
+    "ocicat_load_object:\n"
+    ".incbin \"" OCICAT_LOAD_OBJECT
+    "\"\n"
+    "ocicat_load_object_end:\n"
+    ".popsection\n");
+
+extern "C" {
+extern const std::uint8_t ocicat_load_object[] __attribute__((visibility("hidden")));
+extern const std::uint8_t ocicat_load_object_end[] __attribute__((visibility("hidden")));
+}
+
+namespace ocicat::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kGiveUp{500};
+
+std::uint32_t number(const IpAddress& address) {
+  const auto bytes = std::span(address.bytes()).last(4);
+  return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 | std::uint32_t{bytes[2]} << 8 |
+         bytes[3];
+}
+
+template <class T>
+T taken(Result<T> result) {
+  if (!result) std::fprintf(stderr, "%s\n", result.error().message.c_str());
+  CHECK(result);
+  return std::move(*result);
+}
+
+void put16(std::uint8_t* to, std::uint32_t value) {
+  to[0] = static_cast<std::uint8_t>(value >> 8);
+  to[1] = static_cast<std::uint8_t>(value);
+}
+
+void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows, const std::string& mac) {
+  frame.fill(0);
+  std::array<unsigned, 6> bytes{};
+  CHECK(std::sscanf(mac.c_str(), "%x:%x:%x:%x:%x:%x", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4],
+                    &bytes[5]) == 6);
+  for (std::size_t i = 0; i < bytes.size(); ++i) frame[i] = static_cast<std::uint8_t>(bytes[i]);
+  frame[6] = 2;  // anybody's
+  put16(&frame[12], 0x0800);
+  frame[14] = 0x45;
+  put16(&frame[16], LOAD_FRAME - 14);
+  frame[22] = 64;
+  frame[23] = 17;
+  const auto& fixed = flows.by_destination ? flows.source : flows.destination;
+  std::ranges::copy(std::span(fixed.bytes()).last(4), &frame[flows.by_destination ? 26 : 30]);
+  std::uint32_t sum = 0;
+  for (std::size_t i = 14; i < 34; i += 2) sum += std::uint32_t{frame[i]} << 8 | frame[i + 1];
+  put16(&frame[24], (sum & 0xffff) + (sum >> 16));
+  put16(&frame[38], LOAD_FRAME - 34);
+}
+
+// Where the kernel says how long its thread for softirqs of the first processor has run.
+std::string softirq_times() {
+  for (const auto& process : std::filesystem::directory_iterator("/proc")) {
+    std::string name;
+    std::ifstream(process.path() / "comm") >> name;
+    if (name == "ksoftirqd/0") return process.path() / "schedstat";
+  }
+  CHECK(false);
+}
+
+}  // namespace
+
+void stay_on(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  CHECK(::sched_setaffinity(0, sizeof set, &set) == 0);
+}
+
+Load::Load()
+    : object_(taken(kernel::bpf::Object::open({ocicat_load_object, ocicat_load_object_end}, "load"))),
+      softirqs_(softirq_times()) {
+  CHECK(object_.load());
+  generate_ = taken(object_.program("generate"));
+  sink_ = taken(object_.program("sink"));
+  arrivals_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("arrivals"))));
+  plan_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("plan"))));
+}
+
+void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32_t first) {
+  load_plan plan{};
+  std::array<std::uint8_t, LOAD_FRAME> frame{};
+  write_frame(frame, flows, interface_mac);
+  std::ranges::copy(frame, plan.frame);
+  plan.spread = number(flows.by_destination ? flows.destination : flows.source);
+  plan.by_destination = flows.by_destination ? 1 : 0;
+  plan.flow_mask = flows.count - 1;
+  plan.address_mask = flows.addresses - 1;
+  plan.address_bits = static_cast<std::uint32_t>(std::countr_zero(flows.addresses));
+  plan.random = flows.random ? 1 : 0;
+  plan.next = flows.random ? (first + 1) * 2654435761U | 1 : first;
+  plan_.as<load_plan>().front() = plan;
+}
+
+void Load::send(int interface, std::uint32_t packets) {
+  std::array<std::uint8_t, LOAD_FRAME> frame{};
+  xdp_md context{};
+  context.data_end = frame.size();
+  context.ingress_ifindex = static_cast<std::uint32_t>(interface);
+  bpf_test_run_opts options{};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = frame.size();
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof context;
+  options.repeat = static_cast<int>(packets);
+  options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+  const int error = ::bpf_prog_test_run_opts(generate_.get(), &options);
+  if (error != 0) std::fprintf(stderr, "cannot send live frames: %s\n", std::strerror(-error));
+  CHECK(error == 0);
+}
+
+double Load::timed(int interface, std::uint32_t packets) {
+  auto& arrivals = arrivals_.as<load_arrivals>().front();
+  const auto read = [](const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); };
+  const std::uint64_t wanted = read(arrivals.count) + packets;
+  const double begin = processor_nanoseconds();
+  send(interface, packets);
+  timed_ += packets;
+  const auto give_up = Clock::now() + kGiveUp;
+  // Where the machine is busy, the kernel leaves the rest to a thread of its own.
+  while (read(arrivals.count) < wanted && Clock::now() < give_up) ::usleep(50);
+  const std::uint64_t count = read(arrivals.count);
+  if (count < wanted) lost_ += wanted - count;
+  return (processor_nanoseconds() - begin) / packets;
+}
+
+double Load::refused(int interface, std::uint32_t packets) {
+  const double begin = processor_nanoseconds();
+  send(interface, packets);
+  return (processor_nanoseconds() - begin) / packets;
+}
+
+double Load::processor_nanoseconds() const {
+  timespec own{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
+  double softirqs = 0;
+  CHECK(std::ifstream(softirqs_) >> softirqs);
+  return static_cast<double>(own.tv_sec) * 1e9 + static_cast<double>(own.tv_nsec) + softirqs;
+}
+
+UniqueFd Load::sink_at(int interface) const {
+  return taken(kernel::bpf::attach(sink_.get(), interface, kernel::bpf::Hook::kIngress));
+}
+
+}  // namespace ocicat::bench

@@ -1,0 +1,58 @@
+// Packets made in the kernel, as XDP live frames at an interface, and counted where they arrive.
+//
+//   source   benchmarks.md 5: the whole header is written for every frame, and deliveries are counted
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/ip.h"
+#include "bench/bpf/load.h"
+#include "kernel/bpf.h"
+#include "kernel/network_namespace.h"
+
+namespace ocicat::bench {
+
+// What is sent: UDP.
+struct Flows {
+  IpAddress source, destination;  // IPv4
+  std::uint32_t count = 1;        // a power of two
+  std::uint32_t addresses = 1;    // likewise, at the end that varies: the flows take turns at them
+  bool by_destination = false;    // which end that is
+  bool random = false;            // else one after the other
+};
+
+class Load {
+ public:
+  Load();
+
+  // The frames come in by an interface with this MAC address. `first`: the number of the first flow, or what
+  // makes this run's random order another than that of others.
+  void aim(const Flows& flows, const std::string& interface_mac, std::uint32_t first = 0);
+  // From where the last run ended; by an interface of the calling thread's namespace.
+  void send(int interface, std::uint32_t packets);
+  // Sends on the first processor, and waits until all have arrived; nanoseconds of processor time for each,
+  // the kernel's own thread included. Those that do not arrive are counted by lost().
+  double timed(int interface, std::uint32_t packets);
+  // The same of packets that arrive nowhere: they have been dealt with once they have been sent.
+  double refused(int interface, std::uint32_t packets);
+  std::uint64_t lost() const { return lost_; }
+  // Of those that were to arrive.
+  double delivered() const { return 1 - static_cast<double>(lost_) / static_cast<double>(timed_); }
+  // Counts and drops what comes in by the interface, for as long as the link is held.
+  UniqueFd sink_at(int interface) const;
+
+ private:
+  kernel::bpf::Object object_;
+  UniqueFd generate_, sink_;
+  kernel::bpf::MappedArray plan_, arrivals_;
+  double processor_nanoseconds() const;
+
+  std::string softirqs_;
+  std::uint64_t timed_ = 0, lost_ = 0;
+};
+
+// On this processor from here on: the frames' whole way, the stack's part included.
+void stay_on(int processor);
+
+}  // namespace ocicat::bench

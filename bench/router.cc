@@ -1,0 +1,187 @@
+#include "bench/router.h"
+
+#include <fmt/format.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "dataplane/ebpf/objects.h"
+
+namespace ocicat::bench {
+namespace {
+
+constexpr const char* kStationMac = "02:00:00:00:00:01";
+
+std::unique_ptr<kernel::NetworkNamespace> new_namespace() {
+  auto made = kernel::NetworkNamespace::create();
+  if (!made) std::fprintf(stderr, "benchmarks of packets need root: %s\n", made.error().message.c_str());
+  CHECK(made);
+  return std::make_unique<kernel::NetworkNamespace>(std::move(*made));
+}
+
+void run_shell(const std::string& command) {
+  const int status = std::system(command.c_str());
+  if (status != 0) std::fprintf(stderr, "failed (%d): %s\n", status, command.c_str());
+  CHECK(status == 0);
+}
+
+std::string interface_of(const std::string& station) {
+  return station == "outside" ? "uplink" : "cali" + station;
+}
+
+int index_of_interface(const std::string& name) {
+  const auto index = ::if_nametoindex(name.c_str());
+  CHECK(index != 0);
+  return static_cast<int>(index);
+}
+
+}  // namespace
+
+Cost cost_of(std::vector<double> rounds) {
+  CHECK(!rounds.empty());
+  std::ranges::sort(rounds);
+  return {rounds.front(), rounds[rounds.size() / 4]};
+}
+
+IpAddress address_of_station(const std::string& station) {
+  return *IpAddress::parse(station == "a" ? "10.65.0.2" : station == "b" ? "10.65.0.3" : "192.0.2.1");
+}
+
+struct Router::Agent {
+  explicit Agent(const kernel::NetworkNamespace& host) {
+    static std::atomic<int> next = 0;
+    options.datapath = dataplane::Datapath::kEbpf;
+    options.pin_folder = fmt::format("/sys/fs/bpf/ocicat-bench/{}-{}", ::getpid(), ++next);
+    host.run([&] {
+      loop =
+          std::make_unique<dataplane::DataplaneLoop>(options, inbox, [this](const dataplane::Report& report) {
+            const std::scoped_lock lock(mutex);
+            last = report;
+            reported.notify_all();
+          });
+    });
+  }
+  ~Agent() {
+    loop.reset();
+    CHECK(dataplane::ebpf::remove_objects(options.pin_folder));
+  }
+
+  dataplane::Options options;
+  Mailbox<HostChanges> inbox;
+  std::mutex mutex;
+  std::condition_variable reported;
+  dataplane::Report last;
+  std::uint64_t revision = 0;
+  std::unique_ptr<dataplane::DataplaneLoop> loop;
+};
+
+Router::Router() : host_(new_namespace()) {
+  host_->run([] {
+    run_shell(
+        "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 "
+        "net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.all.disable_ipv6=1 "
+        "net.ipv6.conf.default.disable_ipv6=1");
+  });
+  for (const auto* station : kStations) {
+    auto& ns = stations_[station] = new_namespace();
+    const auto interface = interface_of(station), address = address_of_station(station).to_string();
+    ns->run([&] {
+      run_shell(
+          fmt::format("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; ip "
+                      "link set lo up;"
+                      "ip link add eth0 address {} type veth peer name {} address {} netns {};"
+                      "ip addr add {}/32 dev eth0; ip link set eth0 up; ip route add 169.254.1.1 dev eth0;"
+                      "ip route add default via 169.254.1.1;"
+                      "ip neigh add 169.254.1.1 dev eth0 lladdr {} nud permanent",
+                      kStationMac, interface, kRouterMac, host_->path(), address, kRouterMac));
+    });
+    host_->run([&] {
+      run_shell(
+          fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {2} nud permanent;"
+                      "ip route add {1} dev {0}",
+                      interface, address, kStationMac));
+    });
+  }
+  host_->run([] { run_shell("ip route add default via 192.0.2.1 dev uplink onlink"); });
+}
+
+Router::~Router() = default;
+
+void Router::shell(const std::string& command) const {
+  host_->run([&] { run_shell(command); });
+}
+
+void Router::enforce(HostChanges changes) {
+  if (!agent_) agent_ = std::make_unique<Agent>(*host_);
+  const auto wanted = ++agent_->revision;
+  changes.revisions[Kind::kPod].revision = wanted;
+  agent_->inbox.put(std::move(changes));
+  std::unique_lock lock(agent_->mutex);
+  const bool came = agent_->reported.wait_for(lock, std::chrono::minutes(2), [&] {
+    const auto found = agent_->last.revisions.find(Kind::kPod);
+    return agent_->last.error.empty() && found != agent_->last.revisions.end() &&
+           found->second.revision >= wanted && agent_->last.endpoints_ready == agent_->last.endpoints;
+  });
+  if (!came) std::fprintf(stderr, "not in force: %s\n", agent_->last.error.c_str());
+  CHECK(came);
+}
+
+std::vector<std::uint64_t> Router::counters() const {
+  const auto counters = dataplane::ebpf::read_counters(agent_->options.pin_folder);
+  CHECK(counters);
+  return *counters;
+}
+
+void Router::rules(const std::string& text) const {
+  const auto file = fmt::format("/tmp/ocicat-bench-{}.nft", ::getpid());
+  std::ofstream(file) << text;
+  shell("nft -f " + file);
+  std::filesystem::remove(file);
+}
+
+void Router::turn(Load& load, const std::string& from, const Flows& flows, std::uint32_t first, Fate fate,
+                  std::vector<double>& rounds, std::uint32_t slow) const {
+  host_->run([&] {
+    stay_on(0);
+    const int interface = index_of_interface(interface_of(from));
+    load.aim(flows, kRouterMac, first);
+    const auto send = [&](std::uint32_t packets) {
+      return fate == Fate::kArrive ? load.timed(interface, packets) : load.refused(interface, packets);
+    };
+    send(kWarm / slow);
+    for (int i = 0; i < kRoundsATurn; ++i) rounds.push_back(send(kRound / slow));
+  });
+}
+
+void Router::open(Load& load, const std::string& from, const Flows& flows) const {
+  host_->run([&] {
+    stay_on(0);
+    load.aim(flows, kRouterMac);
+    load.timed(index_of_interface(interface_of(from)), flows.count);
+  });
+}
+
+void Router::count_at(const Load& load, const std::string& station) {
+  stations_.at(station)->run([&] { sinks_.push_back(load.sink_at(index_of_interface("eth0"))); });
+}
+
+void Router::drop_at(const Load& load, const std::string& station) {
+  host_->run([&] { sinks_.push_back(load.sink_at(index_of_interface(interface_of(station)))); });
+}
+
+void add_workload(HostChanges& changes, const std::string& station, policy::ProgramId ingress,
+                  policy::ProgramId egress) {
+  const auto interface = interface_of(station);
+  const auto address = address_of_station(station);
+  changes.endpoints.update({Kind::kPod, "bench", station},
+                           EndpointState{interface, {{address, ingress, egress}}});
+  changes.routes.update(Prefix::host(address), {Route::Kind::kInterface, interface, {}});
+}
+
+}  // namespace ocicat::bench

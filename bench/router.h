@@ -1,0 +1,76 @@
+// A host between workloads and the outside, for benchmarks: network namespaces linked to it alone.
+//
+//   workloads   "a" and "b" at interfaces calia and calib, 10.65.0.2 and 10.65.0.3
+//   outside     at `uplink`, with a route there for everything else
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "bench/load.h"
+#include "dataplane/dataplane.h"
+#include "kernel/network_namespace.h"
+
+namespace ocicat::bench {
+
+inline constexpr const char* kRouterMac = "ee:ee:ee:ee:ee:ee";
+inline constexpr std::array kStations{"a", "b", "outside"};
+
+// The least of the rounds, and what a quarter of them were below.
+struct Cost {
+  double least = 0, quarter = 0;
+};
+Cost cost_of(std::vector<double> rounds);
+
+class Router {
+ public:
+  Router();  // forwards, and nothing else
+  ~Router();
+  Router(const Router&) = delete;
+  Router& operator=(const Router&) = delete;
+
+  // Runs a shell command in the host's namespace.
+  void shell(const std::string& command) const;
+  // Keeps the host to this state with eBPF from here on; the first call starts it. Workloads a and b are
+  // added by the caller (workload_at()). Returns once it is in force.
+  void enforce(HostChanges changes);
+  // Packets by what became of them (bpf/maps/counters.h).
+  std::vector<std::uint64_t> counters() const;
+
+  // Has nft read this.
+  void rules(const std::string& text) const;
+
+  // A turn of this arm: frames come in from a station, enough to bring what they need into the caches, and
+  // then in rounds of kRound, each short enough that now and then nobody comes between. What each round took
+  // is added to `rounds`, nanoseconds a packet. `slow`: so many times fewer packets.
+  static constexpr std::uint32_t kWarm = 16'384, kRound = 4'096;
+  static constexpr int kRoundsATurn = 8;
+  enum class Fate { kArrive, kAreRefused };  // at a station that is counted at; or nowhere
+  void turn(Load& load, const std::string& from, const Flows& flows, std::uint32_t first, Fate fate,
+            std::vector<double>& rounds, std::uint32_t slow = 1) const;
+  // Every flow once.
+  void open(Load& load, const std::string& from, const Flows& flows) const;
+  const kernel::NetworkNamespace& at(const std::string& station) const { return *stations_.at(station); }
+  const kernel::NetworkNamespace& host() const { return *host_; }
+  // Counts what arrives at the station from here on.
+  void count_at(const Load& load, const std::string& station);
+  // Drops what comes in from the station, before anybody else at the host sees it.
+  void drop_at(const Load& load, const std::string& station);
+
+ private:
+  struct Agent;
+  std::unique_ptr<kernel::NetworkNamespace> host_;
+  std::map<std::string, std::unique_ptr<kernel::NetworkNamespace>> stations_;
+  std::vector<UniqueFd> sinks_;
+  std::unique_ptr<Agent> agent_;
+};
+
+// A workload with these programs, its routes included.
+void add_workload(HostChanges& changes, const std::string& station, policy::ProgramId ingress,
+                  policy::ProgramId egress);
+IpAddress address_of_station(const std::string& station);
+
+}  // namespace ocicat::bench
