@@ -40,7 +40,7 @@ __noinline int later_fragment(struct __sk_buff* skb, const struct packet* packet
   const struct fragment* first = bpf_map_lookup_elem(&fragments, &key);
   if (!first || (__s32)(clock_now() - first->seen) > (__s32)SECONDS(30) ||
       !is_fresh(first->slot, first->judged)) {
-    return drop(DROP_FRAGMENT);
+    return drop_unread(DROP_FRAGMENT);
   }
   count(COUNT_FORWARDED);
   return PASS;

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lib/helpers.h"
+#include "lib/counters.h"
 #include "maps/classes.h"
 #include "maps/tables.h"
 
@@ -64,7 +64,7 @@ struct question {
   __u32 program;
   __u32 key; /* table_key() */
   __u32 source_port;
-  __u32 side; /* parity of the batch */
+  __u32 side; /* parity of the batch; and, shifted by one, 1 for ingress */
   struct address peer;
 };
 
@@ -115,7 +115,7 @@ static __always_inline __u32 search_both(__u32 table, const struct question* que
   return search(answer & ANSWER_VALUE, question->source_port);
 }
 
-/* Whether the program lets it through. */
+/* Whether the program lets it through. Notes the outcome for whoever tells of it. */
 __noinline int allows(const struct question* question) {
   if (!question) return 0;
   __u32 side = question->side & 1, id = question->program;
@@ -131,6 +131,7 @@ __noinline int allows(const struct question* question) {
   __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
   __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
   if (answer == ANSWER_BASE) answer = search_both(program.base, question);
+  note_outcome(question->side >> 1, answer & ANSWER_VALUE);
   __u32 kind = answer & ANSWER_KIND;
   return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "lib/events.h"
 #include "lib/forward.h"
 #include "lib/fragments.h"
 #include "lib/workbench.h"
@@ -90,6 +91,22 @@ static __always_inline int judge_invalid(struct __sk_buff* skb, struct workbench
   return judge_alone(skb, bench, slot, from);
 }
 
+/* Remembers for events what is known before the judgement; on the stack there is no room. */
+__noinline int expect(const struct packet* packet, const struct connection* known,
+                      const struct connection* next, __u32 slot) {
+  struct telling* now = telling();
+  if (!packet || !next || !now) return 0;
+  now->is_reply = packet->sender != beginner(next);
+  now->begins = !known || known->flags & CONNECTION_DENIED ||
+                (known->endpoint[0] != slot && known->endpoint[1] != slot);
+  return 1;
+}
+
+static __always_inline int has_begun(void) {
+  const struct telling* now = telling();
+  return now && now->begins;
+}
+
 /* Of a connection that has not passed here, or may not pass any more. */
 __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
   if (!bench) return DROP;
@@ -108,6 +125,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
     return drop(DROP_REVOKED);
   }
   __u32 ends = draft(skb, packet, known, slot, from, next);
+  expect(packet, known, next, slot);
   __u32 why = judge(&packet->key, next, ends);
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
   if (why) {
@@ -126,6 +144,7 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   if (!from) learn_way(skb, packet, next);
   if (bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY)) return drop(DROP_NO_MEMORY);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, next->judged, from);
+  if (has_begun()) tell(skb, packet, COUNT_JUDGED, from);
   count(COUNT_FORWARDED);
   return PASS;
 }
@@ -170,6 +189,7 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   const struct address* address = from ? &packet->ends.source : &packet->ends.destination;
   __u32 slot = slot_of(skb->ifindex, address);
   int by_host = !from && skb->ingress_ifindex == 0;
+  begin_telling();
   if (!slot) {
     if (by_host) return PASS;
     if (from && is_discovery(packet) && is_of_link(address)) return PASS;
@@ -194,6 +214,12 @@ static __always_inline int is_at(__u32 slot, __u32 interface) {
   return endpoint && endpoint->interface == interface;
 }
 
+__noinline int drop_not_ip(struct workbench* bench) {
+  if (!bench) return DROP;
+  __builtin_memset(&bench->packet, 0, sizeof bench->packet);
+  return drop_unread(DROP_NOT_IP);
+}
+
 static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   int by_host = !from && skb->ingress_ifindex == 0, ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   struct workbench* bench = workbench();
@@ -201,9 +227,11 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   if (from) skb->tc_index = 0; /* no stamp of ours */
   struct packet* packet = &bench->packet;
   if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) {
-    return by_host || skb->protocol == bpf_htons(ETH_P_ARP) ? PASS : drop(DROP_NOT_IP);
+    if (by_host || skb->protocol == bpf_htons(ETH_P_ARP)) return PASS;
+    return drop_not_ip(bench);
   }
-  if (!parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, packet)) return by_host ? PASS : drop(DROP_MALFORMED);
+  if (!parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, packet))
+    return by_host ? PASS : drop_unread(DROP_MALFORMED);
   if (packet->fragment == FRAGMENT_LATER) return by_host ? PASS : later_fragment(skb, packet, from);
 
   __u32 now = clock_now();

@@ -7,22 +7,24 @@
 OCICAT_LAYOUT_BEGIN
 
 enum counter {
-  COUNT_FORWARDED,  /* of a known connection, or let through by a judgement */
-  COUNT_JUDGED,     /* judgements of new connections */
-  COUNT_REJUDGED,   /* judgements of known ones, after a change that may concern them */
-  COUNT_REDIRECTED, /* of those forwarded, past the rest of the stack */
-  COUNT_RETRIED,    /* judgements begun anew, as a batch came to show meanwhile */
-  DROP_MALFORMED,   /* headers that are cut short or contradict themselves */
-  DROP_NOT_IP,      /* neither IP nor ARP */
-  DROP_SPOOFED,     /* source is not an address of the workload, or the workload is not known */
-  DROP_NOT_OURS,    /* destination is not an address of the workload, or the workload is not known */
-  DROP_POLICY,      /* of a new connection */
-  DROP_REVOKED,     /* of a connection that was let through before */
-  DROP_INVALID,     /* cannot begin a connection */
-  DROP_FRAGMENT,    /* its first fragment has not been let through here */
-  DROP_TO_HOST,     /* defaultEndpointToHostAction */
-  DROP_NO_MEMORY,   /* the connection could not be noted */
-  DROP_CHANGING,    /* batches came faster than it could be judged */
+  COUNT_FORWARDED,    /* of a known connection, or let through by a judgement */
+  COUNT_JUDGED,       /* judgements of new connections */
+  COUNT_REJUDGED,     /* judgements of known ones, after a change that may concern them */
+  COUNT_REDIRECTED,   /* of those forwarded, past the rest of the stack */
+  COUNT_RETRIED,      /* judgements begun anew, as a batch came to show meanwhile */
+  DROP_MALFORMED,     /* headers that are cut short or contradict themselves */
+  DROP_NOT_IP,        /* neither IP nor ARP */
+  DROP_SPOOFED,       /* source is not an address of the workload, or the workload is not known */
+  DROP_NOT_OURS,      /* destination is not an address of the workload, or the workload is not known */
+  DROP_POLICY,        /* of a new connection */
+  DROP_REVOKED,       /* of a connection that was let through before */
+  DROP_INVALID,       /* cannot begin a connection */
+  DROP_FRAGMENT,      /* its first fragment has not been let through here */
+  DROP_TO_HOST,       /* defaultEndpointToHostAction */
+  DROP_NO_MEMORY,     /* the connection could not be noted */
+  DROP_CHANGING,      /* batches came faster than it could be judged */
+  COUNT_EVENTS_FULL,  /* events lost: nobody reads the ring, or not fast enough */
+  COUNT_EVENTS_SHARE, /* the same, of an interface that had its share of what room there was */
   COUNTERS_MAX,
 };
 

@@ -4,10 +4,10 @@
 
 SEC("tc")
 int from_workload(struct __sk_buff* skb) {
-  return at_workload(skb, 1);
+  return told(skb, at_workload(skb, 1), 1);
 }
 
 SEC("tc")
 int to_workload(struct __sk_buff* skb) {
-  return at_workload(skb, 0);
+  return told(skb, at_workload(skb, 0), 0);
 }

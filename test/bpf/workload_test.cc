@@ -1,11 +1,15 @@
 // The programs at a workload's interface, frame by frame: what becomes of it, and which counter says so.
 #include <gtest/gtest.h>
 
+#include <arpa/inet.h>
 #include <net/if.h>
+
+#include <cstring>
 
 #include "bpf/frames.h"
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
+#include "maps/events.h"
 #include "netns/agent_host.h"
 
 namespace ocicat::test {
@@ -38,6 +42,9 @@ class WorkloadPrograms : public testing::Test {
     add_pod(changes, "b", b_, kAllowAll, kAllowAll);
     agent_.put(changes);
     agent_.await_revision(1);
+    auto ring = dataplane::ebpf::open_events(pins_.path());
+    CHECK(ring);
+    ring_ = *std::move(ring);
   }
   void change(HostChanges changes) {
     changes.revisions = at_revision(++revision_).revisions;
@@ -75,16 +82,48 @@ class WorkloadPrograms : public testing::Test {
   }
   // One after the other: later rows see what earlier ones have left.
   void expect(const std::vector<Row>& rows) const {
+    events();  // of before
     for (const auto& row : rows) {
       const auto before = counters();
       const int answer = run(row.at, row.frame);
       const auto after = counters();
+      expect_told(row, events());
       const bool passes = row.fate == bpf::COUNT_FORWARDED;
       EXPECT_EQ(answer, passes ? -1 : 2) << row.what;
       for (std::size_t i = 0; i < after.size(); ++i) {
         if (i == bpf::COUNT_JUDGED || i == bpf::COUNT_REJUDGED || i == bpf::COUNT_RETRIED) continue;
         EXPECT_EQ(after[i] - before[i], i == static_cast<std::size_t>(row.fate) ? 1U : 0U)
             << row.what << ": counter " << i;
+      }
+    }
+  }
+  // What has been told since the last call.
+  std::vector<bpf::event> events() const {
+    std::vector<bpf::event> events;
+    ring_.read(1000, [&](auto record) {
+      ASSERT_EQ(record.size(), sizeof(bpf::event));
+      std::memcpy(&events.emplace_back(), record.data(), sizeof(bpf::event));
+    });
+    return events;
+  }
+  void expect_told(const Row& row, const std::vector<bpf::event>& told) const {
+    const bool passes = row.fate == bpf::COUNT_FORWARDED, from = row.at == At::kFromA || row.at == At::kFromB;
+    if (!passes) {
+      ASSERT_EQ(told.size(), 1U) << row.what;
+    }
+    EXPECT_LE(told.size(), 1U) << row.what;
+    for (const auto& event : told) {
+      EXPECT_EQ(event.reason, passes ? bpf::COUNT_JUDGED : row.fate) << row.what;
+      EXPECT_EQ(event.size, row.frame.size()) << row.what;
+      EXPECT_EQ((event.flags & bpf::EVENT_FROM_WORKLOAD) != 0, from) << row.what;
+      EXPECT_EQ((event.flags & bpf::EVENT_FROM_HOST) != 0, row.at == At::kHostToA) << row.what;
+      EXPECT_GT(event.time, 0U);
+      // The tables of the testbed: outcome 1 allows, 2 denies; the host is not asked about.
+      if (event.reason == bpf::DROP_POLICY) {
+        EXPECT_EQ(event.outcome[!from], 2U) << row.what;
+      }
+      if (passes && row.at != At::kHostToA) {
+        EXPECT_EQ(event.outcome[!from], 1U) << row.what;
       }
     }
   }
@@ -96,6 +135,7 @@ class WorkloadPrograms : public testing::Test {
   Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
   PinFolder pins_;
   AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+  mutable kernel::bpf::Ring ring_;
 };
 
 Bytes of_a4(std::uint8_t protocol, const Bytes& payload) {
@@ -378,6 +418,69 @@ TEST_F(WorkloadPrograms, SendPastTheStackWhatItWouldOnlyForward) {
     if (!six) expected[24] = 1;  // the sum, which was 0, has one more where the hops have one less
     EXPECT_EQ(done.frame, expected) << test.what;
   }
+}
+
+TEST_F(WorkloadPrograms, TellOfAFlowOnceAtEachWorkload) {
+  const auto syn = ethernet(ipv4({.source = kA4, .destination = kB4, .protocol = 6}, tcp(1000, 80, kSyn)));
+  const auto answer =
+      ethernet(ipv4({.source = kB4, .destination = kA4, .protocol = 6}, tcp(80, 1000, kSyn | kAck)));
+  events();
+  for (const auto at : {At::kFromA, At::kToB, At::kFromA, At::kToB}) run(at, syn);
+  for (const auto at : {At::kFromB, At::kToA}) run(at, answer);
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2U);
+  const auto port = [](std::uint16_t number) { return htons(number); };
+  for (std::size_t end = 0; end < 2; ++end) {
+    EXPECT_EQ(told[end].source_port, port(1000));
+    EXPECT_EQ(told[end].destination_port, port(80));
+    EXPECT_EQ(told[end].source.word[3], inet_addr("10.65.0.2"));
+    EXPECT_EQ(told[end].destination.word[3], inet_addr("10.65.0.3"));
+    EXPECT_EQ(told[end].protocol, 6);
+    EXPECT_EQ(told[end].outcome[end], 1U);
+    EXPECT_EQ(told[end].outcome[1 - end], 0U) << "was not asked here";
+    EXPECT_EQ(told[end].flags, end == 0 ? bpf::EVENT_FROM_WORKLOAD : 0);
+  }
+}
+
+TEST_F(WorkloadPrograms, TellOfThoseWhoAreModestWhileOneFloods) {
+  const auto flood = [&](At at, std::string_view source, std::uint16_t packets) {
+    for (std::uint16_t i = 0; i < packets; ++i) {
+      run(at, ethernet(ipv4({.source = kFar4, .destination = source}, udp(i, 53))));  // spoofed
+    }
+  };
+  const auto room = [](std::size_t bytes) { return bytes / (sizeof(bpf::event) + 8); };
+  // Fill what is anybody's, in the kernel: one at a time takes too long.
+  const auto first = counters();
+  const auto frame = ethernet(ipv4({.source = kFar4, .destination = kB4}, udp(1, 53)));
+  const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / "from_workload");
+  CHECK(program);
+  const int times = static_cast<int>(room(bpf::EVENTS_BYTES));
+  bed_.host().run([&] {
+    const int interface = static_cast<int>(::if_nametoindex("calia"));
+    CHECK(kernel::bpf::run(program->get(), frame, interface, interface, times));
+  });
+  const auto flooded = counters();
+  EXPECT_GT(flooded[bpf::COUNT_EVENTS_SHARE] - first[bpf::COUNT_EVENTS_SHARE], room(bpf::EVENTS_BYTES) / 3);
+  flood(At::kFromB, kA4, 10);
+  const auto after = counters();
+  EXPECT_EQ(after[bpf::COUNT_EVENTS_SHARE], flooded[bpf::COUNT_EVENTS_SHARE]);
+  EXPECT_EQ(after[bpf::COUNT_EVENTS_FULL], 0U);
+
+  // All that was refused is told or counted.
+  std::size_t of_a = 0, of_b = 0;
+  const auto b = [&] {
+    std::uint32_t index = 0;
+    bed_.host().run([&] { index = ::if_nametoindex("calib"); });
+    return index;
+  }();
+  ring_.read(1 << 20, [&](auto record) {
+    bpf::event event;
+    std::memcpy(&event, record.data(), sizeof event);
+    ++(event.interface == b ? of_b : of_a);
+  });
+  EXPECT_EQ(of_b, 10U);
+  EXPECT_EQ(of_a + after[bpf::COUNT_EVENTS_SHARE] - first[bpf::COUNT_EVENTS_SHARE],
+            static_cast<std::size_t>(times));
 }
 
 TEST_F(WorkloadPrograms, JudgeAgainOnlyWhatAChangeConcerns) {

@@ -169,4 +169,13 @@ Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& fo
   return kernel::bpf::sums_of(fd.get());
 }
 
+Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder) {
+  TRY(const auto fd, kernel::bpf::open_pin(events_pin(folder)));
+  return kernel::bpf::Ring::of(fd);
+}
+
+std::filesystem::path events_pin(const std::filesystem::path& folder) {
+  return map_folder(folder) / "events";
+}
+
 }  // namespace ocicat::dataplane::ebpf

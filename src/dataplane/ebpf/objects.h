@@ -14,6 +14,7 @@
 #include "dataplane/ebpf/attachments.h"
 #include "dataplane/ebpf/table_image.h"
 #include "kernel/bpf.h"
+#include "kernel/bpf_ring.h"
 #include "maps/endpoints.h"
 #include "maps/host.h"
 
@@ -57,6 +58,10 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::file
 Result<void> remove_objects(const std::filesystem::path& folder);
 // Sums over the processors, by enum counter.
 Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& folder);
+
+// What becomes of flows (bpf/maps/events.h), for its one reader. kNotFound: nothing is pinned yet.
+Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder);
+std::filesystem::path events_pin(const std::filesystem::path& folder);
 
 // What clang has made of bpf/programs/.
 std::span<const std::uint8_t> workload_object();
