@@ -12,6 +12,8 @@
 
 #include "agent/bgp_loop.h"
 #include "agent/cni_door.h"
+#include "agent/flow_door.h"
+#include "agent/flow_watch.h"
 #include "agent/metrics.h"
 #include "agent/policy_keeper.h"
 #include "agent/policy_loop.h"
@@ -72,6 +74,8 @@ struct Agent::State {
   Mailbox<HostChanges> to_dataplane;
   std::unique_ptr<StatusReporter> reporter;
   EnforcementWatch enforcement{to_dataplane};
+  std::unique_ptr<FlowWatch> flows;
+  std::unique_ptr<FlowDoor> flow_door;
   std::unique_ptr<dataplane::DataplaneLoop> dataplane;
   std::unique_ptr<PolicyLoop> policy;
   std::unique_ptr<BgpLoop> bgp;  // nothing: this agent keeps no BIRD
@@ -86,6 +90,11 @@ struct Agent::State {
     News news;
     news.report = report;
     reporter->tell(std::move(news));
+  }
+
+  void on_sent(const HostChanges& changes) {
+    metrics.sent(changes.revisions);
+    flows->learn({.resources = {}, .host = changes});
   }
 
   void start_bgp(const Options& options, dataplane::Bird bird) {
@@ -175,6 +184,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
       StatusReporter::Observer{
           [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
+  state->flows = std::make_unique<FlowWatch>(FlowWatch::Options{options.node, options.dataplane});
+  TRY(state->flow_door, FlowDoor::open(options.run_dir, *state->flows));
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
       options.dataplane, state->to_dataplane,
       [self](const dataplane::Report& report) { self->on_report(report); },
@@ -182,11 +193,12 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   state->policy = std::make_unique<PolicyLoop>(
       Engine({options.node, std::move(dictionary), options.most_entries, options.keeps_bird}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
-                          [self](const Revisions& revisions) { self->metrics.sent(revisions); }});
+                          [self](const HostChanges& changes) { self->on_sent(changes); }});
   if (bird) state->start_bgp(options, *std::move(bird));
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
+        self->flows->learn({.resources = flow_parties(update), .host = {}});
         self->policy->put(std::move(update));
       });
   if (options.cni_folder) {

@@ -28,7 +28,7 @@ struct PolicyLoop::State {
       if (refuses) outlets.tell(*std::exchange(step.news, {}));
       if (step.changes) {
         in_sync = true;
-        outlets.on_sent(step.changes->revisions);
+        outlets.on_sent(*step.changes);
         outlets.to_dataplane->put(*std::move(step.changes));
       }
       if (step.news) outlets.tell(*std::move(step.news));

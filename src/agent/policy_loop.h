@@ -19,7 +19,7 @@ class PolicyLoop {
   struct Outlets {
     Mailbox<HostChanges>* to_dataplane;  // borrowed
     std::function<void(News)> tell;
-    std::function<void(const Revisions&)> on_sent;  // just before a message is put into `to_dataplane`
+    std::function<void(const HostChanges&)> on_sent;  // just before a message is put into `to_dataplane`
   };
 
   PolicyLoop(Engine engine, Outlets outlets);

@@ -186,6 +186,32 @@ Expressions& Expressions::log(std::string_view prefix) {
   return *this;
 }
 
+Expressions& Expressions::log_to(std::uint16_t group, std::string_view prefix) {
+  constexpr std::uint32_t kHeaders = 128;  // what is copied of a packet
+  const auto expression = begin("log");
+  attributes_.put_string(NFTA_LOG_PREFIX, prefix);
+  attributes_.put(NFTA_LOG_GROUP,
+                  std::array{static_cast<std::uint8_t>(group >> 8), static_cast<std::uint8_t>(group)});
+  attributes_.put_be32(NFTA_LOG_SNAPLEN, kHeaders);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::counter() {
+  end(begin("counter"));
+  return *this;
+}
+
+Expressions& Expressions::limit(std::uint32_t a_second, std::uint32_t burst) {
+  const auto expression = begin("limit");
+  attributes_.put_be64(NFTA_LIMIT_RATE, a_second);
+  attributes_.put_be64(NFTA_LIMIT_UNIT, 1);
+  attributes_.put_be32(NFTA_LIMIT_BURST, burst);
+  attributes_.put_be32(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+  end(expression);
+  return *this;
+}
+
 Expressions& Expressions::masquerade(std::optional<Register> ports) {
   const auto expression = begin("masq");
   std::uint32_t flags = NF_NAT_RANGE_PROTO_RANDOM_FULLY;

@@ -52,6 +52,11 @@ class Expressions {
   Expressions& verdict_map(std::string_view map, Register key);
   Expressions& verdict(int code, std::string_view chain = {});
   Expressions& log(std::string_view prefix);
+  // To whoever listens to the group (packet_log.h): the packet's headers, and the prefix.
+  Expressions& log_to(std::uint16_t group, std::string_view prefix);
+  Expressions& counter();
+  // Ends the rule for packets beyond so many a second.
+  Expressions& limit(std::uint32_t a_second, std::uint32_t burst);
   // Only in chains that translate. The source becomes the address of the interface that the packet leaves by,
   // or the one in the register; its port, where that has to change, a random one: of all, or from the first
   // of two registers to the second (16 bits each, network order).

@@ -1,9 +1,5 @@
 #include "policy/simulator.h"
 
-#include <algorithm>
-#include <functional>
-#include <optional>
-
 namespace ocicat::policy {
 
 namespace {
@@ -17,16 +13,23 @@ std::size_t index_of(Family family) {
 Simulator::Simulator(const Tables& tables) : tables_(tables) {
   for (const auto& [prefix, class_id] : tables.classes) {
     class_by_prefix_.emplace(prefix, class_id);
-    lengths_[index_of(prefix.family())].push_back(prefix.length);
+    ++lengths_[index_of(prefix.family())][prefix.length];
   }
-  for (auto& lengths : lengths_) {
-    std::ranges::sort(lengths, std::greater{});
-    lengths.erase(std::ranges::unique(lengths).begin(), lengths.end());
+}
+
+void Simulator::changed(const Changes<Prefix, ClassId>& classes) {
+  for (const auto& [prefix, class_id] : classes.entries()) {
+    auto& lengths = lengths_[index_of(prefix.family())];
+    if (class_id) {
+      if (class_by_prefix_.insert_or_assign(prefix, *class_id).second) ++lengths[prefix.length];
+    } else if (class_by_prefix_.erase(prefix) != 0 && --lengths[prefix.length] == 0) {
+      lengths.erase(prefix.length);
+    }
   }
 }
 
 ClassId Simulator::class_of(const IpAddress& address) const {
-  for (const auto length : lengths_[index_of(address.family())]) {
+  for (const auto& [length, count] : lengths_[index_of(address.family())]) {
     const auto it = class_by_prefix_.find(Prefix{address, length}.masked());
     if (it != class_by_prefix_.end()) return it->second;
   }
@@ -40,10 +43,9 @@ const Table* Simulator::table(ProgramId program, VocabularyId vocabulary, ClassI
   return table == tables_.tables_by_projection.end() ? nullptr : &tables_.tables.at(table->second);
 }
 
-const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Packet& packet) const {
-  static const Outcome kNoProgram;
+OutcomeId Simulator::find(ProgramId id, const IpAddress& peer, const Packet& packet) const {
   const auto program = tables_.programs.find(id);
-  if (program == tables_.programs.end()) return kNoProgram;
+  if (program == tables_.programs.end()) return {};
   const auto key = table_key(packet);
   const auto answer = [&](const Table& table) {
     const auto cell = table.find(key);
@@ -53,22 +55,35 @@ const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Pack
   std::optional<Interval> cell;
   if (const auto* own = table(id, program->second.vocabulary, class_of(peer))) cell = answer(*own);
   if (!cell) cell = answer(tables_.tables.at(program->second.base));
-  if (!cell) return kNoProgram;
-  return tables_.outcomes.at(cell->outcome);
+  return cell ? cell->outcome : OutcomeId{};
+}
+
+std::optional<ProgramId> Simulator::program_of(ChainId id, const IpAddress& own) const {
+  const auto chain = tables_.chains.find(id);
+  if (chain == tables_.chains.end()) return std::nullopt;
+  const auto projection = tables_.projections.find({chain->second.vocabulary, class_of(own)});
+  if (projection == tables_.projections.end()) return chain->second.base;
+  const auto found = tables_.chain_programs.find({id, projection->second});
+  return found == tables_.chain_programs.end() ? chain->second.base : found->second;
+}
+
+OutcomeId Simulator::find(ChainId id, const IpAddress& own, const IpAddress& peer,
+                          const Packet& packet) const {
+  const auto program = program_of(id, own);
+  return program ? find(*program, peer, packet) : OutcomeId{};
+}
+
+const Outcome& Simulator::lookup(ProgramId id, const IpAddress& peer, const Packet& packet) const {
+  static const Outcome kNoProgram;
+  const auto outcome = find(id, peer, packet);
+  return outcome == OutcomeId{} ? kNoProgram : tables_.outcomes.at(outcome);
 }
 
 const Outcome& Simulator::lookup(ChainId id, const IpAddress& own, const IpAddress& peer,
                                  const Packet& packet) const {
   static const Outcome kNothing{Judgement{.verdict = Verdict::kNone, .trace = {}}};
-  const auto chain = tables_.chains.find(id);
-  if (chain == tables_.chains.end()) return kNothing;
-  auto program = chain->second.base;
-  const auto projection = tables_.projections.find({chain->second.vocabulary, class_of(own)});
-  if (projection != tables_.projections.end()) {
-    const auto found = tables_.chain_programs.find({id, projection->second});
-    if (found != tables_.chain_programs.end()) program = found->second;
-  }
-  return lookup(program, peer, packet);
+  const auto program = program_of(id, own);
+  return program ? lookup(*program, peer, packet) : kNothing;
 }
 
 }  // namespace ocicat::policy

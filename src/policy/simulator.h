@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
+#include <functional>
+#include <map>
+#include <optional>
 
 #include "base/ip.h"
 #include "policy/tables.h"
@@ -14,8 +16,10 @@ namespace ocicat::policy {
 
 class Simulator {
  public:
-  // Borrows the tables: they must outlive it and not change. O(prefixes) to build.
+  // Borrows the tables: they must outlive it. O(prefixes) to build.
   explicit Simulator(const Tables& tables);
+  // Whenever they have changed, and before anything is asked.
+  void changed(const Changes<Prefix, ClassId>& classes);
 
   // The outcome of `program` for a packet whose other side is `peer`. O(log intervals).
   // A program that is not there denies (trace empty).
@@ -23,15 +27,21 @@ class Simulator {
   // The outcome of a host endpoint's chain, whose side has `own`. One that is not there has nothing to say.
   const Outcome& lookup(ChainId chain, const IpAddress& own, const IpAddress& peer,
                         const Packet& packet) const;
+  // The same as ids of outcomes; 0: no program, or nothing to say.
+  OutcomeId find(ProgramId program, const IpAddress& peer, const Packet& packet) const;
+  OutcomeId find(ChainId chain, const IpAddress& own, const IpAddress& peer, const Packet& packet) const;
   ClassId class_of(const IpAddress& address) const;
 
  private:
   // Null: the base table.
   const Table* table(ProgramId program, VocabularyId vocabulary, ClassId class_id) const;
+  // The program of the chain for an own address; none: there is no such chain.
+  std::optional<ProgramId> program_of(ChainId chain, const IpAddress& own) const;
 
   const Tables& tables_;
   boost::unordered_flat_map<Prefix, ClassId> class_by_prefix_;
-  std::array<std::vector<std::uint8_t>, 2> lengths_;  // that prefixes have, longest first; by family
+  // By family: how many prefixes have a length, longest first.
+  std::array<std::map<std::uint8_t, std::size_t, std::greater<>>, 2> lengths_;
 };
 
 }  // namespace ocicat::policy

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "dataplane/edges/edges.h"
+#include "dataplane/edges/telling.h"
 #include "kernel/nft_expressions.h"
 #include "kernel/nft_matches.h"
 
@@ -36,11 +37,15 @@ void add_chain(SmallTable& table, const char* name, Hook hook, Meta index, Meta 
       marked_rule(name, Expressions().meta(index, 0).in_set(kAttached.name, 0).verdict(NF_ACCEPT).take()));
   for (const auto& prefix : state.settings.workload_prefixes) {
     if (prefix.empty() || prefix.size() >= IFNAMSIZ) continue;  // matches no interface, or would match all
-    table.rules.push_back(marked_rule(
-        name, Expressions().meta(interface, 0).equals(0, bytes_of(prefix)).verdict(NF_DROP).take()));
+    table.rules.push_back(marked_rule(name, Expressions()
+                                                .meta(interface, 0)
+                                                .equals(0, bytes_of(prefix))
+                                                .verdict(NFT_GOTO, kNotOurs.chain)
+                                                .take()));
   }
-  table.rules.push_back(
-      marked_rule(name, Expressions().meta(interface, 0).in_set(kNames.name, 0).verdict(NF_DROP).take()));
+  table.rules.push_back(marked_rule(
+      name,
+      Expressions().meta(interface, 0).in_set(kNames.name, 0).verdict(NFT_GOTO, kNotOurs.chain).take()));
 }
 
 void add_rule(SmallTable& table, const char* chain, Expressions& rule) {
@@ -73,6 +78,9 @@ SmallTable table_of(const GuardState& state) {
   auto edges = edges_for(state.settings);
   table.chains = std::move(edges.chains);
   table.rules = std::move(edges.rules);
+  table.chains.push_back({std::string(kNotOurs.chain), {}});
+  table.rules.push_back(tells(kNotOurs));
+  table.rules.push_back(drops(kNotOurs));
   add_chain(table, kFromWorkloads, {NF_INET_PRE_ROUTING, NF_IP_PRI_RAW}, Meta::kInputIndex, Meta::kInputName,
             state);
   add_chain(table, kToWorkloads, {NF_INET_FORWARD, NF_IP_PRI_FILTER}, Meta::kOutputIndex, Meta::kOutputName,

@@ -7,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "dataplane/edges/telling.h"
 #include "kernel/nft_expressions.h"
 #include "kernel/nft_matches.h"
 #include "kernel/nft_small_table.h"
@@ -72,6 +73,9 @@ class Writer {
   }
 
   void add_tunnels() {
+    chain(kNotOfTunnel.chain.data());
+    edges_.rules.push_back(tells(kNotOfTunnel));
+    edges_.rules.push_back(drops(kNotOfTunnel));
     chain(kTunnelled);
     for (const auto& tunnel : tunnels()) rule(of(tunnel).verdict(NF_ACCEPT));
     chain(kTunnelledIn);
@@ -82,7 +86,8 @@ class Writer {
     }
     // What WireGuard takes is signed; who is at the other end may be anywhere.
     for (const auto& tunnel : tunnels())
-      rule(of(tunnel).verdict(tunnel.kind == Kind::kWireguard ? NF_ACCEPT : NF_DROP));
+      tunnel.kind == Kind::kWireguard ? rule(of(tunnel).verdict(NF_ACCEPT))
+                                      : rule(of(tunnel).verdict(NFT_GOTO, kNotOfTunnel.chain));
     chain(kTunnelledOut);
     for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kDestination).verdict(NF_ACCEPT));
     // What VXLAN carries is tracked once it is out of the tunnel.
@@ -96,15 +101,16 @@ class Writer {
   // Behind translation: what still has the address of a service is for nobody.
   void add_service_loops() {
     using enum HostSettings::ServiceLoops;
-    chain(kServiceLoopEnd);
+    chain(kOfNoService.chain.data());
+    edges_.rules.push_back(tells(kOfNoService));
     if (settings_.service_loops == kReject) {
-      for (auto& answer : rejection(kServiceLoopEnd)) edges_.rules.push_back(std::move(answer));
+      for (auto& answer : rejection(kOfNoService.chain)) edges_.rules.push_back(std::move(answer));
     }
     rule(Expressions().verdict(NF_DROP));
     chain(kServiceLoops);
     if (settings_.service_loops == kForward) return;
     for (const auto& net : settings_.service_nets)
-      rule(kernel::nft::within(net, End::kDestination).verdict(NFT_GOTO, kServiceLoopEnd));
+      rule(kernel::nft::within(net, End::kDestination).verdict(NFT_GOTO, kOfNoService.chain));
   }
 
   void chain(const char* name) {

@@ -22,7 +22,6 @@ inline constexpr const char* kTunnelledOut = "tunnelled_out";
 inline constexpr const char* kUntrackedTunnels = "untracked_tunnels";
 // Behind translation, what still has the address of a service.
 inline constexpr const char* kServiceLoops = "service_loops";
-inline constexpr const char* kServiceLoopEnd = "service_loop_end";
 
 struct Edges {
   std::vector<kernel::nft::Chain> chains;  // in an order in which each leads to earlier ones only

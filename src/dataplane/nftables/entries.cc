@@ -239,8 +239,7 @@ Entries constant_entries() {
     const auto allowed = allow_chain(ending);
     allowed.empty() ? answer(map, Answer::kAllow, NFT_RETURN)
                     : answer(map, Answer::kAllow, NFT_GOTO, allowed);
-    ending == Ending::kFilter ? answer(map, Answer::kDeny, NFT_GOTO, kDenyChain)
-                              : answer(map, Answer::kDeny, NF_DROP);
+    answer(map, Answer::kDeny, NFT_GOTO, deny_chain(ending));
     answer(map, Answer::kNone, NFT_RETURN);
   };
   // Where source ports have been led to already the rule goes on, to the second table or to the base table.

@@ -113,8 +113,7 @@ void add_log_chain(Ruleset& ruleset, const LogId& id, const LogChain& chain, con
     };
     for (const auto& log_rule : chain.rules) rule(Expressions().log(log_text(log_prefix, log_rule)));
     if (chain.verdict == policy::Verdict::kDeny) {
-      ending == Ending::kFilter ? rule(Expressions().verdict(NFT_GOTO, kDenyChain))
-                                : rule(Expressions().verdict(NF_DROP));
+      rule(Expressions().verdict(NFT_GOTO, deny_chain(ending)));
     } else if (chain.verdict == policy::Verdict::kAllow && !allow_chain(ending).empty()) {
       rule(Expressions().verdict(NFT_GOTO, allow_chain(ending)));
     }

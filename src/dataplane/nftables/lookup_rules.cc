@@ -230,7 +230,7 @@ class ChainWriter {
 // What no rule has answered is dropped, unless it is because the chain has gone meanwhile.
 void add_end(ChainWriter& chain, const Way& way) {
   if (way.host) chain.rule(asks_nobody(way));
-  chain.rule(Expressions().verdict(NF_DROP));
+  chain.rule(Expressions().verdict(NFT_GOTO, kNotOurs.chain));
 }
 
 std::vector<Own> owns_of(const Way& way) {
@@ -297,7 +297,7 @@ Expressions drops_invalid() {
   std::array<std::uint8_t, 4> invalid{};
   std::memcpy(invalid.data(), &kernel::nft::kStateInvalid, invalid.size());
   Expressions rule;
-  rule.conntrack_state(0).mask(0, invalid).differs(0, kZero).verdict(NF_DROP);
+  rule.conntrack_state(0).mask(0, invalid).differs(0, kZero).verdict(NFT_GOTO, kInvalid.chain);
   return rule;
 }
 

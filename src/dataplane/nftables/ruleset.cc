@@ -82,9 +82,16 @@ class Writer {
 
   // Where answers lead.
   void add_endings() {
-    chain(std::string(kDenyChain));
-    if (settings_.reject) add(rejection(kDenyChain));
-    rule(Expressions().verdict(NF_DROP));
+    for (const auto& telling :
+         {kDenied, kRevoked, kDeniedQuietly, kSpoofed, kInvalid, kNotOurs, kNotForHost}) {
+      chain(std::string(telling.chain));
+      ruleset_.rules.push_back(tells(telling));
+      const bool answers = telling.chain == kDenied.chain || telling.chain == kRevoked.chain;
+      if (settings_.reject && answers) add(rejection(telling.chain));
+      ruleset_.rules.push_back(drops(telling));
+    }
+    chain(std::string(kBegun.chain));
+    ruleset_.rules.push_back(tells(kBegun));
     add_endings_of_hosts();
   }
 
@@ -126,10 +133,11 @@ class Writer {
   void add_directions() {
     for (const auto direction : policy::kDirections) {
       chain(std::string(policy::to_string(direction)));
-      if (settings_.drop_invalid) rule(with_state(kernel::nft::kStateInvalid).verdict(NF_DROP));
+      if (settings_.drop_invalid)
+        rule(with_state(kernel::nft::kStateInvalid).verdict(NFT_GOTO, kInvalid.chain));
       rule(Expressions().meta(Meta::kFamily, 0).equals(0, kFamily4).verdict(NFT_GOTO, chain_ + "4"));
       rule(Expressions().meta(Meta::kFamily, 0).equals(0, kFamily6).verdict(NFT_GOTO, chain_ + "6"));
-      rule(Expressions().verdict(NF_DROP));
+      rule(Expressions().verdict(NFT_GOTO, kNotOurs.chain));
     }
   }
 
@@ -162,16 +170,18 @@ class Writer {
              .payload(HeaderBase::kNetwork, 8, 16, 0)
              .equals(0, kUnspecified)
              .verdict(NF_ACCEPT));
-    rule(Expressions().verdict(NF_DROP));
+    rule(Expressions().verdict(NFT_GOTO, kSpoofed.chain));
   }
 
   void add_to_host() {
     chain("to_host");
     rule(neighbour_discovery().verdict(NF_ACCEPT));
     rule(Expressions().verdict(NFT_JUMP, "egress"));
+    if (settings_.endpoint_to_host != HostSettings::ToHost::kDrop)
+      rule(Expressions().verdict(NFT_JUMP, kBegun.chain));
     switch (settings_.endpoint_to_host) {
       case HostSettings::ToHost::kDrop:
-        rule(Expressions().verdict(NF_DROP));
+        rule(Expressions().verdict(NFT_GOTO, kNotForHost.chain));
         break;
       case HostSettings::ToHost::kAccept:
         rule(Expressions().verdict(NF_ACCEPT));
@@ -202,19 +212,33 @@ class Writer {
     ask_host({kUntracked, kIngress});
     chain("input", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER});
     if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledIn));
-    rule(revoked().verdict(NFT_GOTO, kDenyChain));
+    rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
     rule(with_mark(true).verdict(NF_ACCEPT));
     ask_host({kNormal, kIngress});
+    tell_of_hosts(kNormal);
     chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
-    rule(revoked().verdict(NFT_GOTO, kDenyChain));
+    rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     ask_host({kForward, kIngress}, true);
     dispatch(Meta::kInputName, NFT_JUMP, "egress");
     dispatch(Meta::kOutputName, NFT_JUMP, "ingress");
     ask_host({kForward, kEgress});
     if (!settings_.service_nets.empty()) rule(Expressions().verdict(NFT_JUMP, kServiceLoops));
+    // What has come so far begins here.
+    dispatch(Meta::kInputName, NFT_GOTO, kBegun.chain.data());
+    dispatch(Meta::kOutputName, NFT_GOTO, kBegun.chain.data());
+    tell_of_hosts(kForward);
+  }
+  // The same where the interface by which it comes or goes has a host endpoint.
+  void tell_of_hosts(policy::ChainKind at) {
+    for (const auto direction : policy::kDirections) {
+      if (at == policy::ChainKind::kNormal && direction == policy::Direction::kEgress) continue;
+      Expressions rule_of_hosts;
+      must_have_host_endpoint(rule_of_hosts, direction);
+      rule(rule_of_hosts.verdict(NFT_GOTO, kBegun.chain));
+    }
   }
 
   // semantics.md 2.4. What a host sends to its own workloads is nobody's to judge.

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/edges/edges.h"
+#include "dataplane/edges/telling.h"
 #include "dataplane/nftables/maps.h"
 #include "engine/host_state.h"
 #include "kernel/nft.h"
@@ -41,8 +42,10 @@ constexpr std::string_view allow_chain(Ending ending) {
   if (ending == Ending::kUntracked) return "untracked_allow";
   return ending == Ending::kPreDnat ? "prednat_allow" : "";
 }
-// Where denied packets go: dropped, or rejected.
-inline constexpr std::string_view kDenyChain = "deny";
+// Where denied packets go: they are told, and dropped, or rejected where the kernel can.
+constexpr std::string_view deny_chain(Ending ending) {
+  return (ending == Ending::kFilter ? kDenied : kDeniedQuietly).chain;
+}
 // The chain that decides by source port.
 std::string source_ports_chain(policy::Direction direction, Family family);
 std::string source_ports_chain(policy::Hook hook, Family family);

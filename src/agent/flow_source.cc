@@ -1,0 +1,200 @@
+#include "agent/flow_source.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "dataplane/ebpf/objects.h"
+#include "dataplane/edges/telling.h"
+#include "flows/replay.h"
+#include "kernel/packet_log.h"
+#include "maps/counters.h"
+
+namespace ocicat::agent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kLook{1};  // how often pins are looked at
+
+// From CLOCK_MONOTONIC to the time of day.
+std::chrono::nanoseconds clock_offset() {
+  const auto day = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(day - Clock::now().time_since_epoch());
+}
+
+// The ring that the programs write to. It is pinned once they are attached, and another one may take its
+// place.
+class RingSource {
+ public:
+  explicit RingSource(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) {
+    look();
+    if (!ring_) return;
+    const auto offset = clock_offset();
+    ring_->read(most, [&](kernel::bpf::Bytes record) {
+      bpf::event told;
+      if (record.size() != sizeof told) return;
+      std::memcpy(&told, record.data(), sizeof told);
+      visit(flows::event_of(told, offset));
+    });
+  }
+
+  std::uint64_t take_lost() { return std::exchange(lost_, 0); }
+
+ private:
+  void look() {
+    if (Clock::now() < next_look_) return;
+    next_look_ = Clock::now() + kLook;
+    struct stat pin{};
+    if (::stat(dataplane::ebpf::events_pin(folder_).c_str(), &pin) != 0) return;
+    if (pin.st_ino != pin_) open(pin.st_ino);
+    count_lost();
+  }
+
+  void open(ino_t pin) {
+    auto ring = dataplane::ebpf::open_events(folder_);
+    if (!ring) {
+      spdlog::warn("flows: {}", ring.error().message);
+      return;
+    }
+    ring_ = *std::move(ring);
+    pin_ = pin;
+  }
+
+  void count_lost() {
+    const auto counters = dataplane::ebpf::read_counters(folder_);
+    if (!counters || counters->size() <= bpf::COUNT_EVENTS_SHARE) return;
+    const auto lost = (*counters)[bpf::COUNT_EVENTS_FULL] + (*counters)[bpf::COUNT_EVENTS_SHARE];
+    // What others have missed before is not this agent's to tell; a smaller number is that of other maps.
+    if (seen_lost_ && lost > *seen_lost_) lost_ += lost - *seen_lost_;
+    seen_lost_ = lost;
+  }
+
+  std::filesystem::path folder_;
+  std::optional<kernel::bpf::Ring> ring_;
+  ino_t pin_ = 0;
+  Clock::time_point next_look_{};
+  std::optional<std::uint64_t> seen_lost_;
+  std::uint64_t lost_ = 0;
+};
+
+// The log groups of our table of nftables.
+class LogSource final : public FlowSource {
+ public:
+  // `replays`: policy is in that table, too.
+  LogSource(std::string table, bool replays) : table_(std::move(table)), replays_(replays) {}
+
+  void learn(const HostChanges& changes) override {
+    if (replays_) replay_.update(changes);
+  }
+
+  void read(std::size_t, const std::function<void(const flows::Event&)>& visit) override {
+    look();
+    if (!log_) return;
+    const auto done = log_->read([&](const kernel::LoggedPacket& packet) {
+      const auto reason = flows::find_reason(packet.prefix);
+      if (!reason) return;  // of somebody else, who logs to the same group
+      ++told_[static_cast<std::size_t>(*reason)];
+      replay_.events_of(packet, visit);
+    });
+    if (!done) again(done.error());
+  }
+
+  std::uint64_t take_lost() override { return std::exchange(lost_, 0); }
+
+ private:
+  static constexpr std::size_t kReasons = static_cast<std::size_t>(flows::Reason::kOther) + 1;
+  using ByReason = std::array<std::uint64_t, kReasons>;
+
+  void again(const Error& error) {
+    spdlog::warn("flows: {}", error.message);
+    log_.reset();
+  }
+
+  void look() {
+    if (Clock::now() < next_look_) return;
+    next_look_ = Clock::now() + kLook;
+    if (!log_) {
+      if (const auto opened = open(); !opened) return again(opened.error());
+    }
+    count_lost();
+  }
+
+  Result<void> open() {
+    TRY(auto log, kernel::PacketLog::open());
+    TRY_VOID(log.listen(dataplane::kRefusedGroup));
+    TRY_VOID(log.listen(dataplane::kBegunGroup));
+    TRY(counters_, kernel::ChainCounters::open(table_));
+    log_ = std::move(log);
+    return {};
+  }
+
+  // What had been counted at the last look, and nobody has been told of by now. What was counted before the
+  // first one is not this agent's to tell; a number that falls is that of another table.
+  void count_lost() {
+    ByReason now{};
+    for (const auto& telling : dataplane::kTellings) {
+      const auto packets = counters_->packets(telling.chain);
+      if (!packets) return;
+      for (const auto count : *packets)
+        now[static_cast<std::size_t>(*flows::find_reason(telling.word))] += count;
+    }
+    for (std::size_t i = 0; i < kReasons; ++i) {
+      auto& [counted, before, lost] = states_[i];
+      const auto missing = counted > told_[i] + lost ? counted - told_[i] - lost : 0;
+      lost += missing;
+      lost_ += missing;
+      counted += before && now[i] >= *before ? now[i] - *before : before ? now[i] : 0;
+      before = now[i];
+    }
+  }
+
+  struct State {
+    std::uint64_t counted = 0;            // since the first look
+    std::optional<std::uint64_t> before;  // the kernel's number at the last one
+    std::uint64_t lost = 0;
+  };
+
+  std::string table_;
+  bool replays_;
+  std::optional<kernel::PacketLog> log_;
+  std::optional<kernel::ChainCounters> counters_;
+  flows::Replay replay_;
+  ByReason told_{};
+  std::array<State, kReasons> states_{};
+  Clock::time_point next_look_{};
+  std::uint64_t lost_ = 0;
+};
+
+class BothSources final : public FlowSource {
+ public:
+  explicit BothSources(const dataplane::Options& options)
+      : ring_(options.pin_folder), log_(options.nft_table, false) {}
+
+  void learn(const HostChanges& changes) override { log_.learn(changes); }
+  void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) override {
+    ring_.read(most, visit);
+    log_.read(most, visit);
+  }
+  std::uint64_t take_lost() override { return ring_.take_lost() + log_.take_lost(); }
+
+ private:
+  RingSource ring_;
+  LogSource log_;
+};
+
+}  // namespace
+
+std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options) {
+  if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options);
+  return std::make_unique<LogSource>(options.nft_table, true);
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,30 @@
+// Where a host's datapath tells of flows.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "dataplane/dataplane.h"
+#include "engine/host_state.h"
+#include "flows/event.h"
+
+namespace ocicat::agent {
+
+class FlowSource {
+ public:
+  virtual ~FlowSource() = default;
+  // In the network namespace of the caller. With eBPF there are two at once: the ring, and the log groups of
+  // the rules that stand beside the programs.
+  static std::unique_ptr<FlowSource> of(const dataplane::Options& options);
+
+  // What the host should look like from now on.
+  virtual void learn(const HostChanges& changes) = 0;
+
+  // What there is, at most so many. Never waits.
+  virtual void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) = 0;
+  // How many events have been lost since the last call.
+  virtual std::uint64_t take_lost() = 0;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,193 @@
+#include "agent/flow_watch.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "agent/flow_source.h"
+#include "base/time_text.h"
+#include "flows/aggregator.h"
+#include "views/flows.h"
+
+namespace ocicat::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLookEvery{20};
+constexpr std::chrono::minutes kWindow{5};  // flows are summed up for so long
+// Of events, before news and followers are looked at again.
+constexpr std::size_t kMostInARound = 50'000;
+// For each follower: what it takes to write a flow down is a hundred times what it takes to sum it up.
+constexpr std::size_t kMostLinesInARound = 1'000;
+
+bool concerns(const flows::Party& party, const std::string& ns) {
+  return party.group->ns == ns;
+}
+
+struct Wishes {
+  struct Follower {
+    FlowFilter filter;
+    std::weak_ptr<FlowMailbox> mailbox;
+  };
+  std::vector<Follower> followers;
+  std::vector<std::function<void(boost::json::object)>> questions;
+
+  void absorb(Wishes later) {
+    std::ranges::move(later.followers, std::back_inserter(followers));
+    std::ranges::move(later.questions, std::back_inserter(questions));
+  }
+};
+
+}  // namespace
+
+void FlowNews::absorb(FlowNews later) {
+  resources.absorb(std::move(later.resources));
+  host.absorb(std::move(later.host));
+}
+
+Changes<ResourceKey, Resource> flow_parties(const api::Update& update) {
+  constexpr std::array kParties{Kind::kWorkloadEndpoint, Kind::kPod, Kind::kHostEndpoint, Kind::kNetworkSet,
+                                Kind::kGlobalNetworkSet};
+  Changes<ResourceKey, Resource> parties;
+  for (const auto& [key, resource] : update.resources.entries()) {
+    if (std::ranges::find(kParties, key.kind) == kParties.end()) continue;
+    resource ? parties.update(key, *resource) : parties.remove(key);
+  }
+  return parties;
+}
+
+void FlowLines::absorb(FlowLines later) {
+  const auto room = kMost - std::min(kMost, lines.size());
+  const auto fits = std::min(room, later.lines.size());
+  lines.insert(lines.end(), later.lines.begin(), later.lines.begin() + static_cast<std::ptrdiff_t>(fits));
+  missed += later.missed + (later.lines.size() - fits);
+}
+
+struct FlowWatch::State {
+  explicit State(Options&& chosen) : options(std::move(chosen)), source(FlowSource::of(options.dataplane)) {}
+
+  Options options;
+  Mailbox<FlowNews> news;
+  Mailbox<Wishes> wishes;
+  std::thread thread;
+
+  // Of the thread.
+  std::unique_ptr<FlowSource> source;
+  flows::Recorder recorder;
+  bool knows = false;  // names and outcomes: what happens before waits in the kernel
+  flows::Aggregator aggregator{std::chrono::system_clock::now()};
+  std::uint64_t lost = 0, lost_before = 0;  // of this window, of the last one
+  struct Follower : Wishes::Follower {
+    FlowLines lines{};
+  };
+  std::vector<Follower> followers;
+
+  void learn(FlowNews learned) {
+    recorder.update(learned.resources);
+    recorder.update(learned.host.tables.outcomes);
+    source->learn(learned.host);
+    knows |= learned.host.settings.has_value();
+  }
+
+  void tell(Follower& follower, const flows::Sighting& sighting) const {
+    const auto& filter = follower.filter;
+    if (filter.refused_only && sighting.event.allowed()) return;
+    if (!filter.ns.empty() && !concerns(sighting.source, filter.ns) &&
+        !concerns(sighting.destination, filter.ns))
+      return;
+    if (follower.lines.lines.size() >= kMostLinesInARound) {
+      ++follower.lines.missed;
+      return;
+    }
+    auto text = boost::json::serialize(views::to_json(sighting, options.node)) + "\n";
+    follower.lines.lines.push_back(std::make_shared<const std::string>(std::move(text)));
+  }
+
+  void read_events() {
+    if (!knows) return;
+    source->read(kMostInARound, [this](const flows::Event& event) {
+      const auto sighting = recorder.sighting_of(event);
+      aggregator.add(sighting);
+      for (auto& follower : followers) tell(follower, sighting);
+    });
+    const auto missed = source->take_lost();
+    lost += missed;
+    std::erase_if(followers, [](const auto& follower) { return follower.mailbox.expired(); });
+    for (auto& follower : followers) {
+      auto lines = std::exchange(follower.lines, {});
+      lines.missed += missed;
+      if (lines.lines.empty() && lines.missed == 0) continue;
+      if (const auto mailbox = follower.mailbox.lock()) mailbox->put(std::move(lines));
+    }
+  }
+
+  void turn() {
+    const auto now = std::chrono::system_clock::now();
+    if (now - aggregator.running().began < kWindow) return;
+    aggregator.turn(now);
+    lost_before = std::exchange(lost, 0);
+    recorder.forget_gone();
+  }
+
+  boost::json::object summary() const {
+    boost::json::object object{{"host", options.node}};
+    const auto& last = aggregator.last();
+    const auto& running = aggregator.running();
+    object["began"] = time_text(last.began == flows::Moment() ? running.began : last.began);
+    boost::json::array all;
+    for (const auto* part : {&last, &running}) {
+      for (const auto& aggregate : part->aggregates)
+        all.emplace_back(views::to_json(aggregate, options.node));
+    }
+    object["flows"] = std::move(all);
+    auto others = last.others;
+    others += running.others;
+    object["others"] = {
+        {"flows", others.flows}, {"refused", others.refused}, {"refusedBytes", others.refused_bytes}};
+    object["lost"] = lost + lost_before;
+    return object;
+  }
+
+  void serve(Wishes&& asked) {
+    for (auto& follower : asked.followers) followers.push_back({std::move(follower), {}});
+    for (const auto& answer : asked.questions) answer(summary());
+  }
+
+  void run() {
+    while (!news.closed()) {
+      if (auto learned = news.take_within(kLookEvery)) learn(*std::move(learned));
+      read_events();
+      turn();
+      if (auto asked = wishes.take()) serve(*std::move(asked));
+    }
+  }
+};
+
+FlowWatch::FlowWatch(Options options) : state_(std::make_unique<State>(std::move(options))) {
+  state_->thread = std::thread([state = state_.get()] { state->run(); });
+}
+
+FlowWatch::~FlowWatch() {
+  state_->news.close();
+  state_->thread.join();
+}
+
+void FlowWatch::learn(FlowNews news) {
+  state_->news.put(std::move(news));
+}
+
+std::shared_ptr<FlowMailbox> FlowWatch::follow(FlowFilter filter) {
+  auto mailbox = std::make_shared<FlowMailbox>();
+  state_->wishes.put({{{std::move(filter), mailbox}}, {}});
+  return mailbox;
+}
+
+void FlowWatch::ask(std::function<void(boost::json::object)> answer) {
+  state_->wishes.put({{}, {std::move(answer)}});
+}
+
+}  // namespace ocicat::agent

@@ -1,0 +1,76 @@
+// What becomes of flows on this host: read from the kernel, named, summed up, and told to whoever follows.
+//
+//   threads   one, which looks at the kernel fifty times a second; nobody waits for it, and it for nobody
+//   bounds    a follower who reads too slowly misses flows and is told how many; so does one for whom there
+//   are
+//             more than can be written down
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/client/informer.h"
+#include "base/mailbox.h"
+#include "dataplane/dataplane.h"
+#include "engine/host_state.h"
+#include "resources/types.h"
+
+namespace ocicat::agent {
+
+// What names are made of.
+struct FlowNews {
+  Changes<ResourceKey, Resource> resources;
+  HostChanges host;
+
+  void absorb(FlowNews later);
+};
+
+// Of an update, those that flows are named after.
+Changes<ResourceKey, Resource> flow_parties(const api::Update& update);
+
+// Lines of JSON that wait for a follower.
+struct FlowLines {
+  static constexpr std::size_t kMost = 10'000;
+
+  std::vector<std::shared_ptr<const std::string>> lines;
+  std::uint64_t missed = 0;  // that there was no room for
+
+  void absorb(FlowLines later);
+};
+using FlowMailbox = Mailbox<FlowLines>;
+
+struct FlowFilter {
+  bool refused_only = false;
+  std::string ns;  // of either end; empty: any
+};
+
+class FlowWatch {
+ public:
+  struct Options {
+    std::string node;
+    dataplane::Options dataplane;
+  };
+  // In the network namespace of the caller.
+  explicit FlowWatch(Options options);
+  ~FlowWatch();  // stops and joins
+  FlowWatch(const FlowWatch&) = delete;
+  FlowWatch& operator=(const FlowWatch&) = delete;
+
+  // From any thread.
+  void learn(FlowNews news);
+  // From now on, for as long as somebody holds the mailbox.
+  std::shared_ptr<FlowMailbox> follow(FlowFilter filter);
+  // What has been summed up: {"host","began","flows":[…],"others":{…},"lost":N}. Called on the watch's
+  // thread.
+  void ask(std::function<void(boost::json::object)> answer);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ocicat::agent

@@ -1,0 +1,64 @@
+// What a datapath tells of: a flow that begins, or a packet that is refused, at one end.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/ip.h"
+#include "maps/events.h"
+#include "policy/table.h"
+#include "resources/types.h"
+
+namespace ocicat::flows {
+
+using Moment = std::chrono::system_clock::time_point;
+
+// Why a packet was let through or not.
+enum class Reason : std::uint8_t {
+  kAllowed,    // policy lets the flow begin
+  kPolicy,     // policy refuses it
+  kRevoked,    // of a connection that was let through before, and that policy denies by now
+  kSpoofed,    // its source is not an address of the workload
+  kNotOurs,    // nobody here has its destination, or the workload is not known yet
+  kToHost,     // defaultEndpointToHostAction
+  kInvalid,    // cannot begin a connection, and belongs to none
+  kFragment,   // its first fragment has not been let through
+  kMalformed,  // headers that are cut short or contradict themselves
+  kNotIp,
+  kNoRoom,    // the connection could not be noted
+  kChanging,  // policy changed faster than it could be judged
+  kTunnel,    // tunnelled, and from no host of the cluster
+  kService,   // for a service that nobody serves (serviceLoopPrevention)
+  kOther,     // a datapath of another version says so
+};
+// "allowed", "policy", "revoked", …: one word each.
+std::string_view to_string(Reason reason);
+std::optional<Reason> find_reason(std::string_view word);
+// For people: "source is not an address of the workload".
+std::string_view in_words(Reason reason);
+
+struct Event {
+  Moment time;
+  IpAddress source;  // of the flow: of a refused answer, the end that began the connection
+  IpAddress destination;
+  std::uint16_t source_port = 0;                // protocols with ports
+  std::uint16_t destination_port = 0;           // of ICMP type << 8 | code
+  std::uint32_t interface = 0;                  // its index
+  std::array<policy::OutcomeId, 2> outcomes{};  // of policy::Direction; 0: it was not asked
+  Protocol protocol = 0;
+  Reason reason = Reason::kOther;
+  policy::Direction end = policy::Direction::kEgress;  // whose end tells: the sender's, or the receiver's
+  bool from_host = false;                              // the host itself sent it
+  std::uint32_t size = 0;                              // of the packet, bytes
+
+  policy::OutcomeId& outcome(policy::Direction of) { return outcomes[static_cast<std::size_t>(of)]; }
+  bool allowed() const { return reason == Reason::kAllowed; }
+};
+
+// `offset`: from CLOCK_MONOTONIC to the time of day.
+Event event_of(const bpf::event& told, std::chrono::nanoseconds offset);
+
+}  // namespace ocicat::flows

@@ -1,0 +1,245 @@
+// Names, traces and sums of flows.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "flows/aggregator.h"
+#include "flows/event.h"
+#include "flows/recorder.h"
+#include "flows/trace.h"
+#include "maps/counters.h"
+
+namespace ocicat::flows {
+namespace {
+
+using policy::Direction;
+using policy::TraceStep;
+using policy::Verdict;
+using testing::ElementsAre;
+
+IpAddress ip(std::string_view text) {
+  return *IpAddress::parse(text);
+}
+
+Resource pod(const std::string& name, const std::string& address, Labels labels = {}) {
+  WorkloadEndpoint endpoint;
+  endpoint.metadata.ns = "shop";
+  endpoint.metadata.name = "host1-k8s-" + name + "-eth0";
+  endpoint.metadata.labels = std::move(labels);
+  endpoint.workload = name;
+  endpoint.addresses = {ip(address)};
+  return endpoint;
+}
+ResourceKey pod_key(const std::string& name) {
+  return {Kind::kPod, "shop", name};
+}
+Resource network_set(const std::string& name, const std::string& net) {
+  NetworkSet set;
+  set.metadata.name = name;
+  set.nets = {*Prefix::parse(net)};
+  return set;
+}
+
+using Parties = Changes<ResourceKey, Resource>;
+
+TEST(Directory, NamesWhoHasAnAddressAndGroupsStrangers) {
+  Directory directory;
+  Parties parties;
+  parties.update(pod_key("db"), pod("db", "10.65.0.2"));
+  parties.update({Kind::kGlobalNetworkSet, "", "near"}, network_set("near", "10.0.0.0/8"));
+  parties.update({Kind::kGlobalNetworkSet, "", "nearer"}, network_set("nearer", "10.65.0.0/16"));
+  directory.update(parties);
+  EXPECT_EQ(directory.party_of(ip("10.65.0.2")).name, "db");
+  EXPECT_EQ(*directory.party_of(ip("10.65.0.2")).group, (Group{PartyType::kWorkload, "shop", "db"}));
+  EXPECT_EQ(directory.party_of(ip("10.65.0.3")).name, "nearer");
+  EXPECT_EQ(directory.party_of(ip("10.1.0.3")).name, "near");
+  EXPECT_EQ(directory.party_of(ip("192.168.0.1")).group->name, "pvt");
+  EXPECT_EQ(directory.party_of(ip("fd00::1")).group->name, "pvt");
+  EXPECT_EQ(directory.party_of(ip("203.0.113.1")).group->name, "pub");
+  EXPECT_EQ(directory.party_of(ip("203.0.113.1")).name, "");
+}
+
+TEST(Directory, AnAddressGoesToTheNextWhoHasIt) {
+  Directory directory;
+  Parties parties;
+  for (const char* name : {"a", "b"}) parties.update(pod_key(name), pod(name, "10.65.0.2"));
+  parties.update({Kind::kGlobalNetworkSet, "", "set"}, network_set("set", "10.65.0.2/32"));
+  directory.update(parties);
+  for (const char* first : {"a", "b"}) {
+    EXPECT_EQ(directory.party_of(ip("10.65.0.2")).name, first);
+    Parties gone;
+    gone.remove(pod_key(first));
+    directory.update(gone);
+  }
+  EXPECT_EQ(directory.party_of(ip("10.65.0.2")).name, "set");
+  Parties gone;
+  gone.remove({Kind::kGlobalNetworkSet, "", "set"});
+  directory.update(gone);
+  EXPECT_EQ(directory.party_of(ip("10.65.0.2")).group->name, "pvt");
+}
+
+TEST(GroupName, IsWhatKubernetesMadeThePodsNameFrom) {
+  EXPECT_EQ(group_name("web-6d4cf56db6-abcde", {{"pod-template-hash", "6d4cf56db6"}}), "web-6d4cf56db6-*");
+  EXPECT_EQ(group_name("agent-x7k2p", {{"controller-revision-hash", "5f"}}), "agent-*");
+  EXPECT_EQ(group_name("db-0", {{"controller-revision-hash", "db-5f"},
+                                {"statefulset.kubernetes.io/pod-name", "db-0"}}),
+            "db-0");
+  EXPECT_EQ(group_name("frontend", {{"app", "frontend"}}), "frontend");
+}
+
+TEST(Trace, IsWrittenAsCalicoWritesIt) {
+  const policy::Judgement judgement{
+      Verdict::kDeny,
+      {{"security", {Kind::kGlobalNetworkPolicy, "", "log-all"}, 0, Action::kLog, {}},
+       {"security", {Kind::kGlobalNetworkPolicy, "", "pci"}, 1, Action::kPass, {}},
+       {"default",
+        {},
+        TraceStep::kTierDefault,
+        Action::kDeny,
+        {{Kind::kNetworkPolicy, "shop", "api"}, {Kind::kKubernetesNetworkPolicy, "shop", "deny"}}}}};
+  EXPECT_THAT(hits_of(judgement),
+              ElementsAre("0|security|gnp:pci|pass|1", "1|default|knp:shop/deny|deny|-1"));
+  const policy::Judgement by_profile{
+      Verdict::kAllow,
+      {{std::string(policy::kProfileTier), {Kind::kProfile, "", "kns.shop"}, 0, Action::kAllow, {}}}};
+  EXPECT_THAT(hits_of(by_profile), ElementsAre("0|__PROFILE__|pro:kns.shop|allow|0"));
+}
+
+bpf::event told(std::uint8_t reason, std::uint8_t flags) {
+  bpf::event told{};
+  const auto set = [](bpf::address& to, const char* from) {
+    std::memcpy(&to, ip(from).bytes().data(), sizeof to);
+  };
+  set(told.source, "10.65.0.2");
+  set(told.destination, "10.65.0.3");
+  told.source_port = __builtin_bswap16(1000);
+  told.destination_port = __builtin_bswap16(80);
+  told.protocol = kTcp;
+  told.outcome[0] = 7;
+  told.outcome[1] = 8;
+  told.reason = reason;
+  told.flags = flags;
+  told.size = 60;
+  return told;
+}
+
+TEST(Event, OfARefusedAnswerIsTheFlowThatItBelongsTo) {
+  const auto sent = event_of(told(bpf::DROP_POLICY, bpf::EVENT_FROM_WORKLOAD), std::chrono::seconds(5));
+  EXPECT_EQ(sent.source, ip("10.65.0.2"));
+  EXPECT_EQ(sent.destination_port, 80);
+  EXPECT_EQ(sent.end, Direction::kEgress);
+  EXPECT_EQ(sent.reason, Reason::kPolicy);
+  EXPECT_EQ(sent.outcomes[static_cast<std::size_t>(Direction::kEgress)], policy::OutcomeId{7});
+  EXPECT_EQ(sent.outcomes[static_cast<std::size_t>(Direction::kIngress)], policy::OutcomeId{8});
+  EXPECT_EQ(sent.time, Moment(std::chrono::seconds(5)));
+
+  const auto answer = event_of(told(bpf::DROP_REVOKED, bpf::EVENT_FROM_WORKLOAD | bpf::EVENT_IS_REPLY), {});
+  EXPECT_EQ(answer.source, ip("10.65.0.3"));
+  EXPECT_EQ(answer.source_port, 80);
+  EXPECT_EQ(answer.end, Direction::kIngress) << "who sends the answer is the receiver of the flow";
+  EXPECT_EQ(event_of(told(200, 0), {}).reason, Reason::kOther);
+}
+
+TEST(Reason, HasOneWordEach) {
+  for (int i = 0; i <= static_cast<int>(Reason::kOther); ++i) {
+    const auto reason = static_cast<Reason>(i);
+    EXPECT_EQ(find_reason(to_string(reason)), reason);
+  }
+  EXPECT_EQ(find_reason("nonsense"), std::nullopt);
+}
+
+class Sums : public testing::Test {
+ protected:
+  Sums() {
+    Parties parties;
+    for (int i = 0; i < 8; ++i) {
+      const auto name = "web-abc-" + std::to_string(i);
+      parties.update(pod_key(name), pod(name, "10.65.0." + std::to_string(i),
+                                        {{"pod-template-hash", "abc"}, {"i", std::to_string(i)}}));
+    }
+    recorder_.update(parties);
+    Changes<policy::OutcomeId, policy::Outcome> outcomes;
+    outcomes.update(policy::OutcomeId{1}, {Verdict::kAllow, {}});
+    outcomes.update(policy::OutcomeId{2}, {Verdict::kDeny, {}});
+    recorder_.update(outcomes);
+  }
+  Event event(int from, int to, std::uint16_t port, Reason reason, std::uint32_t size) const {
+    Event event;
+    event.time = Moment(std::chrono::seconds(size));
+    event.source = IpAddress::v4(0x0a410000U + static_cast<std::uint32_t>(from));
+    event.destination = IpAddress::v4(0xcb007100U + static_cast<std::uint32_t>(to));
+    event.source_port = static_cast<std::uint16_t>(40000 + from);
+    event.destination_port = port;
+    event.protocol = kTcp;
+    event.reason = reason;
+    event.outcome(Direction::kEgress) = policy::OutcomeId{reason == Reason::kAllowed ? 1U : 2U};
+    event.size = size;
+    return event;
+  }
+  void add(Aggregator& aggregator, const Event& event) const { aggregator.add(recorder_.sighting_of(event)); }
+
+  Recorder recorder_;
+};
+
+TEST_F(Sums, DropClientPortsAndAddressesAndIntersectLabels) {
+  Aggregator aggregator({});
+  for (int i = 0; i < 8; ++i) add(aggregator, event(i, i, 443, Reason::kAllowed, 60));
+  ASSERT_EQ(aggregator.running().aggregates.size(), 1U);
+  const auto& one = aggregator.running().aggregates.front();
+  EXPECT_EQ(*one.source, (Group{PartyType::kWorkload, "shop", "web-abc-*"}));
+  EXPECT_EQ(*one.destination, (Group{PartyType::kNetwork, "", "pub"}));
+  EXPECT_EQ(*one.source_labels, (Labels{{"pod-template-hash", "abc"}}));
+  EXPECT_EQ(one.counts, (Counts{8, 0, 0}));
+  EXPECT_EQ(one.reporter, Direction::kEgress);
+}
+
+TEST_F(Sums, KeepNamesThatHaveGoneSince) {
+  Aggregator aggregator({});
+  add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));
+  Parties gone;
+  gone.remove(pod_key("web-abc-1"));
+  recorder_.update(gone);
+  Changes<policy::OutcomeId, policy::Outcome> outcomes;
+  outcomes.remove(policy::OutcomeId{2});
+  recorder_.update(outcomes);
+  const auto late = event(1, 1, 443, Reason::kPolicy, 60);
+  EXPECT_TRUE(*recorder_.sighting_of(late).outcomes[static_cast<std::size_t>(Direction::kEgress)])
+      << "still told by events of before";
+  recorder_.forget_gone();
+  EXPECT_FALSE(*recorder_.sighting_of(late).outcomes[static_cast<std::size_t>(Direction::kEgress)]);
+  EXPECT_EQ(aggregator.running().aggregates.front().source->name, "web-abc-*");
+}
+
+// Whatever comes, nothing is lost: what has no key is among the others.
+TEST_F(Sums, AreExactWhateverTheBound) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  const auto upto = [&](int most) { return static_cast<int>(random() % static_cast<unsigned>(most)); };
+  for (const std::size_t most : {std::size_t{1}, std::size_t{10}, std::size_t{100'000}}) {
+    Aggregator aggregator({}, most);
+    Counts want, got;
+    const auto sum_up = [&](const Aggregator::Window& window) {
+      for (const auto& one : window.aggregates) got += one.counts;
+      got += window.others;
+      EXPECT_LE(window.aggregates.size(), most);
+    };
+    for (int i = 0; i < 5'000; ++i) {
+      const bool allowed = upto(3) != 0;
+      const auto size = static_cast<std::uint32_t>(40 + upto(1400));
+      add(aggregator, event(upto(12), upto(3), static_cast<std::uint16_t>(upto(50)),
+                            allowed ? Reason::kAllowed : Reason::kPolicy, size));
+      want += allowed ? Counts{1, 0, 0} : Counts{0, 1, size};
+      if (upto(1000) == 0) {
+        aggregator.turn(Moment(std::chrono::seconds(i)));
+        sum_up(aggregator.last());
+      }
+    }
+    sum_up(aggregator.running());
+    EXPECT_EQ(got, want);
+  }
+}
+
+}  // namespace
+}  // namespace ocicat::flows

@@ -1,0 +1,167 @@
+#include "flows/party.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace ocicat::flows {
+namespace {
+
+std::size_t index_of(Family family) {
+  return family == Family::kIpv4 ? 0 : 1;
+}
+
+const std::string* find(const Labels& labels, const char* name) {
+  const auto found = labels.find(name);
+  return found == labels.end() ? nullptr : &found->second;
+}
+
+std::uint8_t rank_of(Kind kind) {
+  if (kind == Kind::kWorkloadEndpoint || kind == Kind::kPod) return 0;
+  return kind == Kind::kHostEndpoint ? 1 : 2;
+}
+
+struct Description {
+  Group group;
+  std::string name;
+  const Labels* labels = nullptr;
+  std::vector<Prefix> places;
+};
+
+std::vector<Prefix> hosts_of(const std::vector<IpAddress>& addresses) {
+  std::vector<Prefix> prefixes;
+  for (const auto& address : addresses) prefixes.push_back(Prefix::host(address));
+  return prefixes;
+}
+
+std::optional<Description> description_of(const Resource& resource) {
+  if (const auto* workload = std::get_if<WorkloadEndpoint>(&resource)) {
+    const auto& [name, ns, uid, version, labels] = workload->metadata;
+    const auto& shown = workload->workload.empty() ? name : workload->workload;
+    return Description{
+        {PartyType::kWorkload, ns, group_name(shown, labels)}, shown, &labels, hosts_of(workload->addresses)};
+  }
+  if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
+    return Description{{PartyType::kHost, "", host->metadata.name},
+                       host->metadata.name,
+                       &host->metadata.labels,
+                       hosts_of(host->expected_addresses)};
+  }
+  if (const auto* set = std::get_if<NetworkSet>(&resource)) {
+    return Description{{PartyType::kNetworkSet, set->metadata.ns, set->metadata.name},
+                       set->metadata.name,
+                       &set->metadata.labels,
+                       set->nets};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_string(PartyType type) {
+  constexpr std::array kNames{"wep", "hep", "ns", "net"};
+  return kNames[static_cast<std::size_t>(type)];
+}
+
+std::string group_name(std::string_view name, const Labels& labels) {
+  const auto stem = [&](std::size_t length) { return std::string(name.substr(0, length)) + "*"; };
+  if (const auto* hash = find(labels, "pod-template-hash"); hash != nullptr && !hash->empty()) {
+    const auto middle = "-" + *hash + "-";
+    if (const auto at = name.rfind(middle); at != std::string_view::npos) return stem(at + middle.size());
+  }
+  // A StatefulSet's pods have names of their own, a Job's and a DaemonSet's end in five random letters.
+  const bool random = (find(labels, "controller-revision-hash") != nullptr ||
+                       find(labels, "batch.kubernetes.io/job-name") != nullptr) &&
+                      find(labels, "statefulset.kubernetes.io/pod-name") == nullptr;
+  if (const auto at = name.rfind('-'); random && at != std::string_view::npos && name.size() - at == 6)
+    return stem(at + 1);
+  return std::string(name);
+}
+
+bool is_private(const IpAddress& address) {
+  static const auto kNets = [] {
+    std::vector<Prefix> nets;
+    for (const char* net : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
+                            "fc00::/7", "fe80::/10", "::1/128"}) {
+      nets.push_back(*Prefix::parse(net));
+    }
+    return nets;
+  }();
+  return std::ranges::any_of(kNets, [&](const Prefix& net) { return net.contains(address); });
+}
+
+Directory::Directory() {
+  public_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pub"});
+  private_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pvt"});
+}
+
+std::shared_ptr<const Group> Directory::group_of(Group group) {
+  auto& known = groups_[group];
+  auto shared = known.lock();
+  if (!shared) known = shared = std::make_shared<const Group>(std::move(group));
+  return shared;
+}
+
+std::shared_ptr<const Labels> Directory::shared(const Labels& labels) {
+  if (labels.empty()) return nullptr;
+  auto& known = labels_[labels];
+  auto shared = known.lock();
+  if (!shared) known = shared = std::make_shared<const Labels>(labels);
+  return shared;
+}
+
+void Directory::remove(const ResourceKey& key) {
+  const auto found = owners_.find(key);
+  if (found == owners_.end()) return;
+  for (const auto& place : found->second.places) {
+    const auto at = by_place_.find(place);
+    std::erase(at->second, &*found);
+    if (!at->second.empty()) continue;
+    by_place_.erase(at);
+    auto& lengths = lengths_[index_of(place.family())];
+    if (--lengths[place.length] == 0) lengths.erase(place.length);
+  }
+  const auto group = found->second.party.group;
+  const auto labels = found->second.party.labels;
+  owners_.erase(found);
+  // Whoever looks at flows of the past may still hold them; the names go once nobody here does.
+  if (group.use_count() == 1) groups_.erase(*group);
+  if (labels && labels.use_count() == 1) labels_.erase(*labels);
+}
+
+void Directory::add(const ResourceKey& key, Owned owned) {
+  const auto& entry = *owners_.insert_or_assign(key, std::move(owned)).first;
+  const auto counts_first = [](Claim a, Claim b) {
+    const auto rank_a = rank_of(a->first.kind), rank_b = rank_of(b->first.kind);
+    return rank_a != rank_b ? rank_a < rank_b : a->first < b->first;
+  };
+  for (const auto& place : entry.second.places) {
+    auto& claims = by_place_[place];
+    if (claims.empty()) ++lengths_[index_of(place.family())][place.length];
+    claims.insert(std::ranges::upper_bound(claims, &entry, counts_first), &entry);
+  }
+}
+
+void Directory::update(const Changes<ResourceKey, Resource>& changes) {
+  for (const auto& [key, resource] : changes.entries()) {
+    remove(key);
+    if (!resource) continue;
+    auto described = description_of(*resource);
+    if (!described || described->places.empty()) continue;
+    auto& places = described->places;
+    for (auto& place : places) place = place.masked();
+    std::ranges::sort(places);
+    places.erase(std::ranges::unique(places).begin(), places.end());
+    add(key, {{group_of(std::move(described->group)), std::move(described->name), shared(*described->labels)},
+              std::move(places)});
+  }
+}
+
+const Party& Directory::party_of(const IpAddress& address) const {
+  for (const auto& [length, count] : lengths_[index_of(address.family())]) {
+    const auto found = by_place_.find(Prefix{address, length}.masked());
+    if (found != by_place_.end()) return found->second.front()->second.party;
+  }
+  return is_private(address) ? private_ : public_;
+}
+
+}  // namespace ocicat::flows

@@ -1,0 +1,130 @@
+#include "flows/replay.h"
+
+#include <linux/netfilter.h>
+
+#include <algorithm>
+
+#include "flows/headers.h"
+
+namespace ocicat::flows {
+namespace {
+
+using policy::ChainKind;
+using policy::Direction;
+using policy::OutcomeId;
+using policy::Verdict;
+
+// In the order in which they are asked.
+std::vector<ChainKind> chains_at(std::uint8_t hook) {
+  switch (hook) {
+    case NF_INET_PRE_ROUTING:
+      return {ChainKind::kUntracked, ChainKind::kPreDnat};
+    case NF_INET_FORWARD:
+      return {ChainKind::kForward};
+    case NF_INET_LOCAL_OUT:
+      return {ChainKind::kUntracked, ChainKind::kNormal};
+    default:
+      return {ChainKind::kNormal};
+  }
+}
+
+Event event_of(const Headers& headers, const kernel::LoggedPacket& logged) {
+  const auto& packet = headers.packet;
+  Event event;
+  event.time = logged.time.value_or(std::chrono::system_clock::now());
+  event.source = packet.source;
+  event.destination = packet.destination;
+  event.protocol = packet.protocol;
+  event.source_port = packet.source_port;
+  event.destination_port = packet.protocol == kIcmp || packet.protocol == kIcmpV6
+                               ? static_cast<std::uint16_t>(packet.icmp_type << 8 | packet.icmp_code)
+                               : packet.destination_port;
+  event.interface = logged.came_by != 0 ? logged.came_by : logged.leaves_by;
+  event.reason = find_reason(logged.prefix).value_or(Reason::kOther);
+  event.size = headers.size;
+  return event;
+}
+
+}  // namespace
+
+Replay::Replay() : tables_(std::make_unique<policy::Tables>()), simulator_(*tables_) {}
+
+void Replay::update(const HostChanges& changes) {
+  tables_->apply(changes.tables);
+  simulator_.changed(changes.tables.classes);
+  changes.host_endpoints.apply_to(host_endpoints_);
+  if (changes.endpoints.empty()) return;
+  changes.endpoints.apply_to(endpoints_);
+  programs_.clear();
+  for (const auto& [key, endpoint] : endpoints_) {
+    for (const auto& programs : endpoint.addresses) programs_.emplace(programs.address, programs);
+  }
+}
+
+bool Replay::says(OutcomeId outcome, Verdict verdict) const {
+  const auto found = tables_->outcomes.find(outcome);
+  return found != tables_->outcomes.end() && found->second.verdict == verdict;
+}
+
+// Of the workload here; 0 where there is none. Of several with one address the first counts.
+OutcomeId Replay::answer(const policy::Packet& packet, Direction end) const {
+  const bool egress = end == Direction::kEgress;
+  const auto found = programs_.find(egress ? packet.source : packet.destination);
+  if (found == programs_.end()) return {};
+  return simulator_.find(egress ? found->second.egress : found->second.ingress,
+                         egress ? packet.destination : packet.source, packet);
+}
+
+// The first host endpoint that refuses it: which of them has the interface is the dataplane's to know.
+OutcomeId Replay::answer_of_hosts(const policy::Packet& packet, std::uint8_t hook, Direction end) const {
+  const auto& own = end == Direction::kEgress ? packet.source : packet.destination;
+  const auto& peer = end == Direction::kEgress ? packet.destination : packet.source;
+  for (const auto& [key, endpoint] : host_endpoints_) {
+    for (const auto chain : chains_at(hook)) {
+      const auto id = endpoint.chain(packet.family(), {chain, end});
+      const auto outcome = id == policy::ChainId{} ? OutcomeId{} : simulator_.find(id, own, peer, packet);
+      if (says(outcome, Verdict::kDeny)) return outcome;
+    }
+  }
+  return {};
+}
+
+void Replay::events_of(const kernel::LoggedPacket& logged,
+                       const std::function<void(const Event&)>& visit) const {
+  const auto headers = headers_of(logged.packet);
+  if (!headers) return;
+  const auto& packet = headers->packet;
+  auto event = event_of(*headers, logged);
+  const auto tell = [&](Direction end, OutcomeId outcome) {
+    event.end = end;
+    event.outcomes = {};
+    event.outcome(end) = outcome;
+    visit(event);
+  };
+  const bool from_here = logged.came_by != 0 && has(packet.source), to_here = has(packet.destination);
+  if (event.allowed()) {
+    const auto allowed = [&](Direction end) {
+      const auto outcome = answer(packet, end);
+      tell(end, says(outcome, Verdict::kAllow) ? outcome : OutcomeId{});
+    };
+    if (from_here) allowed(Direction::kEgress);
+    if (to_here || !from_here) allowed(Direction::kIngress);
+    return;
+  }
+  // Others than policy name no outcome; they are told by whom the packet came from, if it did from here.
+  const bool by_policy = event.reason == Reason::kPolicy || event.reason == Reason::kRevoked;
+  const bool going_out = logged.hook == NF_INET_LOCAL_OUT || logged.hook == NF_INET_POST_ROUTING;
+  for (const auto end : {Direction::kEgress, Direction::kIngress}) {
+    const auto outcome = by_policy ? answer(packet, end) : OutcomeId{};
+    if (says(outcome, Verdict::kDeny)) return tell(end, outcome);
+  }
+  const bool spoofed = event.reason == Reason::kSpoofed;
+  const auto end = spoofed || from_here || going_out ? Direction::kEgress : Direction::kIngress;
+  for (const auto side : {Direction::kIngress, Direction::kEgress}) {
+    const auto outcome = by_policy ? answer_of_hosts(packet, logged.hook, side) : OutcomeId{};
+    if (outcome != OutcomeId{}) return tell(side, outcome);
+  }
+  tell(end, {});
+}
+
+}  // namespace ocicat::flows

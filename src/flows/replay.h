@@ -1,0 +1,43 @@
+// What nftables logs of a packet says why, and not which policy: the decision tables are asked again, in the
+// order in which the ruleset asks them (docs/design/dataplane.md#rules), for the end that decided.
+//
+//   truth   the tables are those of now. Where policy has changed since the packet passed, and they would say
+//           otherwise than the kernel did, no outcome is named
+//   memory  the host's tables a second time, but for what they share (policy/table.h)
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "engine/host_state.h"
+#include "flows/event.h"
+#include "kernel/packet_log.h"
+#include "policy/simulator.h"
+
+namespace ocicat::flows {
+
+class Replay {
+ public:
+  Replay();
+
+  // Tables, endpoints and host endpoints of what the host should look like.
+  void update(const HostChanges& changes);
+  // Of a flow that begins one event for each end here, of a refused packet one.
+  void events_of(const kernel::LoggedPacket& logged, const std::function<void(const Event&)>& visit) const;
+
+ private:
+  bool has(const IpAddress& address) const { return programs_.contains(address); }
+  policy::OutcomeId answer(const policy::Packet& packet, policy::Direction end) const;
+  policy::OutcomeId answer_of_hosts(const policy::Packet& packet, std::uint8_t hook,
+                                    policy::Direction end) const;
+  bool says(policy::OutcomeId outcome, policy::Verdict verdict) const;
+
+  std::unique_ptr<policy::Tables> tables_;  // stays where it is, for the simulator
+  policy::Simulator simulator_;
+  std::map<ResourceKey, EndpointState> endpoints_;
+  std::map<ResourceKey, HostEndpointState> host_endpoints_;
+  std::multimap<IpAddress, AddressPrograms> programs_;  // of workloads here
+};
+
+}  // namespace ocicat::flows

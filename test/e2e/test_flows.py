@@ -1,0 +1,153 @@
+"""Flows and refusals are told, with the names of who speaks and the policy that decides, as `ocicat explain` says it."""
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+import shop
+
+EGRESS, INGRESS = ("src", "egress"), ("dst", "ingress")
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab, dataplane, root):
+    lab = make_lab(2, dataplane)
+    lab.together([lab.pod_words(name, "host2" if host == "host3" else host, labels=labels, listen=listen)
+                  for name, host, labels, listen in shop.PODS])
+    lab.apply_files(root / "examples/shop/policies")
+    lab.wait()
+    return lab
+
+
+def told(lab, *words):
+    return [flow for host in lab.json(*words)["hosts"] for flow in host["flows"]]
+
+
+def name(party):
+    return "%s/%s" % (party.get("namespace"), party["nameAggregated"])
+
+
+def key(flow):
+    traffic = {"icmp/8/0": "icmp", "icmpv6/128/0": "icmpv6"}.get(flow["traffic"], flow["traffic"])
+    return name(flow["source"]), name(flow["destination"]), traffic
+
+
+def texts(side):
+    return [step["text"] for step in side["trace"] if step["action"] != "log"]
+
+
+def test_every_refusal_is_told_with_the_policy_that_explain_names(lab, eventually):
+    cells = lab.probe(shop.PORTS)
+    denied = {cell[:3]: cell[3] for cell, verdict in cells.items() if verdict == "deny"}
+    assert len(denied) > 50
+
+    def refusals():
+        return {key(flow): flow for flow in told(lab, "drops") if flow["reason"] == "policy"}
+
+    eventually(lambda: denied.keys() <= refusals().keys(), 5)
+    seen = refusals()
+    for (source, target, traffic), family in denied.items():
+        explained = lab.explain(source, target, traffic, family)
+        reporter, end = EGRESS if explained["egress"]["verdict"] == "deny" else INGRESS
+        flow = seen[source, target, traffic]
+        assert flow["reporter"] == reporter, flow
+        assert flow["why"] == texts(explained[end]), (source, target, traffic)
+        assert flow["action"] == "deny" and flow["refused"] > 0
+        assert len(flow["policies"]["enforced"]) == len(flow["why"])
+    assert not {key(flow) for flow in told(lab, "drops")} & {cell[:3] for cell, verdict in cells.items() if verdict == "allow"}
+
+
+def test_an_allowed_flow_is_told_at_both_ends(lab, eventually):
+    source, target, traffic = "shop/frontend", "shop/api", "tcp/8080"
+    lab.probe(traffic)
+
+    def ends():
+        return {flow["reporter"]: flow for flow in told(lab, "flows")
+                if key(flow) == (source, target, traffic) and flow["action"] == "allow"}
+
+    eventually(lambda: len(ends()) == 2, 5)
+    explained = lab.explain(source, target, traffic)
+    for reporter, end in (EGRESS, INGRESS):
+        flow = ends()[reporter]
+        assert flow["why"] == texts(explained[end])
+        assert flow["flows"] > 0 and flow["refused"] == 0
+        assert flow["source"]["labels"]["app"] == "frontend"
+
+
+def test_followers_are_told_as_it_happens_with_addresses_and_ports(lab):
+    follower = subprocess.Popen([lab.binary, "drops", "--follow", "--count", "1", "--namespace", "billing", "-o", "json"],
+                                env=lab.environment, text=True, stdout=subprocess.PIPE)
+    address = lab.address("billing/card-vault")
+    words = [lab.binary, "lab", "exec", "shop/frontend", "--", sys.executable, "-c",
+             "import socket, sys, select\n"
+             "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+             "s.bind(('', 40007))\n"
+             "while not select.select([sys.stdin], [], [], 0.05)[0]: s.sendto(b'x', ('%s', 514))" % address]
+    sender = subprocess.Popen(words, env=lab.environment, stdin=subprocess.PIPE)
+    try:
+        output, _ = follower.communicate(timeout=20)
+    finally:
+        sender.communicate(timeout=20)
+    flow = json.loads(output)
+    assert flow["source"]["address"] == lab.address("shop/frontend")
+    assert flow["source"]["port"] == 40007
+    assert flow["destination"]["address"] == address
+    assert flow["traffic"] == "udp/514"
+    assert flow["bytes"] >= 29
+
+
+def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
+    lab.exec("shop/db", sys.executable, "-c",
+             "import socket\n"
+             "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)\n"
+             "packet = bytes.fromhex('4500001d00004000401100000a0a0a0ac6336401') + bytes.fromhex('03e8003500090000') + b'x'\n"
+             "s.sendto(packet, ('198.51.100.1', 0))")
+
+    def spoofed():
+        return [flow for flow in told(lab, "drops")
+                if flow["reason"] == "spoofed" and flow["destination"]["nameAggregated"] == "pub"
+                and flow["traffic"] == "udp/53"]
+
+    eventually(spoofed, 5)
+
+
+def test_who_does_not_read_holds_nobody_up(lab, root, eventually):
+    """A reader that stops, while refusals flood: packets pass, other readers are served, and it is told what it missed."""
+    stuck = subprocess.Popen([lab.binary, "flows", "--follow"], env=lab.environment, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    flood = subprocess.Popen([lab.binary, "lab", "exec", "monitoring/prometheus", "--", sys.executable,
+                              str(root / "test/e2e/flood.py"), "send", lab.address("shop/db"), "5432"],
+                             env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert flood.stdout.readline() == "+\n"
+    try:
+        cells = lab.probe("tcp/8080", "--pods", "shop/frontend,shop/api")
+        assert cells["shop/frontend", "shop/api", "tcp/8080", 4] == "allow"
+        begin = time.monotonic()
+        eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == ("monitoring/prometheus", "shop/db", "udp/5432")], 5)
+        assert time.monotonic() - begin < 5
+    finally:
+        sent = json.loads(flood.communicate(timeout=30)[0])
+        stuck.terminate()
+        stuck.communicate(timeout=30)
+    # What was not told is counted.
+    refused = sum(flow["refused"] for flow in told(lab, "drops") if key(flow) == ("monitoring/prometheus", "shop/db", "udp/5432"))
+    lost = sum(host["lost"] for host in lab.json("drops")["hosts"])
+    eventually(lambda: refused + sum(host["lost"] for host in lab.json("drops")["hosts"]) >= sent["sent"], 10)
+    assert lost >= 0
+
+
+def test_an_agent_that_is_away_is_an_error_and_not_silence(lab, dataplane, eventually):
+    lab.run("lab", "agent", "kill", "host1")
+    done = lab.run("drops", "--host", "host1", check=False)
+    assert done.returncode == 1
+    assert "the agent does not answer at" in done.stderr
+    if dataplane == "ebpf":
+        lab.probe("udp/9", "--pods", "shop/frontend,shop/db")
+    lab.run("lab", "agent", "start", "host1")
+    lab.wait()
+    if dataplane == "ebpf":  # the ring keeps what happened meanwhile
+        eventually(lambda: [flow for flow in told(lab, "drops") if flow["host"] == "host1" and key(flow) == ("shop/frontend", "shop/db", "udp/9")], 5)
+    lab.probe("udp/10", "--pods", "shop/frontend,shop/db")
+    eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == ("shop/frontend", "shop/db", "udp/10")], 5)
