@@ -1,4 +1,4 @@
-"""Addresses for other plugins: Debian's ptp and bridge wire containers, `ipam.type: ocicat-ipam` gives the addresses."""
+"""Addresses for other plugins: Debian's ptp and bridge wire containers, ocicat-ipam gives the addresses."""
 import json
 import os
 import pathlib
@@ -105,7 +105,8 @@ def test_it_answers_by_itself_as_the_specification_says(lab):
     assert network.call("ADD", "alone", plugin=ADDRESSES) == given, "the same for the same container"
     network.call("CHECK", "alone", plugin=ADDRESSES, config=dict(network.config, prevResult=given))
     wrong = dict(given, ips=given["ips"][:1])
-    answer = network.call("CHECK", "alone", plugin=ADDRESSES, config=dict(network.config, prevResult=wrong), check=False)
+    answer = network.call("CHECK", "alone", plugin=ADDRESSES, check=False,
+                          config=dict(network.config, prevResult=wrong))
     assert "prevResult does not have" in answer["details"]
     version = network.call("VERSION", "alone", plugin=ADDRESSES)
     assert "1.1.0" in version["supportedVersions"]

@@ -16,7 +16,7 @@ def block(host, attributes):
             "spec": {"cidr": "10.0.0.0/30", "affinity": "host:" + host, "deleted": False, "strictAffinity": False,
                      "allocations": [i if i < used else None for i in range(size)],
                      "unallocated": list(range(used, size)), "sequenceNumber": 1,
-                     "attributes": [{"handle_id": handle, "secondary": secondary} for handle, secondary in attributes]}}
+                     "attributes": [{"handle_id": name, "secondary": about} for name, about in attributes]}}
 
 
 def handle(name):
@@ -28,8 +28,8 @@ def handle(name):
 def server(binary, tmp_path, eventually):
     socket = tmp_path / "server.sock"
     log = (tmp_path / "log").open("w")
-    running = subprocess.Popen([binary, "server", "--socket", socket, "--database", tmp_path / "db", "--reconcile-every",
-                                "200ms", "--leak-grace", "1s"], stderr=log, stdout=log)
+    words = ["--socket", socket, "--database", tmp_path / "db", "--reconcile-every", "200ms", "--leak-grace", "1s"]
+    running = subprocess.Popen([binary, "server", *words], stderr=log, stdout=log)
     environment = dict(os.environ, OCICAT_SERVER="unix://%s" % socket)
 
     def call(*words, stdin=None):

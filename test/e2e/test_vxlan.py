@@ -88,7 +88,7 @@ def test_routes_says_where_packets_go_and_that_the_kernel_agrees(always):
     assert (far["tunnel"], far["interface"]) == ("vxlan", "vxlan-v6.calico")
     assert (far["node"], far["state"]) == ("host2", "ready")
     nowhere = [line for line in routes.values() if line.get("interface") == "blackhole"]
-    assert [(line["node"], line["state"]) for line in nowhere] == [("host1", "ready")] * 2, "its own blocks, of both kinds"
+    assert [(line["node"], line["state"]) for line in nowhere] == [("host1", "ready")] * 2, "its own, of both families"
 
 
 def test_an_agent_that_is_killed_and_comes_back_loses_no_packet(always):
