@@ -38,7 +38,7 @@ class PolicyLoopTest : public testing::Test {
   Mailbox<News> told_;
   PolicyLoop loop_{
       Engine({.node = "host1", .dictionary = {}}),
-      {&to_dataplane_, [this](News news) { told_.put(std::move(news)); }, [](const Revisions&) {}}};
+      {&to_dataplane_, [this](News news) { told_.put(std::move(news)); }, [](const HostChanges&) {}}};
 };
 
 TEST_F(PolicyLoopTest, NothingLeavesBeforeTheSnapshotIsWholeAndThenItIsOneMessage) {
