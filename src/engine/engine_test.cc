@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/simulator.h"
+#include "test/support/state_meaning.h"
 #include "test/support/world.h"
 
 namespace ocicat {
@@ -150,6 +151,34 @@ TEST(Engine, ARuleForSomePeersAndSourcePortsLeavesTheOthersToThoseBehindIt) {
   EXPECT_EQ(from(99), Verdict::kAllow);
   EXPECT_EQ(from(100), Verdict::kDeny);
   EXPECT_EQ(from(201), Verdict::kAllow);
+}
+
+// Looked at alone, a rule about source ports says nothing of the others; together with one about all of them
+// it does.
+TEST(Engine, ATableIsTheSameHoweverManyPeersWereLookedAtBefore) {
+  Rule of_net{.action = Action::kDeny, .protocol = ProtocolMatch{kUdpLite}};
+  of_net.source.nets = {test::prefix("10.8.0.0/16")};
+  Rule of_others{.protocol = ProtocolMatch{kUdp}};
+  of_others.source.not_selector = "role == 'web'";
+  of_others.source.ports = {PortRange{80, 80}, PortRange{82, 90}};
+  const auto set_up = [&](Host& host) {
+    host.set(policy_key("both"), test::global_ingress("both", {of_net, of_others}));
+    host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1"));
+  };
+  const auto both = endpoint("both", "host2", "calib", "10.8.0.2", {{"role", "web"}});
+  Host alone{"host1"};
+  set_up(alone);
+  alone.set(key("both"), both);
+  Host last{"host1"};
+  set_up(last);
+  for (int i = 0; i < 3; ++i) {
+    last.set(key("web"),
+             endpoint("web", "host2", "caliw", fmt::format("10.7.0.{}", i + 1), {{"role", "web"}}));
+    last.set(key("web"), endpoint("web", "host2", "caliw", fmt::format("10.8.1.{}", i + 1)));
+  }
+  last.set(key("both"), both);
+  last.remove(key("web"));
+  EXPECT_EQ(test::difference_in_meaning(alone.state, last.state), "");
 }
 
 TEST(Engine, ALogRuleLeavesWhatItLogsToTheNextRuleForTheSame) {

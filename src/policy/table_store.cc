@@ -140,7 +140,10 @@ void TableStore::unpack_sources(const Interval* base) {
 
 std::optional<Interval> TableStore::to_interval(const Cell& cell, const Interval* base, Session& session) {
   Interval interval{cell.first, cell.last, {}, {}};
-  if (cell.by_source.empty()) {
+  // Where the base table goes by source port, so does the difference from it, whether the cell says so or
+  // not: that depends on what else was looked at together with it.
+  const bool by_source = base != nullptr && base->source_ports != TableId{};
+  if (cell.by_source.empty() && !by_source) {
     interval.outcome = session.outcome(cell.thought);
     if (base != nullptr && interval.same_answer(*base)) return std::nullopt;
     return interval;
@@ -148,7 +151,9 @@ std::optional<Interval> TableStore::to_interval(const Cell& cell, const Interval
   unpack_sources(base);
   sources_.clear();
   auto other = base_sources_.begin();
-  for (const auto& part : cell.by_source) {
+  const SourceCell all{0, kLastSourcePort, cell.thought};
+  const auto parts = cell.by_source.empty() ? std::span(&all, 1) : std::span(cell.by_source);
+  for (const auto& part : parts) {
     const auto outcome = session.outcome(part.thought);
     for (auto at = part.first; at <= part.last;) {
       while (other != base_sources_.end() && other->last < at) ++other;
@@ -159,6 +164,10 @@ std::optional<Interval> TableStore::to_interval(const Cell& cell, const Interval
     }
   }
   if (sources_.empty()) return std::nullopt;
+  if (sources_.size() == 1 && sources_.front().first == 0 && sources_.front().last == kLastSourcePort) {
+    interval.outcome = sources_.front().outcome;
+    return interval;
+  }
   interval.source_ports = intern(sources_, Keys::kSourcePorts);
   return interval;
 }
