@@ -9,5 +9,9 @@
 #define SECONDS(n) ((__u32)((__u64)(n) * 1000000000 >> TICK_SHIFT))
 
 static __always_inline __u32 clock_now(void) {
+#ifdef OCICAT_AT_NETFILTER /* which has not the other, of the same clock */
+  return (__u32)(bpf_ktime_get_ns() >> TICK_SHIFT);
+#else
   return (__u32)(bpf_ktime_get_coarse_ns() >> TICK_SHIFT);
+#endif
 }

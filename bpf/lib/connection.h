@@ -55,14 +55,19 @@ static __always_inline int begins_anew(const struct connection* connection, cons
   return is_closed(connection) || packet->sender != beginner(connection);
 }
 
-/* The connection that the packet belongs to; nothing where it would have to begin one. */
-static __always_inline struct connection* find_connection(const struct packet* packet, __u32 now) {
-  if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return 0;
-  struct connection* connection = bpf_map_lookup_elem(&connections, &packet->key);
+/* The connection, if the packet belongs to it. */
+static __always_inline struct connection* living(struct connection* connection, const struct packet* packet,
+                                                 __u32 now) {
   if (!connection) return 0;
   __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
   if (idle > (__s32)timeout_of(connection, packet->key.protocol) || begins_anew(connection, packet)) return 0;
   return connection;
+}
+
+/* The connection that the packet belongs to; nothing where it would have to begin one. */
+static __always_inline struct connection* find_connection(const struct packet* packet, __u32 now) {
+  if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return 0;
+  return living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
 }
 
 static __always_inline __u8 tcp_seen(__u8 flags) {
@@ -70,16 +75,25 @@ static __always_inline __u8 tcp_seen(__u8 flags) {
          (flags & TCP_FIN ? TCP_SEEN_FIN : 0) | (flags & TCP_RST ? TCP_SEEN_RST : 0);
 }
 
-/* Counts the packet, and that the connection lives. A packet from one workload here to another comes by
- * twice: it counts where it comes from.
- */
-static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
-                                    struct connection* connection, __u32 now) {
+/* Notes that the connection lives, and what its end has said. */
+static __always_inline void note(const struct packet* packet, struct connection* connection, __u32 now) {
   __u32 sender = packet->sender & 1;
   if (connection->seen != now) connection->seen = now;
   __u8 seen = tcp_seen(packet->tcp);
   if ((connection->tcp[sender] & seen) != seen) connection->tcp[sender] |= seen;
-  if (!from && slot_at(connection, sender)) return;
-  __sync_fetch_and_add(&connection->bytes[sender], skb->len);
-  __sync_fetch_and_add(&connection->packets[sender], skb->gso_segs ? skb->gso_segs : 1);
 }
+
+static __always_inline void count_packet(FRAME* skb, __u32 sender, struct connection* connection) {
+  __sync_fetch_and_add(&connection->bytes[sender & 1], length_of(skb));
+  __sync_fetch_and_add(&connection->packets[sender & 1], segments_of(skb));
+}
+
+#ifndef OCICAT_AT_NETFILTER
+/* Both. A packet from one workload here to another comes by twice: it counts where it comes from. */
+static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
+                                    struct connection* connection, __u32 now) {
+  note(packet, connection, now);
+  if (!from && slot_at(connection, packet->sender & 1)) return;
+  count_packet(skb, packet->sender, connection);
+}
+#endif

@@ -5,19 +5,12 @@
  */
 #pragma once
 
+#include "lib/batch.h"
 #include "lib/connection.h"
 #include "lib/counters.h"
 #include "lib/lookup.h"
 #include "maps/endpoints.h"
-#include "maps/host.h"
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __type(key, __u32);
-  __type(value, struct host);
-} host SEC(".maps");
+#include "maps/sources.h"
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -35,20 +28,16 @@ struct {
   __type(value, struct endpoint);
 } endpoints SEC(".maps");
 
-#define MAX_JUDGEMENTS 4
-
-static __always_inline struct host* the_host(void) {
-  __u32 first = 0;
-  return bpf_map_lookup_elem(&host, &first);
-}
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, SOURCES_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct source);
+  __type(value, struct source_right);
+} sources SEC(".maps");
 
 static __always_inline struct endpoint* endpoint_at(__u32 slot) {
   return slot ? bpf_map_lookup_elem(&endpoints, &slot) : 0;
-}
-
-static __always_inline int is_same(const struct address* a, const struct address* b) {
-  return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&
-         a->word[0] == b->word[0];
 }
 
 /* The slot of an address at an interface; 0: nobody has it there. */
@@ -59,6 +48,27 @@ static __always_inline __u32 slot_of(__u32 interface, const struct address* addr
   __u32 value = READ_ONCE(*slot);
   const struct endpoint* endpoint = endpoint_at(value);
   return endpoint && endpoint->interface == interface && is_same(&endpoint->address, address) ? value : 0;
+}
+
+static __always_inline const struct source_right* source_right(__u32 interface,
+                                                               const struct address* address) {
+  struct source source = {.bits = 160, .interface = interface, .address = *address};
+  return bpf_map_lookup_elem(&sources, &source);
+}
+
+/* The slot for an address from which a workload at the interface may send, or might a moment ago, beside its
+ * own. */
+__noinline __u32 slot_of_source(__u32 interface, const struct address* address) {
+  if (!address || !source_right(interface, address)) return 0;
+  struct address any = {};
+  if (is_mapped(address)) any.word[2] = bpf_htonl(0xffff);
+  return slot_of(interface, &any);
+}
+
+/* Whether the endpoint stands for any address of a family. */
+static __always_inline int is_any(const struct endpoint* endpoint) {
+  const struct address* own = &endpoint->address;
+  return !own->word[3] && !own->word[0] && !own->word[1] && (!own->word[2] || is_mapped(own));
 }
 
 /* Whether the endpoint is at this interface, and nothing that concerns it has changed since the batch. */
@@ -72,6 +82,16 @@ static __always_inline int stands(const struct connection* connection) {
   return (!first || is_fresh(first, connection->judged)) && (!second || is_fresh(second, connection->judged));
 }
 
+#define NO_SOURCE 0xffffffff
+
+/* The program for what the workload at this slot sends from an address that is not its own; NO_SOURCE: it may not. */
+__noinline __u32 program_for_source(__u32 slot, const struct address* own, __u32 side) {
+  const struct endpoint* endpoint = endpoint_at(slot);
+  const struct source_right* right = endpoint && own ? source_right(endpoint->interface, own) : 0;
+  if (!right || !READ_ONCE(right->allowed[side & 1])) return NO_SOURCE;
+  return program_of(endpoint->chain[side & 1], own, side);
+}
+
 /* One judgement of one end, as the connection's first packet asked for it; 0, or why not. */
 static __always_inline __u32 judge_end(const struct connection_key* key, struct connection* connection,
                                        __u32 end, __u32 side) {
@@ -79,12 +99,19 @@ static __always_inline __u32 judge_end(const struct connection_key* key, struct 
   int by = beginner(connection), to = !by;
   const struct address* own = &key->address[end & 1];
   const struct endpoint* endpoint = endpoint_at(connection->endpoint[end & 1]);
-  if (!endpoint || !is_same(&endpoint->address, own)) { /* has gone, and its slot may be another's */
+  int any = endpoint && is_any(endpoint);
+  if (!endpoint ||
+      (!any && !is_same(&endpoint->address, own))) { /* has gone, and its slot may be another's */
     connection->endpoint[end & 1] = 0;
     return 0;
   }
   if (!begins && (connection->flags & CONNECTION_FROM_HOST)) return 0;
   struct endpoint_programs programs = endpoint->programs[side & 1];
+  if (any) { /* nobody begins anything with whom is there */
+    if (!begins) return DROP_NOT_OURS;
+    programs.egress = program_for_source(connection->endpoint[end & 1], own, side);
+    if (programs.egress == NO_SOURCE) return DROP_SPOOFED;
+  }
   struct question question = {
       .program = begins ? programs.egress : programs.ingress,
       .key = (__u32)key->protocol << 16 | bpf_ntohs(key->port[to & 1]),

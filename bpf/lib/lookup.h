@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lib/counters.h"
+#include "maps/chains.h"
 #include "maps/classes.h"
 #include "maps/tables.h"
 
@@ -58,6 +59,14 @@ struct {
   __type(value, struct cell);
 } cells SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, CHAINS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct chain);
+} chains SEC(".maps");
+
 #define MAX_SEARCH_STEPS 21 /* CELLS_MAX has so many bits */
 
 struct question {
@@ -68,16 +77,15 @@ struct question {
   struct address peer;
 };
 
-static __always_inline __u32 class_of(const struct question* question) {
-  __u32 side = question->side & 1;
-  const struct exact_class* exact = bpf_map_lookup_elem(&classes, &question->peer);
+static __always_inline __u32 class_of(const struct address* address, __u32 side) {
+  const struct exact_class* exact = bpf_map_lookup_elem(&classes, address);
   if (exact) {
-    __u32 id = READ_ONCE(exact->id[side]);
+    __u32 id = READ_ONCE(exact->id[side & 1]);
     if (id != CLASS_UNKNOWN) return id;
   }
-  struct net net = {.bits = 128, .address = question->peer};
+  struct net net = {.bits = 128, .address = *address};
   const struct net_class* longest = bpf_map_lookup_elem(&nets, &net);
-  return longest ? READ_ONCE(longest->id[side]) : 0;
+  return longest ? READ_ONCE(longest->id[side & 1]) : 0;
 }
 
 static __always_inline __u32 entry_of(const struct row* row, __u32 index, __u32 side) {
@@ -115,23 +123,52 @@ static __always_inline __u32 search_both(__u32 table, const struct question* que
   return search(answer & ANSWER_VALUE, question->source_port);
 }
 
-/* Whether the program lets it through. Notes the outcome for whoever tells of it. */
-__noinline int allows(const struct question* question) {
-  if (!question) return 0;
+/* The program of a chain for an own address; 0: none, which denies. */
+__noinline __u32 program_of(__u32 id, const struct address* own, __u32 side) {
+  if (!own) return 0;
+  const struct chain* found = id ? bpf_map_lookup_elem(&chains, &id) : 0;
+  if (!found) return 0;
+  struct chain_version chain = found->version[side & 1];
+  if (!chain.base || !chain.programs.size) return chain.base;
+  const struct vocabulary* vocabulary = bpf_map_lookup_elem(&vocabularies, &chain.vocabulary);
+  if (!vocabulary) return 0;
+  struct row projections = vocabulary->projections[side & 1];
+  __u32 program = entry_of(&chain.programs, entry_of(&projections, class_of(own, side), side), side);
+  return program ? program : chain.base;
+}
+
+/* What the program says: the answer of the cell, ANSWER_* | outcome. Notes the outcome for whoever tells of it; at
+ * hooks where tasks overtake each other nobody does. */
+__noinline __u32 answer_to(const struct question* question) {
+  if (!question) return ANSWER_DENY;
   __u32 side = question->side & 1, id = question->program;
   const struct program* found = id ? bpf_map_lookup_elem(&programs, &id) : 0;
-  if (!found) return 0;
+  if (!found) return ANSWER_DENY;
   struct program_version program = found->version[side];
-  if (!program.base) return 0;
+  if (!program.base) return ANSWER_DENY;
   const struct vocabulary* vocabulary = bpf_map_lookup_elem(&vocabularies, &program.vocabulary);
-  if (!vocabulary) return 0;
+  if (!vocabulary) return ANSWER_DENY;
   struct row projections = vocabulary->projections[side];
 
-  __u32 projection = entry_of(&projections, class_of(question), side);
+  __u32 projection = entry_of(&projections, class_of(&question->peer, side), side);
   __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
   __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
   if (answer == ANSWER_BASE) answer = search_both(program.base, question);
+#if !defined OCICAT_AT_NETFILTER && !defined OCICAT_AT_DRIVER
   note_outcome(question->side >> 1, answer & ANSWER_VALUE);
-  __u32 kind = answer & ANSWER_KIND;
-  return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
+#endif
+  return answer;
+}
+
+static __always_inline int is_allow(__u32 answer) {
+  return (answer & ANSWER_KIND) == ANSWER_ALLOW || (answer & ANSWER_KIND) == ANSWER_LOG_ALLOW;
+}
+
+static __always_inline int is_none(__u32 answer) {
+  return (answer & ANSWER_KIND) == ANSWER_NONE || (answer & ANSWER_KIND) == ANSWER_LOG_NONE;
+}
+
+/* Whether the program lets it through. */
+static __always_inline int allows(const struct question* question) {
+  return is_allow(answer_to(question));
 }

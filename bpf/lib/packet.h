@@ -14,7 +14,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 
-#include "lib/helpers.h"
+#include "lib/frame.h"
 #include "maps/connections.h"
 
 #define MAX_EXTENSION_HEADERS 8
@@ -57,20 +57,14 @@ struct packet {
   __u8 headers; /* of IP and transport together, bytes; 0: there are others, or options of IP */
 };
 
-#define LAST_HEADER 0x7fff /* no honest packet has headers beyond; and the verifier wants a bound */
+static __always_inline int is_same(const struct address* a, const struct address* b) {
+  return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] &&
+         a->word[0] == b->word[0];
+}
 
-/* Copies; false where the packet is shorter. The size is a constant. */
-static __always_inline int load(struct __sk_buff* skb, __u32 offset, void* to, __u32 size) {
-  if (offset > LAST_HEADER) return 0;
-  __u64 bounded = offset;
-  asm volatile("%0 &= 0x7fff"
-               : "+r"(bounded)); /* so that the verifier sees the bound wherever the number was kept */
-  void* from = (void*)(long)skb->data + bounded;
-  if (from + size <= (void*)(long)skb->data_end) {
-    __builtin_memcpy(to, from, size);
-    return 1;
-  }
-  return bpf_skb_load_bytes(skb, offset, to, size) == 0;
+/* Of IPv4. */
+static __always_inline int is_mapped(const struct address* address) {
+  return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
 }
 
 static __always_inline int is_greater(const struct address* a, const struct address* b) {
@@ -95,7 +89,7 @@ static __always_inline void order_ends(struct packet* packet) {
 
 /* `quoted`: of a packet inside an ICMP error, which is cut short after 8 bytes of transport at the earliest.
  */
-static __always_inline int parse_ports(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
   __be16 ports[4];
   if (at + sizeof ports > end || !load(skb, at, ports, sizeof ports)) return 0;
   packet->ends.source_port = ports[0];
@@ -104,7 +98,7 @@ static __always_inline int parse_ports(struct __sk_buff* skb, __u32 at, __u32 en
   return 1;
 }
 
-static __always_inline int parse_tcp(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+static __always_inline int parse_tcp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
   struct tcphdr tcp;
   if (at + sizeof tcp > end || !load(skb, at, &tcp, sizeof tcp) || tcp.doff < 5) return 0;
   packet->ends.source_port = tcp.source;
@@ -157,7 +151,7 @@ struct icmp_header {
   __be16 sequence;
 };
 
-static __always_inline int parse_icmp(struct __sk_buff* skb, __u32 at, __u32 end, struct packet* packet) {
+static __always_inline int parse_icmp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
   struct icmp_header icmp;
   if (at + sizeof icmp > end || !load(skb, at, &icmp, sizeof icmp)) return 0;
   packet->icmp_type = icmp.type;
@@ -183,7 +177,7 @@ static __always_inline int parse_icmp(struct __sk_buff* skb, __u32 at, __u32 end
 }
 
 /* `end`: where the packet itself says that it ends. */
-static __always_inline int parse_transport(struct __sk_buff* skb, __u32 at, __u32 end, int quoted,
+static __always_inline int parse_transport(FRAME* skb, __u32 at, __u32 end, int quoted,
                                            struct packet* packet) {
   __u8 protocol = packet->key.protocol;
   if (packet->fragment == FRAGMENT_LATER) { /* has no such header */
@@ -219,14 +213,14 @@ struct extent {
   __u32 end;
 };
 
-static __always_inline int parse_ipv4(struct __sk_buff* skb, struct extent* extent, int quoted,
-                                      struct packet* packet) {
+static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quoted, struct packet* packet) {
   struct iphdr ip;
   __u32 at = extent->at;
   if (!load(skb, at, &ip, sizeof ip) || ip.version != 4 || ip.ihl < 5) return 0;
   __u32 length = bpf_ntohs(ip.tot_len), header = ip.ihl * 4;
-  if (quoted || (length == 0 && skb->gso_segs)) length = skb->len - at; /* or longer than the field can say */
-  if (length < header || at + length > skb->len) return 0;
+  if (quoted || (length == 0 && may_be_longer(skb)))
+    length = length_of(skb) - at; /* or longer than the field can say */
+  if (length < header || at + length > length_of(skb)) return 0;
   set_v4(&packet->ends.source, ip.saddr);
   set_v4(&packet->ends.destination, ip.daddr);
   packet->key.protocol = ip.protocol;
@@ -245,17 +239,13 @@ static __always_inline int parse_ipv4(struct __sk_buff* skb, struct extent* exte
   return 1;
 }
 
-static __always_inline int is_mapped(const struct address* address) {
-  return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
-}
-
 static __always_inline int is_extension(__u8 next) {
   return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
          next == IPPROTO_DSTOPTS || next == IPPROTO_AH || next == IPPROTO_MH;
 }
 
 /* Walks the extension headers, to the transport header or to what a later fragment carries. */
-static __always_inline int skip_extensions(struct __sk_buff* skb, struct extent* extent, __u8 next,
+static __always_inline int skip_extensions(FRAME* skb, struct extent* extent, __u8 next,
                                            struct packet* packet) {
   for (int i = 0; i < MAX_EXTENSION_HEADERS; ++i) {
     if (!is_extension(next) || packet->fragment == FRAGMENT_LATER) {
@@ -280,14 +270,13 @@ static __always_inline int skip_extensions(struct __sk_buff* skb, struct extent*
   return 0; /* no honest packet has so many */
 }
 
-static __always_inline int parse_ipv6(struct __sk_buff* skb, struct extent* extent, int quoted,
-                                      struct packet* packet) {
+static __always_inline int parse_ipv6(FRAME* skb, struct extent* extent, int quoted, struct packet* packet) {
   struct ipv6hdr ip;
   if (!load(skb, extent->at, &ip, sizeof ip) || ip.version != 6) return 0;
   extent->at += sizeof ip;
   extent->end = extent->at + bpf_ntohs(ip.payload_len);
-  if (quoted || (ip.payload_len == 0 && skb->gso_segs)) extent->end = skb->len;
-  if (extent->end > skb->len) return 0;
+  if (quoted || (ip.payload_len == 0 && may_be_longer(skb))) extent->end = length_of(skb);
+  if (extent->end > length_of(skb)) return 0;
   __builtin_memcpy(&packet->ends.source, &ip.saddr, sizeof packet->ends.source);
   __builtin_memcpy(&packet->ends.destination, &ip.daddr, sizeof packet->ends.destination);
   if (is_mapped(&packet->ends.source) || is_mapped(&packet->ends.destination))
@@ -302,7 +291,7 @@ static __always_inline int parse_ipv6(struct __sk_buff* skb, struct extent* exte
 enum parse_how { PARSE_IPV6 = 1, PARSE_QUOTED = 2 };
 
 /* Reads the IP packet at `at`. False where it is malformed. A function of its own to the verifier. */
-__noinline int parse_ip(struct __sk_buff* skb, __u32 at, __u32 how, struct packet* packet) {
+__noinline int parse_ip(FRAME* skb, __u32 at, __u32 how, struct packet* packet) {
   struct extent extent = {.at = at};
   if (!packet) return 0;
   __builtin_memset(packet, 0, sizeof *packet);

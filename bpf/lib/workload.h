@@ -188,6 +188,7 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   const struct packet* packet = &bench->packet;
   const struct address* address = from ? &packet->ends.source : &packet->ends.destination;
   __u32 slot = slot_of(skb->ifindex, address);
+  if (!slot) slot = slot_of_source(skb->ifindex, address);
   int by_host = !from && skb->ingress_ifindex == 0;
   begin_telling();
   if (!slot) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Map connections: an LRU hash of what has been let through, both directions in one entry.
- * Written and read by bpf/lib/connection.h; listed by views.
+/* Maps connections and host_connections: LRU hashes of what has been let through, at workloads and at host
+ * endpoints, both directions in one entry. Written and read by bpf/lib/connection.h and bpf/lib/host.h;
+ * listed by views.
  *
  * With the kernel's own 48 bytes an element takes two cache lines.
  */
@@ -10,7 +11,10 @@
 
 OCICAT_LAYOUT_BEGIN
 
-enum { CONNECTIONS_MAX = 256 * 1024 };
+enum {
+  CONNECTIONS_MAX = 256 * 1024,
+  HOST_CONNECTIONS_MAX = 128 * 1024,
+};
 
 /* The ends in an order of their own, so that both directions find the same entry. Ports of an ICMP query: its
  * identifier at the end that asks, type << 8 | code of the request at the other.
@@ -35,17 +39,25 @@ enum connection_flags {
 
 enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8 };
 
+/* Of map host_connections, in place of the last two: what the host endpoints of the interfaces by which the
+ * ends are reached have judged.
+ */
+enum host_connection_flags {
+  HOST_CONNECTION_FORWARDED = 4,
+  HOST_CONNECTION_FROM_WORKLOAD = 8, /* to the host itself, and normal policy is not asked */
+};
+
 /* Arrays are by end: of what that end sent, or of the workload there. */
 struct connection {
-  __u64 bytes[2];   /* of whole frames */
-  __u32 packets[2]; /* modulo 2^32 */
-  __u32 seen;       /* when the last packet came, in ticks (bpf/lib/clock.h) */
-  __u32 judged;     /* low half of the batch of the last judgement */
-  __u16
-      endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
-                      interface by which that end's packets come, translated by nobody; 0: neither is known */
-  __u8 tcp[2];     /* enum tcp_seen */
-  __u8 flags;      /* enum connection_flags */
+  __u64 bytes[2];    /* of whole frames */
+  __u32 packets[2];  /* modulo 2^32 */
+  __u32 seen;        /* when the last packet came, in ticks (bpf/lib/clock.h) */
+  __u32 judged;      /* low half of the batch of the last judgement */
+  __u16 endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
+                        interface by which that end's packets come, translated by nobody; 0: neither is known.
+                        Of host_connections: number of the host endpoint that has judged it; 0: none */
+  __u8 tcp[2];       /* enum tcp_seen */
+  __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
 };
 OCICAT_SIZE(struct connection, 40);

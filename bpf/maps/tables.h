@@ -66,6 +66,8 @@ OCICAT_SIZE(struct cell, 8);
 #define ANSWER_LOG_ALLOW 0x30000000U
 #define ANSWER_LOG_DENY 0x40000000U
 #define ANSWER_SOURCE_PORTS 0x50000000U
+#define ANSWER_NONE 0x60000000U /* of chains that may end without an answer */
+#define ANSWER_LOG_NONE 0x70000000U
 #define ANSWER_KIND 0xf0000000U
 #define ANSWER_VALUE 0x0fffffffU
 

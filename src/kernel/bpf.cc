@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_link.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -23,6 +24,10 @@ namespace {
 
 constexpr std::size_t kLogShown = 2000;  // its end, where the verifier says what it refuses
 constexpr std::uint32_t kBatch = 4096;
+// What Debian's headers do not know.
+constexpr std::uint32_t kProgramNetfilter = 32;  // BPF_PROG_TYPE_NETFILTER
+constexpr std::uint32_t kAttachNetfilter = 45;   // BPF_NETFILTER
+constexpr std::uint32_t kDefragment = 1;         // BPF_F_NETFILTER_IP_DEFRAG
 
 long system_call(int command, bpf_attr& attributes) {
   return ::syscall(SYS_bpf, command, &attributes, sizeof attributes);
@@ -47,6 +52,15 @@ int collect(libbpf_print_level level, const char* format, va_list arguments) {
   }
   va_end(again);
   return size;
+}
+
+// A value beyond those that the enumeration of Debian's headers has.
+template <class Result, class Enumeration>
+void set_to(bpf_program* program, Result (*set)(bpf_program*, Enumeration), std::uint32_t value) {
+  Enumeration wanted{};
+  static_assert(sizeof wanted == sizeof value);
+  std::memcpy(&wanted, &value, sizeof value);
+  set(program, wanted);
 }
 
 std::size_t rounded(std::size_t size) {
@@ -162,6 +176,12 @@ Result<Object> Object::open(std::span<const std::uint8_t> file, const std::strin
   options.object_name = name.c_str();
   bpf_object* object = ::bpf_object__open_mem(file.data(), file.size(), &options);
   if (object == nullptr) return fail_errno("read eBPF object " + name, errno);
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object) {
+    if (std::string_view(::bpf_program__section_name(program)) != "netfilter") continue;
+    set_to(program, ::bpf_program__set_type, kProgramNetfilter);
+    set_to(program, ::bpf_program__set_expected_attach_type, kAttachNetfilter);
+  }
   return Object(object);
 }
 
@@ -202,6 +222,10 @@ Result<UniqueFd> Object::map(const std::string& name) const {
   return own;
 }
 
+bool Object::has_program(const std::string& name) const {
+  return ::bpf_object__find_program_by_name(object_.get(), name.c_str()) != nullptr;
+}
+
 Result<UniqueFd> Object::program(const std::string& name) const {
   bpf_program* program = ::bpf_object__find_program_by_name(object_.get(), name.c_str());
   CHECK(program != nullptr);
@@ -222,6 +246,56 @@ Result<UniqueFd> attach(int program, int interface, Hook hook) {
     return fail(ErrorCode::kUnsupported, "the kernel has no tcx hooks (needs Linux 6.6)");
   }
   return fail_errno(fmt::format("attach to interface {}", interface), errno);
+}
+
+Result<UniqueFd> attach(int program, const NetfilterPlace& place) {
+  constexpr std::int32_t kPriorities = 16;
+  // As the kernel has it since 6.4, and Debian's headers do not.
+  struct {
+    std::uint32_t program, target, attach_type, flags, family, hook;
+    std::int32_t priority;
+    std::uint32_t netfilter_flags;
+  } wanted{static_cast<std::uint32_t>(program),    0, kAttachNetfilter, 0, place.family,
+           static_cast<std::uint32_t>(place.hook), 0, kDefragment};
+  for (std::int32_t i = 0; i < kPriorities; ++i) {
+    wanted.priority = place.priority + i;
+    bpf_attr attributes{};
+    std::memcpy(&attributes, &wanted, sizeof wanted);
+    UniqueFd link(static_cast<int>(system_call(BPF_LINK_CREATE, attributes)));
+    if (link) return link;
+    if (errno == EINVAL) {
+      return fail(ErrorCode::kUnsupported,
+                  "the kernel takes no programs at netfilter hooks (needs Linux 6.6)");
+    }
+    if (errno != EBUSY) break;
+  }
+  return fail_errno(fmt::format("attach to netfilter hook {}", wanted.hook), errno);
+}
+
+Result<UniqueFd> attach_to_driver(int program, int interface) {
+  for (const auto mode : {XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE}) {
+    bpf_attr attributes{};
+    attributes.link_create.prog_fd = static_cast<std::uint32_t>(program);
+    attributes.link_create.target_fd = static_cast<std::uint32_t>(interface);
+    attributes.link_create.attach_type = BPF_XDP;
+    attributes.link_create.flags = mode;
+    UniqueFd link(static_cast<int>(system_call(BPF_LINK_CREATE, attributes)));
+    if (link) return link;
+    if (errno == EBUSY || errno == EEXIST)
+      return fail(ErrorCode::kAlreadyExists, "interface {} has another XDP program", interface);
+    if (errno != EOPNOTSUPP && errno != EINVAL) break;
+  }
+  if (errno == EOPNOTSUPP || errno == EINVAL)
+    return fail(ErrorCode::kUnsupported, "interface {} takes no XDP program", interface);
+  return fail_errno(fmt::format("attach to interface {}", interface), errno);
+}
+
+Result<std::uint32_t> program_of_link(int link) {
+  bpf_link_info info{};
+  std::uint32_t size = sizeof info;
+  if (const int error = ::bpf_obj_get_info_by_fd(link, &info, &size); error != 0)
+    return fail_errno("look at a link", -error);
+  return info.prog_id;
 }
 
 Result<void> replace_program(int link, int program) {
@@ -273,6 +347,33 @@ Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface,
   run.answer = static_cast<int>(options.retval);
   run.nanoseconds = options.duration;
   return run;
+}
+
+Result<bool> run_at_netfilter(int program, std::span<const std::uint8_t> packet, NetfilterHook hook) {
+  constexpr std::uint8_t kIpv4 = 2, kIpv6 = 10;  // NFPROTO_*
+  struct {
+    std::uint8_t hook, family;
+    std::array<std::uint8_t, 6> padding;
+    std::array<void*, 5> unset;
+  } state{static_cast<std::uint8_t>(hook), packet.empty() || packet[0] >> 4 != 6 ? kIpv4 : kIpv6, {}, {}};
+  // What comes in has a frame around it here.
+  std::vector<std::uint8_t> frame;
+  if (hook != NetfilterHook::kOutput) {
+    frame.resize(12);
+    const bool ipv6 = state.family == kIpv6;
+    frame.push_back(ipv6 ? 0x86 : 0x08);
+    frame.push_back(ipv6 ? 0xdd : 0x00);
+  }
+  frame.insert(frame.end(), packet.begin(), packet.end());
+  bpf_test_run_opts options{};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<std::uint32_t>(frame.size());
+  options.ctx_in = &state;
+  options.ctx_size_in = sizeof state;
+  if (const int error = ::bpf_prog_test_run_opts(program, &options); error != 0)
+    return fail_errno("run a program", -error);
+  return options.retval == 1;  // NF_ACCEPT
 }
 
 Result<void> make_pin_folder(const std::filesystem::path& folder) {

@@ -101,6 +101,7 @@ class Object {
   // After it; of the caller.
   Result<UniqueFd> map(const std::string& name) const;
   Result<UniqueFd> program(const std::string& name) const;
+  bool has_program(const std::string& name) const;
 
  private:
   struct Close {
@@ -117,6 +118,7 @@ Result<UniqueFd> attach(int program, int interface, Hook hook);
 // Another program in the place of the one that is there, at once.
 Result<void> replace_program(int link, int program);
 
+// Of a link to an interface.
 struct LinkInfo {
   int interface = 0;  // 0: the interface has gone
   std::uint32_t program_id = 0;
@@ -133,6 +135,26 @@ struct Run {
 };
 Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface, int came_in_by,
                 int repeat = 1);
+
+// Programs of section "netfilter" at a hook of the calling thread's network namespace. Others at the hook
+// have their say as well; no two programs may have one priority, so the first of a few from `priority` on
+// that is free is taken.
+enum class NetfilterHook : std::uint32_t { kInput = 1, kForward = 2, kOutput = 3 };  // NF_INET_*
+struct NetfilterPlace {
+  std::uint32_t family = 0;  // NFPROTO_*
+  NetfilterHook hook{};
+  std::int32_t priority = 0;
+};
+Result<UniqueFd> attach(int program, const NetfilterPlace& place);
+// A program in an interface's driver, or where it has no place for one before everything else.
+// kAlreadyExists: somebody else's is there.
+Result<UniqueFd> attach_to_driver(int program, int interface);
+// Of any link.
+Result<std::uint32_t> program_of_link(int link);
+
+// Runs a program for that hook over a packet that begins with its IP header, as if it came and went by the
+// loopback interface of the calling thread's network namespace. Whether it passes.
+Result<bool> run_at_netfilter(int program, std::span<const std::uint8_t> packet, NetfilterHook hook);
 
 // Files that keep objects alive. The folder's file system is mounted where it is missing.
 Result<void> make_pin_folder(const std::filesystem::path& folder);

@@ -3,11 +3,20 @@
 #include <linux/netfilter.h>
 
 #include <array>
+#include <cstring>
 #include <vector>
 
 #include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel::nft {
+
+void set_mark_bit(Expressions& rule, std::uint32_t bit, bool value) {
+  const std::uint32_t others = ~bit, flip = value ? bit : 0;
+  std::array<std::uint8_t, sizeof bit> keep_bytes{}, flip_bytes{};  // host order, as the kernel has marks
+  std::memcpy(keep_bytes.data(), &others, sizeof others);
+  std::memcpy(flip_bytes.data(), &flip, sizeof flip);
+  rule.meta(Meta::kMark, 0).mask(0, keep_bytes, flip_bytes).set_mark(0);
+}
 
 ByteView packet_bytes(const IpAddress& address) {
   return address_bytes(address);

@@ -14,6 +14,8 @@ Expressions of_family(Family family);
 void load_address(Expressions& rule, Family family, End end);
 // Begins a rule for packets whose address at one end is within the net.
 Expressions within(const Prefix& net, End end);
+// Sets a bit of the packet's mark, or clears it; by register 0.
+void set_mark_bit(Expressions& rule, std::uint32_t bit, bool value);
 // The bytes of an address as a packet has them: 4 or 16. Borrowed.
 ByteView packet_bytes(const IpAddress& address);
 

@@ -22,8 +22,8 @@ NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPoli
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab):
-    lab = make_lab(2)
+def lab(make_lab, dataplane):
+    lab = make_lab(2, dataplane)
     lab.together([lab.pod_words("shop/gateway", "host1", labels={"app": "gateway"}, listen="udp/9"),
                   lab.pod_words("shop/near", "host1", listen="udp/9"),
                   lab.pod_words("shop/far", "host2", listen="udp/9")])
@@ -110,15 +110,3 @@ def test_without_the_prefixes_or_without_the_setting_nothing_is_allowed(lab, all
     lab.wait()
     assert ", 1 received" in lab.exec("shop/gateway", *ping).stdout
     assert heard(lab, "shop/near", 4, ["192.0.2.6"]) == ["192.0.2.6"]
-
-
-def test_the_ebpf_datapath_says_that_it_does_not(make_lab):
-    lab = make_lab(1, "ebpf")
-    lab.add_pod("shop/gateway", "host1", listen="udp/9")
-    lab.add_pod("shop/near", "host1", listen="udp/9")
-    lab.wait()
-    allow_sources(lab)
-    status = lab.run("status", "--wait", "--timeout", "3s", check=False)
-    assert status.returncode != 0
-    assert "allowed source prefixes are not enforced by the eBPF datapath" in status.stdout + status.stderr
-    assert heard(lab, "shop/near", 4, INSIDE[4]) == []

@@ -58,8 +58,8 @@ PORTS = ["22", "80", "81", "5473"]
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab):
-    lab = make_lab(2)
+def lab(make_lab, dataplane):
+    lab = make_lab(2, dataplane)
     lab.together([lab.pod_words("shop/near", "host1", labels={"app": "near"}, listen="tcp/80,tcp/81"),
                   lab.pod_words("shop/far", "host2", labels={"app": "far"}, listen="tcp/80,tcp/81")])
     return lab
@@ -323,7 +323,8 @@ def test_untracked_policy_allows_without_a_connection_and_needs_both_directions(
     with applied(lab, edge, NEIGHBOURS, both):
         before = tracked(lab, "80")
         assert open_ports(lab, "host2", address, ports=["80", "81"]) == ["80"]
-        assert tracked(lab, "80") <= before
+        # With eBPF it is its own tracking that is not asked; the kernel's goes on for whoever else has use for it.
+        assert lab.dataplane == "ebpf" or tracked(lab, "80") <= before
     only_in = policy("only-in", doNotTrack=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", 80)])
     with applied(lab, edge, NEIGHBOURS, only_in):
         assert open_ports(lab, "host2", address, ports=["80"]) == []

@@ -34,15 +34,17 @@ dataplane::Options PinFolder::options(dataplane::Datapath datapath) const {
 }
 
 void PinFolder::forget_connections() const {
-  const auto file = path_ / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / "connections";
-  auto fd = kernel::bpf::open_pin(file);
-  if (!fd && fd.error().code == ErrorCode::kNotFound) return;  // not of this kind
-  CHECK(fd);
-  const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
-  CHECK(map);
-  std::vector<std::vector<std::byte>> keys;
-  CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
-  for (const auto& key : keys) CHECK((*map)->remove(key));
+  const auto folder = path_ / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
+  for (const auto* name : {"connections", "host_connections"}) {
+    auto fd = kernel::bpf::open_pin(folder / name);
+    if (!fd && fd.error().code == ErrorCode::kNotFound) return;  // not of this kind
+    CHECK(fd);
+    const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
+    CHECK(map);
+    std::vector<std::vector<std::byte>> keys;
+    CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
+    for (const auto& key : keys) CHECK((*map)->remove(key));
+  }
 }
 
 AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {

@@ -13,18 +13,21 @@ namespace ocicat::test {
 namespace {
 
 using namespace dataplane::ebpf;
+using policy::ChainId;
 using policy::ProgramId;
+using policy::Verdict;
 
 // The maps, and the lookup of bpf/lib/lookup.h in them.
 struct Maps {
   bpf::host host{};
   std::vector<bpf::program> programs = std::vector<bpf::program>(16);
+  std::vector<bpf::chain> chains = std::vector<bpf::chain>(16);
   std::vector<bpf::vocabulary> vocabularies = std::vector<bpf::vocabulary>(16);
   std::vector<bpf::entry> entries = std::vector<bpf::entry>(2048);
   std::vector<bpf::cell> cells = std::vector<bpf::cell>(4096);
   kernel::bpf::SimulatedMap classes, nets;
 
-  TableMemory memory() { return {programs, vocabularies, entries, cells}; }
+  TableMemory memory() { return {programs, chains, vocabularies, entries, cells}; }
   std::size_t side() const { return host.batch & 1; }
 
   std::uint32_t class_of(const IpAddress& peer) const {
@@ -59,9 +62,16 @@ struct Maps {
     }
     return answer;
   }
-  bool allows(ProgramId id, const IpAddress& peer, const policy::Packet& packet) const {
+  ProgramId program_of(ChainId id, const IpAddress& own) const {
+    const auto& chain = chains.at(static_cast<std::size_t>(id)).version[side()];
+    if (chain.base == 0 || chain.programs.size == 0) return ProgramId{chain.base};
+    const auto projection = entry_of(vocabularies.at(chain.vocabulary).projections[side()], class_of(own));
+    const auto program = entry_of(chain.programs, projection);
+    return ProgramId{program != 0 ? program : chain.base};
+  }
+  Verdict verdict(ProgramId id, const IpAddress& peer, const policy::Packet& packet) const {
     const auto& program = programs.at(static_cast<std::size_t>(id)).version[side()];
-    if (program.base == 0) return false;
+    if (program.base == 0) return Verdict::kDeny;
     const auto& row = vocabularies.at(program.vocabulary).projections[side()];
     const auto projection = entry_of(row, class_of(peer));
     const auto table = projection == 0 ? 0 : entry_of(program.tables, projection);
@@ -74,7 +84,8 @@ struct Maps {
     auto answer = table == 0 ? ANSWER_BASE : search_both(table);
     if (answer == ANSWER_BASE) answer = search_both(program.base);
     const auto kind = answer & ANSWER_KIND;
-    return kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW;
+    if (kind == ANSWER_ALLOW || kind == ANSWER_LOG_ALLOW) return Verdict::kAllow;
+    return kind == ANSWER_NONE || kind == ANSWER_LOG_NONE ? Verdict::kNone : Verdict::kDeny;
   }
 };
 
@@ -107,6 +118,7 @@ class EbpfImages : public testing::Test {
                              "0.0.0.0/0", "2001:db8:f::/64", "2001:db8:f::8/125", "::/0", "::/64"}) {
       options_.nets.push_back(*Prefix::parse(text));
     }
+    options_.chains = ChainId{3};
     for (int i = 0; i < 40; ++i) packets_.push_back(random_packet(random_, Family::kIpv4));
   }
   void expect_verdicts_of(const policy::Tables& tables, const char* when) {
@@ -114,11 +126,20 @@ class EbpfImages : public testing::Test {
     for (std::uint32_t id = 1; id <= 4; ++id) {
       for (const auto& peer : options_.peers) {
         for (const auto& packet : packets_) {
-          const bool allowed =
-              simulator.lookup(ProgramId{id}, peer, packet).verdict == policy::Verdict::kAllow;
-          ASSERT_EQ(maps_.allows(ProgramId{id}, peer, packet), allowed)
+          ASSERT_EQ(maps_.verdict(ProgramId{id}, peer, packet),
+                    simulator.lookup(ProgramId{id}, peer, packet).verdict)
               << when << ": program " << id << " peer " << peer.to_string();
         }
+      }
+    }
+    for (std::uint32_t id = 1; id <= 3; ++id) {
+      if (!tables.chains.contains(ChainId{id})) continue;  // denies here, and has nothing to say there
+      for (const auto& own : options_.peers) {
+        const auto& packet = packets_[id];
+        const auto& peer = options_.peers.front();
+        ASSERT_EQ(maps_.verdict(maps_.program_of(ChainId{id}, own), peer, packet),
+                  simulator.lookup(ChainId{id}, own, peer, packet).verdict)
+            << when << ": chain " << id << " own address " << own.to_string();
       }
     }
   }
@@ -130,6 +151,10 @@ class EbpfImages : public testing::Test {
     mixed.classes = tables.classes;
     if (random_.percent(50)) mixed.projections = tables.projections;
     if (random_.percent(30)) mixed.tables_by_projection = tables.tables_by_projection;
+    if (random_.percent(30)) {
+      mixed.chains = tables.chains;
+      mixed.chain_programs = tables.chain_programs;
+    }
     return mixed.programs.empty() ? tables : mixed;
   }
 
@@ -222,8 +247,20 @@ TEST_F(EbpfImages, NameEveryProgramWhoseVerdictsChange) {
           if (before.lookup(ProgramId{id}, peer, packet).verdict ==
               after.lookup(ProgramId{id}, peer, packet).verdict)
             continue;
-          ASSERT_TRUE(concerned.contains(ProgramId{id}) || !wanted_.programs.contains(ProgramId{id}))
+          ASSERT_TRUE(concerned.has(ProgramId{id}) || !wanted_.programs.contains(ProgramId{id}))
               << "round " << round << " program " << id << " peer " << peer.to_string();
+        }
+      }
+    }
+    for (std::uint32_t id = 1; id <= 3; ++id) {
+      for (const auto& own : options_.peers) {
+        for (const auto& packet : packets_) {
+          const auto& peer = options_.peers.back();
+          if (before.lookup(ChainId{id}, own, peer, packet).verdict ==
+              after.lookup(ChainId{id}, own, peer, packet).verdict)
+            continue;
+          ASSERT_TRUE(concerned.has(ChainId{id}) || !wanted_.chains.contains(ChainId{id}))
+              << "round " << round << " chain " << id << " own address " << own.to_string();
         }
       }
     }

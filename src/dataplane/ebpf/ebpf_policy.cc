@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/ebpf_policy.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "maps/dictionary.h"
 
@@ -10,7 +11,10 @@ namespace {
 using kernel::bpf::bytes_of;
 
 std::uint32_t bits_of(const HostSettings& settings) {
-  std::uint32_t bits = 0;
+  std::uint32_t bits = static_cast<std::uint32_t>(std::countr_zero(settings.accept_mark))
+                       << bpf::HOST_MARK_SHIFT;
+  if (settings.accept_mark == 0) bits = 0;
+  if (settings.overlays.any() && settings.accept_mark != 0) bits |= bpf::HOST_MARKS_TUNNELS;
   if (settings.endpoint_to_host != HostSettings::ToHost::kDrop) bits |= bpf::HOST_ACCEPTS_WORKLOADS;
   if (settings.drop_invalid) bits |= bpf::HOST_DROPS_INVALID;
   return bits;
@@ -52,7 +56,8 @@ EbpfPolicy::Images::Images(Objects made)
     : objects(std::move(made)),
       tables(objects.tables()),
       addresses(objects.classes(), objects.nets()),
-      endpoints(objects.endpoints(), objects.addresses()) {}
+      endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
+      hosts(objects.host_endpoints(), objects.host_interfaces()) {}
 
 bool EbpfPolicy::covered_by_prefix(const std::string& name) const {
   return std::ranges::any_of(wanted_.settings.workload_prefixes, [&](const std::string& prefix) {
@@ -78,11 +83,25 @@ void EbpfPolicy::want(const HostChanges& changes) {
   images_->tables.want(changes.tables);
   images_->addresses.want(changes.tables.classes);
   images_->endpoints.want(changes.endpoints);
+  images_->hosts.want(changes.host_endpoints);
+  want_workloads();
+}
+
+// Interfaces that are workloads', for host endpoints to know them.
+void EbpfPolicy::want_workloads() {
+  std::set<std::string> names;
+  for (const auto& [key, endpoint] : wanted_.endpoints) names.insert(endpoint.interface_name);
+  for (const auto& link : links_) {
+    if (covered_by_prefix(link.name)) names.insert(link.name);
+  }
+  images_->hosts.want_workloads(std::move(names));
+  images_->hosts.want_at(interfaces_);
 }
 
 void EbpfPolicy::distrust() {
   maps_known_ = links_known_ = false;
   guard_.distrust();
+  host_hooks_.distrust();
   images_.reset();  // maps and programs may be others by now: look at the pins again
 }
 
@@ -94,29 +113,35 @@ Result<void> EbpfPolicy::open() {
   all.tables.outcomes = decltype(all.tables.outcomes)::between({}, wanted_.tables.outcomes);
   all.tables.tables = decltype(all.tables.tables)::between({}, wanted_.tables.tables);
   all.tables.programs = decltype(all.tables.programs)::between({}, wanted_.tables.programs);
+  all.tables.chains = decltype(all.tables.chains)::between({}, wanted_.tables.chains);
+  all.tables.chain_programs = decltype(all.tables.chain_programs)::between({}, wanted_.tables.chain_programs);
   all.tables.tables_by_projection =
       decltype(all.tables.tables_by_projection)::between({}, wanted_.tables.tables_by_projection);
   all.tables.projections = decltype(all.tables.projections)::between({}, wanted_.tables.projections);
   images_->tables.want(all.tables);
   images_->addresses.want(Changes<Prefix, policy::ClassId>::between({}, wanted_.tables.classes));
   images_->endpoints.want(Changes<ResourceKey, EndpointState>::between({}, wanted_.endpoints));
+  images_->hosts.want(Changes<ResourceKey, HostEndpointState>::between({}, wanted_.host_endpoints));
+  want_workloads();
   return {};
 }
 
 bool EbpfPolicy::write_settings(Step& step) {
-  return step.set(images_->objects.host().settings, bits_of(wanted_.settings));
+  return step.set(images_->objects.host().settings,
+                  bits_of(wanted_.settings));
 }
 
 Result<void> EbpfPolicy::write_changes() {
-  auto& [objects, tables, addresses, endpoints] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts] = *images_;
   Step step(objects.host());
   const bool settings_changed = write_settings(step);
   TRY_VOID(tables.update(step));
   TRY_VOID(addresses.update(step));
-  const auto concerned =
+  auto concerned =
       tables.concerned(addresses.moves(), [&](policy::ClassId id) { return addresses.is_kept(id); });
-  TRY_VOID(endpoints.update([&](policy::ProgramId id) { return settings_changed || concerned.contains(id); },
-                            step));
+  concerned.all |= settings_changed;
+  TRY_VOID(endpoints.update(concerned, step));
+  TRY_VOID(hosts.update(concerned, step));
   TRY(const auto words, write_dictionary(objects.dictionary(), changes_.tables.dictionary));
   const auto shown = step.finish();
   writes_ += step.writes() + words;
@@ -134,11 +159,12 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
   want(changes);
   if (!maps_known_) return {};
   maps_known_ = false;
-  if (changes.settings) {
+  if (changes.settings || !changes.host_endpoints.empty()) {
     place_endpoints();
     TRY_VOID(relax_tracking());
   }
   TRY_VOID(write_changes());
+  TRY_VOID(sync_host_hooks());
   maps_known_ = true;
   // A workload may be at an interface that was nobody's until now.
   if (changes.settings || !changes.endpoints.empty() || !changes.peers.empty()) {
@@ -160,14 +186,15 @@ Result<void> EbpfPolicy::compare_dictionary() {
 }
 
 Result<void> EbpfPolicy::compare_all() {
-  auto& [objects, tables, addresses, endpoints] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts] = *images_;
   Step step(objects.host());
   write_settings(step);
   TRY_VOID(tables.resync(step));
   TRY_VOID(addresses.resync(step));
   // Whatever differed: any verdict may have been another.
-  const bool concerns_all = step.shows_something();
-  TRY_VOID(endpoints.resync([&](policy::ProgramId) { return concerns_all; }, step));
+  const Concerned concerned{.all = step.shows_something(), .programs = {}, .chains = {}};
+  TRY_VOID(endpoints.resync(concerned, step));
+  TRY_VOID(hosts.resync(concerned, step));
   const auto shown = step.finish();
   writes_ += step.writes();
   forget_changes();
@@ -190,8 +217,9 @@ std::map<int, Role> EbpfPolicy::roles() const {
 
 void EbpfPolicy::place_endpoints() {
   std::set<int> open;
+  const bool redirect = wanted_.settings.redirect && !images_->hosts.asks_forwarded();
   for (const auto& link : links_) {
-    if (wanted_.settings.redirect && link.peer_elsewhere && !controlled_.contains(link.index))
+    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index))
       open.insert(link.index);
   }
   images_->endpoints.want_at(links_, open);
@@ -217,17 +245,17 @@ Result<void> EbpfPolicy::sync_attachments() {
 }
 
 Result<void> EbpfPolicy::assign(const HostInterfaces& interfaces) {
-  for (const auto& [key, endpoint] : wanted_.endpoints) {
-    if (endpoint.sources.empty()) continue;
-    return fail(
-        ErrorCode::kUnsupported,
-        "{}: allowed source prefixes are not enforced by the eBPF datapath, what it sends from there is "
-        "dropped: use the one with nftables",
-        key.to_string());
+  interfaces_ = interfaces;
+  return {};
+}
+
+// Where nobody is asked, packets do not even come by.
+Result<void> EbpfPolicy::sync_host_hooks() {
+  std::set<int> drivers;
+  for (const auto& link : links_) {
+    if (!is_workload(link.name) && images_->hosts.has_untracked(link.name)) drivers.insert(link.index);
   }
-  if (interfaces == HostInterfaces{}) return {};
-  return fail(ErrorCode::kUnsupported,
-              "host endpoints are not enforced by the eBPF datapath: use the one with nftables");
+  return host_hooks_.sync(images_->objects.host_programs(), images_->hosts.has_endpoints(), drivers);
 }
 
 Result<bool> EbpfPolicy::resync() {
@@ -237,6 +265,7 @@ Result<bool> EbpfPolicy::resync() {
   if (!links_known_) {
     TRY(links_, routes_.links());
     TRY(controlled_, routes_.controlled());
+    want_workloads();
   }
   place_endpoints();
   if (!maps_known_) {
@@ -244,12 +273,14 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = true;
   } else {
     Step step(images_->objects.host());
-    TRY_VOID(images_->endpoints.update([](policy::ProgramId) { return false; }, step));
+    TRY_VOID(images_->endpoints.update({}, step));
+    TRY_VOID(images_->hosts.update({}, step));
     const auto shown = step.finish();
     writes_ += step.writes();
     maps_known_ = shown.has_value();
     TRY_VOID(shown);
   }
+  TRY_VOID(sync_host_hooks());
   if (adopting) TRY_VOID(attachments_.adopt());
   TRY_VOID(relax_tracking());
   TRY_VOID(sync_attachments());

@@ -12,6 +12,8 @@
 #include "dataplane/ebpf/address_image.h"
 #include "dataplane/ebpf/endpoint_image.h"
 #include "dataplane/ebpf/guard.h"
+#include "dataplane/ebpf/host_hooks.h"
+#include "dataplane/ebpf/host_image.h"
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/policy_datapath.h"
 
@@ -22,17 +24,22 @@ class EbpfPolicy final : public PolicyDatapath {
   // Borrows both kernels; the routes' tells which interfaces there are. Pins are in `folder`, one for each
   // host.
   EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, std::filesystem::path folder)
-      : routes_(routes), folder_(std::move(folder)), attachments_(folder_ / "links"), guard_(nft) {}
+      : routes_(routes),
+        folder_(std::move(folder)),
+        attachments_(folder_ / "links"),
+        host_hooks_(folder_ / "hosts"),
+        guard_(nft) {}
 
   Result<void> apply(const HostChanges& changes) override;
-  // kUnsupported where there are host endpoints.
   Result<void> assign(const HostInterfaces& interfaces) override;
   Result<bool> resync() override;
   bool in_step() const override { return maps_known_ && links_known_; }
   void distrust() override;
   void distrust_links() override { links_known_ = false; }
   bool serves(const std::string& interface_name) const override;
-  std::uint64_t writes() const override { return writes_ + attachments_.writes() + guard_.writes(); }
+  std::uint64_t writes() const override {
+    return writes_ + attachments_.writes() + host_hooks_.writes() + guard_.writes();
+  }
 
  private:
   // The parts that need the maps.
@@ -43,15 +50,18 @@ class EbpfPolicy final : public PolicyDatapath {
     TableImage tables;
     AddressImage addresses;
     EndpointImage endpoints;
+    HostImage hosts;
   };
 
   void want(const HostChanges& changes);
+  void want_workloads();
   Result<void> open();
   Result<void> write_changes();
   void forget_changes();  // the first are all there is
   Result<void> compare_all();
   Result<void> compare_dictionary();
   Result<void> sync_attachments();
+  Result<void> sync_host_hooks();
   bool write_settings(Step& step);
   // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
   // valid.
@@ -67,7 +77,9 @@ class EbpfPolicy final : public PolicyDatapath {
   HostState wanted_;  // without routes
   HostChanges changes_;
   std::unique_ptr<Images> images_;
+  HostInterfaces interfaces_;  // as they have been assigned
   Attachments attachments_;
+  HostHooks host_hooks_;
   Guard guard_;
   std::vector<kernel::Link> links_;
   std::set<int> controlled_;  // of those, by index

@@ -13,10 +13,28 @@ bpf::place place_of(std::uint32_t interface, const IpAddress& address) {
   return {interface, address_of(address), 0};
 }
 
+bpf::source source_of(std::uint32_t interface, const Prefix& prefix) {
+  constexpr std::uint32_t kInterfaceBits = 32, kMappedBits = 96;
+  const auto bits = prefix.length + (prefix.family() == Family::kIpv4 ? kMappedBits : 0);
+  return {kInterfaceBits + bits, interface, address_of(prefix.masked().address)};
+}
+
+Prefix prefix_of(const bpf::source& source) {
+  const auto address = address_of(source.address);
+  const auto bits = source.bits - 32;
+  return {address, static_cast<std::uint8_t>(address.is_v4() && bits >= 96 ? bits - 96 : bits)};
+}
+
+// In whose place is written what judges what is sent from elsewhere.
+IpAddress any_address(Family family) {
+  return family == Family::kIpv4 ? *IpAddress::parse("0.0.0.0") : *IpAddress::parse("::");
+}
+
 }  // namespace
 
-EndpointImage::EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses)
-    : memory_(endpoints), addresses_(addresses) {}
+EndpointImage::EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses,
+                             kernel::bpf::ElementMap& sources)
+    : memory_(endpoints), addresses_(addresses), source_rights_(sources) {}
 
 void EndpointImage::want_at(const std::vector<kernel::Link>& links, const std::set<int>& open) {
   open_ = {open.begin(), open.end()};
@@ -29,15 +47,22 @@ bool EndpointImage::is_interface(const std::string& name) const {
                              [&](const auto& entry) { return entry.second.interface_name == name; });
 }
 
-std::map<EndpointImage::Place, bpf::endpoint_programs> EndpointImage::wanted() const {
-  std::map<Place, bpf::endpoint_programs> places;
+std::map<EndpointImage::Place, EndpointImage::Served> EndpointImage::wanted() const {
+  std::map<Place, Served> places;
+  std::set<std::uint32_t> senders;  // interfaces of those that may send from elsewhere
   for (const auto& [key, endpoint] : endpoints_) {
     const auto interface = interfaces_.find(endpoint.interface_name);
     if (interface == interfaces_.end()) continue;
     for (const auto& own : endpoint.addresses) {
-      places.emplace(Place{interface->second, own.address},
-                     bpf::endpoint_programs{static_cast<std::uint32_t>(own.ingress),
-                                            static_cast<std::uint32_t>(own.egress)});
+      places.emplace(Place{interface->second, own.address}, Served{{static_cast<std::uint32_t>(own.ingress),
+                                                                    static_cast<std::uint32_t>(own.egress)}});
+    }
+    if (endpoint.sources.empty() || !senders.insert(interface->second).second) continue;
+    for (const auto& source : endpoint.sources) {
+      const auto family = source.family();
+      auto& served = places[{interface->second, any_address(family)}];
+      served.chain = static_cast<std::uint32_t>(endpoint.source_chain(family));
+      served.sources.push_back(source);
     }
   }
   return places;
@@ -61,6 +86,7 @@ Result<void> EndpointImage::take_place(const Place& place, Step& step) {
 void EndpointImage::leave_place(const Place& place, std::uint32_t slot, Step& step) {
   step.write(memory_[slot].changed, step.coming());
   step.set(memory_[slot].programs, bpf::endpoint_programs{});
+  step.set(memory_[slot].chain, 0U);
   step.afterwards([this, place, slot]() -> Result<void> {
     const auto key = place_of(place.first, place.second);
     TRY_VOID(addresses_.remove(bytes_of(key)));
@@ -74,24 +100,94 @@ void EndpointImage::leave_place(const Place& place, std::uint32_t slot, Step& st
   });
 }
 
+// What closes is closed at once; what opens does so when the step shows, as the old policy may want the stack.
+void EndpointImage::write_flags(const Place& place, std::uint32_t slot, Step& step) {
+  const bool is_open = open_.contains(place.first) && place.second != any_address(place.second.family());
+  const std::uint32_t flags = is_open ? bpf::ENDPOINT_OPEN : 0;
+  auto& there = memory_[slot].flags;
+  if (there == flags) return;
+  if (!is_open) return step.write(there, flags);
+  step.count_write();
+  step.afterwards([&there, flags]() -> Result<void> {
+    __atomic_store_n(&there, flags, __ATOMIC_RELEASE);
+    return {};
+  });
+}
+
+Result<bool> EndpointImage::write_sources(const Place& place, const std::vector<Prefix>& wanted, Step& step) {
+  const std::set<Prefix> after(wanted.begin(), wanted.end());
+  auto& there = sources_[place];
+  const auto put = [&](const Prefix& source, bool before, bool then) -> Result<void> {
+    const auto key = source_of(place.first, source);
+    bpf::source_right right{};
+    right.allowed[step.now()] = before ? 1 : 0;
+    right.allowed[step.next()] = then ? 1 : 0;
+    TRY_VOID(source_rights_.put(bytes_of(key), bytes_of(right)));
+    step.count_write();
+    step.afterwards([this, key, then]() -> Result<void> {
+      if (!then) return source_rights_.remove(bytes_of(key));
+      const bpf::source_right settled{{1, 1}};
+      return source_rights_.put(bytes_of(key), bytes_of(settled));
+    });
+    return {};
+  };
+  if (there == after) return false;
+  for (const auto& source : there) {
+    if (!after.contains(source)) TRY_VOID(put(source, true, false));
+  }
+  for (const auto& source : after) {
+    if (!there.contains(source)) TRY_VOID(put(source, false, true));
+  }
+  there = after;
+  if (there.empty()) sources_.erase(place);
+  return true;
+}
+
 Result<void> EndpointImage::update(const Concerned& concerned, Step& step) {
   const auto places = wanted();
+  for (const auto& [place, unused] : std::map(sources_)) {
+    if (!places.contains(place)) TRY_VOID(write_sources(place, {}, step));
+  }
   for (const auto& [place, slot] : std::map(slots_)) {
     if (!places.contains(place)) leave_place(place, slot, step);
   }
-  for (const auto& [place, programs] : places) {
-    const bool is_new = !slots_.contains(place);
-    if (is_new) TRY_VOID(take_place(place, step));
+  for (const auto& [place, served] : places) {
+    bool changes = !slots_.contains(place);
+    if (changes) TRY_VOID(take_place(place, step));
     auto& endpoint = memory_[slots_.at(place)];
-    const std::uint32_t flags = open_.contains(place.first) ? bpf::ENDPOINT_OPEN : 0;
-    if (endpoint.flags != flags) step.write(endpoint.flags, flags);
-    const bool others = step.set(endpoint.programs, programs);
-    if (is_new || others || concerned(policy::ProgramId{programs.ingress}) ||
-        concerned(policy::ProgramId{programs.egress})) {
+    write_flags(place, slots_.at(place), step);
+    changes |= step.set(endpoint.programs, served.programs);
+    changes |= step.set(endpoint.chain, served.chain);
+    if (!served.sources.empty()) {
+      TRY(const bool others, write_sources(place, served.sources, step));
+      changes |= others;
+    }
+    if (changes || concerned.has(policy::ProgramId{served.programs.ingress}) ||
+        concerned.has(policy::ProgramId{served.programs.egress}) ||
+        concerned.has(policy::ChainId{served.chain})) {
       step.write(endpoint.changed, step.coming());
     }
   }
   return {};
+}
+
+Result<bool> EndpointImage::read_sources(Step& step) {
+  sources_.clear();
+  std::vector<bpf::source> strays;
+  TRY_VOID(source_rights_.for_each([&](auto key, auto value) {
+    bpf::source source{};
+    bpf::source_right right{};
+    std::memcpy(&source, key.data(), sizeof source);
+    std::memcpy(&right, value.data(), sizeof right);
+    const auto prefix = prefix_of(source);
+    if (right.allowed[0] != 1 || right.allowed[1] != 1) return strays.push_back(source);
+    sources_[{source.interface, any_address(prefix.family())}].insert(prefix);
+  }));
+  for (const auto& stray : strays) {
+    TRY_VOID(source_rights_.remove(bytes_of(stray)));
+    step.count_write();
+  }
+  return !strays.empty();
 }
 
 Result<void> EndpointImage::resync(const Concerned& concerned, Step& step) {
@@ -114,12 +210,14 @@ Result<void> EndpointImage::resync(const Concerned& concerned, Step& step) {
     TRY_VOID(addresses_.remove(bytes_of(stray)));
     step.count_write();
   }
+  TRY(const bool odd, read_sources(step));
   for (const auto slot : free_) {
     bpf::endpoint left{};
     left.changed = step.coming();
     if (memory_[slot].interface != 0) step.write(memory_[slot], left);
   }
-  return update(concerned, step);
+  if (!odd) return update(concerned, step);
+  return update({.all = true, .programs = {}, .chains = {}}, step);
 }
 
 }  // namespace ocicat::dataplane::ebpf

@@ -59,8 +59,15 @@ void add_edges(SmallTable& table, const GuardState& state) {
     add_rule(table, kFromWorkloads, Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
     for (const auto& [name, hook, target] :
          {std::tuple{"to_host", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER}, kTunnelledIn},
-          {"from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels}}) {
+          {"from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels},
+          {"tunnelled_from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER}, kTunnelledOut}}) {
       table.chains.push_back({name, hook});
+      // What carries the mark from here on is nothing for host endpoints, whose programs come next.
+      if (hook.priority == NF_IP_PRI_FILTER) {
+        Expressions clears;
+        set_mark_bit(clears, state.settings.accept_mark, false);
+        add_rule(table, name, clears);
+      }
       add_rule(table, name, Expressions().verdict(NFT_JUMP, target));
     }
   }
@@ -75,7 +82,7 @@ void add_edges(SmallTable& table, const GuardState& state) {
 
 SmallTable table_of(const GuardState& state) {
   SmallTable table;
-  auto edges = edges_for(state.settings);
+  auto edges = edges_for(state.settings, state.settings.accept_mark);
   table.chains = std::move(edges.chains);
   table.rules = std::move(edges.rules);
   table.chains.push_back({std::string(kNotOurs.chain), {}});

@@ -14,8 +14,10 @@ using kernel::bpf::KernelMap;
 using kernel::bpf::MappedArray;
 using kernel::bpf::MapShape;
 
-constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses", "classes", "nets",
-                                   "programs", "vocabularies", "entries",   "cells",   "dictionary"};
+constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses",      "classes",        "nets",
+                                   "programs", "vocabularies", "entries",        "cells",          "chains",
+                                   "sources",  "dictionary",   "host_endpoints", "host_interfaces"};
+constexpr std::array kTraces{"connections", "fragments", "host_connections"};
 
 struct ProgramName {
   Role role;
@@ -31,8 +33,24 @@ std::filesystem::path map_folder(const std::filesystem::path& folder) {
 }
 
 Digest build() {
-  const auto object = workload_object();
-  return Digest::of({reinterpret_cast<const char*>(object.data()), object.size()});
+  std::string all;
+  for (const auto object : {datapath_object(), host_object(), driver_object()})
+    all.append(reinterpret_cast<const char*>(object.data()), object.size());
+  return Digest::of(all);
+}
+
+// Programs by name, and where they are kept.
+using NamedPrograms = std::vector<std::pair<const char*, UniqueFd*>>;
+NamedPrograms named(Programs& programs) {
+  NamedPrograms all;
+  for (const auto& [role, hook, name] : kPrograms) all.emplace_back(name, &programs.at(role, hook));
+  return all;
+}
+NamedPrograms named(HostPrograms& programs) {
+  return {{"host_input", &programs.input},
+          {"host_forward", &programs.forward},
+          {"host_output", &programs.output},
+          {"at_driver", &programs.driver}};
 }
 
 Result<UniqueFd> copy_of(const UniqueFd& fd) {
@@ -51,15 +69,29 @@ Result<std::optional<UniqueFd>> adoptable(const std::filesystem::path& file, con
   return std::optional(std::move(*fd));
 }
 
-Result<std::optional<Programs>> pinned_programs(const std::filesystem::path& folder) {
-  Programs programs;
-  for (const auto& [role, hook, name] : kPrograms) {
-    auto fd = kernel::bpf::open_pin(folder / "programs" / name);
-    if (!fd && fd.error().code == ErrorCode::kNotFound) return std::nullopt;
-    if (!fd) return std::unexpected(fd.error());
-    programs.at(role, hook) = std::move(*fd);
+// Whether all are pinned.
+Result<bool> open_pinned(const std::filesystem::path& folder, auto& programs) {
+  for (const auto& [name, fd] : named(programs)) {
+    auto pinned = kernel::bpf::open_pin(folder / "programs" / name);
+    if (!pinned && pinned.error().code == ErrorCode::kNotFound) return false;
+    if (!pinned) return std::unexpected(pinned.error());
+    *fd = std::move(*pinned);
   }
-  return programs;
+  return true;
+}
+
+Result<void> take_programs(const kernel::bpf::Object& object, const NamedPrograms& programs) {
+  for (const auto& [name, fd] : programs) {
+    if (!object.has_program(name)) continue;
+    TRY(*fd, object.program(name));
+  }
+  return {};
+}
+
+Result<std::size_t> pin_programs(const std::filesystem::path& folder, auto& programs) {
+  for (const auto& [name, fd] : named(programs))
+    TRY_VOID(kernel::bpf::pin(fd->get(), folder / "programs" / name));
+  return named(programs).size();
 }
 
 }  // namespace
@@ -75,57 +107,79 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(mapped("vocabularies", vocabularies_));
   TRY_VOID(mapped("entries", entries_));
   TRY_VOID(mapped("cells", cells_));
+  TRY_VOID(mapped("chains", chains_));
+  TRY_VOID(mapped("host_endpoints", host_endpoints_));
   const auto elements = [&](const char* name, std::unique_ptr<kernel::bpf::ElementMap>& map) -> Result<void> {
     TRY(auto fd, copy_of(fds.at(name)));
-    TRY(map, KernelMap::of(std::move(fd), std::string_view(name) == "classes"));
+    const bool in_place = std::string_view(name) == "classes" || std::string_view(name) == "host_interfaces";
+    TRY(map, KernelMap::of(std::move(fd), in_place));
     return {};
   };
   TRY_VOID(elements("addresses", addresses_));
   TRY_VOID(elements("classes", classes_));
   TRY_VOID(elements("nets", nets_));
+  TRY_VOID(elements("sources", sources_));
+  TRY_VOID(elements("host_interfaces", host_interfaces_));
   return elements("dictionary", dictionary_);
 }
 
+Result<void> Objects::adopt_maps(const kernel::bpf::Object& object) {
+  for (const auto& [name, shape] : object.maps()) {
+    if (maps_.contains(name)) continue;
+    TRY(auto fd, adoptable(map_folder(folder_) / name, shape));
+    if (fd) maps_.emplace(name, std::move(*fd));
+    all_there_ = all_there_ && fd.has_value();
+  }
+  return {};
+}
+
+// Maps that are there already are used.
+Result<void> Objects::load(kernel::bpf::Object& object) {
+  for (const auto& [name, unused] : object.maps()) {
+    if (const auto there = maps_.find(name); there != maps_.end())
+      TRY_VOID(object.use(name, there->second.get()));
+  }
+  TRY_VOID(object.load());
+  for (const auto& [name, unused] : object.maps()) {
+    TRY(auto fd, object.map(name));
+    maps_.insert_or_assign(name, std::move(fd));
+  }
+  return {};
+}
+
 Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
-  TRY(auto object, kernel::bpf::Object::open(workload_object(), "ocicat"));
+  TRY(auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+  TRY(auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
+  TRY(auto driver, kernel::bpf::Object::open(driver_object(), "ocicat_driver"));
   Objects objects;
   objects.folder_ = folder;
-  bool all_there = true;
-  for (const auto& [name, shape] : object.maps()) {
-    TRY(auto fd, adoptable(map_folder(folder) / name, shape));
-    if (fd) objects.maps_.emplace(name, std::move(*fd));
-    all_there = all_there && fd.has_value();
-  }
+  for (const auto* object : {&datapath, &host, &driver}) TRY_VOID(objects.adopt_maps(*object));
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
   // where nobody knows the numbers, connections begin anew as well.
   std::uint64_t batch = 0;
   const auto is_there = [&](const char* name) { return objects.maps_.contains(name); };
   if (!std::ranges::all_of(kDecisionMaps, is_there)) {
     if (is_there("host")) {
-      TRY(const auto host, MappedArray::of(objects.maps_.at("host")));
-      batch = host.as<bpf::host>().front().batch + 2;
+      TRY(const auto value, MappedArray::of(objects.maps_.at("host")));
+      batch = value.as<bpf::host>().front().batch + 2;
     } else {
-      for (const auto* name : {"connections", "fragments"}) objects.maps_.erase(name);
+      for (const auto* name : kTraces) objects.maps_.erase(name);
     }
     for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
   }
-  if (all_there) {
+  if (objects.all_there_) {
     TRY_VOID(objects.open_maps(objects.maps_));
-    TRY(auto programs, pinned_programs(folder));
-    if (programs && std::ranges::equal(objects.host().build, build().bytes)) {
-      objects.attachable_ = std::move(*programs);
+    TRY(const bool at_workloads, open_pinned(folder, objects.attachable_));
+    TRY(const bool at_host, open_pinned(folder, objects.host_programs_));
+    if (at_workloads && at_host && std::ranges::equal(objects.host().build, build().bytes)) {
       objects.kept_ = true;
       return objects;
     }
   }
-  for (const auto& [name, fd] : objects.maps_) TRY_VOID(object.use(name, fd.get()));
-  TRY_VOID(object.load());
-  for (const auto& [name, unused] : object.maps()) {
-    TRY(auto fd, object.map(name));
-    objects.maps_.insert_or_assign(name, std::move(fd));
-  }
-  for (const auto& [role, hook, name] : kPrograms) {
-    TRY(objects.attachable_.at(role, hook), object.program(name));
+  for (auto* object : {&datapath, &host, &driver}) {
+    TRY_VOID(objects.load(*object));
+    TRY_VOID(take_programs(*object, named(objects.attachable_)));
+    TRY_VOID(take_programs(*object, named(objects.host_programs_)));
   }
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
@@ -137,16 +191,15 @@ Result<std::size_t> Objects::keep() {
   TRY_VOID(kernel::bpf::make_pin_folder(map_folder(folder_)));
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
-  for (const auto& [role, hook, name] : kPrograms) {
-    TRY_VOID(kernel::bpf::pin(attachable_.at(role, hook).get(), folder_ / "programs" / name));
-  }
+  TRY(const auto at_workloads, pin_programs(folder_, attachable_));
+  TRY(const auto at_host, pin_programs(folder_, host_programs_));
   std::ranges::copy(build().bytes, host().build);
   kept_ = true;
-  return maps_.size() + kPrograms.size();
+  return maps_.size() + at_workloads + at_host;
 }
 
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder) {
-  TRY(const auto object, kernel::bpf::Object::open(workload_object(), "ocicat"));
+  TRY(const auto object, kernel::bpf::Object::open(datapath_object(), "ocicat"));
   for (const auto& [name, shape] : object.maps()) {
     if (name != "dictionary") continue;
     TRY(auto fd, adoptable(map_folder(folder) / name, shape));

@@ -12,11 +12,13 @@
 #include <memory>
 
 #include "dataplane/ebpf/attachments.h"
+#include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/table_image.h"
 #include "kernel/bpf.h"
 #include "kernel/bpf_ring.h"
 #include "maps/endpoints.h"
 #include "maps/host.h"
+#include "maps/host_endpoints.h"
 
 namespace ocicat::dataplane::ebpf {
 
@@ -27,14 +29,18 @@ class Objects {
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
   std::span<bpf::endpoint> endpoints() const { return endpoints_.as<bpf::endpoint>(); }
   TableMemory tables() const {
-    return {programs_.as<bpf::program>(), vocabularies_.as<bpf::vocabulary>(), entries_.as<bpf::entry>(),
-            cells_.as<bpf::cell>()};
+    return {programs_.as<bpf::program>(), chains_.as<bpf::chain>(), vocabularies_.as<bpf::vocabulary>(),
+            entries_.as<bpf::entry>(), cells_.as<bpf::cell>()};
   }
+  std::span<bpf::host_endpoint> host_endpoints() const { return host_endpoints_.as<bpf::host_endpoint>(); }
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
+  kernel::bpf::ElementMap& sources() const { return *sources_; }
+  kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
   kernel::bpf::ElementMap& classes() const { return *classes_; }
   kernel::bpf::ElementMap& nets() const { return *nets_; }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   const Programs& attachable() const { return attachable_; }
+  const HostPrograms& host_programs() const { return host_programs_; }
 
   // Once the maps say what is wanted and the programs are attached: a restart is to find them. How many pins.
   Result<std::size_t> keep();
@@ -43,13 +49,19 @@ class Objects {
   using Fds = std::map<std::string, UniqueFd>;
 
   Result<void> open_maps(const Fds& fds);
+  Result<void> adopt_maps(const kernel::bpf::Object& object);
+  Result<void> load(kernel::bpf::Object& object);
 
   std::filesystem::path folder_;
   Fds maps_;
   Programs attachable_;
+  HostPrograms host_programs_;
+  bool all_there_ = true;
   bool kept_ = false;
-  kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_;
-  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, dictionary_;
+  kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
+      host_endpoints_;
+  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
+      dictionary_;
 };
 
 // The pinned dictionary; nothing where there is none of this layout.
@@ -63,7 +75,9 @@ Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& fo
 Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder);
 std::filesystem::path events_pin(const std::filesystem::path& folder);
 
-// What clang has made of bpf/programs/.
-std::span<const std::uint8_t> workload_object();
+// What clang has made of bpf/programs/: datapath.c, and what is of other types and shares its maps.
+std::span<const std::uint8_t> datapath_object();
+std::span<const std::uint8_t> host_object();
+std::span<const std::uint8_t> driver_object();
 
 }  // namespace ocicat::dataplane::ebpf

@@ -20,9 +20,9 @@ std::uint32_t answer_of(const std::map<OutcomeId, Outcome>& outcomes, OutcomeId 
   const auto& outcome = found->second;
   const bool log =
       std::ranges::any_of(outcome.trace, [](const auto& step) { return step.action == Action::kLog; });
-  const bool allow = outcome.verdict == Verdict::kAllow;
-  const std::uint32_t kind =
-      allow ? (log ? ANSWER_LOG_ALLOW : ANSWER_ALLOW) : (log ? ANSWER_LOG_DENY : ANSWER_DENY);
+  std::uint32_t kind = log ? ANSWER_LOG_DENY : ANSWER_DENY;
+  if (outcome.verdict == Verdict::kAllow) kind = log ? ANSWER_LOG_ALLOW : ANSWER_ALLOW;
+  if (outcome.verdict == Verdict::kNone) kind = log ? ANSWER_LOG_NONE : ANSWER_NONE;
   return kind | (number(id) & ANSWER_VALUE);
 }
 
@@ -41,6 +41,7 @@ void TableImage::want(const TablesChanges& changes) {
   changes_ = changes;
   projections_before_.clear();
   reworded_.clear();
+  rechained_.clear();
   in_place_ = false;
   for (const auto& [key, unused] : changes.projections.entries()) {
     const auto found = wanted_.projections.find(key);
@@ -49,6 +50,10 @@ void TableImage::want(const TablesChanges& changes) {
   for (const auto& [id, after] : changes.programs.entries()) {
     const auto before = wanted_.programs.find(id);
     if (before != wanted_.programs.end() && !(after && *after == before->second)) reworded_.insert(id);
+  }
+  for (const auto& [id, after] : changes.chains.entries()) {
+    const auto before = wanted_.chains.find(id);
+    if (before != wanted_.chains.end() && !(after && *after == before->second)) rechained_.insert(id);
   }
   for (const auto& [id, after] : changes.tables.entries()) {
     const auto before = wanted_.tables.find(id);
@@ -61,6 +66,8 @@ void TableImage::want(const TablesChanges& changes) {
   changes.outcomes.apply_to(wanted_.outcomes);
   changes.tables.apply_to(wanted_.tables);
   changes.programs.apply_to(wanted_.programs);
+  changes.chains.apply_to(wanted_.chains);
+  changes.chain_programs.apply_to(wanted_.chain_programs);
   changes.tables_by_projection.apply_to(wanted_.tables_by_projection);
   changes.projections.apply_to(wanted_.projections);
 }
@@ -74,13 +81,10 @@ ProjectionId TableImage::projection_before(const ProjectionKey& key) const {
   return found == wanted_.projections.end() ? ProjectionId{} : found->second;
 }
 
-std::set<ProgramId> TableImage::concerned(const Moves& moves,
-                                          const std::function<bool(ClassId)>& is_kept) const {
-  std::set<ProgramId> programs = reworded_;
-  if (in_place_) {
-    for (const auto& [id, unused] : wanted_.programs) programs.insert(id);
-    return programs;
-  }
+Concerned TableImage::concerned(const Moves& moves, const std::function<bool(ClassId)>& is_kept) const {
+  Concerned concerned{.all = in_place_, .programs = reworded_, .chains = rechained_};
+  if (in_place_) return concerned;
+  auto& programs = concerned.programs;
   for (const auto& [key, unused] : changes_.tables_by_projection.entries()) programs.insert(key.program);
   const auto after = [&](const ProjectionKey& key) {
     const auto found = wanted_.projections.find(key);
@@ -91,14 +95,28 @@ std::set<ProgramId> TableImage::concerned(const Moves& moves,
     if (is_kept(key.address_class) && projection_before(key) != after(key))
       vocabularies.insert(key.vocabulary);
   }
+  const auto is_reworded = [&](VocabularyId vocabulary) {
+    return vocabularies.contains(vocabulary) || std::ranges::any_of(moves, [&](const auto& move) {
+             return projection_before({vocabulary, move.first}) != after({vocabulary, move.second});
+           });
+  };
   for (const auto& [id, program] : wanted_.programs) {
-    const auto vocabulary = program.vocabulary;
-    const bool moved = std::ranges::any_of(moves, [&](const auto& move) {
-      return projection_before({vocabulary, move.first}) != after({vocabulary, move.second});
-    });
-    if (moved || vocabularies.contains(vocabulary)) programs.insert(id);
+    if (is_reworded(program.vocabulary)) programs.insert(id);
   }
-  return programs;
+  add_chains(concerned, is_reworded);
+  return concerned;
+}
+
+// By their own words, by what classes of own addresses mean to them, or by their programs.
+void TableImage::add_chains(Concerned& concerned,
+                            const std::function<bool(VocabularyId)>& is_reworded) const {
+  for (const auto& [key, unused] : changes_.chain_programs.entries()) concerned.chains.insert(key.chain);
+  for (const auto& [id, chain] : wanted_.chains) {
+    if (concerned.programs.contains(chain.base) || is_reworded(chain.vocabulary)) concerned.chains.insert(id);
+  }
+  for (const auto& [key, program] : wanted_.chain_programs) {
+    if (concerned.programs.contains(program)) concerned.chains.insert(key.chain);
+  }
 }
 
 std::vector<bpf::cell> TableImage::cells_of(const Table& table) const {
@@ -153,6 +171,12 @@ std::uint32_t TableImage::row_size(ProgramId id) const {
   return number(std::prev(end)->first.projection) + 1;
 }
 
+std::uint32_t TableImage::row_size(ChainId id) const {
+  const auto end = wanted_.chain_programs.upper_bound({id, ProjectionId{0xffffffff}});
+  if (end == wanted_.chain_programs.begin() || std::prev(end)->first.chain != id) return 0;
+  return number(std::prev(end)->first.projection) + 1;
+}
+
 std::uint32_t TableImage::row_size(VocabularyId id) const {
   const auto end = wanted_.projections.upper_bound({id, ClassId{0xffffffff}});
   if (end == wanted_.projections.begin() || std::prev(end)->first.vocabulary != id) return 0;
@@ -164,6 +188,11 @@ std::uint32_t TableImage::entry_of(ProgramId id, std::uint32_t projection) const
   if (found == wanted_.tables_by_projection.end()) return 0;
   const auto place = tables_.find(found->second);
   return place == tables_.end() ? 0 : place->second.first;
+}
+
+std::uint32_t TableImage::entry_of(ChainId id, std::uint32_t projection) const {
+  const auto found = wanted_.chain_programs.find({id, ProjectionId{projection}});
+  return found == wanted_.chain_programs.end() ? 0 : number(found->second);
 }
 
 std::uint32_t TableImage::entry_of(VocabularyId id, std::uint32_t address_class) const {
@@ -216,6 +245,37 @@ Result<void> TableImage::write_program(ProgramId id, Step& step) {
   return {};
 }
 
+Result<void> TableImage::write_chain(ChainId id, Step& step) {
+  if (number(id) >= memory_.chains.size()) return std::unexpected(full("chains", memory_.chains.size()));
+  bpf::chain_version version{};
+  const auto chain = wanted_.chains.find(id);
+  const bool known = chain != wanted_.chains.end();
+  TRY_VOID(make_room(
+      chain_rows_, id, known ? row_size(id) : 0, [&](std::uint32_t i) { return entry_of(id, i); }, step));
+  if (known) {
+    version.base = number(chain->second.base);
+    version.vocabulary = number(chain->second.vocabulary);
+    if (const auto row = chain_rows_.find(id); row != chain_rows_.end())
+      version.programs = {row->second.first, row->second.size};
+  }
+  step.set(memory_.chains[number(id)].version, version);
+  return {};
+}
+
+template <class Id>
+void TableImage::write_entry(const Places<Id>& rows, Id id, std::uint32_t index, Step& step) {
+  const auto row = rows.find(id);
+  if (row == rows.end() || index >= row->second.size) return;
+  step.set(memory_.entries[row->second.first + index].value, entry_of(id, index));
+}
+
+template <class Id>
+void TableImage::write_rows(const Places<Id>& rows, Step& step) {
+  for (const auto& [id, row] : rows) {
+    for (std::uint32_t i = 0; i < row.size; ++i) write_entry(rows, id, i, step);
+  }
+}
+
 Result<void> TableImage::write_vocabulary(VocabularyId id, Step& step) {
   if (number(id) >= memory_.vocabularies.size())
     return std::unexpected(full("vocabularies", memory_.vocabularies.size()));
@@ -237,21 +297,19 @@ Result<void> TableImage::update(Step& step) {
   for (const auto& [id, unused] : changes_.programs.entries()) programs.insert(id);
   for (const auto& [key, unused] : changes_.tables_by_projection.entries()) programs.insert(key.program);
   for (const auto id : programs) TRY_VOID(write_program(id, step));
-  for (const auto& [key, unused] : changes_.tables_by_projection.entries()) {
-    const auto row = program_rows_.find(key.program);
-    if (row == program_rows_.end() || number(key.projection) >= row->second.size) continue;
-    step.set(memory_.entries[row->second.first + number(key.projection)].value,
-             entry_of(key.program, number(key.projection)));
-  }
+  for (const auto& [key, unused] : changes_.tables_by_projection.entries())
+    write_entry(program_rows_, key.program, number(key.projection), step);
+  std::set<ChainId> chains;
+  for (const auto& [id, unused] : changes_.chains.entries()) chains.insert(id);
+  for (const auto& [key, unused] : changes_.chain_programs.entries()) chains.insert(key.chain);
+  for (const auto id : chains) TRY_VOID(write_chain(id, step));
+  for (const auto& [key, unused] : changes_.chain_programs.entries())
+    write_entry(chain_rows_, key.chain, number(key.projection), step);
   std::set<VocabularyId> vocabularies;
   for (const auto& [key, unused] : changes_.projections.entries()) vocabularies.insert(key.vocabulary);
   for (const auto id : vocabularies) TRY_VOID(write_vocabulary(id, step));
-  for (const auto& [key, unused] : changes_.projections.entries()) {
-    const auto row = vocabulary_rows_.find(key.vocabulary);
-    if (row == vocabulary_rows_.end() || number(key.address_class) >= row->second.size) continue;
-    step.set(memory_.entries[row->second.first + number(key.address_class)].value,
-             entry_of(key.vocabulary, number(key.address_class)));
-  }
+  for (const auto& [key, unused] : changes_.projections.entries())
+    write_entry(vocabulary_rows_, key.vocabulary, number(key.address_class), step);
   for (const auto& [id, after] : changes_.tables.entries()) {
     if (!after) release(tables_, id, cells_, step);
   }
@@ -266,10 +324,8 @@ Result<void> TableImage::write_all(Step& step) {
     TRY_VOID(write_program(ProgramId{id}, step));
   }
   if (!wanted_.programs.empty()) TRY_VOID(write_program(wanted_.programs.rbegin()->first, step));
-  for (const auto& [id, row] : program_rows_) {
-    for (std::uint32_t i = 0; i < row.size; ++i)
-      step.set(memory_.entries[row.first + i].value, entry_of(id, i));
-  }
+  write_rows(program_rows_, step);
+  TRY_VOID(write_all_chains(step));
   for (std::uint32_t id = 0; id < memory_.vocabularies.size(); ++id) {
     const auto& there = memory_.vocabularies[id].projections;
     if (row_size(VocabularyId{id}) == 0 && there[0].size == 0 && there[1].size == 0) continue;
@@ -277,10 +333,18 @@ Result<void> TableImage::write_all(Step& step) {
   }
   if (!wanted_.projections.empty())
     TRY_VOID(write_vocabulary(wanted_.projections.rbegin()->first.vocabulary, step));
-  for (const auto& [id, row] : vocabulary_rows_) {
-    for (std::uint32_t i = 0; i < row.size; ++i)
-      step.set(memory_.entries[row.first + i].value, entry_of(id, i));
+  write_rows(vocabulary_rows_, step);
+  return {};
+}
+
+Result<void> TableImage::write_all_chains(Step& step) {
+  for (std::uint32_t id = 1; id < memory_.chains.size(); ++id) {
+    const auto& there = memory_.chains[id].version;
+    if (!wanted_.chains.contains(ChainId{id}) && there[0].base == 0 && there[1].base == 0) continue;
+    TRY_VOID(write_chain(ChainId{id}, step));
   }
+  if (!wanted_.chains.empty()) TRY_VOID(write_chain(wanted_.chains.rbegin()->first, step));
+  write_rows(chain_rows_, step);
   return {};
 }
 
@@ -319,6 +383,10 @@ void TableImage::adopt(std::size_t side) {
     const auto& there = memory_.programs[number(id)].version[side];
     adopt_table(program.base, there.base);
     adopt_row(program_rows_, id, there.tables, row_size(id));
+  }
+  for (const auto& [id, chain] : wanted_.chains) {
+    if (number(id) < memory_.chains.size())
+      adopt_row(chain_rows_, id, memory_.chains[number(id)].version[side].programs, row_size(id));
   }
   for (const auto& [key, table] : wanted_.tables_by_projection) {
     const auto row = program_rows_.find(key.program);
@@ -366,6 +434,7 @@ Result<void> TableImage::resync(Step& step) {
   cells_.clear();
   tables_.clear();
   program_rows_.clear();
+  chain_rows_.clear();
   vocabulary_rows_.clear();
   const auto side = step.now();
   adopt(side);
@@ -374,6 +443,7 @@ Result<void> TableImage::resync(Step& step) {
     set_aside_table(program.version[side].base, step);
     set_aside(program.version[side].tables, true, side, step);
   }
+  for (const auto& chain : memory_.chains) set_aside(chain.version[side].programs, false, side, step);
   for (const auto& vocabulary : memory_.vocabularies)
     set_aside(vocabulary.projections[side], false, side, step);
   return write_all(step);

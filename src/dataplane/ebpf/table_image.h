@@ -15,6 +15,7 @@
 
 #include "dataplane/ebpf/extents.h"
 #include "dataplane/ebpf/step.h"
+#include "maps/chains.h"
 #include "maps/tables.h"
 #include "policy/tables.h"
 
@@ -22,9 +23,20 @@ namespace ocicat::dataplane::ebpf {
 
 struct TableMemory {
   std::span<bpf::program> programs;
+  std::span<bpf::chain> chains;
   std::span<bpf::vocabulary> vocabularies;
   std::span<bpf::entry> entries;
   std::span<bpf::cell> cells;
+};
+
+// What may answer differently after a change.
+struct Concerned {
+  bool all = false;
+  std::set<policy::ProgramId> programs;
+  std::set<policy::ChainId> chains;
+
+  bool has(policy::ProgramId id) const { return all || programs.contains(id); }
+  bool has(policy::ChainId id) const { return all || chains.contains(id); }
 };
 
 class TableImage {
@@ -37,11 +49,10 @@ class TableImage {
   Result<void> update(Step& step);
   // Writes what differs, whatever the memory holds.
   Result<void> resync(Step& step);
-  // Which programs the last want() makes answer differently, by what they say or by what classes mean to
-  // them: about addresses that move from one class to another, or that keep a class.
+  // Which programs and chains the last want() makes answer differently, by what they say or by what classes
+  // mean to them: about addresses that move from one class to another, or that keep a class.
   using Moves = std::set<std::pair<policy::ClassId, policy::ClassId>>;
-  std::set<policy::ProgramId> concerned(const Moves& moves,
-                                        const std::function<bool(policy::ClassId)>& is_kept) const;
+  Concerned concerned(const Moves& moves, const std::function<bool(policy::ClassId)>& is_kept) const;
 
  private:
   template <class Id>
@@ -55,13 +66,22 @@ class TableImage {
   template <class Id, class ValueAt>
   Result<void> make_room(Places<Id>& rows, Id id, std::uint32_t size, ValueAt value_at, Step& step);
   std::uint32_t row_size(policy::ProgramId id) const;
+  std::uint32_t row_size(policy::ChainId id) const;
   std::uint32_t row_size(policy::VocabularyId id) const;
   policy::ProjectionId projection_before(const policy::ProjectionKey& key) const;
   std::uint32_t entry_of(policy::ProgramId id, std::uint32_t projection) const;
+  std::uint32_t entry_of(policy::ChainId id, std::uint32_t projection) const;
   std::uint32_t entry_of(policy::VocabularyId id, std::uint32_t address_class) const;
   Result<void> write_program(policy::ProgramId id, Step& step);
+  Result<void> write_chain(policy::ChainId id, Step& step);
   Result<void> write_vocabulary(policy::VocabularyId id, Step& step);
   Result<void> write_all(Step& step);
+  Result<void> write_all_chains(Step& step);
+  template <class Id>
+  void write_entry(const Places<Id>& rows, Id id, std::uint32_t index, Step& step);
+  template <class Id>
+  void write_rows(const Places<Id>& rows, Step& step);
+  void add_chains(Concerned& concerned, const std::function<bool(policy::VocabularyId)>& is_reworded) const;
 
   void adopt(std::size_t side);
   bool adopt_table(policy::TableId id, std::uint32_t first);
@@ -74,11 +94,13 @@ class TableImage {
   policy::TablesChanges changes_;
   std::map<policy::ProjectionKey, policy::ProjectionId> projections_before_;  // of those in changes_
   std::set<policy::ProgramId> reworded_;  // programs, known before, that say something else now
+  std::set<policy::ChainId> rechained_;   // likewise
   bool in_place_ = false;                 // a table changed and kept its id
 
   Extents entries_, cells_;
   Places<policy::TableId> tables_;
   Places<policy::ProgramId> program_rows_;
+  Places<policy::ChainId> chain_rows_;
   Places<policy::VocabularyId> vocabulary_rows_;
 };
 

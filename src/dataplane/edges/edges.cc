@@ -26,7 +26,7 @@ using kernel::nft::of_family;
 
 class Writer {
  public:
-  explicit Writer(const HostSettings& settings) : settings_(settings) {}
+  Writer(const HostSettings& settings, std::uint32_t mark) : settings_(settings), mark_(mark) {}
 
   Edges write() {
     add_tunnels();
@@ -72,24 +72,30 @@ class Writer {
     return rule;
   }
 
+  Expressions accept(Expressions rule) const {
+    if (mark_ != 0) kernel::nft::set_mark_bit(rule, mark_, true);
+    return rule.verdict(NF_ACCEPT);
+  }
+
   void add_tunnels() {
     chain(kNotOfTunnel.chain.data());
     edges_.rules.push_back(tells(kNotOfTunnel));
     edges_.rules.push_back(drops(kNotOfTunnel));
     chain(kTunnelled);
-    for (const auto& tunnel : tunnels()) rule(of(tunnel).verdict(NF_ACCEPT));
+    for (const auto& tunnel : tunnels()) rule(accept(of(tunnel)));
     chain(kTunnelledIn);
-    for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kSource).verdict(NF_ACCEPT));
+    for (const auto& tunnel : tunnels()) rule(accept(of(tunnel, End::kSource)));
     if (settings_.overlays.any()) {
       for (const auto& net : settings_.overlays.external_nodes)
         rule(kernel::nft::within(net, End::kSource).verdict(NFT_JUMP, kTunnelled));
     }
     // What WireGuard takes is signed; who is at the other end may be anywhere.
-    for (const auto& tunnel : tunnels())
-      tunnel.kind == Kind::kWireguard ? rule(of(tunnel).verdict(NF_ACCEPT))
-                                      : rule(of(tunnel).verdict(NFT_GOTO, kNotOfTunnel.chain));
+    for (const auto& tunnel : tunnels()) {
+      auto other = of(tunnel);
+      rule(tunnel.kind == Kind::kWireguard ? accept(other) : other.verdict(NFT_GOTO, kNotOfTunnel.chain));
+    }
     chain(kTunnelledOut);
-    for (const auto& tunnel : tunnels()) rule(of(tunnel, End::kDestination).verdict(NF_ACCEPT));
+    for (const auto& tunnel : tunnels()) rule(accept(of(tunnel, End::kDestination)));
     // What VXLAN carries is tracked once it is out of the tunnel.
     chain(kUntrackedTunnels);
     for (const auto& tunnel : tunnels()) {
@@ -121,14 +127,15 @@ class Writer {
   void rule(Expressions&& expressions) { rule(expressions); }
 
   const HostSettings& settings_;
+  std::uint32_t mark_;
   Edges edges_;
   const char* chain_ = "";
 };
 
 }  // namespace
 
-Edges edges_for(const HostSettings& settings) {
-  return Writer(settings).write();
+Edges edges_for(const HostSettings& settings, std::uint32_t mark) {
+  return Writer(settings, mark).write();
 }
 
 // Key types are datatypes of the `nft` command: ipv4_addr 7, ipv6_addr 8.

@@ -5,6 +5,7 @@
 //   source   semantics.md 2.4, 4.3
 #pragma once
 
+#include <cstdint>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -27,7 +28,9 @@ struct Edges {
   std::vector<kernel::nft::Chain> chains;  // in an order in which each leads to earlier ones only
   std::vector<kernel::nft::Rule> rules;
 };
-Edges edges_for(const HostSettings& settings);
+// What tunnels carry in and out, and is accepted, carries a mark from there on if one is given, a bit of the
+// packet's.
+Edges edges_for(const HostSettings& settings, std::uint32_t mark = 0);
 
 // The addresses of the other hosts of the cluster, and what the set holds of these; ascending.
 const kernel::nft::Set& hosts_set(Family family);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* A packet as programs get it, by where they stand: at a tcx hook; at a netfilter hook, where it begins with
+ * its IP header (OCICAT_AT_NETFILTER); or in a driver (OCICAT_AT_DRIVER). A file of programs says so before
+ * it includes anything.
+ */
+#pragma once
+
+#include "lib/helpers.h"
+
+#define LAST_HEADER 0x7fff /* no honest packet has headers beyond; and the verifier wants a bound */
+
+#ifdef OCICAT_AT_NETFILTER
+
+#include "lib/kernel_types.h"
+
+#define FRAME struct bpf_nf_ctx
+
+extern int bpf_dynptr_from_skb(struct __sk_buff* skb, __u64 flags, struct bpf_dynptr* to) __ksym;
+
+static __always_inline __u32 length_of(FRAME* frame) {
+  return frame->skb->len;
+}
+static __always_inline __u32 segments_of(FRAME* frame) {
+  return 1;
+}
+/* Than a header's field can say. */
+static __always_inline int may_be_longer(FRAME* frame) {
+  return frame->skb->len > 0xffff;
+}
+/* Copies; false where the packet is shorter. The size is a constant. Not inline, as nothing else may have the
+ * place of a dynptr on the stack. */
+static __noinline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  struct bpf_dynptr bytes;
+  if (offset > LAST_HEADER || bpf_dynptr_from_skb((struct __sk_buff*)frame->skb, 0, &bytes)) return 0;
+  return bpf_dynptr_read(to, size, &bytes, offset, 0) == 0;
+}
+
+#elif defined OCICAT_AT_DRIVER
+
+#include "lib/kernel_types.h"
+
+#define FRAME struct xdp_md
+
+extern void* bpf_cast_to_kern_ctx(void* context) __ksym;
+
+static __always_inline __u32 length_of(FRAME* frame) {
+  return bpf_xdp_get_buff_len(frame);
+}
+static __always_inline int may_be_longer(FRAME* frame) {
+  return 0;
+}
+static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  return offset <= LAST_HEADER && bpf_xdp_load_bytes(frame, offset, to, size) == 0;
+}
+
+#else
+
+#define FRAME struct __sk_buff
+
+static __always_inline __u32 length_of(FRAME* frame) {
+  return frame->len;
+}
+static __always_inline __u32 segments_of(FRAME* frame) {
+  return frame->gso_segs ? frame->gso_segs : 1;
+}
+static __always_inline int may_be_longer(FRAME* frame) {
+  return frame->gso_segs != 0;
+}
+static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  if (offset > LAST_HEADER) return 0;
+  __u64 bounded = offset;
+  asm volatile("%0 &= 0x7fff"
+               : "+r"(bounded)); /* so that the verifier sees the bound wherever the number was kept */
+  void* from = (void*)(long)frame->data + bounded;
+  if (from + size <= (void*)(long)frame->data_end) {
+    __builtin_memcpy(to, from, size);
+    return 1;
+  }
+  return bpf_skb_load_bytes(frame, offset, to, size) == 0;
+}
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* A packet at the host's own netfilter hooks, and the host endpoints of the interfaces that it comes in and
+ * goes out by.
+ *
+ *   where      where nftables judges it, too: behind others' destination translation, before source
+ * translation. What untracked and pre-DNAT policy asks about is the destination as it came, as the kernel's
+ * connection tracking remembers it known      connections pass; others are judged, and what policy lets
+ * through is noted, so that replies pass. What untracked policy allows is not whole      fragments have been
+ * put together before these hooks stack      everything is on it: tasks may overtake each other here, and
+ * processors' arrays would be shared design     docs/design/ebpf.md#host-endpoints
+ */
+#pragma once
+
+#include "lib/batch.h"
+#include "lib/connection.h"
+#include "lib/counters.h"
+#include "lib/host_endpoints.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, HOST_CONNECTIONS_MAX);
+  __type(key, struct connection_key);
+  __type(value, struct connection);
+} host_connections SEC(".maps");
+
+enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
+enum host_place { AT_INPUT, AT_FORWARD, AT_OUTPUT };
+enum { PF_IPV6 = 10 };
+
+/* States of the kernel's connection tracking, in the low bits of _nfct. */
+enum { TRACKED_RELATED = 1, TRACKED_REPLIES = 3, TRACKED_STATE = 7, TRACKED_DESTINATION_TRANSLATED = 1 << 5 };
+
+/* Who has a say in a packet. */
+struct passage {
+  __u32 in, out;   /* numbers of the host endpoints where it comes in and goes out; 0: none */
+  __u32 untracked; /* the chain; 0: none */
+  __u32 asks;      /* whether any policy is there at all */
+  __u32 flags;     /* enum host_connection_flags */
+  __u8 translated; /* the connection is to another destination than was asked for: */
+  __u8 replies;    /* (and the packet is an answer) */
+  __be16 asked_port;
+  struct address asked;
+};
+
+static __always_inline int refused(__u32 why) {
+  count(why);
+  return NF_DROP;
+}
+
+/* Where it will leave by, also when somebody has led it elsewhere at this hook. */
+static __always_inline struct net_device* way_out(struct bpf_nf_ctx* ctx) {
+  struct dst_entry* route = (struct dst_entry*)(ctx->skb->_skb_refdst & ~1UL);
+  struct net_device* device = 0;
+  if (route) bpf_core_read(&device, sizeof device, &route->dev);
+  return device;
+}
+
+static __always_inline __u32 tracked_state(struct bpf_nf_ctx* ctx) {
+  if (!bpf_core_field_exists(ctx->skb->_nfct)) return TRACKED_STATE;
+  return ctx->skb->_nfct & TRACKED_STATE;
+}
+
+/* The destination of the connection's first packet as it came. */
+static __always_inline void find_asked(struct bpf_nf_ctx* ctx, struct passage* passage) {
+  if (!bpf_core_field_exists(ctx->skb->_nfct) || !bpf_core_type_exists(struct nf_conn)) return;
+  struct nf_conn* tracked = (struct nf_conn*)(ctx->skb->_nfct & ~(unsigned long)TRACKED_STATE);
+  if (!tracked) return;
+  unsigned long status = BPF_CORE_READ(tracked, status);
+  if (!(status & TRACKED_DESTINATION_TRANSLATED)) return;
+  passage->translated = 1;
+  passage->replies = tracked_state(ctx) >= TRACKED_REPLIES;
+  passage->asked_port = BPF_CORE_READ(tracked, tuplehash[0].tuple.dst.u.all);
+  bpf_core_read(&passage->asked, sizeof passage->asked, &tracked->tuplehash[0].tuple.dst.u3.all);
+  if (ctx->state->pf != PF_IPV6) {
+    passage->asked.word[3] = passage->asked.word[0];
+    passage->asked.word[0] = passage->asked.word[1] = 0;
+    passage->asked.word[2] = bpf_htonl(0xffff);
+  }
+}
+
+/* Whether the host endpoint has policy for either direction of a connection: replies are known by what has
+ * been noted. */
+static __always_inline __u32 asks_about(__u32 id, __u32 family, __u32 forwarded, __u32 side) {
+  return chain_at(id, family, forwarded ? HOOK_FORWARD_IN : HOOK_NORMAL_IN, side) |
+         chain_at(id, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side) |
+         chain_at(id, family, HOOK_PRE_DNAT_IN, side);
+}
+
+static __always_inline void find_passage(struct bpf_nf_ctx* ctx, __u32 at, __u32 side,
+                                         struct passage* passage) {
+  __u32 in = at == AT_OUTPUT ? 0 : host_interface_of(ctx->state->in, side);
+  __u32 out = at == AT_INPUT ? 0 : host_interface_of(at == AT_FORWARD ? ctx->state->out : way_out(ctx), side);
+  __u32 family = ctx->state->pf == PF_IPV6, workload_in = in & INTERFACE_OF_WORKLOAD;
+  if (at == AT_OUTPUT && out & INTERFACE_OF_WORKLOAD) return; /* a host may always reach its own */
+  in &= ~INTERFACE_OF_WORKLOAD;
+  out &= ~INTERFACE_OF_WORKLOAD;
+  passage->in = in;
+  passage->out = out;
+  if (at == AT_FORWARD) passage->flags = HOST_CONNECTION_FORWARDED;
+  if (at == AT_INPUT && workload_in) passage->flags = HOST_CONNECTION_FROM_WORKLOAD;
+  if (at == AT_OUTPUT) passage->untracked = chain_at(out, family, HOOK_UNTRACKED_OUT, side);
+  if (at != AT_OUTPUT && !workload_in) passage->untracked = chain_at(in, family, HOOK_UNTRACKED_IN, side);
+  passage->asks = passage->untracked;
+  if (passage->flags & HOST_CONNECTION_FROM_WORKLOAD) {
+    passage->asks |= chain_at(in, family, HOOK_PRE_DNAT_IN, side);
+  } else {
+    passage->asks |=
+        asks_about(in, family, at == AT_FORWARD, side) | asks_about(out, family, at == AT_FORWARD, side);
+  }
+}
+
+/* What the host endpoints of a connection say of its first packet: 0, or why not. */
+__noinline __u32 judge_host_ends(const struct connection_key* key, const struct connection* connection,
+                                 const struct passage* passage, __u32 side) {
+  if (!key || !connection || !passage) return DROP_POLICY;
+  int by = beginner(connection), to = !by;
+  __u32 family = !is_mapped(&key->address[0]), protocol = (__u32)key->protocol << 16;
+  int forwarded = connection->flags & HOST_CONNECTION_FORWARDED;
+  struct address sender = key->address[by & 1], receiver = key->address[to & 1];
+  __u32 in = connection->endpoint[by & 1], out = connection->endpoint[to & 1], said = ANSWER_NONE;
+  struct question question = {
+      .key = protocol | bpf_ntohs(passage->translated ? passage->asked_port : key->port[to & 1]),
+      .source_port = bpf_ntohs(key->port[by & 1]),
+      .side = side & 1,
+      .peer = sender,
+  };
+  __u32 chain = chain_at(in, family, HOOK_PRE_DNAT_IN, side);
+  if (chain) {
+    struct address asked = passage->translated ? passage->asked : receiver;
+    said = chain_answer(chain, &asked, &question);
+    if (is_deny(said)) return DROP_POLICY;
+  }
+  question.key = protocol | bpf_ntohs(key->port[to & 1]);
+  chain = chain_at(in, family, forwarded ? HOOK_FORWARD_IN : HOOK_NORMAL_IN, side);
+  if (chain && is_none(said) && !(connection->flags & HOST_CONNECTION_FROM_WORKLOAD)) {
+    if (is_deny(chain_answer(chain, &receiver, &question))) return DROP_POLICY;
+  }
+  chain = chain_at(out, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side);
+  if (chain) {
+    question.peer = receiver;
+    if (is_deny(chain_answer(chain, &sender, &question))) return DROP_POLICY;
+  }
+  return 0;
+}
+
+/* What untracked policy says: of each packet by itself. */
+__noinline __u32 untracked_answer(const struct packet* packet, const struct passage* passage, __u32 outward,
+                                  __u32 side) {
+  if (!packet || !passage) return ANSWER_DENY;
+  int as_it_came = passage->translated && !passage->replies;
+  struct address source = packet->ends.source;
+  struct address destination = as_it_came ? passage->asked : packet->ends.destination;
+  __u16 detail = as_it_came ? bpf_ntohs(passage->asked_port) : packet->detail;
+  struct question question = {
+      .key = (__u32)packet->key.protocol << 16 | detail,
+      .source_port = packet->source_port,
+      .side = side & 1,
+      .peer = outward ? destination : source,
+  };
+  return chain_answer(passage->untracked, outward ? &source : &destination, &question);
+}
+
+static __always_inline int has_changed(__u32 id, __u32 judged) {
+  const struct host_endpoint* endpoint = host_endpoint_at(id);
+  return !endpoint || (__s32)(READ_ONCE(endpoint->changed) - judged) > 0;
+}
+
+/* Whether nothing that concerns it has changed since it was judged; the first entry is that of all
+ * interfaces. */
+static __always_inline int stands_here(const struct connection* connection) {
+  return !has_changed(0, connection->judged) && !has_changed(connection->endpoint[0], connection->judged) &&
+         !has_changed(connection->endpoint[1], connection->judged);
+}
+
+/* A known connection, at this place: whether the packet passes without another word. What begins it may come
+ * by twice, out and in, by the loopback interface.
+ */
+static __always_inline int is_settled(const struct connection* known, const struct packet* packet,
+                                      const struct passage* passage) {
+  if (!stands_here(known)) return 0;
+  if (packet->sender != beginner(known)) return 1;
+  return (!passage->in || known->endpoint[packet->sender & 1]) &&
+         (!passage->out || known->endpoint[~packet->sender & 1]);
+}
+
+static __always_inline void set_ends(struct connection* connection, __u32 sender, __u32 in, __u32 out) {
+  connection->endpoint[0] = sender ? out : in;
+  connection->endpoint[1] = sender ? in : out;
+}
+
+/* The connection as it would be after this packet: judged where that is now. */
+__noinline int draft_here(const struct packet* packet, const struct passage* passage,
+                          const struct connection* known, __u32 length, struct connection* next) {
+  if (!packet || !passage || !next) return 0;
+  __u32 sender = packet->sender & 1, now = clock_now(), in = passage->in, out = passage->out;
+  if (known) {
+    *next = *known;
+  } else {
+    /* Of a workload's connection that has passed before anybody asked here, it is known who began it. */
+    const struct connection* workloads = living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
+    __builtin_memset(next, 0, sizeof *next);
+    if (workloads ? beginner(workloads) : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
+    next->flags |= passage->flags;
+  }
+  if (known) {
+    if (!in) in = known->endpoint[sender];
+    if (!out) out = known->endpoint[sender ^ 1];
+  }
+  set_ends(next, sender, in, out);
+  note(packet, next, now);
+  next->bytes[sender] += length;
+  next->packets[sender] += 1;
+  return 1;
+}
+
+/* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
+static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
+                                      const struct host* host, const struct passage* passage, __u64 batch) {
+  __u32 now = clock_now();
+  struct connection* known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
+  if (known) {
+    if (stands_here(known)) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
+    struct connection next = *known;
+    __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+    if (READ_ONCE(host->batch) != batch) return AGAIN;
+    count(COUNT_REJUDGED);
+    next.judged = (__u32)batch;
+    next.flags = why ? next.flags | CONNECTION_DENIED : next.flags & ~CONNECTION_DENIED;
+    bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_EXIST);
+    return why ? refused(DROP_REVOKED) : NF_ACCEPT;
+  }
+  known = living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
+  if (known) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
+  /* Of one that passes here and that nobody has to judge. */
+  return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
+             ? NF_ACCEPT
+             : -1;
+}
+
+/* Of no connection: policy's answer for this packet alone. */
+static __always_inline int alone_here(struct packet* packet, const struct host* host,
+                                      const struct passage* passage, __u64 batch) {
+  struct connection alone = {.flags = passage->flags | (packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0)};
+  set_ends(&alone, packet->sender, passage->in, passage->out);
+  if (packet->key.protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+    packet->key.port[0] = packet->key.port[1] = bpf_htons(packet->detail);
+  }
+  __u32 why = judge_host_ends(&packet->key, &alone, passage, batch & 1);
+  if (READ_ONCE(host->batch) != batch) return AGAIN;
+  count(COUNT_JUDGED);
+  if (why) return refused(why);
+  count(COUNT_FORWARDED);
+  return NF_ACCEPT;
+}
+
+/* Of a connection that has not passed here, or may not pass any more. */
+static __always_inline int judge_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
+                                      const struct host* host, const struct passage* passage,
+                                      struct connection* known, __u64 batch) {
+  struct connection next = {};
+  draft_here(packet, passage, known, length_of(ctx), &next);
+  __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+  if (why && !known && packet->tcp & TCP_ACK) {
+    /* Older than the datapath, and nobody knows who began it: as good as the one end says as the other. A
+     * packet that begins a connection is none of these. */
+    next.flags ^= CONNECTION_BEGUN_BY_SECOND;
+    why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+  }
+  if (READ_ONCE(host->batch) != batch) return AGAIN;
+  count(known ? COUNT_REJUDGED : COUNT_JUDGED);
+  next.judged = (__u32)batch;
+  if (why) {
+    if (!known) return refused(why);
+    next.flags |= CONNECTION_DENIED;
+    bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY);
+    return refused(DROP_REVOKED);
+  }
+  next.flags &= ~CONNECTION_DENIED;
+  if (bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY)) return refused(DROP_NO_MEMORY);
+  count(COUNT_FORWARDED);
+  return NF_ACCEPT;
+}
+
+/* Part of a connection that is tracked, or to be. */
+static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* packet,
+                                        const struct host* host, const struct passage* passage, __u64 batch) {
+  __u32 settings = host->settings[batch & 1];
+  if (packet->kind == KIND_ERROR) {
+    int answer = -1;
+    __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
+    if (parse_ip(ctx, packet->inner, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER)
+      answer = error_here(ctx, packet, host, passage, batch);
+    if (answer >= 0) return answer;
+    if (!parse_ip(ctx, 0, how, packet)) return refused(DROP_MALFORMED);
+    packet->kind = KIND_INVALID;
+  }
+  if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch);
+  __u32 now = clock_now();
+  struct connection* known = 0;
+  if (packet->kind != KIND_INVALID)
+    known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
+  if (!known && packet->kind != KIND_PLAIN &&
+      !(packet->kind == KIND_FOLLOWS && find_connection(packet, now))) {
+    if (settings & HOST_DROPS_INVALID) return refused(DROP_INVALID);
+    return alone_here(packet, host, passage, batch);
+  }
+  if (known && is_settled(known, packet, passage)) {
+    if (known->flags & CONNECTION_DENIED) {
+      known->seen = now; /* denied until idle */
+      return refused(DROP_REVOKED);
+    }
+    note(packet, known, now);
+    count_packet(ctx, packet->sender, known);
+    count(COUNT_FORWARDED);
+    return NF_ACCEPT;
+  }
+  return judge_here(ctx, packet, host, passage, known, batch);
+}
+
+/* One attempt, by what is in force when it begins. */
+__noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at) {
+  const struct host* host = the_host();
+  if (!host) return NF_DROP;
+  __u64 batch = READ_ONCE(host->batch);
+  struct passage passage = {};
+  struct packet packet;
+  find_passage(ctx, at, batch & 1, &passage);
+  if (!passage.asks) return READ_ONCE(host->batch) == batch ? NF_ACCEPT : AGAIN;
+  __u32 settings = host->settings[batch & 1];
+  __u32 mark = 1U << (settings >> HOST_MARK_SHIFT & HOST_MARK_BITS);
+  if (at != AT_FORWARD && settings & HOST_MARKS_TUNNELS && ctx->skb->mark & mark) return NF_ACCEPT;
+  if (!parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet)) return refused(DROP_MALFORMED);
+  if (packet.fragment == FRAGMENT_LATER) return refused(DROP_FRAGMENT);
+  find_asked(ctx, &passage);
+  if (passage.untracked) {
+    __u32 said = untracked_answer(&packet, &passage, at == AT_OUTPUT, batch & 1);
+    if (!is_none(said) && READ_ONCE(host->batch) != batch) return AGAIN;
+    if (is_deny(said)) return refused(DROP_POLICY);
+    if (is_allow(said)) {
+      passage.in = 0;
+      return at == AT_FORWARD ? alone_here(&packet, host, &passage, batch) : NF_ACCEPT;
+    }
+  }
+  return tracked_here(ctx, &packet, host, &passage, batch);
+}
+
+static __always_inline int at_host(struct bpf_nf_ctx* ctx, __u32 at) {
+  for (int i = 0; i < MAX_JUDGEMENTS; ++i) {
+    __u64 answer = (__u32)attempt_here(ctx, at);
+    if (answer != AGAIN) {
+      asm volatile("%0 &= 1" : "+r"(answer)); /* so that the verifier sees that it is an answer */
+      return answer;
+    }
+    count(COUNT_RETRIED);
+  }
+  return refused(DROP_CHANGING);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* What programs at netfilter hooks and in drivers read of the kernel's own memory: only these members, found
+ * by BTF wherever the running kernel has them.
+ */
+#pragma once
+
+#include <bpf/bpf_core_read.h>
+
+#include "lib/helpers.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct net_device {
+  char name[16];
+};
+
+struct dst_entry {
+  struct net_device* dev;
+};
+
+struct sk_buff {
+  unsigned int len;
+  __u32 mark;
+  unsigned long _nfct;       /* connection tracking: pointer | state */
+  unsigned long _skb_refdst; /* route: pointer | whether it is counted */
+};
+
+struct nf_hook_state {
+  __u8 hook;
+  __u8 pf;
+  struct net_device* in;
+  struct net_device* out;
+};
+
+struct xdp_rxq_info {
+  struct net_device* dev;
+};
+
+struct xdp_buff {
+  struct xdp_rxq_info* rxq;
+};
+
+struct nf_conntrack_tuple {
+  struct {
+    union {
+      __u32 all[4];
+    } u3;
+    union {
+      __be16 all; /* port, or ICMP type and code */
+    } u;
+  } dst;
+};
+
+struct nf_conntrack_tuple_hash {
+  struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conn {
+  struct nf_conntrack_tuple_hash tuplehash[2];
+  unsigned long status;
+};
+
+#pragma clang attribute pop
+
+struct bpf_nf_ctx {
+  const struct nf_hook_state* state;
+  struct sk_buff* skb;
+};

@@ -1,0 +1,126 @@
+#include "dataplane/ebpf/host_hooks.h"
+
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+
+#include <array>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using kernel::bpf::NetfilterHook;
+using kernel::bpf::NetfilterPlace;
+
+// Behind the hook's filters, those of table `ocicat` among them, and behind translation of what the host
+// sends.
+constexpr std::int32_t kPriority = 7;
+constexpr std::string_view kDriver = "driver-";
+
+std::string driver_pin(int interface) {
+  return fmt::format("{}{}", kDriver, interface);
+}
+
+}  // namespace
+
+Result<void> HostHooks::read_pins() {
+  attached_.clear();
+  std::error_code failed;
+  if (!std::filesystem::exists(folder_, failed)) return {};
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, failed))
+    files.push_back(entry.path());
+  if (failed) return fail(ErrorCode::kInternal, "list {}: {}", folder_.string(), failed.message());
+  for (const auto& file : files) {
+    TRY(auto link, kernel::bpf::open_pin(file));
+    attached_.emplace(file.filename().string(), std::move(link));
+  }
+  return {};
+}
+
+void HostHooks::detach(const std::string& name) {
+  std::error_code ignored;  // one that is not there is no error, and what stays is seen at the next look
+  std::filesystem::remove(folder_ / name, ignored);
+  attached_.erase(name);
+  ++writes_;
+}
+
+// The kernel does not replace programs at its netfilter hooks: the old one goes when the new one is there,
+// and pinned in its place.
+Result<void> HostHooks::settle(const std::string& name, int program, const Attach& attach) {
+  if (const auto there = attached_.find(name); there != attached_.end()) {
+    if (trusted_) return {};
+    TRY(const auto id, kernel::bpf::program_of_link(there->second.get()));
+    TRY(const auto ours, kernel::bpf::id_of_program(program));
+    if (id == ours) return {};
+  }
+  TRY(auto link, attach());
+  TRY_VOID(kernel::bpf::pin(link.get(), folder_ / name));
+  attached_.insert_or_assign(name, std::move(link));
+  ++writes_;
+  return {};
+}
+
+Result<void> HostHooks::sync_drivers(const HostPrograms& programs, const std::set<int>& drivers) {
+  std::set<std::string> wanted;
+  for (const auto interface : drivers) {
+    const auto name = driver_pin(interface);
+    if (const auto there = attached_.find(name); there != attached_.end()) {
+      TRY(const auto info, kernel::bpf::info_of_link(there->second.get()));
+      TRY(const auto ours, kernel::bpf::id_of_program(programs.driver.get()));
+      // Here only one program can be, so it is replaced. An interface that has gone has taken its link along.
+      if (info.interface != interface) {
+        detach(name);
+      } else if (info.program_id != ours) {
+        TRY_VOID(kernel::bpf::replace_program(there->second.get(), programs.driver.get()));
+        ++writes_;
+      }
+    }
+    const auto done = settle(name, programs.driver.get(),
+                             [&] { return kernel::bpf::attach_to_driver(programs.driver.get(), interface); });
+    const auto code = done ? ErrorCode{} : done.error().code;
+    // It may have gone meanwhile, of which we shall hear.
+    if (!done && code != ErrorCode::kNotFound && code != ErrorCode::kAlreadyExists &&
+        code != ErrorCode::kUnsupported)
+      return done;
+    if (done) wanted.insert(name);
+  }
+  std::vector<std::string> others;
+  for (const auto& [name, unused] : attached_) {
+    if (name.starts_with(kDriver) && !wanted.contains(name)) others.push_back(name);
+  }
+  for (const auto& name : others) detach(name);
+  return {};
+}
+
+Result<void> HostHooks::sync(const HostPrograms& programs, bool wanted, const std::set<int>& drivers) {
+  trusted_ = std::exchange(known_, false);
+  if (!trusted_) TRY_VOID(read_pins());
+  if (wanted) TRY_VOID(kernel::bpf::make_pin_folder(folder_));
+  struct At {
+    const char* name;
+    int program;
+    NetfilterPlace place;
+  };
+  const int input = programs.input.get(), forward = programs.forward.get(), output = programs.output.get();
+  for (const auto& [name, program, place] :
+       {At{"input-4", input, {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
+        At{"input-6", input, {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
+        At{"forward-4", forward, {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
+        At{"forward-6", forward, {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
+        At{"output-4", output, {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
+        At{"output-6", output, {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}}) {
+    if (wanted) {
+      TRY_VOID(settle(name, program, [&] { return kernel::bpf::attach(program, place); }));
+    } else if (attached_.contains(name)) {
+      detach(name);
+    }
+  }
+  TRY_VOID(sync_drivers(programs, wanted ? drivers : std::set<int>{}));
+  known_ = true;
+  return {};
+}
+
+}  // namespace ocicat::dataplane::ebpf

@@ -1,0 +1,161 @@
+#include "dataplane/ebpf/host_image.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using kernel::bpf::bytes_of;
+using policy::ChainKind;
+using policy::Direction;
+using policy::Hook;
+
+static_assert(index_of(Hook{ChainKind::kPreDnat, Direction::kIngress}) == bpf::HOOK_PRE_DNAT_IN);
+static_assert(policy::kHooks.size() <= bpf::HOST_HOOKS);
+
+bpf::interface_name name_of(const std::string& name) {
+  bpf::interface_name result{};
+  std::copy_n(name.begin(), std::min(name.size(), sizeof result.letters - 1), result.letters);
+  return result;
+}
+
+std::string text_of(const bpf::interface_name& name) {
+  const auto end = std::ranges::find(name.letters, 0);
+  return {std::begin(name.letters), end};
+}
+
+bpf::host_chains chains_of(const HostEndpointState& endpoint) {
+  bpf::host_chains result{};
+  for (std::size_t family = 0; family < endpoint.chains.size(); ++family) {
+    for (std::size_t hook = 0; hook < endpoint.chains[family].size(); ++hook)
+      result.chain[family][hook] = static_cast<std::uint32_t>(endpoint.chains[family][hook]);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::uint32_t HostImage::id_of(const ResourceKey& key) const {
+  const auto found = endpoints_.find(key);
+  return found == endpoints_.end() ? 0 : found->second.id;
+}
+
+// Forward chains, and those that count before it is known whether the host takes a packet for itself.
+bool HostImage::asks_forwarded() const {
+  constexpr std::array kKinds{ChainKind::kForward, ChainKind::kUntracked, ChainKind::kPreDnat};
+  return std::ranges::any_of(endpoints_, [&](const auto& entry) {
+    return std::ranges::any_of(policy::kHooks, [&](const Hook& hook) {
+      return std::ranges::find(kKinds, hook.chain) != kKinds.end() &&
+             std::ranges::any_of(kFamilies, [&](Family family) {
+               return entry.second.chain(family, hook) != policy::ChainId{};
+             });
+    });
+  });
+}
+
+bool HostImage::has_untracked(const std::string& interface_name) const {
+  const auto assigned = assigned_.by_name.find(interface_name);
+  const auto found =
+      assigned == assigned_.by_name.end() ? endpoints_.end() : endpoints_.find(assigned->second);
+  constexpr Hook kHook{ChainKind::kUntracked, Direction::kIngress};
+  return found != endpoints_.end() && std::ranges::any_of(kFamilies, [&](Family family) {
+           return found->second.chain(family, kHook) != policy::ChainId{};
+         });
+}
+
+// The empty name has what is left. Without host endpoints nobody looks.
+HostImage::Names HostImage::wanted() const {
+  Names names;
+  if (endpoints_.empty()) return names;
+  const auto all_others = assigned_.all_others ? id_of(*assigned_.all_others) : 0;
+  if (all_others != 0) names.emplace("", all_others);
+  for (const auto& [name, key] : assigned_.by_name) {
+    if (const auto id = id_of(key); id != 0) names.emplace(name, id);
+  }
+  for (const auto& name : workloads_) names.emplace(name, all_others).first->second |= INTERFACE_OF_WORKLOAD;
+  return names;
+}
+
+Result<void> HostImage::write_endpoints(const Concerned& concerned, Step& step) {
+  std::map<std::uint32_t, bpf::host_chains> wanted;
+  for (const auto id : written_) wanted.emplace(id, bpf::host_chains{});
+  written_.clear();
+  for (const auto& [key, endpoint] : endpoints_) {
+    if (endpoint.id >= memory_.size())
+      return fail(ErrorCode::kExhausted, "no room for more than {} host endpoints", memory_.size() - 1);
+    wanted.insert_or_assign(endpoint.id, chains_of(endpoint));
+    written_.insert(endpoint.id);
+  }
+  for (const auto& [id, chains] : wanted) {
+    bool changes = step.set(memory_[id].chains, chains);
+    for (const auto& hooks : chains.chain) {
+      for (const auto chain : hooks) changes |= chain != 0 && concerned.has(policy::ChainId{chain});
+    }
+    if (changes) step.write(memory_[id].changed, step.coming());
+  }
+  return {};
+}
+
+Result<void> HostImage::put(const std::string& name, std::uint32_t before, std::uint32_t after, Step& step) {
+  const auto key = name_of(name);
+  bpf::host_interface value{};
+  value.endpoint[step.now()] = before;
+  value.endpoint[step.next()] = after;
+  TRY_VOID(interfaces_.put(bytes_of(key), bytes_of(value)));
+  step.count_write();
+  step.afterwards([this, key, after, stays = there_.contains(name)]() -> Result<void> {
+    if (!stays) return interfaces_.remove(bytes_of(key));
+    const bpf::host_interface settled{{after, after}, {}, 0};
+    return interfaces_.put(bytes_of(key), bytes_of(settled));
+  });
+  return {};
+}
+
+// On the side where a name has no entry, it has what is left.
+Result<void> HostImage::write_names(const std::set<std::string>& anyway, Step& step) {
+  const auto before = std::exchange(there_, wanted());
+  const auto at = [](const Names& names, const std::string& name) {
+    const auto found = names.find(name);
+    if (found != names.end()) return found->second;
+    const auto others = names.find("");
+    return others == names.end() ? 0U : others->second;
+  };
+  std::set<std::string> names = anyway;
+  for (const auto& [name, id] : before) {
+    if (!there_.contains(name) || there_.at(name) != id) names.insert(name);
+  }
+  for (const auto& [name, unused] : there_) {
+    if (!before.contains(name)) names.insert(name);
+  }
+  for (const auto& name : names) TRY_VOID(put(name, at(before, name), at(there_, name), step));
+  if (!names.empty()) step.write(memory_[0].changed, step.coming());
+  return {};
+}
+
+Result<void> HostImage::update(const Concerned& concerned, Step& step) {
+  TRY_VOID(write_endpoints(concerned, step));
+  return write_names({}, step);
+}
+
+Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
+  there_.clear();
+  std::set<std::string> unsettled;  // an agent has been stopped in the middle
+  TRY_VOID(interfaces_.for_each([&](auto key, auto value) {
+    bpf::interface_name name{};
+    bpf::host_interface there{};
+    std::memcpy(&name, key.data(), sizeof name);
+    std::memcpy(&there, value.data(), sizeof there);
+    const auto text = text_of(name);
+    if (there.endpoint[0] != there.endpoint[1]) unsettled.insert(text);
+    there_.emplace(text, there.endpoint[step.now()]);
+  }));
+  for (std::uint32_t id = 1; id < memory_.size(); ++id) written_.insert(id);
+  TRY_VOID(write_endpoints(concerned, step));
+  return write_names(unsettled, step);
+}
+
+}  // namespace ocicat::dataplane::ebpf

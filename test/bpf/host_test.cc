@@ -1,0 +1,211 @@
+// The programs at the host's netfilter hooks, packet by packet: what becomes of it, and which counter says
+// so.
+#include <gtest/gtest.h>
+
+#include "bpf/frames.h"
+#include "dataplane/ebpf/objects.h"
+#include "maps/counters.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using namespace std::string_view_literals;
+using kernel::bpf::NetfilterHook;
+using policy::ChainId;
+using policy::ChainKind;
+using policy::Direction;
+
+constexpr auto kHost4 = "192.0.2.254"sv, kFar4 = "203.0.113.7"sv, kHost6 = "2001:db8::fe"sv,
+               kFar6 = "2001:db8:f::7"sv;
+constexpr std::uint8_t kSyn = 2, kAck = 16, kFin = 1, kRst = 4;
+constexpr ChainId kOpen{1}, kClosed{2};
+
+struct Row {
+  const char* what;
+  NetfilterHook at;
+  Bytes packet;
+  bpf::counter fate;  // the counter that goes up by one
+};
+constexpr auto kIn = NetfilterHook::kInput, kOut = NetfilterHook::kOutput, kThrough = NetfilterHook::kForward;
+
+// A host with a host endpoint for every interface: it may send anything and is sent nothing; so may what it
+// forwards go out, and nothing come in. The kernel runs the programs as if packets came by the loopback
+// interface.
+class HostPrograms : public testing::Test {
+ protected:
+  HostPrograms() {
+    bed_.silence_ipv6();
+    auto changes = first_state(1);
+    changes.tables.chains.update(kOpen, {policy::VocabularyId{1}, kAllowAll});
+    changes.tables.chains.update(kClosed, {policy::VocabularyId{1}, kDenyAll});
+    set_policy(changes, kClosed, kOpen);
+    agent_.put(changes);
+    agent_.await_revision(1);
+  }
+  static void set_policy(HostChanges& changes, ChainId in, ChainId out) {
+    HostEndpointState everywhere{.id = 3, .interface_name = "*"};
+    for (auto& chains : everywhere.chains) {
+      for (const auto kind : {ChainKind::kNormal, ChainKind::kForward}) {
+        chains[policy::index_of({kind, Direction::kIngress})] = in;
+        chains[policy::index_of({kind, Direction::kEgress})] = out;
+      }
+    }
+    changes.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, everywhere);
+  }
+  void change(HostChanges changes) {
+    changes.revisions = at_revision(++revision_).revisions;
+    agent_.put(std::move(changes));
+    agent_.await_revision(revision_);
+  }
+  std::vector<std::uint64_t> counters() const {
+    auto counters = dataplane::ebpf::read_counters(pins_.path());
+    CHECK(counters);
+    return *counters;
+  }
+  bool passes(NetfilterHook at, const Bytes& packet) const {
+    const char* name = at == kIn ? "host_input" : at == kOut ? "host_output" : "host_forward";
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+    CHECK(program);
+    bool passes = false;
+    bed_.host().run([&] {
+      const auto done = kernel::bpf::run_at_netfilter(program->get(), packet, at);
+      if (!done) std::fprintf(stderr, "%s\n", done.error().message.c_str());
+      CHECK(done);
+      passes = *done;
+    });
+    return passes;
+  }
+  // One after the other: later rows see what earlier ones have left.
+  void expect(const std::vector<Row>& rows) const {
+    for (const auto& row : rows) {
+      const auto before = counters();
+      EXPECT_EQ(passes(row.at, row.packet), row.fate == bpf::COUNT_FORWARDED) << row.what;
+      const auto after = counters();
+      for (std::size_t i = 0; i < after.size(); ++i) {
+        if (i == bpf::COUNT_JUDGED || i == bpf::COUNT_REJUDGED || i == bpf::COUNT_RETRIED) continue;
+        EXPECT_EQ(after[i] - before[i], i == static_cast<std::size_t>(row.fate) ? 1U : 0U)
+            << row.what << ": counter " << i;
+      }
+    }
+  }
+
+  std::uint64_t revision_ = 1;
+  Testbed bed_;
+  PinFolder pins_;
+  AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+};
+
+Bytes in4(std::uint8_t protocol, const Bytes& payload) {
+  return ipv4({.source = kFar4, .destination = kHost4, .protocol = protocol}, payload);
+}
+Bytes out4(std::uint8_t protocol, const Bytes& payload) {
+  return ipv4({.source = kHost4, .destination = kFar4, .protocol = protocol}, payload);
+}
+
+TEST_F(HostPrograms, DropWhatIsMalformed) {
+  Bytes short_ihl = in4(17, udp(1, 53)), long_ihl = in4(17, {});
+  short_ihl[0] = 0x44;
+  long_ihl[0] = 0x4f;
+  Bytes nine;
+  for (int i = 0; i < 9; ++i) nine = nine + extension(i < 8 ? 60 : 17);
+  expect({
+      {"IPv4 header length below the least", kIn, short_ihl, bpf::DROP_MALFORMED},
+      {"IPv4 header longer than the packet", kIn, long_ihl, bpf::DROP_MALFORMED},
+      {"longer than what is there", kThrough,
+       ipv4({.source = kFar4, .destination = kHost4, .length_off_by = 1}, udp(1, 53)), bpf::DROP_MALFORMED},
+      {"no room for ports", kIn, in4(17, Bytes(7)), bpf::DROP_MALFORMED},
+      {"TCP header cut short", kIn, in4(6, Bytes(19)), bpf::DROP_MALFORMED},
+      {"ICMP cut short", kOut, out4(1, Bytes(7)), bpf::DROP_MALFORMED},
+      {"nine extension headers", kIn,
+       ipv6({.source = kFar6, .destination = kHost6, .next = 60}, nine + udp(1, 53)), bpf::DROP_MALFORMED},
+      {"extension header longer than the packet", kThrough,
+       ipv6({.source = kFar6, .destination = kHost6, .next = 60},
+            Bytes{17, 200, 0, 0, 0, 0, 0, 0} + udp(1, 53)),
+       bpf::DROP_MALFORMED},
+      {"a later fragment, which nobody has put together", kIn,
+       ipv4({.source = kFar4, .destination = kHost4, .fragment = 2}, Bytes(16)), bpf::DROP_FRAGMENT},
+  });
+}
+
+TEST_F(HostPrograms, LetRepliesPassAndNothingElseComeIn) {
+  expect({
+      {"to the host", kIn, in4(17, udp(53, 4000)), bpf::DROP_POLICY},
+      {"from it", kOut, out4(17, udp(4000, 53)), bpf::COUNT_FORWARDED},
+      {"the answer", kIn, in4(17, udp(53, 4000)), bpf::COUNT_FORWARDED},
+      {"an answer from another port", kIn, in4(17, udp(54, 4000)), bpf::DROP_POLICY},
+      {"a question", kOut, out4(1, icmp(8, 0, 5)), bpf::COUNT_FORWARDED},
+      {"its answer", kIn, in4(1, icmp(0, 0, 5)), bpf::COUNT_FORWARDED},
+      {"another answer", kIn, in4(1, icmp(0, 0, 6)), bpf::DROP_INVALID},
+      {"a question back with that number", kIn, in4(1, icmp(8, 0, 5)), bpf::DROP_POLICY},
+  });
+}
+
+TEST_F(HostPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
+  const auto out = [](std::uint8_t flags) { return out4(6, tcp(4000, 80, flags)); };
+  const auto in = [](std::uint8_t flags) { return in4(6, tcp(80, 4000, flags)); };
+  expect({
+      {"an answer to nothing", kIn, in(kSyn | kAck), bpf::DROP_INVALID},
+      {"SYN", kOut, out(kSyn), bpf::COUNT_FORWARDED},
+      {"SYN, ACK", kIn, in(kSyn | kAck), bpf::COUNT_FORWARDED},
+      {"ACK", kOut, out(kAck), bpf::COUNT_FORWARDED},
+      {"SYN and FIN at once", kIn, in(kSyn | kFin), bpf::DROP_INVALID},
+      {"a bare SYN the other way is a connection of its own", kIn, in(kSyn), bpf::DROP_POLICY},
+      {"which disturbs nobody", kIn, in(kAck), bpf::COUNT_FORWARDED},
+      {"FIN", kOut, out(kFin | kAck), bpf::COUNT_FORWARDED},
+      {"FIN back", kIn, in(kFin | kAck), bpf::COUNT_FORWARDED},
+      {"a bare SYN after the end", kIn, in(kSyn), bpf::DROP_POLICY},
+      {"and from the one who may", kOut, out(kSyn), bpf::COUNT_FORWARDED},
+      {"RST", kIn, in(kRst | kAck), bpf::COUNT_FORWARDED},
+  });
+}
+
+TEST_F(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
+  expect({
+      {"the other end's SYN", kIn, in4(6, tcp(80, 4000, kSyn)), bpf::DROP_POLICY},
+      {"in the middle, from the other end", kIn, in4(6, tcp(80, 4000, kAck)), bpf::COUNT_FORWARDED},
+      {"the host's own words in it", kOut, out4(6, tcp(4000, 80, kAck)), bpf::COUNT_FORWARDED},
+      {"the other end's SYN still", kIn, in4(6, tcp(80, 4000, kSyn)), bpf::DROP_POLICY},
+  });
+  HostChanges closed;
+  set_policy(closed, kClosed, kClosed);
+  change(closed);
+  expect({{"another one, that neither end may begin", kIn, in4(6, tcp(80, 4001, kAck)), bpf::DROP_POLICY}});
+}
+
+TEST_F(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {
+  const Bytes sent = out4(17, udp(4000, 53));
+  const auto error = [](const Bytes& about) {
+    return ipv4({.source = "198.51.100.1", .destination = kHost4, .protocol = 1}, icmp(3, 3, 0, about));
+  };
+  expect({
+      {"about nothing that is known", kIn, error(sent), bpf::DROP_INVALID},
+      {"the packet", kOut, sent, bpf::COUNT_FORWARDED},
+      {"cut too short", kIn, error({sent.begin(), sent.begin() + 27}), bpf::DROP_INVALID},
+      {"about an error", kIn,
+       error(ipv4({.source = kHost4, .destination = kFar4, .protocol = 1}, icmp(3, 3, 0, sent))),
+       bpf::DROP_INVALID},
+  });
+  EXPECT_TRUE(passes(kIn, error(sent)));
+  HostChanges closed;
+  set_policy(closed, kClosed, kClosed);
+  change(closed);
+  expect({{"once its connection is denied", kIn, error(sent), bpf::DROP_REVOKED}});
+}
+
+TEST_F(HostPrograms, ReachOpenConnectionsByANewDenyInBothDirectionsAndByANewAllow) {
+  const auto out = out4(17, udp(4000, 53)), in = in4(17, udp(53, 4000));
+  expect({{"from the host", kOut, out, bpf::COUNT_FORWARDED}, {"the answer", kIn, in, bpf::COUNT_FORWARDED}});
+  HostChanges closed;
+  set_policy(closed, kClosed, kClosed);
+  change(closed);
+  expect({{"an answer", kIn, in, bpf::DROP_REVOKED}, {"from the host", kOut, out, bpf::DROP_REVOKED}});
+  HostChanges open;
+  set_policy(open, kClosed, kOpen);
+  change(open);
+  expect({{"an answer again", kIn, in, bpf::COUNT_FORWARDED},
+          {"and from the host", kOut, out, bpf::COUNT_FORWARDED}});
+}
+
+}  // namespace
+}  // namespace ocicat::test
