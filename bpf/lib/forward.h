@@ -120,9 +120,10 @@ static __always_inline int forward_out(struct __sk_buff* skb, const struct packe
   return bpf_redirect_neigh(way, &next, sizeof next, 0);
 }
 
-/* A packet from a workload: its connection is known, and stands. A function of its own: what it has on the stack
- * is not there while others are judged. */
-__noinline int forward(struct __sk_buff* skb, const struct packet* packet, const struct connection* connection) {
+/* A packet from a workload: its connection is known, and stands. A function of its own: what it has on the
+ * stack is not there while others are judged. */
+__noinline int forward(struct __sk_buff* skb, const struct packet* packet,
+                       const struct connection* connection) {
   if (!packet || !connection) return PASS;
   const struct endpoint* own = endpoint_at(slot_at(connection, packet->sender));
   if (!own || !(READ_ONCE(own->flags) & ENDPOINT_OPEN) || !is_plain(skb, packet) ||

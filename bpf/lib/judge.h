@@ -84,7 +84,8 @@ static __always_inline int stands(const struct connection* connection) {
 
 #define NO_SOURCE 0xffffffff
 
-/* The program for what the workload at this slot sends from an address that is not its own; NO_SOURCE: it may not. */
+/* The program for what the workload at this slot sends from an address that is not its own; NO_SOURCE: it may
+ * not. */
 __noinline __u32 program_for_source(__u32 slot, const struct address* own, __u32 side) {
   const struct endpoint* endpoint = endpoint_at(slot);
   const struct source_right* right = endpoint && own ? source_right(endpoint->interface, own) : 0;

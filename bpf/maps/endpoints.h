@@ -30,8 +30,8 @@ OCICAT_SIZE(struct endpoint_programs, 8);
 
 enum endpoint_flags {
   /* Its interface is one end of a pair whose other end is in another network namespace, nobody else does
-   * anything with what comes and goes by it, no host endpoint has policy for what is forwarded, and the host's
-   * settings want it: packets may be redirected. */
+   * anything with what comes and goes by it, no host endpoint has policy for what is forwarded, and the
+   * host's settings want it: packets may be redirected. */
   ENDPOINT_OPEN = 1,
 };
 
@@ -43,7 +43,7 @@ struct endpoint {
   __u32 changed;   /* low half of the last batch that may have changed its verdicts */
   struct address address;
   struct endpoint_programs programs[2]; /* by parity */
-  __u32 flags;    /* enum endpoint_flags */
+  __u32 flags;                          /* enum endpoint_flags */
   __u32 chain[2]; /* by parity: of any address, what decides what it sends; 0: it may not */
   __u32 pad[3];   /* 0 */
 };

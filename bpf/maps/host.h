@@ -11,7 +11,7 @@ OCICAT_LAYOUT_BEGIN
 enum host_setting {
   HOST_ACCEPTS_WORKLOADS = 1, /* defaultEndpointToHostAction is not Drop */
   HOST_DROPS_INVALID = 2,     /* not disableConntrackInvalidCheck */
-  HOST_MARKS_TUNNELS = 4,  /* what tunnels are taken and sent carries a mark, the bit with this number: */
+  HOST_MARKS_TUNNELS = 4,     /* what tunnels are taken and sent carries a mark, the bit with this number: */
   HOST_MARK_SHIFT = 8,
   HOST_MARK_BITS = 31,
 };

@@ -19,8 +19,38 @@ class EbpfPersistence : public testing::Test {
     add_pod(changes, "a", a_, kDenyAll, kAllowAll);
     add_pod(changes, "b", b_, kWebFromClass1, kDenyAll);
     changes.tables.classes.update(Prefix::host(a_.address(Family::kIpv4)), policy::ClassId{1});
+    if (has_host_endpoint_) add_host_endpoint(changes);
     agent_->put(changes);
     return agent_->await_revision(revision_);
+  }
+  // By which nothing goes out that the host forwards, and untracked policy lets nothing come in.
+  static void add_host_endpoint(HostChanges& changes) {
+    changes.tables.chains.update(policy::ChainId{1}, {policy::VocabularyId{1}, kDenyAll});
+    HostEndpointState edge{.id = 3, .interface_name = "uplink"};
+    for (auto& chains : edge.chains) {
+      chains[policy::index_of({policy::ChainKind::kForward, policy::Direction::kEgress})] =
+          policy::ChainId{1};
+      chains[policy::index_of({policy::ChainKind::kUntracked, policy::Direction::kIngress})] =
+          policy::ChainId{1};
+    }
+    changes.host_endpoints.update({Kind::kHostEndpoint, "", "edge"}, edge);
+  }
+  bool goes_out() {
+    return passes(a_, bed_.outside(),
+                  probe(a_.address(Family::kIpv4), bed_.outside().address(Family::kIpv4), kUdp, 53));
+  }
+  std::size_t host_pins() const {
+    const auto folder = pins_.path() / "hosts";
+    if (!std::filesystem::exists(folder)) return 0;
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+  }
+  // As if the programs had been those of another build.
+  void change_build() {
+    const auto map = kernel::bpf::open_pin(map_file("host"));
+    CHECK(map);
+    const auto mapped = kernel::bpf::MappedArray::of(*map);
+    CHECK(mapped);
+    mapped->as<bpf::host>().front().build[0] ^= 1;
   }
   bool passes(const Station& from, const Station& to, const RawPacket& packet) {
     return !bed_.arriving(from, to, {packet}).empty();
@@ -46,6 +76,7 @@ class EbpfPersistence : public testing::Test {
     return 0;
   }
 
+  bool has_host_endpoint_ = false;
   std::uint64_t revision_ = 0;
   Testbed bed_;
   Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
@@ -78,13 +109,7 @@ TEST_F(EbpfPersistence, ProgramsOfAnotherBuildAreReplacedAndConnectionsStay) {
   const auto request = to_b(80);
   EXPECT_TRUE(passes(a_, b_, request));
   agent_.reset();
-  {
-    const auto map = kernel::bpf::open_pin(map_file("host"));
-    ASSERT_TRUE(map);
-    const auto mapped = kernel::bpf::MappedArray::of(*map);
-    ASSERT_TRUE(mapped);
-    mapped->as<bpf::host>().front().build[0] ^= 1;
-  }
+  change_build();
   const auto old_program = attached_program();
   start(Datapath::kEbpf);
   EXPECT_NE(attached_program(), old_program);
@@ -102,6 +127,41 @@ TEST_F(EbpfPersistence, DecisionMapsOfAnotherLayoutAreMadeAnewAndConnectionsStay
   start(Datapath::kEbpf);
   EXPECT_TRUE(passes(b_, a_, answer_to(request)));
   expect_policy();
+}
+
+TEST_F(EbpfPersistence, MapsThatAnOlderDatapathDidNotHaveAreMadeAndConnectionsStay) {
+  start(Datapath::kEbpf);
+  const auto request = to_b(80);
+  EXPECT_TRUE(passes(a_, b_, request));
+  agent_.reset();
+  for (const auto* name : {"chains", "sources", "host_endpoints", "host_interfaces", "host_connections"})
+    EXPECT_TRUE(std::filesystem::remove(map_file(name)));
+  start(Datapath::kEbpf);
+  EXPECT_TRUE(passes(b_, a_, answer_to(request)));
+  expect_policy();
+}
+
+TEST_F(EbpfPersistence, HostEndpointsStayInForceWithoutTheAgentAndOverRestartsAndUpgrades) {
+  start(Datapath::kEbpf);
+  EXPECT_TRUE(goes_out());
+  EXPECT_EQ(host_pins(), 0U);  // nothing is attached where there is none
+  has_host_endpoint_ = true;
+  start(Datapath::kEbpf);
+  EXPECT_FALSE(goes_out());
+  EXPECT_EQ(host_pins(), 7U);  // three hooks, two families, and the driver
+  agent_.reset();
+  EXPECT_FALSE(goes_out());
+  EXPECT_EQ(start(Datapath::kEbpf).kernel_writes, 0U);
+  EXPECT_FALSE(goes_out());
+  agent_.reset();
+  change_build();
+  start(Datapath::kEbpf);
+  EXPECT_FALSE(goes_out());
+  EXPECT_EQ(host_pins(), 7U);
+  has_host_endpoint_ = false;
+  start(Datapath::kEbpf);
+  EXPECT_TRUE(goes_out());
+  EXPECT_EQ(host_pins(), 0U);
 }
 
 TEST_F(EbpfPersistence, TakesOverFromNftablesAndGivesBack) {

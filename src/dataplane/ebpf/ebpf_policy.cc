@@ -127,8 +127,7 @@ Result<void> EbpfPolicy::open() {
 }
 
 bool EbpfPolicy::write_settings(Step& step) {
-  return step.set(images_->objects.host().settings,
-                  bits_of(wanted_.settings));
+  return step.set(images_->objects.host().settings, bits_of(wanted_.settings));
 }
 
 Result<void> EbpfPolicy::write_changes() {
@@ -219,8 +218,7 @@ void EbpfPolicy::place_endpoints() {
   std::set<int> open;
   const bool redirect = wanted_.settings.redirect && !images_->hosts.asks_forwarded();
   for (const auto& link : links_) {
-    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index))
-      open.insert(link.index);
+    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index)) open.insert(link.index);
   }
   images_->endpoints.want_at(links_, open);
 }

@@ -100,7 +100,8 @@ void EndpointImage::leave_place(const Place& place, std::uint32_t slot, Step& st
   });
 }
 
-// What closes is closed at once; what opens does so when the step shows, as the old policy may want the stack.
+// What closes is closed at once; what opens does so when the step shows, as the old policy may want the
+// stack.
 void EndpointImage::write_flags(const Place& place, std::uint32_t slot, Step& step) {
   const bool is_open = open_.contains(place.first) && place.second != any_address(place.second.family());
   const std::uint32_t flags = is_open ? bpf::ENDPOINT_OPEN : 0;
