@@ -8,6 +8,13 @@ POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
           "spec": {"selector": "app == 'web'", "types": ["Ingress"],
                    "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]},
                                 "source": {"selector": "app == 'client'"}}]}}
+# A host endpoint that lets nothing through, but what IPv6 needs to find its neighbours.
+CLOSED = [{"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
+           "metadata": {"name": "all", "labels": {"host": "yes"}}, "spec": {"node": "host1", "interfaceName": "*"}},
+          {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "neighbours"},
+           "spec": {"selector": "has(host)", "types": ["Ingress", "Egress"],
+                    "ingress": [{"action": "Allow", "protocol": "ICMPv6"}],
+                    "egress": [{"action": "Allow", "protocol": "ICMPv6"}]}}]
 COUNTER = ("add table inet watcher; add counter inet watcher {0}; "
            "add chain inet watcher {0} {{ type filter hook {1} priority 0; }}; "
            "add rule inet watcher {0} udp dport 4789 counter name {0}")
@@ -66,6 +73,21 @@ def test_the_largest_packet_of_a_pod_fits_into_the_tunnel(always, family):
     mtu = int(always.exec("shop/client", "cat", "/sys/class/net/eth0/mtu").stdout)
     header = {4: 28, 6: 48}[family]
     ping(always, "shop/client", "shop/far", family, mtu - header)
+
+
+def test_tunnels_of_the_cluster_pass_a_host_endpoint_that_lets_nothing_else_through(always):
+    always.apply(*CLOSED)
+    try:
+        always.wait()
+        for family in (4, 6):
+            ping(always, "shop/client", "shop/far", family)
+            ping(always, "shop/far", "shop/client", family)
+        from_host = ["ping", "-c", "1", "-W", "1", "172.31.0.1"]
+        assert ", 0 received" in always.host_exec("host2", *from_host, check=False).stdout
+    finally:
+        always.delete(*CLOSED)
+        always.wait()
+    assert ", 1 received" in always.host_exec("host2", *from_host).stdout
 
 
 def test_policy_holds_in_the_overlay_as_the_matrix_says(always):
