@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "policy/id_registry.h"
 #include "policy/simulator.h"
 #include "test/support/state_meaning.h"
 #include "test/support/world.h"
@@ -179,6 +180,33 @@ TEST(Engine, ATableIsTheSameHoweverManyPeersWereLookedAtBefore) {
   last.set(key("both"), both);
   last.remove(key("web"));
   EXPECT_EQ(test::difference_in_meaning(alone.state, last.state), "");
+}
+
+// What a program's thoughts were found to be is remembered, and an id is used again once many others became
+// free behind it.
+TEST(Engine, AnOutcomeWhoseIdMeansAnotherByNowIsLookedUpAgain) {
+  Host host{"host1"};
+  const auto denials = [](std::string_view name) {
+    std::vector<Rule> rules;
+    for (std::uint16_t port = 1; port <= policy::IdRegistry::kRest + 100; ++port) {
+      auto& rule = rules.emplace_back(Rule{.action = Action::kDeny, .protocol = ProtocolMatch{kTcp}});
+      rule.destination.ports = {PortRange{port, port}};
+    }
+    auto policy = test::global_ingress(std::string(name), rules);
+    policy.selector = "role == 'other'";
+    return policy;
+  };
+  host.set(policy_key("allow"), allow_from("allow", "role == 'api'", "role == 'web'"));
+  host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1", {{"role", "api"}}));
+  host.set(key("b"), endpoint("b", "host1", "calib", "10.0.0.3", {{"role", "other"}}));
+  const auto web = endpoint("web", "host2", "caliw", "10.0.0.2", {{"role", "web"}});
+  host.set(key("web"), web);
+  host.remove(key("web"));
+  host.set(policy_key("some"), denials("some"));
+  host.remove(policy_key("some"));
+  host.set(policy_key("others"), denials("others"));
+  host.set(key("web"), web);
+  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kAllow);
 }
 
 TEST(Engine, ALogRuleLeavesWhatItLogsToTheNextRuleForTheSame) {
