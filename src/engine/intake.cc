@@ -86,12 +86,24 @@ std::size_t Engine::State::expect(ResourceChanges::Entries::const_iterator at,
   constexpr std::size_t kMost = 32;
   std::array<const ResourceKey*, kMost> names{};
   std::array<MemberId, kMost> known{};
-  std::size_t count = 0;
-  for (; at != end && count < kMost; ++at) names[count++] = &at->first;
+  std::array<std::uint32_t, 4 * kMost> labels{};  // hashes, then ids, of the names of their labels
+  std::size_t count = 0, label_count = 0;
+  const auto& texts = members.names();
+  for (; at != end && count < kMost; ++at) {
+    names[count++] = &at->first;
+    const auto* endpoint = at->second ? std::get_if<WorkloadEndpoint>(&*at->second) : nullptr;
+    if (endpoint == nullptr) continue;
+    for (const auto& [name, value] : endpoint->metadata.labels) {
+      if (label_count == labels.size()) break;
+      texts.expect_hash(labels[label_count++] = texts.hash_of(name));
+    }
+  }
   if (count == 1) return 1;
   for (std::size_t i = 0; i < count; ++i) keys.expect(*names[i]);
+  for (std::size_t i = 0; i < label_count; ++i) texts.expect_entry(labels[i] = texts.guess_hash(labels[i]));
   for (std::size_t i = 0; i < count; ++i) keys.expect_entry(known[i] = keys.guess(*names[i]));
   for (std::size_t i = 0; i < count; ++i) keys.expect_items(known[i]);
+  for (std::size_t i = 0; i < label_count; ++i) texts.expect_items(labels[i]);
   for (int step = 0; step < policy::MemberIndex::kSteps; ++step) {
     for (std::size_t i = 0; i < count; ++i) members.expect(known[i], step);
   }

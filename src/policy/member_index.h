@@ -86,6 +86,8 @@ class MemberIndex : public Kinship {
   // at what the one before asked for, so that many members can be waited for at once.
   static constexpr int kSteps = 4;
   void expect(MemberId id, int step) const;
+  // The same for names of labels that members will have.
+  const StringPool& names() const { return strings_; }
   std::size_t look_count() const { return looks_.size(); }
 
   KinId kin_of(MemberId member) const override { return members_[member].kin; }

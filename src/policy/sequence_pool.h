@@ -52,6 +52,10 @@ class ListPool {
   // Asks for the memory that acquire() will look at first; and what it will find, nearly always.
   void expect(std::span<const Item> items) const { index_.expect(hash_of(items)); }
   Id guess(std::span<const Item> items) const { return index_.guess(hash_of(items)); }
+  // The same by the hash of a list.
+  static std::uint32_t hash_of(std::span<const Item> items);
+  void expect_hash(std::uint32_t hash) const { index_.expect(hash); }
+  Id guess_hash(std::uint32_t hash) const { return index_.guess(hash); }
   // Asks for the memory that acquire() and release() of a list will look at: in three steps, each of which
   // looks at what the one before asked for, so that many lists can be waited for at once.
   void expect_entry(Id id) const { __builtin_prefetch(&entries_[id]); }
@@ -75,7 +79,6 @@ class ListPool {
   static constexpr std::uint32_t kChunk = 16'384 / sizeof(Item);
   static constexpr std::size_t kLongest = 512 / sizeof(Item);  // longer lists have memory of their own
 
-  static std::uint32_t hash_of(std::span<const Item> items);
   Id find(std::span<const Item> items, std::uint32_t hash) const;
   Entry entry_of(std::span<const Item> items);
   std::uint32_t allocate(std::size_t length);

@@ -31,6 +31,12 @@ class StringPool {
     std::size_t at = 0;
     return read_text(pool_[id], at);
   }
+  // As those of SequencePool.
+  std::uint32_t hash_of(std::string_view text) const { return SequencePool::hash_of(pack(text)); }
+  void expect_hash(std::uint32_t hash) const { pool_.expect_hash(hash); }
+  Id guess_hash(std::uint32_t hash) const { return pool_.guess_hash(hash); }
+  void expect_entry(Id id) const { pool_.expect_entry(id); }
+  void expect_items(Id id) const { pool_.expect_items(id); }
   // Ids in use are below this.
   std::size_t bound() const { return pool_.bound(); }
   std::size_t size() const { return pool_.size(); }
