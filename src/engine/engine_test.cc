@@ -368,6 +368,25 @@ TEST(Engine, ANamedPortIsFollowedToItsNewNumber) {
   }
 }
 
+TEST(Engine, RulesThatDifferInAPortTheyLeaveOutByNameAloneAreTwo) {
+  Host host("a");
+  Rule any;
+  any.protocol = ProtocolMatch{kTcp};
+  auto but_http = any;
+  but_http.destination.not_ports = {std::string("http")};
+  for (const auto& [role, rule] : {std::pair{"web", but_http}, {"db", any}}) {
+    auto policy = test::global_ingress(role, {rule});
+    policy.selector = fmt::format("role == '{}'", role);
+    host.set(policy_key(role), policy);
+    auto mine = endpoint(role, "a", fmt::format("cali-{}", role),
+                         role == std::string("db") ? "10.0.0.1" : "10.0.0.3", {{"role", role}});
+    mine.ports = {{"http", kTcp, 80}};
+    host.set(key(role), mine);
+  }
+  EXPECT_EQ(host.ingress(key("web"), "10.0.0.2"), Verdict::kDeny);
+  EXPECT_EQ(host.ingress(key("db"), "10.0.0.2"), Verdict::kAllow);
+}
+
 TEST(Engine, LabelsThatAProfileHandsDownAreThoseItHasNow) {
   Host host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
