@@ -137,8 +137,8 @@ __noinline __u32 program_of(__u32 id, const struct address* own, __u32 side) {
   return program ? program : chain.base;
 }
 
-/* What the program says: the answer of the cell, ANSWER_* | outcome. Notes the outcome for whoever tells of it; at
- * hooks where tasks overtake each other nobody does. */
+/* What the program says: the answer of the cell, ANSWER_* | outcome. Notes the outcome for whoever tells of
+ * it; at hooks where tasks overtake each other nobody does. */
 __noinline __u32 answer_to(const struct question* question) {
   if (!question) return ANSWER_DENY;
   __u32 side = question->side & 1, id = question->program;

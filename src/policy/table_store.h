@@ -22,8 +22,8 @@ class TableStore {
   TableStore(const TableStore&) = delete;
   TableStore& operator=(const TableStore&) = delete;
 
-  // What the thoughts of a compiler were last found to be; by thought, 0: not asked for yet. They may have gone
-  // since.
+  // What the thoughts of a compiler were last found to be; by thought, 0: not asked for yet. They may have
+  // gone since.
   using Known = std::vector<std::uint32_t>;
 
   // The outcomes of one compiler's thoughts, looked up once each. Holds a use of every outcome that is new,

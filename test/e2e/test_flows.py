@@ -1,4 +1,4 @@
-"""Flows and refusals are told, with the names of who speaks and the policy that decides, as `ocicat explain` says it."""
+"""Flows and refusals are told, with who speaks by name and the policy that decides, as `ocicat explain` says it."""
 import json
 import subprocess
 import sys
@@ -56,7 +56,8 @@ def test_every_refusal_is_told_with_the_policy_that_explain_names(lab, eventuall
         assert flow["why"] == texts(explained[end]), (source, target, traffic)
         assert flow["action"] == "deny" and flow["refused"] > 0
         assert len(flow["policies"]["enforced"]) == len(flow["why"])
-    assert not {key(flow) for flow in told(lab, "drops")} & {cell[:3] for cell, verdict in cells.items() if verdict == "allow"}
+    allowed = {cell[:3] for cell, verdict in cells.items() if verdict == "allow"}
+    assert not {key(flow) for flow in told(lab, "drops")} & allowed
 
 
 def test_an_allowed_flow_is_told_at_both_ends(lab, eventually):
@@ -77,8 +78,8 @@ def test_an_allowed_flow_is_told_at_both_ends(lab, eventually):
 
 
 def test_followers_are_told_as_it_happens_with_addresses_and_ports(lab):
-    follower = subprocess.Popen([lab.binary, "drops", "--follow", "--count", "1", "--namespace", "billing", "-o", "json"],
-                                env=lab.environment, text=True, stdout=subprocess.PIPE)
+    command = [lab.binary, "drops", "--follow", "--count", "1", "--namespace", "billing", "-o", "json"]
+    follower = subprocess.Popen(command, env=lab.environment, text=True, stdout=subprocess.PIPE)
     address = lab.address("billing/card-vault")
     words = [lab.binary, "lab", "exec", "shop/frontend", "--", sys.executable, "-c",
              "import socket, sys, select\n"
@@ -102,7 +103,8 @@ def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
     lab.exec("shop/db", sys.executable, "-c",
              "import socket\n"
              "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)\n"
-             "packet = bytes.fromhex('4500001d00004000401100000a0a0a0ac6336401') + bytes.fromhex('03e8003500090000') + b'x'\n"
+             "packet = bytes.fromhex('4500001d00004000401100000a0a0a0ac6336401')\n"
+             "packet += bytes.fromhex('03e8003500090000') + b'x'\n"
              "s.sendto(packet, ('198.51.100.1', 0))")
 
     def spoofed():
@@ -114,7 +116,7 @@ def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
 
 
 def test_who_does_not_read_holds_nobody_up(lab, root, eventually):
-    """A reader that stops, while refusals flood: packets pass, other readers are served, and it is told what it missed."""
+    """A reader that stops, while refusals flood: packets pass, others are served, and it is told what it missed."""
     stuck = subprocess.Popen([lab.binary, "flows", "--follow"], env=lab.environment, text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     flood = subprocess.Popen([lab.binary, "lab", "exec", "monitoring/prometheus", "--", sys.executable,
@@ -125,16 +127,19 @@ def test_who_does_not_read_holds_nobody_up(lab, root, eventually):
         cells = lab.probe("tcp/8080", "--pods", "shop/frontend,shop/api")
         assert cells["shop/frontend", "shop/api", "tcp/8080", 4] == "allow"
         begin = time.monotonic()
-        eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == ("monitoring/prometheus", "shop/db", "udp/5432")], 5)
+        flooded = ("monitoring/prometheus", "shop/db", "udp/5432")
+        eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == flooded], 5)
         assert time.monotonic() - begin < 5
     finally:
         sent = json.loads(flood.communicate(timeout=30)[0])
         stuck.terminate()
         stuck.communicate(timeout=30)
-    # What was not told is counted.
+
     def accounted():
-        flows = [flow for flow in told(lab, "drops") if key(flow) == ("monitoring/prometheus", "shop/db", "udp/5432")]
-        return sum(flow["refused"] for flow in flows) + sum(host["lost"] for host in lab.json("drops")["hosts"])
+        """What was told, and what was not, which is counted."""
+        refused = sum(flow["refused"] for flow in told(lab, "drops") if key(flow) == flooded)
+        return refused + sum(host["lost"] for host in lab.json("drops")["hosts"])
+
     eventually(lambda: accounted() >= sent["sent"], 10)
 
 
@@ -148,6 +153,7 @@ def test_an_agent_that_is_away_is_an_error_and_not_silence(lab, dataplane, event
     lab.run("lab", "agent", "start", "host1")
     lab.wait()
     if dataplane == "ebpf":  # the ring keeps what happened meanwhile
-        eventually(lambda: [flow for flow in told(lab, "drops") if flow["host"] == "host1" and key(flow) == ("shop/frontend", "shop/db", "udp/9")], 5)
+        missed = ("shop/frontend", "shop/db", "udp/9")
+        eventually(lambda: [flow for flow in told(lab, "drops") if flow["host"] == "host1" and key(flow) == missed], 5)
     lab.probe("udp/10", "--pods", "shop/frontend,shop/db")
     eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == ("shop/frontend", "shop/db", "udp/10")], 5)
