@@ -20,7 +20,7 @@ using List = std::vector<std::uint32_t>;
 
 TEST(IdIndex, FindsJustWhatIsInItThroughAnyHistory) {
   test::Random random(1);
-  for (const std::uint64_t hashes : {1, 5, 300, 1'000'000}) {  // from all alike to hardly any
+  for (const std::uint64_t hashes : {1UL, 5UL, 300UL, 1'000'000UL}) {  // from all alike to hardly any
     SCOPED_TRACE(hashes);
     IdIndex index;
     std::map<IdIndex::Id, std::uint32_t> held;  // and its hash
