@@ -2,7 +2,8 @@
 /* A packet that comes in by an interface of the host's own, an overlay's included: before the stack.
  *
  *   known connections   of a workload here go to it at once, where they come by the way that has been learned
- *   others              go to the stack, stamped
+ *                       others of them go to the stack, stamped
+ *   all others          go to the stack: what somebody translates is of no connection yet
  *   design              docs/design/ebpf.md#past-the-stack
  */
 #pragma once
@@ -11,10 +12,9 @@
 #include "lib/workbench.h"
 
 /* What the workload's interface would say of it, which does not see it. */
-static __always_inline int to_known_workload(struct __sk_buff* skb, const struct packet* packet) {
-  __u32 now = clock_now();
-  struct connection* known = find_connection(packet, now);
-  if (!known || known->endpoint[packet->sender & 1] != (END_OUTSIDE | skb->ifindex) ||
+static __always_inline int to_known_workload(struct __sk_buff* skb, const struct packet* packet,
+                                             struct connection* known, __u32 now) {
+  if (known->endpoint[packet->sender & 1] != (END_OUTSIDE | skb->ifindex) ||
       known->flags & CONNECTION_DENIED || !is_plain(skb, packet) || !is_underway(packet, known) ||
       !stands(known)) {
     return PASS;
@@ -33,7 +33,10 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   if (skb->vlan_present) return PASS; /* comes by again, at the VLAN's interface */
   struct workbench* bench = workbench();
   if (!bench || !parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
-  int answer = to_known_workload(skb, &bench->packet);
+  __u32 now = clock_now();
+  struct connection* known = find_connection(&bench->packet, now);
+  if (!known) return PASS;
+  int answer = to_known_workload(skb, &bench->packet, known, now);
   if (answer == PASS) stamp(skb, &bench->packet);
   return answer;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* By which of the host's interfaces the packets of a connection's outer end come, and that nobody translates
- * them. Learned from what the stack does: at the host's interface a packet is stamped with a digest of what
- * it says of itself, and at the workload's, behind the stack, the stamp still fits where nobody has changed
- * that.
+ * them. Learned from what the stack does: at the host's interface a packet of a connection that is known to
+ * workloads as it comes is stamped with a digest of what it says of itself, and at the workload's, behind the
+ * stack, the stamp still fits where nobody has changed that.
  */
 #pragma once
 

@@ -4,6 +4,7 @@
 #include <net/if.h>
 
 #include <cstring>
+#include <functional>
 
 #include "dataplane/ebpf/address_image.h"
 #include "kernel/bpf.h"
@@ -37,28 +38,34 @@ class EbpfWays : public testing::Test {
   bool passes(const Station& from, const Station& to, const RawPacket& packet) {
     return !bed_.arriving(from, to, {packet}).empty();
   }
-  // Where the peer's end of a workload's only connection with it is, as the connection has it.
-  std::uint32_t way_of(const IpAddress& own, const IpAddress& peer) {
+  void for_each_connection(
+      const std::function<void(const bpf::connection_key&, const bpf::connection&)>& visit) {
     const auto file =
         pins_.path() / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / "connections";
     auto fd = kernel::bpf::open_pin(file);
     CHECK(fd);
     const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
     CHECK(map);
-    std::uint32_t way = 0;
-    int found = 0;
     CHECK((*map)->for_each([&](auto key_bytes, auto value_bytes) {
       bpf::connection_key key{};
       bpf::connection connection{};
       std::memcpy(&key, key_bytes.data(), sizeof key);
       std::memcpy(&connection, value_bytes.data(), sizeof connection);
-      using dataplane::ebpf::address_of;
+      visit(key, connection);
+    }));
+  }
+  // Where the peer's end of a workload's only connection with it is, as the connection has it.
+  std::uint32_t way_of(const IpAddress& own, const IpAddress& peer) {
+    using dataplane::ebpf::address_of;
+    std::uint32_t way = 0;
+    int found = 0;
+    for_each_connection([&](const auto& key, const auto& connection) {
       for (std::size_t end = 0; end < 2; ++end) {
         if (address_of(key.address[end]) != peer || address_of(key.address[1 - end]) != own) continue;
         way = connection.endpoint[end];
         ++found;
       }
-    }));
+    });
     EXPECT_EQ(found, 1);
     return way;
   }
@@ -111,7 +118,10 @@ TEST_F(EbpfWays, AreLearnedFromWhatComesThroughTheStackAsItWentIn) {
     EXPECT_EQ(way_of(a_.address(family), far), 0U);
     EXPECT_TRUE(passes(bed_.outside(), a_, reply_to(request)));
     EXPECT_EQ(way_of(a_.address(family), far), by_uplink());
-    EXPECT_TRUE(passes(bed_.outside(), b_, probe(far, b_.address(family), kUdp, 53)));
+    // The first one of a connection is of none yet.
+    auto incoming = probe(far, b_.address(family), kUdp, 53);
+    for (int i = 0; i < 2; ++i, incoming.token = new_token())
+      EXPECT_TRUE(passes(bed_.outside(), b_, incoming));
     EXPECT_EQ(way_of(b_.address(family), far), by_uplink());
   }
 }
@@ -134,6 +144,31 @@ TEST_F(EbpfWays, AreNotLearnedWhereSomebodyTranslates) {
   answer.packet.destination = Testbed::host_address(Family::kIpv4);
   EXPECT_TRUE(passes(bed_.outside(), a_, answer));
   EXPECT_EQ(way_of(a_.address(Family::kIpv4), far), 0U);
+}
+
+// A stamp has 15 bits: of so many translations, some leave it as it is.
+TEST_F(EbpfWays, AreLearnedOfNoneOfManyThatAreTranslated) {
+  bed_.host().run([] {
+    shell(
+        "nft 'add table ip other; add chain ip other in { type nat hook prerouting priority -100; };"
+        "add rule ip other in iifname uplink ip daddr 10.9.0.0/16 dnat to 10.65.0.3'");
+  });
+  const auto& far = bed_.outside().address(Family::kIpv4);
+  constexpr std::uint32_t kTogether = 128;  // as many as find room at the receiver
+  for (std::uint32_t first = 0; first < 0x10000; first += kTogether) {
+    std::vector<RawPacket> packets;
+    for (auto i = first; i < first + kTogether; ++i) {
+      packets.push_back(probe(far, IpAddress::v4(0x0a090000 + i), kUdp, 80));
+      packets.back().packet.source_port = static_cast<std::uint16_t>(i | 1);
+    }
+    EXPECT_FALSE(bed_.arriving(bed_.outside(), b_, packets).empty());
+  }
+  std::size_t translated = 0;
+  for_each_connection([&](const bpf::connection_key&, const bpf::connection& connection) {
+    for (const auto end : connection.endpoint) EXPECT_EQ(end & END_OUTSIDE, 0);
+    ++translated;
+  });
+  EXPECT_GT(translated, 10'000U);
 }
 
 TEST_F(EbpfWays, OfOtherWorkloadsHereAreTheirEndpoints) {
