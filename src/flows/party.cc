@@ -6,10 +6,6 @@
 namespace ocicat::flows {
 namespace {
 
-std::size_t index_of(Family family) {
-  return family == Family::kIpv4 ? 0 : 1;
-}
-
 const std::string* find(const Labels& labels, const char* name) {
   const auto found = labels.find(name);
   return found == labels.end() ? nullptr : &found->second;
@@ -113,12 +109,9 @@ void Directory::remove(const ResourceKey& key) {
   const auto found = owners_.find(key);
   if (found == owners_.end()) return;
   for (const auto& place : found->second.places) {
-    const auto at = by_place_.find(place);
-    std::erase(at->second, &*found);
-    if (!at->second.empty()) continue;
-    by_place_.erase(at);
-    auto& lengths = lengths_[index_of(place.family())];
-    if (--lengths[place.length] == 0) lengths.erase(place.length);
+    auto& claims = *by_place_.find(place);
+    std::erase(claims, &*found);
+    if (claims.empty()) by_place_.erase(place);
   }
   const auto group = found->second.party.group;
   const auto labels = found->second.party.labels;
@@ -135,8 +128,7 @@ void Directory::add(const ResourceKey& key, Owned owned) {
     return rank_a != rank_b ? rank_a < rank_b : a->first < b->first;
   };
   for (const auto& place : entry.second.places) {
-    auto& claims = by_place_[place];
-    if (claims.empty()) ++lengths_[index_of(place.family())][place.length];
+    auto& claims = *by_place_.try_emplace(place).first;
     claims.insert(std::ranges::upper_bound(claims, &entry, counts_first), &entry);
   }
 }
@@ -157,10 +149,7 @@ void Directory::update(const Changes<ResourceKey, Resource>& changes) {
 }
 
 const Party& Directory::party_of(const IpAddress& address) const {
-  for (const auto& [length, count] : lengths_[index_of(address.family())]) {
-    const auto found = by_place_.find(Prefix{address, length}.masked());
-    if (found != by_place_.end()) return found->second.front()->second.party;
-  }
+  if (const auto* claims = by_place_.longest(address)) return claims->front()->second.party;
   return is_private(address) ? private_ : public_;
 }
 

@@ -1,14 +1,9 @@
 // Who has an address: workloads, host endpoints and network sets, as resources say.
 //
 //   memory   about 200 bytes for each endpoint of the cluster; labels that many share are kept once
-//   cost     of a question, a hash look-up; for strangers one more for each length of prefix that a network
-//   set
-//            names
+//   cost     that of base/prefix_map.h
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,6 +12,7 @@
 
 #include "base/changes.h"
 #include "base/ip.h"
+#include "base/prefix_map.h"
 #include "resources/types.h"
 
 namespace ocicat::flows {
@@ -65,8 +61,7 @@ class Directory {
   std::shared_ptr<const Labels> shared(const Labels& labels);
 
   Owners owners_;
-  boost::unordered_flat_map<Prefix, std::vector<Claim>> by_place_;              // who counts first
-  std::array<std::map<std::uint8_t, std::size_t, std::greater<>>, 2> lengths_;  // by family: length → places
+  PrefixMap<std::vector<Claim>> by_place_;  // who counts first
   std::map<Group, std::weak_ptr<const Group>> groups_;
   std::map<Labels, std::weak_ptr<const Labels>> labels_;
   Party public_, private_;

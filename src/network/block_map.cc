@@ -4,23 +4,12 @@
 #include <utility>
 
 namespace ocicat::network {
-namespace {
-
-std::size_t index_of(Family family) {
-  return family == Family::kIpv4 ? 0 : 1;
-}
-
-}  // namespace
-
 void BlockMap::index(const Prefix& cidr, const Block& block) {
-  ++lengths_[index_of(cidr.family())][cidr.length];
   if (!block.node.empty()) cidrs_by_node_[block.node].insert(cidr);
   for (const auto& [address, node] : block.elsewhere) cidrs_by_node_[node].insert(cidr);
 }
 
 void BlockMap::forget(const Prefix& cidr, const Block& block) {
-  auto& lengths = lengths_[index_of(cidr.family())];
-  if (--lengths[cidr.length] == 0) lengths.erase(cidr.length);
   const auto leave = [&](const std::string& node) {
     const auto it = cidrs_by_node_.find(node);
     if (it == cidrs_by_node_.end()) return;
@@ -34,8 +23,8 @@ void BlockMap::forget(const Prefix& cidr, const Block& block) {
 BlockMap::Changed BlockMap::set(const AddressBlock& said) {
   Block block{said.node, said.elsewhere};
   cidr_by_name_.insert_or_assign(said.metadata.name, said.cidr);
-  const auto [it, is_new] = blocks_.try_emplace(said.cidr);
-  auto& known = it->second;
+  const auto [there, is_new] = blocks_.try_emplace(said.cidr);
+  auto& known = *there;
   Changed changed;
   if (!is_new && known == block) return changed;
   changed.all_inside = is_new || known.node != block.node;
@@ -54,32 +43,18 @@ BlockMap::Changed BlockMap::remove(const std::string& name) {
   if (named == cidr_by_name_.end()) return {};
   const auto cidr = named->second;
   cidr_by_name_.erase(named);
-  const auto it = blocks_.find(cidr);
-  if (it == blocks_.end()) return {};
+  const auto* block = blocks_.find(cidr);
+  if (block == nullptr) return {};
   Changed changed{.prefixes = {cidr}, .all_inside = true};
-  for (const auto& [address, node] : it->second.elsewhere) changed.prefixes.push_back(Prefix::host(address));
-  forget(cidr, it->second);
-  blocks_.erase(it);
+  for (const auto& [address, node] : block->elsewhere) changed.prefixes.push_back(Prefix::host(address));
+  forget(cidr, *block);
+  blocks_.erase(cidr);
   return changed;
-}
-
-const BlockMap::Block* BlockMap::find(const Prefix& cidr) const {
-  const auto it = blocks_.find(cidr);
-  return it == blocks_.end() ? nullptr : &it->second;
-}
-
-// The longest first, until `visit` says true.
-template <class Visit>
-void BlockMap::visit_covering(const IpAddress& address, Visit visit) const {
-  for (const auto& [length, count] : lengths_[index_of(address.family())]) {
-    const auto it = blocks_.find(Prefix{address, length}.masked());
-    if (it != blocks_.end() && visit(it->first, it->second)) return;
-  }
 }
 
 const BlockMap::Block* BlockMap::covering(const IpAddress& address, Prefix& cidr) const {
   const Block* found = nullptr;
-  visit_covering(address, [&](const Prefix& prefix, const Block& block) {
+  blocks_.visit_covering(address, [&](const Prefix& prefix, const Block& block) {
     cidr = prefix;
     found = &block;
     return true;
@@ -89,7 +64,7 @@ const BlockMap::Block* BlockMap::covering(const IpAddress& address, Prefix& cidr
 
 const std::string* BlockMap::elsewhere(const IpAddress& address) const {
   const std::string* found = nullptr;
-  visit_covering(address, [&](const Prefix&, const Block& block) {
+  blocks_.visit_covering(address, [&](const Prefix&, const Block& block) {
     const auto it = std::ranges::lower_bound(block.elsewhere, address, {}, &AddressBlock::Elsewhere::address);
     if (it != block.elsewhere.end() && it->address == address) found = &it->node;
     return found != nullptr;
@@ -101,7 +76,7 @@ void BlockMap::prefixes_of(std::string_view node, std::vector<Prefix>& into) con
   const auto it = cidrs_by_node_.find(node);
   if (it == cidrs_by_node_.end()) return;
   for (const auto& cidr : it->second) {
-    const auto& block = blocks_.at(cidr);
+    const auto& block = *blocks_.find(cidr);
     if (block.node == node) into.push_back(cidr);
     for (const auto& [address, host] : block.elsewhere) {
       if (host == node) into.push_back(Prefix::host(address));
@@ -110,7 +85,7 @@ void BlockMap::prefixes_of(std::string_view node, std::vector<Prefix>& into) con
 }
 
 void BlockMap::all_prefixes(std::vector<Prefix>& into) const {
-  for (const auto& [cidr, block] : blocks_) {
+  for (const auto& [cidr, block] : blocks_.entries()) {
     into.push_back(cidr);
     for (const auto& [address, node] : block.elsewhere) into.push_back(Prefix::host(address));
   }

@@ -2,13 +2,10 @@
 //
 //   in       blocks, as IPAMBlocks say; any order
 //   out      for a block or an address, the name of its host
-//   cost     a lookup: one for each length of blocks in use; a change: what the block says
+//   cost     a lookup: that of base/prefix_map.h; a change: what the block says
 //   errors   none: what nobody says is not there
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
-#include <array>
 #include <functional>
 #include <map>
 #include <set>
@@ -17,6 +14,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/prefix_map.h"
 #include "resources/types.h"
 
 namespace ocicat::network {
@@ -36,7 +34,7 @@ class BlockMap {
   Changed set(const AddressBlock& block);
   Changed remove(const std::string& name);  // of its document
 
-  const Block* find(const Prefix& cidr) const;
+  const Block* find(const Prefix& cidr) const { return blocks_.find(cidr); }
   // The longest block that has the address.
   const Block* covering(const IpAddress& address, Prefix& cidr) const;
   // The host that an address was given to, where that is not the owner of its block; nullptr: there is none.
@@ -50,15 +48,11 @@ class BlockMap {
  private:
   void index(const Prefix& cidr, const Block& block);
   void forget(const Prefix& cidr, const Block& block);
-  template <class Visit>
-  void visit_covering(const IpAddress& address, Visit visit) const;
 
-  boost::unordered_flat_map<Prefix, Block> blocks_;
+  PrefixMap<Block> blocks_;
   std::map<std::string, Prefix> cidr_by_name_;
   // Blocks that speak of a host.
   std::map<std::string, std::set<Prefix>, std::less<>> cidrs_by_node_;
-  // By family (0: IPv4): lengths of blocks, and how many have it; the longest first.
-  std::array<std::map<std::uint8_t, std::size_t, std::greater<>>, 2> lengths_;
 };
 
 }  // namespace ocicat::network

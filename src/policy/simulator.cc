@@ -2,38 +2,23 @@
 
 namespace ocicat::policy {
 
-namespace {
-
-std::size_t index_of(Family family) {
-  return family == Family::kIpv4 ? 0 : 1;
-}
-
-}  // namespace
-
 Simulator::Simulator(const Tables& tables) : tables_(tables) {
-  for (const auto& [prefix, class_id] : tables.classes) {
-    class_by_prefix_.emplace(prefix, class_id);
-    ++lengths_[index_of(prefix.family())][prefix.length];
-  }
+  for (const auto& [prefix, class_id] : tables.classes) *classes_.try_emplace(prefix).first = class_id;
 }
 
 void Simulator::changed(const Changes<Prefix, ClassId>& classes) {
   for (const auto& [prefix, class_id] : classes.entries()) {
-    auto& lengths = lengths_[index_of(prefix.family())];
     if (class_id) {
-      if (class_by_prefix_.insert_or_assign(prefix, *class_id).second) ++lengths[prefix.length];
-    } else if (class_by_prefix_.erase(prefix) != 0 && --lengths[prefix.length] == 0) {
-      lengths.erase(prefix.length);
+      *classes_.try_emplace(prefix).first = *class_id;
+    } else {
+      classes_.erase(prefix);
     }
   }
 }
 
 ClassId Simulator::class_of(const IpAddress& address) const {
-  for (const auto& [length, count] : lengths_[index_of(address.family())]) {
-    const auto it = class_by_prefix_.find(Prefix{address, length}.masked());
-    if (it != class_by_prefix_.end()) return it->second;
-  }
-  return {};
+  const auto* longest = classes_.longest(address);
+  return longest == nullptr ? ClassId{} : *longest;
 }
 
 const Table* Simulator::table(ProgramId program, VocabularyId vocabulary, ClassId class_id) const {

@@ -1,15 +1,10 @@
 // The decision tables looked up in memory, exactly as a datapath looks them up in the kernel.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
-#include <array>
-#include <cstdint>
-#include <functional>
-#include <map>
 #include <optional>
 
 #include "base/ip.h"
+#include "base/prefix_map.h"
 #include "policy/tables.h"
 
 namespace ocicat::policy {
@@ -39,9 +34,7 @@ class Simulator {
   std::optional<ProgramId> program_of(ChainId chain, const IpAddress& own) const;
 
   const Tables& tables_;
-  boost::unordered_flat_map<Prefix, ClassId> class_by_prefix_;
-  // By family: how many prefixes have a length, longest first.
-  std::array<std::map<std::uint8_t, std::size_t, std::greater<>>, 2> lengths_;
+  PrefixMap<ClassId> classes_;
 };
 
 }  // namespace ocicat::policy
