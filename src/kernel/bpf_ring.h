@@ -1,37 +1,37 @@
-// A BPF ring buffer in this process's memory, as its only reader.
+// A BPF ring buffer, as its only reader.
 //
-//   source   Documentation/bpf/ringbuf.rst; linux/bpf.h: BPF_RINGBUF_*
+//   source   Documentation/bpf/ringbuf.rst; libbpf's ring_buffer
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "kernel/bpf.h"
+
+struct ring_buffer;
 
 namespace ocicat::kernel::bpf {
 
 class Ring {
  public:
   static Result<Ring> of(const UniqueFd& map);
-  Ring() = default;
-  Ring(Ring&& other) noexcept { *this = std::move(other); }
-  Ring& operator=(Ring&& other) noexcept;
-  ~Ring();
 
-  // Hands over what is there, oldest first, at most so many records; gives their room back when it has handed
-  // over all. Never waits. How many there were. Records may be of any size, so of any version.
+  // Hands over what is there, oldest first, at most so many records. Never waits. How many there were.
+  // Records may be of any size, so of any version.
   std::size_t read(std::size_t most, const std::function<void(Bytes record)>& visit);
 
  private:
-  struct Memory {
-    void* begin = nullptr;
-    std::size_t size = 0;
+  struct Reading;
+  static int on_record(void* reading, void* record, std::size_t size);
+  struct Free {
+    void operator()(ring_buffer* ring) const;
   };
-  Memory consumer_, producer_;  // a page; a page, then the data twice
-  std::size_t size_ = 0;        // of the data, a power of two
+  // What libbpf calls back with; stays where it is.
+  std::shared_ptr<Reading> reading_;
+  std::unique_ptr<ring_buffer, Free> ring_;
 };
 
 }  // namespace ocicat::kernel::bpf
