@@ -94,7 +94,7 @@ struct Agent::State {
 
   void on_sent(const HostChanges& changes) {
     metrics.sent(changes.revisions);
-    flows->learn({.resources = {}, .host = changes});
+    flows->learn(changes);
   }
 
   void start_bgp(const Options& options, dataplane::Bird bird) {
@@ -198,7 +198,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
-        self->flows->learn({.resources = flow_parties(update), .host = {}});
+        self->flows->learn(flow_parties(update));
         self->policy->put(std::move(update));
       });
   if (options.cni_folder) {

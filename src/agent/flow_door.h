@@ -1,8 +1,8 @@
 // Where people, by way of `ocicat flows`, reach the agent of a host: a Unix socket in its folder.
 //
 //   GET /flows                            what has been summed up, as FlowWatch::ask() says
-//   GET /flows?follow=1&refused=1&namespace=NS   flows as they are seen, a line of JSON each; {"missed": N}
-//   where
+//   GET /flows?follow=1&refused=1&namespace=NS
+//                                         flows as they are seen, a line of JSON each; {"missed": N} where
 //                                         some were left out
 #pragma once
 

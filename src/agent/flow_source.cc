@@ -192,6 +192,25 @@ class BothSources final : public FlowSource {
 
 }  // namespace
 
+HostChanges FlowSource::needed(const dataplane::Options& options, const HostChanges& changes) {
+  HostChanges needed;
+  needed.settings = changes.settings;
+  const auto& from = changes.tables;
+  auto& to = needed.tables;
+  to.outcomes = from.outcomes;
+  if (options.datapath == dataplane::Datapath::kEbpf) return needed;  // programs name the outcome themselves
+  to.tables = from.tables;
+  to.programs = from.programs;
+  to.chains = from.chains;
+  to.chain_programs = from.chain_programs;
+  to.tables_by_projection = from.tables_by_projection;
+  to.projections = from.projections;
+  to.classes = from.classes;
+  needed.endpoints = changes.endpoints;
+  needed.host_endpoints = changes.host_endpoints;
+  return needed;
+}
+
 std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options) {
   if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options);
   return std::make_unique<LogSource>(options.nft_table, true);

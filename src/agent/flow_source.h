@@ -18,6 +18,9 @@ class FlowSource {
   // the rules that stand beside the programs.
   static std::unique_ptr<FlowSource> of(const dataplane::Options& options);
 
+  // The part of a message to the dataplane that such a source learns from, and outcomes and settings.
+  static HostChanges needed(const dataplane::Options& options, const HostChanges& changes);
+
   // What the host should look like from now on.
   virtual void learn(const HostChanges& changes) = 0;
 

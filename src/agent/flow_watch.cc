@@ -28,6 +28,17 @@ bool concerns(const flows::Party& party, const std::string& ns) {
   return party.group->ns == ns;
 }
 
+// What names are made of.
+struct Learned {
+  Changes<ResourceKey, Resource> resources;
+  HostChanges host;
+
+  void absorb(Learned later) {
+    resources.absorb(std::move(later.resources));
+    host.absorb(std::move(later.host));
+  }
+};
+
 struct Wishes {
   struct Follower {
     FlowFilter filter;
@@ -43,11 +54,6 @@ struct Wishes {
 };
 
 }  // namespace
-
-void FlowNews::absorb(FlowNews later) {
-  resources.absorb(std::move(later.resources));
-  host.absorb(std::move(later.host));
-}
 
 Changes<ResourceKey, Resource> flow_parties(const api::Update& update) {
   constexpr std::array kParties{Kind::kWorkloadEndpoint, Kind::kPod, Kind::kHostEndpoint, Kind::kNetworkSet,
@@ -71,7 +77,7 @@ struct FlowWatch::State {
   explicit State(Options&& chosen) : options(std::move(chosen)), source(FlowSource::of(options.dataplane)) {}
 
   Options options;
-  Mailbox<FlowNews> news;
+  Mailbox<Learned> news;
   Mailbox<Wishes> wishes;
   std::thread thread;
 
@@ -86,7 +92,7 @@ struct FlowWatch::State {
   };
   std::vector<Follower> followers;
 
-  void learn(FlowNews learned) {
+  void learn(Learned learned) {
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
     source->learn(learned.host);
@@ -176,8 +182,12 @@ FlowWatch::~FlowWatch() {
   state_->thread.join();
 }
 
-void FlowWatch::learn(FlowNews news) {
-  state_->news.put(std::move(news));
+void FlowWatch::learn(Changes<ResourceKey, Resource> resources) {
+  state_->news.put({.resources = std::move(resources), .host = {}});
+}
+
+void FlowWatch::learn(const HostChanges& changes) {
+  state_->news.put({.resources = {}, .host = FlowSource::needed(state_->options.dataplane, changes)});
 }
 
 std::shared_ptr<FlowMailbox> FlowWatch::follow(FlowFilter filter) {

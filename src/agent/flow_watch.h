@@ -2,8 +2,7 @@
 //
 //   threads   one, which looks at the kernel fifty times a second; nobody waits for it, and it for nobody
 //   bounds    a follower who reads too slowly misses flows and is told how many; so does one for whom there
-//   are
-//             more than can be written down
+//             are more than can be written down
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -20,14 +19,6 @@
 #include "resources/types.h"
 
 namespace ocicat::agent {
-
-// What names are made of.
-struct FlowNews {
-  Changes<ResourceKey, Resource> resources;
-  HostChanges host;
-
-  void absorb(FlowNews later);
-};
 
 // Of an update, those that flows are named after.
 Changes<ResourceKey, Resource> flow_parties(const api::Update& update);
@@ -60,8 +51,9 @@ class FlowWatch {
   FlowWatch(const FlowWatch&) = delete;
   FlowWatch& operator=(const FlowWatch&) = delete;
 
-  // From any thread.
-  void learn(FlowNews news);
+  // From any thread. Of what goes to the dataplane it keeps what it needs.
+  void learn(Changes<ResourceKey, Resource> resources);
+  void learn(const HostChanges& changes);
   // From now on, for as long as somebody holds the mailbox.
   std::shared_ptr<FlowMailbox> follow(FlowFilter filter);
   // What has been summed up: {"host","began","flows":[…],"others":{…},"lost":N}. Called on the watch's
