@@ -158,7 +158,7 @@ void measure_loss(Host& host) {
         aggregator.add(recorder.sighting_of(event));
       });
       if (last) return;
-      std::this_thread::sleep_for(milliseconds(20));
+      std::this_thread::sleep_for(milliseconds(20));  // as often as the agent looks
     }
   });
   const auto begin = Clock::now();

@@ -1,7 +1,6 @@
 #include "flows/event.h"
 
-#include <cstring>
-
+#include "dataplane/ebpf/address_image.h"
 #include "maps/counters.h"
 
 namespace ocicat::flows {
@@ -61,12 +60,6 @@ Reason reason_of(std::uint8_t told) {
   }
 }
 
-IpAddress address_of(const bpf::address& address) {
-  IpAddress::Bytes bytes;
-  std::memcpy(bytes.data(), &address, bytes.size());
-  return IpAddress::v6(bytes);
-}
-
 }  // namespace
 
 std::string_view to_string(Reason reason) {
@@ -85,6 +78,7 @@ std::optional<Reason> find_reason(std::string_view word) {
 }
 
 Event event_of(const bpf::event& told, std::chrono::nanoseconds offset) {
+  using dataplane::ebpf::address_of;
   using policy::Direction;
   Event event;
   const auto since_epoch = std::chrono::nanoseconds(told.time) + offset;

@@ -17,7 +17,6 @@ constexpr std::string_view kPod = "pod";
 constexpr std::string_view kNamespace = "namespace";
 constexpr std::string_view kType = "type";
 constexpr std::string_view kTunnelSuffix = "TunnelAddress";
-constexpr std::string_view kGatewayType = "gatewayAddress";  // a host's own in a block
 
 std::string attribute(const Labels& labels, std::string_view name) {
   const auto at = labels.find(std::string(name));

@@ -10,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -20,6 +21,9 @@ namespace ocicat::network {
 
 // Addresses that Windows hosts keep for themselves in each of their blocks are given under this name.
 inline constexpr std::string_view kWindowsHandle = "windows-reserved-ipam-handle";
+
+// Of an address with this type, a host's own in one of its blocks: what containers there have for a gateway.
+inline constexpr std::string_view kGatewayType = "gatewayAddress";
 
 // An empty block. Its sequence begins with the time, so that one that is made again in the place of another
 // never repeats what the other said.

@@ -15,7 +15,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kGatewayTries = 20;  // while others take the address
-constexpr std::string_view kGatewayType = "gatewayAddress";
 
 Result<ipam::Assigned> assign(Context& context, ipam::AssignRequest request) {
   // Its own: the answer may come to nobody.
@@ -54,7 +53,7 @@ Result<IpAddress> gateway_in(Context& context, ipam::Documents& documents, const
     if (block.unallocated.empty())
       return fail(ErrorCode::kExhausted, "block {} has no address left for a gateway", cidr.to_string());
     ipam::AssignRequest request{.host = node, .handle = handle};
-    request.attributes.emplace("type", kGatewayType);
+    request.attributes.emplace("type", network::kGatewayType);
     request.addresses = {address_at(cidr, *std::ranges::min_element(block.unallocated))};
     const auto assigned = assign(context, std::move(request));
     if (!assigned && assigned.error().code != ErrorCode::kAlreadyExists)

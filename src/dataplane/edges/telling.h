@@ -4,8 +4,7 @@
 //   refused   each reason has a chain of its own, which counts, tells and drops (or rejects)
 //   begun     a flow that policy lets begin
 //   bounds    each chain tells at most kTold a second; what it counts and nobody has been told of is lost,
-//   and is
-//             known to be (kernel/packet_log.h)
+//             and is known to be (kernel/packet_log.h)
 #pragma once
 
 #include <array>
