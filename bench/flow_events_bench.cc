@@ -135,8 +135,8 @@ void measure_reading(Host& host) {
       aggregator.add(recorder.sighting_of(event));
     });
     const std::chrono::duration<double> took = Clock::now() - begin;
-    CHECK(count == kInARound);
-    least = std::min(least, took.count() / kInARound);
+    CHECK(count >= kInARound);  // the interfaces themselves send something now and then
+    least = std::min(least, took.count() / static_cast<double>(count));
   }
   fmt::print("flow-events-read {:.2f} M/s\n", 1e-6 / least);
 }
