@@ -2,20 +2,13 @@
 /* Connection tracking: what has been let through, and for how long that counts.
  *
  *   timeouts   those of Calico's eBPF datapath: TCP opening 20 s, established 1 h, closed 40 s; UDP 60 s;
- * ICMP 5 s; others 10 min memory     an LRU: what was pushed out, or has been idle for too long, begins anew
- * with its next packet
+ *              ICMP 5 s; others 10 min
+ *   over       what has been idle for too long, or was pushed out, begins anew with its next packet
  */
 #pragma once
 
 #include "lib/clock.h"
 #include "lib/packet.h"
-
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, CONNECTIONS_MAX);
-  __type(key, struct connection_key);
-  __type(value, struct connection);
-} connections SEC(".maps");
 
 /* The slot of the workload here that has judged it at this end; 0: none. */
 static __always_inline __u32 slot_at(const struct connection* connection, __u32 end) {
@@ -31,6 +24,12 @@ static __always_inline int beginner(const struct connection* connection) {
 static __always_inline int is_closed(const struct connection* connection) {
   return ((connection->tcp[0] | connection->tcp[1]) & TCP_SEEN_RST) ||
          (connection->tcp[0] & connection->tcp[1] & TCP_SEEN_FIN);
+}
+
+/* Whether both ends want it, as far as packets show. */
+static __always_inline int is_answered(const struct connection* connection, __u8 protocol) {
+  __u8 both = connection->tcp[0] & connection->tcp[1];
+  return protocol == IPPROTO_TCP ? both & TCP_SEEN_ACK && !is_closed(connection) : both & SEEN_ANYTHING;
 }
 
 static __always_inline __u32 timeout_of(const struct connection* connection, __u8 protocol) {
@@ -49,6 +48,11 @@ static __always_inline __u32 timeout_of(const struct connection* connection, __u
   }
 }
 
+static __always_inline int is_over(const struct connection* connection, __u8 protocol, __u32 now) {
+  __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
+  return idle > (__s32)timeout_of(connection, protocol);
+}
+
 /* A bare SYN after the end, or from the end that did not begin, is not of this connection. */
 static __always_inline int begins_anew(const struct connection* connection, const struct packet* packet) {
   if ((packet->tcp & ~TCP_URG) != TCP_SYN) return 0;
@@ -58,20 +62,13 @@ static __always_inline int begins_anew(const struct connection* connection, cons
 /* The connection, if the packet belongs to it. */
 static __always_inline struct connection* living(struct connection* connection, const struct packet* packet,
                                                  __u32 now) {
-  if (!connection) return 0;
-  __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
-  if (idle > (__s32)timeout_of(connection, packet->key.protocol) || begins_anew(connection, packet)) return 0;
+  if (!connection || is_over(connection, packet->key.protocol, now) || begins_anew(connection, packet))
+    return 0;
   return connection;
 }
 
-/* The connection that the packet belongs to; nothing where it would have to begin one. */
-static __always_inline struct connection* find_connection(const struct packet* packet, __u32 now) {
-  if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return 0;
-  return living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
-}
-
 static __always_inline __u8 tcp_seen(__u8 flags) {
-  return (flags & TCP_SYN ? TCP_SEEN_SYN : 0) | (flags & TCP_ACK ? TCP_SEEN_ACK : 0) |
+  return SEEN_ANYTHING | (flags & TCP_SYN ? TCP_SEEN_SYN : 0) | (flags & TCP_ACK ? TCP_SEEN_ACK : 0) |
          (flags & TCP_FIN ? TCP_SEEN_FIN : 0) | (flags & TCP_RST ? TCP_SEEN_RST : 0);
 }
 

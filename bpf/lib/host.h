@@ -11,8 +11,7 @@
  */
 #pragma once
 
-#include "lib/batch.h"
-#include "lib/connection.h"
+#include "lib/connections.h"
 #include "lib/counters.h"
 #include "lib/host_endpoints.h"
 
@@ -197,7 +196,8 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
     *next = *known;
   } else {
     /* Of a workload's connection that has passed before anybody asked here, it is known who began it. */
-    const struct connection* workloads = living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
+    __u32 version;
+    const struct connection* workloads = living(look_up(&packet->key, &version), packet, now);
     __builtin_memset(next, 0, sizeof *next);
     if (workloads ? beginner(workloads) : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
     next->flags |= passage->flags;
@@ -216,7 +216,7 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
 static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
                                       const struct host* host, const struct passage* passage, __u64 batch) {
-  __u32 now = clock_now();
+  __u32 now = clock_now(), version;
   struct connection* known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
   if (known) {
     if (stands_here(known)) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
@@ -229,7 +229,7 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packe
     bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_EXIST);
     return why ? refused(DROP_REVOKED) : NF_ACCEPT;
   }
-  known = living(bpf_map_lookup_elem(&connections, &packet->key), packet, now);
+  known = living(look_up(&packet->key, &version), packet, now);
   if (known) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
   /* Of one that passes here and that nobody has to judge. */
   return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
@@ -295,12 +295,12 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
     packet->kind = KIND_INVALID;
   }
   if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch);
-  __u32 now = clock_now();
+  __u32 now = clock_now(), version;
   struct connection* known = 0;
   if (packet->kind != KIND_INVALID)
     known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
   if (!known && packet->kind != KIND_PLAIN &&
-      !(packet->kind == KIND_FOLLOWS && find_connection(packet, now))) {
+      !(packet->kind == KIND_FOLLOWS && find_connection(packet, now, &version))) {
     if (settings & HOST_DROPS_INVALID) return refused(DROP_INVALID);
     return alone_here(packet, host, passage, batch);
   }

@@ -13,10 +13,10 @@
 
 /* What the workload's interface would say of it, which does not see it. */
 static __always_inline int to_known_workload(struct __sk_buff* skb, const struct packet* packet,
-                                             struct connection* known, __u32 now) {
+                                             struct connection* known, __u32 version, __u32 now) {
   if (known->endpoint[packet->sender & 1] != (END_OUTSIDE | skb->ifindex) ||
       known->flags & CONNECTION_DENIED || !is_plain(skb, packet) || !is_underway(packet, known) ||
-      !stands(known)) {
+      !stands(known) || !is_still(known, version)) {
     return PASS;
   }
   int answer = forward_in(skb, packet, slot_at(known, ~packet->sender));
@@ -33,10 +33,10 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   if (skb->vlan_present) return PASS; /* comes by again, at the VLAN's interface */
   struct workbench* bench = workbench();
   if (!bench || !parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
-  __u32 now = clock_now();
-  struct connection* known = find_connection(&bench->packet, now);
+  __u32 now = clock_now(), version;
+  struct connection* known = find_connection(&bench->packet, now, &version);
   if (!known) return PASS;
-  int answer = to_known_workload(skb, &bench->packet, known, now);
+  int answer = to_known_workload(skb, &bench->packet, known, version, now);
   if (answer == PASS) stamp(skb, &bench->packet);
   return answer;
 }

@@ -5,8 +5,7 @@
  */
 #pragma once
 
-#include "lib/batch.h"
-#include "lib/connection.h"
+#include "lib/connections.h"
 #include "lib/counters.h"
 #include "lib/lookup.h"
 #include "maps/endpoints.h"

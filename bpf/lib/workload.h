@@ -11,6 +11,7 @@
 #include "lib/events.h"
 #include "lib/forward.h"
 #include "lib/fragments.h"
+#include "lib/noting.h"
 #include "lib/workbench.h"
 
 static __always_inline int is_discovery(const struct packet* packet) {
@@ -43,14 +44,13 @@ __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) 
   return answer >= 0 && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* The connection as it would be after this packet, before it is judged; and which ends are to be judged. */
-static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* packet,
-                                   const struct connection* known, __u32 slot, int from,
-                                   struct connection* next) {
+/* The connection as it would be after this packet, before it is judged; and which ends are to be judged.
+ * `next`: as it has been, where it is known. */
+static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* packet, int known, __u32 slot,
+                                   int from, struct connection* next) {
   int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
   if (known) {
-    __u32 was = slot_at(known, own);
-    *next = *known;
+    __u32 was = slot_at(next, own);
     if (was == slot) return BOTH_ENDS;
     next->endpoint[own & 1] = slot;
     if (by_host) next->flags |= CONNECTION_FROM_HOST;
@@ -91,20 +91,32 @@ static __always_inline int judge_invalid(struct __sk_buff* skb, struct workbench
   return judge_alone(skb, bench, slot, from);
 }
 
-/* Remembers for events what is known before the judgement; on the stack there is no room. */
-__noinline int expect(const struct packet* packet, const struct connection* known,
-                      const struct connection* next, __u32 slot) {
+/* Whether the connection begins at this workload, if the packet is let through. */
+static __always_inline int begins_at(const struct connection* known, __u32 slot) {
+  return known->flags & CONNECTION_DENIED || (known->endpoint[0] != slot && known->endpoint[1] != slot);
+}
+
+/* Remembers it for events, before the judgement; on the stack there is no room. */
+__noinline int expect(int is_reply, int begins) {
   struct telling* now = telling();
-  if (!packet || !next || !now) return 0;
-  now->is_reply = packet->sender != beginner(next);
-  now->begins = !known || known->flags & CONNECTION_DENIED ||
-                (known->endpoint[0] != slot && known->endpoint[1] != slot);
+  if (!now) return 0;
+  now->is_reply = is_reply;
+  now->begins = begins;
   return 1;
 }
 
 static __always_inline int has_begun(void) {
   const struct telling* now = telling();
   return now && now->begins;
+}
+
+/* The connection that the packet belongs to, and what it is at this moment. */
+static __always_inline struct connection* copy_connection(const struct packet* packet, __u32 now,
+                                                          struct connection* copy) {
+  __u32 version;
+  struct connection* known = find_connection(packet, now, &version);
+  if (known) *copy = *known;
+  return known && is_still(known, version) ? known : 0;
 }
 
 /* Of a connection that has not passed here, or may not pass any more. */
@@ -114,35 +126,38 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
   struct connection* next = &bench->next;
   __u32 now = clock_now();
   int own = from ? packet->sender : !packet->sender;
-  struct connection* known = find_connection(packet, now);
+  struct connection* known = copy_connection(packet, now, next);
   /* An answer to what this workload was never asked begins a connection of its own. */
-  if (known && !slot_at(known, own) && packet->sender != beginner(known)) known = 0;
+  if (known && !slot_at(next, own) && packet->sender != beginner(next)) known = 0;
   if (!known && packet->kind == KIND_FOLLOWS) {
     return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
   }
-  if (known && known->flags & CONNECTION_DENIED && stands(known)) {
+  if (known && next->flags & CONNECTION_DENIED && stands(next)) {
     known->seen = now; /* denied until idle */
     return drop(DROP_REVOKED);
   }
-  __u32 ends = draft(skb, packet, known, slot, from, next);
-  expect(packet, known, next, slot);
+  int begins = !known || begins_at(next, slot);
+  int unanswered = known && !slot_at(next, own) && !next->packets[(packet->sender ^ 1) & 1];
+  __u32 ends = draft(skb, packet, known != 0, slot, from, next);
+  expect(packet->sender != beginner(next), begins);
   __u32 why = judge(&packet->key, next, ends);
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
+  next->seen = now;
   if (why) {
     if (!known || why == DROP_CHANGING) return drop(why);
-    if (!slot_at(known, own) && !known->packets[(packet->sender ^ 1) & 1]) {
-      bpf_map_delete_elem(&connections, &packet->key); /* nobody has answered: nothing to remember */
+    if (unanswered) {
+      end_connection(known, now); /* nothing to remember */
       return drop(why);
     }
     next->flags |= CONNECTION_DENIED;
-    next->seen = now;
-    bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY);
+    put_connection(&packet->key, next, 0, now);
     return drop(DROP_REVOKED);
   }
   next->flags &= ~CONNECTION_DENIED;
-  account(skb, packet, from, next, now);
-  if (!from) learn_way(skb, packet, next);
-  if (bpf_map_update_elem(&connections, &packet->key, next, BPF_ANY)) return drop(DROP_NO_MEMORY);
+  struct connection* noted = put_connection(&packet->key, next, !known, now);
+  if (!noted) return drop(DROP_NO_MEMORY);
+  account(skb, packet, from, noted, now);
+  if (!from) learn_way(skb, packet, noted);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, next->judged, from);
   if (has_begun()) tell(skb, packet, COUNT_JUDGED, from);
   count(COUNT_FORWARDED);
@@ -161,23 +176,22 @@ __noinline int judge_error(struct __sk_buff* skb, struct workbench* bench, __u32
     return judge_invalid(skb, bench, slot, from);
   }
   int own = from ? !about->sender : about->sender;
-  struct connection* known = bpf_map_lookup_elem(&connections, &about->key);
-  if (!known || known->endpoint[own & 1] != slot ||
-      (__s32)(clock_now() - known->seen) > (__s32)timeout_of(known, about->key.protocol)) {
+  __u32 now = clock_now(), version;
+  const struct connection* known = look_up(&about->key, &version);
+  struct connection* next = &bench->next;
+  if (known) *next = *known;
+  if (!known || !is_still(known, version) || next->endpoint[own & 1] != slot ||
+      is_over(next, about->key.protocol, now)) {
     return judge_invalid(skb, bench, slot, from);
   }
-  if (!stands(known)) {
-    struct connection* next = &bench->next;
-    *next = *known;
+  if (!stands(next)) {
     __u32 why = judge(&about->key, next, BOTH_ENDS);
     count(COUNT_REJUDGED);
     if (why == DROP_CHANGING) return drop(why);
     next->flags = why ? next->flags | CONNECTION_DENIED : next->flags & ~CONNECTION_DENIED;
-    bpf_map_update_elem(&connections, &about->key, next, BPF_EXIST);
-    if (why) return drop(DROP_REVOKED);
-  } else if (known->flags & CONNECTION_DENIED) {
-    return drop(DROP_REVOKED);
+    put_connection(&about->key, next, 0, now);
   }
+  if (next->flags & CONNECTION_DENIED) return drop(DROP_REVOKED);
   count(COUNT_FORWARDED);
   return PASS;
 }
@@ -235,11 +249,11 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     return by_host ? PASS : drop_unread(DROP_MALFORMED);
   if (packet->fragment == FRAGMENT_LATER) return by_host ? PASS : later_fragment(skb, packet, from);
 
-  __u32 now = clock_now();
+  __u32 now = clock_now(), version;
   int own = from ? packet->sender : !packet->sender;
-  struct connection* known = find_connection(packet, now);
-  if (!known || known->flags & CONNECTION_DENIED || !is_at(known->endpoint[own & 1], skb->ifindex) ||
-      !stands(known)) {
+  struct connection* known = find_connection(packet, now, &version);
+  if (!known || !stands(known) || known->flags & CONNECTION_DENIED ||
+      !is_at(known->endpoint[own & 1], skb->ifindex) || !is_still(known, version)) {
     return unknown(skb, bench, from);
   }
   account(skb, packet, from, known, now);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Maps connections and host_connections: LRU hashes of what has been let through, at workloads and at host
- * endpoints, both directions in one entry. Written and read by bpf/lib/connection.h and bpf/lib/host.h;
- * listed by views.
+/* Maps connections and host_connections: what has been let through, at workloads and at host endpoints, both
+ * directions in one entry. Written and read by bpf/lib/connections.h and bpf/lib/host.h.
  *
- * With the kernel's own 48 bytes an element takes two cache lines.
+ *   connections        an array, by the hash of the key: docs/design/ebpf.md#connections
+ *   host_connections   an LRU hash
  */
 #pragma once
 
@@ -13,6 +13,8 @@ OCICAT_LAYOUT_BEGIN
 
 enum {
   CONNECTIONS_MAX = 256 * 1024,
+  CONNECTIONS_SHIFT = 64 - 18, /* of the hash, which of them */
+  CONNECTION_WAYS = 8,         /* places that a connection can have, side by side */
   HOST_CONNECTIONS_MAX = 128 * 1024,
 };
 
@@ -25,7 +27,7 @@ struct connection_key {
   __u8 protocol;
   __u8 asks; /* ICMP queries: 1 + the end that asks; else 0: either end may begin */
   __u8 pad[2];
-};
+} OCICAT_WHOLE;
 OCICAT_SIZE(struct connection_key, 40);
 
 enum connection_flags {
@@ -37,7 +39,8 @@ enum connection_flags {
 
 #define END_OUTSIDE 0x8000
 
-enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8 };
+/* What an end has sent; of other protocols than TCP, whether anything. */
+enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8, SEEN_ANYTHING = 128 };
 
 /* Of map host_connections, in place of the last two: what the host endpoints of the interfaces by which the
  * ends are reached have judged.
@@ -49,8 +52,6 @@ enum host_connection_flags {
 
 /* Arrays are by end: of what that end sent, or of the workload there. */
 struct connection {
-  __u64 bytes[2];    /* of whole frames */
-  __u32 packets[2];  /* modulo 2^32 */
   __u32 seen;        /* when the last packet came, in ticks (bpf/lib/clock.h) */
   __u32 judged;      /* low half of the batch of the last judgement */
   __u16 endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
@@ -59,7 +60,37 @@ struct connection {
   __u8 tcp[2];       /* enum tcp_seen */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
+  __u64 bytes[2];   /* of whole frames */
+  __u32 packets[2]; /* modulo 2^32 */
 };
 OCICAT_SIZE(struct connection, 40);
+
+/* Of map connections: two cache lines, what every packet asks for in the first. */
+struct tracked {
+  struct connection_key key;
+  __u32 version; /* another with each connection that comes to be here; odd: somebody is at it; 0: none has
+                    been here yet, nor further on */
+  __u32 pad;
+  struct connection connection;
+  __u64 rest[5]; /* 0 */
+};
+OCICAT_SIZE(struct tracked, 128);
+
+/* The secret by which places are found: nobody outside can say which connections share theirs. */
+struct secret {
+  __u64 word[5]; /* odd; 0: not made yet */
+};
+OCICAT_SIZE(struct secret, 40);
+
+/* Where the search for a connection begins; it goes on at this ^ 1, ^ 2, ... ^ (CONNECTION_WAYS - 1). Each
+ * word of the key times its own secret, of which the top is well mixed (Dietzfelbinger, "Universal hashing
+ * and k-wise independent random variables via integer arithmetic without primes", 1996).
+ */
+static inline __u32 place_of_connection(const struct connection_key* key, const struct secret* secret) {
+  const __u64* word = (const __u64*)key;
+  __u64 sum = word[0] * secret->word[0] + word[1] * secret->word[1] + word[2] * secret->word[2] +
+              word[3] * secret->word[3] + word[4] * secret->word[4];
+  return (__u32)(sum >> CONNECTIONS_SHIFT);
+}
 
 OCICAT_LAYOUT_END

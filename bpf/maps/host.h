@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "maps/layout.h"
+#include "maps/connections.h"
 
 OCICAT_LAYOUT_BEGIN
 
@@ -20,7 +20,8 @@ struct host {
   __u64 batch;       /* what is in force; a single write shows a batch */
   __u32 settings[2]; /* enum host_setting, by parity */
   __u8 build[16];    /* digest of the programs that are attached; nothing in force yet: zero */
+  struct secret secret;
 };
-OCICAT_SIZE(struct host, 32);
+OCICAT_SIZE(struct host, 72);
 
 OCICAT_LAYOUT_END

@@ -2,11 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 
 #include "dataplane/ebpf/objects.h"
-#include "kernel/bpf.h"
+#include "maps/connections.h"
 
 namespace ocicat::test {
 namespace {
@@ -33,18 +34,37 @@ dataplane::Options PinFolder::options(dataplane::Datapath datapath) const {
   return options;
 }
 
+std::optional<kernel::bpf::MappedArray> PinFolder::open_array(const char* name) const {
+  auto fd = open_map(name);
+  if (!fd) return std::nullopt;  // not of this kind
+  auto array = kernel::bpf::MappedArray::of(*fd);
+  CHECK(array);
+  return std::move(*array);
+}
+
+std::optional<UniqueFd> PinFolder::open_map(const char* name) const {
+  auto fd =
+      kernel::bpf::open_pin(path_ / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / name);
+  if (!fd && fd.error().code == ErrorCode::kNotFound) return std::nullopt;
+  CHECK(fd);
+  return std::move(*fd);
+}
+
 void PinFolder::forget_connections() const {
-  const auto folder = path_ / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
-  for (const auto* name : {"connections", "host_connections"}) {
-    auto fd = kernel::bpf::open_pin(folder / name);
-    if (!fd && fd.error().code == ErrorCode::kNotFound) return;  // not of this kind
-    CHECK(fd);
-    const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
-    CHECK(map);
-    std::vector<std::vector<std::byte>> keys;
-    CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
-    for (const auto& key : keys) CHECK((*map)->remove(key));
-  }
+  const auto workloads = connections();
+  if (!workloads) return;
+  std::ranges::fill(workloads->as<bpf::tracked>(), bpf::tracked{});
+  const auto map = kernel::bpf::KernelMap::of(*open_map("host_connections"));
+  CHECK(map);
+  std::vector<std::vector<std::byte>> keys;
+  CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
+  for (const auto& key : keys) CHECK((*map)->remove(key));
+}
+
+std::vector<std::uint64_t> PinFolder::counters() const {
+  auto counters = dataplane::ebpf::read_counters(path_);
+  CHECK(counters);
+  return *std::move(counters);
 }
 
 AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
@@ -56,6 +76,12 @@ AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
           reported_.notify_all();
         });
   });
+}
+
+void AgentHost::apply(HostChanges changes) {
+  changes.revisions = at_revision(++revision_).revisions;
+  put(std::move(changes));
+  await_revision(revision_);
 }
 
 dataplane::Report AgentHost::await(const std::function<bool(const dataplane::Report&)>& holds) {

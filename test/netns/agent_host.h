@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "dataplane/dataplane.h"
+#include "kernel/bpf.h"
 #include "netns/testbed.h"
 
 namespace ocicat::test {
@@ -24,10 +25,19 @@ class PinFolder {
   const std::filesystem::path& path() const { return path_; }
   // What a dataplane of this kind is told.
   dataplane::Options options(dataplane::Datapath datapath) const;
-  // Forgets all connections that eBPF tracks.
+  // Those that eBPF tracks for workloads (bpf::tracked); nothing where the datapath is another.
+  std::optional<kernel::bpf::MappedArray> connections() const { return open_array("connections"); }
+  // What concerns the whole host (bpf::host).
+  std::optional<kernel::bpf::MappedArray> host_values() const { return open_array("host"); }
+  // Packets by what became of them (bpf::counter).
+  std::vector<std::uint64_t> counters() const;
+  // Forgets all that eBPF tracks.
   void forget_connections() const;
 
  private:
+  std::optional<UniqueFd> open_map(const char* name) const;
+  std::optional<kernel::bpf::MappedArray> open_array(const char* name) const;
+
   std::filesystem::path path_;
 };
 
@@ -36,12 +46,15 @@ class AgentHost {
   explicit AgentHost(const Testbed& bed, dataplane::Options options = {});
 
   void put(HostChanges changes) { inbox_.put(std::move(changes)); }
+  // Puts them as the next revision, and waits until that is in force.
+  void apply(HostChanges changes);
   // Waits for a report of which this holds, and returns it; aborts the test where none comes.
   dataplane::Report await(const std::function<bool(const dataplane::Report&)>& holds);
   // Until the revision has come to the kernel and all endpoints are ready.
   dataplane::Report await_revision(std::uint64_t revision);
 
  private:
+  std::uint64_t revision_ = 0;  // the last that was applied
   Mailbox<HostChanges> inbox_;
   std::mutex mutex_;
   std::condition_variable reported_;

@@ -3,14 +3,11 @@
 
 #include <net/if.h>
 
-#include <cstring>
 #include <functional>
 
 #include "dataplane/ebpf/address_image.h"
-#include "kernel/bpf.h"
 #include "maps/connections.h"
 #include "maps/endpoints.h"
-#include "maps/layout.h"
 #include "netns/agent_host.h"
 
 namespace ocicat::test {
@@ -40,19 +37,11 @@ class EbpfWays : public testing::Test {
   }
   void for_each_connection(
       const std::function<void(const bpf::connection_key&, const bpf::connection&)>& visit) {
-    const auto file =
-        pins_.path() / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / "connections";
-    auto fd = kernel::bpf::open_pin(file);
-    CHECK(fd);
-    const auto map = kernel::bpf::KernelMap::of(std::move(*fd));
-    CHECK(map);
-    CHECK((*map)->for_each([&](auto key_bytes, auto value_bytes) {
-      bpf::connection_key key{};
-      bpf::connection connection{};
-      std::memcpy(&key, key_bytes.data(), sizeof key);
-      std::memcpy(&connection, value_bytes.data(), sizeof connection);
-      visit(key, connection);
-    }));
+    const auto all = pins_.connections();
+    CHECK(all);
+    for (const auto& tracked : all->as<bpf::tracked>()) {
+      if (tracked.version != 0) visit(tracked.key, tracked.connection);
+    }
   }
   // Where the peer's end of a workload's only connection with it is, as the connection has it.
   std::uint32_t way_of(const IpAddress& own, const IpAddress& peer) {

@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/objects.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <string_view>
@@ -57,6 +58,14 @@ Result<UniqueFd> copy_of(const UniqueFd& fd) {
   UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
   if (!copy) return fail_errno("keep a descriptor", errno);
   return copy;
+}
+
+// Nobody who can see packets can guess it.
+bpf::secret new_secret() {
+  bpf::secret secret{};
+  CHECK(::getrandom(&secret, sizeof secret, 0) == sizeof secret);
+  for (auto& word : secret.word) word |= 1;
+  return secret;
 }
 
 // The pinned map, if it looks as it should.
@@ -157,11 +166,13 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
   // where nobody knows the numbers, connections begin anew as well.
   std::uint64_t batch = 0;
+  auto secret = new_secret();
   const auto is_there = [&](const char* name) { return objects.maps_.contains(name); };
   if (!std::ranges::all_of(kDecisionMaps, is_there)) {
     if (is_there("host")) {
       TRY(const auto value, MappedArray::of(objects.maps_.at("host")));
       batch = value.as<bpf::host>().front().batch + 2;
+      secret = value.as<bpf::host>().front().secret;
     } else {
       for (const auto* name : kTraces) objects.maps_.erase(name);
     }
@@ -183,6 +194,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
   }
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
+  if (objects.host().secret.word[0] == 0) objects.host().secret = secret;
   return objects;
 }
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Where connections are: each in one of eight places side by side, which its hash names. Nothing is ever
+ * taken out: a connection that is over leaves its place to another (noting.h).
+ *
+ *   cost        of one that is known, two cache lines, mostly at the first look
+ *   processors  while somebody puts another connection into a place its version is odd, and a new one after
+ *               that. Whoever has looked a connection up, and then sees another version, has seen another
+ *               connection
+ */
+#pragma once
+
+#include "lib/batch.h"
+#include "lib/connection.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, CONNECTIONS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct tracked);
+} connections SEC(".maps");
+
+static __always_inline int is_same_key(const struct connection_key* a, const struct connection_key* b) {
+  const __u64 *left = (const __u64*)a, *right = (const __u64*)b;
+  return left[1] == right[1] && left[3] == right[3] && left[4] == right[4] && left[0] == right[0] &&
+         left[2] == right[2];
+}
+
+static __always_inline __u32 place_of(const struct connection_key* key) {
+  const struct host* secrets = the_host();
+  return secrets ? place_of_connection(key, &secrets->secret) : 0;
+}
+
+static __always_inline struct tracked* tracked_at(__u32 place) {
+  return bpf_map_lookup_elem(&connections, &place);
+}
+
+/* The connection, and its version; 0: it is not known. */
+static __always_inline struct connection* look_up(const struct connection_key* key, __u32* version) {
+  __u32 first = place_of(key);
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
+    struct tracked* there = tracked_at(first ^ i);
+    if (!there) return 0;
+    *version = READ_ONCE(there->version);
+    if (!*version) return 0;
+    if (is_same_key(&there->key, key) && !(*version & 1)) return &there->connection;
+  }
+  return 0;
+}
+
+/* The connection that the packet belongs to; 0 where it would have to begin one. */
+static __always_inline struct connection* find_connection(const struct packet* packet, __u32 now,
+                                                          __u32* version) {
+  *version = 0;
+  if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return 0;
+  return living(look_up(&packet->key, version), packet, now);
+}
+
+/* Whether it has been this connection all the time since it was looked up. */
+static __always_inline int is_still(const struct connection* connection, __u32 version) {
+  const struct tracked* there = (const void*)connection - __builtin_offsetof(struct tracked, connection);
+  return READ_ONCE(there->version) == version;
+}

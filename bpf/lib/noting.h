@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Notes connections, and finds places for them. Where all eight are taken, the first of these gives way:
+ *
+ *   one that is over
+ *   one that nobody has answered, or that ends; of the own workload first
+ *   one of the workload that has most of the eight; of the own one, unless another has more
+ *
+ * and of several the one that has been idle for longest. So a flood, of whatever kind, pushes out its own;
+ * who has less of the table than the one who floods loses nothing that is answered.
+ */
+#pragma once
+
+#include "lib/connections.h"
+
+/* The workload that it counts for, when there is no room for all. */
+static __always_inline __u32 owner_of(const struct connection* connection) {
+  __u32 begun = slot_at(connection, beginner(connection));
+  return begun ? begun : slot_at(connection, !beginner(connection));
+}
+
+#define NO_PLACE 0xffffffff
+
+/* What is to be known of a place that is taken. */
+enum {
+  GRADE_OVER = 3,       /* the connection is over, */
+  GRADE_UNANSWERED = 2, /* or nobody has answered, and it is the own workload's, */
+  GRADE_OTHERS = 1,     /* or another's, */
+  GRADE_ANSWERED = 0,   /* or it is answered */
+  GRADE_SHIFT = 48,
+  GRADE_OWNER_SHIFT = 32, /* below: idle for how long, in ticks */
+};
+
+__noinline __u64 grade_of(__u32 place, __u32 own, __u32 now) {
+  const struct tracked* there = tracked_at(place);
+  if (!there || READ_ONCE(there->version) & 1) return 0;
+  const struct connection* connection = &there->connection;
+  __u8 protocol = there->key.protocol;
+  __s32 idle = (__s32)(now - READ_ONCE(connection->seen));
+  __u32 owner = owner_of(connection), grade = GRADE_ANSWERED;
+  if (is_over(connection, protocol, now)) {
+    grade = GRADE_OVER;
+  } else if (!is_answered(connection, protocol)) {
+    grade = owner == own ? GRADE_UNANSWERED : GRADE_OTHERS;
+  }
+  return (__u64)grade << GRADE_SHIFT | (__u64)owner << GRADE_OWNER_SHIFT | (idle > 0 ? (__u32)idle : 0);
+}
+
+/* 1 or 0. Without a branch: the verifier would follow all that eight times eight of them can lead to. */
+static __always_inline __u32 is_owner(__u64 grade, __u32 owner) {
+  return ((((__u32)(grade >> GRADE_OWNER_SHIFT) & 0xffff) ^ owner) - 1) >> 31;
+}
+
+/* Of eight places, none of them free: which one to give away. */
+__noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
+  __u64 grades[CONNECTION_WAYS], most = 0;
+  __u32 best = NO_PLACE, mine = 0;
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
+    grades[i] = grade_of(first ^ i, own, now);
+    mine += is_owner(grades[i], own);
+    __u64 worth = grades[i] >> GRADE_SHIFT << GRADE_SHIFT | (__u32)grades[i];
+    if (worth <= most) continue;
+    most = worth;
+    best = first ^ i;
+  }
+  if (most >> GRADE_SHIFT) return best;
+  most = 0;
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
+    __u32 owner = (grades[i] >> GRADE_OWNER_SHIFT) & 0xffff, has = 0;
+    for (__u32 j = 0; j < CONNECTION_WAYS; ++j) has += is_owner(grades[j], owner);
+    __u64 worth = (__u64)has << 32 | (__u32)grades[i];
+    if ((owner != own && has <= mine) || worth <= most) continue;
+    most = worth;
+    best = first ^ i;
+  }
+  return best;
+}
+
+/* The place of a connection, or of the one that gives way to it. */
+__noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 now) {
+  if (!key) return NO_PLACE;
+  __u32 first = place_of(key);
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
+    const struct tracked* there = tracked_at(first ^ i);
+    if (!there) return NO_PLACE;
+    if (!READ_ONCE(there->version) || is_same_key(&there->key, key)) return first ^ i;
+  }
+  return least_of(first, owner, now);
+}
+
+#define MAX_ATTEMPTS 4
+
+/* Notes what has been judged; counters stay, of a connection that is known and not begun anew. Where it is
+ * noted from here on; 0: no room. */
+static __noinline struct connection* put_connection(const struct connection_key* key,
+                                                    const struct connection* next, int anew, __u32 now) {
+  for (int i = 0; i < MAX_ATTEMPTS; ++i) {
+    struct tracked* there = tracked_at(place_for(key, owner_of(next), now));
+    if (!there) return 0;
+    __u32 version = READ_ONCE(there->version);
+    if (version & 1) continue;
+    struct connection* connection = &there->connection;
+    if (version && !anew && is_same_key(&there->key, key)) {
+      /* What it is comes before when it was judged: whoever sees that it stands sees what it is. */
+      for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->endpoint[end], next->endpoint[end]);
+      for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
+      WRITE_ONCE(connection->flags, next->flags);
+      WRITE_ONCE(connection->seen, next->seen);
+      WRITE_ONCE(connection->judged, next->judged);
+      return connection;
+    }
+    if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) continue;
+    there->key = *key;
+    *connection = *next;
+    __builtin_memset(there->rest, 0, sizeof there->rest);
+    version += 2;
+    __sync_lock_test_and_set(&there->version, version ? version : 2); /* behind all of it */
+    return connection;
+  }
+  return 0;
+}
+
+/* It is over. */
+static __always_inline void end_connection(struct connection* connection, __u32 now) {
+  WRITE_ONCE(connection->seen, now - 2 * SECONDS(3600));
+}

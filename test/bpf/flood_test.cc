@@ -1,0 +1,170 @@
+// What becomes of connections when there are more than there is room for.
+#include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "bpf/frames.h"
+#include "dataplane/ebpf/address_image.h"
+#include "maps/connections.h"
+#include "maps/counters.h"
+#include "maps/host.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+constexpr std::string_view kA = "10.65.0.2", kB = "10.65.0.3";
+constexpr int kPass = -1, kDrop = 2;
+
+// Workloads a and b may send anything and are sent nothing but replies.
+class ConnectionTable : public testing::Test {
+ protected:
+  ConnectionTable() {
+    bed_.silence_ipv6();
+    auto changes = first_state(1);
+    add_pod(changes, "a", a_, kDenyAll, kAllowAll);
+    add_pod(changes, "b", b_, kDenyAll, kAllowAll);
+    agent_.apply(changes);
+    from_ = open("from_workload");
+    to_ = open("to_workload");
+    all_ = pins_.connections();
+    secret_ = pins_.host_values();
+    CHECK(all_ && secret_);
+  }
+  std::span<bpf::tracked> all() const { return all_->as<bpf::tracked>(); }
+  std::uint32_t place_of(const bpf::connection_key& key) const {
+    return bpf::place_of_connection(&key, &secret_->as<bpf::host>().front().secret);
+  }
+  // As if the workload, of which only this one is known, had opened so many more that there is no place left.
+  // Faster than to send them.
+  void fill_like_the_only_one() const {
+    const auto one = std::ranges::find_if(all(), [](const auto& place) { return place.version != 0; });
+    ASSERT_NE(one, all().end());
+    auto more = *one;
+    auto& peer = more.key.address[more.connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND ? 0 : 1];
+    for (std::uint32_t number = 0, taken = 1; taken < bpf::CONNECTIONS_MAX; ++number) {
+      peer.word[3] = number;  // any net, in any order
+      const auto first = place_of(more.key);
+      for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
+        auto& place = all()[first ^ i];
+        if (place.version != 0) continue;
+        place = more;
+        ++taken;
+        break;
+      }
+    }
+  }
+  UniqueFd open(const char* name) const {
+    auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+    CHECK(program);
+    return std::move(*program);
+  }
+  // In the host's network namespace.
+  int send(const char* interface, const Bytes& frame) const {
+    const auto index = static_cast<int>(::if_nametoindex(interface));
+    const auto done = kernel::bpf::run(from_.get(), frame, index, index);
+    CHECK(done);
+    return done->answer;
+  }
+  int receive(const char* interface, const Bytes& frame) const {
+    const auto index = static_cast<int>(::if_nametoindex(interface));
+    const auto done = kernel::bpf::run(to_.get(), frame, index, static_cast<int>(::if_nametoindex("uplink")));
+    CHECK(done);
+    return done->answer;
+  }
+  // Between that workload's port of this number, and the peer that makes it one of 32 bits.
+  static IpAddress peer_of(std::uint32_t number) { return IpAddress::v4(0x0a630000U | number >> 16); }
+  static Bytes request(std::string_view own, std::uint32_t number) {
+    const auto peer = peer_of(number).to_string();
+    return ethernet(ipv4({.source = own, .destination = peer}, udp(static_cast<std::uint16_t>(number), 53)));
+  }
+  static Bytes reply(std::string_view own, std::uint32_t number) {
+    const auto peer = peer_of(number).to_string();
+    return ethernet(ipv4({.source = peer, .destination = own}, udp(53, static_cast<std::uint16_t>(number))));
+  }
+  // How many of the workload's connections are known; `answered`: of which both ends have sent something.
+  std::size_t known_of(const Station& workload, bool answered) const {
+    const auto own = dataplane::ebpf::address_of(workload.address(Family::kIpv4)).word[3];
+    return static_cast<std::size_t>(std::ranges::count_if(all(), [&](const auto& one) {
+      const bool is_of = one.key.address[0].word[3] == own || one.key.address[1].word[3] == own;
+      return one.version != 0 && is_of &&
+             (!answered || (one.connection.packets[0] != 0 && one.connection.packets[1] != 0));
+    }));
+  }
+
+  Testbed bed_;
+  Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  PinFolder pins_;
+  AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+  UniqueFd from_, to_;
+  std::optional<kernel::bpf::MappedArray> all_, secret_;
+};
+
+constexpr std::uint32_t kModest = 4'000, kFlood = 20'000;
+
+TEST_F(ConnectionTable, AFloodThatNobodyAnswersPushesOutNobodyElsesAnsweredConnections) {
+  bed_.host().run([&] {
+    ASSERT_EQ(send("calia", request(kA, 0)), kPass);
+    fill_like_the_only_one();
+    for (std::uint32_t i = 0; i < kModest; ++i) {
+      ASSERT_EQ(send("calib", request(kB, i)), kPass);
+      ASSERT_EQ(receive("calib", reply(kB, i)), kPass);
+    }
+    for (std::uint32_t i = 0; i < kFlood; ++i) ASSERT_EQ(send("calia", request(kA, i)), kPass);
+    EXPECT_EQ(known_of(b_, true), kModest);
+    EXPECT_EQ(known_of(a_, false), bpf::CONNECTIONS_MAX - kModest);
+    for (std::uint32_t i = 0; i < kModest; ++i) ASSERT_EQ(receive("calib", reply(kB, i)), kPass) << i;
+  });
+}
+
+TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutItsOwn) {
+  bed_.host().run([&] {
+    ASSERT_EQ(send("calia", request(kA, 0)), kPass);
+    ASSERT_EQ(receive("calia", reply(kA, 0)), kPass);
+    fill_like_the_only_one();
+    // The newcomer has room as well, though the other has taken all.
+    for (std::uint32_t i = 0; i < kModest; ++i) {
+      ASSERT_EQ(send("calib", request(kB, i)), kPass);
+      ASSERT_EQ(receive("calib", reply(kB, i)), kPass);
+    }
+    EXPECT_EQ(known_of(b_, true), kModest);
+    for (std::uint32_t i = 0; i < kFlood; ++i) {
+      ASSERT_EQ(send("calia", request(kA, i)), kPass);
+      ASSERT_EQ(receive("calia", reply(kA, i)), kPass);
+    }
+    EXPECT_EQ(known_of(b_, true), kModest);
+    EXPECT_EQ(pins_.counters()[bpf::DROP_NO_MEMORY], 0U);
+  });
+}
+
+// Of these peers, the workload's end comes first in the key.
+constexpr std::uint32_t kFirst = 0x30000;
+
+TEST_F(ConnectionTable, OneThatWasPushedOutGoesOnWhereTheSideThatMayBeginSpeaksFirst) {
+  bed_.host().run([&] {
+    ASSERT_EQ(send("calia", request(kA, kFirst)), kPass);
+    const auto place = std::ranges::find_if(all(), [](const auto& one) { return one.version != 0; });
+    const auto mine = place->key;
+    fill_like_the_only_one();
+    // Those that share its places.
+    for (auto i = kFirst + 1; std::memcmp(&place->key, &mine, sizeof mine) == 0; ++i) {
+      ASSERT_LT(i, 0x1000000U);
+      auto other = mine;
+      other.address[1] = dataplane::ebpf::address_of(peer_of(i));
+      other.port[0] = htons(static_cast<std::uint16_t>(i));
+      if (place_of(other) / bpf::CONNECTION_WAYS != place_of(mine) / bpf::CONNECTION_WAYS) continue;
+      ASSERT_EQ(send("calia", request(kA, i)), kPass);
+    }
+    EXPECT_EQ(receive("calia", reply(kA, kFirst)), kDrop);
+    EXPECT_EQ(send("calia", request(kA, kFirst)), kPass);
+    EXPECT_EQ(receive("calia", reply(kA, kFirst)), kPass);
+  });
+}
+
+}  // namespace
+}  // namespace ocicat::test
