@@ -4,8 +4,8 @@
 #pragma once
 
 #include "lib/helpers.h"
+#include "maps/host.h"
 
-#define TICK_SHIFT 20
 #define SECONDS(n) ((__u32)((__u64)(n) * 1000000000 >> TICK_SHIFT))
 
 static __always_inline __u32 clock_now(void) {

@@ -56,8 +56,12 @@ static __always_inline struct connection* find_connection(const struct packet* p
   return living(look_up(&packet->key, version), packet, now);
 }
 
+/* Where a connection of this map is. */
+static __always_inline struct tracked* tracked_of(struct connection* connection) {
+  return (void*)connection - __builtin_offsetof(struct tracked, connection);
+}
+
 /* Whether it has been this connection all the time since it was looked up. */
-static __always_inline int is_still(const struct connection* connection, __u32 version) {
-  const struct tracked* there = (const void*)connection - __builtin_offsetof(struct tracked, connection);
-  return READ_ONCE(there->version) == version;
+static __always_inline int is_still(struct connection* connection, __u32 version) {
+  return READ_ONCE(tracked_of(connection)->version) == version;
 }

@@ -19,7 +19,7 @@ static __always_inline int to_known_workload(struct __sk_buff* skb, const struct
       !stands(known) || !is_still(known, version)) {
     return PASS;
   }
-  int answer = forward_in(skb, packet, slot_at(known, ~packet->sender));
+  int answer = forward_in(skb, packet, tracked_of(known), slot_at(known, ~packet->sender), now);
   if (answer == PASS) return PASS;
   account(skb, packet, 0, known, now);
   count(COUNT_FORWARDED);

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "lib/connections.h"
+#include "lib/roads.h"
 
 /* The workload that it counts for, when there is no room for all. */
 static __always_inline __u32 owner_of(const struct connection* connection) {
@@ -105,13 +105,14 @@ static __noinline struct connection* put_connection(const struct connection_key*
       for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
       WRITE_ONCE(connection->flags, next->flags);
       WRITE_ONCE(connection->seen, next->seen);
+      forget_roads(there);
       WRITE_ONCE(connection->judged, next->judged);
       return connection;
     }
     if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) continue;
     there->key = *key;
     *connection = *next;
-    __builtin_memset(there->rest, 0, sizeof there->rest);
+    __builtin_memset(&there->road, 0, sizeof there->road);
     version += 2;
     __sync_lock_test_and_set(&there->version, version ? version : 2); /* behind all of it */
     return connection;

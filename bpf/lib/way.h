@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "lib/connection.h"
+#include "lib/roads.h"
 
 static __always_inline __u64 fold(const struct address* address) {
   return ((__u64)address->word[0] << 32 | address->word[1]) * 0x9e3779b97f4a7c15 +
@@ -33,6 +33,7 @@ static __always_inline void learn_way(const struct __sk_buff* skb, const struct 
   __u32 interface = skb->ingress_ifindex, outside = packet->sender & 1;
   if (!skb->tc_index || !interface || interface >= END_OUTSIDE || slot_at(connection, outside)) return;
   __u16 way = END_OUTSIDE | interface;
-  if (connection->endpoint[outside] != way && skb->tc_index == stamp_of(packet))
-    connection->endpoint[outside] = way;
+  if (connection->endpoint[outside] == way || skb->tc_index != stamp_of(packet)) return;
+  forget_roads(tracked_of(connection));
+  connection->endpoint[outside] = way;
 }

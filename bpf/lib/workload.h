@@ -177,7 +177,7 @@ __noinline int judge_error(struct __sk_buff* skb, struct workbench* bench, __u32
   }
   int own = from ? !about->sender : about->sender;
   __u32 now = clock_now(), version;
-  const struct connection* known = look_up(&about->key, &version);
+  struct connection* known = look_up(&about->key, &version);
   struct connection* next = &bench->next;
   if (known) *next = *known;
   if (!known || !is_still(known, version) || next->endpoint[own & 1] != slot ||
@@ -262,5 +262,5 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
   }
   count(COUNT_FORWARDED);
-  return from ? forward(skb, packet, known) : PASS;
+  return from ? forward(skb, packet, tracked_of(known), now) : PASS;
 }

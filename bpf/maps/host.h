@@ -16,12 +16,17 @@ enum host_setting {
   HOST_MARK_BITS = 31,
 };
 
+/* Ticks are of 2^20 ns, about a millisecond, of CLOCK_MONOTONIC. */
+enum { TICK_SHIFT = 20 };
+
 struct host {
   __u64 batch;       /* what is in force; a single write shows a batch */
   __u32 settings[2]; /* enum host_setting, by parity */
-  __u8 build[16];    /* digest of the programs that are attached; nothing in force yet: zero */
+  __u32 rerouted;    /* when routes last changed, in ticks */
+  __u32 pad;
   struct secret secret;
+  __u8 build[16]; /* digest of the programs that are attached; nothing in force yet: zero */
 };
-OCICAT_SIZE(struct host, 72);
+OCICAT_SIZE(struct host, 80);
 
 OCICAT_LAYOUT_END

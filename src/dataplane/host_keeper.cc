@@ -98,6 +98,7 @@ void HostKeeper::doubt(const Doubts& doubts) {
     for (auto& vxlan : vxlan_) vxlan.distrust_device();
   }
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
+  if (doubts.routes || doubts.links || doubts.next_hops) policy_->reroute();
 }
 
 std::uint64_t HostKeeper::writes() const {
@@ -169,6 +170,7 @@ bool HostKeeper::attempt() {
     const auto writes = this->writes();
     const auto done = sync_ways();
     if (!done) error = done.error().message;
+    if (this->writes() != writes) policy_->reroute();
     if (this->writes() != writes && mending_routes_) ++report_.repairs;
     mending_routes_ = mending_routes_ && !done;
   }

@@ -34,6 +34,8 @@ class PolicyDatapath {
   virtual void distrust() = 0;
   // Interfaces may have come, gone or been renamed.
   virtual void distrust_links() = 0;
+  // Routes here have changed, or may have: ways that were remembered are to be asked for anew.
+  virtual void reroute() {}
   // Whether packets at this interface are judged: where not, they are dropped.
   virtual bool serves(const std::string& interface_name) const = 0;
   // What is in force, in step, where open connections have to be judged by it from outside; nullptr: the

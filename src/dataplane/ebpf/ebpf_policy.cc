@@ -71,6 +71,16 @@ bool EbpfPolicy::is_workload(const std::string& name) const {
          });
 }
 
+void EbpfPolicy::reroute() {
+  if (!images_) return;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto nanoseconds =
+      static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  std::atomic_ref(images_->objects.host().rerouted)
+      .store(static_cast<std::uint32_t>(nanoseconds >> bpf::TICK_SHIFT));
+}
+
 bool EbpfPolicy::serves(const std::string& name) const {
   const auto link = std::ranges::find(links_, name, &kernel::Link::name);
   return link != links_.end() && attachments_.is_workload(link->index);

@@ -36,6 +36,7 @@ class EbpfPolicy final : public PolicyDatapath {
   bool in_step() const override { return maps_known_ && links_known_; }
   void distrust() override;
   void distrust_links() override { links_known_ = false; }
+  void reroute() override;
   bool serves(const std::string& interface_name) const override;
   std::uint64_t writes() const override {
     return writes_ + attachments_.writes() + host_hooks_.writes() + guard_.writes();

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* The ways that a connection's packets take past the stack: the kernel's own routes, and what they said
+ * lately.
+ *
+ *   asked   when a connection is new or judged anew, for other types of service, and a quarter of a second
+ *           after the last time; all of them where the agent hears that routes have changed (host.rerouted)
+ *   cost    of a look at the kernel's routes about 90 ns
+ */
+#pragma once
+
+#include "lib/connections.h"
+
+/* Of <sys/socket.h>, which is not for the kernel. */
+enum { AF_INET = 2, AF_INET6 = 10 };
+
+#define ROAD_HOLDS (SECONDS(1) / 4)
+
+static __always_inline int leads_outside(const struct connection* connection, __u32 end) {
+  return connection->endpoint[end & 1] & END_OUTSIDE;
+}
+
+/* The MACs for an end that is a workload's here: first its own, then that of the host. */
+static __always_inline __u8* macs_to(struct tracked* tracked, __u32 end) {
+  return end && !leads_outside(&tracked->connection, 0) ? tracked->road.far : tracked->road.near;
+}
+
+/* Whether what is known of the way to that end still holds for such packets. */
+static __always_inline int is_known_road(const struct tracked* tracked, __u32 end, __u8 traffic, __u32 now) {
+  const struct host* host = the_host();
+  __u32 asked = tracked->road.asked[end & 1];
+  return host && asked && now - asked < ROAD_HOLDS && (__s32)(asked - READ_ONCE(host->rerouted)) > 0 &&
+         tracked->traffic[end & 1] == traffic;
+}
+
+static __always_inline void forget_roads(struct tracked* tracked) {
+  WRITE_ONCE(tracked->road.asked[0], 0);
+  WRITE_ONCE(tracked->road.asked[1], 0);
+}
+
+/* What the kernel's routes say of a packet of that size; 0: it may go the way found, which has room for it.
+ */
+static __always_inline long find_route(struct __sk_buff* skb, const struct packet* packet, __u32 size,
+                                       __u32 flags, struct bpf_fib_lookup* route) {
+  __builtin_memset(route, 0, sizeof *route);
+  route->ifindex = skb->ifindex;
+  route->l4_protocol = packet->key.protocol;
+  route->sport = packet->ends.source_port;
+  route->dport = packet->ends.destination_port;
+  route->tot_len = size;
+  if (packet->ipv6) {
+    route->family = AF_INET6;
+    route->flowinfo = bpf_htonl((__u32)packet->traffic << 20);
+    __builtin_memcpy(route->ipv6_src, &packet->ends.source, sizeof route->ipv6_src);
+    __builtin_memcpy(route->ipv6_dst, &packet->ends.destination, sizeof route->ipv6_dst);
+  } else {
+    route->family = AF_INET;
+    route->tos = packet->traffic & 0x1c; /* as the kernel's own lookups */
+    route->ipv4_src = packet->ends.source.word[3];
+    route->ipv4_dst = packet->ends.destination.word[3];
+  }
+  return bpf_fib_lookup(skb, route, sizeof *route, flags);
+}
+
+/* Asks the kernel's routes for the way to that end, by this interface, and notes what they say. False where
+ * the packet is not to go that way. */
+__noinline int ask_road(struct __sk_buff* skb, const struct packet* packet, struct tracked* tracked,
+                        __u32 size, __u32 interface) {
+  if (!packet || !tracked) return 0;
+  struct bpf_fib_lookup route;
+  __u32 end = ~packet->sender & 1, outside = leads_outside(&tracked->connection, end);
+  if (find_route(skb, packet, size, outside ? BPF_FIB_LOOKUP_SKIP_NEIGH : 0, &route) ||
+      route.ifindex != interface) {
+    return 0;
+  }
+  if (outside) {
+    __builtin_memcpy(tracked->road.far, route.ipv6_dst,
+                     sizeof tracked->road.far); /* IPv4 in its first word */
+  } else {
+    __u8* macs = macs_to(tracked, end);
+    __builtin_memcpy(macs, route.dmac, ETH_ALEN);
+    __builtin_memcpy(macs + ETH_ALEN, route.smac, ETH_ALEN);
+  }
+  tracked->road.mtu[end] = route.mtu_result;
+  tracked->traffic[end] = packet->traffic;
+  WRITE_ONCE(tracked->road.asked[end], clock_now());
+  return 1;
+}
