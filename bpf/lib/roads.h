@@ -75,6 +75,7 @@ __noinline int ask_road(struct __sk_buff* skb, const struct packet* packet, stru
   if (outside) {
     __builtin_memcpy(tracked->road.far, route.ipv6_dst,
                      sizeof tracked->road.far); /* IPv4 in its first word */
+    tracked->hop_family = route.family;
   } else {
     __u8* macs = macs_to(tracked, end);
     __builtin_memcpy(macs, route.dmac, ETH_ALEN);
