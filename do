@@ -14,6 +14,7 @@ run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist bird2 frr gobgpd
   containerd runc busybox-static containernetworking-plugins python3-grpcio"
 bench_packages="iptables"
+kernel_packages="qemu-system-x86 busybox-static cpio apt"
 clang_packages="libclang-rt-19-dev"
 lint_packages="clang-tidy-19 clang-format-19 shellcheck python3-flake8 git"
 
@@ -27,6 +28,8 @@ Ocicat: routed networking for workloads, and a firewall at every host.
   ./do build         install what is missing and build into build/release
   ./do containers [N]
                      N real containers (200) come and go in a storm on two hosts of a lab
+  ./do test-kernels [KERNEL]
+                     programs of eBPF on this kernel (here) and on Debian's 6.1 and 6.12, emulated
   ./do bench [NAME]  measure; writes build/bench/figures.json
   ./do conformance   every Kubernetes NetworkPolicy case through real packets
   ./do sanitize      the tests under address, undefined and thread sanitizers
@@ -114,6 +117,13 @@ case $task in
     unit_tests release
     say "end-to-end tests"
     OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 3 -p no:cacheprovider test/e2e "$@"
+    ;;
+  test-kernels)
+    become_root test-kernels "$@"
+    # shellcheck disable=SC2086
+    need $build_packages $run_packages $kernel_packages
+    build release kernel_programs bpf_test netns_test
+    exec /usr/bin/python3 test/kernels/run.py --build "$root/build/release" --work "$root/build/kernels" "$@"
     ;;
   conformance)
     become_root conformance "$@"

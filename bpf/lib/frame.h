@@ -15,7 +15,7 @@
 
 #define FRAME struct bpf_nf_ctx
 
-extern int bpf_dynptr_from_skb(struct __sk_buff* skb, __u64 flags, struct bpf_dynptr* to) __ksym;
+extern int bpf_dynptr_from_skb(struct __sk_buff* skb, __u64 flags, struct bpf_dynptr* to) __ksym __weak;
 
 static __always_inline __u32 length_of(FRAME* frame) {
   return frame->skb->len;
@@ -41,7 +41,7 @@ static __noinline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
 
 #define FRAME struct xdp_md
 
-extern void* bpf_cast_to_kern_ctx(void* context) __ksym;
+extern void* bpf_cast_to_kern_ctx(void* context) __ksym __weak;
 
 static __always_inline __u32 length_of(FRAME* frame) {
   return bpf_xdp_get_buff_len(frame);

@@ -78,12 +78,12 @@ struct question {
 };
 
 static __always_inline __u32 class_of(const struct address* address, __u32 side) {
-  const struct exact_class* exact = bpf_map_lookup_elem(&classes, address);
+  struct net net = {.bits = 128, .address = *address};
+  const struct exact_class* exact = bpf_map_lookup_elem(&classes, &net.address);
   if (exact) {
     __u32 id = READ_ONCE(exact->id[side & 1]);
     if (id != CLASS_UNKNOWN) return id;
   }
-  struct net net = {.bits = 128, .address = *address};
   const struct net_class* longest = bpf_map_lookup_elem(&nets, &net);
   return longest ? READ_ONCE(longest->id[side & 1]) : 0;
 }

@@ -120,7 +120,8 @@ static __always_inline struct connection* copy_connection(const struct packet* p
 }
 
 /* Of a connection that has not passed here, or may not pass any more. */
-__noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+__noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
+  struct workbench* bench = workbench();
   if (!bench) return DROP;
   const struct packet* packet = &bench->packet;
   struct connection* next = &bench->next;
@@ -167,7 +168,8 @@ __noinline int judge_packet(struct __sk_buff* skb, struct workbench* bench, __u3
 /* An ICMP error shares the lot of the connection it is about. One end of that is the workload here: the error
  * comes from whom a packet was sent to, or goes to whom it came from.
  */
-__noinline int judge_error(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+__noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
+  struct workbench* bench = workbench();
   if (!bench) return DROP;
   const struct packet* packet = &bench->packet;
   struct packet* about = &bench->about;
@@ -214,13 +216,13 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   if (by_host && packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return PASS;
   switch (packet->kind) {
     case KIND_ERROR:
-      return judge_error(skb, bench, slot, from);
+      return judge_error(skb, slot, from);
     case KIND_LINK:
       return judge_alone(skb, bench, slot, from);
     case KIND_INVALID:
       return judge_invalid(skb, bench, slot, from);
     default:
-      return judge_packet(skb, bench, slot, from);
+      return judge_packet(skb, slot, from);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "base/result.h"
 #include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
+#include "kernel/bpf_abilities.h"
 
 namespace ocicat::dataplane {
 
@@ -42,6 +43,8 @@ std::string_view to_string(Datapath datapath);  // "nftables", "ebpf"
 struct Options {
   Datapath datapath = Datapath::kNftables;
   std::filesystem::path pin_folder;  // of eBPF objects, one for each host; empty: there are none
+  // What may be used of what the kernel can do for eBPF: tests leave some out.
+  kernel::bpf::Abilities usable{true, true, true};
   std::string nft_table = "ocicat";
   int route_protocol = 80;
   bool sweep = true;  // remove what carries our mark and is not wanted

@@ -13,7 +13,7 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft:
                                             kernel::RouteKernel& routes) {
   if (options.datapath == Datapath::kEbpf) {
     CHECK(!options.pin_folder.empty());
-    return std::make_unique<ebpf::EbpfPolicy>(nft, routes, options.pin_folder);
+    return std::make_unique<ebpf::EbpfPolicy>(nft, routes, options.pin_folder, options.usable);
   }
   return std::make_unique<PolicyTable>(nft);
 }

@@ -54,6 +54,15 @@ Result<Doors> open_doors(const Options& options) {
   return doors;
 }
 
+// Programs first, then what they look at.
+Result<void> remove_ebpf(const Options& options, kernel::RouteKernel& routes) {
+  TRY(const auto links, routes.links());
+  std::set<int> interfaces;
+  for (const auto& link : links) interfaces.insert(link.index);
+  TRY_VOID(ebpf::leave_filter_places(interfaces));
+  return ebpf::remove_objects(options.pin_folder);
+}
+
 }  // namespace
 
 struct DataplaneLoop::State {
@@ -177,10 +186,10 @@ struct DataplaneLoop::State {
   }
 
   // Once ours is in force. The table of nftables has been replaced by then, whichever it was.
-  void remove_other_datapath() {
+  void remove_other_datapath(kernel::RouteKernel& routes) {
     if (options.datapath == Datapath::kEbpf || options.pin_folder.empty() || std::exchange(others_gone, true))
       return;
-    if (const auto removed = ebpf::remove_objects(options.pin_folder); !removed) others_gone = false;
+    if (const auto removed = remove_ebpf(options, routes); !removed) others_gone = false;
   }
 
   void run() {
@@ -202,7 +211,7 @@ struct DataplaneLoop::State {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
           if (ripe.any()) route_repair_from = now + kRouteRepairGap;
           failed = !keeper.attempt();
-          if (!failed) remove_other_datapath();
+          if (!failed) remove_other_datapath(*doors->routes);
           pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
           if (failed) not_before = Clock::now() + pause;
           if (on_attempt) on_attempt(keeper);
@@ -251,13 +260,13 @@ Result<void> remove_all(const Options& options) {
   TRY_VOID(remove_table(*nft));
   TRY(const auto nat, kernel::nft::NetlinkKernel::open(options.nat_table()));
   TRY_VOID(remove_table(*nat));
-  if (!options.pin_folder.empty()) TRY_VOID(ebpf::remove_objects(options.pin_folder));
+  TRY(const auto routes, kernel::NetlinkRoutes::open());
+  if (!options.pin_folder.empty()) TRY_VOID(remove_ebpf(options, *routes));
   TRY(const auto tunnels, kernel::NetlinkTunnels::open());
   for (const auto family : kFamilies) {
     Vxlan vxlan(*tunnels, family);
     TRY_VOID(vxlan.sync());
   }
-  TRY(const auto routes, kernel::NetlinkRoutes::open());
   return remove_routes(*routes, options.route_protocol);
 }
 

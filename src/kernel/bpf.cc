@@ -196,6 +196,11 @@ std::vector<std::pair<std::string, MapShape>> Object::maps() const {
   return shapes;
 }
 
+void Object::leave_out_programs() {
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_.get())::bpf_program__set_autoload(program, false);
+}
+
 Result<void> Object::use(const std::string& name, int fd) {
   bpf_map* map = ::bpf_object__find_map_by_name(object_.get(), name.c_str());
   CHECK(map != nullptr);
@@ -224,6 +229,13 @@ Result<UniqueFd> Object::map(const std::string& name) const {
 
 bool Object::has_program(const std::string& name) const {
   return ::bpf_object__find_program_by_name(object_.get(), name.c_str()) != nullptr;
+}
+
+std::vector<std::string> Object::programs() const {
+  std::vector<std::string> names;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_.get()) names.emplace_back(::bpf_program__name(program));
+  return names;
 }
 
 Result<UniqueFd> Object::program(const std::string& name) const {
@@ -318,12 +330,26 @@ Result<LinkInfo> info_of_link(int link) {
   return LinkInfo{static_cast<int>(tcx[0]), info.common.prog_id, static_cast<Hook>(tcx[1])};
 }
 
-Result<std::uint32_t> id_of_program(int program) {
+namespace {
+
+Result<bpf_prog_info> info_of_program(int program) {
   bpf_prog_info info{};
   std::uint32_t size = sizeof info;
   if (const int error = ::bpf_obj_get_info_by_fd(program, &info, &size); error != 0)
     return fail_errno("look at a program", -error);
+  return info;
+}
+
+}  // namespace
+
+Result<std::uint32_t> id_of_program(int program) {
+  TRY(const auto info, info_of_program(program));
   return info.id;
+}
+
+Result<std::uint32_t> verified_instructions(int program) {
+  TRY(const auto info, info_of_program(program));
+  return info.verified_insns;
 }
 
 Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface, int came_in_by, int repeat) {

@@ -95,6 +95,8 @@ class Object {
 
   // What its maps will look like, by name.
   std::vector<std::pair<std::string, MapShape>> maps() const;
+  // Before load(): its maps alone, for a kernel that has no place for its programs.
+  void leave_out_programs();
   // Before load(): that map, rather than a new one.
   Result<void> use(const std::string& map, int fd);
   Result<void> load();
@@ -102,6 +104,7 @@ class Object {
   Result<UniqueFd> map(const std::string& name) const;
   Result<UniqueFd> program(const std::string& name) const;
   bool has_program(const std::string& name) const;
+  std::vector<std::string> programs() const;
 
  private:
   struct Close {
@@ -126,6 +129,8 @@ struct LinkInfo {
 };
 Result<LinkInfo> info_of_link(int link);
 Result<std::uint32_t> id_of_program(int program);
+// How many instructions the verifier went through before it took the program (Linux 5.16).
+Result<std::uint32_t> verified_instructions(int program);
 
 // One run of a program over a frame.
 struct Run {

@@ -17,6 +17,7 @@
 #include <span>
 
 #include "base/unique_fd.h"
+#include "kernel/filters.h"
 #include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
@@ -159,12 +160,18 @@ Result<std::set<int>> NetlinkRoutes::controlled() {
     MessageBuilder request;
     request.begin(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), tcmsg{});
     request.end();
-    std::set<int> found;
+    std::set<int> found, hooks;
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
       const auto* header = reinterpret_cast<const tcmsg*>(&message + 1);
       const auto attributes = Attributes::of_message(message, sizeof(tcmsg), TCA_KIND + 1);
-      if (attributes.text(TCA_KIND) != "noqueue") found.insert(header->tcm_ifindex);
+      const auto kind = attributes.text(TCA_KIND);
+      if (kind == "clsact") hooks.insert(header->tcm_ifindex);
+      if (kind != "clsact" && kind != "noqueue") found.insert(header->tcm_ifindex);
     }));
+    for (const auto interface : hooks) {
+      TRY(const bool others, are_others_hooks(socket_, interface));
+      if (others) found.insert(interface);
+    }
     return found;
   });
 }
@@ -281,6 +288,8 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
       case RTM_DELADDR:
       case RTM_NEWQDISC:
       case RTM_DELQDISC:
+      case RTM_NEWTFILTER:
+      case RTM_DELTFILTER:
         events.links = true;
         break;
       case RTM_NEWROUTE:

@@ -57,7 +57,7 @@ class RouteKernel {
   virtual ~RouteKernel() = default;
 
   virtual Result<std::vector<Link>> links() = 0;
-  // Indexes of links at which somebody has set up traffic control: limits, filters, actions.
+  // Indexes of links at which somebody has set up traffic control: limits, filters but ours, actions.
   virtual Result<std::set<int>> controlled() = 0;
   virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
   // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or

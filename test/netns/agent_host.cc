@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 
 #include "dataplane/ebpf/objects.h"
 #include "maps/connections.h"
@@ -17,6 +18,10 @@ using namespace policy;
 constexpr std::chrono::seconds kGiveUp{60};
 
 }  // namespace
+
+kernel::bpf::Abilities usable_abilities() {
+  return {.types = true, .tcx = std::getenv("OCICAT_WITHOUT_TCX") == nullptr, .netfilter = true};
+}
 
 PinFolder::PinFolder() {
   static std::atomic<int> next = 0;
@@ -31,6 +36,7 @@ dataplane::Options PinFolder::options(dataplane::Datapath datapath) const {
   dataplane::Options options;
   options.datapath = datapath;
   options.pin_folder = path_;
+  options.usable = usable_abilities();
   return options;
 }
 

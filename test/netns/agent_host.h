@@ -14,6 +14,10 @@
 
 namespace ocicat::test {
 
+// What tests of eBPF may use of what the kernel can do: all of it; but with OCICAT_WITHOUT_TCX in the
+// environment programs are attached by filters, as on kernels that have nothing else.
+kernel::bpf::Abilities usable_abilities();
+
 // Where a test pins eBPF objects: a folder of its own, which goes with it.
 class PinFolder {
  public:

@@ -37,7 +37,8 @@ class PolicyOfHost {
   }
   void start_anew() {
     if (datapath_ == Datapath::kEbpf) {
-      policy_ = std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, pins_.path());
+      policy_ =
+          std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, pins_.path(), usable_abilities());
     } else {
       policy_ = std::make_unique<dataplane::PolicyTable>(*nft_);
     }

@@ -1,18 +1,17 @@
-// The programs at interfaces: which are attached, where, and the pins that keep them there.
+// The programs at interfaces: which are attached, and where.
 //
 //   roles    a workload's interface has programs at both hooks; one of the host's own those that there are
-//   pins     FOLDER/links/INDEX-ingress, INDEX-egress, with the interface's index
 //   errors   what is attached stays
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <map>
-#include <optional>
+#include <set>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "dataplane/ebpf/program_places.h"
 #include "kernel/bpf.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -35,32 +34,24 @@ class Programs {
 
 class Attachments {
  public:
-  explicit Attachments(std::filesystem::path folder) : folder_(std::move(folder)) {}
-
-  // Learns what is pinned.
-  Result<void> adopt();
-  // Attaches at each of these interfaces what its role asks for, and detaches elsewhere. A program takes the
-  // place of the one that is there at once.
-  Result<void> sync(const Programs& programs, const std::map<int, Role>& roles);
+  // Of all these interfaces, attaches at each with a role what that asks for, and detaches elsewhere. A
+  // program takes the place of the one that is there at once. Of `others`, another kind of places, what is
+  // ours goes afterwards.
+  Result<void> sync(ProgramPlaces& places, ProgramPlaces* others, const Programs& programs,
+                    const std::set<int>& interfaces, const std::map<int, Role>& roles);
   // Whether all programs of a workload are at this interface.
-  bool is_workload(int interface) const;
-  std::vector<int> workloads() const;
+  bool is_workload(int interface) const { return workloads_.contains(interface); }
+  const std::set<int>& workloads() const { return workloads_; }
   std::uint64_t writes() const { return writes_; }
 
  private:
-  struct Attached {
-    std::array<UniqueFd, 2> links;            // by hook
-    std::array<std::uint32_t, 2> programs{};  // their ids
-    std::optional<Role> role;                 // all that it asks for is attached
-  };
+  // Whether all that its role asks for is attached; false where the interface has gone meanwhile.
+  Result<bool> settle(ProgramPlaces& places, const ProgramIds& there, const Programs& programs, int interface,
+                      Role role);
+  Result<void> detach(ProgramPlaces& places, const ProgramIds& there, const Programs& programs,
+                      const std::map<int, Role>& roles);
 
-  std::filesystem::path file_of(int interface, kernel::bpf::Hook hook) const;
-  Result<void> settle(const Programs& programs, int interface, Role role);
-  void detach(int interface, kernel::bpf::Hook hook);
-  void forget(int interface);
-
-  std::filesystem::path folder_;
-  std::map<int, Attached> attached_;
+  std::set<int> workloads_;
   std::uint64_t writes_ = 0;
 };
 

@@ -117,7 +117,10 @@ void EbpfPolicy::distrust() {
 
 Result<void> EbpfPolicy::open() {
   if (images_) return {};
-  TRY(auto objects, Objects::adopt_or_make(folder_));
+  TRY(const auto can, kernel::bpf::abilities());
+  usable_ = {can.types && usable_.types, can.tcx && usable_.tcx, can.netfilter && usable_.netfilter};
+  TRY(auto objects, Objects::adopt_or_make(folder_, usable_.netfilter));
+  attached_ = false;
   images_ = std::make_unique<Images>(std::move(objects));
   HostChanges all;
   all.tables.outcomes = decltype(all.tables.outcomes)::between({}, wanted_.tables.outcomes);
@@ -241,8 +244,24 @@ Result<void> EbpfPolicy::relax_tracking() {
   return std::unexpected(changed.error());
 }
 
+// Once, what may be left of a time when the other kind of places was used goes.
+Result<void> EbpfPolicy::attach() {
+  std::set<int> interfaces;
+  for (const auto& link : links_) interfaces.insert(link.index);
+  if (!filters_at_ && !(usable_.tcx && attached_)) {
+    TRY(filters_at_, FilterPlaces::open());
+  }
+  ProgramPlaces* places = &links_at_;
+  ProgramPlaces* others = filters_at_.get();
+  if (!usable_.tcx) std::swap(places, others);
+  TRY_VOID(attachments_.sync(*places, attached_ ? nullptr : others, images_->objects.attachable(), interfaces,
+                             roles()));
+  attached_ = true;
+  return {};
+}
+
 Result<void> EbpfPolicy::sync_attachments() {
-  TRY_VOID(attachments_.sync(images_->objects.attachable(), roles()));
+  TRY_VOID(attach());
   GuardState guard{.settings = wanted_.settings, .names = {}, .attached = {}, .hosts = {}};
   for (const auto& [key, endpoint] : wanted_.endpoints) {
     if (!covered_by_prefix(endpoint.interface_name)) guard.names.insert(endpoint.interface_name);
@@ -259,6 +278,12 @@ Result<void> EbpfPolicy::assign(const HostInterfaces& interfaces) {
 
 // Where nobody is asked, packets do not even come by.
 Result<void> EbpfPolicy::sync_host_hooks() {
+  if (!usable_.netfilter && images_->hosts.has_endpoints()) {
+    return fail(ErrorCode::kUnsupported,
+                "this host has host endpoints, and the kernel takes no programs at netfilter hooks (needs "
+                "Linux 6.6): "
+                "run the agent with --dataplane nftables, or auto");
+  }
   std::set<int> drivers;
   for (const auto& link : links_) {
     if (!is_workload(link.name) && images_->hosts.has_untracked(link.name)) drivers.insert(link.index);
@@ -268,7 +293,6 @@ Result<void> EbpfPolicy::sync_host_hooks() {
 
 Result<bool> EbpfPolicy::resync() {
   const auto before = writes();
-  const bool adopting = !images_;
   TRY_VOID(open());
   if (!links_known_) {
     TRY(links_, routes_.links());
@@ -289,7 +313,6 @@ Result<bool> EbpfPolicy::resync() {
     TRY_VOID(shown);
   }
   TRY_VOID(sync_host_hooks());
-  if (adopting) TRY_VOID(attachments_.adopt());
   TRY_VOID(relax_tracking());
   TRY_VOID(sync_attachments());
   TRY(const auto pins, images_->objects.keep());

@@ -16,17 +16,20 @@
 #include "dataplane/ebpf/host_image.h"
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/policy_datapath.h"
+#include "kernel/bpf_abilities.h"
 
 namespace ocicat::dataplane::ebpf {
 
 class EbpfPolicy final : public PolicyDatapath {
  public:
   // Borrows both kernels; the routes' tells which interfaces there are. Pins are in `folder`, one for each
-  // host.
-  EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, std::filesystem::path folder)
+  // host. Of what the running kernel can do, no more than `usable` is used.
+  EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, std::filesystem::path folder,
+             const kernel::bpf::Abilities& usable)
       : routes_(routes),
         folder_(std::move(folder)),
-        attachments_(folder_ / "links"),
+        usable_(usable),
+        links_at_(folder_ / "links"),
         host_hooks_(folder_ / "hosts"),
         guard_(nft) {}
 
@@ -61,6 +64,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void forget_changes();  // the first are all there is
   Result<void> compare_all();
   Result<void> compare_dictionary();
+  Result<void> attach();
   Result<void> sync_attachments();
   Result<void> sync_host_hooks();
   bool write_settings(Step& step);
@@ -79,6 +83,10 @@ class EbpfPolicy final : public PolicyDatapath {
   HostChanges changes_;
   std::unique_ptr<Images> images_;
   HostInterfaces interfaces_;  // as they have been assigned
+  kernel::bpf::Abilities usable_;
+  LinkPlaces links_at_;
+  std::unique_ptr<FilterPlaces> filters_at_;  // opened when it is first needed
+  bool attached_ = false;                     // nothing is left at places of the other kind
   Attachments attachments_;
   HostHooks host_hooks_;
   Guard guard_;

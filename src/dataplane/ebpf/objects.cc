@@ -156,12 +156,17 @@ Result<void> Objects::load(kernel::bpf::Object& object) {
   return {};
 }
 
-Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
+Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool at_host) {
   TRY(auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
   TRY(auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
   TRY(auto driver, kernel::bpf::Object::open(driver_object(), "ocicat_driver"));
+  if (!at_host) {
+    host.leave_out_programs();
+    driver.leave_out_programs();
+  }
   Objects objects;
   objects.folder_ = folder;
+  objects.at_host_ = at_host;
   for (const auto* object : {&datapath, &host, &driver}) TRY_VOID(objects.adopt_maps(*object));
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
   // where nobody knows the numbers, connections begin anew as well.
@@ -181,8 +186,11 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
   if (objects.all_there_) {
     TRY_VOID(objects.open_maps(objects.maps_));
     TRY(const bool at_workloads, open_pinned(folder, objects.attachable_));
-    TRY(const bool at_host, open_pinned(folder, objects.host_programs_));
-    if (at_workloads && at_host && std::ranges::equal(objects.host().build, build().bytes)) {
+    if (at_host) {
+      TRY(at_host, open_pinned(folder, objects.host_programs_));
+    }
+    if (at_workloads && at_host == objects.at_host_ &&
+        std::ranges::equal(objects.host().build, build().bytes)) {
       objects.kept_ = true;
       return objects;
     }
@@ -190,7 +198,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder) {
   for (auto* object : {&datapath, &host, &driver}) {
     TRY_VOID(objects.load(*object));
     TRY_VOID(take_programs(*object, named(objects.attachable_)));
-    TRY_VOID(take_programs(*object, named(objects.host_programs_)));
+    if (objects.at_host_) TRY_VOID(take_programs(*object, named(objects.host_programs_)));
   }
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
@@ -204,7 +212,10 @@ Result<std::size_t> Objects::keep() {
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
   TRY(const auto at_workloads, pin_programs(folder_, attachable_));
-  TRY(const auto at_host, pin_programs(folder_, host_programs_));
+  std::size_t at_host = 0;
+  if (at_host_) {
+    TRY(at_host, pin_programs(folder_, host_programs_));
+  }
   std::ranges::copy(build().bytes, host().build);
   kept_ = true;
   return maps_.size() + at_workloads + at_host;

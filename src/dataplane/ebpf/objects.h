@@ -24,7 +24,8 @@ namespace ocicat::dataplane::ebpf {
 
 class Objects {
  public:
-  static Result<Objects> adopt_or_make(const std::filesystem::path& folder);
+  // `at_host`: whether the kernel has a place for the programs of host endpoints; where not, there are none.
+  static Result<Objects> adopt_or_make(const std::filesystem::path& folder, bool at_host);
 
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
   std::span<bpf::endpoint> endpoints() const { return endpoints_.as<bpf::endpoint>(); }
@@ -56,6 +57,7 @@ class Objects {
   Fds maps_;
   Programs attachable_;
   HostPrograms host_programs_;
+  bool at_host_ = true;
   bool all_there_ = true;
   bool kept_ = false;
   kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,

@@ -1,0 +1,86 @@
+#include "kernel/bpf_abilities.h"
+
+#include <linux/bpf.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+#include <net/if.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "base/unique_fd.h"
+
+namespace ocicat::kernel::bpf {
+namespace {
+
+// What Debian's headers do not know.
+constexpr std::uint32_t kTypeNetfilter = 32;  // BPF_PROG_TYPE_NETFILTER
+constexpr std::uint32_t kAtNetfilter = 45;    // BPF_NETFILTER
+constexpr std::uint32_t kAtTcxIngress = 46;   // BPF_TCX_INGRESS
+constexpr std::uint32_t kPutTogether = 1;     // BPF_F_NETFILTER_IP_DEFRAG
+
+// Whether the answer was one that a kernel gives that does not know what it is asked.
+Result<bool> known(long answer, const char* what) {
+  if (answer >= 0) return true;
+  if (errno == EINVAL || errno == EOPNOTSUPP || errno == E2BIG) return false;
+  return fail_errno(what, errno);
+}
+
+// Which programs are at the loopback interface.
+Result<bool> has_tcx() {
+  bpf_attr attributes{};
+  attributes.query.target_fd = ::if_nametoindex("lo");  // the same place as target_ifindex
+  attributes.query.attach_type = kAtTcxIngress;
+  return known(::syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof attributes),
+               "ask for programs at an interface");
+}
+
+// By a program that lets everything pass, attached nowhere.
+Result<bool> has_netfilter() {
+  constexpr std::array<bpf_insn, 2> kPass{
+      bpf_insn{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 1},
+      bpf_insn{.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_attr attributes{};
+  attributes.prog_type = kTypeNetfilter;
+  attributes.expected_attach_type = kAtNetfilter;
+  attributes.insns = reinterpret_cast<std::uint64_t>(kPass.data());
+  attributes.insn_cnt = kPass.size();
+  attributes.license = reinterpret_cast<std::uint64_t>("GPL");
+  const UniqueFd program(static_cast<int>(::syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
+  TRY(const bool loads, known(program.get(), "load a program for netfilter"));
+  if (!loads) return false;
+  // A kernel that knows what is asked says that this priority is beyond all that there may be.
+  struct {
+    std::uint32_t program, target, attach_type, flags, family, hook;
+    std::int32_t priority;
+    std::uint32_t netfilter_flags;
+  } wanted{static_cast<std::uint32_t>(program.get()),
+           0,
+           kAtNetfilter,
+           0,
+           NFPROTO_IPV4,
+           NF_INET_FORWARD,
+           NF_IP_PRI_LAST,
+           kPutTogether};
+  bpf_attr link{};
+  std::memcpy(&link, &wanted, sizeof wanted);
+  const UniqueFd made(static_cast<int>(::syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof link)));
+  if (!made && errno == ERANGE) return true;
+  return known(made.get(), "ask for netfilter hooks");
+}
+
+}  // namespace
+
+Result<Abilities> abilities() {
+  Abilities found;
+  found.types = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+  TRY(found.tcx, has_tcx());
+  TRY(found.netfilter, has_netfilter());
+  return found;
+}
+
+}  // namespace ocicat::kernel::bpf

@@ -1,0 +1,23 @@
+// What this kernel can do for eBPF, found by asking it rather than by its version.
+//
+//   writes   nothing stays
+//   errors   of asking; what the kernel does not know is no error
+//   source   bpf(2); kernel/bpf/syscall.c
+#pragma once
+
+#include "base/result.h"
+
+namespace ocicat::kernel::bpf {
+
+struct Abilities {
+  bool types = false;      // it tells of its own types (BTF), by which programs find what they read
+  bool tcx = false;        // links at interfaces (Linux 6.6); else traffic control's filters, which are older
+  bool netfilter = false;  // programs at netfilter hooks, fragments put together before them (6.6)
+
+  bool operator==(const Abilities&) const = default;
+};
+
+// In the network namespace of the caller.
+Result<Abilities> abilities();
+
+}  // namespace ocicat::kernel::bpf

@@ -1,0 +1,45 @@
+// Loads every program that ships into the running kernel, as an agent does, and prints what the verifier
+// says: a line for each, `NAME INSTRUCTIONS`, or why it was refused. Fails where one is refused that this
+// kernel has a place for.
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <cstdio>
+
+#include "dataplane/ebpf/objects.h"
+#include "kernel/bpf_abilities.h"
+
+namespace ocicat {
+namespace {
+
+Result<void> load(std::span<const std::uint8_t> file, const std::string& name) {
+  TRY(auto object, kernel::bpf::Object::open(file, name));
+  TRY_VOID(object.load());
+  for (const auto& program : object.programs()) {
+    TRY(const auto fd, object.program(program));
+    TRY(const auto instructions, kernel::bpf::verified_instructions(fd.get()));
+    fmt::print("{} {}\n", program, instructions);
+  }
+  return {};
+}
+
+Result<void> load_all() {
+  TRY(const auto can, kernel::bpf::abilities());
+  utsname kernel{};
+  ::uname(&kernel);
+  fmt::print("kernel {}: types {}, tcx {}, netfilter programs {}\n", kernel.release, can.types, can.tcx,
+             can.netfilter);
+  TRY_VOID(load(dataplane::ebpf::datapath_object(), "ocicat"));
+  if (!can.netfilter) return {};  // host endpoints are for nftables there
+  TRY_VOID(load(dataplane::ebpf::host_object(), "ocicat_host"));
+  return load(dataplane::ebpf::driver_object(), "ocicat_driver");
+}
+
+}  // namespace
+}  // namespace ocicat
+
+int main() {
+  const auto done = ocicat::load_all();
+  if (!done) fmt::print("refused: {}\n", done.error().message);
+  return done ? 0 : 1;
+}
