@@ -312,7 +312,10 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = shown.has_value();
     TRY_VOID(shown);
   }
-  TRY_VOID(sync_host_hooks());
+  if (const auto hooks = sync_host_hooks(); !hooks) {
+    maps_known_ = false;  // or the next look would find everything in step
+    return std::unexpected(hooks.error());
+  }
   TRY_VOID(relax_tracking());
   TRY_VOID(sync_attachments());
   TRY(const auto pins, images_->objects.keep());
