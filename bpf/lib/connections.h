@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Where connections are: each in one of eight places side by side, which its hash names. Nothing is ever
+/* Where connections are: each in one of eight places, which its hash names. Nothing is ever
  * taken out: a connection that is over leaves its place to another (noting.h).
  *
  *   cost        of one that is known, two cache lines, mostly at the first look
@@ -28,7 +28,7 @@ static __always_inline int is_same_key(const struct connection_key* a, const str
 
 static __always_inline __u32 place_of(const struct connection_key* key) {
   const struct host* secrets = the_host();
-  return secrets ? place_of_connection(key, &secrets->secret) : 0;
+  return secrets ? first_place_of(key, &secrets->secret) : 0;
 }
 
 static __always_inline struct tracked* tracked_at(__u32 place) {
@@ -39,7 +39,7 @@ static __always_inline struct tracked* tracked_at(__u32 place) {
 static __always_inline struct connection* look_up(const struct connection_key* key, __u32* version) {
   __u32 first = place_of(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    struct tracked* there = tracked_at(first ^ i);
+    struct tracked* there = tracked_at(next_place(first, i));
     if (!there) return 0;
     *version = READ_ONCE(there->version);
     if (!*version) return 0;

@@ -55,12 +55,12 @@ __noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
   __u64 grades[CONNECTION_WAYS], most = 0;
   __u32 best = NO_PLACE, mine = 0;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    grades[i] = grade_of(first ^ i, own, now);
+    grades[i] = grade_of(next_place(first, i), own, now);
     mine += is_owner(grades[i], own);
     __u64 worth = grades[i] >> GRADE_SHIFT << GRADE_SHIFT | (__u32)grades[i];
     if (worth <= most) continue;
     most = worth;
-    best = first ^ i;
+    best = next_place(first, i);
   }
   if (most >> GRADE_SHIFT) return best;
   most = 0;
@@ -70,7 +70,7 @@ __noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
     __u64 worth = (__u64)has << 32 | (__u32)grades[i];
     if ((owner != own && has <= mine) || worth <= most) continue;
     most = worth;
-    best = first ^ i;
+    best = next_place(first, i);
   }
   return best;
 }
@@ -80,9 +80,9 @@ __noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 
   if (!key) return NO_PLACE;
   __u32 first = place_of(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    const struct tracked* there = tracked_at(first ^ i);
+    const struct tracked* there = tracked_at(next_place(first, i));
     if (!there) return NO_PLACE;
-    if (!READ_ONCE(there->version) || is_same_key(&there->key, key)) return first ^ i;
+    if (!READ_ONCE(there->version) || is_same_key(&there->key, key)) return next_place(first, i);
   }
   return least_of(first, owner, now);
 }

@@ -13,8 +13,8 @@ OCICAT_LAYOUT_BEGIN
 
 enum {
   CONNECTIONS_MAX = 256 * 1024,
-  CONNECTIONS_SHIFT = 64 - 18, /* of the hash, which of them */
-  CONNECTION_WAYS = 8,         /* places that a connection can have, side by side */
+  CONNECTION_WAYS = 8,         /* places that a connection can have */
+  CONNECTIONS_SHIFT = 64 - 15, /* of the hash, which eight of them */
   HOST_CONNECTIONS_MAX = 128 * 1024,
 };
 
@@ -93,15 +93,22 @@ struct secret {
 };
 OCICAT_SIZE(struct secret, 40);
 
-/* Where the search for a connection begins; it goes on at this ^ 1, ^ 2, ... ^ (CONNECTION_WAYS - 1). Each
- * word of the key times its own secret, of which the top is well mixed (Dietzfelbinger, "Universal hashing
- * and k-wise independent random variables via integer arithmetic without primes", 1996).
+/* The first of the places that a connection can have. Each word of the key times its own secret, of which the
+ * top is well mixed (Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer
+ * arithmetic without primes", 1996).
  */
-static inline __u32 place_of_connection(const struct connection_key* key, const struct secret* secret) {
+static inline __u32 first_place_of(const struct connection_key* key, const struct secret* secret) {
   const __u64* word = (const __u64*)key;
   __u64 sum = word[0] * secret->word[0] + word[1] * secret->word[1] + word[2] * secret->word[2] +
               word[3] * secret->word[3] + word[4] * secret->word[4];
   return (__u32)(sum >> CONNECTIONS_SHIFT);
+}
+
+/* All of them, in the order in which they are looked at. First places lie side by side: while there is room,
+ * what is in use is on few pages.
+ */
+static inline __u32 next_place(__u32 first, __u32 step) {
+  return first + step * (CONNECTIONS_MAX / CONNECTION_WAYS);
 }
 
 OCICAT_LAYOUT_END

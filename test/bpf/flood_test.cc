@@ -37,7 +37,7 @@ class ConnectionTable : public testing::Test {
   }
   std::span<bpf::tracked> all() const { return all_->as<bpf::tracked>(); }
   std::uint32_t place_of(const bpf::connection_key& key) const {
-    return bpf::place_of_connection(&key, &secret_->as<bpf::host>().front().secret);
+    return bpf::first_place_of(&key, &secret_->as<bpf::host>().front().secret);
   }
   // As if the workload, of which only this one is known, had opened so many more that there is no place left.
   // Faster than to send them.
@@ -50,7 +50,7 @@ class ConnectionTable : public testing::Test {
       peer.word[3] = number;  // any net, in any order
       const auto first = place_of(more.key);
       for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
-        auto& place = all()[first ^ i];
+        auto& place = all()[bpf::next_place(first, i)];
         if (place.version != 0) continue;
         place = more;
         ++taken;
@@ -157,7 +157,7 @@ TEST_F(ConnectionTable, OneThatWasPushedOutGoesOnWhereTheSideThatMayBeginSpeaksF
       auto other = mine;
       other.address[1] = dataplane::ebpf::address_of(peer_of(i));
       other.port[0] = htons(static_cast<std::uint16_t>(i));
-      if (place_of(other) / bpf::CONNECTION_WAYS != place_of(mine) / bpf::CONNECTION_WAYS) continue;
+      if (place_of(other) != place_of(mine)) continue;
       ASSERT_EQ(send("calia", request(kA, i)), kPass);
     }
     EXPECT_EQ(receive("calia", reply(kA, kFirst)), kDrop);
