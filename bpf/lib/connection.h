@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Connection tracking: what has been let through, and for how long that counts.
  *
- *   timeouts   those of Calico's eBPF datapath: TCP opening 20 s, established 1 h, closed 40 s; UDP 60 s;
- *              ICMP 5 s; others 10 min
+ *   timeouts   those of Calico's eBPF datapath (enum connection_timeout)
  *   over       what has been idle for too long, or was pushed out, begins anew with its next packet
  */
 #pragma once
@@ -35,16 +34,17 @@ static __always_inline int is_answered(const struct connection* connection, __u8
 static __always_inline __u32 timeout_of(const struct connection* connection, __u8 protocol) {
   switch (protocol) {
     case IPPROTO_TCP:
-      if (is_closed(connection)) return SECONDS(40);
-      return connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK ? SECONDS(3600) : SECONDS(20);
+      if (is_closed(connection)) return SECONDS(TIMEOUT_TCP_CLOSED);
+      return connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK ? SECONDS(TIMEOUT_TCP)
+                                                                    : SECONDS(TIMEOUT_TCP_OPENING);
     case IPPROTO_UDP:
     case IPPROTO_UDPLITE:
-      return SECONDS(60);
+      return SECONDS(TIMEOUT_UDP);
     case IPPROTO_ICMP:
     case IPPROTO_ICMPV6:
-      return SECONDS(5);
+      return SECONDS(TIMEOUT_ICMP);
     default:
-      return SECONDS(600);
+      return SECONDS(TIMEOUT_OTHERS);
   }
 }
 

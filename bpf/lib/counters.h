@@ -2,7 +2,7 @@
 /* Counts what became of packets, and why. */
 #pragma once
 
-#include "lib/helpers.h"
+#include "lib/batch.h"
 #include "maps/counters.h"
 
 struct {
@@ -50,8 +50,15 @@ static __always_inline void count(__u32 what) {
   if (counter) *counter += 1;
 }
 
+/* Whether somebody else refuses what is to be refused. */
+static __always_inline int takes_over(void) {
+  const struct host* now = the_host();
+  return now && now->settings[READ_ONCE(now->batch) & 1] & HOST_TAKES_OVER;
+}
+
 /* Counts why, and remembers it for whoever tells of the packet (events.h). */
 __noinline int drop(__u32 why) {
+  if (takes_over()) return PASS;
   struct telling* now = telling();
   if (now) now->why = why;
   count(why);

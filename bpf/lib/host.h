@@ -42,6 +42,7 @@ struct passage {
 };
 
 static __always_inline int refused(__u32 why) {
+  if (takes_over()) return NF_ACCEPT;
   count(why);
   return NF_DROP;
 }
@@ -187,11 +188,13 @@ static __always_inline void set_ends(struct connection* connection, __u32 sender
   connection->endpoint[1] = sender ? in : out;
 }
 
-/* The connection as it would be after this packet: judged where that is now. */
+/* The connection as it would be after this packet: judged where that is now. Whether it is known who began
+ * it. */
 __noinline int draft_here(const struct packet* packet, const struct passage* passage,
                           const struct connection* known, __u32 length, struct connection* next) {
   if (!packet || !passage || !next) return 0;
   __u32 sender = packet->sender & 1, now = clock_now(), in = passage->in, out = passage->out;
+  int is_sure = 1;
   if (known) {
     *next = *known;
   } else {
@@ -199,6 +202,7 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
     __u32 version;
     const struct connection* workloads = living(look_up(&packet->key, &version), packet, now);
     __builtin_memset(next, 0, sizeof *next);
+    is_sure = workloads != 0;
     if (workloads ? beginner(workloads) : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
     next->flags |= passage->flags;
   }
@@ -210,7 +214,7 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
   note(packet, next, now);
   next->bytes[sender] += length;
   next->packets[sender] += 1;
-  return 1;
+  return is_sure;
 }
 
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
@@ -258,9 +262,9 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, const struct packe
                                       const struct host* host, const struct passage* passage,
                                       struct connection* known, __u64 batch) {
   struct connection next = {};
-  draft_here(packet, passage, known, length_of(ctx), &next);
+  int is_sure = draft_here(packet, passage, known, length_of(ctx), &next);
   __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1);
-  if (why && !known && packet->tcp & TCP_ACK) {
+  if (why && !is_sure && packet->tcp & TCP_ACK) {
     /* Older than the datapath, and nobody knows who began it: as good as the one end says as the other. A
      * packet that begins a connection is none of these. */
     next.flags ^= CONNECTION_BEGUN_BY_SECOND;

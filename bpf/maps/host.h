@@ -12,6 +12,9 @@ enum host_setting {
   HOST_ACCEPTS_WORKLOADS = 1, /* defaultEndpointToHostAction is not Drop */
   HOST_DROPS_INVALID = 2,     /* not disableConntrackInvalidCheck */
   HOST_MARKS_TUNNELS = 4,     /* what tunnels are taken and sent carries a mark, the bit with this number: */
+  /* nftables is in force as well, and refuses what is to be refused: here nothing is, while the connections
+   * that it knows are taken over. */
+  HOST_TAKES_OVER = 128,
   HOST_MARK_SHIFT = 8,
   HOST_MARK_BITS = 31,
 };

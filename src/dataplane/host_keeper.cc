@@ -3,28 +3,32 @@
 #include <algorithm>
 
 #include "dataplane/ebpf/ebpf_policy.h"
+#include "dataplane/ebpf/handover.h"
 #include "dataplane/nftables/policy_table.h"
 #include "dataplane/nftables/revocation.h"
 
 namespace ocicat::dataplane {
 namespace {
 
-std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, kernel::nft::Kernel& nft,
-                                            kernel::RouteKernel& routes) {
+std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, const HostKeeper::Kernels& kernels) {
   if (options.datapath == Datapath::kEbpf) {
     CHECK(!options.pin_folder.empty());
-    return std::make_unique<ebpf::EbpfPolicy>(nft, routes, options.pin_folder, options.usable);
+    return std::make_unique<ebpf::EbpfPolicy>(kernels.policy_table, kernels.routes, kernels.connections,
+                                              options.pin_folder, options.usable);
   }
-  return std::make_unique<PolicyTable>(nft);
+  return std::make_unique<PolicyTable>(kernels.policy_table);
 }
 
 }  // namespace
 
 HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
-    : policy_(datapath_of(options, kernels.policy_table, kernels.routes)),
+    : policy_(datapath_of(options, kernels)),
       nat_(kernels.nat_table),
       routes_(kernels.routes, {options.route_protocol, options.sweep}),
       vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
+      options_(options),
+      policy_kernel_(kernels.policy_table),
+      route_kernel_(kernels.routes),
       connections_(kernels.connections) {}
 
 void HostKeeper::want_overlays(const HostChanges& changes) {
@@ -47,7 +51,9 @@ Result<void> HostKeeper::sync_overlays() {
 }
 
 void HostKeeper::assign_interfaces() {
-  interfaces_ = dataplane::assign_interfaces(host_endpoints_, routes_.links());
+  const auto before =
+      std::exchange(interfaces_, dataplane::assign_interfaces(host_endpoints_, routes_.links()));
+  connections_wait_ |= interfaces_ != before;
   const auto assigned = policy_->assign(interfaces_);
   assigned_ = assigned.has_value();
   if (assigned_) return;
@@ -68,7 +74,8 @@ void HostKeeper::take(const HostChanges& changes) {
   changes.host_endpoints.apply_to(host_endpoints_);
   assign_interfaces();
   apply(changes);
-  connections_wait_ |= changes.settings || !changes.tables.empty() || !changes.endpoints.empty();
+  connections_wait_ |= changes.settings || !changes.tables.empty() || !changes.endpoints.empty() ||
+                       !changes.host_endpoints.empty();
   if (changes.settings) settings_ = *changes.settings;
   if (changes.settings) nat_.want(changes.settings->nat);
   nat_.want(changes.peers);
@@ -118,20 +125,52 @@ bool HostKeeper::must_know_links() const {
                              [](const auto& entry) { return entry.second.interface_name.empty(); });
 }
 
+Result<std::size_t> HostKeeper::revoke_connections(const policy::Tables& tables) {
+  std::set<IpAddress> own;
+  for (const auto& [name, link] : routes_.links()) own.insert(link.addresses.begin(), link.addresses.end());
+  const auto way = [&](const IpAddress& address) -> std::string {
+    const auto hop = route_kernel_.next_hop(address);
+    if (!hop) return {};
+    const auto link =
+        std::ranges::find(routes_.links(), hop->link, [](const auto& entry) { return entry.second.index; });
+    return link == routes_.links().end() ? std::string() : link->first;
+  };
+  ConnectionJudge judge({.tables = tables,
+                         .endpoints = endpoints_,
+                         .host_endpoints = host_endpoints_,
+                         .interfaces = interfaces_,
+                         .own = own,
+                         .way = way});
+  TRY(const auto revoked, revoke(connections_, judge, settings_.revoked_mark));
+  return revoked.denied;
+}
+
 Result<void> HostKeeper::judge_connections() {
   connections_wait_ = false;
   const auto* tables = policy_->tables_for_connections();
   if (tables == nullptr) return {};
-  std::set<IpAddress> own;
-  for (const auto& [name, link] : routes_.links()) own.insert(link.addresses.begin(), link.addresses.end());
-  ConnectionJudge judge(*tables, endpoints_, own);
-  const auto revoked = revoke(connections_, judge, settings_.revoked_mark);
+  const auto revoked = revoke_connections(*tables);
   connections_wait_ = !revoked;
   connection_error_ = revoked ? "" : "open connections: " + revoked.error().message;
-  if (revoked) report_.revoked += revoked->denied;
+  if (revoked) report_.revoked += *revoked;
   if (report_.error.empty() || report_.error.starts_with("open connections: "))
     report_.error = connection_error_;
   return revoked ? Result<void>() : std::unexpected(revoked.error());
+}
+
+Result<void> HostKeeper::take_connections_back() {
+  const auto* tables = policy_->tables_for_connections();
+  if (connections_taken_back_ || tables == nullptr || options_.pin_folder.empty()) return {};
+  TRY(const auto maps, ebpf::open_connections(options_.pin_folder));
+  if (!maps.empty()) {
+    std::vector<kernel::bpf::ElementMap*> all;
+    for (const auto& map : maps) all.push_back(map.get());
+    TRY_VOID(track_connections(policy_kernel_));
+    TRY_VOID(ebpf::give_connections(connections_, all, settings_.revoked_mark));
+    TRY_VOID(revoke_connections(*tables));
+  }
+  connections_taken_back_ = true;
+  return {};
 }
 
 bool HostKeeper::is_ready(const EndpointState& endpoint) const {
@@ -159,7 +198,8 @@ bool HostKeeper::attempt() {
   }
   std::string error = std::exchange(take_error_, {});
   if (!policy_->in_step()) {
-    const auto done = policy_->resync();
+    const auto taken = take_connections_back();
+    const auto done = taken ? policy_->resync() : Result<bool>(within("open connections", taken.error()));
     // What failed when changes were taken no longer matters once all of it is there.
     error = !done ? done.error().message : assigned_ ? std::string() : error;
     if (done && *done && mending_policy_) ++report_.repairs;

@@ -74,8 +74,17 @@ class HostKeeper {
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
   bool is_ready(const EndpointState& endpoint) const;
+  // One round over open connections, by what is desired.
+  Result<std::size_t> revoke_connections(const policy::Tables& tables);
+  // What eBPF has let through goes on behind nftables' table, which is about to be in force, as far as policy
+  // allows it.
+  Result<void> take_connections_back();
 
+  Options options_;
+  kernel::nft::Kernel& policy_kernel_;
+  kernel::RouteKernel& route_kernel_;
   kernel::ConnectionKernel& connections_;
+  bool connections_taken_back_ = false;
   std::map<ResourceKey, EndpointState> endpoints_;
   HostSettings settings_;
   HostEndpoints host_endpoints_;

@@ -1,12 +1,16 @@
 #include "kernel/connections.h"
 
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <optional>
 #include <span>
 
 #include "kernel/rtnetlink.h"
@@ -40,30 +44,110 @@ void keep(const nlattr* attribute, std::vector<std::uint8_t>& into) {
   into.resize((into.size() + NLA_ALIGNTO - 1) / NLA_ALIGNTO * NLA_ALIGNTO);
 }
 
+struct TupleEnd {
+  IpAddress address;
+  std::uint16_t port = 0;
+};
+struct Tuple {
+  TupleEnd source, destination;
+  Attributes protocol;
+};
+// Nothing: of a kind that has no addresses.
+std::optional<Tuple> tuple_in(const nlattr* attribute) {
+  const auto tuple = Attributes::of_nest(attribute, CTA_TUPLE_MAX + 1);
+  const auto source = address_in(tuple, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
+  const auto destination = address_in(tuple, CTA_IP_V4_DST, CTA_IP_V6_DST);
+  if (!source || !destination || source->family() != destination->family()) return std::nullopt;
+  auto protocol = Attributes::of_nest(tuple[CTA_TUPLE_PROTO], CTA_PROTO_MAX + 1);
+  const auto from = be16(protocol, CTA_PROTO_SRC_PORT), to = be16(protocol, CTA_PROTO_DST_PORT);
+  return Tuple{{*source, from}, {*destination, to}, std::move(protocol)};
+}
+
 // Nothing: of a kind that has no addresses, or of a newer kernel.
 std::optional<Connection> connection_of(MessageView message) {
   const auto attributes = Attributes::of_message(message, sizeof(nfgenmsg), CTA_MAX + 1);
-  const auto original = Attributes::of_nest(attributes[CTA_TUPLE_ORIG], CTA_TUPLE_MAX + 1);
-  const auto reply = Attributes::of_nest(attributes[CTA_TUPLE_REPLY], CTA_TUPLE_MAX + 1);
-  const auto source = address_in(original, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
-  const auto destination = address_in(reply, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
-  if (!source || !destination || source->family() != destination->family()) return std::nullopt;
-  const auto first = Attributes::of_nest(original[CTA_TUPLE_PROTO], CTA_PROTO_MAX + 1);
-  const auto answer = Attributes::of_nest(reply[CTA_TUPLE_PROTO], CTA_PROTO_MAX + 1);
+  const auto original = tuple_in(attributes[CTA_TUPLE_ORIG]);
+  const auto reply = tuple_in(attributes[CTA_TUPLE_REPLY]);
+  if (!original || !reply || original->source.address.family() != reply->source.address.family())
+    return std::nullopt;
   Connection connection;
-  connection.source = *source;
-  connection.destination = *destination;
-  connection.protocol = u8(first, CTA_PROTO_NUM);
-  connection.source_port = be16(first, CTA_PROTO_SRC_PORT);
-  connection.destination_port = be16(answer, CTA_PROTO_SRC_PORT);
-  const bool v4 = source->is_v4();
-  connection.icmp_type = u8(first, v4 ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE);
-  connection.icmp_code = u8(first, v4 ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE);
-  connection.expected = (attributes.be32(CTA_STATUS) & IPS_EXPECTED) != 0;
+  connection.source = original->source.address;
+  connection.destination = reply->source.address;
+  connection.protocol = u8(original->protocol, CTA_PROTO_NUM);
+  connection.source_port = original->source.port;
+  connection.destination_port = reply->source.port;
+  connection.asked = original->destination.address;
+  connection.asked_port = original->destination.port;
+  connection.seen = reply->destination.address;
+  connection.seen_port = reply->destination.port;
+  const bool v4 = connection.source.is_v4();
+  connection.icmp_type = u8(original->protocol, v4 ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE);
+  connection.icmp_code = u8(original->protocol, v4 ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE);
+  connection.icmp_id = be16(original->protocol, v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID);
+  const auto status = attributes.be32(CTA_STATUS);
+  connection.expected = (status & IPS_EXPECTED) != 0;
+  connection.answered = (status & IPS_SEEN_REPLY) != 0;
+  connection.assured = (status & IPS_ASSURED) != 0;
+  const auto info = Attributes::of_nest(attributes[CTA_PROTOINFO], CTA_PROTOINFO_MAX + 1);
+  const auto tcp = Attributes::of_nest(info[CTA_PROTOINFO_TCP], CTA_PROTOINFO_TCP_MAX + 1);
+  connection.tcp_state = u8(tcp, CTA_PROTOINFO_TCP_STATE);
+  connection.timeout = attributes.be32(CTA_TIMEOUT);
   connection.mark = attributes.be32(CTA_MARK);
   keep(attributes[CTA_TUPLE_ORIG], connection.identity);
   keep(attributes[CTA_ZONE], connection.identity);
   return connection;
+}
+
+// What answers an ICMP query of this type.
+std::uint8_t answering(std::uint8_t type, bool v4) {
+  constexpr std::uint8_t kEcho = 8, kEchoReply = 0;
+  return v4 && type == kEcho ? kEchoReply : static_cast<std::uint8_t>(type + 1);
+}
+
+void put_be16(MessageBuilder& message, std::uint16_t type, std::uint16_t value) {
+  const std::array<std::uint8_t, 2> bytes{static_cast<std::uint8_t>(value >> 8),
+                                          static_cast<std::uint8_t>(value & 0xff)};
+  message.put(type, bytes);
+}
+
+void put_icmp(MessageBuilder& message, const Connection& connection, bool reply) {
+  const bool v4 = connection.source.is_v4();
+  const auto type = reply ? answering(connection.icmp_type, v4) : connection.icmp_type;
+  put_be16(message, v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID, connection.icmp_id);
+  message.put_u8(v4 ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE, type);
+  message.put_u8(v4 ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE, connection.icmp_code);
+}
+
+void put_tuple(MessageBuilder& message, const Connection& connection, bool reply) {
+  const bool v4 = connection.source.is_v4();
+  const auto& from = reply ? connection.destination : connection.source;
+  const auto& to = reply ? connection.source : connection.destination;
+  const auto tuple = message.begin_nest(reply ? CTA_TUPLE_REPLY : CTA_TUPLE_ORIG);
+  const auto ip = message.begin_nest(CTA_TUPLE_IP);
+  message.put(v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, address_bytes(from));
+  message.put(v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, address_bytes(to));
+  message.end_nest(ip);
+  const auto protocol = message.begin_nest(CTA_TUPLE_PROTO);
+  message.put_u8(CTA_PROTO_NUM, connection.protocol);
+  if (v4 ? connection.protocol == IPPROTO_ICMP : connection.protocol == IPPROTO_ICMPV6) {
+    put_icmp(message, connection, reply);
+  } else {
+    put_be16(message, CTA_PROTO_SRC_PORT, reply ? connection.destination_port : connection.source_port);
+    put_be16(message, CTA_PROTO_DST_PORT, reply ? connection.source_port : connection.destination_port);
+  }
+  message.end_nest(protocol);
+  message.end_nest(tuple);
+}
+
+void put_tcp(MessageBuilder& message, std::uint8_t state) {
+  constexpr std::array<std::uint8_t, 2> kLiberal{IP_CT_TCP_FLAG_BE_LIBERAL, IP_CT_TCP_FLAG_BE_LIBERAL};
+  const auto info = message.begin_nest(CTA_PROTOINFO);
+  const auto tcp = message.begin_nest(CTA_PROTOINFO_TCP);
+  message.put_u8(CTA_PROTOINFO_TCP_STATE, state);
+  message.put(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, kLiberal);
+  message.put(CTA_PROTOINFO_TCP_FLAGS_REPLY, kLiberal);
+  message.end_nest(tcp);
+  message.end_nest(info);
 }
 
 nfgenmsg header_of(std::uint8_t family) {
@@ -89,28 +173,62 @@ Result<void> NetlinkConnections::list(const std::function<void(const Connection&
   return done ? Result<void>() : within("list connections", done.error());
 }
 
-Result<void> NetlinkConnections::mark(const std::vector<Connection>& connections, std::uint32_t value,
-                                      std::uint32_t mask) {
+Result<void> NetlinkConnections::write(const char* what, const std::vector<Connection>& connections,
+                                       std::uint16_t type, std::uint16_t flags, const Write& attributes,
+                                       std::initializer_list<int> forgiven) {
   auto rest = std::span(connections);
   while (!rest.empty()) {
     const auto part = rest.first(std::min(rest.size(), kMostAtOnce));
     rest = rest.subspan(part.size());
     MessageBuilder request;
     for (const auto& connection : part) {
-      request.begin(kSubsystem | IPCTNL_MSG_CT_NEW, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(),
+      request.begin(kSubsystem | type, NLM_F_REQUEST | NLM_F_ACK | flags, socket_.next_sequence(),
                     header_of(family_number(connection.source.family())));
-      request.append(connection.identity.data(), connection.identity.size());
-      request.put_be32(CTA_MARK, value & mask);
-      request.put_be32(CTA_MARK_MASK, mask);
+      attributes(connection, request);
       request.end();
     }
     TRY(const auto answers, socket_.request(request.bytes()));
     for (const auto& answer : answers) {
-      if (answer.error_number != 0 && answer.error_number != ENOENT)
-        return fail_errno("mark a connection", answer.error_number);
+      if (answer.error_number != 0 && std::ranges::find(forgiven, answer.error_number) == forgiven.end())
+        return fail_errno(what, answer.error_number);
     }
   }
   return {};
+}
+
+Result<void> NetlinkConnections::mark(const std::vector<Connection>& connections, std::uint32_t value,
+                                      std::uint32_t mask) {
+  const auto attributes = [&](const Connection& connection, MessageBuilder& request) {
+    request.append(connection.identity.data(), connection.identity.size());
+    request.put_be32(CTA_MARK, value & mask);
+    request.put_be32(CTA_MARK_MASK, mask);
+  };
+  return write("mark a connection", connections, IPCTNL_MSG_CT_NEW, 0, attributes, {ENOENT});
+}
+
+Result<void> NetlinkConnections::put(const std::vector<Connection>& connections) {
+  const auto attributes = [](const Connection& connection, MessageBuilder& request) {
+    put_tuple(request, connection, false);
+    put_tuple(request, connection, true);
+    request.put_be32(CTA_TIMEOUT, connection.timeout);
+    std::uint32_t status = IPS_CONFIRMED;
+    if (connection.answered) status |= IPS_SEEN_REPLY;
+    if (connection.assured) status |= IPS_ASSURED;
+    request.put_be32(CTA_STATUS, status);
+    if (connection.protocol == IPPROTO_TCP) put_tcp(request, connection.tcp_state);
+    if (connection.mark == 0) return;
+    request.put_be32(CTA_MARK, connection.mark);
+    request.put_be32(CTA_MARK_MASK, connection.mark);
+  };
+  return write("track a connection", connections, IPCTNL_MSG_CT_NEW, NLM_F_CREATE, attributes,
+               {ENOENT, EEXIST, EBUSY});
+}
+
+Result<void> NetlinkConnections::remove(const std::vector<Connection>& connections) {
+  const auto attributes = [](const Connection& connection, MessageBuilder& request) {
+    request.append(connection.identity.data(), connection.identity.size());
+  };
+  return write("forget a connection", connections, IPCTNL_MSG_CT_DELETE, 0, attributes, {ENOENT});
 }
 
 }  // namespace ocicat::kernel

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -25,7 +26,18 @@ struct Connection {
   std::uint16_t destination_port = 0;
   std::uint8_t icmp_type = 0;  // of ICMP and ICMPv6
   std::uint8_t icmp_code = 0;
-  bool expected = false;  // a helper has opened the way for it: it shares the lot of another
+  std::uint16_t icmp_id = 0;
+  // The destination as its first packet came with it, and the source as the receiver sees it: others than
+  // above where somebody translates.
+  IpAddress asked{};
+  IpAddress seen{};
+  std::uint16_t asked_port = 0;
+  std::uint16_t seen_port = 0;
+  bool expected = false;       // a helper has opened the way for it: it shares the lot of another
+  bool answered = false;       // packets have gone both ways
+  bool assured = false;        // not forgotten early where room is short
+  std::uint8_t tcp_state = 0;  // enum tcp_conntrack
+  std::uint32_t timeout = 0;   // seconds until the kernel forgets it, unless there are packets
   std::uint32_t mark = 0;
   std::vector<std::uint8_t> identity{};  // the attributes by which the kernel finds it again
 };
@@ -38,6 +50,12 @@ class ConnectionKernel {
   // The bits of `mask` in the marks of these become those of `value`. One that is gone by now is no error.
   virtual Result<void> mark(const std::vector<Connection>& connections, std::uint32_t value,
                             std::uint32_t mask) = 0;
+  // The kernel tracks these from here on, none of them translated: as they say where it knows none, else with
+  // this timeout and state, and with the bits set in `mark` added. Sequence numbers of TCP are not looked at
+  // any more. What others do meanwhile to one of these is no error: list() tells. O(connections).
+  virtual Result<void> put(const std::vector<Connection>& connections) = 0;
+  // Forgets them. One that is gone by now is no error.
+  virtual Result<void> remove(const std::vector<Connection>& connections) = 0;
 };
 
 // Of this kernel, in the network namespace of the thread that opens it.
@@ -49,8 +67,15 @@ class NetlinkConnections final : public ConnectionKernel {
   Result<void> list(const std::function<void(const Connection&)>& visit) override;
   Result<void> mark(const std::vector<Connection>& connections, std::uint32_t value,
                     std::uint32_t mask) override;
+  Result<void> put(const std::vector<Connection>& connections) override;
+  Result<void> remove(const std::vector<Connection>& connections) override;
 
  private:
+  using Write = std::function<void(const Connection&, MessageBuilder&)>;
+  // A message for each, and the kernel's answers; `forgiven` are no errors.
+  Result<void> write(const char* what, const std::vector<Connection>& connections, std::uint16_t type,
+                     std::uint16_t flags, const Write& attributes, std::initializer_list<int> forgiven);
+
   NetlinkSocket socket_;
 };
 

@@ -114,7 +114,7 @@ Result<void> Lab::start_server() {
               tail(daemon.log, 5));
 }
 
-Result<void> Lab::start_agent(const std::string& host) {
+Result<void> Lab::start_agent(const std::string& host, const std::string& dataplane) {
   TRY(const auto lab, read_lab(layout_));
   TRY_VOID(lab.check_host(host));
   if (running(agent_of(host)))
@@ -124,7 +124,8 @@ Result<void> Lab::start_agent(const std::string& host) {
     std::filesystem::create_directories(folder, ignored);
   Daemon daemon{
       .command = {lab.program, "agent", "--node", host, "--server", server_address().text, "--run-dir",
-                  layout_.run_folder(host).string(), "--dataplane", lab.dataplane, "--bpf-folder",
+                  layout_.run_folder(host).string(), "--dataplane",
+                  dataplane.empty() ? lab.dataplane : dataplane, "--bpf-folder",
                   layout_.bpf_folder(host).string(), "--bgp", lab.network == "bgp" ? "bird" : "none",
                   "--cni-dir", layout_.cni_folder(host).string()},
       .network_namespace = layout_.host_namespace(host),

@@ -49,7 +49,8 @@ class Lab {
   Result<void> label_namespace(std::string_view ns, const Labels& labels);
 
   Result<void> start_server();
-  Result<void> start_agent(const std::string& host);
+  // `dataplane`: what enforces policy this time; empty: what the lab was made with.
+  Result<void> start_agent(const std::string& host, const std::string& dataplane = {});
   // Until each running agent has everything in its kernel, and with BGP its host knows the ways to all pods.
   Result<void> wait_until_applied();
 

@@ -22,6 +22,7 @@ struct ExecOptions {
 struct ProcessOptions {
   std::string name;
   std::string host;
+  std::string dataplane;
   bool no_wait = false;
 };
 
@@ -83,13 +84,17 @@ void add_life_cycle(CLI::App& group, const std::string& kind, const char* about)
     if (has_host) command->add_option("HOST", options->host, "Which host's")->required();
     if (entry.signal == 0)
       command->add_flag("--no-wait", options->no_wait, "Do not wait until agents have caught up");
+    if (entry.signal == 0 && has_host) {
+      command->add_option("--dataplane", options->dataplane, "What enforces policy this time")
+          ->check(CLI::IsMember({"nftables", "ebpf"}));
+    }
     add_name_option(*command, options->name);
     command->footer(
         fmt::format("Examples:\n  ocicat lab {} {}{}", kind, entry.word, has_host ? " host1" : ""));
     command->callback([options, process_of, has_host, signal = entry.signal] {
       run_in_lab(options->name, [&](Lab& lab) -> Result<void> {
         if (signal != 0) return lab.end(process_of(*options), signal);
-        TRY_VOID(has_host ? lab.start_agent(options->host) : lab.start_server());
+        TRY_VOID(has_host ? lab.start_agent(options->host, options->dataplane) : lab.start_server());
         return options->no_wait ? Result<void>{} : lab.wait_until_applied();
       });
     });

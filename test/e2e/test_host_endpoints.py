@@ -3,6 +3,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -361,3 +362,51 @@ def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
         lab.wait()
     report = traffic.stop()
     assert report["received"] == report["sent"], report
+
+
+def udp(action, port):
+    return {"action": action, "protocol": "UDP", "destination": {"ports": [port]}}
+
+
+def end_of(lab, flows, *documents):
+    """Applies them while the flows are open. When each had its last reply, counted from the moment that all is in
+    force."""
+    started = [lab.start_traffic(*words) for words in flows]
+    with applied(lab, *documents):
+        since = time.monotonic()
+        time.sleep(1.5)  # how long nothing may come through: there is no condition to wait for
+        for flow in started:
+            flow.end()
+        reports = [flow.stop() for flow in started]
+    assert all(report["sent"] > 10 for report in reports)
+    return [report["replies"][-1] - since for report in reports]
+
+
+@FAMILIES
+def test_a_new_deny_ends_what_is_open_with_the_host_itself(lab, family):
+    address = NODE[family]["host1"]
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    flows = [("shop/far", "udp", address, port) for port in (80, 81)]
+    with applied(lab, edge):
+        closed, open_ = end_of(lab, flows, policy("closed", order=1, types=["Ingress"],
+                                                  ingress=[udp("Deny", 80), *EVERYTHING]))
+    assert closed < 1.0 < open_
+
+
+@FAMILIES
+def test_a_new_deny_ends_what_is_open_and_forwarded_whoever_began_it(lab, family):
+    near, far = lab.address("shop/near", family), lab.address("shop/far", family)
+    edge = host_endpoint("edge", interfaceName="to-host2")
+    flows = [("shop/far", "stream", near, 80), ("shop/near", "stream", far, 80), ("shop/far", "stream", near, 81)]
+    forward = policy("forward", applyOnForward=True, types=["Ingress", "Egress"],
+                     ingress=[tcp("Deny", 80), *EVERYTHING], egress=[tcp("Deny", 80), *EVERYTHING])
+    with applied(lab, edge, NEIGHBOURS):
+        inward, outward, open_ = end_of(lab, flows, forward)
+    assert inward < 1.0 and outward < 1.0 < open_
+
+
+@FAMILIES
+def test_a_host_endpoint_that_comes_ends_what_its_policy_denies(lab, family):
+    flows = [("shop/far", "udp", NODE[family]["host1"], 80)]
+    ended, = end_of(lab, flows, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS)
+    assert ended < 1.0

@@ -32,13 +32,16 @@ class PolicyOfHost {
       CHECK(nft && routes);
       nft_ = std::move(*nft);
       routes_ = std::move(*routes);
+      auto connections = kernel::NetlinkConnections::open();
+      CHECK(connections);
+      connections_ = std::move(*connections);
     });
     start_anew();
   }
   void start_anew() {
     if (datapath_ == Datapath::kEbpf) {
-      policy_ =
-          std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, pins_.path(), usable_abilities());
+      policy_ = std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, *connections_, pins_.path(),
+                                                              usable_abilities());
     } else {
       policy_ = std::make_unique<dataplane::PolicyTable>(*nft_);
     }
@@ -76,6 +79,7 @@ class PolicyOfHost {
   PinFolder pins_;
   std::unique_ptr<kernel::nft::NetlinkKernel> nft_;
   std::unique_ptr<kernel::NetlinkRoutes> routes_;
+  std::unique_ptr<kernel::NetlinkConnections> connections_;
   std::unique_ptr<PolicyDatapath> policy_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "dataplane/ebpf/handover.h"
 #include "maps/dictionary.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -121,6 +122,11 @@ Result<void> EbpfPolicy::open() {
   usable_ = {can.types && usable_.types, can.tcx && usable_.tcx, can.netfilter && usable_.netfilter};
   TRY(auto objects, Objects::adopt_or_make(folder_, usable_.netfilter));
   attached_ = false;
+  taking_over_ = false;
+  if (objects.tracks_anew()) {
+    TRY(taking_over_, guard_.stands_for_policy());
+  }
+  taken_over_ = !objects.tracks_anew();
   images_ = std::make_unique<Images>(std::move(objects));
   HostChanges all;
   all.tables.outcomes = decltype(all.tables.outcomes)::between({}, wanted_.tables.outcomes);
@@ -140,7 +146,8 @@ Result<void> EbpfPolicy::open() {
 }
 
 bool EbpfPolicy::write_settings(Step& step) {
-  return step.set(images_->objects.host().settings, bits_of(wanted_.settings));
+  const std::uint32_t taking_over = taking_over_ ? bpf::HOST_TAKES_OVER : 0;
+  return step.set(images_->objects.host().settings, bits_of(wanted_.settings) | taking_over);
 }
 
 Result<void> EbpfPolicy::write_changes() {
@@ -183,6 +190,7 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
     if (!links_known_) return {};
     links_known_ = false;
     TRY_VOID(sync_attachments());
+    TRY_VOID(sync_guard());
     links_known_ = true;
   }
   return {};
@@ -261,7 +269,10 @@ Result<void> EbpfPolicy::attach() {
 }
 
 Result<void> EbpfPolicy::sync_attachments() {
-  TRY_VOID(attach());
+  return attach();
+}
+
+Result<void> EbpfPolicy::sync_guard() {
   GuardState guard{.settings = wanted_.settings, .names = {}, .attached = {}, .hosts = {}};
   for (const auto& [key, endpoint] : wanted_.endpoints) {
     if (!covered_by_prefix(endpoint.interface_name)) guard.names.insert(endpoint.interface_name);
@@ -291,6 +302,37 @@ Result<void> EbpfPolicy::sync_host_hooks() {
   return host_hooks_.sync(images_->objects.host_programs(), images_->hosts.has_endpoints(), drivers);
 }
 
+Result<void> EbpfPolicy::take_connections() {
+  const auto slots = images_->endpoints.slots();
+  std::set<IpAddress> own;
+  for (const auto& link : links_) own.insert(link.addresses.begin(), link.addresses.end());
+  const auto slot = [&](const IpAddress& address) {
+    const auto found = slots.find(address);
+    return found == slots.end() ? 0U : found->second;
+  };
+  const LocalEnds ends{.slot = slot,
+                       .is_host = [&](const IpAddress& address) { return own.contains(address); }};
+  auto* at_host = images_->hosts.has_endpoints() ? &images_->objects.host_connections() : nullptr;
+  const TakeOver how{.now = ticks_now(),
+                     .judged = long_before(images_->objects.host().batch),
+                     .revoked_mark = wanted_.settings.revoked_mark};
+  TRY(const auto written,
+      ebpf::take_connections(connections_, images_->objects.connections(), at_host, ends, how));
+  writes_ += written;
+  return {};
+}
+
+Result<void> EbpfPolicy::finish_taking_over() {
+  TRY_VOID(take_connections());
+  taking_over_ = false;
+  Step step(images_->objects.host());
+  write_settings(step);
+  TRY_VOID(step.finish());
+  writes_ += step.writes();
+  taken_over_ = true;
+  return {};
+}
+
 Result<bool> EbpfPolicy::resync() {
   const auto before = writes();
   TRY_VOID(open());
@@ -312,14 +354,17 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = shown.has_value();
     TRY_VOID(shown);
   }
+  if (!taken_over_) TRY_VOID(take_connections());
   if (const auto hooks = sync_host_hooks(); !hooks) {
     maps_known_ = false;  // or the next look would find everything in step
     return std::unexpected(hooks.error());
   }
   TRY_VOID(relax_tracking());
   TRY_VOID(sync_attachments());
+  if (!taken_over_) TRY_VOID(finish_taking_over());
   TRY(const auto pins, images_->objects.keep());
   writes_ += pins;
+  TRY_VOID(sync_guard());
   links_known_ = true;
   return writes() != before;
 }

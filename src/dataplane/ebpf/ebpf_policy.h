@@ -17,16 +17,19 @@
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/policy_datapath.h"
 #include "kernel/bpf_abilities.h"
+#include "kernel/connections.h"
 
 namespace ocicat::dataplane::ebpf {
 
 class EbpfPolicy final : public PolicyDatapath {
  public:
-  // Borrows both kernels; the routes' tells which interfaces there are. Pins are in `folder`, one for each
-  // host. Of what the running kernel can do, no more than `usable` is used.
-  EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, std::filesystem::path folder,
-             const kernel::bpf::Abilities& usable)
+  // Borrows the kernels; the routes' tells which interfaces there are, the connections' what nftables has let
+  // through. Pins are in `folder`, one for each host. Of what the running kernel can do, no more than
+  // `usable` is used.
+  EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::ConnectionKernel& connections,
+             std::filesystem::path folder, const kernel::bpf::Abilities& usable)
       : routes_(routes),
+        connections_(connections),
         folder_(std::move(folder)),
         usable_(usable),
         links_at_(folder_ / "links"),
@@ -66,6 +69,11 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> compare_dictionary();
   Result<void> attach();
   Result<void> sync_attachments();
+  Result<void> sync_guard();
+  // Of connections that are older than the maps: what the kernel has tracked.
+  Result<void> take_connections();
+  // Programs see every packet by now: what the kernel tracks is all that they have missed.
+  Result<void> finish_taking_over();
   Result<void> sync_host_hooks();
   bool write_settings(Step& step);
   // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
@@ -78,6 +86,7 @@ class EbpfPolicy final : public PolicyDatapath {
   bool covered_by_prefix(const std::string& interface_name) const;
 
   kernel::RouteKernel& routes_;
+  kernel::ConnectionKernel& connections_;
   std::filesystem::path folder_;
   HostState wanted_;  // without routes
   HostChanges changes_;
@@ -94,6 +103,8 @@ class EbpfPolicy final : public PolicyDatapath {
   std::set<int> controlled_;  // of those, by index
   bool maps_known_ = false;
   bool links_known_ = false;
+  bool taking_over_ = false;  // nftables is in force, and refuses what is to be refused
+  bool taken_over_ = false;   // the connections that are older than the maps
   std::uint64_t writes_ = 0;
 };
 

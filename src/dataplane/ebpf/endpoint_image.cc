@@ -47,6 +47,14 @@ bool EndpointImage::is_interface(const std::string& name) const {
                              [&](const auto& entry) { return entry.second.interface_name == name; });
 }
 
+std::map<IpAddress, std::uint32_t> EndpointImage::slots() const {
+  std::map<IpAddress, std::uint32_t> slots;
+  for (const auto& [place, slot] : slots_) {
+    if (place.second != any_address(place.second.family())) slots.emplace(place.second, slot);
+  }
+  return slots;
+}
+
 std::map<EndpointImage::Place, EndpointImage::Served> EndpointImage::wanted() const {
   std::map<Place, Served> places;
   std::set<std::uint32_t> senders;  // interfaces of those that may send from elsewhere

@@ -36,6 +36,9 @@ class EndpointImage {
   void want_at(const std::vector<kernel::Link>& links, const std::set<int>& open);
   bool is_interface(const std::string& name) const;
 
+  // The slots that are taken, by own address: of several workloads that have one, any.
+  std::map<IpAddress, std::uint32_t> slots() const;
+
   // `concerned`: whose verdicts may have changed for connections that are open.
   Result<void> update(const Concerned& concerned, Step& step);
   // The same, whatever the maps hold.

@@ -119,6 +119,13 @@ SmallTable table_of(const GuardState& state) {
 
 }  // namespace
 
+// The guard has no chain of this name.
+Result<bool> Guard::stands_for_policy() {
+  constexpr const char* kForwardOfPolicy = "forward";
+  TRY(const auto shape, kernel_.read_shape());
+  return shape && shape->chains.contains(kForwardOfPolicy);
+}
+
 Result<void> Guard::sync(const GuardState& wanted) {
   if (table_.known() && there_ == wanted) return {};
   TRY_VOID(table_.sync(table_of(wanted)));

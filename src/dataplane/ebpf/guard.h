@@ -29,15 +29,18 @@ struct GuardState {
 class Guard {
  public:
   // Borrows the kernel.
-  explicit Guard(kernel::nft::Kernel& kernel) : table_(kernel) {}
+  explicit Guard(kernel::nft::Kernel& kernel) : kernel_(kernel), table_(kernel) {}
 
   // Makes it so, in one transaction. Whatever else stands in the table goes.
   Result<void> sync(const GuardState& wanted);
+  // Whether what stands in its place is the table by which nftables enforces policy (nftables/).
+  Result<bool> stands_for_policy();
   // Somebody else may have changed it.
   void distrust() { table_.distrust(); }
   std::uint64_t writes() const { return table_.writes(); }
 
  private:
+  kernel::nft::Kernel& kernel_;
   kernel::nft::SmallTableKeeper table_;
   GuardState there_;
 };

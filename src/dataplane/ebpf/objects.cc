@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/digest.h"
+#include "kernel/bpf_detach.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
@@ -129,6 +130,9 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("nets", nets_));
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
+  TRY(auto connections, MappedArray::of(fds.at("connections")));
+  connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret);
+  TRY_VOID(elements("host_connections", host_connections_));
   return elements("dictionary", dictionary_);
 }
 
@@ -183,6 +187,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
     }
     for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
   }
+  objects.tracks_anew_ = !is_there("connections");
   if (objects.all_there_) {
     TRY_VOID(objects.open_maps(objects.maps_));
     TRY(const bool at_workloads, open_pinned(folder, objects.attachable_));
@@ -221,19 +226,65 @@ Result<std::size_t> Objects::keep() {
   return maps_.size() + at_workloads + at_host;
 }
 
-Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder) {
-  TRY(const auto object, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+namespace {
+
+// A pinned map of this layout; nothing: there is none.
+Result<std::optional<UniqueFd>> open_pinned_map(const kernel::bpf::Object& object,
+                                                const std::filesystem::path& folder,
+                                                std::string_view wanted) {
   for (const auto& [name, shape] : object.maps()) {
-    if (name != "dictionary") continue;
-    TRY(auto fd, adoptable(map_folder(folder) / name, shape));
-    if (!fd) return nullptr;
-    TRY(auto map, KernelMap::of(std::move(*fd)));
-    return map;
+    if (name == wanted) return adoptable(map_folder(folder) / name, shape);
   }
   CHECK(false);
 }
 
+}  // namespace
+
+Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder) {
+  TRY(const auto object, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+  TRY(auto fd, open_pinned_map(object, folder, "dictionary"));
+  if (!fd) return nullptr;
+  TRY(auto map, KernelMap::of(std::move(*fd)));
+  return map;
+}
+
+Result<std::vector<std::unique_ptr<kernel::bpf::ElementMap>>> open_connections(
+    const std::filesystem::path& folder) {
+  std::vector<std::unique_ptr<kernel::bpf::ElementMap>> maps;
+  std::error_code failed;
+  if (!std::filesystem::exists(map_folder(folder), failed)) return maps;
+  TRY(const auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+  TRY(const auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
+  TRY(const auto workloads, open_pinned_map(datapath, folder, "connections"));
+  if (workloads) {
+    TRY(auto memory, MappedArray::of(*workloads));
+    maps.push_back(std::make_unique<ConnectionTable>(std::move(memory), nullptr));
+  }
+  TRY(auto hosts, open_pinned_map(host, folder, "host_connections"));
+  if (hosts) {
+    TRY(auto map, KernelMap::of(std::move(*hosts)));
+    maps.push_back(std::move(map));
+  }
+  return maps;
+}
+
+namespace {
+
+// Not later: until then they let through what their maps say, and whoever removes them says something else by
+// now.
+void detach_all(const std::filesystem::path& links) {
+  std::error_code ignored;  // what cannot be detached goes with its pin
+  for (const auto& entry : std::filesystem::directory_iterator(links, ignored)) {
+    const auto link = kernel::bpf::open_pin(entry.path());
+    if (link) [[maybe_unused]]
+      const auto done = kernel::bpf::detach(link->get());
+  }
+}
+
+}  // namespace
+
 Result<void> remove_objects(const std::filesystem::path& folder) {
+  for (const auto* links : {"links", "hosts"}) detach_all(folder / links);
   std::error_code failed;
   std::filesystem::remove_all(folder, failed);
   if (failed) return fail(ErrorCode::kPermission, "cannot remove {}: {}", folder.string(), failed.message());

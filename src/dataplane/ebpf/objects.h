@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "dataplane/ebpf/attachments.h"
+#include "dataplane/ebpf/connection_table.h"
 #include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/table_image.h"
 #include "kernel/bpf.h"
@@ -40,8 +41,13 @@ class Objects {
   kernel::bpf::ElementMap& classes() const { return *classes_; }
   kernel::bpf::ElementMap& nets() const { return *nets_; }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
+  ConnectionTable& connections() const { return *connections_; }
+  kernel::bpf::ElementMap& host_connections() const { return *host_connections_; }
   const Programs& attachable() const { return attachable_; }
   const HostPrograms& host_programs() const { return host_programs_; }
+
+  // Whether no connections were found that a datapath before this one has tracked.
+  bool tracks_anew() const { return tracks_anew_; }
 
   // Once the maps say what is wanted and the programs are attached: a restart is to find them. How many pins.
   Result<std::size_t> keep();
@@ -60,14 +66,19 @@ class Objects {
   bool at_host_ = true;
   bool all_there_ = true;
   bool kept_ = false;
+  bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
       host_endpoints_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
-      dictionary_;
+      dictionary_, host_connections_;
+  std::unique_ptr<ConnectionTable> connections_;
 };
 
 // The pinned dictionary; nothing where there is none of this layout.
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder);
+// The pinned maps of connections, connections first; none where there are none of this layout.
+Result<std::vector<std::unique_ptr<kernel::bpf::ElementMap>>> open_connections(
+    const std::filesystem::path& folder);
 // Detaches and forgets everything.
 Result<void> remove_objects(const std::filesystem::path& folder);
 // Sums over the processors, by enum counter.

@@ -181,6 +181,8 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
   // id of old.
   update_single(tables.dictionary, tables_.dictionary, dictionary_entry, delta.step.removed, no, delta);
   update_classes(tables.classes, delta);
+  tables.chains.apply_to(tables_.chains);
+  tables.chain_programs.apply_to(tables_.chain_programs);
   update_hosts(changes.peers, delta.step);
   const auto settings_before = settings_;
   if (changes.settings && !(*changes.settings == settings_)) {

@@ -1,8 +1,13 @@
 #include "dataplane/nftables/policy_table.h"
 
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv4.h>
+
 #include <algorithm>
 
 #include "dataplane/nftables/ruleset.h"
+#include "kernel/nft_expressions.h"
+#include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane {
 
@@ -162,6 +167,18 @@ Result<policy::Dictionary> read_dictionary(kernel::nft::Kernel& kernel) {
   if (found == shape->sets.end() || !(found->second == dictionary)) return policy::Dictionary{};
   TRY(const auto elements, kernel.read_elements(dictionary));
   return dictionary_of(elements);
+}
+
+// A rule that asks for a connection's state, and does no more.
+Result<void> track_connections(kernel::nft::Kernel& kernel) {
+  constexpr const char* kForwardOfPolicy = "forward";
+  constexpr const char* kTracks = "tracks";
+  TRY(const auto shape, kernel.read_shape());
+  if (shape && (shape->chains.contains(kForwardOfPolicy) || shape->chains.contains(kTracks))) return {};
+  const kernel::nft::Chain chain{kTracks, kernel::nft::Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER}};
+  auto asks = kernel::nft::Expressions().conntrack_state(0).take();
+  return kernel.commit({kernel::nft::AddTable{}, kernel::nft::AddChain{chain},
+                        kernel::nft::AddRule{kernel::nft::marked_rule(kTracks, std::move(asks))}});
 }
 
 Result<void> remove_table(kernel::nft::Kernel& kernel) {

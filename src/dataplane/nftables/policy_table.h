@@ -59,6 +59,10 @@ class PolicyTable final : public PolicyDatapath {
 // Ids that the kernel's table uses; empty where there is none of this layout.
 Result<policy::Dictionary> read_dictionary(kernel::nft::Kernel& kernel);
 
+// Has the kernel track connections from here on, where policy in nftables does not make it do so yet. Lasts
+// until the table is another.
+Result<void> track_connections(kernel::nft::Kernel& kernel);
+
 // Removes the table, if there is one.
 Result<void> remove_table(kernel::nft::Kernel& kernel);
 

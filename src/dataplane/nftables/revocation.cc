@@ -1,35 +1,20 @@
 #include "dataplane/nftables/revocation.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace ocicat::dataplane {
 
+using policy::ChainKind;
 using policy::Direction;
+using policy::Verdict;
 
-ConnectionJudge::ConnectionJudge(const policy::Tables& tables,
-                                 const std::map<ResourceKey, EndpointState>& endpoints,
-                                 const std::set<IpAddress>& own)
-    : tables_(tables), own_(own) {
-  for (const auto& [key, endpoint] : endpoints) {
-    for (const auto& programs : endpoint.addresses) programs_.emplace(programs.address, programs);
-  }
-}
+namespace {
 
-// Several workloads may have an address: as long as one of them may, it goes on.
-bool ConnectionJudge::denies(Direction direction, const IpAddress& side, const policy::Packet& packet) {
-  const auto [begin, end] = programs_.equal_range(side);
-  if (begin == end) return false;
-  if (!simulator_) simulator_.emplace(tables_);
-  const auto& peer = direction == Direction::kIngress ? packet.source : packet.destination;
-  return std::all_of(begin, end, [&](const auto& entry) {
-    const auto program = direction == Direction::kIngress ? entry.second.ingress : entry.second.egress;
-    return simulator_->lookup(program, peer, packet).verdict != policy::Verdict::kAllow;
-  });
-}
+constexpr const char* kLoopback = "lo";
 
-bool ConnectionJudge::denies(const kernel::Connection& connection) {
-  if (connection.expected) return false;
+policy::Packet first_packet(const kernel::Connection& connection) {
   policy::Packet packet;
   packet.source = connection.source;
   packet.destination = connection.destination;
@@ -38,8 +23,94 @@ bool ConnectionJudge::denies(const kernel::Connection& connection) {
   packet.destination_port = connection.destination_port;
   packet.icmp_type = connection.icmp_type;
   packet.icmp_code = connection.icmp_code;
-  if (denies(Direction::kEgress, packet.source, packet)) return true;
-  return !own_.contains(packet.source) && denies(Direction::kIngress, packet.destination, packet);
+  return packet;
+}
+
+}  // namespace
+
+ConnectionJudge::ConnectionJudge(const Judgement& by) : by_(by) {
+  for (const auto& [key, endpoint] : by_.endpoints) {
+    for (const auto& programs : endpoint.addresses)
+      workloads_.emplace(programs.address, Workload{programs, &endpoint.interface_name});
+  }
+}
+
+const policy::Simulator& ConnectionJudge::simulator() {
+  if (!simulator_) simulator_.emplace(by_.tables);
+  return *simulator_;
+}
+
+// Several workloads may have an address: as long as one of them may, it goes on.
+bool ConnectionJudge::denies_sender(const policy::Packet& packet) {
+  const auto [begin, end] = workloads_.equal_range(packet.source);
+  return begin != end && std::all_of(begin, end, [&](const auto& entry) {
+           return simulator().lookup(entry.second.programs.egress, packet.destination, packet).verdict !=
+                  Verdict::kAllow;
+         });
+}
+
+bool ConnectionJudge::denies_receiver(const policy::Packet& packet) {
+  const auto [begin, end] = workloads_.equal_range(packet.destination);
+  if (begin == end || by_.own.contains(packet.source)) return false;
+  return std::all_of(begin, end, [&](const auto& entry) {
+    return simulator().lookup(entry.second.programs.ingress, packet.source, packet).verdict !=
+           Verdict::kAllow;
+  });
+}
+
+std::string ConnectionJudge::interface_of(const IpAddress& address) {
+  if (by_.own.contains(address)) return kLoopback;
+  if (const auto workload = workloads_.find(address); workload != workloads_.end())
+    return *workload->second.interface;
+  if (by_.interfaces.by_name.empty()) return {};  // all are alike
+  const auto [known, is_new] = ways_.try_emplace(address);
+  if (is_new) known->second = by_.way(address);
+  return known->second;
+}
+
+const HostEndpointState* ConnectionJudge::host_endpoint_at(const std::string& interface) const {
+  const auto named = by_.interfaces.by_name.find(interface);
+  if (named == by_.interfaces.by_name.end() && !by_.interfaces.all_others) return nullptr;
+  const auto found = by_.host_endpoints.find(
+      named != by_.interfaces.by_name.end() ? named->second : *by_.interfaces.all_others);
+  return found == by_.host_endpoints.end() ? nullptr : &found->second;
+}
+
+Verdict ConnectionJudge::ask(const HostEndpointState* endpoint, policy::Hook hook,
+                             const policy::Packet& packet) {
+  if (endpoint == nullptr) return Verdict::kNone;
+  const auto chain = endpoint->chain(packet.source.family(), hook);
+  const bool comes = hook.direction == Direction::kIngress;
+  return simulator()
+      .lookup(chain, comes ? packet.destination : packet.source, comes ? packet.source : packet.destination,
+              packet)
+      .verdict;
+}
+
+// What untracked policy allows is not tracked, and what it denies does not come by (semantics.md 2.4).
+bool ConnectionJudge::denies_at_hosts(const kernel::Connection& connection, const policy::Packet& packet) {
+  if (by_.host_endpoints.empty()) return false;
+  const bool from_host = by_.own.contains(packet.source), to_host = by_.own.contains(packet.destination);
+  const bool from_workload = workloads_.contains(packet.source);
+  const bool forwarded = !from_host && !to_host;
+  if (from_host && workloads_.contains(packet.destination)) return false;
+  const auto* in = from_host && !to_host ? nullptr : host_endpoint_at(interface_of(packet.source));
+  const auto* out = to_host && !from_host ? nullptr : host_endpoint_at(interface_of(packet.destination));
+  auto asked = packet;
+  asked.destination = connection.asked;
+  asked.destination_port = connection.asked_port;
+  const auto early = ask(in, {ChainKind::kPreDnat, Direction::kIngress}, asked);
+  if (early == Verdict::kDeny) return true;
+  const auto kind = forwarded ? ChainKind::kForward : ChainKind::kNormal;
+  const bool is_asked = early == Verdict::kNone && (forwarded || !from_workload);
+  if (is_asked && ask(in, {kind, Direction::kIngress}, packet) == Verdict::kDeny) return true;
+  return ask(out, {kind, Direction::kEgress}, packet) == Verdict::kDeny;
+}
+
+bool ConnectionJudge::denies(const kernel::Connection& connection) {
+  if (connection.expected) return false;
+  const auto packet = first_packet(connection);
+  return denies_sender(packet) || denies_receiver(packet) || denies_at_hosts(connection, packet);
 }
 
 Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit) {

@@ -2,42 +2,67 @@
 // refuse its packets in both directions, and loses it when policy allows it again. It stays in the kernel's
 // table meanwhile, so that no answer opens it anew.
 //
-// Judged are connections from and to workloads of this host, as their first packet was: by the addresses and
-// ports behind destination translation, from its sender to its receiver. What a host sends to its own
-// workloads is nobody's to judge.
+// Judged are connections that policy of this host has a say in, as their first packet was: by the addresses
+// and ports behind destination translation (pre-DNAT policy: before it), from its sender to its receiver, at
+// workloads and at the host endpoints of the interfaces by which both are reached. What a host sends to its
+// own workloads is nobody's to judge.
 //
-//   cost     of a round: the namespace's connections, and the tables' prefixes where any of these has to do
-//   with a
-//            workload here
+//   cost     of a round: the namespace's connections, the tables' prefixes where any of these has to do with
+//            policy here; where host endpoints have interfaces of their own, a look at the kernel's routes
+//            for each address outside
 //   design   docs/design/dataplane.md#open-connections
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "kernel/connections.h"
 #include "policy/simulator.h"
 
 namespace ocicat::dataplane {
 
+// What connections are judged by.
+struct Judgement {
+  const policy::Tables& tables;
+  const std::map<ResourceKey, EndpointState>& endpoints;
+  const HostEndpoints& host_endpoints;
+  const HostInterfaces& interfaces;
+  const std::set<IpAddress>& own;  // addresses of the host
+  // The name of the interface by which an address outside is reached; empty: by none.
+  std::function<std::string(const IpAddress&)> way;
+};
+
 class ConnectionJudge {
  public:
-  // Borrows all; `own` are addresses of the host. Nothing may change meanwhile.
-  ConnectionJudge(const policy::Tables& tables, const std::map<ResourceKey, EndpointState>& endpoints,
-                  const std::set<IpAddress>& own);
+  // Borrows all. Nothing may change meanwhile.
+  explicit ConnectionJudge(const Judgement& by);
 
   bool denies(const kernel::Connection& connection);
 
  private:
-  bool denies(policy::Direction direction, const IpAddress& side, const policy::Packet& packet);
+  struct Workload {
+    AddressPrograms programs;
+    const std::string* interface;
+  };
+  const policy::Simulator& simulator();
+  bool denies_sender(const policy::Packet& packet);
+  bool denies_receiver(const policy::Packet& packet);
+  bool denies_at_hosts(const kernel::Connection& connection, const policy::Packet& packet);
+  // Where its packets come in or go out.
+  std::string interface_of(const IpAddress& address);
+  const HostEndpointState* host_endpoint_at(const std::string& interface) const;
+  policy::Verdict ask(const HostEndpointState* endpoint, policy::Hook hook, const policy::Packet& packet);
 
-  const policy::Tables& tables_;
-  const std::set<IpAddress>& own_;
-  std::multimap<IpAddress, AddressPrograms> programs_;  // of workloads here
-  std::optional<policy::Simulator> simulator_;          // once somebody asks
+  Judgement by_;
+  std::multimap<IpAddress, Workload> workloads_;
+  std::map<IpAddress, std::string> ways_;
+  std::optional<policy::Simulator> simulator_;  // once somebody asks
 };
 
 struct Revoked {

@@ -11,6 +11,11 @@ using policy::ProgramId;
 
 constexpr std::uint32_t kBit = 0x20000;
 constexpr std::uint32_t kOthersBit = 0x1;
+constexpr policy::Hook kNormalIn{policy::ChainKind::kNormal, policy::Direction::kIngress},
+    kNormalOut{policy::ChainKind::kNormal, policy::Direction::kEgress},
+    kForwardIn{policy::ChainKind::kForward, policy::Direction::kIngress},
+    kForwardOut{policy::ChainKind::kForward, policy::Direction::kEgress},
+    kPreDnat{policy::ChainKind::kPreDnat, policy::Direction::kIngress};
 
 IpAddress address(std::string_view text) {
   return *IpAddress::parse(text);
@@ -41,23 +46,53 @@ class Revocation : public testing::Test {
 
   static kernel::Connection tcp(std::string_view from, std::string_view to, std::uint16_t port) {
     kernel::Connection connection;
-    connection.source = address(from);
-    connection.destination = address(to);
+    connection.source = connection.seen = address(from);
+    connection.destination = connection.asked = address(to);
     connection.protocol = kTcp;
-    connection.source_port = 40000;
-    connection.destination_port = port;
+    connection.source_port = connection.seen_port = 40000;
+    connection.destination_port = connection.asked_port = port;
     return connection;
   }
-  bool denies(const kernel::Connection& connection) {
-    return ConnectionJudge(tables_, endpoints_, own_).denies(connection);
+  bool denies(const kernel::Connection& connection) { return judge().denies(connection); }
+  ConnectionJudge judge() const {
+    return ConnectionJudge({.tables = tables_,
+                            .endpoints = endpoints_,
+                            .host_endpoints = host_endpoints_,
+                            .interfaces = interfaces_,
+                            .own = own_,
+                            .way = [this](const IpAddress& to) {
+                              const auto found = ways_.find(to);
+                              return found == ways_.end() ? std::string() : found->second;
+                            }});
   }
   Result<Revoked> round() {
-    ConnectionJudge judge(tables_, endpoints_, own_);
+    auto judge = this->judge();
     return revoke(kernel_, judge, kBit);
+  }
+  // Chain 1 allows all, chain 2 denies all, chain 3 lets TCP port 80 through; of any other id: nothing to
+  // say.
+  void add_chains() {
+    for (std::uint32_t i = 1; i <= 3; ++i)
+      tables_.chains[policy::ChainId{i}] = {policy::VocabularyId{1}, ProgramId{i}};
+  }
+  // At an interface, or "*"; policy of one kind and direction.
+  void add_host_endpoint(const std::string& interface, policy::Hook hook, std::uint32_t chain) {
+    const ResourceKey key{Kind::kHostEndpoint, "", interface};
+    auto& endpoint = host_endpoints_[key];
+    endpoint.interface_name = interface;
+    for (auto& chains : endpoint.chains) chains[policy::index_of(hook)] = policy::ChainId{chain};
+    if (interface == kAllInterfaces) {
+      interfaces_.all_others = key;
+    } else {
+      interfaces_.by_name[interface] = key;
+    }
   }
 
   policy::Tables tables_;
   std::map<ResourceKey, EndpointState> endpoints_;
+  HostEndpoints host_endpoints_;
+  HostInterfaces interfaces_;
+  std::map<IpAddress, std::string> ways_{{address("10.9.9.9"), "uplink"}, {address("10.8.8.8"), "backdoor"}};
   std::set<IpAddress> own_{address("192.0.2.1")};
   kernel::SimulatedConnections kernel_;
 };
@@ -82,6 +117,44 @@ TEST_F(Revocation, LeavesAloneWhatIsNobodysToJudge) {
 TEST_F(Revocation, AnAddressOfSeveralIsDeniedWhereAllAre) {
   endpoints_[{Kind::kPod, "shop", "twin"}] = {"cali3", {{address("10.0.0.2"), ProgramId{1}, ProgramId{1}}}};
   EXPECT_FALSE(denies(tcp("10.9.9.9", "10.0.0.2", 81)));
+}
+
+TEST_F(Revocation, AtTheHostItsEndpointOfTheInterfaceDecides) {
+  add_chains();
+  add_host_endpoint("uplink", kNormalIn, 3);
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "192.0.2.1", 80)));
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "192.0.2.1", 81)));
+  EXPECT_FALSE(denies(tcp("10.8.8.8", "192.0.2.1", 81)));  // by another interface
+  EXPECT_FALSE(denies(tcp("192.0.2.1", "10.9.9.9", 81)));  // the other direction
+  add_host_endpoint("uplink", kNormalOut, 2);
+  EXPECT_TRUE(denies(tcp("192.0.2.1", "10.9.9.9", 81)));
+  add_host_endpoint("*", kNormalOut, 2);
+  EXPECT_TRUE(denies(tcp("192.0.2.1", "10.8.8.8", 81)));
+  EXPECT_FALSE(denies(tcp("192.0.2.1", "10.0.0.1", 81)));  // its own workload
+  EXPECT_TRUE(denies(tcp("192.0.2.1", "192.0.2.1", 81)));  // by the loopback interface, which is one of all
+}
+
+TEST_F(Revocation, WhatIsForwardedPassesBothInterfacesAndTheWorkload) {
+  add_chains();
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "10.8.8.8", 81)));
+  add_host_endpoint("uplink", kForwardIn, 3);
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "10.8.8.8", 81)));
+  EXPECT_FALSE(denies(tcp("10.8.8.8", "10.9.9.9", 81)));
+  EXPECT_FALSE(denies(tcp("10.9.9.9", "10.0.0.1", 80)));
+  add_host_endpoint("backdoor", kForwardOut, 2);
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "10.8.8.8", 80)));
+  EXPECT_TRUE(denies(tcp("10.0.0.1", "10.8.8.8", 80)));
+}
+
+TEST_F(Revocation, PolicyBeforeTranslationAsksForWhatWasAskedFor) {
+  add_chains();
+  add_host_endpoint("uplink", kPreDnat, 3);
+  add_host_endpoint("uplink", kNormalIn, 2);
+  auto translated = tcp("10.9.9.9", "192.0.2.1", 8080);
+  translated.asked_port = 80;
+  EXPECT_FALSE(denies(translated));  // allowed before it, and not asked about again
+  translated.asked_port = 8080;
+  EXPECT_TRUE(denies(translated));
 }
 
 TEST_F(Revocation, MarksWhatIsDeniedAndUnmarksWhatIsAllowedAgainAndWritesNothingElse) {

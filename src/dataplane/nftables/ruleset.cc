@@ -256,6 +256,7 @@ class Writer {
     // The interface of what has been translated on its way out is not known before the packet leaves.
     chain("output", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER});
     if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledOut));
+    rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     rule(untracked_and_allowed().verdict(NF_ACCEPT));
     rule(translated().differs(0, kZero).verdict(NF_ACCEPT));

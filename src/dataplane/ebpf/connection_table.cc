@@ -1,0 +1,147 @@
+#include "dataplane/ebpf/connection_table.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <ctime>
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using kernel::bpf::Bytes;
+using kernel::bpf::bytes_of;
+
+constexpr int kTickShift = 20;
+constexpr std::int32_t kTicksPerSecond = 1'000'000'000 >> kTickShift;
+constexpr int kMostAttempts = 16;  // programs on other processors may take a place first
+
+std::uint32_t version_of(const bpf::tracked& there) {
+  return __atomic_load_n(&there.version, __ATOMIC_ACQUIRE);
+}
+
+bool is_same(const bpf::connection_key& a, const bpf::connection_key& b) {
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+template <class T>
+void store(T& place, T value) {
+  __atomic_store_n(&place, value, __ATOMIC_RELEASE);
+}
+
+// When it was judged comes last: whoever sees that it stands sees what it is.
+void rewrite(bpf::tracked& place, const bpf::connection& value) {
+  auto& there = place.connection;
+  for (int end = 0; end < 2; ++end) store(there.endpoint[end], value.endpoint[end]);
+  for (int end = 0; end < 2; ++end) store(there.tcp[end], value.tcp[end]);
+  store(there.flags, value.flags);
+  store(there.seen, value.seen);
+  for (int end = 0; end < 2; ++end) store(place.road.asked[end], 0U);
+  store(there.judged, value.judged);
+}
+
+// False: somebody else has been faster.
+bool occupy(bpf::tracked& there, std::uint32_t version, const bpf::connection_key& key,
+            const bpf::connection& value) {
+  if (!__atomic_compare_exchange_n(&there.version, &version, version | 1, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_ACQUIRE)) {
+    return false;
+  }
+  there.key = key;
+  there.connection = value;
+  there.road = {};
+  version += 2;
+  store(there.version, version == 0 ? 2U : version);
+  return true;
+}
+
+std::uint32_t timeout_of(const bpf::connection& value, std::uint8_t protocol) {
+  switch (protocol) {
+    case IPPROTO_TCP:
+      if (is_closed(value)) return bpf::TIMEOUT_TCP_CLOSED;
+      return (value.tcp[0] & value.tcp[1] & bpf::TCP_SEEN_ACK) != 0 ? bpf::TIMEOUT_TCP
+                                                                    : bpf::TIMEOUT_TCP_OPENING;
+    case IPPROTO_UDP:
+    case IPPROTO_UDPLITE:
+      return bpf::TIMEOUT_UDP;
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+      return bpf::TIMEOUT_ICMP;
+    default:
+      return bpf::TIMEOUT_OTHERS;
+  }
+}
+
+}  // namespace
+
+bool is_closed(const bpf::connection& connection) {
+  return ((connection.tcp[0] | connection.tcp[1]) & bpf::TCP_SEEN_RST) != 0 ||
+         (connection.tcp[0] & connection.tcp[1] & bpf::TCP_SEEN_FIN) != 0;
+}
+
+std::uint32_t ticks_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const auto nanoseconds =
+      static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  return static_cast<std::uint32_t>(nanoseconds >> kTickShift);
+}
+
+std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now) {
+  const auto idle = static_cast<std::int32_t>(now - connection.seen) / kTicksPerSecond;
+  return static_cast<std::int64_t>(timeout_of(connection, protocol)) - std::max(idle, 0);
+}
+
+// A place that has it, is free, or has one that is over; nullptr: there is none.
+bpf::tracked* ConnectionTable::place_for(const bpf::connection_key& key, std::uint32_t now) const {
+  const auto places = memory_.as<bpf::tracked>();
+  const auto first = bpf::first_place_of(&key, secret_);
+  bpf::tracked* over = nullptr;
+  for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
+    auto& there = places[bpf::next_place(first, i)];
+    const auto version = version_of(there);
+    if (version == 0 || (is_same(there.key, key) && (version & 1) == 0)) return &there;
+    if (over == nullptr && seconds_left(there.connection, there.key.protocol, now) <= 0) over = &there;
+  }
+  return over;
+}
+
+Result<void> ConnectionTable::put(Bytes key_bytes, Bytes value_bytes) {
+  CHECK(secret_ != nullptr);
+  bpf::connection_key key{};
+  bpf::connection value{};
+  CHECK(key_bytes.size() == sizeof key && value_bytes.size() == sizeof value);
+  std::memcpy(&key, key_bytes.data(), sizeof key);
+  std::memcpy(&value, value_bytes.data(), sizeof value);
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    auto* there = place_for(key, ticks_now());
+    if (there == nullptr) break;
+    const auto version = version_of(*there);
+    if ((version & 1) != 0) continue;
+    if (version != 0 && is_same(there->key, key)) {
+      rewrite(*there, value);
+      return {};
+    }
+    if (occupy(*there, version, key, value)) return {};
+  }
+  return fail(ErrorCode::kExhausted, "no place for another connection");
+}
+
+Result<void> ConnectionTable::remove(Bytes) {
+  return fail(ErrorCode::kUnsupported, "connections end by themselves");
+}
+
+Result<void> ConnectionTable::for_each(const std::function<void(Bytes, Bytes)>& visit) {
+  for (const auto& there : memory_.as<bpf::tracked>()) {
+    const auto version = version_of(there);
+    if (version == 0 || (version & 1) != 0) continue;
+    const auto key = there.key;
+    const auto value = there.connection;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (version_of(there) == version) visit(bytes_of(key), bytes_of(value));
+  }
+  return {};
+}
+
+}  // namespace ocicat::dataplane::ebpf

@@ -1,0 +1,36 @@
+// Map connections from the agent's side, while programs work on it: elements by key, though it is an array of
+// places (bpf/lib/connections.h).
+#pragma once
+
+#include "kernel/bpf.h"
+#include "maps/connections.h"
+
+namespace ocicat::dataplane::ebpf {
+
+class ConnectionTable final : public kernel::bpf::ElementMap {
+ public:
+  // Borrows the secret, which is in the memory of map host; nullptr: only to be read.
+  ConnectionTable(kernel::bpf::MappedArray memory, const bpf::secret* secret)
+      : memory_(std::move(memory)), secret_(secret) {}
+
+  // Of one that is there the counters stay. kExhausted: its places have others, all of which count.
+  Result<void> put(kernel::bpf::Bytes key, kernel::bpf::Bytes value) override;
+  Result<void> remove(kernel::bpf::Bytes key) override;
+  // Those that are over as well, until others have their places.
+  Result<void> for_each(
+      const std::function<void(kernel::bpf::Bytes key, kernel::bpf::Bytes value)>& visit) override;
+
+ private:
+  bpf::tracked* place_for(const bpf::connection_key& key, std::uint32_t now) const;
+
+  kernel::bpf::MappedArray memory_;
+  const bpf::secret* secret_;
+};
+
+// In ticks (bpf/lib/clock.h), as connections note it.
+std::uint32_t ticks_now();
+// For how many seconds it still counts without packets; at most 0: it is over (bpf/lib/connection.h).
+std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now);
+bool is_closed(const bpf::connection& connection);
+
+}  // namespace ocicat::dataplane::ebpf
