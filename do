@@ -11,7 +11,7 @@ build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev li
   libabsl-dev libyaml-dev libsqlite3-dev libmnl-dev libbpf-dev clang-19 libcli11-dev libspdlog-dev libfmt-dev libre2-dev
   prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev ca-certificates"
 run_packages="iproute2 iputils-ping nftables procps python3"
-test_packages="python3-pytest python3-pytest-xdist bird2 frr gobgpd
+test_packages="python3-pytest python3-pytest-xdist bird2 ethtool frr gobgpd
   containerd runc busybox-static containernetworking-plugins python3-grpcio iptables"
 bench_packages="iptables"
 kernel_packages="qemu-system-x86 busybox-static cpio apt"

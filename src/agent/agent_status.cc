@@ -70,6 +70,10 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["hostEndpoints"] = std::move(host_endpoints);
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();
+  if (report_.mtu != 0) status["mtu"] = report_.mtu;
+  json::array notes;
+  for (const auto& note : report_.notes) notes.emplace_back(shortened(note));
+  status["notes"] = std::move(notes);
   if (bgp_) status["bgp"] = to_json(*bgp_);
   status["error"] = shortened(report_.error);
   status["heartbeat"] = time_text(heartbeat);

@@ -48,12 +48,22 @@ class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
 };
 
 void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
+  const auto mtu = keeper.report().mtu;
+  if (mtu != 0 && mtu_.exchange(mtu) != mtu) {
+    const std::scoped_lock lock(mtu_mutex_);
+    if (mtu_changed_) mtu_changed_();
+  }
   {
     const std::scoped_lock lock(mutex_);
     if (waiting_.empty()) return;
     for (auto* waiting : waiting_) waiting->look(keeper);
   }
   looked_.notify_all();
+}
+
+void EnforcementWatch::on_mtu(std::function<void()> changed) {
+  const std::scoped_lock lock(mtu_mutex_);
+  mtu_changed_ = std::move(changed);
 }
 
 std::unique_ptr<cni::Enforcement::Watch> EnforcementWatch::watch(const ResourceKey& endpoint) {

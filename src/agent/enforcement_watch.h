@@ -1,7 +1,9 @@
 // Tells who waits for an endpoint when the kernel enforces it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <set>
 
@@ -22,6 +24,8 @@ class EnforcementWatch : public cni::Enforcement {
 
   std::unique_ptr<Watch> watch(const ResourceKey& endpoint) override;
   void look() override { to_dataplane_.put({}); }
+  std::uint32_t mtu() const override { return mtu_; }
+  void on_mtu(std::function<void()> changed) override;
 
  private:
   class Waiting;
@@ -30,6 +34,9 @@ class EnforcementWatch : public cni::Enforcement {
   std::mutex mutex_;
   std::condition_variable looked_;
   std::set<Waiting*> waiting_;
+  std::atomic<std::uint32_t> mtu_ = 0;
+  std::mutex mtu_mutex_;  // held while it is told
+  std::function<void()> mtu_changed_;
 };
 
 }  // namespace ocicat::agent

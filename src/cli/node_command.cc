@@ -48,7 +48,8 @@ Result<int> run_node_status(const NodeOptions& options) {
 }
 
 constexpr std::string_view kNodeFooter =
-    R"(Of each host whose agent keeps BIRD: its BGP sessions, how many routes came in and went out by each, and why one is
+    R"(Of each host: how large packets of its workloads may be, and what its kernel is kept from doing and why. Where its agent
+keeps BIRD: its BGP sessions, how many routes came in and went out by each, and why one is
 down. The exit code is 1 where a session is down, a BGPPeer is left out or BIRD does not do what it should.
 
 Examples:

@@ -97,6 +97,7 @@ json::object to_json(const Attachment& attachment) {
           {"addresses", texts_of(attachment.addresses)},
           {"mac", attachment.mac.to_string()},
           {"mtu", attachment.mtu},
+          {"followsMtu", attachment.follows_mtu},
           {"dns", attachment.dns}};
 }
 
@@ -153,6 +154,7 @@ Result<Attachment> read_attachment(std::string_view text) {
   attachment.mac = MacAddress::parse(mac).value_or(MacAddress{});
   TRY(const auto mtu, fields::integer_at(*object, "mtu", 0, 65535));
   attachment.mtu = static_cast<std::uint32_t>(mtu.value_or(0));
+  TRY(attachment.follows_mtu, fields::bool_at(*object, "followsMtu"));
   TRY(const auto* dns, fields::object_at(*object, "dns"));
   if (dns != nullptr) attachment.dns = *dns;
   TRY(attachment.addresses_alone, fields::bool_at(*object, "addressesAlone"));

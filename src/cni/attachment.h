@@ -42,6 +42,7 @@ struct Attachment {
   std::vector<IpAddress> addresses;
   MacAddress mac;  // in the container
   std::uint32_t mtu = 0;
+  bool follows_mtu = false;  // its MTU is the host's and becomes another with it; else the configuration's
   boost::json::object dns;
   // Of one with addresses alone, beside each: the net that it is in, and the host's own address there.
   struct Net {

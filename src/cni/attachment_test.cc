@@ -32,6 +32,7 @@ Attachment added() {
   attachment.addresses = {*IpAddress::parse("10.0.0.7"), *IpAddress::parse("fd00::7")};
   attachment.mac = *MacAddress::parse("02:00:00:00:00:01");
   attachment.mtu = 1450;
+  attachment.follows_mtu = true;
   attachment.boot = "b";
   return attachment;
 }
@@ -95,6 +96,7 @@ TEST(Endpoint, IsAcceptedByTheApiAndMeansTheWorkload) {
   configuration.ports = {{"https", kTcp, 8443}};
   Wishes wishes;
   wishes.source_prefixes = {"192.0.2.0/24"};
+  wishes.qos = {{"egressBandwidth", 1'000'000}};
   const auto document = endpoint_document(added(), "host1", configuration, wishes);
   const auto validated = validate({.json = document, .file = {}, .line = 0, .line_of = {}});
   for (const auto& complaint : validated.complaints) ADD_FAILURE() << complaint.to_string();
@@ -108,6 +110,7 @@ TEST(Endpoint, IsAcceptedByTheApiAndMeansTheWorkload) {
   EXPECT_EQ(endpoint.ports, (std::vector<EndpointPort>{{"https", kTcp, 8443}}));
   EXPECT_EQ(endpoint.metadata.labels.at("pci"), "true");
   EXPECT_EQ(endpoint.allowed_source_prefixes.size(), 1U);
+  EXPECT_EQ(endpoint.qos.limits.egress.rate, 1'000'000);
   EXPECT_EQ(container_of(document), "0123456789abcdef");
 }
 
@@ -118,10 +121,13 @@ TEST(Endpoint, OfAPodDocumentIsThatDocument) {
                          {"spec", json::object{{"nodeName", "host1"}}}};
   EXPECT_TRUE(check_pod(pod, "host1").has_value());
   EXPECT_FALSE(check_pod(pod, "host2").has_value());
-  const auto with = with_addresses(pod, added());
+  Wishes limited;
+  limited.qos = {{"ingressBandwidth", 1'000'000}};
+  const auto with = with_addresses(pod, added(), limited);
   const auto decoded = decode(Kind::kPod, with);
   ASSERT_TRUE(decoded.has_value());
   EXPECT_EQ(std::get<WorkloadEndpoint>(*decoded).addresses, added().addresses);
+  EXPECT_EQ(std::get<WorkloadEndpoint>(*decoded).qos.limits.ingress.rate, 1'000'000);
   EXPECT_EQ(container_of(with), "0123456789abcdef");
   const auto without = decode(Kind::kPod, without_addresses(with));
   ASSERT_TRUE(without.has_value());

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <boost/json.hpp>
+#include <limits>
 
 #include "resources/fields.h"
 #include "resources/number_or_string.h"
@@ -204,9 +205,24 @@ Result<void> read_arguments(const json::object& config, Configuration& configura
   return read_ports(*ours, configuration);
 }
 
+// CONVENTIONS.md: bits a second, and bits; 0 is no limit.
+Result<void> read_bandwidth(const json::object& runtime, Configuration& configuration) {
+  TRY(const auto* bandwidth, part_of(runtime, "bandwidth"));
+  using Name = std::pair<std::string_view, const char*>;
+  for (const auto& [theirs, name] :
+       {Name{"ingressRate", "ingressBandwidth"}, Name{"ingressBurst", "ingressBurst"},
+        Name{"egressRate", "egressBandwidth"}, Name{"egressBurst", "egressBurst"}}) {
+    const auto number = fields::integer_at(*bandwidth, theirs, 0, std::numeric_limits<std::int64_t>::max());
+    if (!number) return fields::inside("runtimeConfig.bandwidth", number.error());
+    if (number->value_or(0) != 0) configuration.limits.emplace(name, **number);
+  }
+  return {};
+}
+
 Result<void> read_capabilities(const json::object& config, Configuration& configuration) {
   TRY(const auto* runtime, part_of(config, "runtimeConfig"));
   TRY_VOID(read_addresses(*runtime, "ips", configuration));
+  TRY_VOID(read_bandwidth(*runtime, configuration));
   TRY(const auto mac, fields::string_at(*runtime, "mac"));
   if (mac.empty()) return {};
   TRY(configuration.mac, mac_of(mac));

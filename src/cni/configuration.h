@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -49,6 +50,8 @@ struct Configuration {
   // Asked for by `args.cni.ips`, the capability `ips`, or IP= of CNI_ARGS.
   std::vector<IpAddress> addresses;
   std::optional<MacAddress> mac;  // by the capability `mac`, or MAC= of CNI_ARGS
+  std::map<std::string, std::int64_t>
+      limits;  // by the capability `bandwidth`; named as `qosControls` has them
 };
 
 // Of a call for addresses alone the rest of the configuration is another plugin's, and is passed over.

@@ -92,6 +92,8 @@ TEST(Configuration, WhatCannotBeDoneIsRefusedAndNeverPassedOver) {
       {R"("ipam":{"assign_ipv4":false})", FailureCode::kInvalidConfiguration, "both false"},
       {R"("ipam":{"ipv4_pools":"10.0.0.0/8"})", FailureCode::kInvalidConfiguration, "ipv4_pools"},
       {R"("mtu":7)", FailureCode::kInvalidConfiguration, "mtu"},
+      {R"("runtimeConfig":{"bandwidth":{"ingressRate":-1}})", FailureCode::kInvalidConfiguration,
+       "ingressRate"},
       {R"("mtu":"1500")", FailureCode::kInvalidConfiguration, "mtu"},
       {R"("args":{"cni":{"ips":["here"]}})", FailureCode::kInvalidConfiguration, "ips"},
       {R"("runtimeConfig":{"mac":"01:00:00:00:00:01"})", FailureCode::kInvalidConfiguration, "one interface"},
@@ -147,6 +149,17 @@ TEST(Wishes, AddressesThatAnnotationsNameAreAllThereWillBe) {
   EXPECT_FALSE(pod.has(Family::kIpv6));
 }
 
+TEST(Wishes, LimitsOfAnnotationsCountOverTheRuntimesDirectionByDirection) {
+  const auto runtime = *configuration(
+      R"("runtimeConfig":{"bandwidth":{"ingressRate":1000000,"ingressBurst":2000,"egressRate":3000000,"egressBurst":0}})");
+  EXPECT_EQ(settle(runtime, {}, {})->qos,
+            (std::map<std::string, std::int64_t>{
+                {"ingressBandwidth", 1'000'000}, {"ingressBurst", 2'000}, {"egressBandwidth", 3'000'000}}));
+  EXPECT_EQ(
+      settle(runtime, {{"kubernetes.io/ingress-bandwidth", "5M"}}, {})->qos,
+      (std::map<std::string, std::int64_t>{{"ingressBandwidth", 5'000'000}, {"egressBandwidth", 3'000'000}}));
+}
+
 TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   const auto plain = *configuration("");
   for (const auto& [name, value] : {std::pair{"ipAddrs", "10.0.0.1"},
@@ -165,8 +178,8 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   EXPECT_EQ(bare.error().code, FailureCode::kUnsupportedField);
   const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
   EXPECT_EQ(floating.error().code, FailureCode::kUnsupportedField);
-  const auto limited = settle(plain, {{"kubernetes.io/egress-bandwidth", "1M"}}, {});
-  EXPECT_EQ(limited.error().code, FailureCode::kUnsupportedField);
+  const auto limited = settle(plain, {{"kubernetes.io/egress-bandwidth", "1Mbit"}}, {});
+  EXPECT_EQ(limited.error().code, FailureCode::kInvalidConfiguration);
   EXPECT_THAT(limited.error().details, HasSubstr("kubernetes.io/egress-bandwidth"));
   const auto allowed = *configuration(R"("feature_control":{"ip_addrs_no_ipam":true})");
   EXPECT_TRUE(settle(allowed, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {})->without_ipam);

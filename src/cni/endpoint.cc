@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "resources/fields.h"
+#include "resources/qos.h"
 
 namespace ocicat::cni {
 namespace {
@@ -80,6 +81,11 @@ json::object endpoint_document(const Attachment& attachment, const std::string& 
     for (const auto& prefix : wishes.source_prefixes) prefixes.emplace_back(prefix);
     spec["allowSpoofedSourcePrefixes"] = std::move(prefixes);
   }
+  if (!wishes.qos.empty()) {
+    json::object controls;
+    for (const auto& [name, number] : wishes.qos) controls[name] = number;
+    spec["qosControls"] = std::move(controls);
+  }
   return {{"apiVersion", "projectcalico.org/v3"},
           {"kind", "WorkloadEndpoint"},
           {"metadata", json::object{{"name", attachment.endpoint.name},
@@ -88,8 +94,12 @@ json::object endpoint_document(const Attachment& attachment, const std::string& 
           {"spec", std::move(spec)}};
 }
 
-json::object with_addresses(json::object pod, const Attachment& attachment) {
+json::object with_addresses(json::object pod, const Attachment& attachment, const Wishes& wishes) {
+  const auto asked = qos_of_annotations(annotations_of(pod)).numbers;
   auto& annotations = annotations_in(pod);
+  for (const auto& [name, number] : wishes.qos) {
+    if (!asked.contains(name)) annotations[kQosAnnotations + name] = fmt::format("{}", number);
+  }
   std::string all;
   for (const auto& address : attachment.addresses) {
     if (!all.empty()) all += ',';

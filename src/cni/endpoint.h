@@ -19,8 +19,9 @@ boost::json::object endpoint_document(const Attachment& attachment, const std::s
                                       const Configuration& configuration, const Wishes& wishes);
 
 // The Pod document once it has its addresses, and once it has given them back: Calico's annotations podIP,
-// podIPs and containerID.
-boost::json::object with_addresses(boost::json::object pod, const Attachment& attachment);
+// podIPs and containerID, and those of limits that the runtime alone knew of.
+boost::json::object with_addresses(boost::json::object pod, const Attachment& attachment,
+                                   const Wishes& wishes);
 boost::json::object without_addresses(boost::json::object pod);
 
 // metadata.resourceVersion; empty where there is none.

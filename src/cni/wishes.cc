@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "resources/fields.h"
+#include "resources/qos.h"
 
 namespace ocicat::cni {
 namespace {
@@ -93,6 +94,22 @@ Outcome<void> choose_addresses(const Configuration& configuration, const Labels&
   return {};
 }
 
+// What annotations say of a direction counts over the runtime, which may have it from there.
+Outcome<std::map<std::string, std::int64_t>> limits(const Configuration& configuration, const Labels& pod) {
+  auto asked = qos_of_annotations(pod);
+  if (!asked.unreadable.empty()) {
+    return refuse(FailureCode::kInvalidConfiguration, "an annotation is wrong",
+                  fmt::format("annotation {}; correct it with: ocicat apply", asked.unreadable));
+  }
+  for (const std::string direction : {"ingress", "egress"}) {
+    if (asked.numbers.contains(direction + "Bandwidth")) continue;
+    for (const auto& [name, number] : configuration.limits) {
+      if (name.starts_with(direction)) asked.numbers.emplace(name, number);
+    }
+  }
+  return asked.numbers;
+}
+
 }  // namespace
 
 bool Wishes::has(Family family) const {
@@ -116,12 +133,8 @@ Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_ann
     return refuse(FailureCode::kUnsupportedField, "there are no floating addresses",
                   "take the annotation cni.projectcalico.org/floatingIPs from the pod");
   }
-  for (const auto* name : {"kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"}) {
-    if (!pod_annotations.contains(name)) continue;
-    return refuse(FailureCode::kUnsupportedField, "bandwidth is not limited",
-                  fmt::format("nothing would hold it: take the annotation {} from the pod", name));
-  }
   TRY(auto wishes, settle_addresses(configuration, pod_annotations, namespace_annotations));
+  TRY(wishes.qos, limits(configuration, pod_annotations));
   if (const auto* text = find(pod_annotations, "hwAddr")) {
     wishes.mac = MacAddress::parse(*text);
     if (!wishes.mac || (wishes.mac->bytes[0] & 1) != 0)

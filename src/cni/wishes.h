@@ -3,6 +3,7 @@
 //   source   docs/spec: semantics.md 5 (annotations: pod over namespace over configuration)
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct Wishes {
   bool without_ipam = false;         // `addresses` are nobody's to give, and there are no others
   std::optional<MacAddress> mac;     // of the interface in the container
   std::vector<std::string> source_prefixes;  // allowedSourcePrefixes, as the endpoint document has them
+  std::map<std::string, std::int64_t> qos;   // likewise
 
   bool has(Family family) const;  // an address of it will be there
 };

@@ -34,6 +34,8 @@ struct Report {
   std::uint64_t kernel_writes = 0;  // messages sent so far that change something
   std::uint64_t revoked = 0;        // open connections that policy came to deny
   std::uint64_t repairs = 0;        // times somebody else's change was mended
+  std::uint32_t mtu = 0;            // what workloads may send at once; 0: not known yet
+  std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
 };
 
 // What enforces policy.

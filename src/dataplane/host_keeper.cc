@@ -6,6 +6,7 @@
 #include "dataplane/ebpf/handover.h"
 #include "dataplane/nftables/policy_table.h"
 #include "dataplane/nftables/revocation.h"
+#include "dataplane/workload_mtu.h"
 
 namespace ocicat::dataplane {
 namespace {
@@ -26,6 +27,7 @@ HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
       nat_(kernels.nat_table),
       routes_(kernels.routes, {options.route_protocol, options.sweep}),
       vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
+      bandwidth_(kernels.queues),
       options_(options),
       policy_kernel_(kernels.policy_table),
       route_kernel_(kernels.routes),
@@ -44,7 +46,10 @@ Result<void> HostKeeper::sync_overlays() {
   for (auto& vxlan : vxlan_) {
     const auto writes = vxlan.writes();
     const auto done = vxlan.sync();
-    if (vxlan.writes() != writes) routes_.distrust_links();
+    if (vxlan.writes() != writes) {
+      routes_.distrust_links();
+      mtu_known_ = false;
+    }
     if (!done && first) first = within("overlay", done.error());
   }
   return first;
@@ -77,9 +82,11 @@ void HostKeeper::take(const HostChanges& changes) {
   connections_wait_ |= changes.settings || !changes.tables.empty() || !changes.endpoints.empty() ||
                        !changes.host_endpoints.empty();
   if (changes.settings) settings_ = *changes.settings;
+  if (changes.settings) mtu_known_ = false;
   if (changes.settings) nat_.want(changes.settings->nat);
   nat_.want(changes.peers);
   want_overlays(changes);
+  bandwidth_.want(changes.endpoints);
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
   for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
@@ -102,6 +109,8 @@ void HostKeeper::doubt(const Doubts& doubts) {
   if (doubts.links) {
     policy_->distrust_links();
     routes_.distrust_links();
+    bandwidth_.distrust();
+    mtu_known_ = false;
     for (auto& vxlan : vxlan_) vxlan.distrust_device();
   }
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
@@ -109,12 +118,13 @@ void HostKeeper::doubt(const Doubts& doubts) {
 }
 
 std::uint64_t HostKeeper::writes() const {
-  return nat_.writes() + routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
+  return bandwidth_.writes() + nat_.writes() + routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
 }
 
 Result<void> HostKeeper::sync_ways() {
-  auto done = nat_.sync();
-  if (!done) done = within("natOutgoing", done.error());
+  auto done = bandwidth_.sync(routes_.links());
+  if (!done) done = within("bandwidth", done.error());
+  if (const auto nat = nat_.sync(); !nat) done = within("natOutgoing", nat.error());
   if (const auto overlays = sync_overlays(); !overlays) done = overlays;
   if (const auto routes = routes_.sync(); !routes) done = within("routes", routes.error());
   return done;
@@ -176,7 +186,7 @@ Result<void> HostKeeper::take_connections_back() {
 bool HostKeeper::is_ready(const EndpointState& endpoint) const {
   // Without addresses it is one that is denied all.
   return policy_->in_step() && !endpoint.addresses.empty() && policy_->serves(endpoint.interface_name) &&
-         routes_.is_ready(endpoint);
+         bandwidth_.is_ready(endpoint) && routes_.is_ready(endpoint);
 }
 
 const EndpointState* HostKeeper::in_force(const ResourceKey& endpoint) const {
@@ -215,6 +225,12 @@ bool HostKeeper::attempt() {
     mending_routes_ = mending_routes_ && !done;
   }
   if (error.empty()) report_.revisions = wanted_;
+  if (policy_in_force && !std::exchange(mtu_known_, true))
+    report_.mtu = workload_mtu(routes_.links(), settings_);
+  report_.notes.clear();
+  for (const auto& vxlan : vxlan_) {
+    if (auto note = vxlan.note(); !note.empty()) report_.notes.push_back(std::move(note));
+  }
   report_.endpoints = endpoints_.size();
   report_.endpoints_ready = static_cast<std::size_t>(
       std::ranges::count_if(endpoints_, [&](const auto& entry) { return is_ready(entry.second); }));

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/limits/bandwidth_table.h"
 #include "dataplane/nat/nat_table.h"
 #include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
@@ -25,6 +26,7 @@ class HostKeeper {
     kernel::RouteKernel& routes;
     kernel::TunnelKernel& tunnels;
     kernel::ConnectionKernel& connections;
+    kernel::QueueKernel& queues;
   };
   HostKeeper(const Kernels& kernels, const Options& options);
 
@@ -52,8 +54,8 @@ class HostKeeper {
   const Report& report() const { return report_; }
   // How far what is desired has been taken, in the kernel or not.
   const Revisions& taken() const { return wanted_; }
-  // The endpoint as the kernel enforces it: policy in force at its interface, routes in place. nullptr: it is
-  // not, or not as desired.
+  // The endpoint as the kernel enforces it: policy and limits in force at its interface, routes in place.
+  // nullptr: it is not, or not as desired.
   const EndpointState* in_force(const ResourceKey& endpoint) const;
 
  private:
@@ -62,12 +64,13 @@ class HostKeeper {
   NatTable nat_;
   RouteTable routes_;
   std::array<Vxlan, 2> vxlan_;  // by family (0: IPv4)
+  BandwidthTable bandwidth_;
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
   void apply(const HostChanges& changes);
   void want_overlays(const HostChanges& changes);
   Result<void> sync_overlays();
-  // Translation, overlays, routes: what fails keeps nothing else from being tried.
+  // Limits, translation, overlays, routes: what fails keeps nothing else from being tried.
   Result<void> sync_ways();
   // Of those.
   std::uint64_t writes() const;
@@ -91,6 +94,7 @@ class HostKeeper {
   HostInterfaces interfaces_;
   bool assigned_ = true;  // the policy has taken them
   bool heard_of_links_ = false;
+  bool mtu_known_ = false;
   Revisions wanted_;
   std::string take_error_;
   bool connections_wait_ = false;

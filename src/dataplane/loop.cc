@@ -37,6 +37,7 @@ struct Doors {
   std::unique_ptr<kernel::NetlinkRoutes> routes;
   std::unique_ptr<kernel::NetlinkTunnels> tunnels;
   std::unique_ptr<kernel::NetlinkConnections> connections;
+  std::unique_ptr<kernel::NetlinkQueues> queues;
   std::optional<kernel::nft::Monitor> nft_monitor, nat_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
 };
@@ -48,6 +49,7 @@ Result<Doors> open_doors(const Options& options) {
   TRY(doors.routes, kernel::NetlinkRoutes::open());
   TRY(doors.tunnels, kernel::NetlinkTunnels::open());
   TRY(doors.connections, kernel::NetlinkConnections::open());
+  TRY(doors.queues, kernel::NetlinkQueues::open());
   TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
   TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), doors.nat->port()));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
@@ -196,8 +198,9 @@ struct DataplaneLoop::State {
     auto doors = open_until_stopped();
     if (!doors) return;
     pause = kFirstPause;
-    HostKeeper keeper({*doors->nft, *doors->nat, *doors->routes, *doors->tunnels, *doors->connections},
-                      options);
+    HostKeeper keeper(
+        {*doors->nft, *doors->nat, *doors->routes, *doors->tunnels, *doors->connections, *doors->queues},
+        options);
     bool failed = false;
     while (!stopping) {
       listen(*doors);
@@ -267,6 +270,8 @@ Result<void> remove_all(const Options& options) {
     Vxlan vxlan(*tunnels, family);
     TRY_VOID(vxlan.sync());
   }
+  TRY(const auto queues, kernel::NetlinkQueues::open());
+  TRY_VOID(remove_limits(*queues));
   return remove_routes(*routes, options.route_protocol);
 }
 

@@ -53,6 +53,8 @@ struct LocalEndpoint {
   // As in EndpointState; 0: none. Held.
   std::vector<Prefix> sources = {};
   std::array<policy::ProgramStore::ChainIndex, 2> source_chains{};
+  BandwidthLimits limits;
+  BandwidthLimits shown_limits;  // as they were told last
 };
 
 // A host endpoint of this host.
@@ -103,6 +105,7 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
+  std::map<ResourceKey, std::string> remarks;  // what else there is to tell of endpoints that are not refused
   std::uint64_t arrivals = 0;
   // Endpoints that are denied for want of entries, and how many there were left in use when they were.
   std::map<ResourceKey, std::size_t> denied;
@@ -153,6 +156,7 @@ struct Engine::State {
   void set_local(const ResourceKey& key, MemberId member, const WorkloadEndpoint& endpoint);
   void retire_local(const ResourceKey& key);
   void refuse(const ResourceKey& key, const std::string& why);
+  void remark(const ResourceKey& key, const std::string& what);
   void tell_missing(const ResourceKey& key, const std::string& why);
   void settle_references();
   void settle_interfaces();

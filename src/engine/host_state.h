@@ -15,6 +15,7 @@
 #include "policy/host_settings.h"
 #include "policy/tables.h"
 #include "resources/kinds.h"
+#include "resources/qos.h"
 #include "resources/revisions.h"
 
 namespace ocicat {
@@ -38,6 +39,7 @@ struct EndpointState {
   // side is open, as a host endpoint's.
   std::vector<Prefix> sources = {};  // masked, disjoint, ascending
   std::array<policy::ChainId, 2> source_chains{};
+  BandwidthLimits limits = {};  // of all that goes to it and comes from it, allowed or not
 
   policy::ChainId source_chain(Family family) const { return source_chains[family == Family::kIpv4 ? 0 : 1]; }
   // Whether it may send from there beside its own addresses.
@@ -76,6 +78,9 @@ struct VxlanDevice {
   std::uint32_t vni = 0;   // 24 bits
   std::uint16_t port = 0;  // UDP
   std::uint32_t mtu = 0;   // 0: what the interface that has `host` leaves
+  // Whether the kernel is not to be trusted with checksums of what is in the tunnel; nothing: its version
+  // tells.
+  std::optional<bool> checksum_offload_broken = {};
   bool operator==(const VxlanDevice&) const = default;
 };
 using VxlanDevices = std::array<std::optional<VxlanDevice>, 2>;  // by family (0: IPv4)

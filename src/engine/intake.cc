@@ -20,6 +20,8 @@ std::vector<Prefix> hosts(const std::vector<IpAddress>& addresses) {
 
 void Engine::State::refuse(const ResourceKey& key, const std::string& why) {
   const auto it = refused.find(key);
+  if (const auto remarked = remarks.find(key); why.empty() && remarked != remarks.end())
+    return refuse(key, remarked->second);
   if (why.empty()) {
     if (it == refused.end()) return;
     refused.erase(it);
@@ -28,6 +30,20 @@ void Engine::State::refuse(const ResourceKey& key, const std::string& why) {
     refused.insert_or_assign(key, why);
     out.refused.update(key, why);
   }
+}
+
+// Shown where nothing more serious is. An empty one: there is none any more.
+void Engine::State::remark(const ResourceKey& key, const std::string& what) {
+  if (what.empty() && remarks.empty()) return;
+  const auto before = remarks.find(key);
+  const auto told = refused.find(key);
+  const bool shows = told == refused.end() || (before != remarks.end() && told->second == before->second);
+  if (what.empty()) {
+    remarks.erase(key);
+  } else {
+    remarks.insert_or_assign(key, what);
+  }
+  if (shows) refuse(key, {});
 }
 
 // An empty `why`: it is there, or nobody names it.
@@ -157,7 +173,10 @@ bool Engine::State::withhold(const ResourceKey& key, const WorkloadEndpoint& end
 
 void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint) {
   if (withhold(key, endpoint)) return;
-  if (endpoint.addresses.empty()) return remove_member(key);
+  if (endpoint.addresses.empty()) {
+    remark(key, {});
+    return remove_member(key);
+  }
   const auto member = member_of(key);
   const auto nets = hosts(endpoint.addresses);
   // Routes follow from who has which address, and where that is.
@@ -181,8 +200,10 @@ void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint
   }
   if (is_local(endpoint)) {
     set_local(key, member, endpoint);
+    remark(key, endpoint.qos.told);
   } else {
     retire_local(key);
+    remark(key, {});
   }
 }
 
@@ -291,6 +312,7 @@ void Engine::State::remove(const ResourceKey& key) {
       retire_host(key);
       spoofers.erase(key);
       remove_member(key);
+      remarks.erase(key);
       break;
     default:
       policies.remove_policy(key);

@@ -47,6 +47,8 @@ void Engine::State::set_local(const ResourceKey& key, MemberId member, const Wor
   }
   auto& local = locals.at(key);
   local.profiles = endpoint.profiles;
+  local.limits = endpoint.qos.limits;
+  if (local.in_force && !local.denied && local.limits != local.shown_limits) restart.insert(key);
   if (local.in_force) policies.set_local(member, local.profiles);
 }
 
@@ -137,7 +139,9 @@ void Engine::State::compute(const ResourceKey& key, LocalEndpoint& local) {
     if (chain == 0) chain = programs.acquire_chain(plans[1], source.family());
     state.source_chains[family] = programs.chain_id(chain);
   }
-  const bool same = before.source_chains == local.source_chains &&
+  state.limits = local.limits;
+  const bool same = std::exchange(local.shown_limits, local.limits) == local.limits &&
+                    before.source_chains == local.source_chains &&
                     std::ranges::equal(before.addresses, local.addresses, {},
                                        &LocalEndpoint::Address::programs, &LocalEndpoint::Address::programs);
   if (!same) out.endpoints.update(key, std::move(state));

@@ -57,7 +57,8 @@ void Engine::State::settle_overlays() {
                              .host = own->address(family)->address,
                              .vni = settings->overlays.vni,
                              .port = settings->encapsulation.vxlan_port,
-                             .mtu = settings->overlays.mtus[index]};
+                             .mtu = settings->overlays.mtus[index],
+                             .checksum_offload_broken = settings->overlays.checksum_offload_broken};
   }
   if (now == vxlan) return;
   vxlan = now;

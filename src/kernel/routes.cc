@@ -146,6 +146,7 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
       Link link{header->ifi_index, std::string(attributes.text(IFLA_IFNAME)),
                 (header->ifi_flags & IFF_UP) != 0};
       link.ethernet = header->ifi_type == ARPHRD_ETHER;
+      link.mtu = attributes.u32(IFLA_MTU);
       link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
       link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
       links.push_back(std::move(link));

@@ -25,6 +25,7 @@ struct Link {
   bool ethernet = false;               // carries Ethernet frames; the loopback does not count
   int master = 0;                      // the bridge, bond or VRF that it is part of
   bool peer_elsewhere = false;         // one end of a pair whose other end is in another network namespace
+  std::uint32_t mtu = 0;
 
   bool operator==(const Link&) const = default;
 };

@@ -48,6 +48,25 @@ Result<void> SimulatedTunnels::remove(int link) {
   return {};
 }
 
+Result<bool> SimulatedTunnels::offloads_checksums(const std::string& name) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  for (const auto& [index, there] : devices) {
+    if (there.name == name) return there.offloads;
+  }
+  return fail(ErrorCode::kNotFound, "no link {}", name);
+}
+
+Result<void> SimulatedTunnels::offload_checksums(const std::string& name, bool on) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  for (auto& [index, there] : devices) {
+    if (there.name != name) continue;
+    there.offloads = on;
+    ++changes;
+    return {};
+  }
+  return fail(ErrorCode::kNotFound, "no link {}", name);
+}
+
 Result<void> SimulatedTunnels::raise(int link, std::uint32_t mtu) {
   TRY(auto* found, device(link));
   found->link.up = true;

@@ -15,6 +15,9 @@ class SimulatedTunnels final : public TunnelKernel {
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;
+  bool breaks_checksums() const override { return is_old; }
+  Result<bool> offloads_checksums(const std::string& name) override;
+  Result<void> offload_checksums(const std::string& name, bool on) override;
   Result<std::set<IpAddress>> addresses(int link) override;
   Result<void> add_address(int link, const IpAddress& address) override;
   Result<void> remove_address(int link, const IpAddress& address) override;
@@ -28,6 +31,7 @@ class SimulatedTunnels final : public TunnelKernel {
   struct Device {
     std::string name;
     VxlanLink link;
+    bool offloads = true;
     std::set<IpAddress> addresses;
     std::map<IpAddress, MacAddress> mac_by_address;
     std::map<MacAddress, IpAddress> host_by_mac;
@@ -35,6 +39,7 @@ class SimulatedTunnels final : public TunnelKernel {
   // What there is.
   std::map<int, Device> devices;  // by index
   std::map<IpAddress, Parent> parents;
+  bool is_old = false;
   // Asked before every call, with its number from 1 on: an error is what the call answers.
   std::function<std::optional<Error>(int call)> fail_when;
   std::uint64_t changes = 0;  // calls that have changed something

@@ -1,16 +1,22 @@
 #include "kernel/tunnels.h"
 
+#include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
+#include "base/unique_fd.h"
 #include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
@@ -219,6 +225,42 @@ Result<void> NetlinkTunnels::raise(int link, std::uint32_t mtu) {
   if (mtu != 0) builder.put_u32(IFLA_MTU, mtu);
   builder.end();
   return change(builder, fmt::format("bring a VXLAN interface up, MTU {}", mtu));
+}
+
+namespace {
+
+// ethtool's oldest way, which every kernel has: linux/ethtool.h.
+Result<std::uint32_t> ask_driver(const std::string& name, std::uint32_t command, std::uint32_t data,
+                                 std::string_view what) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno("socket", errno);
+  ethtool_value value{.cmd = command, .data = data};
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_data = reinterpret_cast<char*>(&value);
+  if (::ioctl(socket.get(), SIOCETHTOOL, &request) < 0)
+    return fail_errno(fmt::format("{} of {}", what, name), errno);
+  return value.data;
+}
+
+}  // namespace
+
+bool NetlinkTunnels::breaks_checksums() const {
+  utsname name{};
+  int major = 0, minor = 0;
+  if (::uname(&name) < 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
+  return std::pair(major, minor) < std::pair(5, 7);
+}
+
+Result<bool> NetlinkTunnels::offloads_checksums(const std::string& name) {
+  TRY(const auto on, ask_driver(name, ETHTOOL_GTXCSUM, 0, "read the checksum offload"));
+  return on != 0;
+}
+
+Result<void> NetlinkTunnels::offload_checksums(const std::string& name, bool on) {
+  TRY([[maybe_unused]] const auto set,
+      ask_driver(name, ETHTOOL_STXCSUM, on ? 1 : 0, "set the checksum offload"));
+  return {};
 }
 
 Result<std::set<IpAddress>> NetlinkTunnels::addresses(int link) {

@@ -69,6 +69,12 @@ class TunnelKernel {
   virtual Result<void> remove(int link) = 0;
   // Brings it up, with this MTU.
   virtual Result<void> raise(int link, std::uint32_t mtu) = 0;
+  // Whether this kernel is known to make wrong checksums of what it sends through VXLAN interfaces (before
+  // Linux 5.7, with some drivers).
+  virtual bool breaks_checksums() const = 0;
+  // Whether checksums of what a link sends are left to what carries it; and leaves them to it or not.
+  virtual Result<bool> offloads_checksums(const std::string& name) = 0;
+  virtual Result<void> offload_checksums(const std::string& name, bool on) = 0;
   // The link's own addresses, those of the kernel's making left out.
   virtual Result<std::set<IpAddress>> addresses(int link) = 0;
   virtual Result<void> add_address(int link, const IpAddress& address) = 0;
@@ -93,6 +99,9 @@ class NetlinkTunnels final : public TunnelKernel {
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;
+  bool breaks_checksums() const override;
+  Result<bool> offloads_checksums(const std::string& name) override;
+  Result<void> offload_checksums(const std::string& name, bool on) override;
   Result<std::set<IpAddress>> addresses(int link) override;
   Result<void> add_address(int link, const IpAddress& address) override;
   Result<void> remove_address(int link, const IpAddress& address) override;

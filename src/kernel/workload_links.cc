@@ -314,28 +314,18 @@ Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
   return state;
 }
 
-// Of tunnels where there are any, else of links; 0: there is neither.
-Result<std::uint32_t> least_mtu(NetlinkSocket& socket, const std::string& workload_prefix) {
-  MessageBuilder request;
-  request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifinfomsg{});
-  request.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  request.end();
-  std::uint32_t links = 0;
-  std::uint32_t tunnels = 0;
-  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
-    if (message.nlmsg_type != RTM_NEWLINK) return;
-    const auto& header = header_of<ifinfomsg>(message);
-    const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINKINFO + 1);
-    const auto name = attributes.text(IFLA_IFNAME);
-    if ((header.ifi_flags & IFF_UP) == 0 || (header.ifi_flags & IFF_LOOPBACK) != 0 ||
-        name.starts_with(workload_prefix))
-      return;
-    const auto info = Attributes::of_nest(attributes[IFLA_LINKINFO], IFLA_INFO_KIND + 1);
-    auto& least = info.text(IFLA_INFO_KIND) == "vxlan" ? tunnels : links;
-    const auto mtu = attributes.u32(IFLA_MTU);
-    if (least == 0 || mtu < least) least = mtu;
-  }));
-  return tunnels != 0 ? tunnels : links;
+// Of the link of that name, and this Ethernet address: names come again.
+Result<void> set_link_mtu(const std::string& name, const MacAddress& mac, std::uint32_t mtu) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto link, link_named(socket, name));
+  if (!link || link->mac != mac) return fail(ErrorCode::kNotFound, "the interface {} has gone", name);
+  ifinfomsg header{};
+  header.ifi_index = link->index;
+  Batch batch(socket);
+  batch.begin(RTM_NEWLINK, kChange, header, fmt::format("give {} an MTU of {}", name, mtu))
+      .put_u32(IFLA_MTU, mtu);
+  batch.end();
+  return batch.send();
 }
 
 }  // namespace
@@ -375,11 +365,17 @@ Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const Worklo
   return state;
 }
 
-Result<std::uint32_t> NetlinkWorkloadLinks::mtu(const std::string& workload_prefix) {
-  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
-  TRY(const auto least, undisturbed<std::uint32_t>([&] { return least_mtu(socket, workload_prefix); }));
-  constexpr std::uint32_t kEthernet = 1500;
-  return least != 0 ? least : kEthernet;
+Result<void> NetlinkWorkloadLinks::set_mtu(const WorkloadPair& pair, std::uint32_t before) {
+  const auto workload = [&] {
+    return inside(pair.namespace_path, [&] { return set_link_mtu(pair.name, pair.mac, pair.mtu); });
+  };
+  const auto host = [&] { return set_link_mtu(pair.host_name, kWorkloadHostMac, pair.mtu); };
+  if (pair.mtu > before) {
+    TRY_VOID(host());
+    return workload();
+  }
+  TRY_VOID(workload());
+  return host();
 }
 
 }  // namespace ocicat::kernel

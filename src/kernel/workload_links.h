@@ -52,9 +52,10 @@ class WorkloadLinks {
   virtual Result<bool> remove(const std::string& host_name) = 0;
   // Nothing: the host side or the workload's is not there. kNotFound: there is no such namespace.
   virtual Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) = 0;
-  // The largest packet that every way out of this host takes: of its tunnels where there are any, else of its
-  // links, workloads' own left out.
-  virtual Result<std::uint32_t> mtu(const std::string& workload_prefix) = 0;
+  // Gives both sides the pair's MTU, the one that receives first where it is more than `before`. kNotFound:
+  // the workload's side is not to be found there; then the host's is left as it is, since it would drop what
+  // the workload still sends.
+  virtual Result<void> set_mtu(const WorkloadPair& pair, std::uint32_t before) = 0;
 };
 
 // In the network namespace of the calling thread; from any number of threads.
@@ -64,7 +65,7 @@ class NetlinkWorkloadLinks final : public WorkloadLinks {
   Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
   Result<bool> remove(const std::string& host_name) override;
   Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) override;
-  Result<std::uint32_t> mtu(const std::string& workload_prefix) override;
+  Result<void> set_mtu(const WorkloadPair& pair, std::uint32_t before) override;
 
  private:
   LinkRemoval removal_;

@@ -158,6 +158,16 @@ HostSettings::NatOutgoing nat_of(const std::map<std::string, IpPool>& pools) {
   return nat;
 }
 
+// One of "NAME=VALUE,…"; nothing: it is not among them, or says neither yes nor no.
+std::optional<bool> parse_override(const std::string& text, std::string_view name) {
+  for (const auto& entry : split(text)) {
+    const auto equals = entry.find('=');
+    if (equals != std::string::npos && entry.substr(0, equals) == name)
+      return parse_bool(entry.substr(equals + 1));
+  }
+  return std::nullopt;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -234,6 +244,9 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("vxlanVNI"))
     settings.overlays.vni = parse_number(*text, 0xffffff).value_or(settings.overlays.vni);
   settings.overlays.mtus = {mtu("vxlanMTU"), mtu("vxlanMTUV6")};
+  if (const auto* text = value("featureDetectOverride"))
+    settings.overlays.checksum_offload_broken = parse_override(*text, "ChecksumOffloadBroken");
+  if (const auto* text = value("mtuIfacePattern")) settings.uplinks = *text;
   if (const auto* text = value("externalNodesList")) settings.overlays.external_nodes = parse_nets(*text);
   if (const auto* text = value("serviceLoopPrevention")) settings.service_loops = parse_service_loops(*text);
   if (const auto it = network.bgp_configurations.find("default"); it != network.bgp_configurations.end())

@@ -18,6 +18,8 @@
 
 namespace ocicat {
 
+inline constexpr const char* kUplinks = "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)";
+
 // What concerns the whole host.
 struct HostSettings {
   // Overlays in use: packets that come in a tunnel are taken from other hosts of the cluster alone.
@@ -29,7 +31,9 @@ struct HostSettings {
     std::array<std::uint16_t, 2> wireguard_ports{};
     std::uint32_t vni = 4096;
     std::array<std::uint32_t, 2> mtus{};  // of the devices by family (0: IPv4); 0: worked out
-    std::vector<Prefix> external_nodes;   // externalNodesList: hosts of nobody's cluster that may send, too
+    // featureDetectOverride, ChecksumOffloadBroken; nothing: as the kernel's version has it.
+    std::optional<bool> checksum_offload_broken;
+    std::vector<Prefix> external_nodes;  // externalNodesList: hosts of nobody's cluster that may send, too
 
     bool vxlan(Family family) const { return family == Family::kIpv4 ? vxlan4 : vxlan6; }
     bool any() const { return vxlan4 || vxlan6 || ipip || wireguard_ports != std::array<std::uint16_t, 2>{}; }
@@ -64,6 +68,9 @@ struct HostSettings {
   // now.
   std::uint32_t revoked_mark = 0x20000;
   bool allow_spoofing = false;  // workloadSourceSpoofing: Any
+  // mtuIfacePattern: interfaces by which the host reaches others, which bound what workloads may send at
+  // once.
+  std::string uplinks = kUplinks;
   Overlays overlays;
   // Where packets for a service that nobody serves end, which routers would send round and round.
   ServiceLoops service_loops = ServiceLoops::kDrop;  // serviceLoopPrevention

@@ -51,22 +51,32 @@ TEST(SettingsResolver, OverlaysFollowFromPoolsUnlessAConfigurationSaysOtherwise)
   EXPECT_FALSE(overlays.vxlan6);
   EXPECT_FALSE(overlays.ipip);
   overlays =
-      resolve_settings(all({configuration("default", {{"vxlanEnabled", "false"},
-                                                      {"ipipEnabled", "true"},
-                                                      {"vxlanVNI", "7"},
-                                                      {"vxlanMTUV6", "1400"},
-                                                      {"externalNodesList", "203.0.113.9,198.51.100.1/24"},
-                                                      {"wireguardEnabled", "true"},
-                                                      {"wireguardListeningPortV6", "9"}})}),
-                       "a", {}, network)
+      resolve_settings(
+          all({configuration("default", {{"vxlanEnabled", "false"},
+                                         {"ipipEnabled", "true"},
+                                         {"vxlanVNI", "7"},
+                                         {"featureDetectOverride", "A=false,ChecksumOffloadBroken=true"},
+                                         {"vxlanMTUV6", "1400"},
+                                         {"externalNodesList", "203.0.113.9,198.51.100.1/24"},
+                                         {"wireguardEnabled", "true"},
+                                         {"wireguardListeningPortV6", "9"}})}),
+          "a", {}, network)
           .overlays;
   EXPECT_FALSE(overlays.vxlan4);
   EXPECT_TRUE(overlays.ipip);
   EXPECT_EQ(overlays.vni, 7U);
   EXPECT_EQ(overlays.mtus, (std::array<std::uint32_t, 2>{0, 1400}));
+  EXPECT_EQ(overlays.checksum_offload_broken, true);
   EXPECT_EQ(overlays.external_nodes,
             (std::vector{*Prefix::parse("203.0.113.9/32"), *Prefix::parse("198.51.100.0/24")}));
   EXPECT_EQ(overlays.wireguard_ports, (std::array<std::uint16_t, 2>{51820, 0}));
+}
+
+TEST(SettingsResolver, UplinksAreAsTheConfigurationNamesThem) {
+  EXPECT_EQ(resolve_settings({}, "a", {}).uplinks, kUplinks);
+  EXPECT_EQ(
+      resolve_settings(all({configuration("default", {{"mtuIfacePattern", "^bond0$"}})}), "a", {}).uplinks,
+      "^bond0$");
 }
 
 TEST(SettingsResolver, NetsOfServicesComeFromTheDefaultBgpConfiguration) {

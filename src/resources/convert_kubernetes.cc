@@ -112,6 +112,17 @@ std::vector<Prefix> allowed_source_prefixes(const json::object& annotations) {
   return prefixes;
 }
 
+// Most pods ask for nothing. What cannot be read limits nothing, and is told.
+QosControls qos_of(const json::object& annotations) {
+  Labels asking;
+  for (const auto& [name, value] : annotations) {
+    const auto text = fields::text_of(value);
+    const auto key = fields::view(name);
+    if (text && (key.starts_with(kQosAnnotations) || key.ends_with("-bandwidth"))) asking.emplace(key, *text);
+  }
+  return asking.empty() ? QosControls{} : qos_controls(qos_of_annotations(asking));
+}
+
 Result<void> read_pod_spec(const json::object& spec, WorkloadEndpoint& endpoint, bool& host_network) {
   TRY(const auto node, fields::string_at(spec, "nodeName"));
   endpoint.node = node;
@@ -197,6 +208,7 @@ Result<WorkloadEndpoint> endpoint_of_pod(const json::object& document) {
   endpoint.metadata.name = workload_endpoint_name(endpoint.node, kOrchestrator, pod, kEndpoint);
   endpoint.interface_name = workload_interface_name(ns, pod);
   endpoint.allowed_source_prefixes = allowed_source_prefixes(*annotations);
+  endpoint.qos = qos_of(*annotations);
   if (*done) return endpoint;
   auto addresses = pod_addresses(*annotations, *status);
   if (!addresses) return fields::inside("status", std::move(addresses).error());

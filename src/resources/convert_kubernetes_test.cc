@@ -121,6 +121,15 @@ TEST(Pod, MaySendFromPrefixesOnlyWhereTheyCanBeRead) {
   EXPECT_TRUE(prefixes("[").empty());
 }
 
+TEST(Pod, HasTheLimitsThatItsAnnotationsAskFor) {
+  const auto qos = pod(R"("annotations": {"kubernetes.io/ingress-bandwidth": "10M", "other": "1",
+                          "qos.projectcalico.org/ingressBurst": "1M"})",
+                       R"("nodeName": "h")", "")
+                       .qos;
+  EXPECT_EQ(qos.limits.ingress, (Bandwidth{.rate = 10'000'000, .burst = 1'000'000}));
+  EXPECT_EQ(qos.limits.egress, Bandwidth{});
+}
+
 NetworkPolicy policy_of(const std::string& spec) {
   return decoded<NetworkPolicy>(Kind::kKubernetesNetworkPolicy, with_spec(spec));
 }

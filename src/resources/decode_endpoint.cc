@@ -35,6 +35,19 @@ Result<std::vector<EndpointPort>> read_named_ports(const json::object& spec) {
   return ports;
 }
 
+// A number that is 0 is one that is not there, as Calico leaves it out.
+Result<QosControls> read_qos(const json::object& spec) {
+  TRY(const auto* controls, fields::object_at(spec, "qosControls"));
+  if (controls == nullptr) return QosControls{};
+  QosValues values;
+  for (const auto& [name, value] : *controls) {
+    values.dscp |= name == "dscp";
+    if (const auto* number = value.if_int64(); number != nullptr && *number != 0 && name != "dscp")
+      values.numbers.emplace(name, *number);
+  }
+  return qos_controls(values);
+}
+
 Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint) {
   using Field = std::pair<std::string_view, std::string*>;
   std::string pod;
@@ -52,6 +65,7 @@ Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint)
   TRY(endpoint.profiles, fields::strings_at(spec, "profiles"));
   TRY(endpoint.ports, read_named_ports(spec));
   TRY(endpoint.allowed_source_prefixes, fields::prefixes_at(spec, "allowSpoofedSourcePrefixes"));
+  TRY(endpoint.qos, read_qos(spec));
   return {};
 }
 

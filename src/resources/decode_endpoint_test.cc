@@ -36,6 +36,20 @@ TEST(DecodeWorkloadEndpoint, ReadsEveryField) {
   EXPECT_EQ(endpoint, expected);
 }
 
+TEST(DecodeWorkloadEndpoint, HasItsLimits) {
+  const auto of = [](std::string_view controls) {
+    return decoded<WorkloadEndpoint>(Kind::kWorkloadEndpoint,
+                                     with_spec(fmt::format(R"("qosControls": {})", controls)))
+        .qos;
+  };
+  const auto limited = of(R"({"ingressBandwidth": 8000000, "ingressBurst": 2000, "egressBandwidth": 1})");
+  EXPECT_EQ(limited.limits.ingress, (Bandwidth{.rate = 8'000'000, .burst = 2'000}));
+  EXPECT_EQ(limited.limits.egress.rate, 1'000);
+  EXPECT_EQ(limited.told, "egressBandwidth of 1 is taken as 1000");
+  EXPECT_EQ(of(R"({"ingressBandwidth": 0})"), QosControls{});
+  EXPECT_EQ(of(R"({"dscp": 7})").told, "dscp has no effect: this dataplane marks no packets");
+}
+
 TEST(DecodeWorkloadEndpoint, HasSingleAddressesWhateverTheLengthOfItsNetworks) {
   const auto endpoint = decoded<WorkloadEndpoint>(
       Kind::kWorkloadEndpoint, with_spec(R"("ipNetworks": ["10.65.0.2/24", "fd00::2/64"])"));

@@ -19,6 +19,7 @@
 #include "resources/bgp.h"
 #include "resources/kinds.h"
 #include "resources/metadata.h"
+#include "resources/qos.h"
 
 namespace ocicat {
 
@@ -207,6 +208,7 @@ struct WorkloadEndpoint {
   std::vector<EndpointPort> ports;
   std::vector<Prefix> allowed_source_prefixes;
   std::string service_account;
+  QosControls qos;
 
   bool operator==(const WorkloadEndpoint&) const = default;
 };

@@ -48,7 +48,13 @@ BgpView read_bgp(const json::object& bgp) {
 }  // namespace
 
 NodeStatus NodeStatus::read(const json::object& document) {
-  NodeStatus status{AgentView::read(document), std::nullopt};
+  NodeStatus status{.agent = AgentView::read(document), .mtu = number_at(document, {"status", "mtu"})};
+  const auto* notes = find_at(document, {"status", "notes"});
+  if (const auto* list = notes == nullptr ? nullptr : notes->if_array()) {
+    for (const auto& note : *list) {
+      if (note.is_string()) status.notes.emplace_back(note.get_string());
+    }
+  }
   const auto* bgp = find_at(document, {"status", "bgp"});
   if (bgp != nullptr && bgp->is_object()) status.bgp = read_bgp(bgp->get_object());
   return status;
@@ -79,6 +85,8 @@ std::string to_text(const NodeStatus& status, TimePoint now) {
                   status.agent.endpoints_ready, status.agent.endpoints_wanted,
                   is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
   if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", status.agent.error);
+  if (status.mtu != 0) text += fmt::format("  workloads may send {} bytes at once (MTU)\n", status.mtu);
+  for (const auto& note : status.notes) text += fmt::format("  note: {}\n", note);
   if (!status.bgp) return printable(text.substr(0, text.size() - 1)) + "\nBGP: this agent keeps no router\n";
   const auto& bgp = *status.bgp;
   text += fmt::format("BGP: {} of {} sessions established{}{}\n", bgp.established, bgp.wanted,
@@ -104,7 +112,9 @@ json::object to_json(const NodeStatus& status, const json::object& document, Tim
                       {"dataplane", status.agent.dataplane},
                       {"error", status.agent.error},
                       {"endpoints", json::object{{"wanted", status.agent.endpoints_wanted},
-                                                 {"ready", status.agent.endpoints_ready}}}};
+                                                 {"ready", status.agent.endpoints_ready}}},
+                      {"mtu", status.mtu},
+                      {"notes", json::value_from(status.notes)}};
   if (const auto* bgp = find_at(document, {"status", "bgp"})) object["bgp"] = *bgp;
   return object;
 }

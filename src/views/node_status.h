@@ -38,7 +38,9 @@ struct BgpView {
 
 struct NodeStatus {
   AgentView agent;
-  std::optional<BgpView> bgp;  // nothing: the agent keeps no BIRD
+  std::uint64_t mtu = 0;           // of workloads; 0: not known
+  std::vector<std::string> notes;  // what the host's kernel is kept from doing, and why
+  std::optional<BgpView> bgp;      // nothing: the agent keeps no BIRD
 
   // From an AgentStatus document.
   static NodeStatus read(const boost::json::object& json);
@@ -48,7 +50,8 @@ struct NodeStatus {
 std::vector<std::string> bgp_troubles(const NodeStatus& status);
 
 std::string to_text(const NodeStatus& status, TimePoint now);
-// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"bgp":…}; "bgp" as in AgentStatus
+// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"mtu","notes":[…],"bgp":…}; "bgp" as in
+// AgentStatus
 boost::json::object to_json(const NodeStatus& status, const boost::json::object& document, TimePoint now);
 
 }  // namespace ocicat::views

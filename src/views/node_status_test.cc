@@ -41,6 +41,16 @@ TEST(NodeStatus, ShowsSessionsAndWhyOneIsDown) {
                           "host1: the session with 10.0.0.3 (host3) is Active: Socket: Connection refused"));
 }
 
+TEST(NodeStatus, ShowsTheMtuAndWhatTheKernelIsKeptFromDoing) {
+  const auto read = document(R"(, "mtu": 1450, "notes": ["vxlan.calico does not offload checksums: old"])");
+  const auto status = NodeStatus::read(read);
+  EXPECT_THAT(to_text(status, {}),
+              HasSubstr("  workloads may send 1450 bytes at once (MTU)\n  note: vxlan.calico does"));
+  const auto json = to_json(status, read, {});
+  EXPECT_EQ(json.at("mtu"), 1450U);
+  EXPECT_EQ(json.at("notes").as_array().size(), 1U);
+}
+
 TEST(NodeStatus, OfAnAgentWithoutARouterSaysSoAndIsNoTrouble) {
   const auto status = NodeStatus::read(document(""));
   EXPECT_FALSE(status.bgp);

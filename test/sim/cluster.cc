@@ -200,7 +200,8 @@ class Cluster {
     routes.routes_by_protocol.clear();
     kernel::SimulatedTunnels tunnels;
     kernel::SimulatedConnections connections;
-    dataplane::HostKeeper keeper({nft, nat, routes, tunnels, connections}, {});
+  kernel::SimulatedQueues queues;
+    dataplane::HostKeeper keeper({nft, nat, routes, tunnels, connections, queues}, {});
     keeper.take(same_ids.update(resources));
     const bool done = keeper.attempt();
     if (done != agent.report().error.empty()) return differs("report: " + agent.report().error);

@@ -8,6 +8,7 @@
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
+#include "kernel/simulated_queues.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
 #include "netns/random_tables.h"
@@ -91,7 +92,11 @@ class KeptHost {
       } else {
         const ProgramId ingress{static_cast<std::uint32_t>(1 + random.below(4))},
             egress{static_cast<std::uint32_t>(1 + random.below(4))};
-        changes.endpoints.update(pod_key(i), {interface_of(i), {{pod_address(i), ingress, egress}}});
+        EndpointState pod{interface_of(i), {{pod_address(i), ingress, egress}}};
+        for (auto* limit : {&pod.limits.ingress, &pod.limits.egress}) {
+          if (random.percent(40)) *limit = {.rate = 8'000 * (1 + random.below(3)), .burst = 8'000};
+        }
+        changes.endpoints.update(pod_key(i), pod);
         changes.routes.update(prefix, {Route::Kind::kInterface, interface_of(i), {}});
       }
     }
@@ -131,12 +136,13 @@ class KeptHost {
   static constexpr std::uint32_t kChains = 5;
   Random random;
   bool new_tables = false;  // in every step, as an engine gives them ids
-  HostKeeper::Kernels kernels() { return {nft, nat, routes, tunnels, connections}; }
+  HostKeeper::Kernels kernels() { return {nft, nat, routes, tunnels, connections, queues}; }
 
   SimulatedKernel nft, nat;
   kernel::SimulatedRoutes routes;
   kernel::SimulatedTunnels tunnels;
   kernel::SimulatedConnections connections;
+  kernel::SimulatedQueues queues;
   HostState wanted;
   std::uint64_t revision = 0;
 };
@@ -230,6 +236,9 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   host.routes.fail_when = [&](int) {
     return failing && host.random.percent(10) ? std::optional(kNoMemory) : std::nullopt;
   };
+  host.queues.fail_when = [&](int) {
+    return failing && host.random.percent(10) ? std::optional(kNoMemory) : std::nullopt;
+  };
 
   std::vector<HostState> since_success{HostState{}};  // any of them may be in force
   const Questions questions(host);
@@ -265,7 +274,8 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
   fresh_routes.fail_when = {};
   kernel::SimulatedTunnels fresh_tunnels;
   kernel::SimulatedConnections fresh_connections;
-  HostKeeper fresh({fresh_nft, fresh_nat, fresh_routes, fresh_tunnels, fresh_connections}, {});
+  kernel::SimulatedQueues fresh_queues;
+  HostKeeper fresh({fresh_nft, fresh_nat, fresh_routes, fresh_tunnels, fresh_connections, fresh_queues}, {});
   HostChanges whole;
   whole.settings = host.wanted.settings;
   whole.tables = changes_between({}, host.wanted.tables);
@@ -279,6 +289,16 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
     EXPECT_EQ(host.nft.elements(set), elements) << set;
   }
   EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
+  keeper.doubt({.links = true});  // what was let go is empty
+  ASSERT_TRUE(keeper.attempt());
+  ASSERT_EQ(host.queues.held.size(), fresh_queues.held.size());
+  for (const auto& [passing, held] : fresh_queues.held) {
+    EXPECT_EQ(host.queues.held.at(passing).bucket, held.bucket);
+    if (passing.passage == kernel::Passage::kIn) {
+      EXPECT_EQ(host.queues.detours.at(passing.link), host.queues.held.at(passing).holder);
+    }
+  }
+  EXPECT_EQ(host.queues.detours.size(), fresh_queues.detours.size());
   EXPECT_EQ(host.routes.routes_by_protocol[80], fresh_routes.routes_by_protocol[80]);
   EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, host.revision);
 }

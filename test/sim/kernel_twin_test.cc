@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
+#include "kernel/simulated_queues.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
 #include "sim/kernel_lookup.h"
@@ -115,7 +116,8 @@ class Twins {
   kernel::SimulatedRoutes routes_ = machine();
   kernel::SimulatedTunnels tunnels_;
   kernel::SimulatedConnections connections_;
-  dataplane::HostKeeper keeper_{{nft_, nat_, routes_, tunnels_, connections_}, {}};
+  kernel::SimulatedQueues queues_;
+  dataplane::HostKeeper keeper_{{nft_, nat_, routes_, tunnels_, connections_, queues_}, {}};
   std::size_t compared_at_hosts_ = 0;
 };
 

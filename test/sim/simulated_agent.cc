@@ -19,7 +19,7 @@ const Error kNoMemory{ErrorCode::kExhausted, "no memory"};
 
 SimulatedAgent::Process::Process(Engine engine, kernel::nft::Kernel& nft, kernel::RouteKernel& routes,
                                  std::uint32_t seed)
-    : thinker(std::move(engine)), keeper({nft, nat, routes, tunnels, tracked}, {}) {
+    : thinker(std::move(engine)), keeper({nft, nat, routes, tunnels, tracked, queues}, {}) {
   for (const Kind kind : agent::followed_kinds()) connections.emplace_back(kind, ++seed);
 }
 

@@ -13,6 +13,7 @@
 #include "dataplane/host_keeper.h"
 #include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
+#include "kernel/simulated_queues.h"
 #include "kernel/simulated_routes.h"
 #include "kernel/simulated_tunnels.h"
 #include "sim/connection.h"
@@ -68,6 +69,7 @@ class SimulatedAgent {
     kernel::nft::SimulatedKernel nat;
     kernel::SimulatedTunnels tunnels;
     kernel::SimulatedConnections tracked;
+    kernel::SimulatedQueues queues;
     dataplane::HostKeeper keeper;
     bool whole = false;   // the engine has been told of every kind: only then may anything be written
     bool behind = false;  // something was taken and is not known to be in the kernel

@@ -21,7 +21,6 @@ namespace json = boost::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kTries = 20;  // while others change the document
-constexpr std::string_view kWorkloadPrefix = "cali";
 
 // The same for the same attachment, and nobody else's: it is the only one on its link besides the host.
 MacAddress own_mac(const Attachment& attachment) {
@@ -93,10 +92,10 @@ Result<std::uint64_t> publish_endpoint(ipam::Documents& documents, json::object 
   }
 }
 
-Result<std::uint64_t> publish_pod(ipam::Documents& documents, json::object pod,
-                                  const Attachment& attachment) {
+Result<std::uint64_t> publish_pod(ipam::Documents& documents, json::object pod, const Attachment& attachment,
+                                  const Wishes& wishes) {
   for (int attempt = 1;; ++attempt) {
-    const auto written = documents.update(with_addresses(pod, attachment));
+    const auto written = documents.update(with_addresses(pod, attachment, wishes));
     if (written) return revision_in(*written);
     if (written.error().code != ErrorCode::kConflict || attempt == kTries)
       return std::unexpected(written.error());
@@ -112,7 +111,7 @@ Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, con
   const auto watch = context.parts.enforcement->watch(attachment.endpoint);
   const auto revision =
       attachment.endpoint.kind == Kind::kPod
-          ? publish_pod(documents, *known.pod, attachment)
+          ? publish_pod(documents, *known.pod, attachment, wishes)
           : publish_endpoint(documents,
                              endpoint_document(attachment, context.options.node, configuration, wishes),
                              attachment.endpoint);
@@ -141,12 +140,11 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
   }
   attachment.mac = wishes.mac.value_or(own_mac(attachment));
   attachment.dns = configuration.dns;
-  if (configuration.mtu) {
-    attachment.mtu = *configuration.mtu;
-  } else {
-    const auto mtu = context.parts.links->mtu(std::string(kWorkloadPrefix));
-    if (!mtu) return std::unexpected(no_wire(mtu.error()));
-    attachment.mtu = *mtu;
+  attachment.follows_mtu = !configuration.mtu;
+  attachment.mtu = configuration.mtu.value_or(context.parts.enforcement->mtu());
+  if (attachment.mtu == 0) {
+    return refuse(FailureCode::kTryAgainLater, "the agent cannot serve workloads yet",
+                  "how large packets may be is not known; see: ocicat status");
   }
   // From here on there is something to take back.
   if (const auto noted = context.journal->write(attachment, true); !noted) {

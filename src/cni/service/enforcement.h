@@ -1,8 +1,10 @@
-// Whether what the server was told of an endpoint is in force in the kernel: its policy, and its routes.
+// Whether what the server was told of an endpoint is in force in the kernel: its policy, its limits and its
+// routes; and how large packets may be.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -27,6 +29,12 @@ class Enforcement {
   virtual std::unique_ptr<Watch> watch(const ResourceKey& endpoint) = 0;
   // Asks for a look at what is in force, also where nothing changes.
   virtual void look() = 0;
+
+  // The largest packet of a workload that every way out of the host takes; 0: not known yet.
+  virtual std::uint32_t mtu() const = 0;
+  // Called when that has become another, on whichever thread; never again once this has been called with
+  // another function, or none.
+  virtual void on_mtu(std::function<void()> changed) = 0;
 };
 
 }  // namespace ocicat::cni

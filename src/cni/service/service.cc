@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <condition_variable>
 #include <fstream>
@@ -105,6 +106,33 @@ struct Service::State {
     return all;
   }
 
+  // Interfaces that were made when packets could be larger, or had to be smaller.
+  void follow_mtu() {
+    const auto mtu = context.parts.enforcement->mtu();
+    if (mtu == 0) return;
+    for (const auto& seen : context.journal->all()) {
+      if (seen.phase != Phase::kAdded || !seen.follows_mtu || seen.mtu == mtu_of(seen, mtu)) continue;
+      const Turns::Turn turn(context.turns, seen.name());
+      const Turns::Turn interface_turn(context.turns, seen.host_interface);
+      auto now = context.journal->find(seen.name());
+      if (!now || now->phase != Phase::kAdded) continue;
+      const auto before = std::exchange(now->mtu, mtu_of(*now, mtu));
+      auto done = context.parts.links->set_mtu(pair_of(*now, now->netns), before);
+      if (done) done = context.journal->write(*now, false);
+      if (!done) {
+        spdlog::warn("{} keeps its MTU of {} and is told of {} packet by packet: {}", now->host_interface,
+                     before, now->mtu, done.error().message);
+      }
+    }
+  }
+
+  // IPv6 ends on an interface that takes less than what it asks for (RFC 8200, section 5).
+  static std::uint32_t mtu_of(const Attachment& attachment, std::uint32_t mtu) {
+    constexpr std::uint32_t kLeastOfIpv6 = 1280;
+    const bool ipv6 = !std::ranges::all_of(attachment.addresses, &IpAddress::is_v4);
+    return ipv6 ? std::max(mtu, kLeastOfIpv6) : mtu;
+  }
+
   void run() {
     auto pause = kFirstPause;
     std::unique_lock lock(mutex);
@@ -113,6 +141,7 @@ struct Service::State {
       if (stopping) return;
       has_work = false;
       lock.unlock();
+      follow_mtu();
       const bool all = sweep();
       lock.lock();
       if (all) {
@@ -206,11 +235,14 @@ Result<std::unique_ptr<Service>> Service::start(Options options, Parts parts) {
     spdlog::error("{}: is left as it is; what it stands for may be leaked: see `ocicat ipam check`", file);
   auto state = std::make_unique<State>(std::move(options), std::move(parts), std::move(journal));
   TRY_VOID(state->take_over());
+  state->has_work = true;  // the MTU may have become another while no agent ran
+  state->context.parts.enforcement->on_mtu([running = state.get()] { running->wake(); });
   state->thread = std::thread([running = state.get()] { running->run(); });
   return std::unique_ptr<Service>(new Service(std::move(state)));
 }
 
 Service::~Service() {
+  state_->context.parts.enforcement->on_mtu({});
   {
     const std::scoped_lock lock(state_->mutex);
     state_->stopping = true;

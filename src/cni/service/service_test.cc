@@ -53,6 +53,19 @@ class World {
   std::atomic<bool> server_away = false;
   std::atomic<bool> kernel_refuses = false;
   std::atomic<bool> enforces = true;
+  std::atomic<std::uint32_t> mtu = 1400;
+  std::function<void()> mtu_changed;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>>
+      mtus;  // before and after, of interfaces that were changed
+
+  void await_mtus(std::size_t count) {
+    for (const auto begin = std::chrono::steady_clock::now();;
+         std::this_thread::sleep_for(std::chrono::milliseconds(2))) {
+      const std::scoped_lock lock(mutex);
+      if (mtus.size() >= count) return;
+      CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+    }
+  }
 
  private:
   static constexpr int kNever = 1'000'000;
@@ -94,7 +107,12 @@ class FakeLinks : public kernel::WorkloadLinks {
                                      .default4 = true,
                                      .default6 = true};
   }
-  Result<std::uint32_t> mtu(const std::string& /*workload_prefix*/) override { return 1400; }
+  Result<void> set_mtu(const kernel::WorkloadPair& pair, std::uint32_t before) override {
+    const std::scoped_lock lock(world_.mutex);
+    if (!world_.interfaces.contains(pair.host_name)) return fail(ErrorCode::kNotFound, "no interface");
+    world_.mtus.push_back({before, pair.mtu});
+    return {};
+  }
 
  private:
   World& world_;
@@ -134,6 +152,11 @@ class FakeEnforcement : public Enforcement {
     return std::make_unique<Waiting>(world_);
   }
   void look() override {}
+  std::uint32_t mtu() const override { return world_.mtu; }
+  void on_mtu(std::function<void()> changed) override {
+    const std::scoped_lock lock(world_.mutex);
+    world_.mtu_changed = std::move(changed);
+  }
 
  private:
   class Waiting : public Watch {
@@ -241,6 +264,25 @@ TEST(Service, GivesAnInterfaceAddressesAndAnEndpointAndTakesThemBack) {
   EXPECT_EQ(world.interfaces.size(), 1U);
   EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c1", "pods.c1"}));
   EXPECT_TRUE(agent.del("c1", "web").done);
+  expect_nothing(world);
+}
+
+TEST(Service, InterfacesFollowTheHostsMtuUnlessTheirConfigurationNamesOne) {
+  World world;
+  {
+    Agent agent(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+    ASSERT_TRUE(agent.call("ADD", "c2", "api", R"("mtu":1300)").done);
+    world.mtu = 1350;
+    world.mtu_changed();
+    world.await_mtus(1);
+  }
+  world.mtu = 900;  // while no agent runs; IPv6 needs more
+  Agent agent(world);
+  world.await_mtus(2);
+  EXPECT_EQ(world.mtus, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{1400, 1350}, {1350, 1280}}));
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_TRUE(agent.del("c2", "api").done);
   expect_nothing(world);
 }
 

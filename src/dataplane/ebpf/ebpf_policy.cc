@@ -178,10 +178,8 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
   want(changes);
   if (!maps_known_) return {};
   maps_known_ = false;
-  if (changes.settings || !changes.host_endpoints.empty()) {
-    place_endpoints();
-    TRY_VOID(relax_tracking());
-  }
+  if (changes.settings || !changes.endpoints.empty() || !changes.host_endpoints.empty()) place_endpoints();
+  if (changes.settings || !changes.host_endpoints.empty()) TRY_VOID(relax_tracking());
   TRY_VOID(write_changes());
   TRY_VOID(sync_host_hooks());
   maps_known_ = true;
@@ -237,9 +235,14 @@ std::map<int, Role> EbpfPolicy::roles() const {
 
 void EbpfPolicy::place_endpoints() {
   std::set<int> open;
+  std::set<std::string> limited;  // queues stand behind the stack
+  for (const auto& [key, endpoint] : wanted_.endpoints) {
+    if (endpoint.limits.any()) limited.insert(endpoint.interface_name);
+  }
   const bool redirect = wanted_.settings.redirect && !images_->hosts.asks_forwarded();
   for (const auto& link : links_) {
-    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index)) open.insert(link.index);
+    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index) && !limited.contains(link.name))
+      open.insert(link.index);
   }
   images_->endpoints.want_at(links_, open);
 }

@@ -35,6 +35,9 @@ const std::string& vxlan_name(Family family) {
 
 void Vxlan::want(const std::optional<VxlanDevice>& device) {
   if (device == device_) return;
+  // What was turned off because somebody asked for it is turned on when nobody asks any more.
+  if (device_ && device_->checksum_offload_broken && device && !device->checksum_offload_broken)
+    restores_ = true;
   device_ = device;
   device_known_ = false;
 }
@@ -83,7 +86,30 @@ Result<void> Vxlan::settle_device() {
   const auto mtu =
       device_->mtu != 0 ? device_->mtu : parent.mtu - std::min(parent.mtu, vxlan_overhead(family_));
   if (!link->up || link->mtu != mtu) TRY_VOID(write(kernel_.raise(link_, mtu)));
+  TRY_VOID(settle_offload());
   return settle_addresses();
+}
+
+// Where neither the kernel nor anybody says that it must be one way, whatever is there stays.
+Result<void> Vxlan::settle_offload() {
+  const auto& name = vxlan_name(family_);
+  TRY(offloads_, kernel_.offloads_checksums(name));
+  const bool broken = device_->checksum_offload_broken.value_or(kernel_.breaks_checksums());
+  const bool asked = device_->checksum_offload_broken || restores_;
+  if (offloads_ == broken && (broken || asked)) {
+    TRY_VOID(write(kernel_.offload_checksums(name, !broken)));
+    offloads_ = !broken;
+  }
+  restores_ = false;
+  return {};
+}
+
+std::string Vxlan::note() const {
+  if (link_ == 0 || !device_known_ || !device_ || offloads_) return {};
+  const auto* why = device_->checksum_offload_broken.value_or(false) ? "featureDetectOverride asks for it"
+                    : kernel_.breaks_checksums()                     ? "this kernel makes wrong ones"
+                                                                     : "somebody has turned it off";
+  return fmt::format("{} does not offload checksums: {}", vxlan_name(family_), why);
 }
 
 Result<void> Vxlan::settle_addresses() {

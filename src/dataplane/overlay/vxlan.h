@@ -39,6 +39,8 @@ class Vxlan {
   Result<void> sync();
 
   std::uint64_t writes() const { return writes_; }
+  // What the kernel is kept from doing with it, for people; empty: nothing.
+  std::string note() const;
 
  private:
   // Both ordered by what the kernel knows them by, of which there are no two.
@@ -49,6 +51,7 @@ class Vxlan {
   Result<void> write(Result<void> done);
   Result<void> settle_device();
   Result<void> settle_addresses();
+  Result<void> settle_offload();
   Result<void> settle_ends();
   Ends wanted_ends() const;
 
@@ -60,6 +63,8 @@ class Vxlan {
   bool device_known_ = false;  // it is there as wanted
   bool ends_known_ = false;    // the kernel holds `there_`
   int link_ = 0;               // 0: none
+  bool offloads_ = true;       // checksums
+  bool restores_ = false;      // it is to again
   Ends there_;
   std::uint64_t writes_ = 0;
 };

@@ -55,6 +55,38 @@ TEST_F(VxlanTest, IsMadeWithTheMtuThatItsParentLeaves) {
   EXPECT_EQ(there().addresses, std::set{vtep(1).address});
 }
 
+TEST_F(VxlanTest, LeavesChecksumsToNobodyWhereTheKernelMakesWrongOnes) {
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_TRUE(there().offloads);
+  EXPECT_EQ(vxlan_.note(), "");
+  kernel_.is_old = true;
+  vxlan_.distrust_device();
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_FALSE(there().offloads);
+  EXPECT_EQ(vxlan_.note(), "vxlan.calico does not offload checksums: this kernel makes wrong ones");
+  // Whoever knows better says so.
+  device_.checksum_offload_broken = false;
+  vxlan_.want(device_);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_TRUE(there().offloads);
+  kernel_.is_old = false;
+  device_.checksum_offload_broken = true;
+  vxlan_.want(device_);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_FALSE(there().offloads);
+  EXPECT_EQ(vxlan_.note(), "vxlan.calico does not offload checksums: featureDetectOverride asks for it");
+  device_.checksum_offload_broken.reset();
+  vxlan_.want(device_);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_TRUE(there().offloads);
+  // What somebody has turned off by hand stays so.
+  kernel_.devices.begin()->second.offloads = false;
+  vxlan_.distrust_device();
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_FALSE(there().offloads);
+  EXPECT_EQ(vxlan_.note(), "vxlan.calico does not offload checksums: somebody has turned it off");
+}
+
 TEST_F(VxlanTest, ThatIsAsItShouldBeIsLeftAlone) {
   set(2, vtep(2));
   ASSERT_TRUE(vxlan_.sync());
