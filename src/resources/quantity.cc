@@ -28,7 +28,7 @@ std::optional<Suffix> suffix_of(std::string_view text) {
   const auto* known = std::ranges::find(kSuffixes, text, &Suffix::text);
   if (known != kSuffixes.end()) return *known;
   if (text.size() < 2 || (text.front() != 'e' && text.front() != 'E')) return std::nullopt;
-  text.remove_prefix(text[1] == '+' ? 2 : 1);
+  text.remove_prefix(text[1] == '+' && !text.substr(2).starts_with('-') ? 2 : 1);
   Suffix suffix;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), suffix.decimal);
   if (read.ec != std::errc() || read.ptr != text.data() + text.size()) return std::nullopt;

@@ -80,14 +80,14 @@ std::vector<std::string> bgp_troubles(const NodeStatus& status) {
 }
 
 std::string to_text(const NodeStatus& status, TimePoint now) {
-  std::string text =
-      fmt::format("Node {}: {}, endpoints {}/{}, {}\n", status.agent.node, status.agent.dataplane,
-                  status.agent.endpoints_ready, status.agent.endpoints_wanted,
-                  is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
-  if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", status.agent.error);
+  std::string text = fmt::format("Node {}: {}, endpoints {}/{}, {}\n", printable(status.agent.node),
+                                 printable(status.agent.dataplane), status.agent.endpoints_ready,
+                                 status.agent.endpoints_wanted,
+                                 is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
+  if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", printable(status.agent.error));
   if (status.mtu != 0) text += fmt::format("  workloads may send {} bytes at once (MTU)\n", status.mtu);
-  for (const auto& note : status.notes) text += fmt::format("  note: {}\n", note);
-  if (!status.bgp) return printable(text.substr(0, text.size() - 1)) + "\nBGP: this agent keeps no router\n";
+  for (const auto& note : status.notes) text += fmt::format("  note: {}\n", printable(note));
+  if (!status.bgp) return text + "BGP: this agent keeps no router\n";
   const auto& bgp = *status.bgp;
   text += fmt::format("BGP: {} of {} sessions established{}{}\n", bgp.established, bgp.wanted,
                       bgp.running ? "" : ", BIRD does not run",
