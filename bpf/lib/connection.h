@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Connection tracking: what has been let through, and for how long that counts.
  *
- *   timeouts   those of Calico's eBPF datapath (enum connection_timeout)
+ *   timeouts   maps/timeouts.h
  *   over       what has been idle for too long, or was pushed out, begins anew with its next packet
  */
 #pragma once
 
 #include "lib/clock.h"
 #include "lib/packet.h"
+#include "maps/timeouts.h"
 
 /* The slot of the workload here that has judged it at this end; 0: none. */
 static __always_inline __u32 slot_at(const struct connection* connection, __u32 end) {
@@ -20,40 +21,14 @@ static __always_inline int beginner(const struct connection* connection) {
   return (connection->flags & CONNECTION_BEGUN_BY_SECOND) != 0;
 }
 
-static __always_inline int is_closed(const struct connection* connection) {
-  return ((connection->tcp[0] | connection->tcp[1]) & TCP_SEEN_RST) ||
-         (connection->tcp[0] & connection->tcp[1] & TCP_SEEN_FIN);
-}
-
 /* Whether both ends want it, as far as packets show. */
 static __always_inline int is_answered(const struct connection* connection, __u8 protocol) {
   __u8 both = connection->tcp[0] & connection->tcp[1];
-  return protocol == IPPROTO_TCP ? both & TCP_SEEN_ACK && !is_closed(connection) : both & SEEN_ANYTHING;
+  if (protocol != IPPROTO_TCP && protocol != IPPROTO_SCTP) return both & SEEN_ANYTHING;
+  return both & TCP_SEEN_ACK && !is_closed(connection);
 }
 
-static __always_inline __u32 timeout_of(const struct connection* connection, __u8 protocol) {
-  switch (protocol) {
-    case IPPROTO_TCP:
-      if (is_closed(connection)) return SECONDS(TIMEOUT_TCP_CLOSED);
-      return connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK ? SECONDS(TIMEOUT_TCP)
-                                                                    : SECONDS(TIMEOUT_TCP_OPENING);
-    case IPPROTO_UDP:
-    case IPPROTO_UDPLITE:
-      return SECONDS(TIMEOUT_UDP);
-    case IPPROTO_ICMP:
-    case IPPROTO_ICMPV6:
-      return SECONDS(TIMEOUT_ICMP);
-    default:
-      return SECONDS(TIMEOUT_OTHERS);
-  }
-}
-
-static __always_inline int is_over(const struct connection* connection, __u8 protocol, __u32 now) {
-  __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
-  return idle > (__s32)timeout_of(connection, protocol);
-}
-
-/* A bare SYN after the end, or from the end that did not begin, is not of this connection. */
+/* A bare SYN (of SCTP: INIT) after the end, or from the end that did not begin, is not of this connection. */
 static __always_inline int begins_anew(const struct connection* connection, const struct packet* packet) {
   if ((packet->tcp & ~TCP_URG) != TCP_SYN) return 0;
   return is_closed(connection) || packet->sender != beginner(connection);

@@ -21,10 +21,11 @@ static __always_inline int is_plain(const struct __sk_buff* skb, const struct pa
          !skb->vlan_present;
 }
 
-/* Of TCP, the stack sees how a connection begins and ends: who tracks it there forgets it in time. */
+/* Of TCP and SCTP, the stack sees how a connection begins and ends: who tracks it there forgets it in time.
+ */
 static __always_inline int is_underway(const struct packet* packet, const struct connection* connection) {
-  if (packet->key.protocol != IPPROTO_TCP) return 1;
-  return !(packet->tcp & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+  if (packet->key.protocol != IPPROTO_TCP && packet->key.protocol != IPPROTO_SCTP) return 1;
+  return !(packet->tcp & (TCP_SYN | TCP_FIN | TCP_RST | TCP_PSH)) &&
          connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK;
 }
 

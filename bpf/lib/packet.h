@@ -2,7 +2,7 @@
 /* Headers read, and nothing believed that they say of themselves: what is cut short or contradicts itself is
  * malformed.
  *
- *   cost     two reads of the packet; one more for each IPv6 extension header
+ *   cost     two reads of the packet; one more for each IPv6 extension header, and for SCTP's chunks
  *   source   RFC 791, RFC 8200, RFC 4443, RFC 792
  */
 #pragma once
@@ -15,6 +15,7 @@
 #include <linux/tcp.h>
 
 #include "lib/frame.h"
+#include "lib/sctp.h"
 #include "maps/connections.h"
 
 #define MAX_EXTENSION_HEADERS 8
@@ -29,8 +30,6 @@ enum packet_kind {
   KIND_LINK,    /* ICMPv6 that keeps a link going: judged by itself */
   KIND_INVALID, /* makes no sense: judged by itself, if at all */
 };
-
-enum tcp_flag { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
 
 struct ends {
   struct address source;
@@ -49,7 +48,7 @@ struct packet {
   __u8 sender;       /* which end of the key */
   __u8 kind;         /* enum packet_kind */
   __u8 fragment;     /* enum fragment_kind */
-  __u8 tcp;          /* flags */
+  __u8 tcp;          /* enum tcp_flag; of SCTP, what its chunks say in TCP's words */
   __u8 ipv6;
   __u8 icmp_type;
   __u8 hops;    /* that it has left */
@@ -123,6 +122,33 @@ static __always_inline int parse_tcp(FRAME* skb, __u32 at, __u32 end, struct pac
   return 1;
 }
 
+static __always_inline int parse_sctp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
+  struct sctp_header sctp;
+  struct sctp_chunk chunk;
+  int alone = 0, follows = 0;
+  if (at + sizeof sctp > end || !load(skb, at, &sctp, sizeof sctp)) return 0;
+  packet->ends.source_port = sctp.source;
+  packet->ends.destination_port = sctp.destination;
+  if (packet->headers) packet->headers += sizeof sctp;
+  packet->kind = KIND_INVALID;
+  at += sizeof sctp;
+  for (int i = 0; i < SCTP_CHUNKS; ++i) {
+    if (at + sizeof chunk > end || !load(skb, at, &chunk, sizeof chunk)) {
+      if (i == 0) return 1; /* says nothing at all */
+      break;
+    }
+    __u32 length = bpf_ntohs(chunk.length);
+    alone |= sctp_is_alone(chunk.type);
+    if (length < sizeof chunk || (alone && i > 0) || (chunk.type == SCTP_INIT) != !sctp.tag) return 1;
+    if (at + length > end && packet->fragment == FRAGMENT_NONE) return 1;
+    packet->tcp |= sctp_flags(chunk.type);
+    follows |= sctp_follows(chunk.type);
+    at += (length + 3) & ~3U;
+  }
+  packet->kind = follows ? KIND_FOLLOWS : KIND_PLAIN;
+  return 1;
+}
+
 /* Which request a type answers; the type itself where it is one; else 255. */
 static __always_inline __u8 icmp_request(__u8 type, int ipv6) {
   if (ipv6) {
@@ -186,6 +212,8 @@ static __always_inline int parse_transport(FRAME* skb, __u32 at, __u32 end, int 
   }
   if (protocol == IPPROTO_TCP && !quoted) {
     if (!parse_tcp(skb, at, end, packet)) return 0;
+  } else if (protocol == IPPROTO_SCTP && !quoted) {
+    if (!parse_sctp(skb, at, end, packet)) return 0;
   } else if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
              protocol == IPPROTO_SCTP) {
     if (!parse_ports(skb, at, end, packet)) return 0;

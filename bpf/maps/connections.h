@@ -49,7 +49,7 @@ enum connection_flags {
 
 #define END_OUTSIDE 0x8000
 
-/* What an end has sent; of other protocols than TCP, whether anything. */
+/* What an end has sent; of other protocols than TCP and SCTP, whether anything. */
 enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8, SEEN_ANYTHING = 128 };
 
 /* Of map host_connections, in place of the last two: what the host endpoints of the interfaces by which the
@@ -67,7 +67,7 @@ struct connection {
   __u16 endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
                         interface by which that end's packets come, translated by nobody; 0: neither is known.
                         Of host_connections: number of the host endpoint that has judged it; 0: none */
-  __u8 tcp[2];       /* enum tcp_seen */
+  __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
   __u64 bytes[2];   /* of whole frames */

@@ -88,6 +88,25 @@ Bytes tcp(std::uint16_t source, std::uint16_t destination, std::uint8_t flags, s
   return bytes;
 }
 
+Bytes sctp_chunk(std::uint8_t type, std::uint16_t length) {
+  Bytes bytes{type, 0};
+  put16(bytes, length);
+  return bytes;
+}
+
+Bytes sctp(std::uint16_t source, std::uint16_t destination, std::initializer_list<std::uint8_t> chunks) {
+  constexpr std::uint8_t kInit = 1;
+  Bytes bytes;
+  put16(bytes, source);
+  put16(bytes, destination);
+  put16(bytes, 0);
+  put16(bytes, chunks.size() != 0 && *chunks.begin() == kInit ? 0 : 7);
+  put16(bytes, 0);
+  put16(bytes, 0);
+  for (const auto type : chunks) bytes = bytes + sctp_chunk(type);
+  return bytes;
+}
+
 Bytes icmp(std::uint8_t type, std::uint8_t code, std::uint16_t id, const Bytes& payload) {
   Bytes bytes{type, code, 0, 0};
   put16(bytes, id);

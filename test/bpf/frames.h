@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -39,6 +40,9 @@ Bytes fragment_header(std::uint8_t next, std::uint16_t offset_and_more, std::uin
 
 Bytes udp(std::uint16_t source, std::uint16_t destination, std::size_t payload = 8);
 Bytes tcp(std::uint16_t source, std::uint16_t destination, std::uint8_t flags, std::uint8_t words = 5);
+// A chunk without content, and a packet of such chunks; the tag is 0 where the first opens an association.
+Bytes sctp_chunk(std::uint8_t type, std::uint16_t length = 4);
+Bytes sctp(std::uint16_t source, std::uint16_t destination, std::initializer_list<std::uint8_t> chunks);
 Bytes icmp(std::uint8_t type, std::uint8_t code, std::uint16_t id, const Bytes& payload = Bytes(8));
 
 }  // namespace ocicat::test
