@@ -4,6 +4,7 @@
 
 #include "lib/batch.h"
 #include "maps/counters.h"
+#include "maps/tables.h"
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -16,8 +17,10 @@ struct {
 struct telling {
   __u32 why;        /* DROP_*, once it is refused */
   __u32 outcome[2]; /* what egress and ingress policy answered; 0: was not asked */
-  __u16 is_reply;
-  __u16 begins; /* the connection begins here, unless it is refused */
+  __u8 is_reply;
+  __u8 begins; /* the connection begins here, unless it is refused */
+  __u8 logs;   /* it has passed Log rules */
+  __u8 pad;
 };
 
 struct {
@@ -32,6 +35,11 @@ static __always_inline struct telling* telling(void) {
   return bpf_map_lookup_elem(&tellings, &first);
 }
 
+static __always_inline int is_logging(__u32 answer) {
+  __u32 kind = answer & ANSWER_KIND;
+  return kind == ANSWER_LOG_ALLOW || kind == ANSWER_LOG_DENY || kind == ANSWER_LOG_NONE;
+}
+
 /* These are functions of their own: the stack of those who call them is full. */
 __noinline int begin_telling(void) {
   struct telling* now = telling();
@@ -39,10 +47,13 @@ __noinline int begin_telling(void) {
   return now != 0;
 }
 
-__noinline int note_outcome(__u32 end, __u32 outcome) {
+/* `answer`: ANSWER_* | outcome. */
+__noinline int note_outcome(__u32 end, __u32 answer) {
   struct telling* now = telling();
-  if (now) now->outcome[end & 1] = outcome;
-  return now != 0;
+  if (!now) return 0;
+  now->outcome[end & 1] = answer & ANSWER_VALUE;
+  now->logs |= is_logging(answer);
+  return 1;
 }
 
 static __always_inline void count(__u32 what) {

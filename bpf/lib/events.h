@@ -8,7 +8,7 @@
 #pragma once
 
 #include "lib/counters.h"
-#include "lib/workbench.h"
+#include "lib/packet.h"
 #include "maps/events.h"
 
 struct {
@@ -23,11 +23,19 @@ struct {
   __type(value, struct event_share);
 } event_shares SEC(".maps");
 
-/* Whether the interface may have another event in the half of the ring that is shared out. CPUs that look at
- * once may let a few more through. */
-static __always_inline int has_share(__u32 interface, __u64 now) {
+/* Where a packet is seen, and what there is to tell of it. */
+struct sight {
+  __u32 interface; /* its index */
+  __u32 size;      /* of the packet */
+  __u32 flags;     /* enum event_flags */
+  __u32 reason;    /* COUNT_JUDGED, or DROP_* */
+};
+
+/* Whether the interface may have another one of what is shared out, as the other half of the ring is. CPUs
+ * that look at once may let a few more through. */
+static __always_inline int has_share(void* shares, __u32 interface, __u64 now) {
   __u32 at = interface % EVENT_SHARES_MAX, tick = (__u32)(now >> EVENT_SHARE_SHIFT);
-  struct event_share* share = bpf_map_lookup_elem(&event_shares, &at);
+  struct event_share* share = bpf_map_lookup_elem(shares, &at);
   if (!share) return 0;
   if (share->tick != tick) {
     share->tick = tick;
@@ -42,12 +50,13 @@ static __always_inline int is_icmp(__u8 protocol) {
   return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
 }
 
-/* `reason`: COUNT_JUDGED, or DROP_*. `packet`: what could be read of it; zeros where nothing could. */
-__noinline int tell(struct __sk_buff* skb, const struct packet* packet, __u32 reason, int from) {
-  const struct telling* now = telling();
-  if (!packet || !now) return 0;
+/* `packet`: what could be read of it; zeros where nothing could. `thrifty`: the interface has no more than
+ * its share, however much room there is. */
+static __always_inline int tell_event(const struct packet* packet, const struct telling* now,
+                                      const struct sight* sight, int thrifty) {
   __u64 time = bpf_ktime_get_ns();
-  if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_BYTES / 2 && !has_share(skb->ifindex, time)) {
+  if ((thrifty || bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_BYTES / 2) &&
+      !has_share(&event_shares, sight->interface, time)) {
     count(COUNT_EVENTS_SHARE);
     return 0;
   }
@@ -63,27 +72,14 @@ __noinline int tell(struct __sk_buff* skb, const struct packet* packet, __u32 re
   event->destination_port = packet->kind >= KIND_ERROR && is_icmp(packet->key.protocol)
                                 ? bpf_htons(packet->detail)
                                 : packet->ends.destination_port;
-  event->interface = skb->ifindex;
+  event->interface = sight->interface;
   event->outcome[0] = now->outcome[0];
   event->outcome[1] = now->outcome[1];
   event->protocol = packet->key.protocol;
-  event->flags = (from ? EVENT_FROM_WORKLOAD : 0) | (now->is_reply ? EVENT_IS_REPLY : 0) |
-                 (!from && skb->ingress_ifindex == 0 ? EVENT_FROM_HOST : 0);
-  event->reason = (__u8)reason;
+  event->flags = (__u8)(sight->flags | (now->is_reply ? EVENT_IS_REPLY : 0));
+  event->reason = (__u8)sight->reason;
   event->pad = 0;
-  event->size = skb->len;
+  event->size = sight->size;
   bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
   return 1;
-}
-
-__noinline int tell_refusal(struct __sk_buff* skb, int from) {
-  struct workbench* bench = workbench();
-  const struct telling* now = telling();
-  if (bench && now) tell(skb, &bench->packet, now->why, from);
-  return DROP;
-}
-
-/* Tells why a packet was refused, whatever refused it. */
-static __always_inline int told(struct __sk_buff* skb, int answer, int from) {
-  return answer == DROP ? tell_refusal(skb, from) : answer;
 }

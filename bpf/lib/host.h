@@ -13,6 +13,7 @@
 
 #include "lib/connections.h"
 #include "lib/counters.h"
+#include "lib/events.h"
 #include "lib/host_endpoints.h"
 
 struct {
@@ -39,12 +40,23 @@ struct passage {
   __u8 replies;    /* (and the packet is an answer) */
   __be16 asked_port;
   struct address asked;
+  __u32 of_workload; /* where it comes or goes by a workload's interface, that tells of what begins */
 };
 
-static __always_inline int refused(__u32 why) {
-  if (takes_over()) return NF_ACCEPT;
+/* Counts why, and remembers it for tell_here(). A function of its own, as the next one: the stack is full. */
+__noinline int refused(struct telling* now, __u32 why) {
+  if (now && takes_over()) {
+    now->begins = now->logs = 0;
+    return NF_ACCEPT;
+  }
+  if (now) now->why = why;
   count(why);
   return NF_DROP;
+}
+
+__noinline int try_again(void) {
+  count(COUNT_RETRIED);
+  return AGAIN;
 }
 
 /* Where it will leave by, also when somebody has led it elsewhere at this hook. */
@@ -92,6 +104,7 @@ static __always_inline void find_passage(struct bpf_nf_ctx* ctx, __u32 at, __u32
   __u32 out = at == AT_INPUT ? 0 : host_interface_of(at == AT_FORWARD ? ctx->state->out : way_out(ctx), side);
   __u32 family = ctx->state->pf == PF_IPV6, workload_in = in & INTERFACE_OF_WORKLOAD;
   if (at == AT_OUTPUT && out & INTERFACE_OF_WORKLOAD) return; /* a host may always reach its own */
+  passage->of_workload = (in | out) & INTERFACE_OF_WORKLOAD;
   in &= ~INTERFACE_OF_WORKLOAD;
   out &= ~INTERFACE_OF_WORKLOAD;
   passage->in = in;
@@ -109,10 +122,23 @@ static __always_inline void find_passage(struct bpf_nf_ctx* ctx, __u32 at, __u32
   }
 }
 
+/* What a chain answers for what begins at its end, which is noted for events. */
+static __always_inline __u32 ask_here(__u32 chain, const struct address* own, struct question* question,
+                                      struct telling* now, __u32 end) {
+  __u32 said = chain_answer(chain, own, question);
+  if (is_none(said)) return said;
+  now->outcome[end] = said & ANSWER_VALUE;
+  now->logs |= is_logging(said);
+  return said;
+}
+
+/* Ends of a connection, as events number their outcomes. */
+enum { AT_SENDER, AT_RECEIVER };
+
 /* What the host endpoints of a connection say of its first packet: 0, or why not. */
 __noinline __u32 judge_host_ends(const struct connection_key* key, const struct connection* connection,
-                                 const struct passage* passage, __u32 side) {
-  if (!key || !connection || !passage) return DROP_POLICY;
+                                 const struct passage* passage, __u32 side, struct telling* now) {
+  if (!key || !connection || !passage || !now) return DROP_POLICY;
   int by = beginner(connection), to = !by;
   __u32 family = !is_mapped(&key->address[0]), protocol = (__u32)key->protocol << 16;
   int forwarded = connection->flags & HOST_CONNECTION_FORWARDED;
@@ -126,19 +152,18 @@ __noinline __u32 judge_host_ends(const struct connection_key* key, const struct 
   };
   __u32 chain = chain_at(in, family, HOOK_PRE_DNAT_IN, side);
   if (chain) {
-    struct address asked = passage->translated ? passage->asked : receiver;
-    said = chain_answer(chain, &asked, &question);
+    said = ask_here(chain, passage->translated ? &passage->asked : &receiver, &question, now, AT_RECEIVER);
     if (is_deny(said)) return DROP_POLICY;
   }
   question.key = protocol | bpf_ntohs(key->port[to & 1]);
   chain = chain_at(in, family, forwarded ? HOOK_FORWARD_IN : HOOK_NORMAL_IN, side);
   if (chain && is_none(said) && !(connection->flags & HOST_CONNECTION_FROM_WORKLOAD)) {
-    if (is_deny(chain_answer(chain, &receiver, &question))) return DROP_POLICY;
+    if (is_deny(ask_here(chain, &receiver, &question, now, AT_RECEIVER))) return DROP_POLICY;
   }
   chain = chain_at(out, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side);
   if (chain) {
     question.peer = receiver;
-    if (is_deny(chain_answer(chain, &sender, &question))) return DROP_POLICY;
+    if (is_deny(ask_here(chain, &sender, &question, now, AT_SENDER))) return DROP_POLICY;
   }
   return 0;
 }
@@ -219,22 +244,23 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
 
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
 static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
-                                      const struct host* host, const struct passage* passage, __u64 batch) {
+                                      const struct host* host, const struct passage* passage, __u64 batch,
+                                      struct telling* told) {
   __u32 now = clock_now(), version;
   struct connection* known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
   if (known) {
-    if (stands_here(known)) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
+    if (stands_here(known)) return known->flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
     struct connection next = *known;
-    __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+    __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
     if (READ_ONCE(host->batch) != batch) return AGAIN;
     count(COUNT_REJUDGED);
     next.judged = (__u32)batch;
     next.flags = why ? next.flags | CONNECTION_DENIED : next.flags & ~CONNECTION_DENIED;
     bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_EXIST);
-    return why ? refused(DROP_REVOKED) : NF_ACCEPT;
+    return why ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   }
   known = living(look_up(&packet->key, &version), packet, now);
-  if (known) return known->flags & CONNECTION_DENIED ? refused(DROP_REVOKED) : NF_ACCEPT;
+  if (known) return known->flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   /* Of one that passes here and that nobody has to judge. */
   return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
              ? NF_ACCEPT
@@ -243,88 +269,104 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packe
 
 /* Of no connection: policy's answer for this packet alone. */
 static __always_inline int alone_here(struct packet* packet, const struct host* host,
-                                      const struct passage* passage, __u64 batch) {
+                                      const struct passage* passage, __u64 batch, struct telling* told) {
   struct connection alone = {.flags = passage->flags | (packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0)};
   set_ends(&alone, packet->sender, passage->in, passage->out);
   if (packet->key.protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
     packet->key.port[0] = packet->key.port[1] = bpf_htons(packet->detail);
   }
-  __u32 why = judge_host_ends(&packet->key, &alone, passage, batch & 1);
+  __u32 why = judge_host_ends(&packet->key, &alone, passage, batch & 1, told);
   if (READ_ONCE(host->batch) != batch) return AGAIN;
   count(COUNT_JUDGED);
-  if (why) return refused(why);
+  if (why) return refused(told, why);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
+}
+
+/* Whether the packet is the first that may pass where it is now. */
+static __always_inline int begins_here(const struct connection* known, const struct packet* packet,
+                                       const struct passage* passage) {
+  if (!known || known->flags & CONNECTION_DENIED) return 1;
+  return packet->sender == beginner(known) && ((passage->in && !known->endpoint[packet->sender & 1]) ||
+                                               (passage->out && !known->endpoint[~packet->sender & 1]));
 }
 
 /* Of a connection that has not passed here, or may not pass any more. */
 static __always_inline int judge_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
                                       const struct host* host, const struct passage* passage,
-                                      struct connection* known, __u64 batch) {
+                                      struct connection* known, __u64 batch, struct telling* told) {
   struct connection next = {};
+  int begins = begins_here(known, packet, passage);
+  told->begins = begins && !passage->of_workload;
   int is_sure = draft_here(packet, passage, known, length_of(ctx), &next);
-  __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+  __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   if (why && !is_sure && packet->tcp & TCP_ACK) {
     /* Older than the datapath, and nobody knows who began it: as good as the one end says as the other. A
      * packet that begins a connection is none of these. */
     next.flags ^= CONNECTION_BEGUN_BY_SECOND;
-    why = judge_host_ends(&packet->key, &next, passage, batch & 1);
+    why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   }
+  told->is_reply = packet->sender != beginner(&next);
   if (READ_ONCE(host->batch) != batch) return AGAIN;
   count(known ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;
   if (why) {
-    if (!known) return refused(why);
+    if (!known) return refused(told, why);
     next.flags |= CONNECTION_DENIED;
     bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY);
-    return refused(DROP_REVOKED);
+    return refused(told, DROP_REVOKED);
   }
+  if (!begins) told->logs = 0; /* said already */
   next.flags &= ~CONNECTION_DENIED;
-  if (bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY)) return refused(DROP_NO_MEMORY);
+  if (bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY))
+    return refused(told, DROP_NO_MEMORY);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
 
 /* Part of a connection that is tracked, or to be. */
 static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* packet,
-                                        const struct host* host, const struct passage* passage, __u64 batch) {
+                                        const struct host* host, const struct passage* passage, __u64 batch,
+                                        struct telling* told) {
   __u32 settings = host->settings[batch & 1];
   if (packet->kind == KIND_ERROR) {
     int answer = -1;
     __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
     if (parse_ip(ctx, packet->inner, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER)
-      answer = error_here(ctx, packet, host, passage, batch);
+      answer = error_here(ctx, packet, host, passage, batch, told);
     if (answer >= 0) return answer;
-    if (!parse_ip(ctx, 0, how, packet)) return refused(DROP_MALFORMED);
+    if (!parse_ip(ctx, 0, how, packet)) return refused(told, DROP_MALFORMED);
     packet->kind = KIND_INVALID;
   }
-  if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch);
+  if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch, told);
   __u32 now = clock_now(), version;
   struct connection* known = 0;
   if (packet->kind != KIND_INVALID)
     known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
   if (!known && packet->kind != KIND_PLAIN &&
       !(packet->kind == KIND_FOLLOWS && find_connection(packet, now, &version))) {
-    if (settings & HOST_DROPS_INVALID) return refused(DROP_INVALID);
-    return alone_here(packet, host, passage, batch);
+    if (settings & HOST_DROPS_INVALID) return refused(told, DROP_INVALID);
+    return alone_here(packet, host, passage, batch, told);
   }
   if (known && is_settled(known, packet, passage)) {
     if (known->flags & CONNECTION_DENIED) {
       known->seen = now; /* denied until idle */
-      return refused(DROP_REVOKED);
+      told->is_reply = packet->sender != beginner(known);
+      return refused(told, DROP_REVOKED);
     }
     note(packet, known, now);
     count_packet(ctx, packet->sender, known);
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
-  return judge_here(ctx, packet, host, passage, known, batch);
+  return judge_here(ctx, packet, host, passage, known, batch, told);
 }
 
 /* One attempt, by what is in force when it begins. */
-__noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at) {
+__noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* told) {
   const struct host* host = the_host();
-  if (!host) return NF_DROP;
+  if (!host || !told) return NF_DROP;
+  __builtin_memset(told, 0, sizeof *told);
   __u64 batch = READ_ONCE(host->batch);
   struct passage passage = {};
   struct packet packet;
@@ -333,29 +375,59 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at) {
   __u32 settings = host->settings[batch & 1];
   __u32 mark = 1U << (settings >> HOST_MARK_SHIFT & HOST_MARK_BITS);
   if (at != AT_FORWARD && settings & HOST_MARKS_TUNNELS && ctx->skb->mark & mark) return NF_ACCEPT;
-  if (!parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet)) return refused(DROP_MALFORMED);
-  if (packet.fragment == FRAGMENT_LATER) return refused(DROP_FRAGMENT);
+  if (!parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet))
+    return refused(told, DROP_MALFORMED);
+  if (packet.fragment == FRAGMENT_LATER) return refused(told, DROP_FRAGMENT);
   find_asked(ctx, &passage);
   if (passage.untracked) {
     __u32 said = untracked_answer(&packet, &passage, at == AT_OUTPUT, batch & 1);
     if (!is_none(said) && READ_ONCE(host->batch) != batch) return AGAIN;
-    if (is_deny(said)) return refused(DROP_POLICY);
+    if (!is_none(said)) {
+      told->outcome[at == AT_OUTPUT ? AT_SENDER : AT_RECEIVER] = said & ANSWER_VALUE;
+      told->logs = is_logging(said);
+    }
+    if (is_deny(said)) return refused(told, DROP_POLICY);
     if (is_allow(said)) {
       passage.in = 0;
-      return at == AT_FORWARD ? alone_here(&packet, host, &passage, batch) : NF_ACCEPT;
+      return at == AT_FORWARD ? alone_here(&packet, host, &passage, batch, told) : NF_ACCEPT;
     }
   }
-  return tracked_here(ctx, &packet, host, &passage, batch);
+  return tracked_here(ctx, &packet, host, &passage, batch, told);
+}
+
+static __always_inline __u32 index_of(struct net_device* device) {
+  return device ? (__u32)BPF_CORE_READ(device, ifindex) : 0;
+}
+
+/* Tells of the packet. It is read once more: what was made of it before is not on the stack any longer, and
+ * may have been what an ICMP error is about. */
+__noinline int tell_here(struct bpf_nf_ctx* ctx, __u32 at, const struct telling* told, __u32 reason) {
+  struct packet packet;
+  if (!told) return 0;
+  parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet);
+  if (reason == COUNT_LOGGED) count(COUNT_LOGGED);
+  struct sight sight = {
+      .interface = index_of(at == AT_OUTPUT ? way_out(ctx) : ctx->state->in),
+      .size = length_of(ctx),
+      .flags = at == AT_OUTPUT ? EVENT_FROM_ENDPOINT | EVENT_FROM_HOST : EVENT_COMES_IN,
+      .reason = reason,
+  };
+  return tell_event(&packet, told, &sight, 0);
 }
 
 static __always_inline int at_host(struct bpf_nf_ctx* ctx, __u32 at) {
-  for (int i = 0; i < MAX_JUDGEMENTS; ++i) {
-    __u64 answer = (__u32)attempt_here(ctx, at);
-    if (answer != AGAIN) {
-      asm volatile("%0 &= 1" : "+r"(answer)); /* so that the verifier sees that it is an answer */
-      return answer;
-    }
-    count(COUNT_RETRIED);
+  struct telling told;
+  __u64 answer = AGAIN;
+  for (int i = 0; i < MAX_JUDGEMENTS && answer == AGAIN; ++i) {
+    if (i > 0) try_again();
+    answer = (__u32)attempt_here(ctx, at, &told);
   }
-  return refused(DROP_CHANGING);
+  if (answer == AGAIN) answer = refused(&told, DROP_CHANGING);
+  if (answer == NF_DROP) {
+    tell_here(ctx, at, &told, told.why);
+  } else if (told.begins || told.logs) {
+    tell_here(ctx, at, &told, told.begins ? COUNT_JUDGED : COUNT_LOGGED);
+  }
+  asm volatile("%0 &= 1" : "+r"(answer)); /* so that the verifier sees that it is an answer */
+  return answer;
 }

@@ -12,6 +12,7 @@
 
 struct net_device {
   char name[16];
+  int ifindex;
 };
 
 struct dst_entry {

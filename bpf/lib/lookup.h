@@ -155,7 +155,7 @@ __noinline __u32 answer_to(const struct question* question) {
   __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
   if (answer == ANSWER_BASE) answer = search_both(program.base, question);
 #if !defined OCICAT_AT_NETFILTER && !defined OCICAT_AT_DRIVER
-  note_outcome(question->side >> 1, answer & ANSWER_VALUE);
+  note_outcome(question->side >> 1, answer);
 #endif
   return answer;
 }

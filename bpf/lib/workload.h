@@ -8,11 +8,12 @@
  */
 #pragma once
 
-#include "lib/events.h"
+#include "lib/answer.h"
 #include "lib/forward.h"
 #include "lib/fragments.h"
 #include "lib/noting.h"
 #include "lib/workbench.h"
+#include "lib/workload_events.h"
 
 static __always_inline int is_discovery(const struct packet* packet) {
   __u8 type = packet->icmp_type;
@@ -80,6 +81,7 @@ __noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32
   count(COUNT_JUDGED);
   if (why) return drop(why);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, alone->judged, from);
+  tell_if_logged(skb, packet, from);
   count(COUNT_FORWARDED);
   return PASS;
 }
@@ -147,7 +149,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   if (why) {
     if (!known || why == DROP_CHANGING) return drop(why);
     if (unanswered) {
-      end_connection(known, now); /* nothing to remember */
+      if (!answer_mark()) end_connection(known, now); /* nothing to remember, but for what answers it */
       return drop(why);
     }
     next->flags |= CONNECTION_DENIED;
@@ -212,6 +214,7 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
     if (from && is_discovery(packet) && is_of_link(address)) return PASS;
     return drop(from ? DROP_SPOOFED : DROP_NOT_OURS);
   }
+  if (skb->mark && is_answer(skb, packet)) return PASS;
   if (from && is_discovery(packet) && !is_forwarded(skb, packet)) return PASS;
   if (by_host && packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return PASS;
   switch (packet->kind) {

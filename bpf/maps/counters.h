@@ -25,6 +25,8 @@ enum counter {
   DROP_CHANGING,      /* batches came faster than it could be judged */
   COUNT_EVENTS_FULL,  /* events lost: nobody reads the ring, or not fast enough */
   COUNT_EVENTS_SHARE, /* the same, of an interface that had its share of what room there was */
+  COUNT_ANSWERED,     /* of those dropped by policy, with a reset or an ICMP error */
+  COUNT_LOGGED,       /* packets that passed Log rules and were let through, and begin no connection */
   COUNTERS_MAX,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Map events: a ring buffer of what became of flows: each that begins at a workload here, and each packet
- * that is refused. Written by bpf/lib/events.h; read by src/flows/ring.cc, which looks for itself: nobody is
- * woken.
+/* Map events: a ring buffer of what became of flows: each that begins at a workload or a host endpoint here,
+ * and each packet that is refused. Written by bpf/lib/events.h; read by src/flows/ring.cc, which looks for
+ * itself: nobody is woken.
  *
  *   lost    where the ring is full, or half full and an interface has had its share of the other half;
  * counted (COUNT_EVENTS_FULL, COUNT_EVENTS_SHARE), and the packet goes its way as if it had been told
@@ -20,9 +20,10 @@ enum {
 };
 
 enum event_flags {
-  EVENT_FROM_WORKLOAD = 1, /* seen on its way from the workload at the interface; else to it */
+  EVENT_FROM_ENDPOINT = 1, /* seen on its way from the endpoint at the interface; else to it */
   EVENT_IS_REPLY = 2,      /* the packet went against the connection: its destination began it */
   EVENT_FROM_HOST = 4,     /* the host itself sent it */
+  EVENT_COMES_IN = 8,      /* it came in by the interface; else it leaves by it */
 };
 
 /* One cache line. */
@@ -37,9 +38,10 @@ struct event {
       outcome[2]; /* what egress and ingress policy answered (OutcomeId); 0: was not asked for this packet */
   __u8 protocol;
   __u8 flags;  /* enum event_flags */
-  __u8 reason; /* enum counter: COUNT_JUDGED for a flow that begins, else DROP_* */
+  __u8 reason; /* enum counter: COUNT_JUDGED for a flow that begins, COUNT_LOGGED for another packet that has
+                  passed Log rules, else DROP_* */
   __u8 pad;
-  __u32 size; /* of the packet, with its frame's header */
+  __u32 size; /* of the packet, without its frame's header */
 };
 OCICAT_SIZE(struct event, 64);
 

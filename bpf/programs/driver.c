@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* The program in the driver of a host endpoint's interface (XDP): what untracked policy denies ends here, at
  * its least cost. Whatever else comes in is for the netfilter programs, which ask that policy again; so are
- * fragments, which those get whole, and frames with VLAN tags.
+ * fragments, which those get whole, and frames with VLAN tags. Who sends much of that is told of by the share
+ * of the interface, so that it costs the others nothing.
  */
 #define OCICAT_AT_DRIVER
-#include "lib/counters.h"
+#include "lib/events.h"
 #include "lib/host_endpoints.h"
 #include "lib/packet.h"
 
@@ -35,6 +36,14 @@ int at_driver(struct xdp_md* frame) {
   __u32 said = chain_answer(chain, &packet.ends.destination, &question);
   if (!is_deny(said) || READ_ONCE(host->batch) != batch) return XDP_PASS;
   count(DROP_POLICY);
+  struct telling told = {.outcome = {0, said & ANSWER_VALUE}};
+  struct sight sight = {
+      .interface = frame->ingress_ifindex,
+      .size = length_of(frame) - ETH_HLEN,
+      .flags = EVENT_COMES_IN,
+      .reason = DROP_POLICY,
+  };
+  tell_event(&packet, &told, &sight, 1);
   return XDP_DROP;
 }
 

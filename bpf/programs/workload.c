@@ -4,10 +4,12 @@
 
 SEC("tc")
 int from_workload(struct __sk_buff* skb) {
-  return told(skb, at_workload(skb, 1), 1);
+  int answer = at_workload(skb, 1);
+  return answer == DROP ? refuse(skb, 1) : answer;
 }
 
 SEC("tc")
 int to_workload(struct __sk_buff* skb) {
-  return told(skb, at_workload(skb, 0), 0);
+  int answer = at_workload(skb, 0);
+  return answer == DROP ? refuse(skb, 0) : answer;
 }

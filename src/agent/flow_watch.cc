@@ -1,8 +1,10 @@
 #include "agent/flow_watch.h"
 
+#include <net/if.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <thread>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "agent/flow_source.h"
 #include "base/time_text.h"
 #include "flows/aggregator.h"
+#include "flows/log_lines.h"
 #include "views/flows.h"
 
 namespace ocicat::agent {
@@ -27,6 +30,34 @@ constexpr std::size_t kMostLinesInARound = 1'000;
 bool concerns(const flows::Party& party, const std::string& ns) {
   return party.group->ns == ns;
 }
+
+// The agent's log has at most so many lines of Log rules in a round, which is a thousand a second.
+constexpr std::size_t kMostLogLinesInARound = 20;
+
+// Says what Log rules have to say, where the kernel has no rule that would (eBPF), in the agent's log.
+class LogVoice {
+ public:
+  void learn(const HostSettings& settings) { format_ = settings.log_prefix; }
+  void say(const flows::Sighting& sighting) {
+    for (const auto& line : flows::log_lines(sighting, format_, name_of)) {
+      said_ < kMostLogLinesInARound ? spdlog::info("{}", line) : void(++left_out_);
+      ++said_;
+    }
+  }
+  void end_round() {
+    if (left_out_ != 0) spdlog::warn("{} lines of Log rules are left out", left_out_);
+    said_ = left_out_ = 0;
+  }
+
+ private:
+  static std::string name_of(std::uint32_t interface) {
+    std::array<char, IF_NAMESIZE> name{};
+    return ::if_indextoname(interface, name.data()) == nullptr ? "" : name.data();
+  }
+
+  std::string format_;
+  std::size_t said_ = 0, left_out_ = 0;
+};
 
 // What names are made of.
 struct Learned {
@@ -84,6 +115,7 @@ struct FlowWatch::State {
   // Of the thread.
   std::unique_ptr<FlowSource> source;
   flows::Recorder recorder;
+  LogVoice voice;
   bool knows = false;  // names and outcomes: what happens before waits in the kernel
   flows::Aggregator aggregator{std::chrono::system_clock::now()};
   std::uint64_t lost = 0, lost_before = 0;  // of this window, of the last one
@@ -96,6 +128,7 @@ struct FlowWatch::State {
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
     source->learn(learned.host);
+    if (learned.host.settings) voice.learn(*learned.host.settings);
     knows |= learned.host.settings.has_value();
   }
 
@@ -117,9 +150,12 @@ struct FlowWatch::State {
     if (!knows) return;
     source->read(kMostInARound, [this](const flows::Event& event) {
       const auto sighting = recorder.sighting_of(event);
+      if (options.dataplane.datapath == dataplane::Datapath::kEbpf) voice.say(sighting);
+      if (event.reason == flows::Reason::kLogged) return;
       aggregator.add(sighting);
       for (auto& follower : followers) tell(follower, sighting);
     });
+    voice.end_round();
     const auto missed = source->take_lost();
     lost += missed;
     std::erase_if(followers, [](const auto& follower) { return follower.mailbox.expired(); });

@@ -12,6 +12,7 @@ struct Words {
 // By Reason.
 constexpr std::array kWords{
     Words{"allowed", "policy lets it pass"},
+    Words{"logged", "passes, and Log rules say so"},
     Words{"policy", "policy refuses it"},
     Words{"revoked", "was let through before, and policy denies it by now"},
     Words{"spoofed", "source is not an address of the workload"},
@@ -33,6 +34,8 @@ Reason reason_of(std::uint8_t told) {
   switch (told) {
     case bpf::COUNT_JUDGED:
       return Reason::kAllowed;
+    case bpf::COUNT_LOGGED:
+      return Reason::kLogged;
     case bpf::DROP_POLICY:
       return Reason::kPolicy;
     case bpf::DROP_REVOKED:
@@ -94,9 +97,10 @@ Event event_of(const bpf::event& told, std::chrono::nanoseconds offset) {
   event.outcome(Direction::kEgress) = policy::OutcomeId{told.outcome[0]};
   event.outcome(Direction::kIngress) = policy::OutcomeId{told.outcome[1]};
   event.reason = reason_of(told.reason);
-  const bool at_sender = ((told.flags & bpf::EVENT_FROM_WORKLOAD) != 0) != turned;
+  const bool at_sender = ((told.flags & bpf::EVENT_FROM_ENDPOINT) != 0) != turned;
   event.end = at_sender ? Direction::kEgress : Direction::kIngress;
   event.from_host = (told.flags & bpf::EVENT_FROM_HOST) != 0;
+  event.comes_in = (told.flags & bpf::EVENT_COMES_IN) != 0;
   event.size = told.size;
   return event;
 }

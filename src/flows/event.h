@@ -19,6 +19,7 @@ using Moment = std::chrono::system_clock::time_point;
 // Why a packet was let through or not.
 enum class Reason : std::uint8_t {
   kAllowed,    // policy lets the flow begin
+  kLogged,     // nothing but that Log rules want to say so: it passes, and begins nothing
   kPolicy,     // policy refuses it
   kRevoked,    // of a connection that was let through before, and that policy denies by now
   kSpoofed,    // its source is not an address of the workload
@@ -52,6 +53,7 @@ struct Event {
   Reason reason = Reason::kOther;
   policy::Direction end = policy::Direction::kEgress;  // whose end tells: the sender's, or the receiver's
   bool from_host = false;                              // the host itself sent it
+  bool comes_in = true;                                // by the interface; else it leaves by it
   std::uint32_t size = 0;                              // of the packet, bytes
 
   policy::OutcomeId& outcome(policy::Direction of) { return outcomes[static_cast<std::size_t>(of)]; }

@@ -6,6 +6,7 @@
 
 #include "flows/aggregator.h"
 #include "flows/event.h"
+#include "flows/log_lines.h"
 #include "flows/recorder.h"
 #include "flows/trace.h"
 #include "maps/counters.h"
@@ -120,12 +121,13 @@ bpf::event told(std::uint8_t reason, std::uint8_t flags) {
   told.outcome[1] = 8;
   told.reason = reason;
   told.flags = flags;
+  told.interface = 5;
   told.size = 60;
   return told;
 }
 
 TEST(Event, OfARefusedAnswerIsTheFlowThatItBelongsTo) {
-  const auto sent = event_of(told(bpf::DROP_POLICY, bpf::EVENT_FROM_WORKLOAD), std::chrono::seconds(5));
+  const auto sent = event_of(told(bpf::DROP_POLICY, bpf::EVENT_FROM_ENDPOINT), std::chrono::seconds(5));
   EXPECT_EQ(sent.source, ip("10.65.0.2"));
   EXPECT_EQ(sent.destination_port, 80);
   EXPECT_EQ(sent.end, Direction::kEgress);
@@ -134,11 +136,53 @@ TEST(Event, OfARefusedAnswerIsTheFlowThatItBelongsTo) {
   EXPECT_EQ(sent.outcomes[static_cast<std::size_t>(Direction::kIngress)], policy::OutcomeId{8});
   EXPECT_EQ(sent.time, Moment(std::chrono::seconds(5)));
 
-  const auto answer = event_of(told(bpf::DROP_REVOKED, bpf::EVENT_FROM_WORKLOAD | bpf::EVENT_IS_REPLY), {});
+  const auto answer = event_of(told(bpf::DROP_REVOKED, bpf::EVENT_FROM_ENDPOINT | bpf::EVENT_IS_REPLY), {});
   EXPECT_EQ(answer.source, ip("10.65.0.3"));
   EXPECT_EQ(answer.source_port, 80);
   EXPECT_EQ(answer.end, Direction::kIngress) << "who sends the answer is the receiver of the flow";
   EXPECT_EQ(event_of(told(200, 0), {}).reason, Reason::kOther);
+}
+
+TEST(LogLines, SayALineForEachLogRuleInTheOrderInWhichTheyArePassed) {
+  using policy::Outcome;
+  const ResourceKey watch{Kind::kGlobalNetworkPolicy, "", "watch"}, web{Kind::kNetworkPolicy, "shop", "web"};
+  Changes<policy::OutcomeId, policy::Outcome> outcomes;
+  outcomes.update(policy::OutcomeId{7},
+                  Outcome(Verdict::kAllow, {{"security", watch, 0, Action::kLog, {}},
+                                            {"security", watch, 1, Action::kAllow, {}}}));
+  outcomes.update(policy::OutcomeId{8}, Outcome(Verdict::kDeny, {{"security", watch, 0, Action::kLog, {}},
+                                                                 {"default", web, 0, Action::kLog, {}},
+                                                                 {"default", web, 1, Action::kDeny, {}}}));
+  Recorder recorder;
+  recorder.update(outcomes);
+  const auto lines = [&](std::uint8_t reason, std::uint8_t flags, auto&&... change) {
+    auto raw = told(reason, flags);
+    (change(raw), ...);
+    const auto event = event_of(raw, {});
+    return log_lines(recorder.sighting_of(event), "%t %k %p",
+                     [](std::uint32_t index) { return index == 5 ? std::string("cali1") : std::string(); });
+  };
+  const std::string packet = "SRC=10.65.0.2 DST=10.65.0.3 LEN=60 PROTO=TCP SPT=1000 DPT=80";
+  EXPECT_THAT(lines(bpf::DROP_POLICY, bpf::EVENT_FROM_ENDPOINT | bpf::EVENT_COMES_IN),
+              ElementsAre("security gnp watch: IN=cali1 OUT= " + packet,
+                          "security gnp watch: IN=cali1 OUT= " + packet,
+                          "default np shop/web: IN=cali1 OUT= " + packet));
+  const auto only_egress = [](bpf::event& event) { event.outcome[1] = 0; };
+  for (const auto reason : {bpf::COUNT_JUDGED, bpf::COUNT_LOGGED, bpf::DROP_TO_HOST}) {
+    EXPECT_THAT(lines(reason, 0, only_egress), ElementsAre("security gnp watch: IN= OUT=cali1 " + packet));
+  }
+  const auto ping = [&](bpf::event& event) {
+    only_egress(event);
+    event.protocol = kIcmp;
+    event.source_port = 0;
+    event.destination_port = __builtin_bswap16(8 << 8);
+  };
+  EXPECT_THAT(
+      lines(bpf::COUNT_JUDGED, 0, ping),
+      ElementsAre("security gnp watch: IN= OUT=cali1 SRC=10.65.0.2 DST=10.65.0.3 LEN=60 PROTO=ICMP TYPE=8 "
+                  "CODE=0"));
+  for (const auto reason : {bpf::DROP_REVOKED, bpf::DROP_SPOOFED, bpf::DROP_INVALID})
+    EXPECT_THAT(lines(reason, 0), ElementsAre()) << "no rule has been asked about this very packet";
 }
 
 TEST(Reason, HasOneWordEach) {

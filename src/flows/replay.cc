@@ -39,7 +39,8 @@ Event event_of(const Headers& headers, const kernel::LoggedPacket& logged) {
   event.destination_port = packet.protocol == kIcmp || packet.protocol == kIcmpV6
                                ? static_cast<std::uint16_t>(packet.icmp_type << 8 | packet.icmp_code)
                                : packet.destination_port;
-  event.interface = logged.came_by != 0 ? logged.came_by : logged.leaves_by;
+  event.comes_in = logged.came_by != 0;
+  event.interface = event.comes_in ? logged.came_by : logged.leaves_by;
   event.reason = find_reason(logged.prefix).value_or(Reason::kOther);
   event.size = headers.size;
   return event;

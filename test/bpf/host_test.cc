@@ -1,10 +1,16 @@
 // The programs at the host's netfilter hooks, packet by packet: what becomes of it, and which counter says
 // so.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
+
+#include <cstring>
+#include <thread>
 
 #include "bpf/frames.h"
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
+#include "maps/events.h"
 #include "netns/agent_host.h"
 
 namespace ocicat::test {
@@ -42,6 +48,9 @@ class HostPrograms : public testing::Test {
     set_policy(changes, kClosed, kOpen);
     agent_.put(changes);
     agent_.await_revision(1);
+    auto ring = dataplane::ebpf::open_events(pins_.path());
+    CHECK(ring);
+    ring_ = *std::move(ring);
   }
   static void set_policy(HostChanges& changes, ChainId in, ChainId out) {
     HostEndpointState everywhere{.id = 3, .interface_name = "*"};
@@ -78,10 +87,12 @@ class HostPrograms : public testing::Test {
   }
   // One after the other: later rows see what earlier ones have left.
   void expect(const std::vector<Row>& rows) const {
+    events();  // of before
     for (const auto& row : rows) {
       const auto before = counters();
       EXPECT_EQ(passes(row.at, row.packet), row.fate == bpf::COUNT_FORWARDED) << row.what;
       const auto after = counters();
+      expect_told(row, events());
       for (std::size_t i = 0; i < after.size(); ++i) {
         if (i == bpf::COUNT_JUDGED || i == bpf::COUNT_REJUDGED || i == bpf::COUNT_RETRIED) continue;
         EXPECT_EQ(after[i] - before[i], i == static_cast<std::size_t>(row.fate) ? 1U : 0U)
@@ -90,10 +101,45 @@ class HostPrograms : public testing::Test {
     }
   }
 
+  // What has been told since the last call.
+  std::vector<bpf::event> events() const {
+    std::vector<bpf::event> events;
+    ring_.read(1000, [&](auto record) {
+      ASSERT_EQ(record.size(), sizeof(bpf::event));
+      std::memcpy(&events.emplace_back(), record.data(), sizeof(bpf::event));
+    });
+    return events;
+  }
+  std::uint32_t uplink() const {
+    std::uint32_t index = 0;
+    bed_.host().run([&] { index = ::if_nametoindex("uplink"); });
+    return index;
+  }
+  static void expect_told(const Row& row, const std::vector<bpf::event>& told) {
+    const bool passes = row.fate == bpf::COUNT_FORWARDED, out = row.at == kOut;
+    if (!passes) {
+      ASSERT_EQ(told.size(), 1U) << row.what;
+    }
+    EXPECT_LE(told.size(), 1U) << row.what;
+    for (const auto& event : told) {
+      EXPECT_EQ(event.reason, passes ? bpf::COUNT_JUDGED : row.fate) << row.what;
+      EXPECT_EQ(event.size, row.packet.size()) << row.what;
+      EXPECT_EQ(event.flags & ~bpf::EVENT_IS_REPLY,
+                out ? bpf::EVENT_FROM_ENDPOINT | bpf::EVENT_FROM_HOST : bpf::EVENT_COMES_IN)
+          << row.what;
+      EXPECT_GT(event.time, 0U);
+      // The tables of the testbed: outcome 1 allows, 2 denies.
+      if (event.reason == bpf::DROP_POLICY) {
+        EXPECT_EQ(event.outcome[!out], 2U) << row.what;
+      }
+    }
+  }
+
   std::uint64_t revision_ = 1;
   Testbed bed_;
   PinFolder pins_;
   AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+  mutable kernel::bpf::Ring ring_;
 };
 
 Bytes in4(std::uint8_t protocol, const Bytes& payload) {
@@ -139,6 +185,74 @@ TEST_F(HostPrograms, LetRepliesPassAndNothingElseComeIn) {
       {"another answer", kIn, in4(1, icmp(0, 0, 6)), bpf::DROP_INVALID},
       {"a question back with that number", kIn, in4(1, icmp(8, 0, 5)), bpf::DROP_POLICY},
   });
+}
+
+TEST_F(HostPrograms, TellOnceOfWhatBeginsAndOfEachPacketThatIsRefused) {
+  const auto out = out4(17, udp(4000, 53)), in = in4(17, udp(53, 4000));
+  events();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(passes(kOut, out));
+    EXPECT_TRUE(passes(kIn, in));
+  }
+  const auto began = events();
+  ASSERT_EQ(began.size(), 1U);
+  EXPECT_EQ(began[0].outcome[0], 1U);
+  EXPECT_EQ(began[0].outcome[1], 0U) << "was not asked";
+  EXPECT_EQ(began[0].source_port, htons(4000));
+  EXPECT_EQ(began[0].destination.word[3], inet_addr("203.0.113.7"));
+  HostChanges closed;
+  set_policy(closed, kClosed, kClosed);
+  change(closed);
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(passes(kIn, in));
+  EXPECT_FALSE(passes(kOut, out));
+  const auto refused = events();
+  ASSERT_EQ(refused.size(), 3U);
+  EXPECT_EQ(refused[0].outcome[0], 2U) << "is the connection's sender's, whoever speaks";
+  EXPECT_TRUE(refused[1].flags & bpf::EVENT_IS_REPLY);
+  EXPECT_FALSE(refused[2].flags & bpf::EVENT_IS_REPLY);
+  for (const auto& event : refused) EXPECT_EQ(event.reason, bpf::DROP_REVOKED);
+}
+
+TEST_F(HostPrograms, TellByWhichInterfaceAPacketComes) {
+  events();
+  const auto before = counters();
+  const auto& outside = bed_.outside();
+  outside.send({probe(outside.address(Family::kIpv4), Testbed::host_address(Family::kIpv4), kUdp, 53)});
+  while (counters()[bpf::DROP_POLICY] == before[bpf::DROP_POLICY]) std::this_thread::yield();
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].interface, uplink());
+}
+
+TEST_F(HostPrograms, TellOfWhatEndsInTheDriverByTheShareOfItsInterface) {
+  HostEndpointState edge{.id = 4, .interface_name = "uplink"};
+  for (auto& chains : edge.chains)
+    chains[policy::index_of({ChainKind::kUntracked, Direction::kIngress})] = kClosed;
+  HostChanges changes;
+  changes.host_endpoints.remove({Kind::kHostEndpoint, "", "all"});
+  changes.host_endpoints.update({Kind::kHostEndpoint, "", "edge"}, edge);
+  change(changes);
+  events();
+  const auto before = counters();
+  constexpr std::size_t kPackets = 10UL * bpf::EVENT_SHARE;
+  const auto& outside = bed_.outside();
+  const auto& to = Testbed::host_address(Family::kIpv4);
+  outside.send(std::vector(kPackets, probe(outside.address(Family::kIpv4), to, kUdp, 53)));
+  std::vector<std::uint64_t> after;
+  do {
+    std::this_thread::yield();
+    after = counters();
+  } while (after[bpf::DROP_POLICY] - before[bpf::DROP_POLICY] < kPackets);
+  const auto told = events();
+  EXPECT_GE(told.size(), std::size_t{bpf::EVENT_SHARE});
+  EXPECT_EQ(told.size() + after[bpf::COUNT_EVENTS_SHARE] - before[bpf::COUNT_EVENTS_SHARE], kPackets);
+  for (const auto& event : told) {
+    EXPECT_EQ(event.interface, uplink());
+    EXPECT_EQ(event.reason, bpf::DROP_POLICY);
+    EXPECT_EQ(event.outcome[1], 2U);
+    EXPECT_EQ(event.flags, bpf::EVENT_COMES_IN);
+    EXPECT_EQ(event.destination_port, htons(53));
+  }
 }
 
 TEST_F(HostPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {

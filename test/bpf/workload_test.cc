@@ -4,10 +4,13 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "bpf/frames.h"
 #include "dataplane/ebpf/objects.h"
+#include "maps/connections.h"
 #include "maps/counters.h"
 #include "maps/events.h"
 #include "netns/agent_host.h"
@@ -20,6 +23,10 @@ using namespace std::string_view_literals;
 constexpr auto kA4 = "10.65.0.2"sv, kB4 = "10.65.0.3"sv, kFar4 = "203.0.113.7"sv, kHost4 = "192.0.2.254"sv;
 constexpr auto kA6 = "fd00:65::2"sv, kB6 = "fd00:65::3"sv, kFar6 = "2001:db8:f::7"sv;
 constexpr std::uint8_t kSyn = 2, kAck = 16, kFin = 1, kRst = 4;
+// Of SCTP's chunks.
+constexpr std::uint8_t kData = 0, kInit = 1, kInitAck = 2, kSack = 3, kHeartbeat = 4, kAbort = 6,
+                       kShutdown = 7, kShutdownAck = 8, kCookieEcho = 10, kCookieAck = 11,
+                       kShutdownComplete = 14;
 constexpr std::uint8_t kMore = 0x20;  // of a fragment's flags, in the first byte
 
 enum class At { kFromA, kFromB, kToA, kToB, kHostToA };
@@ -114,8 +121,8 @@ class WorkloadPrograms : public testing::Test {
     EXPECT_LE(told.size(), 1U) << row.what;
     for (const auto& event : told) {
       EXPECT_EQ(event.reason, passes ? bpf::COUNT_JUDGED : row.fate) << row.what;
-      EXPECT_EQ(event.size, row.frame.size()) << row.what;
-      EXPECT_EQ((event.flags & bpf::EVENT_FROM_WORKLOAD) != 0, from) << row.what;
+      EXPECT_EQ(event.size, row.frame.size() - 14) << row.what;
+      EXPECT_EQ((event.flags & bpf::EVENT_FROM_ENDPOINT) != 0, from) << row.what;
       EXPECT_EQ((event.flags & bpf::EVENT_FROM_HOST) != 0, row.at == At::kHostToA) << row.what;
       EXPECT_GT(event.time, 0U);
       // The tables of the testbed: outcome 1 allows, 2 denies; the host is not asked about.
@@ -126,6 +133,13 @@ class WorkloadPrograms : public testing::Test {
         EXPECT_EQ(event.outcome[!from], 1U) << row.what;
       }
     }
+  }
+  // As if nothing had come by for so long.
+  void age_connections(int seconds) const {
+    const auto connections = pins_.connections();
+    CHECK(connections);
+    for (auto& tracked : connections->as<bpf::tracked>())
+      tracked.connection.seen -= static_cast<std::uint32_t>(std::uint64_t(seconds) * 1'000'000'000 >> 20);
   }
   std::uint64_t judged(bpf::counter which) const { return counters().at(which); }
 
@@ -262,6 +276,132 @@ TEST_F(WorkloadPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
       {"and from the one who may", At::kFromA, out(kSyn), bpf::COUNT_FORWARDED},
       {"RST", At::kToA, in(kRst | kAck), bpf::COUNT_FORWARDED},
   });
+}
+
+TEST_F(WorkloadPrograms, FollowAnAssociationFromItsBeginningToItsEnd) {
+  const auto out = [](std::initializer_list<std::uint8_t> chunks) {
+    return of_a4(132, sctp(4000, 80, chunks));
+  };
+  const auto in = [](std::initializer_list<std::uint8_t> chunks) {
+    return to_a4(132, sctp(80, 4000, chunks));
+  };
+  expect({
+      {"an answer to nothing", At::kToA, in({kInitAck}), bpf::DROP_INVALID},
+      {"a cookie for nobody", At::kToA, in({kCookieEcho}), bpf::DROP_INVALID},
+      {"an end of nothing", At::kFromA, out({kShutdown}), bpf::DROP_INVALID},
+      {"INIT", At::kFromA, out({kInit}), bpf::COUNT_FORWARDED},
+      {"INIT ACK", At::kToA, in({kInitAck}), bpf::COUNT_FORWARDED},
+      {"COOKIE ECHO with data", At::kFromA, out({kCookieEcho, kData}), bpf::COUNT_FORWARDED},
+      {"COOKIE ACK with SACK", At::kToA, in({kCookieAck, kSack}), bpf::COUNT_FORWARDED},
+      {"data", At::kToA, in({kData}), bpf::COUNT_FORWARDED},
+      {"INIT the other way is an association of its own", At::kToA, in({kInit}), bpf::DROP_POLICY},
+      {"which disturbs nobody", At::kToA, in({kHeartbeat}), bpf::COUNT_FORWARDED},
+      {"SHUTDOWN behind SACK", At::kFromA, out({kSack, kShutdown}), bpf::COUNT_FORWARDED},
+      {"SHUTDOWN ACK", At::kToA, in({kShutdownAck}), bpf::COUNT_FORWARDED},
+      {"SHUTDOWN COMPLETE", At::kFromA, out({kShutdownComplete}), bpf::COUNT_FORWARDED},
+      {"INIT after the end", At::kToA, in({kInit}), bpf::DROP_POLICY},
+      {"and from the one who may", At::kFromA, out({kInit}), bpf::COUNT_FORWARDED},
+      {"ABORT", At::kToA, in({kAbort}), bpf::COUNT_FORWARDED},
+      {"in the middle of one that is older", At::kFromA, of_a4(132, sctp(4001, 80, {kData})),
+       bpf::COUNT_FORWARDED},
+      {"of the other end, which may begin none", At::kToA, to_a4(132, sctp(80, 4002, {kData})),
+       bpf::DROP_POLICY},
+  });
+}
+
+TEST_F(WorkloadPrograms, LetNoPacketPassThatMakesNoSenseToSctp) {
+  const auto common = sctp(4000, 80, {}), opening = sctp(4000, 80, {kInit});
+  Bytes tagged = opening, untagged = common + sctp_chunk(kData);
+  tagged[7] = 7;
+  untagged[7] = 0;
+  const auto row = [](const char* what, const Bytes& packet, bpf::counter fate) {
+    return Row{what, At::kFromA, of_a4(132, packet), fate};
+  };
+  expect({
+      row("cut short", Bytes(11), bpf::DROP_MALFORMED),
+      row("no chunk", common, bpf::DROP_INVALID),
+      row("half a chunk's header", common + Bytes{0, 0}, bpf::DROP_INVALID),
+      row("a chunk shorter than its header", common + sctp_chunk(kData, 3), bpf::DROP_INVALID),
+      row("a chunk longer than the packet", common + sctp_chunk(kData, 5), bpf::DROP_INVALID),
+      row("INIT that is not alone", opening + sctp_chunk(kData), bpf::DROP_INVALID),
+      row("INIT behind another", common + sctp_chunk(kData) + sctp_chunk(kInit), bpf::DROP_INVALID),
+      row("INIT with a tag", tagged, bpf::DROP_INVALID),
+      row("others without", untagged, bpf::DROP_INVALID),
+      row("a jumble of chunks", sctp(4000, 80, {kData, kSack, kData, kSack, kData, kData}),
+          bpf::COUNT_FORWARDED),
+  });
+}
+
+// By protocol and state: known just before its time is over, and not just after.
+TEST_F(WorkloadPrograms, ForgetAConnectionWhenItsTimeIsOver) {
+  struct Case {
+    const char* what;
+    std::uint8_t protocol;
+    std::vector<std::pair<At, Bytes>> history;  // of what is over IP
+    Bytes answer;
+    int seconds;
+  };
+  const auto from = At::kFromA, to = At::kToA;
+  const auto tcp_out = [](std::uint8_t flags) { return tcp(4000, 80, flags); };
+  const auto tcp_in = [](std::uint8_t flags) { return tcp(80, 4000, flags); };
+  const auto sctp_out = [](std::uint8_t type) { return sctp(4000, 80, {type}); };
+  const auto sctp_in = [](std::uint8_t type) { return sctp(80, 4000, {type}); };
+  const std::vector<Case> cases{
+      {"TCP opening", 6, {{from, tcp_out(kSyn)}}, tcp_in(kSyn | kAck), 20},
+      {"TCP open",
+       6,
+       {{from, tcp_out(kSyn)}, {to, tcp_in(kSyn | kAck)}, {from, tcp_out(kAck)}},
+       tcp_in(kAck),
+       3600},
+      {"TCP closed",
+       6,
+       {{from, tcp_out(kSyn)},
+        {to, tcp_in(kSyn | kAck)},
+        {from, tcp_out(kFin | kAck)},
+        {to, tcp_in(kFin | kAck)}},
+       tcp_in(kAck),
+       40},
+      {"TCP reset", 6, {{from, tcp_out(kSyn)}, {to, tcp_in(kRst | kAck)}}, tcp_in(kRst | kAck), 40},
+      {"SCTP opening", 132, {{from, sctp_out(kInit)}}, sctp_in(kInitAck), 20},
+      {"SCTP, cookie on its way",
+       132,
+       {{from, sctp_out(kInit)}, {to, sctp_in(kInitAck)}, {from, sctp_out(kCookieEcho)}},
+       sctp_in(kCookieAck),
+       20},
+      {"SCTP open",
+       132,
+       {{from, sctp_out(kInit)},
+        {to, sctp_in(kInitAck)},
+        {from, sctp_out(kCookieEcho)},
+        {to, sctp_in(kCookieAck)}},
+       sctp_in(kData),
+       3600},
+      {"SCTP closed",
+       132,
+       {{from, sctp_out(kInit)},
+        {to, sctp_in(kInitAck)},
+        {from, sctp_out(kCookieEcho)},
+        {to, sctp_in(kCookieAck)},
+        {from, sctp_out(kShutdown)},
+        {to, sctp_in(kShutdownAck)}},
+       sctp_in(kShutdownAck),
+       40},
+      {"SCTP aborted", 132, {{from, sctp_out(kInit)}, {to, sctp_in(kAbort)}}, sctp_in(kAbort), 40},
+      {"UDP", 17, {{from, udp(4000, 80)}}, udp(80, 4000), 60},
+      {"UDP-Lite", 136, {{from, udp(4000, 80)}}, udp(80, 4000), 600},
+      {"ICMP", 1, {{from, icmp(8, 0, 4000)}}, icmp(0, 0, 4000), 5},
+      {"another protocol", 99, {{from, Bytes(8)}}, Bytes(8), 600},
+  };
+  for (const auto& [what, protocol, history, answer, seconds] : cases) {
+    for (const int late : {0, 1}) {
+      SCOPED_TRACE(fmt::format("{}, {} s", what, seconds + late));
+      pins_.forget_connections();
+      for (const auto& [at, packet] : history)
+        ASSERT_EQ(run(at, at == from ? of_a4(protocol, packet) : to_a4(protocol, packet)), -1);
+      age_connections(seconds - 1 + 2 * late);
+      EXPECT_EQ(run(to, to_a4(protocol, answer)), late ? 2 : -1);
+    }
+  }
 }
 
 TEST_F(WorkloadPrograms, TellQueriesFromAnswers) {
@@ -420,6 +560,145 @@ TEST_F(WorkloadPrograms, SendPastTheStackWhatItWouldOnlyForward) {
   }
 }
 
+// The sum of what a checksum covers: the part of an IP packet behind its header, with its pseudo header, from
+// `at` on; all ones where it is right.
+std::uint32_t sum_of(std::span<const std::uint8_t> bytes, std::uint32_t sum = 0) {
+  for (std::size_t i = 0; i < bytes.size(); i += 2)
+    sum += std::uint32_t{bytes[i]} << 8 | (i + 1 < bytes.size() ? bytes[i + 1] : 0U);
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return sum;
+}
+
+TEST_F(WorkloadPrograms, AnswerWhatPolicyRefusesWhereTheSettingSaysSo) {
+  HostChanges reject;
+  reject.settings.emplace().reject = true;
+  add_pod(reject, "b", b_, kAllowAll, kDenyAll);
+  change(reject);
+  struct Case {
+    const char* what;
+    At at;
+    Bytes packet;
+    Bytes transport;  // of the answer, its checksum and what balances it zero
+  };
+  const auto syn = [] {
+    auto bytes = tcp(4000, 80, kSyn);
+    bytes[7] = 41;
+    return bytes + Bytes(5);
+  }();
+  const auto ack = [] {
+    auto bytes = tcp(4000, 80, kAck);
+    bytes[11] = 77;
+    return bytes;
+  }();
+  const auto reset = [](std::uint8_t flags, std::uint8_t sequence, std::uint8_t acknowledged) {
+    auto bytes = tcp(80, 4000, flags);
+    bytes[7] = sequence;
+    bytes[11] = acknowledged;
+    return bytes;
+  };
+  const auto error = [](std::uint8_t type, std::uint8_t code, const Bytes& about, std::size_t quoted) {
+    auto bytes =
+        icmp(type, code, 0, Bytes(about.begin(), about.begin() + static_cast<std::ptrdiff_t>(quoted)));
+    bytes[7] = 0;
+    return bytes;
+  };
+  const auto v4 = [](std::string_view from, std::string_view to, std::uint8_t protocol,
+                     const Bytes& payload) {
+    return ipv4({.source = from, .destination = to, .protocol = protocol}, payload);
+  };
+  const auto v6 = [](std::string_view from, std::string_view to, std::uint8_t protocol,
+                     const Bytes& payload) {
+    return ipv6({.source = from, .destination = to, .next = protocol}, payload);
+  };
+  const auto udp4 = v4(kFar4, kA4, 17, udp(4000, 53, 1)), udp6 = v6(kB6, kFar6, 17, udp(4000, 53, 999));
+  const auto other4 = v4(kB4, kFar4, 99, Bytes(100)), sctp4 = v4(kFar4, kA4, 132, sctp(4000, 80, {kInit}));
+  const auto ping4 = v4(kFar4, kA4, 1, icmp(8, 0, 7));
+  const std::vector<Case> cases{
+      {"TCP's first packet, with data", At::kToA, v4(kFar4, kA4, 6, syn), reset(kRst | kAck, 0, 47)},
+      {"in the middle", At::kFromB, v4(kB4, kFar4, 6, ack), reset(kRst, 77, 0)},
+      {"TCP over IPv6", At::kToA, v6(kFar6, kA6, 6, syn), reset(kRst | kAck, 0, 47)},
+      {"from the workload", At::kFromB, v6(kB6, kFar6, 6, syn), reset(kRst | kAck, 0, 47)},
+      {"UDP", At::kToA, udp4, error(3, 3, udp4, 28)},
+      {"UDP over IPv6", At::kFromB, udp6, error(1, 4, udp6, 48)},
+      {"a protocol without ports", At::kFromB, other4, error(3, 3, other4, 28)},
+      {"SCTP", At::kToA, sctp4, error(3, 3, sctp4, 28)},
+      {"a question", At::kToA, ping4, error(3, 3, ping4, 28)},
+  };
+  for (const auto& test : cases) {
+    SCOPED_TRACE(test.what);
+    const auto before = counters();
+    const auto done = run_program(test.at, ethernet(test.packet));
+    EXPECT_EQ(done.answer, 7);  // TC_ACT_REDIRECT
+    const bool six = test.packet[0] >> 4 == 6;
+    const std::size_t header = six ? 40 : 20, sources = six ? 8 : 12, size = six ? 16 : 4;
+    ASSERT_EQ(done.frame.size(), 14 + header + test.transport.size());
+    const std::span<const std::uint8_t> packet = std::span(done.frame).subspan(14);
+    EXPECT_TRUE(std::ranges::equal(packet.subspan(sources, size),
+                                   std::span(test.packet).subspan(sources + size, size)));
+    EXPECT_TRUE(std::ranges::equal(packet.subspan(sources + size, size),
+                                   std::span(test.packet).subspan(sources, size)));
+    const auto protocol = packet[six ? 6 : 9];
+    const bool is_tcp = test.packet[six ? 6 : 9] == 6;
+    EXPECT_EQ(protocol, is_tcp ? 6 : six ? 58 : 1);
+    if (!six) {
+      EXPECT_EQ(sum_of(packet.first(20)), 0xffff);
+    }
+    const auto transport = packet.subspan(header);
+    const auto pseudo = protocol == 1 ? 0
+                                      : sum_of(packet.subspan(sources, 2 * size),
+                                               protocol + static_cast<std::uint32_t>(transport.size()));
+    EXPECT_EQ(sum_of(transport, pseudo), 0xffff);
+    // Where a device fills in the checksum of the packet that was, it does not spoil the answer.
+    const std::size_t filled = is_tcp ? 16 : 6, balance = is_tcp ? 14 : 2;
+    Bytes there(transport.begin(), transport.end());
+    const auto by_device = ~sum_of(there) & 0xffff;
+    there[filled] = static_cast<std::uint8_t>(by_device >> 8);
+    there[filled + 1] = static_cast<std::uint8_t>(by_device);
+    EXPECT_EQ(sum_of(there, pseudo), 0xffff);
+    for (const auto at : {filled, balance}) there[at] = there[at + 1] = 0;
+    EXPECT_EQ(there, test.transport);
+    const auto after = counters();
+    EXPECT_EQ(after[bpf::DROP_POLICY] - before[bpf::DROP_POLICY], 1U);
+    EXPECT_EQ(after[bpf::COUNT_ANSWERED] - before[bpf::COUNT_ANSWERED], 1U);
+  }
+
+  const auto to_a = [](std::uint8_t protocol, const Bytes& payload) { return to_a4(protocol, payload); };
+  expect({
+      {"a reset", At::kFromB, ethernet(v4(kB4, kFar4, 6, tcp(4000, 80, kRst))), bpf::DROP_INVALID},
+      {"an error", At::kToA, to_a(1, icmp(3, 3, 0, udp4)), bpf::DROP_INVALID},
+      {"a first fragment", At::kToA,
+       ethernet(ipv4({.source = kFar4, .destination = kA4, .fragment = 0x2000}, udp(4000, 53))),
+       bpf::DROP_POLICY},
+      {"options", At::kToA,
+       ethernet(ipv4({.source = kFar4, .destination = kA4, .options = Bytes(4, 1)}, udp(4000, 53))),
+       bpf::DROP_POLICY},
+      {"an extension header", At::kToA,
+       ethernet(ipv6({.source = kFar6, .destination = kA6, .next = 60}, extension(17) + udp(4000, 53))),
+       bpf::DROP_POLICY},
+      {"to many", At::kFromB, ethernet(v4(kB4, "224.0.0.9", 17, udp(4000, 53))), bpf::DROP_POLICY},
+      {"to all", At::kFromB, ethernet(v4(kB4, "255.255.255.255", 17, udp(4000, 53))), bpf::DROP_POLICY},
+      {"to many over IPv6", At::kFromB, ethernet(v6(kB6, "ff02::1", 17, udp(4000, 53))), bpf::DROP_POLICY},
+      {"a stranger's", At::kFromB, ethernet(v4(kFar4, kA4, 17, udp(4000, 53))), bpf::DROP_SPOOFED},
+  });
+}
+
+TEST_F(WorkloadPrograms, AnswerWithErrorsByTheShareOfAnInterface) {
+  HostChanges reject;
+  reject.settings.emplace().reject = true;
+  change(reject);
+  const auto frame = to_a4(17, udp(4000, 53));
+  const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / "to_workload");
+  CHECK(program);
+  const auto before = counters();
+  constexpr std::size_t kPackets = 10UL * bpf::EVENT_SHARE;
+  for (std::size_t i = 0; i < kPackets; ++i) run_program(At::kToA, frame);
+  const auto after = counters();
+  EXPECT_EQ(after[bpf::DROP_POLICY] - before[bpf::DROP_POLICY], kPackets);
+  const auto answered = after[bpf::COUNT_ANSWERED] - before[bpf::COUNT_ANSWERED];
+  EXPECT_GE(answered, std::uint64_t{bpf::EVENT_SHARE});
+  EXPECT_LT(answered, kPackets);
+}
+
 TEST_F(WorkloadPrograms, TellOfAFlowOnceAtEachWorkload) {
   const auto syn = ethernet(ipv4({.source = kA4, .destination = kB4, .protocol = 6}, tcp(1000, 80, kSyn)));
   const auto answer =
@@ -438,7 +717,7 @@ TEST_F(WorkloadPrograms, TellOfAFlowOnceAtEachWorkload) {
     EXPECT_EQ(told[end].protocol, 6);
     EXPECT_EQ(told[end].outcome[end], 1U);
     EXPECT_EQ(told[end].outcome[1 - end], 0U) << "was not asked here";
-    EXPECT_EQ(told[end].flags, end == 0 ? bpf::EVENT_FROM_WORKLOAD : 0);
+    EXPECT_EQ(told[end].flags, end == 0 ? bpf::EVENT_FROM_ENDPOINT | bpf::EVENT_COMES_IN : 0);
   }
 }
 

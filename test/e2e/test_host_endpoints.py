@@ -344,6 +344,40 @@ def test_untracked_policy_is_ignored_at_star_and_that_is_told(lab, family):
         assert "doNotTrack" in lab.run("status").stdout
 
 
+@FAMILIES
+def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, eventually):
+    address, peer = NODE[family]["host1"], NODE[family]["host2"]
+    edge = host_endpoint("edge", interfaceName="to-host2", expectedIPs=[address])
+    rules = policy("rules", types=["Ingress", "Egress"], ingress=[tcp("Deny", 80), *EVERYTHING],
+                   egress=[tcp("Deny", 81), *EVERYTHING])
+    through = policy("through", types=["Ingress"], applyOnForward=True, ingress=[tcp("Deny", 80), *EVERYTHING])
+    raw = policy("raw", doNotTrack=True, applyOnForward=True, types=["Ingress"],
+                 ingress=[{"action": "Deny", "protocol": "UDP", "destination": {"ports": [80]}}])
+    near = lab.address("shop/near", family)
+    with applied(lab, edge, rules, through, raw):
+        assert open_ports(lab, "host2", address) == ["22", "81", "5473"]
+        assert open_ports(lab, "host2", address, "udp", ["80", "81"]) == ["81"]
+        assert open_ports(lab, "host1", peer, ports=["80", "81"]) == ["80"]
+        assert open_ports(lab, "host2", near, ports=["80"]) == []
+
+        def told(words, **wanted):
+            flows = [flow for host in lab.json(*words, "--host", "host1")["hosts"] for flow in host["flows"]]
+            return [flow for flow in flows if all(flow[key] == value for key, value in wanted.items())
+                    and any(end.get("nameAggregated") == "edge" for end in (flow["source"], flow["destination"]))]
+
+        def refused(traffic, reporter, by):
+            return [flow for flow in told(["drops"], traffic=traffic, reporter=reporter, reason="policy")
+                    if by in " ".join(flow["why"]) and flow["refused"] > 0]
+
+        eventually(lambda: refused("tcp/80", "dst", "rules"), 5)
+        eventually(lambda: refused("tcp/81", "src", "rules"), 5)
+        eventually(lambda: refused("udp/80", "dst", "raw"), 5)
+        eventually(lambda: told(["flows"], traffic="tcp/5473", reporter="dst", action="allow"), 5)
+        drops = [flow for host in lab.json("drops", "--host", "host1")["hosts"] for flow in host["flows"]]
+        assert any("through" in " ".join(flow["why"]) and flow["destination"]["nameAggregated"] == "near"
+                   for flow in drops), drops
+
+
 def test_status_tells_how_host_endpoints_are(lab):
     with applied(lab, host_endpoint("a-edge", interfaceName="to-host2"),
                  host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),

@@ -1,7 +1,7 @@
 """Log rules say a line each, in order, before the verdict: seen in the kernel's own trace of a packet.
 
 A namespace does not write to the kernel's log (net.netfilter.nf_log_all_netns), but a traced packet tells every rule
-that it passes, log rules with what they say.
+that it passes, log rules with what they say. With eBPF the agent says the lines.
 """
 import itertools
 import re
@@ -99,3 +99,35 @@ def test_a_packet_says_a_line_for_each_log_rule_it_passes_and_then_gets_its_verd
     lab.wait()
     assert said_of(515) == [[], ["forward policy accept"]]
     assert "log_" not in lab.host_exec("host1", "nft", "list", "chains").stdout
+
+
+def test_with_ebpf_the_agent_says_the_lines(make_lab, eventually):
+    lab = make_lab(1, "ebpf")
+    lab.together([lab.pod_words("shop/a", "host1"), lab.pod_words("shop/b", "host1", labels={"app": "b"})])
+    lab.apply(TIER, WATCH, WEB, log_prefix("%t %k %n %p"))
+    lab.wait()
+    first, second = "watch gnp watch.all watch.all: ", "default np web shop/web: "
+    source_ports = itertools.count(20000)
+    log = lab.folder / "log" / "agent-host1.log"
+
+    def said_of(port, interface="OUT=cali"):
+        """Sends a datagram: what the agent's log has said of it once it says anything."""
+        source_port = next(source_ports)
+        about = "SRC=%s DST=%s LEN=29 PROTO=UDP SPT=%d DPT=%d" % (
+            lab.address("shop/a"), lab.address("shop/b"), source_port, port)
+        lab.exec("shop/a", sys.executable, "-c", SEND, lab.address("shop/b"), str(port), str(source_port))
+
+        def lines():
+            return [line for line in log.read_text().splitlines() if line.endswith(about)]
+
+        eventually(lines, 10)
+        assert all(interface in line for line in lines())
+        return [next(text for text in (first, second) if text in line) for line in lines()]
+
+    assert said_of(514) == [first, second]
+    assert said_of(515) == [first]
+    # Of what a connection says later, no rule has anything to say.
+    words = SEND.replace("s.sendto", "[s.sendto(b'x', (sys.argv[1], int(sys.argv[2]))) for _ in range(9)]; s.sendto")
+    lab.exec("shop/a", sys.executable, "-c", words, lab.address("shop/b"), "514", "30000")
+    assert said_of(514) == [first, second]
+    assert sum("SPT=30000 DPT=514" in line for line in log.read_text().splitlines()) == 2

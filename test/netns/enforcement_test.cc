@@ -34,16 +34,22 @@ class Enforcement : public testing::TestWithParam<std::tuple<Datapath, Family>> 
     return passes(from, to, probe(from.address(family()), to.address(family()), protocol, port));
   }
   Protocol icmp() const { return family() == Family::kIpv4 ? kIcmp : kIcmpV6; }
-  // Whether a connection from a to b is answered by a reset within so many seconds. b itself sends none.
-  bool is_refused(double seconds) {
+  // Whether what a sends to b is answered by a reset, or of UDP an error, within so many seconds. b itself
+  // sends none.
+  bool is_refused(double seconds, bool udp = false) {
     int status = 0;
     a_.ns().run([&] {
       const char* socket_family = family() == Family::kIpv4 ? "AF_INET" : "AF_INET6";
       status = std::system(fmt::format("python3 -c \"import socket, sys\n"
-                                       "s = socket.socket(socket.{})\n"
+                                       "s = socket.socket(socket.{}, socket.{})\n"
                                        "s.settimeout({})\n"
-                                       "sys.exit(42 if s.connect_ex(('{}', 80)) == 111 else 0)\"",
-                                       socket_family, seconds, b_.address(family()).to_string())
+                                       "done = s.connect_ex(('{}', 80))\n"
+                                       "if done == 0: s.send(b'x')\n"
+                                       "try: s.recv(1)\n"
+                                       "except OSError as failed: done = done or failed.errno\n"
+                                       "sys.exit(42 if done == 111 else 0)\"",
+                                       socket_family, udp ? "SOCK_DGRAM" : "SOCK_STREAM", seconds,
+                                       b_.address(family()).to_string())
                                .c_str());
     });
     return WIFEXITED(status) && WEXITSTATUS(status) == 42;
@@ -209,13 +215,20 @@ TEST_P(Enforcement, AsksTheSettingWhetherAWorkloadMayReachItsHost) {
   EXPECT_EQ(seen_by_host_input(), 0);
 }
 
-TEST_P(EnforcementByNftables, RefusesInsteadOfDroppingWhereTheSettingSaysSo) {
+TEST_P(Enforcement, RefusesInsteadOfDroppingWhereTheSettingSaysSo) {
   start(kDenyAll, kAllowAll);
   EXPECT_FALSE(is_refused(0.3));
   HostChanges reject;
   reject.settings.emplace().reject = true;
   change(reject);
   EXPECT_TRUE(is_refused(30));
+  EXPECT_TRUE(is_refused(30, true));
+  HostChanges at_sender;
+  add_pod(at_sender, "a", a_, kAllowAll, kDenyAll);
+  add_pod(at_sender, "b", b_, kAllowAll, kAllowAll);
+  change(at_sender);
+  EXPECT_TRUE(is_refused(30));
+  EXPECT_TRUE(is_refused(30, true));
 }
 
 TEST_P(Enforcement, ServesInterfacesOutsideTheWorkloadPrefixesToo) {

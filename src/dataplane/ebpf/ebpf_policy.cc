@@ -18,6 +18,7 @@ std::uint32_t bits_of(const HostSettings& settings) {
   if (settings.overlays.any() && settings.accept_mark != 0) bits |= bpf::HOST_MARKS_TUNNELS;
   if (settings.endpoint_to_host != HostSettings::ToHost::kDrop) bits |= bpf::HOST_ACCEPTS_WORKLOADS;
   if (settings.drop_invalid) bits |= bpf::HOST_DROPS_INVALID;
+  if (settings.reject && settings.accept_mark != 0) bits |= bpf::HOST_REJECTS;
   return bits;
 }
 

@@ -15,7 +15,6 @@ namespace {
 
 using kernel::nft::Expressions;
 
-constexpr std::size_t kLongestPrefix = 127;  // NF_LOG_PREFIXLEN, less its zero
 constexpr std::uint8_t kIsLog = 0x80, kAllows = 0x40, kDenies = 0x20;
 
 // By what a twin differs from the chain that ends as workloads' do; empty: by nothing.
@@ -23,23 +22,6 @@ std::string_view suffix_of(const LogId& id, Ending ending) {
   if (denies(id)) return ending == Ending::kFilter ? "" : "_drop";
   if (!allows(id) || allow_chain(ending).empty()) return "";
   return ending == Ending::kUntracked ? "_ut" : "_pd";
-}
-
-std::string_view short_name(Kind kind) {
-  switch (kind) {
-    case Kind::kNetworkPolicy:
-      return "np";
-    case Kind::kGlobalNetworkPolicy:
-      return "gnp";
-    case Kind::kKubernetesNetworkPolicy:
-      return "knp";
-    case Kind::kClusterNetworkPolicy:
-      return "kcnp";
-    case Kind::kProfile:
-      return "pro";
-    default:
-      return "unknown";  // staged kinds log nothing
-  }
 }
 
 }  // namespace
@@ -70,12 +52,9 @@ bool denies(const LogId& id) {
 }
 
 std::optional<LogChain> log_chain_of(const policy::Outcome& outcome) {
-  LogChain chain{{}, outcome.verdict};
-  for (const auto& step : outcome.trace) {
-    if (step.action == Action::kLog) chain.rules.push_back({step.tier, step.policy});
-  }
-  if (chain.rules.empty()) return std::nullopt;
-  return chain;
+  auto rules = log_rules_of(outcome);
+  if (rules.empty()) return std::nullopt;
+  return LogChain{std::move(rules), outcome.verdict};
 }
 
 std::string name_of(const LogId& id, Ending ending) {
@@ -119,33 +98,6 @@ void add_log_chain(Ruleset& ruleset, const LogId& id, const LogChain& chain, con
     }
     // Else the end of the chain lets the packet go on: whoever asked is returned to.
   }
-}
-
-std::string log_text(const std::string& format, const LogRule& rule) {
-  std::string text;
-  const std::string_view from = format.empty() ? "calico-packet" : std::string_view(format);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const char what = from[i] == '%' && i + 1 < from.size() ? from[i + 1] : '\0';
-    switch (what) {
-      case 't':
-        if (rule.policy.kind != Kind::kProfile) text += rule.tier;
-        break;
-      case 'k':
-        text += short_name(rule.policy.kind);
-        break;
-      case 'p':
-        if (!rule.policy.ns.empty()) text += rule.policy.ns + "/";
-        [[fallthrough]];
-      case 'n':
-        text += rule.policy.name;
-        break;
-      default:
-        text += from[i];
-        continue;
-    }
-    ++i;
-  }
-  return (text + ": ").substr(0, kLongestPrefix);
 }
 
 }  // namespace ocicat::dataplane

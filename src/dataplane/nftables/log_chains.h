@@ -5,7 +5,7 @@
 // known by whose rules log and not by what the lines say, so that another logPrefix changes rules and no
 // cell.
 //
-//   source   Calico's semantics, section 3, "Log prefix"; projectcalico/calico#11496, #11672
+//   source   projectcalico/calico#11496, #11672
 #pragma once
 
 #include <map>
@@ -13,19 +13,12 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/edges/log_text.h"
 #include "dataplane/nftables/maps.h"
 #include "kernel/nft.h"
 #include "policy/verdict.h"
 
 namespace ocicat::dataplane {
-
-// A Log rule of a policy, or of a profile.
-struct LogRule {
-  std::string tier;
-  ResourceKey policy;
-
-  bool operator==(const LogRule&) const = default;
-};
 
 struct LogChain {
   std::vector<LogRule> rules;
@@ -53,10 +46,5 @@ std::string name_of(const LogId& id, Ending ending = Ending::kFilter);
 std::vector<std::string> names_of(const LogId& id);
 void add_log_chain(struct Ruleset& ruleset, const LogId& id, const LogChain& chain,
                    const std::string& log_prefix);
-
-// The beginning of a line. In `format` (logPrefix; empty: "calico-packet") %t is the tier, empty for
-// profiles, %k the kind by its short name, %n the name, %p the name behind namespace and slash where there is
-// one. ": " follows. At most 127 bytes, which is what the kernel takes.
-std::string log_text(const std::string& format, const LogRule& rule);
 
 }  // namespace ocicat::dataplane

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/* Tells of packets at workloads' interfaces (events.h). */
+#pragma once
+
+#include "lib/events.h"
+#include "lib/workbench.h"
+
+/* `reason`: COUNT_JUDGED, COUNT_LOGGED or DROP_*. */
+__noinline int tell(struct __sk_buff* skb, const struct packet* packet, __u32 reason, int from) {
+  const struct telling* now = telling();
+  if (!packet || !now) return 0;
+  struct sight sight = {
+      .interface = skb->ifindex,
+      .size = skb->len - ETH_HLEN,
+      .flags = (from ? EVENT_FROM_ENDPOINT | EVENT_COMES_IN : 0) |
+               (!from && skb->ingress_ifindex == 0 ? EVENT_FROM_HOST : 0),
+      .reason = reason,
+  };
+  return tell_event(packet, now, &sight, 0);
+}
+
+/* Of one that passes and begins nothing: where Log rules want it. */
+static __always_inline void tell_if_logged(struct __sk_buff* skb, const struct packet* packet, int from) {
+  const struct telling* now = telling();
+  if (!now || !now->logs) return;
+  count(COUNT_LOGGED);
+  tell(skb, packet, COUNT_LOGGED, from);
+}
