@@ -48,6 +48,7 @@ std::unique_ptr<CLI::App> make_app() {
   add_node_command(app);
   add_routes_command(app);
   add_flows_commands(app);
+  add_bpf_command(app);
   add_explain_command(app);
   add_matrix_command(app);
   add_verify_command(app);

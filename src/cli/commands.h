@@ -22,6 +22,7 @@ void add_status_command(CLI::App& app);
 void add_node_command(CLI::App& app);  // node status
 void add_routes_command(CLI::App& app);
 void add_flows_commands(CLI::App& app);  // flows, drops
+void add_bpf_command(CLI::App& app);     // bpf connections, counters, …
 void add_explain_command(CLI::App& app);
 void add_matrix_command(CLI::App& app);
 void add_verify_command(CLI::App& app);

@@ -50,7 +50,7 @@ constexpr std::string_view kStatusFooter =
     R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
 error, and how long ago it last reported. --wait returns as soon as every host enforces what stood at the server when
 it was called, and all its endpoints are ready; after the timeout it says who is behind, and the exit code is 1. What is
-refused holds nobody up: look at REFUSED.
+refused holds nobody up: look at REFUSED. Last come settings that change nothing, with the datapaths in use.
 
 Examples:
   ocicat status

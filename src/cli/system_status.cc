@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace ocicat::cli {
 namespace {
@@ -38,6 +39,10 @@ Result<Reading> read(api::Client& client) {
   std::ranges::sort(reading.status.agents, {}, &views::AgentView::node);
   reading.resource_version = agents.resource_version;
   TRY(reading.status.silent_nodes, silent_nodes(client, reading.status.agents));
+  TRY(const api::Listed configurations, client.list(Kind::kFelixConfiguration, {}));
+  std::set<std::string> dataplanes;
+  for (const auto& agent : reading.status.agents) dataplanes.insert(agent.dataplane);
+  reading.status.idle = views::idle_settings(configurations.items, dataplanes);
   return reading;
 }
 

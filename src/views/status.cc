@@ -222,6 +222,7 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
       out += fmt::format("\n{} refuses {} more\n", agent.node, agent.refused_count - agent.refused.size());
     }
   }
+  for (const auto& line : in_words(status.idle)) out += fmt::format("\n{}\n", printable(line));
   return out;
 }
 
@@ -239,6 +240,10 @@ json::object to_json(const SystemStatus& status, TimePoint now) {
   json::array silent;
   for (const std::string& node : status.silent_nodes) silent.emplace_back(node);
   object["silentNodes"] = std::move(silent);
+  json::array idle;
+  for (const auto& [setting, field, dataplane] : status.idle)
+    idle.push_back(json::object{{"object", setting}, {"field", field}, {"dataplane", dataplane}});
+  object["withoutEffect"] = std::move(idle);
   return object;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "resources/kinds.h"
+#include "views/idle_settings.h"
 #include "views/json_read.h"
 
 namespace ocicat::views {
@@ -82,6 +83,7 @@ struct SystemStatus {
   ServerStatus server;
   std::vector<AgentView> agents;          // by node
   std::vector<std::string> silent_nodes;  // Nodes of which no agent has reported
+  std::vector<IdleSetting> idle;          // settings without effect on the datapaths that agents report
 };
 
 // Why not every host enforces what stands at the server, one line a host; empty where all do.
@@ -91,7 +93,8 @@ std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
 //  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
 //  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
-//  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…]}
+//  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],
+//  "withoutEffect":[{"object","field","dataplane"}]}
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 
 }  // namespace ocicat::views

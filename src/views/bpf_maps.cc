@@ -1,0 +1,221 @@
+#include "views/bpf_maps.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+
+#include "dataplane/ebpf/address_image.h"
+#include "maps/timeouts.h"
+#include "policy/table.h"
+#include "views/text_table.h"
+#include "views/traffic.h"
+
+namespace ocicat::views {
+namespace {
+
+namespace json = boost::json;
+using dataplane::ebpf::address_of;
+
+constexpr std::uint32_t kLastDetail = 0xffff;
+
+std::string protocol_text(std::uint32_t protocol) {
+  Traffic traffic;
+  traffic.protocol = static_cast<Protocol>(protocol);
+  return traffic.protocol_text();
+}
+
+std::string range_text(std::uint32_t first, std::uint32_t last) {
+  return first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
+}
+
+std::uint16_t host_order(std::uint16_t number) {
+  return __builtin_bswap16(number);
+}
+
+std::string_view state_of(const bpf::connection& connection, std::uint8_t protocol) {
+  const auto both = connection.tcp[0] & connection.tcp[1];
+  if ((connection.flags & bpf::CONNECTION_DENIED) != 0) return "denied";
+  if (protocol != kTcp && protocol != kSctp)
+    return (both & bpf::SEEN_ANYTHING) != 0 ? "answered" : "unanswered";
+  if (bpf::is_closed(&connection)) return "closed";
+  return (both & bpf::TCP_SEEN_ACK) != 0 ? "established" : "opening";
+}
+
+// Of one end: its address and port, and who is there.
+json::object end_json(const bpf::connection_key& key, const bpf::connection& connection, int end,
+                      bool at_host) {
+  json::object object{{"address", address_of(key.address[end]).to_string()}};
+  if (key.protocol != kIcmp && key.protocol != kIcmpV6) object["port"] = host_order(key.port[end]);
+  const std::uint16_t endpoint = connection.endpoint[end];
+  if (endpoint == 0) return object;
+  if (at_host) {
+    object["hostEndpoint"] = endpoint;
+  } else if ((endpoint & END_OUTSIDE) != 0) {
+    object["way"] = endpoint & ~END_OUTSIDE;  // the interface by which its packets come
+  } else {
+    object["endpoint"] = endpoint;
+  }
+  return object;
+}
+
+std::string cell_text(const json::value& value) {
+  if (value.is_string()) return std::string(value.get_string());
+  if (!value.is_object()) return json::serialize(value);
+  const auto& object = value.get_object();
+  std::string text;
+  for (const auto& [name, member] : object) {
+    if (name == "address") {
+      text = cell_text(member);
+    } else if (name == "port") {
+      text = text.find(':') == std::string::npos ? text + ":" + cell_text(member)
+                                                 : "[" + text + "]:" + cell_text(member);
+    } else {
+      text += fmt::format("{}{} {}", text.empty() ? "" : " ", std::string_view(name), cell_text(member));
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string keys_text(std::uint32_t first, std::uint32_t last) {
+  const auto protocol = first >> 16, detail = first & kLastDetail, last_protocol = last >> 16,
+             last_detail = last & kLastDetail;
+  const bool whole = detail == 0 && last_detail == kLastDetail;
+  if (whole && protocol == 0 && last == policy::kLastTableKey) return "all";
+  if (whole && protocol == last_protocol) return protocol_text(protocol);
+  if (whole) return fmt::format("protocols {}-{}", protocol, last_protocol);
+  if (protocol == last_protocol)
+    return fmt::format("{}/{}", protocol_text(protocol), range_text(detail, last_detail));
+  return fmt::format("{}/{}-{}/{}", protocol_text(protocol), detail, protocol_text(last_protocol),
+                     last_detail);
+}
+
+std::string answer_text(std::uint32_t answer) {
+  switch (answer & ANSWER_KIND) {
+    case ANSWER_BASE:
+      return "ask the base table";
+    case ANSWER_ALLOW:
+      return "allow";
+    case ANSWER_DENY:
+      return "deny";
+    case ANSWER_LOG_ALLOW:
+      return "log and allow";
+    case ANSWER_LOG_DENY:
+      return "log and deny";
+    case ANSWER_SOURCE_PORTS:
+      return fmt::format("by source port: table {}", answer & ANSWER_VALUE);
+    case ANSWER_NONE:
+      return "no answer";
+    case ANSWER_LOG_NONE:
+      return "log, no answer";
+    default:
+      return "unknown, which denies";
+  }
+}
+
+std::vector<json::object> rows_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
+                                        bool source_ports) {
+  std::vector<json::object> rows;
+  if (table == 0 || table >= cells.size()) return rows;
+  const std::size_t count = cells[table].first;
+  if (count > cells.size() - table - 1) return rows;
+  const auto own = cells.subspan(table + 1, count);
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    const auto end = source_ports ? kLastDetail : policy::kLastTableKey;
+    const auto last = i + 1 < own.size() ? own[i + 1].first - 1 : end;
+    json::object row{{"table", table},
+                     {"keys", source_ports ? "from port " + range_text(own[i].first, last)
+                                           : keys_text(own[i].first, last)},
+                     {"answer", answer_text(own[i].answer)}};
+    const auto kind = own[i].answer & ANSWER_KIND;
+    if (kind != ANSWER_BASE && kind != ANSWER_SOURCE_PORTS) row["outcome"] = own[i].answer & ANSWER_VALUE;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+json::object to_json(const bpf::connection_key& key, const bpf::connection& connection, std::uint32_t now,
+                     bool at_host) {
+  const int begun_by = (connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0 ? 1 : 0;
+  const auto asked = host_order(key.port[1 - begun_by]);
+  Traffic traffic;
+  traffic.protocol = key.protocol;
+  if (traffic.is_icmp()) {
+    traffic.family = key.protocol == kIcmp ? Family::kIpv4 : Family::kIpv6;
+    traffic.icmp_type = static_cast<std::uint8_t>(asked >> 8);
+    traffic.icmp_code = static_cast<std::uint8_t>(asked);
+  } else if (traffic.has_port()) {
+    traffic.port = asked;
+  }
+  const auto idle = static_cast<std::int32_t>(now - connection.seen);
+  json::object object{{"traffic", traffic.to_string()},
+                      {"source", end_json(key, connection, begun_by, at_host)},
+                      {"destination", end_json(key, connection, 1 - begun_by, at_host)},
+                      {"state", state_of(connection, key.protocol)},
+                      {"idle", fmt::format("{:.1f} s", std::max(0.0, idle * 1.048576e-3))},
+                      {"sent", connection.packets[begun_by]},
+                      {"sentBytes", connection.bytes[begun_by]},
+                      {"answered", connection.packets[1 - begun_by]},
+                      {"answeredBytes", connection.bytes[1 - begun_by]},
+                      {"batch", connection.judged},
+                      {"at", at_host ? "host endpoint" : "workload"}};
+  if (!at_host && (connection.flags & bpf::CONNECTION_FROM_HOST) != 0)
+    object["at"] = "workload, from the host";
+  if (!at_host && (connection.flags & bpf::CONNECTION_TO_HOST) != 0) object["at"] = "workload, to the host";
+  return object;
+}
+
+json::object to_json(const bpf::endpoint& endpoint, std::uint32_t slot, std::size_t side) {
+  const auto address = address_of(endpoint.address);
+  const auto& programs = endpoint.programs[side];
+  const bool any = address == *IpAddress::parse("0.0.0.0") || address == *IpAddress::parse("::");
+  json::object object{
+      {"slot", slot},
+      {"interface", endpoint.interface},
+      {"address", any ? fmt::format("any of IPv{}", address.is_v4() ? 4 : 6) : address.to_string()},
+      {"ingress", programs.ingress},
+      {"egress", programs.egress},
+      {"redirects", (endpoint.flags & bpf::ENDPOINT_OPEN) != 0},
+      {"batch", endpoint.changed}};
+  if (endpoint.chain[side] != 0) object["chain"] = endpoint.chain[side];
+  return object;
+}
+
+json::object to_json(const bpf::host_endpoint& endpoint, std::uint32_t number, std::size_t side) {
+  constexpr std::array kHooks{"normal-in",    "normal-out",    "forward-in", "forward-out",
+                              "untracked-in", "untracked-out", "pre-DNAT-in"};
+  json::object chains;
+  for (const int family : {0, 1}) {
+    for (std::size_t hook = 0; hook < kHooks.size(); ++hook) {
+      if (const auto chain = endpoint.chains[side].chain[family][hook]; chain != 0)
+        chains[fmt::format("IPv{} {}", family == 0 ? 4 : 6, kHooks[hook])] = chain;
+    }
+  }
+  return {{"hostEndpoint", number}, {"chains", std::move(chains)}, {"batch", endpoint.changed}};
+}
+
+std::string object_table(const std::vector<json::object>& rows,
+                         const std::vector<std::string_view>& columns) {
+  TextTable table;
+  for (const auto column : columns) {
+    std::string header;
+    for (const char letter : column) {
+      if (letter >= 'A' && letter <= 'Z') header += ' ';
+      header += static_cast<char>(letter >= 'a' && letter <= 'z' ? letter - 'a' + 'A' : letter);
+    }
+    table.headers.push_back(std::move(header));
+  }
+  for (const auto& row : rows) {
+    auto& cells = table.rows.emplace_back();
+    for (const auto column : columns) {
+      const auto* found = row.if_contains(column);
+      cells.push_back(found == nullptr ? "-" : cell_text(*found));
+    }
+  }
+  return table.to_string();
+}
+
+}  // namespace ocicat::views

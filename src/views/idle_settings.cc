@@ -1,0 +1,87 @@
+#include "views/idle_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "views/json_read.h"
+
+namespace ocicat::views {
+namespace {
+
+namespace json = boost::json;
+
+// What policy/host_settings.cc reads; and the selector, which says for whom it counts.
+constexpr std::array<std::string_view, 28> kWithAny{"allowIPIPPacketsFromWorkloads",
+                                                    "allowVXLANPacketsFromWorkloads",
+                                                    "defaultEndpointToHostAction",
+                                                    "disableConntrackInvalidCheck",
+                                                    "externalNodesList",
+                                                    "failsafeInboundHostPorts",
+                                                    "failsafeOutboundHostPorts",
+                                                    "interfacePrefix",
+                                                    "ipipEnabled",
+                                                    "iptablesFilterDenyAction",
+                                                    "iptablesNATOutgoingInterfaceFilter",
+                                                    "logPrefix",
+                                                    "natOutgoingAddress",
+                                                    "natOutgoingExclusions",
+                                                    "natPortRange",
+                                                    "nftablesMarkMask",
+                                                    "nodeSelector",
+                                                    "serviceLoopPrevention",
+                                                    "vxlanEnabled",
+                                                    "vxlanMTU",
+                                                    "vxlanMTUV6",
+                                                    "vxlanPort",
+                                                    "vxlanVNI",
+                                                    "wireguardEnabled",
+                                                    "wireguardEnabledV6",
+                                                    "wireguardListeningPort",
+                                                    "wireguardListeningPortV6",
+                                                    "workloadSourceSpoofing"};
+constexpr std::array<std::string_view, 1> kWithEbpf{"bpfRedirectToPeer"};
+
+}  // namespace
+
+std::vector<IdleSetting> idle_settings(std::span<const json::object> configurations,
+                                       const std::set<std::string>& dataplanes) {
+  std::vector<IdleSetting> idle;
+  for (const auto& configuration : configurations) {
+    const auto* spec = find_at(configuration, {"spec"});
+    if (spec == nullptr || !spec->is_object()) continue;
+    const auto object = "FelixConfiguration " + text_at(configuration, {"metadata", "name"});
+    for (const auto& [name, value] : spec->get_object()) {
+      const std::string field(name);
+      if (value.is_null() || std::ranges::find(kWithAny, std::string_view(field)) != kWithAny.end()) continue;
+      if (std::ranges::find(kWithEbpf, std::string_view(field)) == kWithEbpf.end()) {
+        idle.push_back({object, field, ""});
+      } else if (dataplanes.contains("nftables")) {
+        idle.push_back({object, field, "nftables"});
+      }
+    }
+  }
+  std::ranges::sort(idle);
+  return idle;
+}
+
+std::vector<std::string> in_words(const std::vector<IdleSetting>& settings) {
+  std::map<std::pair<std::string, std::string>, std::string> fields;
+  for (const auto& [object, field, dataplane] : settings) {
+    auto& list = fields[{object, dataplane}];
+    list += (list.empty() ? "" : ", ") + field;
+  }
+  std::vector<std::string> lines;
+  for (const auto& [where, list] : fields) {
+    lines.push_back(fmt::format("{}: {}: no effect{}", where.first, list,
+                                where.second.empty() ? "" : " with " + where.second));
+  }
+  return lines;
+}
+
+}  // namespace ocicat::views

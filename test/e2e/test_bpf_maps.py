@@ -1,0 +1,98 @@
+"""`ocicat bpf` shows what a host's eBPF datapath has in the kernel, with its agent or without."""
+import pytest
+
+import shop
+
+WEB = shop.policy("shop", "web", {"selector": "app == 'b'", "types": ["Ingress"], "ingress": [
+    {"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]}, "source": {"selector": "app == 'a'"}}]})
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2, "ebpf")
+    lab.together([lab.pod_words("shop/a", "host1", labels={"app": "a"}),
+                  lab.pod_words("shop/b", "host1", labels={"app": "b"}, listen="tcp/80")])
+    lab.apply(WEB)
+    lab.wait()
+    lab.probe("tcp/80,tcp/81")
+    return lab
+
+
+def shown(lab, what, *words, host="host1"):
+    return lab.json("bpf", what, "--host", host, *words)[{"host-endpoints": "hostEndpoints"}.get(what, what)]
+
+
+def endpoint_of(lab, pod):
+    found = shown(lab, "endpoints", "--address", lab.address(pod))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_counters_say_what_became_of_packets(lab):
+    counters = {one["counter"]: one["count"] for one in shown(lab, "counters")}
+    assert counters["judged"] > 0 and counters["forwarded"] > 0
+    assert counters["dropped: policy"] > 0
+
+
+def test_an_endpoints_program_leads_to_the_table_that_policy_means(lab):
+    slot = endpoint_of(lab, "shop/b")["slot"]
+    rows = shown(lab, "tables", "--endpoint", str(slot))
+    ingress = endpoint_of(lab, "shop/b")["ingress"]
+    assert [row["answer"] for row in rows if row["program"] == ingress and row["keys"] == "tcp/80"] == ["allow"]
+    assert {row["answer"] for row in rows if row["program"] == ingress and row["projection"] == "base"} == {"deny"}
+    programs = {row["program"] for row in shown(lab, "programs", "--endpoint", str(slot))}
+    assert ingress in programs
+
+
+def test_classes_tell_apart_whom_policy_tells_apart(lab):
+    def class_of(address):
+        found = shown(lab, "classes", "--address", address)
+        assert len(found) == 1
+        return found[0]["class"]
+
+    assert class_of(lab.address("shop/a")) != class_of("192.0.2.77")
+    assert class_of("192.0.2.77") == class_of("192.0.2.78")
+
+
+def test_connections_say_who_began_them_and_where_they_stand(lab):
+    a, b = lab.address("shop/a"), lab.address("shop/b")
+    lab.probe("tcp/80", "--pods", "shop/a,shop/b")
+    found = [one for one in shown(lab, "connections", "--address", b)
+             if one["traffic"] == "tcp/80" and one["source"]["address"] == a]
+    assert found, shown(lab, "connections")
+    assert {one["state"] for one in found} <= {"established", "closed"}
+    assert all(one["source"]["endpoint"] == endpoint_of(lab, "shop/a")["slot"] for one in found)
+    assert all(one["sent"] > 0 and one["answered"] > 0 for one in found)
+    assert shown(lab, "connections", "--address", "192.0.2.77") == []
+
+
+def test_no_more_is_shown_than_was_asked_for_and_that_is_said(lab):
+    done = lab.run("bpf", "classes", "--host", "host1", "--most", "1")
+    assert len(done.stdout.splitlines()) == 2
+    assert "more are not shown" in done.stderr
+
+
+def test_a_dead_agent_changes_nothing_about_it(lab):
+    lab.run("lab", "agent", "kill", "host1")
+    try:
+        assert endpoint_of(lab, "shop/b")["interface"] > 0
+        assert shown(lab, "connections")
+    finally:
+        lab.run("lab", "agent", "start", "host1")
+        lab.wait()
+
+
+def test_which_host_is_meant_must_be_said_and_be_there(lab):
+    assert "say which with --host" in lab.run("bpf", "counters", check=False).stderr
+    assert lab.run("bpf", "counters", "--host", "host9", check=False).returncode == 1
+    done = lab.run("bpf", "counters", "--bpf-folder", "/sys/fs/bpf/nothing-here", check=False)
+    assert done.returncode == 1 and "no eBPF datapath is pinned" in done.stderr
+
+
+def test_status_names_settings_without_effect(lab):
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+               "spec": {"bpfEnabled": True, "logPrefix": "x", "bpfRedirectToPeer": "Enabled"}})
+    lab.wait()
+    assert lab.json("status")["withoutEffect"] == [
+        {"object": "FelixConfiguration default", "field": "bpfEnabled", "dataplane": ""}]
+    assert "FelixConfiguration default: bpfEnabled: no effect" in lab.run("status").stdout
