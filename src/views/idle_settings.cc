@@ -17,18 +17,20 @@ namespace {
 namespace json = boost::json;
 
 // What policy/host_settings.cc reads; and the selector, which says for whom it counts.
-constexpr std::array<std::string_view, 28> kWithAny{"allowIPIPPacketsFromWorkloads",
+constexpr std::array<std::string_view, 30> kWithAny{"allowIPIPPacketsFromWorkloads",
                                                     "allowVXLANPacketsFromWorkloads",
                                                     "defaultEndpointToHostAction",
                                                     "disableConntrackInvalidCheck",
                                                     "externalNodesList",
                                                     "failsafeInboundHostPorts",
                                                     "failsafeOutboundHostPorts",
+                                                    "featureDetectOverride",
                                                     "interfacePrefix",
                                                     "ipipEnabled",
                                                     "iptablesFilterDenyAction",
                                                     "iptablesNATOutgoingInterfaceFilter",
                                                     "logPrefix",
+                                                    "mtuIfacePattern",
                                                     "natOutgoingAddress",
                                                     "natOutgoingExclusions",
                                                     "natPortRange",
