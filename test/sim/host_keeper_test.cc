@@ -407,6 +407,53 @@ TEST(HostKeeper, ChangesFromWhereAWorkloadMaySendAroundTheStep) {
   EXPECT_EQ(seen, (std::vector<std::string>{"old+---", "new+---", "new+--+"}));
 }
 
+// Both sides of a packet are in the net whose class changes: one half of the old state and one of the new
+// would let it go on.
+TEST(HostKeeper, BothSidesOfAPacketHaveTheirClassOfOneState) {
+  using namespace policy;
+  KeptHost host(4);
+  HostKeeper keeper(host.kernels(), {});
+  HostChanges first;
+  auto& tables = first.tables;
+  tables.outcomes.update(OutcomeId{1}, Outcome(Verdict::kAllow, {}));
+  tables.outcomes.update(OutcomeId{2}, Outcome(Verdict::kDeny, {}));
+  for (const std::uint32_t id : {1U, 2U})
+    tables.tables.update(TableId{id}, Table(std::vector{Interval{0, kLastTableKey, OutcomeId{id}, {}}}));
+  // A program for each class of the own side, each with a table for each class of the other: who has another
+  // class than the own side is allowed.
+  tables.chains.update(ChainId{1}, {VocabularyId{1}, ProgramId{1}});
+  for (const std::uint32_t own : {1U, 2U}) {
+    tables.projections.update({VocabularyId{1}, ClassId{own}}, ProjectionId{own});
+    tables.chain_programs.update({ChainId{1}, ProjectionId{own}}, ProgramId{own});
+    tables.programs.update(ProgramId{own}, {VocabularyId{1}, TableId{2}});
+    for (const std::uint32_t peer : {1U, 2U})
+      tables.tables_by_projection.update({ProgramId{own}, ProjectionId{peer}},
+                                         TableId{own == peer ? 2U : 1U});
+  }
+  const auto net = *Prefix::parse("10.65.0.0/16");
+  tables.classes.update(net, ClassId{1});
+  HostEndpointState edge{.id = 1, .interface_name = "uplink"};
+  for (auto& chain : edge.chains[0]) chain = ChainId{1};
+  first.host_endpoints.update({Kind::kHostEndpoint, "", "edge"}, edge);
+  keeper.take(first);
+  ASSERT_TRUE(keeper.attempt());
+
+  int moments = 0;
+  host.nft.watch_late([&](const auto& now, const auto& before) {
+    for (int early = 0; early < 40; ++early, ++moments) {
+      KernelLookup lookup(now, before, early);
+      EXPECT_EQ(lookup.at_host(kHooks[0], "uplink", pod_address(1), pod_address(2), Packet{}),
+                std::optional(Verdict::kDeny))
+          << early << " lookups before the step";
+    }
+  });
+  HostChanges other_class;
+  other_class.tables.classes.update(net, ClassId{2});
+  keeper.take(other_class);
+  ASSERT_TRUE(keeper.attempt());
+  EXPECT_GT(moments, 0);
+}
+
 TEST(HostKeeper, WritesOneElementForOneAddressThatChangesItsClass) {
   KeptHost host(3);
   HostKeeper keeper(host.kernels(), {});

@@ -94,18 +94,16 @@ void move_if(Entries& from, Entries& to, Predicate predicate) {
 
 bool needs_number(const Transaction& step, bool two_classes) {
   std::set<Group> groups;
-  std::set<std::pair<Map, kernel::nft::ElementKey>> classes;
   for (const auto* entries : {&step.removed, &step.added}) {
     for (const auto& entry : *entries) {
       // These say the same always: without one, the rule ends and begins again.
-      if (is_exact(entry)) continue;
-      const auto group = group_of(entry.map);
-      groups.insert(group);
-      if (group == Group::kClasses || group == Group::kNets) classes.emplace(entry.map, entry.key);
+      if (!is_exact(entry)) groups.insert(group_of(entry.map));
     }
   }
   groups.erase(Group::kUnread);
-  return groups.size() > 1 || groups.contains(Group::kPolicy) || (two_classes && classes.size() > 1);
+  // Both sides of a packet may be in one net, whose class it reads twice.
+  const bool some_class = groups.contains(Group::kClasses) || groups.contains(Group::kNets);
+  return groups.size() > 1 || groups.contains(Group::kPolicy) || (two_classes && some_class);
 }
 
 void add_difference(Entries before, Entries after, Transaction& transaction) {
