@@ -19,6 +19,7 @@ struct DeleteOptions {
   std::string output;
   bool dry_run = false;
   bool ignore_not_found = false;
+  std::string cascade = "background";
 };
 
 Result<std::vector<ResourceKey>> keys_to_delete(const DeleteOptions& options) {
@@ -45,7 +46,7 @@ Result<void> delete_one(api::Client& client, const ResourceKey& key, const Delet
   if (options.dry_run) {
     TRY_VOID(client.get(key));
   } else {
-    TRY_VOID(client.remove(key));
+    TRY_VOID(client.remove(key, options.cascade == "orphan"));
   }
   return {};
 }
@@ -78,6 +79,7 @@ One that fails does not stop the others; the exit code is then 1.
 Examples:
   ocicat delete networkpolicy allow-dns -n shop
   ocicat delete gnp/quarantine tier/security
+  ocicat delete ippool old-pool --cascade=orphan
   ocicat delete -f policies/)";
 
 }  // namespace
@@ -90,6 +92,11 @@ void add_delete_command(CLI::App& app) {
   command->add_option("-n,--namespace", options->files.ns, "Namespace (default: \"default\")")
       ->type_name("NS");
   command->add_flag("--ignore-not-found", options->ignore_not_found, "What is not there counts as deleted");
+  command
+      ->add_option("--cascade", options->cascade,
+                   "orphan: also an IPPool with addresses in use, which stay whose they are")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"background", "orphan"}));
   command->add_flag("--dry-run", options->dry_run, "Only look whether they are there");
   command->add_option("-o,--output", options->output, "Output: name")->check(CLI::IsMember({"name"}));
   add_server_option(*command, options->server);

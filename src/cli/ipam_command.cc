@@ -381,7 +381,7 @@ Result<int> run_split(const SplitOptions& options) {
     return kDone;
   }
   // Pools may not overlap, so for a moment there is none: what is assigned stays, and nothing new is.
-  TRY_VOID(client.remove(key));
+  TRY_VOID(client.remove(key, true));
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto made = client.create(parts[i]);
     if (made) {

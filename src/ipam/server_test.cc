@@ -130,7 +130,8 @@ TEST_F(OverServer, WhatBreaksTheRulesOfTheDocumentsIsRefused) {
                        {{"cidr", "10.1.0.0/26"}, {"node", "h"}, {"state", "pending"}, {"deleted", true}})),
       HasSubstr("deleted"));
   ASSERT_TRUE(allocator_.assign(request("host1", "net.a")));
-  ASSERT_TRUE(client_.remove({Kind::kIpPool, "", "v4"}));
+  EXPECT_FALSE(client_.remove({Kind::kIpPool, "", "v4"})) << "an address of it is in use";
+  ASSERT_TRUE(client_.remove({Kind::kIpPool, "", "v4"}, true));
   EXPECT_THAT(refused(document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}, {"blockSize", 26}})),
               HasSubstr("of another size"));
   EXPECT_EQ(refused(document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}, {"blockSize", 28}})), "(created)");

@@ -101,8 +101,9 @@ Result<json::object> Client::update(const json::object& object, bool dry_run) {
   return state_->send_for_object(request_of("PUT", target, json::serialize(object)));
 }
 
-Result<json::object> Client::remove(const ResourceKey& key) {
-  return state_->send_for_object(request_of("DELETE", path_of(key)));
+Result<json::object> Client::remove(const ResourceKey& key, bool orphan) {
+  const auto target = path_of(key) + (orphan ? "?propagationPolicy=Orphan" : "");
+  return state_->send_for_object(request_of("DELETE", target));
 }
 
 Result<void> Client::watch(Kind kind, const std::optional<std::string>& ns, std::string_view resource_version,

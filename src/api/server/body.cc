@@ -158,6 +158,7 @@ Answer<DeleteOptions> read_delete_options(const http::Request& request) {
   const auto revision = parse_revision(child_text(preconditions, "resourceVersion"));
   if (!revision) return std::unexpected(bad_request("preconditions.resourceVersion is not one of ours"));
   options.revision = *revision;
+  options.orphan = child_text(*body, "propagationPolicy") == "Orphan";
   const auto* dry_run = body->if_contains("dryRun");
   if (dry_run && dry_run->is_array() && !dry_run->get_array().empty()) options.dry_run = true;
   return options;

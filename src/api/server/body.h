@@ -37,6 +37,7 @@ struct DeleteOptions {
   std::string uid;
   store::Revision revision = 0;
   bool dry_run = false;
+  bool orphan = false;  // propagationPolicy Orphan
 };
 Answer<DeleteOptions> read_delete_options(const http::Request& request);
 

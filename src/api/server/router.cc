@@ -216,6 +216,7 @@ void Router::write(const http::Request& request, const http::Target& target, con
     auto options = read_delete_options(request);
     if (!options) return refuse(options.error());
     options->dry_run = options->dry_run || *dry_run;
+    options->orphan = options->orphan || target.parameter("propagationPolicy") == "Orphan";
     return writer_.remove(location.key(), *options, answer_with(200));
   }
   auto submitted = read_object(request, location);

@@ -10,6 +10,7 @@
 #include <future>
 
 #include "api/server/reader.h"
+#include "resources/ipam.h"
 #include "store/sqlite/sqlite_store.h"
 
 namespace ocicat::api {
@@ -18,6 +19,7 @@ namespace {
 namespace json = boost::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::string kSets = "/apis/projectcalico.org/v3/globalnetworksets";
 const std::string kPolicies = "/apis/projectcalico.org/v3/namespaces/shop/networkpolicies";
@@ -447,6 +449,42 @@ TEST_F(RouterTest, PoolsKeepTheirCidrAndDoNotOverlap) {
   auto disabled = pool("a", "10.0.0.0/16");
   disabled.at("spec").as_object()["disabled"] = true;
   want(200, "PUT", kPools + "/a", disabled);
+}
+
+TEST_F(RouterTest, APoolStaysAsLongAsWorkloadsHaveItsAddresses) {
+  want(201, "POST", kPools, pool("a", "10.0.0.0/16"));
+  Stored<IpamBlock> block;
+  block.value.cidr = *Prefix::parse("10.0.3.64/26");
+  block.value.allocations.resize(64);
+  block.value.attributes = {
+      {.handle = "vxlan-tunnel-addr-a", .secondary = {{"node", "a"}, {"type", "vxlanTunnelAddress"}}},
+      {.handle = "pods.c1", .secondary = {{"node", "a"}, {"namespace", "shop"}, {"pod", "web"}}}};
+  block.value.allocations[1] = 0;
+  block.value.allocations[2] = 1;
+  for (IpamBlock::Ordinal free = 0; free < 64; ++free) {
+    if (!block.value.allocations[free]) block.value.unallocated.push_back(free);
+  }
+  block.metadata["name"] = name_of(block.value.cidr);
+  const auto document = encode(block);
+  const auto blocks =
+      fmt::format("/apis/{}/{}", info(Kind::kIpamBlock).api_version(), info(Kind::kIpamBlock).plural);
+  want(201, "POST", blocks, document);
+
+  const auto refused = want(403, "DELETE", kPools + "/a");
+  EXPECT_THAT(json::serialize(refused),
+              HasSubstr("1 of its addresses is in use, such as 10.0.3.66 (shop/web); set spec.disabled"));
+  auto disabled = pool("a", "10.0.0.0/16");
+  disabled.at("spec").as_object()["disabled"] = true;
+  want(200, "PUT", kPools + "/a", disabled);
+  EXPECT_THAT(json::serialize(want(403, "DELETE", kPools + "/a")), Not(HasSubstr("spec.disabled")));
+  want(200, "DELETE", kPools + "/a?propagationPolicy=Orphan&dryRun=All");
+  want(200, "DELETE", kPools + "/a", {{"propagationPolicy", "Orphan"}, {"dryRun", {"All"}}});
+
+  block.value.allocations[2] = std::nullopt;
+  block.value.unallocated.push_back(2);
+  block.value.attributes.pop_back();
+  want(200, "PUT", blocks + "/" + name_of(block.value.cidr), encode(block));
+  want(200, "DELETE", kPools + "/a");
 }
 
 TEST_F(RouterTest, TheDefaultAllowProfileCannotBeWritten) {

@@ -5,7 +5,9 @@
 
 #include "api/server/stored_text.h"
 #include "base/ip.h"
+#include "network/ipam_block.h"
 #include "resources/decode.h"
+#include "resources/ipam.h"
 
 namespace ocicat::api {
 
@@ -94,6 +96,52 @@ std::optional<Failure> blocks_fit_pool(const store::View& view, const ResourceKe
     return !failure;
   });
   return failure;
+}
+
+// How a workload that has an address is called; empty: nobody has it, or a host, which gets another.
+std::string workload_of(const IpamBlock::Attribute& attribute) {
+  const auto text = [&](std::string_view name) {
+    const auto it = attribute.secondary.find(std::string(name));
+    return it == attribute.secondary.end() ? std::string() : it->second;
+  };
+  const auto type = text("type");
+  if (attribute.released_at || type.ends_with("TunnelAddress") || type == network::kGatewayType) return {};
+  const auto pod = text("pod");
+  return pod.empty() ? attribute.handle.value_or("nobody that is known") : text("namespace") + "/" + pod;
+}
+
+// Without its pool a workload's address loses its tunnel and natOutgoing.
+std::optional<Failure> pool_is_unused(const store::View& view, const ResourceKey& key) {
+  const auto stored = view.get(key);
+  const auto pool = stored ? from_stored_text(*stored->document) : json::object{};
+  const auto cidr = cidr_of(pool);
+  if (!cidr) return std::nullopt;
+  std::size_t used = 0;
+  std::string example;
+  view.each(Kind::kIpamBlock, std::nullopt, [&](const store::Entry& entry) {
+    const auto document = from_stored_text(*entry.document);
+    const auto at = cidr_of(document);
+    if (!at || !cidr->contains(*at)) return true;
+    const auto block = decode_block(document);
+    if (!block) return true;
+    for (IpamBlock::Ordinal ordinal = 0; ordinal < block->value.size(); ++ordinal) {
+      const auto attribute = block->value.allocations[ordinal];
+      if (!attribute || *attribute >= block->value.attributes.size()) continue;
+      const auto who = workload_of(block->value.attributes[*attribute]);
+      if (who.empty()) continue;
+      if (used++ == 0) example = fmt::format("{} ({})", address_at(*at, ordinal).to_string(), who);
+    }
+    return true;
+  });
+  if (used == 0) return std::nullopt;
+  const auto* disabled = child_object(pool, "spec").if_contains("disabled");
+  const bool is_disabled = disabled != nullptr && disabled->is_bool() && disabled->get_bool();
+  return forbidden(
+      key,
+      fmt::format("{} of its addresses {} in use, such as {}; {}end what has them first, or delete the pool "
+                  "with propagationPolicy Orphan (--cascade=orphan), and they stay whose they are",
+                  used, used == 1 ? "is" : "are", example,
+                  is_disabled ? "" : "set spec.disabled, so that nobody is given another, "));
 }
 
 std::optional<Failure> has_computed_name(const ResourceKey& key, const json::object& endpoint) {
@@ -185,7 +233,8 @@ std::optional<Failure> may_update(const store::View& view, const ResourceKey& ke
   return profile_is_writable(key);
 }
 
-std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key) {
+std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key, bool orphan) {
+  if (key.kind == Kind::kIpPool) return orphan ? std::nullopt : pool_is_unused(view, key);
   if (key.kind == Kind::kTier) {
     if (std::ranges::find(kBuiltInTiers, key.name, &BuiltInTier::name) != kBuiltInTiers.end()) {
       return forbidden(key, "this tier is built in and cannot be deleted");

@@ -28,6 +28,7 @@ std::optional<Failure> may_create(const store::View& view, const ResourceKey& ke
                                   const boost::json::object& object);
 std::optional<Failure> may_update(const store::View& view, const ResourceKey& key,
                                   const boost::json::object& object, const boost::json::object& stored);
-std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key);
+// `orphan`: what is left of it is the caller's care, as Kubernetes' propagationPolicy Orphan says.
+std::optional<Failure> may_delete(const store::View& view, const ResourceKey& key, bool orphan);
 
 }  // namespace ocicat::api

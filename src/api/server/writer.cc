@@ -170,7 +170,7 @@ void Writer::remove(const ResourceKey& key, const DeleteOptions& options, OnWrit
         options.uid != child_text(child_object(from_stored_text(*entry->document), "metadata"), "uid")) {
       return std::unexpected(failure_of({ErrorCode::kConflict, "its uid is another"}, key));
     }
-    if (auto failure = may_delete(view, key)) return std::unexpected(*std::move(failure));
+    if (auto failure = may_delete(view, key, options.orphan)) return std::unexpected(*std::move(failure));
     return store::Change{key, std::nullopt};
   };
   run(attempt, options.dry_run, std::move(on_written));
