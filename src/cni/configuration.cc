@@ -15,6 +15,7 @@ namespace json = boost::json;
 constexpr std::int64_t kMostMtu = 65535, kLeastMtu = 68;
 constexpr std::int64_t kMostQueues = 4096;  // IFLA_NUM_TX_QUEUES: what the kernel takes
 constexpr std::int64_t kMostSeconds = 3600;
+constexpr std::size_t kMostGates = 16;  // each may take seconds
 
 std::unexpected<Failure> wrong(const Error& error) {
   return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
@@ -149,6 +150,9 @@ Result<void> read_wiring(const json::object& config, Configuration& configuratio
   configuration.queues = static_cast<std::uint32_t>(queues.value_or(1));
   TRY(const auto timeout, fields::integer_at(config, "policy_setup_timeout_seconds", 0, kMostSeconds));
   if (timeout && *timeout > 0) configuration.policy_timeout = std::chrono::seconds(*timeout);
+  TRY(configuration.readiness_gates, fields::strings_at(config, "readiness_gates"));
+  if (configuration.readiness_gates.size() > kMostGates)
+    return fields::wrong("readiness_gates", fmt::format("are more than {}", kMostGates));
   TRY(const auto* features, part_of(config, "feature_control"));
   TRY(configuration.addresses_without_ipam, flag_at(*features, "ip_addrs_no_ipam", false));
   TRY(const auto* settings, part_of(config, "container_settings"));

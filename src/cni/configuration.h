@@ -2,8 +2,8 @@
 //
 // The plugin has no credentials and the agent has its own, so keys about the way to the datastore and about
 // logs (`datastore_type`, `etcd_*`, `kubernetes`, `log_*`, `policy`, `nodename_file`, `endpoint_status_dir`,
-// `require_mtu_file`, `readiness_gates`) are taken and say nothing. What would change how a workload is wired
-// and is not there is refused, never passed over.
+// `require_mtu_file`) are taken and say nothing. What would change how a workload is wired and is not there
+// is refused, never passed over.
 //
 //   source   docs/spec: semantics.md 6; containernetworking/cni, SPEC.md and CONVENTIONS.md
 #pragma once
@@ -39,7 +39,8 @@ struct Configuration {
   // `policy_setup_timeout_seconds`: then the workload starts without its policy (and without traffic, as
   // nothing passes an interface that has none). Nothing: it does not start without.
   std::optional<std::chrono::seconds> policy_timeout;
-  boost::json::object dns;  // handed through to the result
+  std::vector<std::string> readiness_gates;  // URLs that must answer 200 before a workload may start
+  boost::json::object dns;                   // handed through to the result
 
   // What the runtime says of this workload, where no Pod document does: `args.cni.labels`, `args.ocicat`.
   Labels labels;

@@ -48,6 +48,7 @@ TEST(Configuration, TakesCalicosKeys) {
       "ipam":{"type":"calico-ipam","assign_ipv4":"true","assign_ipv6":"true","ipv4_pools":["10.0.0.0/16"],
               "ipv6_pools":["six"]},
       "container_settings":{"allow_ip_forwarding":true},"num_queues":4,"policy_setup_timeout_seconds":7,
+      "readiness_gates":["http://localhost:9099/readiness"],
       "feature_control":{"ip_addrs_no_ipam":true,"floating_ips":false},"dns":{"nameservers":["10.0.0.1"]})");
   ASSERT_TRUE(read.has_value()) << read.error().details;
   EXPECT_EQ(read->node, "host1");
@@ -59,6 +60,7 @@ TEST(Configuration, TakesCalicosKeys) {
   EXPECT_TRUE(read->addresses_without_ipam);
   EXPECT_EQ(read->queues, 4U);
   EXPECT_EQ(read->policy_timeout, std::chrono::seconds(7));
+  EXPECT_THAT(read->readiness_gates, ElementsAre("http://localhost:9099/readiness"));
   EXPECT_TRUE(read->dns.contains("nameservers"));
 }
 

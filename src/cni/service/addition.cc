@@ -11,6 +11,7 @@
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
 #include "cni/service/addresses.h"
+#include "cni/service/gates.h"
 #include "cni/service/teardown.h"
 #include "cni/wishes.h"
 
@@ -181,6 +182,7 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
                               configuration.node, context.options.node));
   }
   TRY_VOID(check_ready(context));
+  TRY_VOID(gates_are_open(configuration.readiness_gates));
   auto attachment = attachment_of(call, context.options.node);
   attachment.boot = context.options.boot;
   const Turns::Turn turn(context.turns, attachment.name());

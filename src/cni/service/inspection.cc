@@ -5,6 +5,7 @@
 
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
+#include "cni/service/gates.h"
 #include "ipam/settings.h"
 #include "network/pool_choice.h"
 #include "resources/decode.h"
@@ -97,6 +98,8 @@ Outcome<void> status(Context& context, const Call& call) {
   // Who wires the containers himself needs no policy of ours in force.
   const auto why = call.role == Role::kNetwork ? context.parts.why_not_ready() : std::string();
   if (!why.empty()) return not_available(why + "; see: ocicat status");
+  if (const auto open = gates_are_open(configuration.readiness_gates); !open)
+    return not_available(open.error().details);
   const auto documents = context.documents.lend();
   const auto settings = ipam::read_settings(*documents);
   if (!settings) return not_available(settings.error().message + "; see: ocicat status");

@@ -428,8 +428,16 @@ TEST(Service, StatusSaysWhetherAnyContainerCouldBeServed) {
   Agent agent(world);
   EXPECT_TRUE(agent.call("STATUS", "", "").done);
   EXPECT_EQ(code_of(agent.call("STATUS", "", "", R"("x":1,"ipam":{"ipv4_pools":["none-such"]})")), 50U);
+  EXPECT_EQ(code_of(agent.call("STATUS", "", "", R"("readiness_gates":["http://127.0.0.1:1/"])")), 50U);
   world.server_away = true;
   EXPECT_EQ(code_of(agent.call("STATUS", "", "")), 50U);
+}
+
+TEST(Service, StartsNothingWhileAReadinessGateIsClosed) {
+  World world;
+  Agent agent(world);
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", R"("readiness_gates":["http://127.0.0.1:1/"])")), 11U);
+  expect_nothing(world);
 }
 
 // An agent that is gone at any step of ADD or DEL leaves nothing that the next one does not take back.
