@@ -17,6 +17,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 using namespace std::chrono_literals;
 
@@ -157,6 +158,35 @@ TEST(ApplyClock, ForgetsBatchesOfDataThatTheServerDoesNotHoldAnyMore) {
   EXPECT_THAT(clock.applied({{Kind::kPod, {9, "a"}}}, start + 2s), IsEmpty()) << "9 of another is not 3";
   EXPECT_THAT(clock.applied({{Kind::kPod, {3, "b"}}}, start + 2s),
               ElementsAre(std::chrono::duration<double>(1)));
+}
+
+TEST(Metrics, CountBgpSessionsByStateAndRoutesByPeerAsLongAsThereAreThese) {
+  Metrics metrics;
+  const AgentStatus status("host1", "nftables", 7);
+  EXPECT_THAT(metrics.text(), Not(HasSubstr("ocicat_bgp"))) << "an agent that keeps no BIRD";
+  News news;
+  auto& report = news.bgp.emplace();
+  report.running = true;
+  for (const auto* peer : {"10.0.0.2", "10.0.0.3"}) {
+    auto& session = report.sessions.emplace_back();
+    session.wanted.peer = *IpAddress::parse(peer);
+    session.wanted.peer_node = "other";
+    session.state.state = "Active";
+  }
+  report.sessions[0].state.state = "Established";
+  report.sessions[0].state.imported = 7;
+  metrics.observe(news, status);
+  const auto text = metrics.text();
+  EXPECT_THAT(text, HasSubstr("ocicat_bgp_running 1\n"));
+  EXPECT_THAT(text, HasSubstr("ocicat_bgp_sessions{state=\"Established\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("ocicat_bgp_sessions{state=\"Active\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("ocicat_bgp_routes_imported{node=\"other\",peer=\"10.0.0.2\"} 7\n"));
+  report.sessions.erase(report.sessions.begin());
+  report.error = "refused";
+  metrics.observe(news, status);
+  EXPECT_THAT(metrics.text(), HasSubstr("ocicat_bgp_running 0\n"));
+  EXPECT_THAT(metrics.text(), HasSubstr("ocicat_bgp_sessions{state=\"Established\"} 0\n"));
+  EXPECT_THAT(metrics.text(), Not(HasSubstr("10.0.0.2")));
 }
 
 TEST(Metrics, AreInPrometheusTextAndFollowReports) {

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "agent/apply_clock.h"
+#include "agent/bgp_metrics.h"
 
 namespace ocicat::agent {
 namespace {
@@ -82,6 +83,7 @@ struct Metrics::State {
   prometheus::Counter& failures = counter(registry, "ocicat_status_write_failures_total",
                                           "Writes of the status that the server did not take");
   prometheus::Histogram& apply_seconds = latency(registry);
+  BgpMetrics bgp{registry};
   std::mutex mutex;  // of the clock alone
   ApplyClock clock;
   std::atomic<bool> applied_once = false;
@@ -116,6 +118,7 @@ void Metrics::reported(const dataplane::Report& report) {
 
 void Metrics::observe(const News& news, const AgentStatus& status) {
   set(state_->refused, status.refused().size());
+  if (news.bgp) state_->bgp.show(*news.bgp);
   if (!news.counters) return;
   set(state_->endpoints, news.counters->endpoints);
   set(state_->local_endpoints, news.counters->local_endpoints);
