@@ -22,6 +22,7 @@
 #include "base/unique_fd.h"
 #include "http/server.h"
 #include "kernel/namespace_claim.h"
+#include "network/bgp/bird_configuration.h"
 
 namespace ocicat::agent {
 namespace {
@@ -97,13 +98,17 @@ struct Agent::State {
     flows->learn(changes);
   }
 
-  void start_bgp(const Options& options, dataplane::Bird bird) {
-    bgp = std::make_unique<BgpLoop>(BgpLoop::Options{options.node, options.bgp_secrets, std::move(bird)},
-                                    [this](BgpReport report) {
-                                      News news;
-                                      news.bgp = std::move(report);
-                                      reporter->tell(std::move(news));
-                                    });
+  void start_bgp(const Options& options, dataplane::Bird bird, Engine::Router router) {
+    bgp = std::make_unique<BgpLoop>(
+        BgpLoop::Options{options.node, options.bgp_secrets, std::move(bird)},
+        [this](BgpReport report) {
+          News news;
+          news.bgp = std::move(report);
+          reporter->tell(std::move(news));
+        },
+        [this, router] {
+          if (router == Engine::Router::kStarting) policy->leave_to_router();
+        });
     const auto kinds = bgp_kinds();
     bgp_informers = std::make_unique<api::Informers>(
         options.server, std::vector(kinds.begin(), kinds.end()), [this](api::Update update) {
@@ -157,8 +162,12 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   TRY(state->claim, claim_kernel(options.dataplane, "stop it first"));
   TRY(state->lock, lock_folder(options.run_dir));
   std::optional<dataplane::Bird> bird;
+  auto router = Engine::Router::kNone;
   if (options.keeps_bird) {
     TRY(bird, dataplane::Bird::find({.folder = bird_folder(options.run_dir), .program = {}}));
+    const auto found = bird->look();
+    router = found && all_up(*found) ? Engine::Router::kRuns : Engine::Router::kStarting;
+    options.dataplane.host_metric = network::bgp::kStandInMetric;
   }
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   spdlog::info("node {}, server {}, dataplane {}, {} ids adopted from the kernel", options.node,
@@ -191,10 +200,10 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
       [self](const dataplane::Report& report) { self->on_report(report); },
       [self](const dataplane::HostKeeper& keeper) { self->enforcement.attempted(keeper); });
   state->policy = std::make_unique<PolicyLoop>(
-      Engine({options.node, std::move(dictionary), options.most_entries, options.keeps_bird}),
+      Engine({options.node, std::move(dictionary), options.most_entries, router}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
                           [self](const HostChanges& changes) { self->on_sent(changes); }});
-  if (bird) state->start_bgp(options, *std::move(bird));
+  if (bird) state->start_bgp(options, *std::move(bird), router);
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});

@@ -190,5 +190,23 @@ TEST(BgpReport, TellsOfEverySessionAndNoPassword) {
   EXPECT_EQ(to_json(gone).at("sessions").at(0).at("state"), "Unknown");
 }
 
+TEST(BgpReport, AllIsUpWhereEverySessionIsAndBirdHoldsNothingBack) {
+  network::bgp::BgpIntent intent;
+  intent.sessions.resize(1);
+  intent.sessions[0].name = "Mesh_10_0_0_2";
+  dataplane::BirdStatus bird;
+  EXPECT_FALSE(all_up(report_of(intent, {}, bird))) << "BIRD does not know the session yet";
+  bird.sessions = {{.name = "Mesh_10_0_0_2", .state = "OpenConfirm", .since = {}, .reason = {}}};
+  EXPECT_FALSE(all_up(report_of(intent, {}, bird)));
+  EXPECT_FALSE(all_up(bird));
+  bird.sessions[0].state = "Established";
+  EXPECT_TRUE(all_up(report_of(intent, {}, bird)));
+  EXPECT_TRUE(all_up(bird));
+  EXPECT_FALSE(all_up(report_of(intent, fail(ErrorCode::kInvalid, "refused"), bird)));
+  bird.recovering = true;
+  EXPECT_FALSE(all_up(report_of(intent, {}, bird)));
+  EXPECT_FALSE(all_up(bird));
+}
+
 }  // namespace
 }  // namespace ocicat::agent

@@ -16,10 +16,11 @@ constexpr std::chrono::seconds kRound{1};
 }  // namespace
 
 struct BgpLoop::State {
-  State(Options&& options, std::function<void(BgpReport)>&& on_change)
+  State(Options&& options, std::function<void(BgpReport)>&& on_change, std::function<void()>&& on_heard)
       : keeper(std::move(options.node), secrets_in(std::move(options.secrets))),
         bird(std::move(options.bird)),
-        tell(std::move(on_change)) {}
+        tell(std::move(on_change)),
+        has_heard(std::move(on_heard)) {}
 
   void run() {
     while (!mailbox.closed()) {
@@ -43,7 +44,10 @@ struct BgpLoop::State {
     auto report = report_of(*intent, *applied, status);
     if (report.error != last_report.error && !report.error.empty()) spdlog::error("BGP: {}", report.error);
     if (!*applied) applied.reset();
-    if (told && report == last_report) return;
+    if (told && report == last_report) {
+      if (has_heard && all_up(report)) std::exchange(has_heard, nullptr)();
+      return;
+    }
     told = true;
     last_report = report;
     tell(std::move(report));
@@ -52,6 +56,7 @@ struct BgpLoop::State {
   BgpKeeper keeper;
   dataplane::Bird bird;
   std::function<void(BgpReport)> tell;
+  std::function<void()> has_heard;  // nothing: it has been called
   Mailbox<BgpUpdate> mailbox;
   std::optional<network::bgp::BgpIntent> intent;
   std::string last_configuration;
@@ -61,8 +66,8 @@ struct BgpLoop::State {
   std::thread thread;
 };
 
-BgpLoop::BgpLoop(Options options, std::function<void(BgpReport)> tell)
-    : state_(std::make_unique<State>(std::move(options), std::move(tell))) {
+BgpLoop::BgpLoop(Options options, std::function<void(BgpReport)> tell, std::function<void()> has_heard)
+    : state_(std::make_unique<State>(std::move(options), std::move(tell), std::move(has_heard))) {
   state_->thread = std::thread([state = state_.get()] { state->run(); });
 }
 

@@ -22,8 +22,9 @@ class BgpLoop {
     dataplane::Bird bird;
   };
 
-  // `tell` is called where something is other than before.
-  BgpLoop(Options options, std::function<void(BgpReport)> tell);
+  // `tell` is called where something is other than before; `has_heard` once, when every session is up and
+  // BIRD says the same twice, a round apart: then it has heard what there is to hear.
+  BgpLoop(Options options, std::function<void(BgpReport)> tell, std::function<void()> has_heard);
   ~BgpLoop();  // stops and joins; BIRD goes on
   BgpLoop(const BgpLoop&) = delete;
   BgpLoop& operator=(const BgpLoop&) = delete;

@@ -69,6 +69,15 @@ BgpReport report_of(const network::bgp::BgpIntent& intent, const Result<void>& a
   return report;
 }
 
+bool all_up(const BgpReport& report) {
+  return report.running && report.error.empty() && !report.recovering &&
+         std::ranges::all_of(report.sessions, [](const auto& one) { return one.state.established(); });
+}
+
+bool all_up(const dataplane::BirdStatus& status) {
+  return !status.recovering && std::ranges::all_of(status.sessions, &dataplane::SessionState::established);
+}
+
 json::object to_json(const BgpReport& report) {
   std::vector<const BgpReport::Session*> in_order;
   for (const auto& session : report.sessions) in_order.push_back(&session);

@@ -33,6 +33,11 @@ struct BgpReport {
 BgpReport report_of(const network::bgp::BgpIntent& intent, const Result<void>& applied,
                     const Result<dataplane::BirdStatus>& status);
 
+// BIRD runs with what it is to do, every session is up, and nothing that is learned is held back.
+bool all_up(const BgpReport& report);
+// The same of a BIRD whose configuration is another's.
+bool all_up(const dataplane::BirdStatus& status);
+
 // What an AgentStatus says under `bgp`.
 boost::json::object to_json(const BgpReport& report);
 

@@ -39,4 +39,10 @@ PolicyKeeper::Step PolicyKeeper::take(api::Update update) {
   return step;
 }
 
+std::optional<HostChanges> PolicyKeeper::leave_to_router() {
+  auto changes = engine_.leave_to_router();
+  if (!sent_ || changes.empty()) return std::nullopt;
+  return changes;
+}
+
 }  // namespace ocicat::agent

@@ -25,6 +25,8 @@ class PolicyKeeper {
   // No changes come out before the first update that is in sync: then the whole state. After that, what
   // changes, and revisions even where nothing does.
   Step take(api::Update update);
+  // BIRD has heard from the neighbours. Nothing changes before there was a first state.
+  std::optional<HostChanges> leave_to_router();
 
  private:
   Engine engine_;

@@ -20,25 +20,30 @@ struct PolicyLoop::State {
     while (!mailbox.closed()) {
       last_round = Clock::now();
       auto update = mailbox.take_within(kRound);
+      if (left_to_router.exchange(false)) send(keeper.leave_to_router());
       if (!update) continue;
       auto step = keeper.take(*std::move(update));
       // What is refused is known before what it came with is in force. The rest can wait until the dataplane
       // has been woken: whoever else is woken may take the processor.
       const bool refuses = step.news && !(step.news->unreadable.empty() && step.news->refused.empty());
       if (refuses) outlets.tell(*std::exchange(step.news, {}));
-      if (step.changes) {
-        in_sync = true;
-        outlets.on_sent(*step.changes);
-        outlets.to_dataplane->put(*std::move(step.changes));
-      }
+      if (step.changes) in_sync = true;
+      send(std::move(step.changes));
       if (step.news) outlets.tell(*std::move(step.news));
     }
+  }
+
+  void send(std::optional<HostChanges> changes) {
+    if (!changes) return;
+    outlets.on_sent(*changes);
+    outlets.to_dataplane->put(*std::move(changes));
   }
 
   PolicyKeeper keeper;
   Outlets outlets;
   Mailbox<api::Update> mailbox;
   std::atomic<bool> in_sync = false;
+  std::atomic<bool> left_to_router = false;  // since the last round
   std::atomic<Clock::time_point> last_round = Clock::now();
   std::thread thread;
 };
@@ -55,6 +60,10 @@ PolicyLoop::~PolicyLoop() {
 
 void PolicyLoop::put(api::Update update) {
   state_->mailbox.put(std::move(update));
+}
+void PolicyLoop::leave_to_router() {
+  state_->left_to_router = true;
+  state_->mailbox.put({});
 }
 bool PolicyLoop::in_sync() const {
   return state_->in_sync;

@@ -29,6 +29,7 @@ class PolicyLoop {
 
   // From any thread.
   void put(api::Update update);
+  void leave_to_router();  // as PolicyKeeper's
   bool in_sync() const;
   // Since the loop last went round; it does so at least once a second unless it computes.
   std::chrono::steady_clock::duration since_last_round() const;

@@ -20,6 +20,7 @@
 #include "base/mailbox.h"
 #include "base/result.h"
 #include "dataplane/hosts/host_interfaces.h"
+#include "dataplane/routes/route_plan.h"
 #include "engine/host_state.h"
 #include "kernel/bpf_abilities.h"
 
@@ -49,7 +50,8 @@ struct Options {
   kernel::bpf::Abilities usable{true, true, true};
   std::string nft_table = "ocicat";
   int route_protocol = 80;
-  bool sweep = true;  // remove what carries our mark and is not wanted
+  bool sweep = true;                         // remove what carries our mark and is not wanted
+  std::uint32_t host_metric = kRouteMetric;  // of routes by other hosts that need no tunnel
 
   std::string nat_table() const { return nft_table + "_nat"; }
 };

@@ -25,7 +25,7 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, const HostKe
 HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
     : policy_(datapath_of(options, kernels)),
       nat_(kernels.nat_table),
-      routes_(kernels.routes, {options.route_protocol, options.sweep}),
+      routes_(kernels.routes, {options.route_protocol, options.sweep, options.host_metric}),
       vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
       bandwidth_(kernels.queues),
       options_(options),

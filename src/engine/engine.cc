@@ -59,6 +59,12 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   return std::exchange(state.out, {});
 }
 
+HostChanges Engine::leave_to_router() {
+  state_->router = Router::kRuns;
+  state_->moved_all = true;
+  return update({});
+}
+
 Engine::Counters Engine::counters() const {
   const auto& state = *state_;
   using policy::IdSpace;

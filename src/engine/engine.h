@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,12 @@ using ResourceChanges = Changes<ResourceKey, Resource>;
 
 class Engine {
  public:
+  // Who writes the ways to other hosts that need no tunnel.
+  enum class Router : std::uint8_t {
+    kNone,      // we do
+    kStarting,  // we do until a router has heard from its neighbours; blackholes are the router's at once
+    kRuns,      // a router does
+  };
   struct Options {
     // The host to compute for; none: every workload endpoint is local, as the simulator wants it.
     std::optional<std::string> node;
@@ -31,8 +38,7 @@ class Engine {
     // (policy::ProgramStore::entry_count). Beyond it the workload endpoint that came last is denied all and
     // reported, and is tried again when there are fewer entries or its policy is another.
     std::size_t most_entries = kMostEntries;
-    // A router writes the ways to other hosts that need no tunnel: leave them to it.
-    bool router = false;
+    Router router = Router::kNone;
   };
   static constexpr std::size_t kMostEntries = std::size_t{1} << 24;
 
@@ -42,6 +48,8 @@ class Engine {
   Engine& operator=(Engine&&) noexcept;
 
   HostChanges update(const ResourceChanges& changes);
+  // The router that was starting runs: what it writes is no longer ours. O(blocks).
+  HostChanges leave_to_router();
 
   struct Counters {  // for metrics and for tests of proportionality
     std::size_t endpoints = 0, local_endpoints = 0, host_endpoints = 0, policies = 0, active_policies = 0;

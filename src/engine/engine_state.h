@@ -80,7 +80,7 @@ struct Engine::State {
   std::optional<std::string> node;
   network::RouteResolver ways;
   std::size_t most_entries;
-  bool router;
+  Router router;
   policy::IdRegistry ids;
   policy::SetSpace sets;
   policy::RuleBook book;

@@ -52,7 +52,8 @@ ResourceKey policy_key(const std::string& name) {
 
 // An engine and the state that its changes lead to.
 struct Host {
-  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {}, bool router = false)
+  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {},
+                Engine::Router router = Engine::Router::kNone)
       : engine({.node = std::move(node), .dictionary = std::move(dictionary), .router = router}) {}
 
   HostChanges set(const ResourceKey& at, const Resource& resource) {
@@ -574,7 +575,7 @@ Node with_tunnel(Node node, const std::string& address) {
 }
 
 TEST(Engine, LeavesTheWaysToOtherHostsToARouterUnlessTheirPoolAsksForTunnels) {
-  Host host("a", {}, true);
+  Host host("a", {}, Engine::Router::kRuns);
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
   host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
   host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
@@ -584,6 +585,22 @@ TEST(Engine, LeavesTheWaysToOtherHostsToARouterUnlessTheirPoolAsksForTunnels) {
   EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
   host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kNever));
   EXPECT_EQ(host.state.routes.size(), 1U);
+}
+
+TEST(Engine, StandsInForARouterThatIsStartingOnTheWaysToOtherHosts) {
+  Host host("a", {}, Engine::Router::kStarting);
+  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
+  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
+  host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
+  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
+  const auto left = host.engine.leave_to_router();
+  EXPECT_EQ(left.routes.size(), 2U) << "one goes, one is as it was";
+  left.apply_to(host.state);
+  EXPECT_EQ(host.state.routes.size(), 1U);
+  EXPECT_TRUE(host.state.routes.contains(test::prefix("10.0.0.1/32")));
+  host.set(key("third"), endpoint("third", "b", "cali3", "10.0.0.3"));
+  EXPECT_EQ(host.state.routes.size(), 1U) << "what comes later is the router's too";
 }
 
 TEST(Engine, AnOverlayLeadsThroughTheTunnelsOfItsHostsOnceBothEndsAreKnown) {

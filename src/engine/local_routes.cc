@@ -30,8 +30,9 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   const auto tunnelled = [&](const auto& pool) {
     return pool.second.encapsulated() && pool.second.cidr.contains(prefix.address);
   };
-  const bool by_router = way && (way->kind == Route::Kind::kHost || way->kind == Route::Kind::kNowhere);
-  if (router && by_router && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
+  const bool by_router = way && ((way->kind == Route::Kind::kHost && router == Router::kRuns) ||
+                                 (way->kind == Route::Kind::kNowhere && router != Router::kNone));
+  if (by_router && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
   return way;
 }
 

@@ -171,7 +171,9 @@ void RouteTable::find_next_hops() {
 std::optional<kernel::KernelRoute> RouteTable::goal_of(const Prefix& destination, const Route& route) const {
   std::optional<kernel::NextHop> hop;
   if (route.kind == Route::Kind::kHost && route.next_hop) hop = next_hops_.at(*route.next_hop);
-  return kernel_route(destination, route, links_, hop);
+  auto goal = kernel_route(destination, route, links_, hop);
+  if (goal && route.kind == Route::Kind::kHost) goal->metric = options_.host_metric;
+  return goal;
 }
 
 RoutePlan RouteTable::plan() {

@@ -27,6 +27,7 @@ class RouteTable {
   struct Options {
     int protocol = 80;
     bool sweep = true;
+    std::uint32_t host_metric = kRouteMetric;  // of routes by other hosts
   };
   // Borrows the kernel.
   RouteTable(kernel::RouteKernel& kernel, Options options) : kernel_(kernel), options_(options) {}

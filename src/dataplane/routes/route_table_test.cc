@@ -140,6 +140,23 @@ TEST_F(RouteTableTest, ANewTableAdoptsWhatItFindsAndSweepsWhatNobodyWants) {
   EXPECT_EQ(there().size(), kBlocks);
 }
 
+// A host that comes to have a router keeps the routes that it had, of lower rank.
+TEST_F(RouteTableTest, RoutesByOtherHostsThatGetAnotherMetricAreNeverMissing) {
+  want_all();
+  sync();
+  constexpr std::uint32_t kWorse = 4'000'000'000;
+  RouteTable second(kernel_, {.protocol = kOurs, .host_metric = kWorse});
+  Changes<Prefix, Route> changes;
+  want_blocks(0, by(0), changes);
+  want_blocks(1, by(1), changes);
+  changes.update(*Prefix::parse("10.66.0.1/32"), {Route::Kind::kInterface, "cali1", {}});
+  second.want(changes, {});
+  ASSERT_TRUE(second.sync());
+  EXPECT_TRUE(there().contains({block(0, 3), 2, host(0), kWorse}));
+  EXPECT_TRUE(there().contains({*Prefix::parse("10.66.0.1/32"), 3, std::nullopt, kRouteMetric}));
+  EXPECT_EQ(there().size(), 2 * kBlocks + 1);
+}
+
 TEST_F(RouteTableTest, WithoutASweepOnlyWhatWasWantedIsRemoved) {
   const kernel::KernelRoute foreign{*Prefix::parse("10.99.0.0/26"), 2, ip("192.0.2.99"), kRouteMetric};
   there().insert(foreign);

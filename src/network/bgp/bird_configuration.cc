@@ -153,8 +153,10 @@ class Writer {
     const auto& here = intent_.of(family);
     // What the agent wrote, protocol 80, is where a workload of this host is: it comes before what others
     // say.
-    line("filter from_kernel{}\n{{\n  if krt_source = 80 then preference = 200;\n  accept;\n}}\n",
-         digit(family));
+    // Its routes by other hosts stand in until what these say themselves is heard.
+    line("filter from_kernel{}\n{{\n  if krt_source = 80 && krt_metric = {} then reject;", digit(family),
+         kStandInMetric);
+    line("  if krt_source = 80 then preference = 200;\n  accept;\n}}\n");
     line("filter to_kernel{}\n{{\n  if source = RTS_DEVICE then reject;", digit(family));
     when_in(here.service_nets, true, "reject;");
     when_in(here.unprogrammed_pools, true, "reject;");

@@ -7,11 +7,16 @@
 //   source   docs/design/bgp.md; the manual of BIRD 2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "network/bgp/intent.h"
 
 namespace ocicat::network::bgp {
+
+// The metric of the agent's own routes by other hosts, worse than any that BIRD writes (2³¹−1 at most): they
+// count only where BIRD has none yet, and BIRD does not take them for what this host has to tell.
+inline constexpr std::uint32_t kStandInMetric = 4'000'000'000;
 
 // `log_file`: where BIRD writes what it has to say, at most 4 MiB and as much again of what came before; a
 // path without quotes. Empty: its standard error.
