@@ -20,6 +20,7 @@
 #include "agent/status_reporter.h"
 #include "api/client/informer.h"
 #include "base/unique_fd.h"
+#include "dataplane/datapath_choice.h"
 #include "http/server.h"
 #include "kernel/namespace_claim.h"
 #include "network/bgp/bird_configuration.h"
@@ -37,6 +38,18 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
   const std::string who =
       claim.error().message.empty() ? "" : fmt::format(", process {},", claim.error().message);
   return fail(ErrorCode::kUnavailable, "another agent{} works on this network namespace: {}", who, advice);
+}
+
+// Which datapath, and why; no reason where somebody has said so.
+Result<std::string> choose_datapath(Options& options) {
+  if (!options.on_other_choice) return std::string();
+  auto& chosen_by = options.dataplane.chosen_by;
+  if (!chosen_by) {
+    TRY(chosen_by, dataplane::look_around(options.dataplane));
+  }
+  auto choice = dataplane::choose(*chosen_by);
+  options.dataplane.datapath = choice.datapath;
+  return std::move(choice.reason);
 }
 
 std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
@@ -169,9 +182,11 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     router = found && all_up(*found) ? Engine::Router::kRuns : Engine::Router::kStarting;
     options.dataplane.host_metric = network::bgp::kStandInMetric;
   }
+  TRY(const std::string reason, choose_datapath(options));
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
-  spdlog::info("node {}, server {}, dataplane {}, {} ids adopted from the kernel", options.node,
-               options.server.text, dataplane::to_string(options.dataplane.datapath), dictionary.size());
+  const auto datapath = dataplane::to_string(options.dataplane.datapath);
+  spdlog::info("node {}, server {}, dataplane {}{}, {} ids adopted from the kernel", options.node,
+               options.server.text, datapath, reason.empty() ? "" : " (" + reason + ")", dictionary.size());
 
   // First: an address that cannot be had is said before anything is written anywhere.
   if (options.health) {
@@ -188,8 +203,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   }
 
   state->reporter = std::make_unique<StatusReporter>(
-      options.server,
-      AgentStatus(options.node, std::string(dataplane::to_string(options.dataplane.datapath)), ::getpid()),
+      options.server, AgentStatus(options.node, std::string(datapath), reason, ::getpid()),
       StatusReporter::Observer{
           [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
@@ -198,7 +212,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
       options.dataplane, state->to_dataplane,
       [self](const dataplane::Report& report) { self->on_report(report); },
-      [self](const dataplane::HostKeeper& keeper) { self->enforcement.attempted(keeper); });
+      [self](const dataplane::HostKeeper& keeper) { self->enforcement.attempted(keeper); },
+      options.on_other_choice);
   state->policy = std::make_unique<PolicyLoop>(
       Engine({options.node, std::move(dictionary), options.most_entries, router}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },

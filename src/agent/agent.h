@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,11 @@ struct Options {
   std::optional<http::Endpoint> health;                 // /liveness, /readiness, /metrics; none: not served
   std::size_t most_entries = Engine::kMostEntries;      // as in Engine::Options
   dataplane::Options dataplane;
+  // Chooses the datapath by circumstances, those that `dataplane` brings or, without any, those that are
+  // found. Once they speak for the other one this is called, on a thread of the agent's: it writes nothing
+  // from then on, and an agent that is started with them takes over as after any restart. Nothing:
+  // `dataplane` says which.
+  std::function<void(const dataplane::Circumstances&)> on_other_choice;
   bool keeps_bird = false;  // BIRD tells other hosts where workloads are, and writes what it hears
   // Where container runtimes find the agent (cni/places.h); none: they do not.
   std::optional<std::filesystem::path> cni_folder;

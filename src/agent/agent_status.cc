@@ -21,8 +21,8 @@ std::string shortened(std::string text) {
 
 }  // namespace
 
-AgentStatus::AgentStatus(std::string node, std::string dataplane, int pid)
-    : node_(std::move(node)), dataplane_(std::move(dataplane)), pid_(pid) {}
+AgentStatus::AgentStatus(std::string node, std::string dataplane, std::string reason, int pid)
+    : node_(std::move(node)), dataplane_(std::move(dataplane)), reason_(std::move(reason)), pid_(pid) {}
 
 bool AgentStatus::apply(const News& news) {
   const json::object before = document({});
@@ -64,6 +64,7 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["version"] = OCICAT_VERSION;
   status["pid"] = pid_;
   status["dataplane"] = dataplane_;
+  if (!reason_.empty()) status["dataplaneReason"] = shortened(reason_);
   status["applied"] = std::move(applied);
   status["incarnations"] = std::move(incarnations);
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};

@@ -19,7 +19,8 @@ inline constexpr std::size_t kMaxReasonBytes = 1000;
 
 class AgentStatus {
  public:
-  AgentStatus(std::string node, std::string dataplane, int pid);
+  // `reason`: why it is this dataplane; empty: somebody has said so.
+  AgentStatus(std::string node, std::string dataplane, std::string reason, int pid);
 
   // True where the document says something else afterwards, heartbeat aside.
   bool apply(const News& news);
@@ -33,6 +34,7 @@ class AgentStatus {
  private:
   std::string node_;
   std::string dataplane_;
+  std::string reason_;
   int pid_;
   dataplane::Report report_;
   std::map<ResourceKey, std::string> unreadable_;

@@ -32,7 +32,7 @@ ResourceKey policy(int number) {
 }
 
 TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
-  AgentStatus status("host1", "nftables", 7);
+  AgentStatus status("host1", "nftables", "", 7);
   EXPECT_TRUE(status.apply(report_of({.revisions = {{Kind::kPod, {5, "now"}}, {Kind::kTier, {6, ""}}},
                                       .endpoints = 3,
                                       .endpoints_ready = 2})));
@@ -46,7 +46,7 @@ TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
 }
 
 TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
-  AgentStatus status("host1", "nftables", 7);
+  AgentStatus status("host1", "nftables", "", 7);
   const News news = report_of({.revisions = {{Kind::kPod, {5, ""}}}, .kernel_writes = 1});
   EXPECT_TRUE(status.apply(news));
   EXPECT_FALSE(status.apply(news));
@@ -55,7 +55,7 @@ TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
 }
 
 TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
-  AgentStatus status("host1", "nftables", 7);
+  AgentStatus status("host1", "nftables", "", 7);
   News news;
   news.unreadable.update(policy(1), "not readable");
   news.refused.update(policy(1), "not compilable");
@@ -73,7 +73,7 @@ TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
 }
 
 TEST(AgentStatus, StaysSmallHoweverMuchIsRefusedAndSatisfiesItsSchema) {
-  AgentStatus status("host1", "nftables", 7);
+  AgentStatus status("host1", "nftables", "", 7);
   News news;
   for (int i = 0; i < 5000; ++i) news.refused.update(policy(i), std::string(100'000, '\xc3') + "\xa4");
   news.report.emplace();
@@ -202,7 +202,7 @@ TEST(Metrics, AreInPrometheusTextAndFollowReports) {
   News news;
   news.counters.emplace();
   news.counters->classes = 12;
-  metrics.observe(news, AgentStatus("host1", "nftables", 7));
+  metrics.observe(news, AgentStatus("host1", "nftables", "", 7));
   metrics.server_connected(true);
   const std::string text = metrics.text();
   for (const char* line :

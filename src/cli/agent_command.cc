@@ -1,4 +1,5 @@
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +9,8 @@
 
 #include "agent/agent.h"
 #include "base/large_pages.h"
+#include "base/mailbox.h"
+#include "base/unique_fd.h"
 #include "cli/commands.h"
 #include "cli/logging.h"
 #include "cli/run.h"
@@ -42,6 +45,26 @@ std::string host_name() {
   return text;
 }
 
+// Until a signal comes. Agents that are to choose another datapath are started again with it.
+Result<int> keep_running(agent::Options wanted, bool chooses, StopSignals& signals) {
+  const UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  CHECK(wake);
+  Mailbox<dataplane::Circumstances> others;
+  others.on_put([&] { CHECK(::eventfd_write(wake.get(), 1) == 0); });
+  if (chooses) wanted.on_other_choice = [&](const auto& circumstances) { others.put(circumstances); };
+  while (true) {
+    TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(wanted));
+    if (const auto signal = signals.wait_or(wake.get())) {
+      spdlog::info("stopping after signal {}; the kernel keeps what it has", *signal);
+      return kDone;
+    }
+    eventfd_t count = 0;
+    CHECK(::eventfd_read(wake.get(), &count) == 0);
+    spdlog::info("another datapath from now on: starting again");
+    wanted.dataplane.chosen_by = others.take();
+  }
+}
+
 Result<int> run_agent(const AgentOptions& options) {
   dataplane::Options dataplane;
   dataplane.pin_folder = options.bpf_folder;
@@ -68,9 +91,7 @@ Result<int> run_agent(const AgentOptions& options) {
   use_large_pages();
   StopSignals signals;
   start_logging(options.log_level, fmt::format("agent {}", wanted.node));
-  TRY(const std::unique_ptr<agent::Agent> agent, agent::Agent::start(std::move(wanted)));
-  spdlog::info("stopping after signal {}; the kernel keeps what it has", signals.wait());
-  return kDone;
+  return keep_running(std::move(wanted), options.dataplane == "auto", signals);
 }
 
 constexpr std::string_view kAgentFooter =
@@ -78,6 +99,9 @@ constexpr std::string_view kAgentFooter =
 over without a gap. --cleanup removes everything that carries our mark: nftables tables `ocicat` and `ocicat_nat`, routes of protocol 80,
 what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in --run-dir, with its routes. It refuses while an agent runs in the same network
 namespace, where a second agent is refused as well.
+
+With --dataplane auto it is eBPF where the kernel can run it and nothing on the host speaks against it, else nftables; `ocicat
+status` says which and why. What speaks against it is looked at again every 10 s.
 
 With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
 leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.
@@ -111,7 +135,7 @@ void add_agent_command(CLI::App& app) {
       ->type_name("ADDR");
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
-      ->check(CLI::IsMember({"nftables", "ebpf"}));
+      ->check(CLI::IsMember({"nftables", "ebpf", "auto"}));
   command->add_option("--bpf-folder", options->bpf_folder, "Where this host's eBPF objects are pinned")
       ->capture_default_str()
       ->type_name("DIR");

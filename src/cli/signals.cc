@@ -1,8 +1,14 @@
 #include "cli/signals.h"
 
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
 #include <csignal>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace ocicat::cli {
 namespace {
@@ -23,12 +29,17 @@ StopSignals::StopSignals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-int StopSignals::wait() {
+std::optional<int> StopSignals::wait_or(int fd) {
   const sigset_t set = stop_signals();
-  int signal = 0;
-  while (sigwait(&set, &signal) != 0) {
+  const UniqueFd signals(::signalfd(-1, &set, SFD_CLOEXEC));
+  CHECK(signals);
+  std::array<pollfd, 2> fds{pollfd{signals.get(), POLLIN, 0}, pollfd{fd, POLLIN, 0}};
+  while (::poll(fds.data(), fds.size(), -1) < 0) {
   }
-  return signal;
+  if (fds[0].revents == 0) return std::nullopt;
+  signalfd_siginfo info{};
+  CHECK(::read(signals.get(), &info, sizeof info) == sizeof info);
+  return static_cast<int>(info.ssi_signo);
 }
 
 }  // namespace ocicat::cli

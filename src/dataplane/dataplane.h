@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,9 +44,21 @@ struct Report {
 enum class Datapath : std::uint8_t { kNftables, kEbpf };
 std::string_view to_string(Datapath datapath);  // "nftables", "ebpf"
 
+// What the choice between them depends on, where nobody has made it (datapath_choice.h).
+struct Circumstances {
+  std::string kernel_cannot;  // why eBPF is out of the question; empty: it is not
+  bool at_host = true;        // the kernel has a place for the programs of host endpoints
+  bool has_host_endpoints = false;
+  std::string translator;  // who else translates destinations here; empty: nobody
+
+  void absorb(Circumstances later) { *this = std::move(later); }
+  bool operator==(const Circumstances&) const = default;
+};
+
 struct Options {
   Datapath datapath = Datapath::kNftables;
-  std::filesystem::path pin_folder;  // of eBPF objects, one for each host; empty: there are none
+  std::optional<Circumstances> chosen_by;  // nothing: somebody has said which datapath, and that is that
+  std::filesystem::path pin_folder;        // of eBPF objects, one for each host; empty: there are none
   // What may be used of what the kernel can do for eBPF: tests leave some out.
   kernel::bpf::Abilities usable{true, true, true};
   std::string nft_table = "ocicat";
@@ -67,8 +80,11 @@ class DataplaneLoop {
  public:
   // `on_attempt` may look at what is in force, for as long as it is called; both are called on the loop's
   // thread, after every attempt.
+  // `on_other_choice`: of a datapath that was chosen by circumstances, once these speak for the other one.
+  // Nothing is written from then on, and nothing of what has made it so.
   DataplaneLoop(Options options, Mailbox<HostChanges>& inbox, std::function<void(const Report&)> on_report,
-                std::function<void(const HostKeeper&)> on_attempt = {});
+                std::function<void(const HostKeeper&)> on_attempt = {},
+                std::function<void(const Circumstances&)> on_other_choice = {});
   ~DataplaneLoop();  // stops and joins; leaves the kernel as it is
   DataplaneLoop(const DataplaneLoop&) = delete;
   DataplaneLoop& operator=(const DataplaneLoop&) = delete;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "dataplane/datapath_choice.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/host_keeper.h"
@@ -21,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kResyncPeriod{90'000};  // in case the kernel did not tell us of something
+constexpr milliseconds kLookPeriod{10'000};    // for what speaks for the other datapath
 constexpr int kPolicyResyncEvery = 7;          // times rarer: 200,000 elements take a second to read
 constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an error
 // Between repairs, lest two who want different things keep a host busy.
@@ -69,16 +71,19 @@ Result<void> remove_ebpf(const Options& options, kernel::RouteKernel& routes) {
 
 struct DataplaneLoop::State {
   State(Options options_, Mailbox<HostChanges>& inbox_, std::function<void(const Report&)> on_report_,
-        std::function<void(const HostKeeper&)> on_attempt_)
+        std::function<void(const HostKeeper&)> on_attempt_,
+        std::function<void(const Circumstances&)> on_other_choice_)
       : options(std::move(options_)),
         inbox(inbox_),
         on_report(std::move(on_report_)),
-        on_attempt(std::move(on_attempt_)) {}
+        on_attempt(std::move(on_attempt_)),
+        on_other_choice(std::move(on_other_choice_)) {}
 
   Options options;
   Mailbox<HostChanges>& inbox;
   std::function<void(const Report&)> on_report;
   std::function<void(const HostKeeper&)> on_attempt;
+  std::function<void(const Circumstances&)> on_other_choice;
   // Shared with the mailbox, which may still be waking us while we end.
   std::shared_ptr<UniqueFd> wake = std::make_shared<UniqueFd>(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   std::atomic<bool> stopping = false;
@@ -93,6 +98,8 @@ struct DataplaneLoop::State {
   std::optional<Clock::time_point> judge_at;  // open connections wait for it
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
+  Clock::time_point look_at = Clock::now() + kLookPeriod;
+  std::map<ResourceKey, HostEndpointState> host_endpoints;  // where the choice may depend on them
   bool others_gone = false;
 
   void wake_up() const {
@@ -177,6 +184,7 @@ struct DataplaneLoop::State {
 
   Clock::time_point next_moment(bool started, bool failed) const {
     auto moment = next_resync;
+    if (options.chosen_by) moment = std::min(moment, look_at);
     if (!started) return moment;
     if (judge_at) moment = std::min(moment, *judge_at);
     if (failed) moment = std::min(moment, not_before);
@@ -194,6 +202,21 @@ struct DataplaneLoop::State {
     if (const auto removed = remove_ebpf(options, routes); !removed) others_gone = false;
   }
 
+  // Whether circumstances speak for the other datapath by now. What cannot be seen is taken to be as it was.
+  bool chooses_other(const std::optional<HostChanges>& message) {
+    if (!options.chosen_by) return false;
+    auto& circumstances = *options.chosen_by;
+    if (message) message->host_endpoints.apply_to(host_endpoints);
+    if (message) circumstances.has_host_endpoints = !host_endpoints.empty();
+    if (Clock::now() >= look_at) {
+      look_at = Clock::now() + kLookPeriod;
+      [[maybe_unused]] const auto seen = look_again(circumstances);
+    }
+    if (choose(circumstances).datapath == options.datapath) return false;
+    on_other_choice(circumstances);
+    return true;
+  }
+
   void run() {
     auto doors = open_until_stopped();
     if (!doors) return;
@@ -205,6 +228,7 @@ struct DataplaneLoop::State {
     while (!stopping) {
       listen(*doors);
       auto message = inbox.take();
+      if (chooses_other(message)) return;
       if (message) keeper.take(*message);
       const auto now = Clock::now();
       if (keeper.started() && now >= not_before) {
@@ -231,9 +255,10 @@ struct DataplaneLoop::State {
 
 DataplaneLoop::DataplaneLoop(Options options, Mailbox<HostChanges>& inbox,
                              std::function<void(const Report&)> on_report,
-                             std::function<void(const HostKeeper&)> on_attempt)
-    : state_(
-          std::make_unique<State>(std::move(options), inbox, std::move(on_report), std::move(on_attempt))) {
+                             std::function<void(const HostKeeper&)> on_attempt,
+                             std::function<void(const Circumstances&)> on_other_choice)
+    : state_(std::make_unique<State>(std::move(options), inbox, std::move(on_report), std::move(on_attempt),
+                                     std::move(on_other_choice))) {
   inbox.on_put([wake = state_->wake] {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake->get(), &one, sizeof one);

@@ -41,6 +41,7 @@ json::object json_of(const AgentView& agent, const ServerStatus& server, TimePoi
   object["version"] = agent.version;
   object["pid"] = agent.pid;
   object["dataplane"] = agent.dataplane;
+  object["dataplaneReason"] = agent.dataplane_reason;
   object["revision"] = newest(agent.applied);
   json::array behind;
   for (const Lag& lag : lags(agent, server)) {
@@ -88,6 +89,7 @@ AgentView AgentView::read(const json::object& object) {
   agent.version = text_at(object, {"status", "version"});
   agent.pid = number_at(object, {"status", "pid"});
   agent.dataplane = text_at(object, {"status", "dataplane"});
+  agent.dataplane_reason = text_at(object, {"status", "dataplaneReason"});
   agent.applied = read_revisions(object, {"status", "applied"});
   for (const auto& [kind, revision] : agent.applied)
     agent.incarnations[kind] = text_at(object, {"status", "incarnations", kind});
@@ -203,6 +205,10 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
   for (const AgentView& agent : status.agents) {
     const std::string missing = what_is_missing(agent, status.server);
     if (!missing.empty()) out += fmt::format("\n{}: {}\n", agent.node, printable(missing));
+    if (!agent.dataplane_reason.empty()) {
+      out += fmt::format("\n{}: dataplane {}: {}\n", agent.node, printable(agent.dataplane),
+                         printable(agent.dataplane_reason));
+    }
     if (!is_alive(agent, now)) {
       out += fmt::format(
           "\n{}: no report for {}: its agent may be down; the kernel keeps what it had. Of a host that is "

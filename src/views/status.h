@@ -48,6 +48,7 @@ struct AgentView {
   std::string version;
   std::uint64_t pid = 0;
   std::string dataplane;
+  std::string dataplane_reason;                     // empty: somebody has said which
   RevisionsByKey applied;                           // what is in the kernel
   std::map<std::string, std::string> incarnations;  // of the store, of each revision in `applied`
   std::uint64_t endpoints_wanted = 0;
@@ -90,7 +91,7 @@ struct SystemStatus {
 std::vector<std::string> who_is_behind(const SystemStatus& status);
 
 std::string to_text(const SystemStatus& status, TimePoint now);
-// {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","revision","upToDate",
+// {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","dataplaneReason","revision","upToDate",
 //  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
 //  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
 //  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],

@@ -34,11 +34,12 @@ ServerStatus server(RevisionsByKey revisions) {
 
 TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   const AgentView view = AgentView::read(parsed(R"({"metadata": {"name": "host1"}, "status": {
-    "version": "0.1.0", "pid": 7, "dataplane": "nftables", "applied": {"Pod": "12", "Tier.projectcalico.org": 3},
+    "version": "0.1.0", "pid": 7, "dataplane": "nftables", "dataplaneReason": "because", "applied": {"Pod": "12", "Tier.projectcalico.org": 3},
     "endpoints": {"wanted": 4, "ready": 3}, "refused": [{"object": "Tier x", "reason": "why"}], "refusedCount": 5,
     "error": "e", "heartbeat": "2026-11-23T16:34:58.250Z"}})"));
   EXPECT_EQ(view.node, "host1");
   EXPECT_EQ(view.applied, (RevisionsByKey{{"Pod", 12}, {"Tier.projectcalico.org", 3}}));
+  EXPECT_EQ(view.dataplane_reason, "because");
   EXPECT_EQ(view.endpoints_wanted, 4u);
   EXPECT_EQ(view.endpoints_ready, 3u);
   EXPECT_THAT(view.refused, ElementsAre(Refusal{"Tier x", "why"}));
@@ -109,6 +110,15 @@ TEST(Status, AnAgentThatHasNotReportedForLongMayBeDown) {
   SystemStatus status;
   status.agents.push_back(view);
   EXPECT_THAT(to_text(status, late), HasSubstr("host1: no report for 31s"));
+}
+
+TEST(Status, SaysWhichDataplaneAnAgentHasChosenAndWhy) {
+  SystemStatus status;
+  status.agents.push_back(agent("host1", {}));
+  status.agents[0].dataplane = "ebpf";
+  EXPECT_THAT(to_text(status, {}), Not(HasSubstr("dataplane ebpf")));
+  status.agents[0].dataplane_reason = "nothing speaks against it";
+  EXPECT_THAT(to_text(status, {}), HasSubstr("host1: dataplane ebpf: nothing speaks against it"));
 }
 
 TEST(Status, ANodeWithoutAnAgentIsBehind) {

@@ -73,14 +73,17 @@ std::vector<std::uint64_t> PinFolder::counters() const {
   return *std::move(counters);
 }
 
-AgentHost::AgentHost(const Testbed& bed, dataplane::Options options) {
+AgentHost::AgentHost(const Testbed& bed, dataplane::Options options,
+                     std::function<void(const dataplane::Circumstances&)> on_other_choice) {
   bed.host().run([&] {
-    loop_ =
-        std::make_unique<dataplane::DataplaneLoop>(std::move(options), inbox_, [this](const auto& report) {
-          const std::scoped_lock lock(mutex_);
-          last_ = report;
-          reported_.notify_all();
-        });
+    const auto on_report = [this](const dataplane::Report& report) {
+      const std::scoped_lock lock(mutex_);
+      last_ = report;
+      reported_.notify_all();
+    };
+    loop_ = std::make_unique<dataplane::DataplaneLoop>(std::move(options), inbox_, on_report,
+                                                       std::function<void(const dataplane::HostKeeper&)>(),
+                                                       std::move(on_other_choice));
   });
 }
 

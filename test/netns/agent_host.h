@@ -47,7 +47,8 @@ class PinFolder {
 
 class AgentHost {
  public:
-  explicit AgentHost(const Testbed& bed, dataplane::Options options = {});
+  explicit AgentHost(const Testbed& bed, dataplane::Options options = {},
+                     std::function<void(const dataplane::Circumstances&)> on_other_choice = {});
 
   void put(HostChanges changes) { inbox_.put(std::move(changes)); }
   // Puts them as the next revision, and waits until that is in force.

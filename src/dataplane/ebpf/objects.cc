@@ -291,6 +291,13 @@ Result<void> remove_objects(const std::filesystem::path& folder) {
   return {};
 }
 
+bool is_kept(const std::filesystem::path& folder) {
+  const auto fd = kernel::bpf::open_pin(map_folder(folder) / "host");
+  if (!fd) return false;
+  const auto host = MappedArray::of(*fd);
+  return host && std::ranges::equal(host->as<bpf::host>().front().build, build().bytes);
+}
+
 Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& folder) {
   TRY(const auto fd, kernel::bpf::open_pin(map_folder(folder) / "counters"));
   return kernel::bpf::sums_of(fd.get());

@@ -81,6 +81,8 @@ Result<std::vector<std::unique_ptr<kernel::bpf::ElementMap>>> open_connections(
     const std::filesystem::path& folder);
 // Detaches and forgets everything.
 Result<void> remove_objects(const std::filesystem::path& folder);
+// Whether the pins are of this very build.
+bool is_kept(const std::filesystem::path& folder);
 // Sums over the processors, by enum counter.
 Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& folder);
 

@@ -1,0 +1,30 @@
+// Which datapath a host has where nobody says which: eBPF where the kernel can run it and nothing speaks
+// against it, nftables else.
+//
+//   in       what the kernel answers; who else translates destinations; whether there are host endpoints
+//   out      the datapath, and why, for people
+//   design   docs/design/dataplane.md#which-datapath
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "dataplane/dataplane.h"
+
+namespace ocicat::dataplane {
+
+struct Choice {
+  Datapath datapath = Datapath::kNftables;
+  std::string reason;
+
+  bool operator==(const Choice&) const = default;
+};
+Choice choose(const Circumstances& circumstances);
+
+// In the network namespace of the caller. All but whether there are host endpoints, which only the engine
+// knows. Where our programs are not there yet, they are loaded once, to see whether the kernel takes them.
+Result<Circumstances> look_around(const Options& options);
+// That part of it which may change while an agent runs.
+Result<void> look_again(Circumstances& circumstances);
+
+}  // namespace ocicat::dataplane

@@ -1,0 +1,40 @@
+"""An agent that chooses its datapath: eBPF, until somebody else translates destinations on the host."""
+
+POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+          "metadata": {"name": "web", "namespace": "shop"},
+          "spec": {"selector": "app == 'web'", "types": ["Ingress"],
+                   "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]},
+                                "source": {"selector": "app == 'client'"}}]}}
+PROXY = ("add table ip proxy; add chain ip proxy in { type nat hook prerouting priority -100; }; "
+         "add rule ip proxy in tcp dport 4000 dnat to 10.65.0.9:80")
+PORTS = "tcp/80,tcp/81"
+
+
+def agents(lab):
+    return {agent["node"]: agent for agent in lab.json("status", check=False)["agents"]}
+
+
+def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, eventually):
+    lab = make_lab(2, "auto")
+    lab.together([lab.pod_words("shop/client", "host1", {"app": "client"}, PORTS),
+                  lab.pod_words("shop/web", "host2", {"app": "web"}, PORTS)])
+    lab.apply(POLICY)
+    lab.wait()
+    assert lab.probe(PORTS) == lab.matrix(PORTS)
+    for agent in agents(lab).values():
+        assert agent["dataplane"] == "ebpf"
+        assert "nothing speaks against it" in agent["dataplaneReason"]
+    lab.host_exec("host2", "nft", PROXY)
+
+    def has_changed():
+        agent = agents(lab)["host2"]
+        return agent["dataplane"] == "nftables" and "table ip proxy" in agent["dataplaneReason"] and agent["upToDate"]
+
+    eventually(has_changed, 60)
+    assert agents(lab)["host1"]["dataplane"] == "ebpf"
+    assert "host2: dataplane nftables: somebody else translates destinations (nftables, table ip proxy)" in lab.run("status").stdout
+    assert lab.probe(PORTS) == lab.matrix(PORTS)
+    lab.host_exec("host2", "nft", "delete table ip proxy")
+    eventually(lambda: agents(lab)["host2"]["dataplane"] == "ebpf", 60)
+    lab.wait()
+    assert lab.probe(PORTS) == lab.matrix(PORTS)

@@ -1,0 +1,78 @@
+// Which datapath is chosen on a host, by what its kernel and its rules say.
+#include "dataplane/datapath_choice.h"
+
+#include <gtest/gtest.h>
+
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::Circumstances;
+using dataplane::Datapath;
+
+class ChoosesDatapath : public testing::Test {
+ protected:
+  void rules(const std::string& commands) const {
+    bed_.host().run([&] { shell(fmt::format("nft '{}'", commands)); });
+  }
+  dataplane::Choice choice(const kernel::bpf::Abilities& usable) const {
+    Circumstances found;
+    auto options = pins_.options(Datapath::kNftables);
+    options.usable = usable;
+    bed_.host().run([&] {
+      const auto seen = dataplane::look_around(options);
+      if (!seen) std::fprintf(stderr, "%s\n", seen.error().message.c_str());
+      CHECK(seen);
+      found = *seen;
+    });
+    return dataplane::choose(found);
+  }
+
+  Testbed bed_;
+  PinFolder pins_;
+};
+
+TEST_F(ChoosesDatapath, EbpfWhereTheKernelTakesOurProgramsByLinksOrByFilters) {
+  EXPECT_EQ(choice({true, true, true}).datapath, Datapath::kEbpf);
+  EXPECT_EQ(choice({true, false, true}).datapath, Datapath::kEbpf);
+  EXPECT_EQ(choice({true, false, false}).datapath, Datapath::kEbpf);
+  const auto without_types = choice({false, true, true});
+  EXPECT_EQ(without_types.datapath, Datapath::kNftables);
+  EXPECT_NE(without_types.reason.find("BTF"), std::string::npos) << without_types.reason;
+}
+
+TEST_F(ChoosesDatapath, NftablesWhereSomebodyElseTranslatesDestinations) {
+  rules(
+      "add table ip nat; add chain ip nat in { type nat hook prerouting priority -100; };"
+      "add rule ip nat in tcp dport 80 dnat to 10.65.0.9:8080");
+  const auto chosen = choice({true, true, true});
+  EXPECT_EQ(chosen.datapath, Datapath::kNftables);
+  EXPECT_NE(chosen.reason.find("table ip nat"), std::string::npos) << chosen.reason;
+  rules("delete table ip nat");
+  EXPECT_EQ(choice({true, true, true}).datapath, Datapath::kEbpf);
+}
+
+// What is not enforced there is not even begun there.
+TEST_F(ChoosesDatapath, AnotherBeforeAnythingIsWrittenWhereHostEndpointsComeThatTheKernelHasNoPlaceFor) {
+  auto& pod = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  auto options = pins_.options(Datapath::kEbpf);
+  options.usable.netfilter = false;
+  options.chosen_by = Circumstances{.at_host = false};
+  Mailbox<Circumstances> told;
+  AgentHost agent(bed_, std::move(options), [&](const auto& circumstances) { told.put(circumstances); });
+  auto changes = first_state(1);
+  add_pod(changes, "a", pod, kAllowAll, kAllowAll);
+  changes.host_endpoints.update({Kind::kHostEndpoint, "", "edge"},
+                                HostEndpointState{.id = 1, .interface_name = "uplink"});
+  agent.put(std::move(changes));
+  const auto circumstances = told.take_within(std::chrono::seconds(60));
+  ASSERT_TRUE(circumstances);
+  EXPECT_TRUE(circumstances->has_host_endpoints);
+  EXPECT_EQ(dataplane::choose(*circumstances).datapath, Datapath::kNftables);
+  EXPECT_FALSE(std::filesystem::exists(pins_.path()));
+  bed_.host().run([] { shell("! nft list table inet ocicat 2> /dev/null"); });
+}
+
+}  // namespace
+}  // namespace ocicat::test
