@@ -47,8 +47,8 @@ __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) 
 
 /* The connection as it would be after this packet, before it is judged; and which ends are to be judged.
  * `next`: as it has been, where it is known. */
-static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* packet, int known, __u32 slot,
-                                   int from, struct connection* next) {
+static __always_inline __u32 draft(const struct __sk_buff* skb, const struct packet* packet, int known,
+                                   __u32 slot, int from, struct connection* next) {
   int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
   if (known) {
     __u32 was = slot_at(next, own);
@@ -60,8 +60,18 @@ static __always_inline __u32 draft(struct __sk_buff* skb, const struct packet* p
   __builtin_memset(next, 0, sizeof *next);
   next->endpoint[own & 1] = slot;
   next->flags = (packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0) | (by_host ? CONNECTION_FROM_HOST : 0);
-  if (from && !is_forwarded(skb, packet)) next->flags |= CONNECTION_TO_HOST;
   return BOTH_ENDS;
+}
+
+/* What the host's own setting says of a packet that begins something, and that policy lets through: 0, or why
+ * not. Asked last, as a look at the kernel's routes takes as long as a verdict. */
+static __always_inline __u32 ask_host(struct __sk_buff* skb, const struct packet* packet,
+                                      struct connection* next) {
+  if (is_forwarded(skb, packet)) return 0;
+  next->flags |= CONNECTION_TO_HOST;
+  const struct host* now = the_host();
+  int accepts = now && now->settings[READ_ONCE(now->batch) & 1] & HOST_ACCEPTS_WORKLOADS;
+  return accepts ? 0 : DROP_TO_HOST;
 }
 
 /* Of no connection: policy's answer for this packet alone. */
@@ -76,8 +86,8 @@ __noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32
   __builtin_memset(alone, 0, sizeof *alone);
   alone->endpoint[own & 1] = slot;
   alone->flags = packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0;
-  if (from && !is_forwarded(skb, packet)) alone->flags |= CONNECTION_TO_HOST;
   __u32 why = judge(&packet->key, alone, BOTH_ENDS);
+  if (!why && from) why = ask_host(skb, packet, alone);
   count(COUNT_JUDGED);
   if (why) return drop(why);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, alone->judged, from);
@@ -144,6 +154,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   __u32 ends = draft(skb, packet, known != 0, slot, from, next);
   expect(packet->sender != beginner(next), begins);
   __u32 why = judge(&packet->key, next, ends);
+  if (!why && from && !known) why = ask_host(skb, packet, next);
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
   next->seen = now;
   if (why) {
