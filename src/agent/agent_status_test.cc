@@ -162,7 +162,7 @@ TEST(ApplyClock, ForgetsBatchesOfDataThatTheServerDoesNotHoldAnyMore) {
 
 TEST(Metrics, CountBgpSessionsByStateAndRoutesByPeerAsLongAsThereAreThese) {
   Metrics metrics;
-  const AgentStatus status("host1", "nftables", 7);
+  const AgentStatus status("host1", "nftables", "", 7);
   EXPECT_THAT(metrics.text(), Not(HasSubstr("ocicat_bgp"))) << "an agent that keeps no BIRD";
   News news;
   auto& report = news.bgp.emplace();

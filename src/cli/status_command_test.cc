@@ -32,7 +32,7 @@ class Status : public WithServer {
     return std::string(client.get_raw("/ocicat/status")->at("store").at("incarnation").as_string());
   }
 
-  agent::AgentStatus status_{"host1", "nftables", 7};
+  agent::AgentStatus status_{"host1", "nftables", "", 7};
   api::Client client_{*api::Address::parse(address())};
 };
 
