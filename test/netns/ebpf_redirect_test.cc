@@ -13,6 +13,7 @@
 #include <array>
 #include <chrono>
 #include <functional>
+#include <span>
 
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
@@ -443,7 +444,8 @@ TEST_P(EbpfRedirect, LeavesTranslatedConnectionsToTheStack) {
     translated.packet.source = Testbed::host_address(family());
     const std::size_t at = kEthernet + (v4() ? 12 : 8);
     const auto expected = frame_of(translated);
-    EXPECT_TRUE(std::equal(sent.begin() + at, sent.begin() + at + (v4() ? 4 : 16), expected.begin() + at));
+    const auto source_of = [&](const Frame& frame) { return std::span(frame).subspan(at, v4() ? 4 : 16); };
+    EXPECT_TRUE(std::ranges::equal(source_of(sent), source_of(expected)));
     EXPECT_TRUE(arrives(outside_, a_, at_a_, frame_of(turned(translated))));
     // As nobody would send it who has not guessed.
     arrives(outside_, a_, at_a_, frame_of(turned(packet)));

@@ -128,7 +128,8 @@ TEST_F(Persistence, RestartsIntoAnotherStateWithWhatDiffers) {
   changes.routes.remove(*Prefix::parse("10.66.0.0/26"));
   agent_->put(changes);
   const auto report = agent_->await_revision(1);
-  EXPECT_EQ(report.kernel_writes, 5U);  // address and class go, both come, one route goes
+  // Address and class go, both come, with the step's number for each family; one route goes.
+  EXPECT_EQ(report.kernel_writes, 9U);
   EXPECT_FALSE(passes(kTcp, 80));
 }
 
