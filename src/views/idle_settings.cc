@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "views/json_read.h"
 
@@ -49,6 +50,20 @@ constexpr std::array<std::string_view, 30> kWithAny{"allowIPIPPacketsFromWorkloa
                                                     "workloadSourceSpoofing"};
 constexpr std::array<std::string_view, 1> kWithEbpf{"bpfRedirectToPeer"};
 
+// What the server fills in (resources/rules_defaults.cc): nobody has set that.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kFilledIn{
+    {{"bpfConnectTimeLoadBalancing", "TCP"},
+     {"bpfHostNetworkedNATWithoutCTLB", "Enabled"},
+     {"floatingIPs", "Disabled"},
+     {"nftablesFlowTableOffload", "Disabled"},
+     {"nftablesMode", "Auto"}}};
+
+bool is_filled_in(std::string_view field, const json::value& value) {
+  return value.is_string() &&
+         std::ranges::find(kFilledIn, std::pair(field, std::string_view(value.get_string()))) !=
+             kFilledIn.end();
+}
+
 }  // namespace
 
 std::vector<IdleSetting> idle_settings(std::span<const json::object> configurations,
@@ -60,7 +75,9 @@ std::vector<IdleSetting> idle_settings(std::span<const json::object> configurati
     const auto object = "FelixConfiguration " + text_at(configuration, {"metadata", "name"});
     for (const auto& [name, value] : spec->get_object()) {
       const std::string field(name);
-      if (value.is_null() || std::ranges::find(kWithAny, std::string_view(field)) != kWithAny.end()) continue;
+      if (value.is_null() || is_filled_in(field, value) ||
+          std::ranges::find(kWithAny, std::string_view(field)) != kWithAny.end())
+        continue;
       if (std::ranges::find(kWithEbpf, std::string_view(field)) == kWithEbpf.end()) {
         idle.push_back({object, field, ""});
       } else if (dataplanes.contains("nftables")) {

@@ -119,7 +119,7 @@ def limits(lab, host="host1"):
     found = json.loads(lab.host_exec(host, "tc", "-j", "qdisc", "show").stdout)
     indexes = {link["ifname"]: link["ifindex"] for link in json.loads(lab.host_exec(host, "ip", "-j", "link").stdout)}
     return sorted((indexes[queue["dev"]], queue["options"]["rate"]) for queue in found
-                  if queue["handle"] == "c1c:")
+                  if queue["handle"] == "c1c:" and queue["dev"] in indexes)  # it may have gone in between
 
 
 def left(lab, host="host1"):

@@ -32,7 +32,8 @@ def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, 
 
     eventually(has_changed, 60)
     assert agents(lab)["host1"]["dataplane"] == "ebpf"
-    assert "host2: dataplane nftables: somebody else translates destinations (nftables, table ip proxy)" in lab.run("status").stdout
+    said = "host2: dataplane nftables: somebody else translates destinations (nftables, table ip proxy)"
+    assert said in lab.run("status").stdout
     assert lab.probe(PORTS) == lab.matrix(PORTS)
     lab.host_exec("host2", "nft", "delete table ip proxy")
     eventually(lambda: agents(lab)["host2"]["dataplane"] == "ebpf", 60)

@@ -308,9 +308,10 @@ def test_what_a_host_sends_is_judged_where_it_leaves_after_translation(lab, fami
 
 
 def tracked(lab, port):
-    """The connections to a port that host1 knows."""
+    """The ends of connections to a port that host1 knows; marks come and go."""
     words = [line.split() for line in lab.host_exec("host1", "cat", "/proc/net/nf_conntrack").stdout.splitlines()]
-    return {tuple(word for word in line if "=" in word and "use=" not in word)
+    ends = ("src=", "dst=", "sport=", "dport=")
+    return {tuple(word for word in line if word.startswith(ends))
             for line in words if "dport=" + port in line}
 
 

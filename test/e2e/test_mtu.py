@@ -34,8 +34,8 @@ def mtus(lab, pod="net/client", host="host1"):
 
 
 def ping(lab, family, size):
-    report = lab.exec("net/client", "ping", "-c", "2", "-i", "0.2", "-W", "10", "-M", "do", "-s", str(size - HEADER[family]),
-                      lab.address("net/far", family), check=False).stdout
+    report = lab.exec("net/client", "ping", "-c", "2", "-i", "0.2", "-W", "10", "-M", "do",
+                      "-s", str(size - HEADER[family]), lab.address("net/far", family), check=False).stdout
     return ", 2 received" in report
 
 

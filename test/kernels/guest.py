@@ -6,8 +6,8 @@ import subprocess
 
 MODULES = """
     crc32c_generic libcrc32c af_packet veth dummy tun vxlan ipip sch_ingress cls_bpf sch_tbf sch_htb ifb
-    nf_conntrack nf_conntrack_netlink nfnetlink_log nf_log_syslog nf_tables nft_chain_nat nft_ct nft_nat nft_masq nft_redir
-    nft_log nft_limit nft_reject nft_reject_inet nft_fib nft_fib_inet nft_numgen nft_hash nft_socket nft_tproxy
+    nf_conntrack nf_conntrack_netlink nfnetlink_log nf_log_syslog nf_tables nft_chain_nat nft_ct nft_nat nft_masq
+    nft_redir nft_log nft_limit nft_reject nft_reject_inet nft_fib nft_fib_inet nft_numgen nft_hash nft_socket nft_tproxy
     """.split()
 PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc"]
 APPLETS = "awk cat cut date echo env false find grep head kill ls mkdir mount od poweroff rm sed seq sleep stat "\
@@ -57,8 +57,8 @@ class Guest:
     def run(self, seconds, say):
         """Prints what it says as it comes. The exit statuses of the programs, by name; one that is not there has not
         come to its end."""
-        command = ["timeout", str(seconds), "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "3G",
-                   "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+        command = ["timeout", str(seconds), "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2",
+                   "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
                    "-kernel", str(self.kernel.image), "-initrd", str(self.archive),
                    "-append", "console=ttyS0 quiet panic=-1 net.ifnames=0"]
         statuses = {}

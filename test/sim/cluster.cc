@@ -200,7 +200,7 @@ class Cluster {
     routes.routes_by_protocol.clear();
     kernel::SimulatedTunnels tunnels;
     kernel::SimulatedConnections connections;
-  kernel::SimulatedQueues queues;
+    kernel::SimulatedQueues queues;
     dataplane::HostKeeper keeper({nft, nat, routes, tunnels, connections, queues}, {});
     keeper.take(same_ids.update(resources));
     const bool done = keeper.attempt();
