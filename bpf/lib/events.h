@@ -3,7 +3,7 @@
  *
  *   fairness   the first half of the ring is anybody's. In the other half each interface has a share, so that
  *              one that floods neither blinds those who look at others nor makes the reader late for them
- *   cost       of an event about 60 ns; nothing for packets of known connections
+ *   cost       of an event about 25 ns; nothing for packets of known connections
  */
 #pragma once
 
