@@ -63,7 +63,8 @@ static __always_inline __u32 answer_mark(void) {
 /* Whether a program here has made it, at the other direction's hook of the same interface. */
 __noinline int is_answer(struct __sk_buff* skb, const struct packet* packet) {
   __u32 mark = answer_mark();
-  if (!packet || !(skb->mark & mark)) return 0;
+  /* What a tunnel has brought may bear it as well, but came in elsewhere. */
+  if (!packet || !(skb->mark & mark) || skb->ingress_ifindex != skb->ifindex) return 0;
   if (packet->key.protocol == IPPROTO_TCP ? !(packet->tcp & TCP_RST) : packet->kind != KIND_ERROR) return 0;
   skb->mark &= ~mark;
   return 1;

@@ -38,7 +38,7 @@ __noinline int later_fragment(struct __sk_buff* skb, const struct packet* packet
   if (!packet) return DROP;
   struct fragment_key key = fragment_key_of(skb, packet, from);
   const struct fragment* first = bpf_map_lookup_elem(&fragments, &key);
-  if (!first || (__s32)(clock_now() - first->seen) > (__s32)SECONDS(30) ||
+  if (!first || clock_now() - first->seen + SECONDS(1) > SECONDS(31) ||
       !is_fresh(first->slot, first->judged)) {
     return drop_unread(DROP_FRAGMENT);
   }

@@ -82,7 +82,8 @@ __noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
     const struct tracked* there = tracked_at(next_place(first, i));
     if (!there) return NO_PLACE;
-    if (!READ_ONCE(there->version) || is_same_key(&there->key, key)) return next_place(first, i);
+    __u32 version = READ_ONCE(there->version);
+    if (!version || (!(version & 1) && is_same_key(&there->key, key))) return next_place(first, i);
   }
   return least_of(first, owner, now);
 }

@@ -28,7 +28,8 @@ static __always_inline __u8* macs_to(struct tracked* tracked, __u32 end) {
 static __always_inline int is_known_road(const struct tracked* tracked, __u32 end, __u8 traffic, __u32 now) {
   const struct host* host = the_host();
   __u32 asked = tracked->road.asked[end & 1];
-  return host && asked && now - asked < ROAD_HOLDS && (__s32)(asked - READ_ONCE(host->rerouted)) > 0 &&
+  return host && asked && now - asked < ROAD_HOLDS &&
+         now - asked + SECONDS(1) < now - READ_ONCE(host->rerouted) + SECONDS(1) &&
          tracked->traffic[end & 1] == traffic;
 }
 

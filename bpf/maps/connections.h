@@ -99,18 +99,18 @@ OCICAT_SIZE(struct tracked, 128);
 
 /* The secret by which places are found: nobody outside can say which connections share theirs. */
 struct secret {
-  __u64 word[5]; /* odd; 0: not made yet */
+  __u64 word[10]; /* the first is odd; 0: not made yet */
 };
-OCICAT_SIZE(struct secret, 40);
+OCICAT_SIZE(struct secret, 80);
 
-/* The first of the places that a connection can have. Each word of the key times its own secret, of which the
- * top is well mixed (Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer
- * arithmetic without primes", 1996).
+/* The first of the places that a connection can have. Each word of the key times a secret twice as wide: of
+ * such a sum the upper half is strongly universal (Lemire and Kaser, "Strongly universal string hashing is
+ * fast", 2014).
  */
 static inline __u32 first_place_of(const struct connection_key* key, const struct secret* secret) {
-  const __u64* word = (const __u64*)key;
-  __u64 sum = word[0] * secret->word[0] + word[1] * secret->word[1] + word[2] * secret->word[2] +
-              word[3] * secret->word[3] + word[4] * secret->word[4];
+  const __u32* word = (const __u32*)key;
+  __u64 sum = 0;
+  for (int i = 0; i < 10; ++i) sum += word[i] * secret->word[i];
   return (__u32)(sum >> CONNECTIONS_SHIFT);
 }
 

@@ -31,6 +31,6 @@ struct host {
   struct secret secret;
   __u8 build[16]; /* digest of the programs that are attached; nothing in force yet: zero */
 };
-OCICAT_SIZE(struct host, 80);
+OCICAT_SIZE(struct host, 120);
 
 OCICAT_LAYOUT_END

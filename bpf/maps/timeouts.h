@@ -39,8 +39,8 @@ static inline __attribute__((always_inline)) __u32 timeout_of(const struct conne
 
 static inline __attribute__((always_inline)) int is_over(const struct connection* connection, __u8 protocol,
                                                          __u32 now) {
-  __s32 idle = (__s32)(now - connection->seen); /* another CPU may have been here a moment later */
-  return idle > (__s32)timeout_of(connection, protocol);
+  /* Another CPU may have been here a moment later. */
+  return now - connection->seen + SECONDS(1) > timeout_of(connection, protocol) + SECONDS(1);
 }
 
 OCICAT_LAYOUT_END

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <boost/json.hpp>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -14,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/run.h"
 #include "dataplane/ebpf/address_image.h"
+#include "dataplane/ebpf/connection_table.h"
 #include "dataplane/ebpf/pinned_maps.h"
 #include "lab/layout.h"
 #include "lab/state.h"
@@ -293,11 +293,6 @@ Result<int> show_tables(const PinnedMaps& maps, const BpfOptions& options) {
   return found.show(options, "tables", {"program", "projection", "table", "keys", "answer", "outcome"});
 }
 
-std::uint32_t ticks_now() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return static_cast<std::uint32_t>(std::chrono::nanoseconds(now).count() >> 20);
-}
-
 bool concerns(const bpf::connection_key& key, const std::optional<IpAddress>& wanted) {
   return !wanted || dataplane::ebpf::address_of(key.address[0]) == *wanted ||
          dataplane::ebpf::address_of(key.address[1]) == *wanted;
@@ -308,7 +303,7 @@ Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) 
   TRY(const auto wanted, wanted_address(options));
   TRY(const auto array, maps.array("connections"));
   TRY(const auto at_host, maps.elements("host_connections"));
-  const auto now = ticks_now();
+  const auto now = dataplane::ebpf::ticks_now();
   Found found(options.most);
   const auto add = [&](const bpf::connection_key& key, const bpf::connection& connection, bool host) {
     if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now)) return;

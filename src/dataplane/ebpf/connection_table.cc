@@ -1,11 +1,11 @@
 #include "dataplane/ebpf/connection_table.h"
 
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <ctime>
+
+#include "maps/timeouts.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
@@ -13,8 +13,7 @@ namespace {
 using kernel::bpf::Bytes;
 using kernel::bpf::bytes_of;
 
-constexpr int kTickShift = 20;
-constexpr std::int32_t kTicksPerSecond = 1'000'000'000 >> kTickShift;
+constexpr std::int64_t kTicksPerSecond = 1'000'000'000 >> bpf::TICK_SHIFT;
 constexpr int kMostAttempts = 16;  // programs on other processors may take a place first
 
 std::uint32_t version_of(const bpf::tracked& there) {
@@ -56,41 +55,21 @@ bool occupy(bpf::tracked& there, std::uint32_t version, const bpf::connection_ke
   return true;
 }
 
-std::uint32_t timeout_of(const bpf::connection& value, std::uint8_t protocol) {
-  switch (protocol) {
-    case IPPROTO_TCP:
-      if (is_closed(value)) return bpf::TIMEOUT_TCP_CLOSED;
-      return (value.tcp[0] & value.tcp[1] & bpf::TCP_SEEN_ACK) != 0 ? bpf::TIMEOUT_TCP
-                                                                    : bpf::TIMEOUT_TCP_OPENING;
-    case IPPROTO_UDP:
-    case IPPROTO_UDPLITE:
-      return bpf::TIMEOUT_UDP;
-    case IPPROTO_ICMP:
-    case IPPROTO_ICMPV6:
-      return bpf::TIMEOUT_ICMP;
-    default:
-      return bpf::TIMEOUT_OTHERS;
-  }
-}
-
 }  // namespace
-
-bool is_closed(const bpf::connection& connection) {
-  return ((connection.tcp[0] | connection.tcp[1]) & bpf::TCP_SEEN_RST) != 0 ||
-         (connection.tcp[0] & connection.tcp[1] & bpf::TCP_SEEN_FIN) != 0;
-}
 
 std::uint32_t ticks_now() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   const auto nanoseconds =
       static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-  return static_cast<std::uint32_t>(nanoseconds >> kTickShift);
+  return static_cast<std::uint32_t>(nanoseconds >> bpf::TICK_SHIFT);
 }
 
 std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now) {
-  const auto idle = static_cast<std::int32_t>(now - connection.seen) / kTicksPerSecond;
-  return static_cast<std::int64_t>(timeout_of(connection, protocol)) - std::max(idle, 0);
+  if (bpf::is_over(&connection, protocol, now)) return 0;
+  const auto idle = std::max(static_cast<std::int32_t>(now - connection.seen), 0);
+  const auto left = static_cast<std::int64_t>(bpf::timeout_of(&connection, protocol)) - idle;
+  return left > 0 ? (left + kTicksPerSecond - 1) / kTicksPerSecond : 0;
 }
 
 // A place that has it, is free, or has one that is over; nullptr: there is none.

@@ -27,10 +27,9 @@ class ConnectionTable final : public kernel::bpf::ElementMap {
   const bpf::secret* secret_;
 };
 
-// In ticks (bpf/lib/clock.h), as connections note it.
+// In ticks (bpf/maps/host.h), as connections note it.
 std::uint32_t ticks_now();
-// For how many seconds it still counts without packets; at most 0: it is over (bpf/lib/connection.h).
+// For how many seconds it still counts without packets; at most 0: it is over (bpf/maps/timeouts.h).
 std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now);
-bool is_closed(const bpf::connection& connection);
 
 }  // namespace ocicat::dataplane::ebpf

@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/ebpf_policy.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 
 #include "dataplane/ebpf/handover.h"
@@ -74,13 +75,7 @@ bool EbpfPolicy::is_workload(const std::string& name) const {
 }
 
 void EbpfPolicy::reroute() {
-  if (!images_) return;
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  const auto nanoseconds =
-      static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-  std::atomic_ref(images_->objects.host().rerouted)
-      .store(static_cast<std::uint32_t>(nanoseconds >> bpf::TICK_SHIFT));
+  if (images_) std::atomic_ref(images_->objects.host().rerouted).store(ticks_now());
 }
 
 bool EbpfPolicy::serves(const std::string& name) const {

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "dataplane/ebpf/address_image.h"
+#include "maps/timeouts.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
@@ -248,7 +249,7 @@ std::optional<kernel::Connection> tracked(const NotedConnection& noted, std::uin
                                           std::uint32_t revoked_mark) {
   const auto& [key, value] = noted;
   const auto left = seconds_left(value, key.protocol, now);
-  if (left <= 0 || is_closed(value) || key.protocol == IPPROTO_SCTP) return std::nullopt;
+  if (left <= 0 || bpf::is_closed(&value) || key.protocol == IPPROTO_SCTP) return std::nullopt;
   const int by = (value.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0 ? 1 : 0, to = by ^ 1;
   kernel::Connection connection;
   connection.source = connection.seen = address_of(key.address[by]);

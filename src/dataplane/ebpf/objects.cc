@@ -65,7 +65,7 @@ Result<UniqueFd> copy_of(const UniqueFd& fd) {
 bpf::secret new_secret() {
   bpf::secret secret{};
   CHECK(::getrandom(&secret, sizeof secret, 0) == sizeof secret);
-  for (auto& word : secret.word) word |= 1;
+  secret.word[0] |= 1;
   return secret;
 }
 
