@@ -13,8 +13,8 @@ namespace {
 using kernel::bpf::Bytes;
 using kernel::bpf::bytes_of;
 
-constexpr std::int64_t kTicksPerSecond = 1'000'000'000 >> bpf::TICK_SHIFT;
-constexpr int kMostAttempts = 16;  // programs on other processors may take a place first
+constexpr std::int64_t kSecond = 1'000'000'000;  // ns
+constexpr int kMostAttempts = 16;                // programs on other processors may take a place first
 
 std::uint32_t version_of(const bpf::tracked& there) {
   return __atomic_load_n(&there.version, __ATOMIC_ACQUIRE);
@@ -69,7 +69,7 @@ std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protoc
   if (bpf::is_over(&connection, protocol, now)) return 0;
   const auto idle = std::max(static_cast<std::int32_t>(now - connection.seen), 0);
   const auto left = static_cast<std::int64_t>(bpf::timeout_of(&connection, protocol)) - idle;
-  return left > 0 ? (left + kTicksPerSecond - 1) / kTicksPerSecond : 0;
+  return std::max<std::int64_t>(((left << bpf::TICK_SHIFT) + kSecond / 2) / kSecond, 1);
 }
 
 // A place that has it, is free, or has one that is over; nullptr: there is none.
