@@ -155,7 +155,7 @@ std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connec
     noted.push_back({key, value_of(connection, by, how)});
   auto& value = noted.back().value;
   value.endpoint[by ^ 1] = static_cast<std::uint16_t>(receiver);
-  if (sender == 0 && ends.is_host(connection.seen)) value.flags |= bpf::CONNECTION_FROM_HOST;
+  if (sender == 0 && ends.is_host(connection.source)) value.flags |= bpf::CONNECTION_FROM_HOST;
   return noted;
 }
 

@@ -96,6 +96,9 @@ TEST(TakingOver, OfATranslatedConnectionEachEndKnowsWhatItSees) {
 
 TEST(TakingOver, WhatTheHostSaysAndHearsIsKnownAsThat) {
   EXPECT_TRUE(only(open_tcp(kHost, kA)).value.flags & bpf::CONNECTION_FROM_HOST);
+  auto masqueraded = open_tcp(kOutside, kA);
+  masqueraded.seen = kHost;
+  EXPECT_FALSE(only(masqueraded).value.flags & bpf::CONNECTION_FROM_HOST) << "policy is asked about it";
   EXPECT_TRUE(only(open_tcp(kA, kHost)).value.flags & bpf::CONNECTION_TO_HOST);
   const auto at_host = [](const IpAddress& from, const IpAddress& to) {
     return noted_at_host(open_tcp(from, to), local_ends(), how()).value.flags;
