@@ -123,5 +123,5 @@ static __noinline struct connection* put_connection(const struct connection_key*
 
 /* It is over. */
 static __always_inline void end_connection(struct connection* connection, __u32 now) {
-  WRITE_ONCE(connection->seen, now - 2 * SECONDS(3600));
+  WRITE_ONCE(connection->seen, now - 2 * SECONDS(TIMEOUT_TCP));
 }

@@ -30,18 +30,8 @@ static __always_inline int is_of_link(const struct address* a) {
 /* Whether the host would forward it, rather than take it for itself. */
 __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) {
   if (!packet) return 0;
-  const struct address *source = &packet->ends.source, *destination = &packet->ends.destination;
-  struct bpf_fib_lookup way = {.ifindex = skb->ifindex, .l4_protocol = packet->key.protocol};
-  if (packet->ipv6) {
-    way.family = 10; /* AF_INET6 */
-    __builtin_memcpy(way.ipv6_src, source, sizeof way.ipv6_src);
-    __builtin_memcpy(way.ipv6_dst, destination, sizeof way.ipv6_dst);
-  } else {
-    way.family = 2; /* AF_INET */
-    way.ipv4_src = source->word[3];
-    way.ipv4_dst = destination->word[3];
-  }
-  long answer = bpf_fib_lookup(skb, &way, sizeof way, 0);
+  struct bpf_fib_lookup route;
+  long answer = find_route(skb, packet, 0, 0, &route);
   return answer >= 0 && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
@@ -63,15 +53,14 @@ static __always_inline __u32 draft(const struct __sk_buff* skb, const struct pac
   return BOTH_ENDS;
 }
 
-/* What the host's own setting says of a packet that begins something, and that policy lets through: 0, or why
- * not. Asked last, as a look at the kernel's routes takes as long as a verdict. */
-static __always_inline __u32 ask_host(struct __sk_buff* skb, const struct packet* packet,
-                                      struct connection* next) {
-  if (is_forwarded(skb, packet)) return 0;
+/* Judges what this packet begins; 0, or why not. Whether it is for the host itself is asked last, as a look
+ * at the kernel's routes takes as long as a verdict: then it is judged again, as such. */
+static __always_inline __u32 judge_new(struct __sk_buff* skb, const struct packet* packet,
+                                       struct connection* next, int from) {
+  __u32 why = judge(&packet->key, next, BOTH_ENDS);
+  if (why || !from || is_forwarded(skb, packet)) return why;
   next->flags |= CONNECTION_TO_HOST;
-  const struct host* now = the_host();
-  int accepts = now && now->settings[READ_ONCE(now->batch) & 1] & HOST_ACCEPTS_WORKLOADS;
-  return accepts ? 0 : DROP_TO_HOST;
+  return judge(&packet->key, next, BOTH_ENDS);
 }
 
 /* Of no connection: policy's answer for this packet alone. */
@@ -86,8 +75,7 @@ __noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32
   __builtin_memset(alone, 0, sizeof *alone);
   alone->endpoint[own & 1] = slot;
   alone->flags = packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0;
-  __u32 why = judge(&packet->key, alone, BOTH_ENDS);
-  if (!why && from) why = ask_host(skb, packet, alone);
+  __u32 why = judge_new(skb, packet, alone, from);
   count(COUNT_JUDGED);
   if (why) return drop(why);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, alone->judged, from);
@@ -153,8 +141,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   int unanswered = known && !slot_at(next, own) && !next->packets[(packet->sender ^ 1) & 1];
   __u32 ends = draft(skb, packet, known != 0, slot, from, next);
   expect(packet->sender != beginner(next), begins);
-  __u32 why = judge(&packet->key, next, ends);
-  if (!why && from && !known) why = ask_host(skb, packet, next);
+  __u32 why = known ? judge(&packet->key, next, ends) : judge_new(skb, packet, next, from);
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
   next->seen = now;
   if (why) {
