@@ -311,6 +311,11 @@ Result<UniqueFd> attach_to_driver(int program, int interface) {
   return fail_errno(fmt::format("attach to interface {}", interface), errno);
 }
 
+Result<void> detach(int link) {
+  if (const int error = ::bpf_link_detach(link); error != 0) return fail_errno("detach a program", -error);
+  return {};
+}
+
 Result<std::uint32_t> program_of_link(int link) {
   bpf_link_info info{};
   std::uint32_t size = sizeof info;

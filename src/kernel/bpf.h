@@ -158,6 +158,9 @@ Result<UniqueFd> attach(int program, const NetfilterPlace& place);
 Result<UniqueFd> attach_to_driver(int program, int interface);
 // Of any link.
 Result<std::uint32_t> program_of_link(int link);
+// Takes the program away from where it is attached, whoever else holds the link; when this returns, no packet
+// is with it any more. (Closing the last file of a link does the same a moment later.)
+Result<void> detach(int link);
 
 // Runs a program for that hook over a packet that begins with its IP header, as if it came and went by the
 // loopback interface of the calling thread's network namespace. Whether it passes.

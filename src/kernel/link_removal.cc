@@ -46,7 +46,7 @@ Result<void> await(NetlinkSocket& monitor, int link, const std::shared_ptr<Asked
     if (fds[0].revents == 0) continue;
     const auto read = monitor.receive_waiting([&](MessageView message) {
       if (message.nlmsg_type != RTM_DELLINK) return;
-      gone |= reinterpret_cast<const ifinfomsg*>(&message + 1)->ifi_index == link;
+      gone |= header_of<ifinfomsg>(message).ifi_index == link;
     });
     if (!read && read.error().code != ErrorCode::kExhausted) return std::unexpected(read.error());
     if (gone) return {};

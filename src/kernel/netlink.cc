@@ -177,6 +177,15 @@ Result<std::vector<Acknowledgement>> NetlinkSocket::request(ByteView messages) {
   return acks;
 }
 
+Result<void> NetlinkSocket::change(const MessageBuilder& message, const std::string& what, int harmless) {
+  TRY(const auto acks, request(message.bytes()));
+  for (const auto& ack : acks) {
+    if (ack.error_number == 0 || ack.error_number == harmless) continue;
+    return fail_errno(ack.text.empty() ? what : fmt::format("{} ({})", what, ack.text), ack.error_number);
+  }
+  return {};
+}
+
 Result<void> NetlinkSocket::query(ByteView message, const std::function<void(MessageView)>& visit) {
   nlmsghdr sent{};
   std::memcpy(&sent, message.data(), sizeof sent);

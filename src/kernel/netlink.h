@@ -24,6 +24,12 @@ namespace ocicat::kernel {
 // One message received, valid during the call it is given to.
 using MessageView = const nlmsghdr&;
 
+// The protocol's own header, behind netlink's.
+template <class Header>
+const Header& header_of(MessageView message) {
+  return *reinterpret_cast<const Header*>(&message + 1);
+}
+
 // The attributes of a message or of a nest, by type; nullptr where absent. Types of the kernel that are newer
 // than `Max` are left out.
 class Attributes {
@@ -84,6 +90,9 @@ class NetlinkSocket {
   // Sends, and gives every acknowledgement that is there when the kernel is done: it works while it is
   // called.
   Result<std::vector<Acknowledgement>> request(ByteView messages);
+  // Sends one message that changes something. `what` names it where the kernel refuses, with any other number
+  // than `harmless`.
+  Result<void> change(const MessageBuilder& message, const std::string& what, int harmless = 0);
   // Sends one message, and gives every answer but the acknowledgement. kUnavailable: interrupted by a change,
   // try again.
   Result<void> query(ByteView message, const std::function<void(MessageView)>& visit);

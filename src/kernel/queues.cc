@@ -33,11 +33,6 @@ std::uint32_t filter_info() {
   return TC_H_MAKE(kPreference << 16, static_cast<std::uint32_t>(__builtin_bswap16(ETH_P_ALL)));
 }
 
-template <class Header>
-const Header& header_of(MessageView message) {
-  return *reinterpret_cast<const Header*>(&message + 1);
-}
-
 template <class Struct>
 std::optional<Struct> struct_of(ByteView bytes) {
   Struct value{};
@@ -187,15 +182,6 @@ Result<std::unique_ptr<NetlinkQueues>> NetlinkQueues::open() {
   return std::make_unique<NetlinkQueues>(std::move(socket));
 }
 
-Result<void> NetlinkQueues::change(const MessageBuilder& builder, const std::string& what, int harmless) {
-  TRY(const auto acks, socket_.request(builder.bytes()));
-  for (const auto& ack : acks) {
-    if (ack.error_number == 0 || ack.error_number == harmless) continue;
-    return fail_errno(ack.text.empty() ? what : fmt::format("{} ({})", what, ack.text), ack.error_number);
-  }
-  return {};
-}
-
 Result<std::map<Passing, Limit>> NetlinkQueues::limits(const std::map<Passing, Bucket>& wanted) {
   std::map<Passing, Limit> limits;
   std::map<int, int> link_by_relay;
@@ -259,7 +245,7 @@ Result<void> NetlinkQueues::make_relay(const std::string& name) {
   make.put_string(IFLA_INFO_KIND, "ifb");
   make.end_nest(info);
   make.end();
-  return change(make, fmt::format("make the interface {} (ifb), which limits bandwidth", name), EEXIST);
+  return socket_.change(make, fmt::format("make the interface {} (ifb), which limits bandwidth", name), EEXIST);
 }
 
 Result<void> NetlinkQueues::check_queue(int link) {
@@ -283,14 +269,14 @@ Result<void> NetlinkQueues::check_queue(int link) {
 Result<void> NetlinkQueues::limit(const Passing& passing, const Bucket& bucket) {
   if (passing.passage == Passage::kOut) {
     TRY_VOID(check_queue(passing.link));
-    return change(bucket_message(socket_.next_sequence(), passing.link, bucket),
+    return socket_.change(bucket_message(socket_.next_sequence(), passing.link, bucket),
                   fmt::format("limit what goes out at link {} (tbf)", passing.link));
   }
   const auto name = relay_name(passing.link);
   TRY_VOID(make_relay(name));
   TRY(const auto relay, index_of(name));
   TRY_VOID(
-      change(bucket_message(socket_.next_sequence(), relay, bucket), fmt::format("limit {} (tbf)", name)));
+      socket_.change(bucket_message(socket_.next_sequence(), relay, bucket), fmt::format("limit {} (tbf)", name)));
   ifinfomsg header{};
   header.ifi_index = relay;
   header.ifi_flags = IFF_UP;
@@ -298,7 +284,7 @@ Result<void> NetlinkQueues::limit(const Passing& passing, const Bucket& bucket) 
   MessageBuilder raise;
   raise.begin(RTM_NEWLINK, kChange, socket_.next_sequence(), header);
   raise.end();
-  return change(raise, fmt::format("bring {} up", name));
+  return socket_.change(raise, fmt::format("bring {} up", name));
 }
 
 Result<void> NetlinkQueues::remove(const Passing& passing) {
@@ -307,7 +293,7 @@ Result<void> NetlinkQueues::remove(const Passing& passing) {
     builder.begin(RTM_DELQDISC, kChange, socket_.next_sequence(), at(passing.link, TC_H_ROOT, kBucketHandle));
     builder.end();
     const auto gone =
-        change(builder, fmt::format("no longer limit what goes out at link {}", passing.link), ENOENT);
+        socket_.change(builder, fmt::format("no longer limit what goes out at link {}", passing.link), ENOENT);
     const bool absent =
         !gone && (gone.error().code == ErrorCode::kNotFound || gone.error().code == ErrorCode::kInvalid);
     return absent ? Result<void>() : gone;  // the link, or a queue of this handle
@@ -316,7 +302,7 @@ Result<void> NetlinkQueues::remove(const Passing& passing) {
   builder.begin(RTM_DELLINK, kChange, socket_.next_sequence(), ifinfomsg{});
   builder.put_string(IFLA_IFNAME, name);
   builder.end();
-  return change(builder, fmt::format("remove the interface {}", name), ENODEV);
+  return socket_.change(builder, fmt::format("remove the interface {}", name), ENODEV);
 }
 
 Result<std::optional<NetlinkQueues::Filter>> NetlinkQueues::filter(int link) {
@@ -345,9 +331,9 @@ Result<void> NetlinkQueues::lead(int link) {
              at(link, TC_H_CLSACT, kHookHandle));
   hook.put_string(TCA_KIND, "clsact");
   hook.end();
-  const auto made = change(hook, "make a hook for a limit (clsact)");
+  const auto made = socket_.change(hook, "make a hook for a limit (clsact)");
   if (!made && made.error().code != ErrorCode::kAlreadyExists) return made;
-  return change(filter_message(socket_.next_sequence(), link, made ? kFirstFilter : kGuestFilter, relay),
+  return socket_.change(filter_message(socket_.next_sequence(), link, made ? kFirstFilter : kGuestFilter, relay),
                 "lead packets through their limit (u32, mirred)");
 }
 
@@ -370,13 +356,13 @@ Result<void> NetlinkQueues::release(int link) {
   MessageBuilder builder;
   builder.begin(RTM_DELTFILTER, kChange, socket_.next_sequence(), at(link, kIngress, 0, filter_info()));
   builder.end();
-  TRY_VOID(change(builder, "lead packets past a limit", ENOENT));
+  TRY_VOID(socket_.change(builder, "lead packets past a limit", ENOENT));
   TRY(const bool used, has_filters(link));
   if (used || !there->made_hook) return {};
   MessageBuilder hook;
   hook.begin(RTM_DELQDISC, kChange, socket_.next_sequence(), at(link, TC_H_CLSACT, kHookHandle));
   hook.end();
-  return change(hook, "remove a hook that was made for a limit", ENOENT);
+  return socket_.change(hook, "remove a hook that was made for a limit", ENOENT);
 }
 
 }  // namespace ocicat::kernel

@@ -96,7 +96,6 @@ class NetlinkQueues final : public QueueKernel {
     int relay = 0;
     bool made_hook = false;  // there was none before it
   };
-  Result<void> change(const MessageBuilder& builder, const std::string& what, int harmless = 0);
   Result<std::optional<Filter>> filter(int link);
   Result<bool> has_filters(int link);
   Result<void> make_relay(const std::string& name);

@@ -48,19 +48,19 @@ void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t fla
 
 std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
-  const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
-  if (header->rtm_protocol != protocol || header->rtm_table != RT_TABLE_MAIN ||
-      (header->rtm_type != RTN_UNICAST && header->rtm_type != RTN_BLACKHOLE)) {
+  const auto& header = header_of<rtmsg>(message);
+  if (header.rtm_protocol != protocol || header.rtm_table != RT_TABLE_MAIN ||
+      (header.rtm_type != RTN_UNICAST && header.rtm_type != RTN_BLACKHOLE)) {
     return std::nullopt;
   }
-  const Family family = header->rtm_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
+  const Family family = header.rtm_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
   KernelRoute route;
   route.destination.address = family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{};
-  route.destination.length = header->rtm_dst_len;
-  route.blackhole = header->rtm_type == RTN_BLACKHOLE;
+  route.destination.length = header.rtm_dst_len;
+  route.blackhole = header.rtm_type == RTN_BLACKHOLE;
   // Read in place: a table of attributes for each of 65,536 messages takes longer than the rest.
   auto left = static_cast<unsigned>(RTM_PAYLOAD(&message));
-  for (const auto* at = RTM_RTA(header); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+  for (const auto* at = RTM_RTA(&header); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
     const ByteView bytes{static_cast<const std::uint8_t*>(RTA_DATA(at)), RTA_PAYLOAD(at)};
     std::uint32_t number = 0;
     if (bytes.size() >= sizeof number) std::memcpy(&number, bytes.data(), sizeof number);
@@ -103,12 +103,12 @@ Result<void> add_addresses(NetlinkSocket& socket, std::vector<Link>& links) {
   request.end();
   TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
     if (message.nlmsg_type != RTM_NEWADDR) return;
-    const auto* header = reinterpret_cast<const ifaddrmsg*>(&message + 1);
+    const auto& header = header_of<ifaddrmsg>(message);
     const auto attributes = Attributes::of_message(message, sizeof(ifaddrmsg), IFA_MAX + 1);
     // Where an address has a peer, IFA_ADDRESS is the peer's.
     auto own = address_of(attributes.bytes(IFA_LOCAL));
     if (!own) own = address_of(attributes.bytes(IFA_ADDRESS));
-    if (own) addresses_by_link[static_cast<int>(header->ifa_index)].push_back(*own);
+    if (own) addresses_by_link[static_cast<int>(header.ifa_index)].push_back(*own);
   }));
   for (auto& link : links) {
     link.addresses = std::move(addresses_by_link[link.index]);
@@ -141,11 +141,11 @@ Result<std::vector<Link>> NetlinkRoutes::links() {
     request.end();
     std::vector<Link> links;
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
-      const auto* header = reinterpret_cast<const ifinfomsg*>(&message + 1);
+      const auto& header = header_of<ifinfomsg>(message);
       const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
-      Link link{header->ifi_index, std::string(attributes.text(IFLA_IFNAME)),
-                (header->ifi_flags & IFF_UP) != 0};
-      link.ethernet = header->ifi_type == ARPHRD_ETHER;
+      Link link{header.ifi_index, std::string(attributes.text(IFLA_IFNAME)),
+                (header.ifi_flags & IFF_UP) != 0};
+      link.ethernet = header.ifi_type == ARPHRD_ETHER;
       link.mtu = attributes.u32(IFLA_MTU);
       link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
       link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
@@ -163,11 +163,11 @@ Result<std::set<int>> NetlinkRoutes::controlled() {
     request.end();
     std::set<int> found, hooks;
     TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
-      const auto* header = reinterpret_cast<const tcmsg*>(&message + 1);
+      const auto& header = header_of<tcmsg>(message);
       const auto attributes = Attributes::of_message(message, sizeof(tcmsg), TCA_KIND + 1);
       const auto kind = attributes.text(TCA_KIND);
-      if (kind == "clsact") hooks.insert(header->tcm_ifindex);
-      if (kind != "clsact" && kind != "noqueue") found.insert(header->tcm_ifindex);
+      if (kind == "clsact") hooks.insert(header.tcm_ifindex);
+      if (kind != "clsact" && kind != "noqueue") found.insert(header.tcm_ifindex);
     }));
     for (const auto interface : hooks) {
       TRY(const bool others, are_others_hooks(socket_, interface));
@@ -245,9 +245,9 @@ Result<NextHop> NetlinkRoutes::next_hop(const IpAddress& address) {
   request.end();
   std::optional<NextHop> hop;
   const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
-    const auto* found = reinterpret_cast<const rtmsg*>(&message + 1);
+    const auto& found = header_of<rtmsg>(message);
     const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
-    if (message.nlmsg_type != RTM_NEWROUTE || found->rtm_type != RTN_UNICAST) return;
+    if (message.nlmsg_type != RTM_NEWROUTE || found.rtm_type != RTN_UNICAST) return;
     hop = NextHop{static_cast<int>(attributes.u32(RTA_OIF)), address_of(attributes.bytes(RTA_GATEWAY))};
   });
   if (!asked || !hop) return fail(ErrorCode::kNotFound, "no route to next hop {}", address.to_string());
@@ -295,9 +295,9 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
         break;
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
-        const auto* header = reinterpret_cast<const rtmsg*>(&message + 1);
-        if (header->rtm_table != RT_TABLE_MAIN) break;
-        (header->rtm_protocol == protocol ? events.own : events.others) = true;
+        const auto& header = header_of<rtmsg>(message);
+        if (header.rtm_table != RT_TABLE_MAIN) break;
+        (header.rtm_protocol == protocol ? events.own : events.others) = true;
         break;
       }
       default:

@@ -24,11 +24,6 @@ namespace {
 
 constexpr std::string_view kVxlan = "vxlan";
 
-template <class Header>
-const Header& header_of(MessageView message) {
-  return *reinterpret_cast<const Header*>(&message + 1);
-}
-
 std::optional<MacAddress> mac_of(ByteView bytes) {
   MacAddress mac;
   if (bytes.size() != mac.bytes.size()) return std::nullopt;
@@ -115,15 +110,6 @@ Result<std::unique_ptr<NetlinkTunnels>> NetlinkTunnels::open() {
   return std::make_unique<NetlinkTunnels>(std::move(socket));
 }
 
-Result<void> NetlinkTunnels::change(const MessageBuilder& builder, const std::string& what, int harmless) {
-  TRY(const auto acks, socket_.request(builder.bytes()));
-  for (const auto& ack : acks) {
-    if (ack.error_number == 0 || ack.error_number == harmless) continue;
-    return fail_errno(ack.text.empty() ? what : fmt::format("{} ({})", what, ack.text), ack.error_number);
-  }
-  return {};
-}
-
 Result<std::optional<VxlanLink>> NetlinkTunnels::vxlan(const std::string& name) {
   MessageBuilder request;
   request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), ifinfomsg{});
@@ -199,7 +185,7 @@ Result<void> NetlinkTunnels::create(const std::string& name, const VxlanConfig& 
   builder.end_nest(data);
   builder.end_nest(info);
   builder.end();
-  auto made = change(builder, fmt::format("make the VXLAN interface {}", name));
+  auto made = socket_.change(builder, fmt::format("make the VXLAN interface {}", name));
   if (!made && made.error().code == ErrorCode::kUnsupported)
     made.error().message +=
         "; this kernel has no VXLAN: load the module vxlan, or choose another encapsulation";
@@ -212,7 +198,7 @@ Result<void> NetlinkTunnels::remove(int link) {
   MessageBuilder builder;
   builder.begin(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), header);
   builder.end();
-  return change(builder, "remove a VXLAN interface", ENODEV);
+  return socket_.change(builder, "remove a VXLAN interface", ENODEV);
 }
 
 Result<void> NetlinkTunnels::raise(int link, std::uint32_t mtu) {
@@ -224,7 +210,7 @@ Result<void> NetlinkTunnels::raise(int link, std::uint32_t mtu) {
   builder.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), header);
   if (mtu != 0) builder.put_u32(IFLA_MTU, mtu);
   builder.end();
-  return change(builder, fmt::format("bring a VXLAN interface up, MTU {}", mtu));
+  return socket_.change(builder, fmt::format("bring a VXLAN interface up, MTU {}", mtu));
 }
 
 namespace {
@@ -300,11 +286,11 @@ MessageBuilder address_message(std::uint32_t sequence, bool add, int link, const
 }  // namespace
 
 Result<void> NetlinkTunnels::add_address(int link, const IpAddress& address) {
-  return change(address_message(socket_.next_sequence(), true, link, address),
+  return socket_.change(address_message(socket_.next_sequence(), true, link, address),
                 fmt::format("give a VXLAN interface the address {}", address.to_string()), EEXIST);
 }
 Result<void> NetlinkTunnels::remove_address(int link, const IpAddress& address) {
-  return change(address_message(socket_.next_sequence(), false, link, address),
+  return socket_.change(address_message(socket_.next_sequence(), false, link, address),
                 fmt::format("take the address {} from a VXLAN interface", address.to_string()),
                 EADDRNOTAVAIL);
 }
@@ -318,12 +304,12 @@ Result<std::set<Neighbour>> NetlinkTunnels::neighbours(int link) {
   return all;
 }
 Result<void> NetlinkTunnels::add(int link, const Neighbour& neighbour) {
-  return change(neighbour_message(socket_.next_sequence(), true, family_number(neighbour.address.family()),
+  return socket_.change(neighbour_message(socket_.next_sequence(), true, family_number(neighbour.address.family()),
                                   link, neighbour.mac, neighbour.address),
                 fmt::format("add the neighbour {}", neighbour.address.to_string()));
 }
 Result<void> NetlinkTunnels::remove(int link, const Neighbour& neighbour) {
-  return change(neighbour_message(socket_.next_sequence(), false, family_number(neighbour.address.family()),
+  return socket_.change(neighbour_message(socket_.next_sequence(), false, family_number(neighbour.address.family()),
                                   link, neighbour.mac, neighbour.address),
                 fmt::format("remove the neighbour {}", neighbour.address.to_string()), ENOENT);
 }
@@ -335,11 +321,11 @@ Result<std::set<ForwardingEntry>> NetlinkTunnels::forwarding(int link) {
   return all;
 }
 Result<void> NetlinkTunnels::add(int link, const ForwardingEntry& entry) {
-  return change(neighbour_message(socket_.next_sequence(), true, AF_BRIDGE, link, entry.mac, entry.host),
+  return socket_.change(neighbour_message(socket_.next_sequence(), true, AF_BRIDGE, link, entry.mac, entry.host),
                 fmt::format("forward {} to {}", entry.mac.to_string(), entry.host.to_string()));
 }
 Result<void> NetlinkTunnels::remove(int link, const ForwardingEntry& entry) {
-  return change(neighbour_message(socket_.next_sequence(), false, AF_BRIDGE, link, entry.mac, entry.host),
+  return socket_.change(neighbour_message(socket_.next_sequence(), false, AF_BRIDGE, link, entry.mac, entry.host),
                 fmt::format("no longer forward {} to {}", entry.mac.to_string(), entry.host.to_string()),
                 ENOENT);
 }

@@ -113,7 +113,6 @@ class NetlinkTunnels final : public TunnelKernel {
   Result<void> remove(int link, const ForwardingEntry& entry) override;
 
  private:
-  Result<void> change(const MessageBuilder& builder, const std::string& what, int harmless = 0);
 
   NetlinkSocket socket_;
 };

@@ -34,11 +34,6 @@ IpAddress gateway(Family family) {
   return IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0xec, 0xee, 0xee, 0xff, 0xfe, 0xee, 0xee, 0xee});
 }
 
-template <class Header>
-const Header& header_of(MessageView message) {
-  return *reinterpret_cast<const Header*>(&message + 1);
-}
-
 // Messages of one batch, each with the words for its failure.
 class Batch {
  public:

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "base/digest.h"
-#include "kernel/bpf_detach.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
