@@ -26,9 +26,7 @@ Result<void> look_again(Circumstances& circumstances) {
 }
 
 Result<Circumstances> look_around(const Options& options) {
-  TRY(auto can, kernel::bpf::abilities());
-  can = {can.types && options.usable.types, can.tcx && options.usable.tcx,
-         can.netfilter && options.usable.netfilter};
+  TRY(const auto can, kernel::bpf::abilities(options.usable));
   Circumstances found;
   found.at_host = can.netfilter;
   if (const auto trial = ebpf::try_programs(options.pin_folder, can); !trial)

@@ -30,8 +30,10 @@ constexpr std::array kWords{
 };
 static_assert(kWords.size() == static_cast<std::size_t>(Reason::kOther) + 1);
 
-Reason reason_of(std::uint8_t told) {
-  switch (told) {
+}  // namespace
+
+Reason reason_of(std::uint8_t counter) {
+  switch (counter) {
     case bpf::COUNT_JUDGED:
       return Reason::kAllowed;
     case bpf::COUNT_LOGGED:
@@ -62,8 +64,6 @@ Reason reason_of(std::uint8_t told) {
       return Reason::kOther;
   }
 }
-
-}  // namespace
 
 std::string_view to_string(Reason reason) {
   return kWords[static_cast<std::size_t>(reason)].word;

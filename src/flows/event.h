@@ -40,6 +40,8 @@ std::string_view to_string(Reason reason);
 std::optional<Reason> find_reason(std::string_view word);
 // For people: "source is not an address of the workload".
 std::string_view in_words(Reason reason);
+// As eBPF tells it and counts (enum bpf::counter); kOther: it is no reason.
+Reason reason_of(std::uint8_t counter);
 
 struct Event {
   Moment time;

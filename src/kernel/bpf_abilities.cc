@@ -75,12 +75,12 @@ Result<bool> has_netfilter() {
 
 }  // namespace
 
-Result<Abilities> abilities() {
-  Abilities found;
-  found.types = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
-  TRY(found.tcx, has_tcx());
-  TRY(found.netfilter, has_netfilter());
-  return found;
+Result<Abilities> abilities(const Abilities& usable) {
+  TRY(const bool tcx, has_tcx());
+  TRY(const bool netfilter, has_netfilter());
+  return Abilities{.types = usable.types && ::access("/sys/kernel/btf/vmlinux", R_OK) == 0,
+                   .tcx = usable.tcx && tcx,
+                   .netfilter = usable.netfilter && netfilter};
 }
 
 }  // namespace ocicat::kernel::bpf

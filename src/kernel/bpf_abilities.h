@@ -17,7 +17,7 @@ struct Abilities {
   bool operator==(const Abilities&) const = default;
 };
 
-// In the network namespace of the caller.
-Result<Abilities> abilities();
+// In the network namespace of the caller; without those that are not to be used.
+Result<Abilities> abilities(const Abilities& usable = {true, true, true});
 
 }  // namespace ocicat::kernel::bpf

@@ -60,8 +60,8 @@ Result<void> for_each_filter(NetlinkSocket& socket, int interface, Hook hook,
     if (at.tcm_handle == 0) return;  // what filters of one kind and priority have in common
     const auto attributes = Attributes::of_message(message, sizeof(tcmsg), TCA_OPTIONS + 1);
     const auto options = Attributes::of_nest(attributes[TCA_OPTIONS], TCA_BPF_ID + 1);
-    const bool ours = attributes.text(TCA_KIND) == "bpf" && at.tcm_handle == kHandle &&
-                      options.text(TCA_BPF_NAME) == kName;
+    const bool ours =
+        attributes.text(TCA_KIND) == "bpf" && at.tcm_handle == kHandle && options.text(TCA_BPF_NAME) == kName;
     visit({ours, options.u32(TCA_BPF_ID)});
   });
 }

@@ -245,7 +245,8 @@ Result<void> NetlinkQueues::make_relay(const std::string& name) {
   make.put_string(IFLA_INFO_KIND, "ifb");
   make.end_nest(info);
   make.end();
-  return socket_.change(make, fmt::format("make the interface {} (ifb), which limits bandwidth", name), EEXIST);
+  return socket_.change(make, fmt::format("make the interface {} (ifb), which limits bandwidth", name),
+                        EEXIST);
 }
 
 Result<void> NetlinkQueues::check_queue(int link) {
@@ -270,13 +271,13 @@ Result<void> NetlinkQueues::limit(const Passing& passing, const Bucket& bucket) 
   if (passing.passage == Passage::kOut) {
     TRY_VOID(check_queue(passing.link));
     return socket_.change(bucket_message(socket_.next_sequence(), passing.link, bucket),
-                  fmt::format("limit what goes out at link {} (tbf)", passing.link));
+                          fmt::format("limit what goes out at link {} (tbf)", passing.link));
   }
   const auto name = relay_name(passing.link);
   TRY_VOID(make_relay(name));
   TRY(const auto relay, index_of(name));
-  TRY_VOID(
-      socket_.change(bucket_message(socket_.next_sequence(), relay, bucket), fmt::format("limit {} (tbf)", name)));
+  TRY_VOID(socket_.change(bucket_message(socket_.next_sequence(), relay, bucket),
+                          fmt::format("limit {} (tbf)", name)));
   ifinfomsg header{};
   header.ifi_index = relay;
   header.ifi_flags = IFF_UP;
@@ -292,8 +293,8 @@ Result<void> NetlinkQueues::remove(const Passing& passing) {
   if (passing.passage == Passage::kOut) {
     builder.begin(RTM_DELQDISC, kChange, socket_.next_sequence(), at(passing.link, TC_H_ROOT, kBucketHandle));
     builder.end();
-    const auto gone =
-        socket_.change(builder, fmt::format("no longer limit what goes out at link {}", passing.link), ENOENT);
+    const auto gone = socket_.change(
+        builder, fmt::format("no longer limit what goes out at link {}", passing.link), ENOENT);
     const bool absent =
         !gone && (gone.error().code == ErrorCode::kNotFound || gone.error().code == ErrorCode::kInvalid);
     return absent ? Result<void>() : gone;  // the link, or a queue of this handle
@@ -333,8 +334,9 @@ Result<void> NetlinkQueues::lead(int link) {
   hook.end();
   const auto made = socket_.change(hook, "make a hook for a limit (clsact)");
   if (!made && made.error().code != ErrorCode::kAlreadyExists) return made;
-  return socket_.change(filter_message(socket_.next_sequence(), link, made ? kFirstFilter : kGuestFilter, relay),
-                "lead packets through their limit (u32, mirred)");
+  return socket_.change(
+      filter_message(socket_.next_sequence(), link, made ? kFirstFilter : kGuestFilter, relay),
+      "lead packets through their limit (u32, mirred)");
 }
 
 Result<bool> NetlinkQueues::has_filters(int link) {

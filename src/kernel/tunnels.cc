@@ -287,12 +287,12 @@ MessageBuilder address_message(std::uint32_t sequence, bool add, int link, const
 
 Result<void> NetlinkTunnels::add_address(int link, const IpAddress& address) {
   return socket_.change(address_message(socket_.next_sequence(), true, link, address),
-                fmt::format("give a VXLAN interface the address {}", address.to_string()), EEXIST);
+                        fmt::format("give a VXLAN interface the address {}", address.to_string()), EEXIST);
 }
 Result<void> NetlinkTunnels::remove_address(int link, const IpAddress& address) {
   return socket_.change(address_message(socket_.next_sequence(), false, link, address),
-                fmt::format("take the address {} from a VXLAN interface", address.to_string()),
-                EADDRNOTAVAIL);
+                        fmt::format("take the address {} from a VXLAN interface", address.to_string()),
+                        EADDRNOTAVAIL);
 }
 
 Result<std::set<Neighbour>> NetlinkTunnels::neighbours(int link) {
@@ -304,14 +304,16 @@ Result<std::set<Neighbour>> NetlinkTunnels::neighbours(int link) {
   return all;
 }
 Result<void> NetlinkTunnels::add(int link, const Neighbour& neighbour) {
-  return socket_.change(neighbour_message(socket_.next_sequence(), true, family_number(neighbour.address.family()),
-                                  link, neighbour.mac, neighbour.address),
-                fmt::format("add the neighbour {}", neighbour.address.to_string()));
+  return socket_.change(
+      neighbour_message(socket_.next_sequence(), true, family_number(neighbour.address.family()), link,
+                        neighbour.mac, neighbour.address),
+      fmt::format("add the neighbour {}", neighbour.address.to_string()));
 }
 Result<void> NetlinkTunnels::remove(int link, const Neighbour& neighbour) {
-  return socket_.change(neighbour_message(socket_.next_sequence(), false, family_number(neighbour.address.family()),
-                                  link, neighbour.mac, neighbour.address),
-                fmt::format("remove the neighbour {}", neighbour.address.to_string()), ENOENT);
+  return socket_.change(
+      neighbour_message(socket_.next_sequence(), false, family_number(neighbour.address.family()), link,
+                        neighbour.mac, neighbour.address),
+      fmt::format("remove the neighbour {}", neighbour.address.to_string()), ENOENT);
 }
 
 Result<std::set<ForwardingEntry>> NetlinkTunnels::forwarding(int link) {
@@ -321,13 +323,14 @@ Result<std::set<ForwardingEntry>> NetlinkTunnels::forwarding(int link) {
   return all;
 }
 Result<void> NetlinkTunnels::add(int link, const ForwardingEntry& entry) {
-  return socket_.change(neighbour_message(socket_.next_sequence(), true, AF_BRIDGE, link, entry.mac, entry.host),
-                fmt::format("forward {} to {}", entry.mac.to_string(), entry.host.to_string()));
+  return socket_.change(
+      neighbour_message(socket_.next_sequence(), true, AF_BRIDGE, link, entry.mac, entry.host),
+      fmt::format("forward {} to {}", entry.mac.to_string(), entry.host.to_string()));
 }
 Result<void> NetlinkTunnels::remove(int link, const ForwardingEntry& entry) {
-  return socket_.change(neighbour_message(socket_.next_sequence(), false, AF_BRIDGE, link, entry.mac, entry.host),
-                fmt::format("no longer forward {} to {}", entry.mac.to_string(), entry.host.to_string()),
-                ENOENT);
+  return socket_.change(
+      neighbour_message(socket_.next_sequence(), false, AF_BRIDGE, link, entry.mac, entry.host),
+      fmt::format("no longer forward {} to {}", entry.mac.to_string(), entry.host.to_string()), ENOENT);
 }
 
 }  // namespace ocicat::kernel

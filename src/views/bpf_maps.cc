@@ -7,6 +7,8 @@
 #include <boost/json.hpp>
 
 #include "dataplane/ebpf/address_image.h"
+#include "flows/event.h"
+#include "maps/counters.h"
 #include "maps/timeouts.h"
 #include "policy/table.h"
 #include "views/text_table.h"
@@ -32,6 +34,34 @@ std::string range_text(std::uint32_t first, std::uint32_t last) {
 
 std::uint16_t host_order(std::uint16_t number) {
   return __builtin_bswap16(number);
+}
+
+// A word for a counter, and what it counts.
+std::pair<std::string, std::string_view> counter_words(bpf::counter counter) {
+  switch (counter) {
+    case bpf::COUNT_FORWARDED:
+      return {"forwarded", "packets of known connections, or let through by a judgement"};
+    case bpf::COUNT_JUDGED:
+      return {"judged", "judgements of new connections"};
+    case bpf::COUNT_REJUDGED:
+      return {"rejudged", "judgements of known connections, after a change"};
+    case bpf::COUNT_REDIRECTED:
+      return {"redirected", "packets, of those forwarded, past the rest of the stack"};
+    case bpf::COUNT_RETRIED:
+      return {"retried", "judgements begun anew, as policy changed meanwhile"};
+    case bpf::COUNT_EVENTS_FULL:
+      return {"events lost: full", "nobody read them, or not fast enough"};
+    case bpf::COUNT_EVENTS_SHARE:
+      return {"events lost: share", "of an interface that had its share"};
+    case bpf::COUNT_ANSWERED:
+      return {"answered", "packets, of those dropped, that a reset or an error answered"};
+    case bpf::COUNT_LOGGED:
+      return {"logged", "packets that Log rules want told, and that begin no connection"};
+    default: {
+      const auto reason = flows::reason_of(counter);
+      return {fmt::format("dropped: {}", to_string(reason)), in_words(reason)};
+    }
+  }
 }
 
 std::string_view state_of(const bpf::connection& connection, std::uint8_t protocol) {
@@ -133,6 +163,15 @@ std::vector<json::object> rows_of_table(std::span<const bpf::cell> cells, std::u
     const auto kind = own[i].answer & ANSWER_KIND;
     if (kind != ANSWER_BASE && kind != ANSWER_SOURCE_PORTS) row["outcome"] = own[i].answer & ANSWER_VALUE;
     rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<json::object> rows_of_counters(std::span<const std::uint64_t> counters) {
+  std::vector<json::object> rows;
+  for (std::size_t i = 0; i < counters.size(); ++i) {
+    auto [word, about] = counter_words(static_cast<bpf::counter>(i));
+    rows.push_back({{"counter", word}, {"count", counters[i]}, {"what", about}});
   }
   return rows;
 }

@@ -26,6 +26,9 @@ std::string answer_text(std::uint32_t answer);
 std::vector<boost::json::object> rows_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
                                                bool source_ports = false);
 
+// {"counter","count","what"} of each, by enum bpf::counter.
+std::vector<boost::json::object> rows_of_counters(std::span<const std::uint64_t> counters);
+
 // `now`: in ticks (bpf/lib/clock.h).
 boost::json::object to_json(const bpf::connection_key& key, const bpf::connection& connection,
                             std::uint32_t now, bool at_host);

@@ -1,15 +1,10 @@
 #include "dataplane/ebpf/attachments.h"
 
 namespace ocicat::dataplane::ebpf {
-namespace {
-
-using kernel::bpf::Hook;
-
-}  // namespace
 
 Result<bool> Attachments::settle(ProgramPlaces& places, const ProgramIds& there, const Programs& programs,
                                  int interface, Role role) {
-  for (const auto hook : {Hook::kIngress, Hook::kEgress}) {
+  for (const auto hook : {kernel::bpf::Hook::kIngress, kernel::bpf::Hook::kEgress}) {
     const auto& program = programs.at(role, hook);
     if (!program) continue;
     const Place place{interface, hook};

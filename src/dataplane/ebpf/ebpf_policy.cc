@@ -114,8 +114,7 @@ void EbpfPolicy::distrust() {
 
 Result<void> EbpfPolicy::open() {
   if (images_) return {};
-  TRY(const auto can, kernel::bpf::abilities());
-  usable_ = {can.types && usable_.types, can.tcx && usable_.tcx, can.netfilter && usable_.netfilter};
+  TRY(usable_, kernel::bpf::abilities(usable_));
   TRY(auto objects, Objects::adopt_or_make(folder_, usable_.netfilter));
   attached_ = false;
   taking_over_ = false;
@@ -252,7 +251,7 @@ Result<void> EbpfPolicy::relax_tracking() {
 }
 
 // Once, what may be left of a time when the other kind of places was used goes.
-Result<void> EbpfPolicy::attach() {
+Result<void> EbpfPolicy::sync_attachments() {
   std::set<int> interfaces;
   for (const auto& link : links_) interfaces.insert(link.index);
   if (!filters_at_ && !(usable_.tcx && attached_)) {
@@ -265,10 +264,6 @@ Result<void> EbpfPolicy::attach() {
                              roles()));
   attached_ = true;
   return {};
-}
-
-Result<void> EbpfPolicy::sync_attachments() {
-  return attach();
 }
 
 Result<void> EbpfPolicy::sync_guard() {

@@ -5,7 +5,6 @@
 //   errors  kNotFound: nothing is pinned there; kUnsupported: by a build with other layouts
 #pragma once
 
-#include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -13,7 +12,6 @@
 #include <vector>
 
 #include "kernel/bpf.h"
-#include "maps/counters.h"
 
 namespace ocicat::dataplane::ebpf {
 
@@ -32,11 +30,5 @@ class PinnedMaps {
   std::filesystem::path folder_;
   std::map<std::string, kernel::bpf::MapShape> shapes_;
 };
-
-// A word for each counter, and what it counts; by enum counter.
-struct CounterWords {
-  std::string_view word, about;
-};
-extern const std::array<CounterWords, bpf::COUNTERS_MAX> kCounterWords;
 
 }  // namespace ocicat::dataplane::ebpf

@@ -1,0 +1,290 @@
+#include "cli/bpf_show.h"
+
+#include <atomic>
+#include <boost/json.hpp>
+#include <cstring>
+#include <memory>
+#include <set>
+
+#include "cli/output.h"
+#include "cli/run.h"
+#include "dataplane/ebpf/address_image.h"
+#include "dataplane/ebpf/connection_table.h"
+#include "maps/classes.h"
+#include "maps/host.h"
+#include "maps/timeouts.h"
+#include "views/bpf_maps.h"
+
+namespace ocicat::cli {
+namespace {
+
+namespace json = boost::json;
+using dataplane::ebpf::PinnedMaps;
+using Rows = std::vector<json::object>;
+
+// What has been found, as far as it is wanted: never more in memory than is going to be shown.
+class Found {
+ public:
+  explicit Found(std::size_t most) : most_(most) {}
+
+  void add(json::object row) { rows_.size() < most_ ? rows_.push_back(std::move(row)) : void(++left_out_); }
+  // For what is worth no making any more.
+  bool full() const { return rows_.size() >= most_; }
+  void leave_out() { ++left_out_; }
+
+  int show(const BpfOptions& options, const std::string& name, const std::vector<std::string_view>& columns) {
+    if (left_out_ != 0)
+      print_warning(fmt::format("{} more are not shown: ask for --most {} or narrow it down", left_out_,
+                                rows_.size() + left_out_));
+    if (!options.output.empty()) {
+      json::array all;
+      for (auto& row : rows_) all.emplace_back(std::move(row));
+      say("{}", document_text(json::object{{name, std::move(all)}, {"leftOut", left_out_}},
+                              *parse_format(options.output)));
+    } else if (rows_.empty()) {
+      say("There are none.\n");
+    } else {
+      say("{}", views::object_table(rows_, columns));
+    }
+    return kDone;
+  }
+
+ private:
+  std::size_t most_;
+  Rows rows_;
+  std::size_t left_out_ = 0;
+};
+
+Result<std::optional<IpAddress>> wanted_address(const BpfOptions& options) {
+  if (options.address.empty()) return std::nullopt;
+  const auto address = IpAddress::parse(options.address);
+  if (!address) return fail(ErrorCode::kInvalid, "\"{}\" is no address", options.address);
+  return address;
+}
+
+Result<std::size_t> side_of(const PinnedMaps& maps) {
+  TRY(const auto host, maps.array("host"));
+  return host.as<const bpf::host>().front().batch & 1;
+}
+
+template <class T>
+T read_as(kernel::bpf::Bytes bytes) {
+  T value{};
+  std::memcpy(&value, bytes.data(), std::min(sizeof value, bytes.size()));
+  return value;
+}
+
+// Of the endpoint that was asked for, the programs in both directions; else those that were named, or all.
+Result<std::set<std::uint32_t>> wanted_programs(const PinnedMaps& maps, const BpfOptions& options,
+                                                std::size_t side) {
+  std::set<std::uint32_t> programs;
+  if (options.program != 0) programs.insert(options.program);
+  if (options.slot == 0) return programs;
+  TRY(const auto array, maps.array("endpoints"));
+  const auto endpoints = array.as<const bpf::endpoint>();
+  if (options.slot >= endpoints.size() || endpoints[options.slot].interface == 0)
+    return fail(ErrorCode::kNotFound, "no endpoint has slot {}: `ocicat bpf endpoints` shows them",
+                options.slot);
+  programs.insert(endpoints[options.slot].programs[side].ingress);
+  programs.insert(endpoints[options.slot].programs[side].egress);
+  return programs;
+}
+
+bool is_wanted(const std::set<std::uint32_t>& wanted, std::uint32_t id) {
+  return wanted.empty() || wanted.contains(id);
+}
+
+// Each table once, under the first program that leads to it, and tables of source ports behind their own.
+class TableLister {
+ public:
+  TableLister(std::span<const bpf::cell> cells, Found& found) : cells_(cells), found_(found) {}
+
+  void list(std::uint32_t table, std::uint32_t program, const json::value& projection,
+            bool source_ports = false) {
+    if (table == 0 || table >= cells_.size() || !listed_.insert(table).second) return;
+    for (auto& row : views::rows_of_table(cells_, table, source_ports)) {
+      row["program"] = program;
+      row["projection"] = projection;
+      found_.add(std::move(row));
+    }
+    for (const auto& cell : cells_.subspan(table + 1).first(
+             std::min<std::size_t>(cells_[table].first, cells_.size() - table - 1))) {
+      if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS && !source_ports)
+        list(cell.answer & ANSWER_VALUE, program, projection, true);
+    }
+  }
+
+ private:
+  std::span<const bpf::cell> cells_;
+  Found& found_;
+  std::set<std::uint32_t> listed_;
+};
+
+bool concerns(const bpf::connection_key& key, const std::optional<IpAddress>& wanted) {
+  return !wanted || dataplane::ebpf::address_of(key.address[0]) == *wanted ||
+         dataplane::ebpf::address_of(key.address[1]) == *wanted;
+}
+
+}  // namespace
+
+Result<int> show_counters(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto counters, maps.counters());
+  Found found(counters.size());
+  for (auto& row : views::rows_of_counters(counters)) found.add(std::move(row));
+  return found.show(options, "counters", {"counter", "count", "what"});
+}
+
+// With an address: what counts for it, the exact one or the longest net around it.
+Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto side, side_of(maps));
+  TRY(const auto wanted, wanted_address(options));
+  TRY(const auto classes, maps.elements("classes"));
+  TRY(const auto nets, maps.elements("nets"));
+  Found found(options.most);
+  std::optional<std::pair<Prefix, std::uint32_t>> best;
+  const auto visit = [&](const Prefix& prefix, std::uint32_t id) {
+    if (id == CLASS_UNKNOWN) return;
+    if (wanted) {
+      if (prefix.contains(*wanted) && (!best || prefix.length >= best->first.length)) best = {prefix, id};
+    } else if (found.full()) {
+      found.leave_out();
+    } else {
+      found.add({{"addresses", prefix.to_string()}, {"class", id}});
+    }
+  };
+  TRY_VOID(nets->for_each([&](auto key, auto value) {
+    const auto net = read_as<bpf::net>(key);
+    const auto address = dataplane::ebpf::address_of(net.address);
+    const bool v4 = address.is_v4() && net.bits >= 96;
+    visit({address, static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)},
+          read_as<bpf::net_class>(value).id[side]);
+  }));
+  TRY_VOID(classes->for_each([&](auto key, auto value) {
+    visit(Prefix::host(dataplane::ebpf::address_of(read_as<bpf::address>(key))),
+          read_as<bpf::exact_class>(value).id[side]);
+  }));
+  if (wanted) {
+    found.add(
+        {{"addresses", best ? best->first.to_string() : "all others"}, {"class", best ? best->second : 0}});
+  }
+  return found.show(options, "classes", {"addresses", "class"});
+}
+
+Result<int> show_endpoints(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto side, side_of(maps));
+  TRY(const auto wanted, wanted_address(options));
+  TRY(const auto array, maps.array("endpoints"));
+  Found found(options.most);
+  const auto endpoints = array.as<const bpf::endpoint>();
+  for (std::uint32_t slot = 1; slot < endpoints.size(); ++slot) {
+    const bpf::endpoint endpoint = endpoints[slot];
+    if (endpoint.interface == 0 || (options.slot != 0 && slot != options.slot)) continue;
+    if (wanted && !(dataplane::ebpf::address_of(endpoint.address) == *wanted)) continue;
+    found.add(views::to_json(endpoint, slot, side));
+  }
+  return found.show(options, "endpoints",
+                    {"slot", "interface", "address", "ingress", "egress", "chain", "redirects", "batch"});
+}
+
+Result<int> show_host_endpoints(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto side, side_of(maps));
+  TRY(const auto array, maps.array("host_endpoints"));
+  TRY(const auto names, maps.elements("host_interfaces"));
+  std::map<std::uint32_t, std::vector<std::string>> interfaces;
+  TRY_VOID(names->for_each([&](auto key, auto value) {
+    const auto name = read_as<bpf::interface_name>(key);
+    const auto* letters = reinterpret_cast<const char*>(name.letters);
+    const std::string text(letters, ::strnlen(letters, sizeof name.letters));
+    const auto number = read_as<bpf::host_interface>(value).endpoint[side] & ~INTERFACE_OF_WORKLOAD;
+    if (number != 0) interfaces[number].push_back(text.empty() ? "all others" : text);
+  }));
+  Found found(options.most);
+  const auto endpoints = array.as<const bpf::host_endpoint>();
+  for (const auto& [number, at] : interfaces) {
+    if (number >= endpoints.size() || (options.slot != 0 && number != options.slot)) continue;
+    auto row = views::to_json(endpoints[number], number, side);
+    row["interfaces"] = fmt::format("{}", fmt::join(at, ", "));
+    found.add(std::move(row));
+  }
+  return found.show(options, "hostEndpoints", {"hostEndpoint", "interfaces", "chains", "batch"});
+}
+
+Result<int> show_programs(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto side, side_of(maps));
+  TRY(const auto wanted, wanted_programs(maps, options, side));
+  TRY(const auto array, maps.array("programs"));
+  TRY(const auto chains, maps.array("chains"));
+  Found found(options.most);
+  const auto programs = array.as<const bpf::program>();
+  for (std::uint32_t id = 1; id < programs.size(); ++id) {
+    const bpf::program_version program = programs[id].version[side];
+    if (program.base == 0 || !is_wanted(wanted, id)) continue;
+    found.add({{"program", id},
+               {"baseTable", program.base},
+               {"vocabulary", program.vocabulary},
+               {"projections", program.tables.size}});
+  }
+  if (!wanted.empty())
+    return found.show(options, "programs", {"program", "baseTable", "vocabulary", "projections"});
+  const auto all = chains.as<const bpf::chain>();
+  for (std::uint32_t id = 1; id < all.size(); ++id) {
+    const bpf::chain_version chain = all[id].version[side];
+    if (chain.base == 0) continue;
+    found.add({{"chain", id},
+               {"program", chain.base},
+               {"vocabulary", chain.vocabulary},
+               {"projections", chain.programs.size}});
+  }
+  return found.show(options, "programs", {"chain", "program", "baseTable", "vocabulary", "projections"});
+}
+
+Result<int> show_tables(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto side, side_of(maps));
+  TRY(const auto wanted, wanted_programs(maps, options, side));
+  TRY(const auto program_array, maps.array("programs"));
+  TRY(const auto entry_array, maps.array("entries"));
+  TRY(const auto cell_array, maps.array("cells"));
+  const auto programs = program_array.as<const bpf::program>();
+  const auto entries = entry_array.as<const bpf::entry>();
+  Found found(options.most);
+  TableLister lister(cell_array.as<const bpf::cell>(), found);
+  for (std::uint32_t id = 1; id < programs.size(); ++id) {
+    const bpf::program_version program = programs[id].version[side];
+    if (program.base == 0 || !is_wanted(wanted, id)) continue;
+    lister.list(program.base, id, "base");
+    for (std::uint32_t i = 0; i < program.tables.size && program.tables.first + i < entries.size(); ++i)
+      lister.list(entries[program.tables.first + i].value[side], id, i);
+  }
+  return found.show(options, "tables", {"program", "projection", "table", "keys", "answer", "outcome"});
+}
+
+// Those of workloads, then those of host endpoints.
+Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto wanted, wanted_address(options));
+  TRY(const auto array, maps.array("connections"));
+  TRY(const auto at_host, maps.elements("host_connections"));
+  const auto now = dataplane::ebpf::ticks_now();
+  Found found(options.most);
+  const auto add = [&](const bpf::connection_key& key, const bpf::connection& connection, bool host) {
+    if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now)) return;
+    if (options.slot != 0 &&
+        (host || (connection.endpoint[0] != options.slot && connection.endpoint[1] != options.slot)))
+      return;
+    if (found.full()) return found.leave_out();
+    found.add(views::to_json(key, connection, now, host));
+  };
+  for (const auto& there : array.as<const bpf::tracked>()) {
+    const auto version = std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load();
+    if (version == 0 || (version & 1) != 0) continue;
+    const bpf::tracked copy = there;
+    if (std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load() == version)
+      add(copy.key, copy.connection, false);
+  }
+  TRY_VOID(at_host->for_each([&](auto key, auto value) {
+    add(read_as<bpf::connection_key>(key), read_as<bpf::connection>(value), true);
+  }));
+  return found.show(options, "connections",
+                    {"traffic", "source", "destination", "state", "idle", "sent", "answered", "at"});
+}
+
+}  // namespace ocicat::cli
