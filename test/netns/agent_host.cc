@@ -6,9 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 
 #include "dataplane/ebpf/objects.h"
 #include "maps/connections.h"
+#include "maps/host.h"
 
 namespace ocicat::test {
 namespace {
@@ -54,6 +56,27 @@ std::optional<UniqueFd> PinFolder::open_map(const char* name) const {
   if (!fd && fd.error().code == ErrorCode::kNotFound) return std::nullopt;
   CHECK(fd);
   return std::move(*fd);
+}
+
+void PinFolder::change_build() const {
+  const auto values = host_values();
+  CHECK(values);
+  values->as<bpf::host>().front().build[0] ^= 1;
+}
+
+kernel::bpf::Ring PinFolder::open_events() const {
+  auto ring = dataplane::ebpf::open_events(path_);
+  CHECK(ring);
+  return *std::move(ring);
+}
+
+std::vector<bpf::event> events_in(kernel::bpf::Ring& ring) {
+  std::vector<bpf::event> events;
+  ring.read(1000, [&](auto record) {
+    CHECK(record.size() == sizeof(bpf::event));
+    std::memcpy(&events.emplace_back(), record.data(), sizeof(bpf::event));
+  });
+  return events;
 }
 
 void PinFolder::forget_connections() const {

@@ -10,6 +10,8 @@
 
 #include "dataplane/dataplane.h"
 #include "kernel/bpf.h"
+#include "kernel/bpf_ring.h"
+#include "maps/events.h"
 #include "netns/testbed.h"
 
 namespace ocicat::test {
@@ -35,6 +37,10 @@ class PinFolder {
   std::optional<kernel::bpf::MappedArray> host_values() const { return open_array("host"); }
   // Packets by what became of them (bpf::counter).
   std::vector<std::uint64_t> counters() const;
+  // As if the programs that are attached had been those of another build.
+  void change_build() const;
+  // Opens what flows are told by.
+  kernel::bpf::Ring open_events() const;
   // Forgets all that eBPF tracks.
   void forget_connections() const;
 
@@ -44,6 +50,9 @@ class PinFolder {
 
   std::filesystem::path path_;
 };
+
+// What has been told since the last call.
+std::vector<bpf::event> events_in(kernel::bpf::Ring& ring);
 
 class AgentHost {
  public:

@@ -54,15 +54,6 @@ class EbpfFilters : public testing::Test {
     if (!std::filesystem::exists(folder)) return 0;
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
   }
-  // As if the programs had been those of another build.
-  void change_build() {
-    const auto map = kernel::bpf::open_pin(
-        pins_.path() / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION)) / "host");
-    CHECK(map);
-    const auto mapped = kernel::bpf::MappedArray::of(*map);
-    CHECK(mapped);
-    mapped->as<bpf::host>().front().build[0] ^= 1;
-  }
 
   std::uint64_t revision_ = 0;
   Testbed bed_;
@@ -90,7 +81,7 @@ TEST_F(EbpfFilters, OfAnotherBuildAreReplacedInTheirPlaces) {
   start(Datapath::kEbpf);
   const auto before = filter("calia", Hook::kIngress);
   agent_.reset();
-  change_build();
+  pins_.change_build();
   start(Datapath::kEbpf);
   EXPECT_NE(filter("calia", Hook::kIngress), before);
   EXPECT_NE(filter("calia", Hook::kIngress), 0U);

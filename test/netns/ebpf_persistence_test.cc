@@ -44,14 +44,6 @@ class EbpfPersistence : public testing::Test {
     if (!std::filesystem::exists(folder)) return 0;
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
   }
-  // As if the programs had been those of another build.
-  void change_build() {
-    const auto map = kernel::bpf::open_pin(map_file("host"));
-    CHECK(map);
-    const auto mapped = kernel::bpf::MappedArray::of(*map);
-    CHECK(mapped);
-    mapped->as<bpf::host>().front().build[0] ^= 1;
-  }
   bool passes(const Station& from, const Station& to, const RawPacket& packet) {
     return !bed_.arriving(from, to, {packet}).empty();
   }
@@ -109,7 +101,7 @@ TEST_F(EbpfPersistence, ProgramsOfAnotherBuildAreReplacedAndConnectionsStay) {
   const auto request = to_b(80);
   EXPECT_TRUE(passes(a_, b_, request));
   agent_.reset();
-  change_build();
+  pins_.change_build();
   const auto old_program = attached_program();
   start(Datapath::kEbpf);
   EXPECT_NE(attached_program(), old_program);
@@ -154,7 +146,7 @@ TEST_F(EbpfPersistence, HostEndpointsStayInForceWithoutTheAgentAndOverRestartsAn
   EXPECT_EQ(start(Datapath::kEbpf).kernel_writes, 0U);
   EXPECT_FALSE(goes_out());
   agent_.reset();
-  change_build();
+  pins_.change_build();
   start(Datapath::kEbpf);
   EXPECT_FALSE(goes_out());
   EXPECT_EQ(host_pins(), 7U);

@@ -126,26 +126,19 @@ class EbpfRedirect : public testing::TestWithParam<Family> {
     auto changes = first_state(1);
     add_pod(changes, "a", a_, kAllowAll, kAllowAll);
     add_pod(changes, "b", b_, kAllowAll, kAllowAll);
-    agent_.put(changes);
-    agent_.await_revision(1);
+    agent_.apply(changes);
   }
   Family family() const { return GetParam(); }
   bool v4() const { return family() == Family::kIpv4; }
-  void change(HostChanges changes) {
-    changes.revisions = at_revision(++revision_).revisions;
-    agent_.put(std::move(changes));
-    agent_.await_revision(revision_);
-  }
+  void change(HostChanges changes) { agent_.apply(std::move(changes)); }
   // The agent knows of it once this returns.
   void on_host(const std::string& command) {
     bed_.host().run([&] { shell(command); });
     change({});
   }
   std::uint64_t redirected() {
-    const auto counters = dataplane::ebpf::read_counters(pins_.path());
-    CHECK(counters);
-    return counters->at(bpf::COUNT_REDIRECTED) -
-           std::exchange(redirected_, counters->at(bpf::COUNT_REDIRECTED));
+    const auto now = pins_.counters().at(bpf::COUNT_REDIRECTED);
+    return now - std::exchange(redirected_, now);
   }
   RawPacket between(const Station& from, const Station& to) const {
     return probe(from.address(family()), to.address(family()), kUdp, 53);
@@ -225,7 +218,7 @@ class EbpfRedirect : public testing::TestWithParam<Family> {
     return false;
   }
 
-  std::uint64_t revision_ = 1, redirected_ = 0;
+  std::uint64_t redirected_ = 0;
   Testbed bed_;
   Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
   Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
