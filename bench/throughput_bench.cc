@@ -2,8 +2,7 @@
 // nothing else. Streams, one and eight; connections of one request each. Needs root.
 //
 //   method   benchmarks.md 5, B12 and B3: both ends on one processor, arms in turn. Processor time is that of
-//   the
-//            threads at both ends, what the kernel does for them on the way included
+//            the threads at both ends, what the kernel does for them on the way included
 //
 // Prints lines `figure value unit`; what each arm took goes to the error output.
 #include <arpa/inet.h>

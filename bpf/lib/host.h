@@ -2,12 +2,14 @@
 /* A packet at the host's own netfilter hooks, and the host endpoints of the interfaces that it comes in and
  * goes out by.
  *
- *   where      where nftables judges it, too: behind others' destination translation, before source
- * translation. What untracked and pre-DNAT policy asks about is the destination as it came, as the kernel's
- * connection tracking remembers it known      connections pass; others are judged, and what policy lets
- * through is noted, so that replies pass. What untracked policy allows is not whole      fragments have been
- * put together before these hooks stack      everything is on it: tasks may overtake each other here, and
- * processors' arrays would be shared design     docs/design/ebpf.md#host-endpoints
+ *   where    where nftables judges it, too: behind others' destination translation, before source
+ *            translation. What untracked and pre-DNAT policy asks about is the destination as it came, as the
+ *            kernel's connection tracking remembers it
+ *   known    connections pass; others are judged, and what policy lets through is noted, so that replies
+ *            pass. What untracked policy allows is not
+ *   whole    fragments have been put together before these hooks
+ *   stack    everything is on it: tasks may overtake each other here, and processors' arrays would be shared
+ *   design   docs/design/ebpf.md#host-endpoints
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* The decision tables looked up (policy/tables.h says how, policy/simulator.cc does the same).
  *
- *   cost   the class: one hash, and the trie only where that does not know; then four array reads and a
- * binary search errors whatever is missing denies
+ *   cost     the class: one hash, and the trie only where that does not know; then four array reads and a
+ *            binary search
+ *   errors   whatever is missing denies
  */
 #pragma once
 

@@ -3,8 +3,8 @@
  * and each packet that is refused. Written by bpf/lib/events.h; read by src/flows/ring.cc, which looks for
  * itself: nobody is woken.
  *
- *   lost    where the ring is full, or half full and an interface has had its share of the other half;
- * counted (COUNT_EVENTS_FULL, COUNT_EVENTS_SHARE), and the packet goes its way as if it had been told
+ *   lost   where the ring is full, or half full and an interface has had its share of the other half; counted
+ *          (COUNT_EVENTS_FULL, COUNT_EVENTS_SHARE), and the packet goes its way as if it had been told
  */
 #pragma once
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* What all map layouts share. A layout is stated once, in bpf/maps/, and is valid C and C++.
  *
- * versions   Almost every value is a pair, one for each parity of the host's batch number. A packet reads the
- *            number once and takes the side of its parity; a change writes the other side, shows it by
- * writing the number, and then makes both sides equal again. docs/design/ebpf.md#batches order      what
- * comes from a packet is in network order and says so (__be16, __be32); the rest in host order
+ *   versions   Almost every value is a pair, one for each parity of the host's batch number. A packet reads
+ *              the number once and takes the side of its parity; a change writes the other side, shows it by
+ *              writing the number, and then makes both sides equal again. docs/design/ebpf.md#batches
+ *   order      what comes from a packet is in network order and says so (__be16, __be32); the rest in host
+ *              order
  */
 #pragma once
 

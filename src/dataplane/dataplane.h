@@ -1,8 +1,7 @@
 // Makes the kernel look as HostState says, and keeps it so.
 //
 //   in      HostChanges, from the engine's mailbox; the first message is the whole state, and nothing is
-//   written
-//           before it
+//           written before it
 //   out     a report after every attempt
 //   errors  after any error the kernel is read again and planned anew, with growing pauses; what is in force
 //   stays design  docs/design/dataplane.md

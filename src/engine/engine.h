@@ -2,8 +2,7 @@
 //
 //   pure      no kernel, no sockets, no clock; the same input gives the same output
 //   result    depends only on the resources as they stand, ids aside: updating step by step gives what
-//   building
-//             from nothing gives (test: engine/engine_property_test.cc)
+//             building from nothing gives (test: engine/engine_property_test.cc)
 //   cost      proportional to what changed; see docs/performance.md
 //   design    docs/design/decision-tables.md
 #pragma once

@@ -5,8 +5,7 @@
 //   memory   when each finding was first seen; lost with the process, and then everything is seen for the
 //            first time: nothing is freed sooner for it
 //   once     one for all hosts, in the process that holds the store; a second one would free the same, as
-//   each
-//            write is against the revision that was looked at
+//            each write is against the revision that was looked at
 //   source   docs/spec: semantics.md 5 (GC)
 #pragma once
 

@@ -2,12 +2,10 @@
 //
 //   out      the interface's own queue
 //   in       that of a relay, an interface of kind ifb, into which a filter at the hook (clsact or ingress,
-//   behind tcx
-//            programs) leads all packets, and out of which they come where they were going
+//            behind tcx programs) leads all packets, and out of which they come where they were going
 //   mark     relays have names of ours, queues a handle, filters a preference; whatever else is there is
-//   neither read
-//            nor changed. The hook itself goes with the filter, where it was made for it and nobody else uses
-//            it
+//            neither read nor changed. The hook itself goes with the filter, where it was made for it and
+//            nobody else uses it
 //   source   linux/pkt_sched.h, linux/pkt_cls.h; tc-tbf(8), tc-u32(8), tc-mirred(8)
 #pragma once
 

@@ -1,8 +1,7 @@
 // nf_tables in memory, with the kernel's rules and without the kernel: for tests that need its failures.
 //
 //   like the kernel   a batch is all or nothing; adding what is there, removing what is not, overlapping
-//   intervals,
-//                     unknown sets and chains are refused
+//                     intervals, unknown sets and chains are refused
 //   unlike            rules are not run
 #pragma once
 

@@ -113,7 +113,6 @@ class NetlinkTunnels final : public TunnelKernel {
   Result<void> remove(int link, const ForwardingEntry& entry) override;
 
  private:
-
   NetlinkSocket socket_;
 };
 

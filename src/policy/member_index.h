@@ -7,8 +7,7 @@
 //   in       members, labels of profiles, atoms that become active or cease to be
 //   out      the sets of each kin; to the address index, the places whose members changed kin
 //   cost     a member that changes: its labels; a selector that becomes active: one question a look, and
-//   where it
-//            names a label that none did before, one pass over the members
+//            where it names a label that none did before, one pass over the members
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>

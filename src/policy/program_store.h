@@ -20,8 +20,7 @@ namespace ocicat::policy {
 //   in       plans and own addresses; classes that come and go
 //   out      programs, their tables, projections; chains of host endpoints
 //   cost     a new program: its rules, once for each projection; a new class: one projection a vocabulary,
-//   and
-//            tables for projections that are new
+//            and tables for projections that are new
 class ProgramStore {
  public:
   ProgramStore(const RuleBook& book, const MemberIndex& members, SetSpace& sets, IdRegistry& ids)

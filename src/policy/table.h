@@ -43,8 +43,7 @@ struct Interval {
 // datapath, and there.
 //
 //   memory   two bytes for an interval of one port that is near another, as the numbers of their outcomes
-//   are; at
-//            most 13; and eight for every sixteen
+//            are; at most 13; and eight for every sixteen
 //   cost     find() and from() O(log size), walking through O(size)
 class Table {
  public:

@@ -10,8 +10,7 @@
 //   3. projection = projections[(program's vocabulary, class)]; absent: 0, the empty projection
 //   4. table    = tables_by_projection[(program, projection)]; absent: the program's base table
 //   5. cell     = interval of `table` that holds the key; where it leads to source ports, the interval of
-//   that
-//      second table; none: the same in the base table
+//      that second table; none: the same in the base table
 //   6. outcome  = cell's outcome
 //
 // A base table covers every key, and its second tables every source port. Other tables, and their second

@@ -2,8 +2,7 @@
 // WorkloadEndpoint, or the annotations of a Pod.
 //
 //   names    as the fields have them: "ingressBandwidth"; of an annotation "qos.projectcalico.org/" is put
-//   before,
-//            or it is one of kubernetes.io's two
+//            before, or it is one of kubernetes.io's two
 //   source   docs/spec: validation.md 7.5
 #pragma once
 
@@ -34,8 +33,8 @@ struct BandwidthLimits {
 
 struct QosControls {
   BandwidthLimits limits;
-  std::string
-      told;  // what was taken otherwise than it is written, or has no effect, for people; empty: nothing
+  // What was taken otherwise than it is written, or has no effect, for people; empty: nothing.
+  std::string told;
 
   bool operator==(const QosControls&) const = default;
 };

@@ -2,8 +2,7 @@
 // a few rules. An interface may come, rise and be routed by somebody else before the agent has heard of it.
 //
 //   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped; what
-//   is
-//            taken and refused whatever policy says (edges/)
+//            is taken and refused whatever policy says (edges/)
 //   design   docs/design/ebpf.md#guard
 #pragma once
 

@@ -2,15 +2,12 @@
 // maps connections and host_connections, and back.
 //
 //   to eBPF    each as its first packet was, at every place where programs will see it, and as one that has
-//   to be
-//              judged again: by the next packet, in either direction
+//              to be judged again: by the next packet, in either direction
 //   back       what the kernel does not know, has forgotten, or takes for a connection of the other side, as
-//   what
-//              went past the stack may be. Translated ones took the stack: the kernel knows better
+//              what went past the stack may be. Translated ones took the stack: the kernel knows better
 //   not        what workloads have begun from where they may send beside their own addresses, as the kernel
-//   does not
-//              know who sent it; SCTP that the kernel does not track (it asks for tags that nobody has
-//              noted), TCP that is closed
+//              does not know who sent it; SCTP that the kernel does not track (it asks for tags that nobody
+//              has noted), TCP that is closed
 //   order      as in the maps
 //   design     docs/design/ebpf.md#handover
 #pragma once
@@ -32,9 +29,10 @@ namespace ocicat::dataplane::ebpf {
 
 // Of the host, as far as connections are concerned.
 struct LocalEnds {
-  std::function<std::uint32_t(const IpAddress&)>
-      slot;                                       // of the workload here that has the address; 0: nobody
-  std::function<bool(const IpAddress&)> is_host;  // an address of the host itself
+  // Of the workload here that has the address; 0: nobody.
+  std::function<std::uint32_t(const IpAddress&)> slot;
+  // Whether it is an address of the host itself.
+  std::function<bool(const IpAddress&)> is_host;
 };
 
 // How a connection that is taken over has been judged.

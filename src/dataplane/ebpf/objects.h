@@ -2,8 +2,7 @@
 //
 //   pins     FOLDER/maps/NAME, FOLDER/programs/NAME; keep everything in force when the agent ends
 //   adopts   maps of the same layout; decision maps all or none. Programs only if they are of this very
-//   build:
-//            others are loaded over the adopted maps, so connections outlive an upgrade
+//            build: others are loaded over the adopted maps, so connections outlive an upgrade
 #pragma once
 
 #include <array>

@@ -2,8 +2,7 @@
 // written. Pure: over any memory.
 //
 //   cost     of an update: what changes; where a table's content changes under its id, which interning
-//   avoids,
-//            everything is compared
+//            avoids, everything is compared
 //   errors   kExhausted: an array is full. Nothing has been shown then; resync() next
 #pragma once
 

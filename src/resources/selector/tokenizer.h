@@ -1,8 +1,8 @@
 // Selector text, cut into tokens. Private to selector/, but for its test.
 //
 //   source   Calico's selector language: blanks are space and tab; strings have no escapes; `has(`, `all(`
-//   and
-//            `global(` are words only with the parenthesis adjacent; after a label only an operator may come
+//            and `global(` are words only with the parenthesis adjacent; after a label only an operator may
+//            come
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,7 @@
 // The file: its schema, and what is read from and written to it. No threads, no locks.
 //
 //   meta      the machine's boot it was last opened in, base of revisions, and for each incarnation that
-//   wrote,
-//             as `incarnation ID`, the revision from which it went on
+//             wrote, as `incarnation ID`, the revision from which it went on
 //   objects   what is kept now
 //   history   the last changes, each with the document as it was after it (before it, for a deletion)
 //   floors    for each kind: changes up to this revision may be missing from history
