@@ -150,7 +150,7 @@ void put_tcp(MessageBuilder& message, std::uint8_t state) {
   message.end_nest(info);
 }
 
-nfgenmsg header_of(std::uint8_t family) {
+nfgenmsg netfilter_header(std::uint8_t family) {
   return {family, NFNETLINK_V0, 0};
 }
 
@@ -165,7 +165,7 @@ Result<std::unique_ptr<NetlinkConnections>> NetlinkConnections::open() {
 Result<void> NetlinkConnections::list(const std::function<void(const Connection&)>& visit) {
   MessageBuilder request;
   request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(),
-                header_of(AF_UNSPEC));
+                netfilter_header(AF_UNSPEC));
   request.end();
   const auto done = socket_.query(request.bytes(), [&](MessageView message) {
     if (const auto connection = connection_of(message)) visit(*connection);
@@ -183,7 +183,7 @@ Result<void> NetlinkConnections::write(const char* what, const std::vector<Conne
     MessageBuilder request;
     for (const auto& connection : part) {
       request.begin(kSubsystem | type, NLM_F_REQUEST | NLM_F_ACK | flags, socket_.next_sequence(),
-                    header_of(family_number(connection.source.family())));
+                    netfilter_header(family_number(connection.source.family())));
       attributes(connection, request);
       request.end();
     }
