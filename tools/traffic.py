@@ -6,7 +6,7 @@
     traffic.py flows ADDRESS PORT [--interval S]   the same, each datagram from a port of its own: a new flow each
     traffic.py stream ADDRESS PORT [--interval S]  one TCP connection; numbered records to a port that echoes them
 
-Prints "+" once the first reply is there, goes on until its standard input closes, waits for what is still on its
+Prints "+" once the first reply is there (half a minute without one is an error), goes on until its standard input closes, waits for what is still on its
 way, and prints one JSON object: how much was sent and received, which numbers are missing, the longest time
 between two replies, and when each reply came (CLOCK_MONOTONIC seconds, comparable between processes).
 """
@@ -21,6 +21,7 @@ import sys
 import time
 
 GRACE = 1.0  # seconds without a reply after which the last ones are given up
+PATIENCE = 30.0  # seconds to wait for the first reply
 RECORD = struct.Struct("!Q")
 
 
@@ -158,9 +159,11 @@ class Run:
         selector = selectors.DefaultSelector()
         selector.register(self.kind.socket, selectors.EVENT_READ, "reply")
         selector.register(sys.stdin, selectors.EVENT_READ, "stop")
-        due = time.monotonic()
+        due = begun = time.monotonic()
         while True:
             now = time.monotonic()
+            if not self.replies and now > begun + PATIENCE:
+                raise TimeoutError("no reply in %d seconds" % PATIENCE)
             if now >= due:
                 self.send()
                 due = max(due + self.interval, now)

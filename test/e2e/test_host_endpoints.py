@@ -35,7 +35,10 @@ while True:
             key.fileobj.accept()[0].close()
         else:
             data, peer = key.fileobj.recvfrom(100)
-            key.fileobj.sendto(data, peer)
+            try:
+                key.fileobj.sendto(data, peer)
+            except OSError:
+                pass  # policy has come in between
 """
 # One try each: a TCP connection, a UDP datagram and its echo. Prints the ports that answered.
 ASK = """
