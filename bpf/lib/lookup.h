@@ -17,7 +17,7 @@ struct {
   __uint(max_entries, CLASSES_MAX);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct address);
-  __type(value, struct exact_class);
+  __type(value, struct class_block);
 } classes SEC(".maps");
 
 struct {
@@ -80,11 +80,14 @@ struct question {
 
 static __always_inline __u32 class_of(const struct address* address, __u32 side) {
   struct net net = {.bits = 128, .address = *address};
-  const struct exact_class* exact = bpf_map_lookup_elem(&classes, &net.address);
-  if (exact) {
-    __u32 id = READ_ONCE(exact->id[side & 1]);
+  __u32 in_block = bpf_ntohl(net.address.word[3]) % CLASS_BLOCK;
+  net.address.word[3] &= ~bpf_htonl(CLASS_BLOCK - 1);
+  const struct class_block* block = bpf_map_lookup_elem(&classes, &net.address);
+  if (block) {
+    __u32 id = READ_ONCE(block->id[side & 1][in_block]);
     if (id != CLASS_UNKNOWN) return id;
   }
+  net.address.word[3] = address->word[3];
   const struct net_class* longest = bpf_map_lookup_elem(&nets, &net);
   return longest ? READ_ONCE(longest->id[side & 1]) : 0;
 }

@@ -160,8 +160,10 @@ Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
           read_as<bpf::net_class>(value).id[side]);
   }));
   TRY_VOID(classes->for_each([&](auto key, auto value) {
-    visit(Prefix::host(dataplane::ebpf::address_of(read_as<bpf::address>(key))),
-          read_as<bpf::exact_class>(value).id[side]);
+    const auto first = dataplane::ebpf::address_of(read_as<bpf::address>(key));
+    const auto block = read_as<bpf::class_block>(value);
+    for (std::size_t i = 0; i < bpf::CLASS_BLOCK; ++i)
+      visit(Prefix::host(dataplane::ebpf::address_in_block(first, i)), block.id[side][i]);
   }));
   if (wanted) {
     found.add(

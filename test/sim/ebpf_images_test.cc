@@ -31,12 +31,13 @@ struct Maps {
   std::size_t side() const { return host.batch & 1; }
 
   std::uint32_t class_of(const IpAddress& peer) const {
-    const auto address = address_of(peer);
-    const auto key = kernel::bpf::text_of(kernel::bpf::bytes_of(address));
+    const auto first = address_of(block_of(peer));
+    const auto key = kernel::bpf::text_of(kernel::bpf::bytes_of(first));
     if (const auto found = classes.elements.find(key); found != classes.elements.end()) {
-      bpf::exact_class value{};
+      bpf::class_block value{};
       std::memcpy(&value, found->second.data(), sizeof value);
-      if (value.id[side()] != CLASS_UNKNOWN) return value.id[side()];
+      const auto id = value.id[side()][place_in_block(peer)];
+      if (id != CLASS_UNKNOWN) return id;
     }
     std::uint32_t longest = 0, answer = 0;
     for (const auto& [net_bytes, value_bytes] : nets.elements) {

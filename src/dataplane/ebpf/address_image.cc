@@ -55,6 +55,20 @@ IpAddress address_of(const bpf::address& address) {
   return IpAddress::v6(bytes);
 }
 
+IpAddress block_of(const IpAddress& address) {
+  return address_in_block(address, 0);
+}
+
+std::size_t place_in_block(const IpAddress& address) {
+  return address.bytes().back() % bpf::CLASS_BLOCK;
+}
+
+IpAddress address_in_block(const IpAddress& first, std::size_t place) {
+  auto bytes = first.bytes();
+  bytes.back() = static_cast<std::uint8_t>(bytes.back() / bpf::CLASS_BLOCK * bpf::CLASS_BLOCK + place);
+  return IpAddress::v6(bytes);
+}
+
 void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   before_.clear();
   users_before_.clear();
@@ -112,18 +126,42 @@ bool AddressImage::is_kept(ClassId id) const {
   return now != users_.end() && (before == users_before_.end() || before->second > 0);
 }
 
-Result<void> AddressImage::put_exact(const IpAddress& address, std::uint32_t before, std::uint32_t after,
+AddressImage::Ids AddressImage::ids_of(const IpAddress& first) const {
+  Ids ids;
+  ids.fill(CLASS_UNKNOWN);
+  const auto last = address_in_block(first, ids.size() - 1);
+  for (auto at = wanted_.lower_bound(Prefix{first, 0}); at != wanted_.end() && at->first.address <= last;
+       ++at) {
+    if (at->first.is_host()) ids.at(place_in_block(at->first.address)) = number(at->second);
+  }
+  return ids;
+}
+
+AddressImage::Ids AddressImage::ids_before(const IpAddress& first) const {
+  auto ids = ids_of(first);
+  const auto last = address_in_block(first, ids.size() - 1);
+  for (auto at = before_.lower_bound(Prefix{first, 0}); at != before_.end() && at->first.address <= last;
+       ++at) {
+    if (at->first.is_host())
+      ids.at(place_in_block(at->first.address)) = at->second ? number(*at->second) : CLASS_UNKNOWN;
+  }
+  return ids;
+}
+
+Result<void> AddressImage::put_block(const IpAddress& first, const Ids& before, const Ids& after,
                                      Step& step) {
-  const auto key = address_of(address);
-  bpf::exact_class value{};
-  value.id[step.now()] = before;
-  value.id[step.next()] = after;
-  TRY_VOID(classes_.put(bytes_of(key), bytes_of(value)));
+  const auto key = address_of(first);
+  const auto write = [this, key](const Ids& even, const Ids& odd) {
+    bpf::class_block value{};
+    std::ranges::copy(even, value.id[0]);
+    std::ranges::copy(odd, value.id[1]);
+    return classes_.put(bytes_of(key), bytes_of(value));
+  };
+  TRY_VOID(step.now() == 0 ? write(before, after) : write(after, before));
   step.count_write();
-  step.afterwards([this, key, after]() -> Result<void> {
-    if (after == CLASS_UNKNOWN) return classes_.remove(bytes_of(key));
-    const bpf::exact_class settled{{after, after}, {}, 0};
-    return classes_.put(bytes_of(key), bytes_of(settled));
+  const bool stays = std::ranges::any_of(after, [](auto id) { return id != CLASS_UNKNOWN; });
+  step.afterwards([this, key, stays, after, write]() -> Result<void> {
+    return stays ? write(after, after) : classes_.remove(bytes_of(key));
   });
   return {};
 }
@@ -146,27 +184,53 @@ Result<void> AddressImage::put_net(const Prefix& net, const Classes& before, Ste
 
 Result<void> AddressImage::update(Step& step) {
   const auto nets = before_.empty() ? Classes{} : nets_before();
+  std::set<IpAddress> blocks;
   for (const auto& [prefix, before] : before_) {
-    if (!prefix.is_host()) {
+    if (prefix.is_host()) {
+      blocks.insert(block_of(prefix.address));
+    } else {
       TRY_VOID(put_net(prefix, nets, step));
-      continue;
     }
-    const auto after = wanted_.find(prefix);
-    TRY_VOID(put_exact(prefix.address, before ? number(*before) : CLASS_UNKNOWN,
-                       after == wanted_.end() ? CLASS_UNKNOWN : number(after->second), step));
   }
+  for (const auto& first : blocks) TRY_VOID(put_block(first, ids_before(first), ids_of(first), step));
   return {};
 }
 
 Result<void> AddressImage::resync(Step& step) {
-  std::map<Prefix, std::array<std::uint32_t, 2>> there;
+  TRY_VOID(resync_blocks(step));
+  return resync_nets(step);
+}
+
+Result<void> AddressImage::resync_blocks(Step& step) {
+  std::map<IpAddress, bpf::class_block> there;
   TRY_VOID(classes_.for_each([&](auto key, auto value) {
-    bpf::address address{};
-    bpf::exact_class ids{};
-    std::memcpy(&address, key.data(), sizeof address);
-    std::memcpy(&ids, value.data(), sizeof ids);
-    there.emplace(Prefix::host(address_of(address)), std::array{ids.id[0], ids.id[1]});
+    bpf::address first{};
+    bpf::class_block block{};
+    std::memcpy(&first, key.data(), sizeof first);
+    std::memcpy(&block, value.data(), sizeof block);
+    there.emplace(address_of(first), block);
   }));
+  for (const auto& [first, block] : there) {
+    const auto after = ids_of(first);
+    if (std::ranges::equal(block.id[0], after) && std::ranges::equal(block.id[1], after)) continue;
+    Ids before;
+    std::ranges::copy(block.id[step.now()], before.begin());
+    TRY_VOID(put_block(first, before, after, step));
+  }
+  Ids nothing;
+  nothing.fill(CLASS_UNKNOWN);
+  std::optional<IpAddress> last;
+  for (const auto& [prefix, id] : wanted_) {
+    const auto first = block_of(prefix.address);
+    if (!prefix.is_host() || first == last || there.contains(first)) continue;
+    last = first;
+    TRY_VOID(put_block(first, nothing, ids_of(first), step));
+  }
+  return {};
+}
+
+Result<void> AddressImage::resync_nets(Step& step) {
+  std::map<Prefix, std::array<std::uint32_t, 2>> there;
   TRY_VOID(nets_.for_each([&](auto key, auto value) {
     bpf::net net{};
     bpf::net_class ids{};
@@ -174,22 +238,15 @@ Result<void> AddressImage::resync(Step& step) {
     std::memcpy(&ids, value.data(), sizeof ids);
     there.emplace(prefix_of(net), std::array{ids.id[0], ids.id[1]});
   }));
-  Classes nets_before;
-  for (const auto& [prefix, ids] : there) {
-    if (!prefix.is_host()) nets_before.emplace(prefix, ClassId{ids[step.now()]});
-  }
+  Classes before;
+  for (const auto& [prefix, ids] : there) before.emplace(prefix, ClassId{ids[step.now()]});
   for (const auto& [prefix, ids] : there) {
     const auto wanted = wanted_.find(prefix);
-    const bool stays = wanted != wanted_.end();
-    const auto after = stays ? number(wanted->second) : CLASS_UNKNOWN;
-    if (stays && ids[0] == after && ids[1] == after) continue;
-    TRY_VOID(prefix.is_host() ? put_exact(prefix.address, ids[step.now()], after, step)
-                              : put_net(prefix, nets_before, step));
+    if (wanted != wanted_.end() && ids[0] == number(wanted->second) && ids[1] == ids[0]) continue;
+    TRY_VOID(put_net(prefix, before, step));
   }
   for (const auto& [prefix, id] : wanted_) {
-    if (there.contains(prefix)) continue;
-    TRY_VOID(prefix.is_host() ? put_exact(prefix.address, CLASS_UNKNOWN, number(id), step)
-                              : put_net(prefix, nets_before, step));
+    if (!prefix.is_host() && !there.contains(prefix)) TRY_VOID(put_net(prefix, before, step));
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// The classes of addresses (bpf/maps/classes.h): exact ones in a hash, nets in a trie.
+// The classes of addresses (bpf/maps/classes.h): exact ones in a hash of blocks, nets in a trie.
 //
-//   cost   of an update: the addresses that change; of a net, also the prefix lengths in use
+//   cost   of an update: the blocks in which addresses change; of a net, also the prefix lengths in use
 #pragma once
 
 #include <array>
@@ -39,11 +39,16 @@ class AddressImage {
   bool is_kept(policy::ClassId id) const;
 
  private:
-  using Lengths = std::array<int, 129>;
+  using Ids = std::array<std::uint32_t, bpf::CLASS_BLOCK>;
 
   Classes nets_before() const;
-  Result<void> put_exact(const IpAddress& address, std::uint32_t before, std::uint32_t after, Step& step);
+  // Of the block that begins there: as wanted, and before the last want().
+  Ids ids_of(const IpAddress& first) const;
+  Ids ids_before(const IpAddress& first) const;
+  Result<void> put_block(const IpAddress& first, const Ids& before, const Ids& after, Step& step);
   Result<void> put_net(const Prefix& net, const Classes& before, Step& step);
+  Result<void> resync_blocks(Step& step);
+  Result<void> resync_nets(Step& step);
 
   kernel::bpf::ElementMap& classes_;
   kernel::bpf::ElementMap& nets_;
@@ -57,5 +62,10 @@ class AddressImage {
 
 bpf::address address_of(const IpAddress& address);
 IpAddress address_of(const bpf::address& address);
+// The first one of the block, and which one of it this is.
+IpAddress block_of(const IpAddress& address);
+std::size_t place_in_block(const IpAddress& address);
+// The one at that place.
+IpAddress address_in_block(const IpAddress& first, std::size_t place);
 
 }  // namespace ocicat::dataplane::ebpf
