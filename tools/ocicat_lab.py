@@ -62,7 +62,7 @@ class Traffic:
 
 
 class Lab:
-    def __init__(self, name, binary, hosts=3, dataplane="nftables", network="plain", racks=1):
+    def __init__(self, name, binary, hosts=3, dataplane="auto", network="plain", racks=1):
         self.name = name
         self.binary = str(binary)
         self.dataplane = dataplane

@@ -26,7 +26,7 @@ struct AgentOptions {
   std::string server;
   std::string run_dir = "/run/ocicat/agent";
   std::string health = "127.0.0.1:9099";
-  std::string dataplane = "nftables";
+  std::string dataplane = "auto";
   std::string bpf_folder = "/sys/fs/bpf/ocicat";
   std::string bgp = "none";
   std::string bgp_secrets;
@@ -100,8 +100,9 @@ over without a gap. --cleanup removes everything that carries our mark: nftables
 what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in --run-dir, with its routes. It refuses while an agent runs in the same network
 namespace, where a second agent is refused as well.
 
-With --dataplane auto it is eBPF where the kernel can run it and nothing on the host speaks against it, else nftables; `ocicat
-status` says which and why. What speaks against it is looked at again every 10 s.
+What enforces policy is eBPF where the kernel can run it and nothing on the host speaks against it, else nftables; `ocicat
+status` says which and why. What speaks against it is looked at again every 10 s. --dataplane nftables or ebpf is that one
+in any case.
 
 With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
 leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.

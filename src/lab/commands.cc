@@ -21,7 +21,7 @@ struct UpOptions {
   int hosts = 3;
   int racks = 1;
   std::string network = "plain";
-  std::string dataplane = "nftables";
+  std::string dataplane = "auto";
 };
 
 struct StatusOptions {

@@ -21,7 +21,7 @@ struct LabRecord {
   int hosts = 0;
   int racks = 1;                  // hosts of a rack share a subnet
   std::string network = "plain";  // how pods of different hosts reach each other: see kNetworks
-  std::string dataplane = "nftables";
+  std::string dataplane = "auto";
   std::string program;  // the ocicat that runs here
 
   std::vector<std::string> host_names() const;           // "host1", …

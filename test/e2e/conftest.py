@@ -40,7 +40,7 @@ def make_lab(binary):
     something failed."""
     labs = []
 
-    def make(hosts=2, dataplane="nftables", **more):
+    def make(hosts=2, dataplane="auto", **more):
         lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane, **more)
         labs.append(lab)
         lab.up()

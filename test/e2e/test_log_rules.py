@@ -23,7 +23,7 @@ SEND = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM
 
 @pytest.fixture(scope="module")
 def lab(make_lab):
-    lab = make_lab(1)
+    lab = make_lab(1, "nftables")
     lab.together([lab.pod_words("shop/a", "host1"), lab.pod_words("shop/b", "host1", labels={"app": "b"})])
     lab.host_exec("host1", "nft", TRACE)
     return lab
