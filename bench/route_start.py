@@ -54,7 +54,8 @@ def medians(network, kinds):
         times = {name: [] for name in kinds}
         for _ in range(ROUNDS):
             lab.run("lab", "agent", "stop", "host1")
-            cleanup = [lab.binary, "agent", "--cleanup", "--run-dir", str(lab.folder / "run" / "host1")]
+            cleanup = [lab.binary, "agent", "--cleanup", "--run-dir", str(lab.folder / "run" / "host1"),
+                       "--bpf-folder", "/sys/fs/bpf/ocicat-lab/%s/host1" % lab.name]
             lab.host_exec("host1", *cleanup)
             for name, took in first_routes(lab, kinds).items():
                 times[name].append(took)

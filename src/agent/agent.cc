@@ -43,12 +43,7 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
 // Which datapath, and why; no reason where somebody has said so.
 Result<std::string> choose_datapath(Options& options) {
   if (!options.on_other_choice) return std::string();
-  auto& chosen_by = options.dataplane.chosen_by;
-  if (!chosen_by) {
-    TRY(chosen_by, dataplane::look_around(options.dataplane));
-  }
-  auto choice = dataplane::choose(*chosen_by);
-  options.dataplane.datapath = choice.datapath;
+  TRY(auto choice, dataplane::decide(options.dataplane));
   return std::move(choice.reason);
 }
 

@@ -1,6 +1,6 @@
 #include "dataplane/datapath_choice.h"
 
-#include "dataplane/ebpf/trial.h"
+#include "dataplane/ebpf/loading.h"
 #include "kernel/translators.h"
 
 namespace ocicat::dataplane {
@@ -25,14 +25,24 @@ Result<void> look_again(Circumstances& circumstances) {
   return {};
 }
 
-Result<Circumstances> look_around(const Options& options) {
+Result<Choice> decide(Options& options) {
   TRY(const auto can, kernel::bpf::abilities(options.usable));
-  Circumstances found;
-  found.at_host = can.netfilter;
-  if (const auto trial = ebpf::try_programs(options.pin_folder, can); !trial)
-    found.kernel_cannot = trial.error().message;
-  TRY_VOID(look_again(found));
-  return found;
+  if (!options.chosen_by) {
+    options.chosen_by = Circumstances{.at_host = can.netfilter};
+    TRY_VOID(look_again(*options.chosen_by));
+  }
+  auto choice = choose(*options.chosen_by);
+  if (choice.datapath == Datapath::kEbpf) {
+    auto loaded = ebpf::load_objects(options.pin_folder, can);
+    if (loaded) {
+      options.objects = std::move(*loaded);
+    } else {
+      options.chosen_by->kernel_cannot = loaded.error().message;
+      choice = choose(*options.chosen_by);
+    }
+  }
+  options.datapath = choice.datapath;
+  return choice;
 }
 
 }  // namespace ocicat::dataplane

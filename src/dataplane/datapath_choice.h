@@ -21,10 +21,11 @@ struct Choice {
 };
 Choice choose(const Circumstances& circumstances);
 
-// In the network namespace of the caller. All but whether there are host endpoints, which only the engine
-// knows. Where our programs are not there yet, they are loaded once, to see whether the kernel takes them.
-Result<Circumstances> look_around(const Options& options);
-// That part of it which may change while an agent runs.
+// In the network namespace of the caller: by `chosen_by`, else by all that can be seen but whether there are
+// host endpoints, which only the engine knows. Where nothing else speaks against eBPF, its objects are loaded
+// to see whether the kernel takes them, and are the options' from then on.
+Result<Choice> decide(Options& options);
+// That part of the circumstances which may change while an agent runs.
 Result<void> look_again(Circumstances& circumstances);
 
 }  // namespace ocicat::dataplane

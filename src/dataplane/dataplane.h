@@ -4,7 +4,8 @@
 //           written before it
 //   out     a report after every attempt
 //   errors  after any error the kernel is read again and planned anew, with growing pauses; what is in force
-//   stays design  docs/design/dataplane.md
+//           stays
+//   design  docs/design/dataplane.md
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,10 @@
 #include "kernel/bpf_abilities.h"
 
 namespace ocicat::dataplane {
+
+namespace ebpf {
+class Objects;
+}
 
 struct Report {
   Revisions revisions;              // in the kernel now
@@ -60,6 +65,7 @@ struct Options {
   std::filesystem::path pin_folder;        // of eBPF objects, one for each host; empty: there are none
   // What may be used of what the kernel can do for eBPF: tests leave some out.
   kernel::bpf::Abilities usable{true, true, true};
+  std::shared_ptr<ebpf::Objects> objects;  // loaded already, for the first one who needs them
   std::string nft_table = "ocicat";
   int route_protocol = 80;
   bool sweep = true;                         // remove what carries our mark and is not wanted

@@ -15,7 +15,7 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, const HostKe
   if (options.datapath == Datapath::kEbpf) {
     CHECK(!options.pin_folder.empty());
     return std::make_unique<ebpf::EbpfPolicy>(kernels.policy_table, kernels.routes, kernels.connections,
-                                              options.pin_folder, options.usable);
+                                              options.pin_folder, options.usable, options.objects);
   }
   return std::make_unique<PolicyTable>(kernels.policy_table);
 }

@@ -201,15 +201,6 @@ void Object::leave_out_programs() {
   bpf_object__for_each_program(program, object_.get())::bpf_program__set_autoload(program, false);
 }
 
-void Object::shrink_maps() {
-  constexpr std::uint32_t kFew = 16;
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, object_.get()) {
-    if (::bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF || ::bpf_map__max_entries(map) <= kFew) continue;
-    ::bpf_map__set_max_entries(map, kFew);
-  }
-}
-
 Result<void> Object::use(const std::string& name, int fd) {
   bpf_map* map = ::bpf_object__find_map_by_name(object_.get(), name.c_str());
   CHECK(map != nullptr);

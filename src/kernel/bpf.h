@@ -97,8 +97,6 @@ class Object {
   std::vector<std::pair<std::string, MapShape>> maps() const;
   // Before load(): its maps alone, for a kernel that has no place for its programs.
   void leave_out_programs();
-  // Before load(): with room for next to nothing, for a trial.
-  void shrink_maps();
   // Before load(): that map, rather than a new one.
   Result<void> use(const std::string& map, int fd);
   Result<void> load();

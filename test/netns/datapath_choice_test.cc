@@ -17,16 +17,18 @@ class ChoosesDatapath : public testing::Test {
     bed_.host().run([&] { shell(fmt::format("nft '{}'", commands)); });
   }
   dataplane::Choice choice(const kernel::bpf::Abilities& usable) const {
-    Circumstances found;
+    dataplane::Choice made;
     auto options = pins_.options(Datapath::kNftables);
     options.usable = usable;
     bed_.host().run([&] {
-      const auto seen = dataplane::look_around(options);
-      if (!seen) std::fprintf(stderr, "%s\n", seen.error().message.c_str());
-      CHECK(seen);
-      found = *seen;
+      const auto choice = dataplane::decide(options);
+      if (!choice) std::fprintf(stderr, "%s\n", choice.error().message.c_str());
+      CHECK(choice);
+      EXPECT_EQ(options.datapath, choice->datapath);
+      EXPECT_EQ(options.objects != nullptr, choice->datapath == Datapath::kEbpf);
+      made = *choice;
     });
-    return dataplane::choose(found);
+    return made;
   }
 
   Testbed bed_;

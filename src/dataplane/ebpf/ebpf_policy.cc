@@ -112,10 +112,15 @@ void EbpfPolicy::distrust() {
   images_.reset();  // maps and programs may be others by now: look at the pins again
 }
 
+Result<Objects> EbpfPolicy::objects() {
+  if (const auto loaded = std::exchange(loaded_, nullptr)) return std::move(*loaded);
+  return Objects::adopt_or_make(folder_, usable_.netfilter);
+}
+
 Result<void> EbpfPolicy::open() {
   if (images_) return {};
   TRY(usable_, kernel::bpf::abilities(usable_));
-  TRY(auto objects, Objects::adopt_or_make(folder_, usable_.netfilter));
+  TRY(auto objects, this->objects());
   attached_ = false;
   taking_over_ = false;
   if (objects.tracks_anew()) {

@@ -25,13 +25,15 @@ class EbpfPolicy final : public PolicyDatapath {
  public:
   // Borrows the kernels; the routes' tells which interfaces there are, the connections' what nftables has let
   // through. Pins are in `folder`, one for each host. Of what the running kernel can do, no more than
-  // `usable` is used.
+  // `usable` is used. `objects`: loaded already.
   EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::ConnectionKernel& connections,
-             std::filesystem::path folder, const kernel::bpf::Abilities& usable)
+             std::filesystem::path folder, const kernel::bpf::Abilities& usable,
+             std::shared_ptr<Objects> objects = {})
       : routes_(routes),
         connections_(connections),
         folder_(std::move(folder)),
         usable_(usable),
+        loaded_(std::move(objects)),
         links_at_(folder_ / "links"),
         host_hooks_(folder_ / "hosts"),
         guard_(nft) {}
@@ -63,6 +65,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void want(const HostChanges& changes);
   void want_workloads();
   Result<void> open();
+  Result<Objects> objects();
   Result<void> write_changes();
   void forget_changes();  // the first are all there is
   Result<void> compare_all();
@@ -92,6 +95,7 @@ class EbpfPolicy final : public PolicyDatapath {
   std::unique_ptr<Images> images_;
   HostInterfaces interfaces_;  // as they have been assigned
   kernel::bpf::Abilities usable_;
+  std::shared_ptr<Objects> loaded_;
   LinkPlaces links_at_;
   std::unique_ptr<FilterPlaces> filters_at_;  // opened when it is first needed
   bool attached_ = false;                     // nothing is left at places of the other kind
