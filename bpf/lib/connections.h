@@ -56,9 +56,31 @@ static __always_inline struct connection* find_connection(const struct packet* p
   return living(look_up(&packet->key, version), packet, now);
 }
 
+/* Of a known connection, or 0: where it is, and above that its version. For those who look often, as one
+ * function for all. */
+__noinline __u64 find_place(const struct connection_key* key) {
+  __u32 version;
+  if (!key) return 0;
+  __u32 first = place_of(key);
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
+    __u32 place = next_place(first, i);
+    const struct tracked* there = tracked_at(place);
+    if (!there) return 0;
+    version = READ_ONCE(there->version);
+    if (!version) return 0;
+    if (is_same_key(&there->key, key) && !(version & 1)) return (__u64)version << 32 | place;
+  }
+  return 0;
+}
+
 /* Where a connection of this map is. */
 static __always_inline struct tracked* tracked_of(struct connection* connection) {
   return (void*)connection - __builtin_offsetof(struct tracked, connection);
+}
+
+static __always_inline void forget_roads(struct tracked* tracked) {
+  WRITE_ONCE(tracked->road.asked[0], 0);
+  WRITE_ONCE(tracked->road.asked[1], 0);
 }
 
 /* Whether it has been this connection all the time since it was looked up. */

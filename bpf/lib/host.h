@@ -13,17 +13,10 @@
  */
 #pragma once
 
-#include "lib/connections.h"
 #include "lib/counters.h"
 #include "lib/events.h"
 #include "lib/host_endpoints.h"
-
-struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, HOST_CONNECTIONS_MAX);
-  __type(key, struct connection_key);
-  __type(value, struct connection);
-} host_connections SEC(".maps");
+#include "lib/noting.h"
 
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
 enum host_place { AT_INPUT, AT_FORWARD, AT_OUTPUT };
@@ -137,6 +130,24 @@ static __always_inline __u32 ask_here(__u32 chain, const struct address* own, st
 /* Ends of a connection, as events number their outcomes. */
 enum { AT_SENDER, AT_RECEIVER };
 
+/* The connection of that key that the packet belongs to, and its version. */
+static __always_inline struct connection* known_here(const struct packet* packet, __u32 now, __u32* version) {
+  __u64 found = find_place(&packet->key);
+  struct tracked* there = found ? tracked_at((__u32)found) : 0;
+  *version = found >> 32;
+  if (!there || READ_ONCE(there->version) != *version) return 0;
+  return living(&there->connection, packet, now);
+}
+
+/* The same as workloads know it. */
+static __always_inline struct connection* known_to_workloads(struct packet* packet, __u32 now) {
+  __u32 version;
+  packet->key.at_host = 0;
+  struct connection* known = known_here(packet, now, &version);
+  packet->key.at_host = 1;
+  return known;
+}
+
 /* What the host endpoints of a connection say of its first packet: 0, or why not. */
 __noinline __u32 judge_host_ends(const struct connection_key* key, const struct connection* connection,
                                  const struct passage* passage, __u32 side, struct telling* now) {
@@ -217,8 +228,8 @@ static __always_inline void set_ends(struct connection* connection, __u32 sender
 
 /* The connection as it would be after this packet: judged where that is now. Whether it is known who began
  * it. */
-__noinline int draft_here(const struct packet* packet, const struct passage* passage,
-                          const struct connection* known, __u32 length, struct connection* next) {
+__noinline int draft_here(struct packet* packet, const struct passage* passage,
+                          const struct connection* known, struct connection* next) {
   if (!packet || !passage || !next) return 0;
   __u32 sender = packet->sender & 1, now = clock_now(), in = passage->in, out = passage->out;
   int is_sure = 1;
@@ -226,8 +237,7 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
     *next = *known;
   } else {
     /* Of a workload's connection that has passed before anybody asked here, it is known who began it. */
-    __u32 version;
-    const struct connection* workloads = living(look_up(&packet->key, &version), packet, now);
+    const struct connection* workloads = known_to_workloads(packet, now);
     __builtin_memset(next, 0, sizeof *next);
     is_sure = workloads != 0;
     if (workloads ? beginner(workloads) : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
@@ -239,29 +249,27 @@ __noinline int draft_here(const struct packet* packet, const struct passage* pas
   }
   set_ends(next, sender, in, out);
   note(packet, next, now);
-  next->bytes[sender] += length;
-  next->packets[sender] += 1;
   return is_sure;
 }
 
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
-static __always_inline int error_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
-                                      const struct host* host, const struct passage* passage, __u64 batch,
-                                      struct telling* told) {
+static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
+                                      const struct passage* passage, __u64 batch, struct telling* told) {
   __u32 now = clock_now(), version;
-  struct connection* known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
+  struct connection* known = known_here(packet, now, &version);
   if (known) {
-    if (stands_here(known)) return known->flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
     struct connection next = *known;
+    if (!is_still(known, version)) return AGAIN;
+    if (stands_here(&next)) return next.flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
     __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
     if (READ_ONCE(host->batch) != batch) return AGAIN;
     count(COUNT_REJUDGED);
     next.judged = (__u32)batch;
     next.flags = why ? next.flags | CONNECTION_DENIED : next.flags & ~CONNECTION_DENIED;
-    bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_EXIST);
+    put_connection(&packet->key, &next, 0, now);
     return why ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   }
-  known = living(look_up(&packet->key, &version), packet, now);
+  known = known_to_workloads(packet, now);
   if (known) return known->flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   /* Of one that passes here and that nobody has to judge. */
   return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
@@ -294,13 +302,14 @@ static __always_inline int begins_here(const struct connection* known, const str
 }
 
 /* Of a connection that has not passed here, or may not pass any more. */
-static __always_inline int judge_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
-                                      const struct host* host, const struct passage* passage,
-                                      struct connection* known, __u64 batch, struct telling* told) {
+static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
+                                      const struct passage* passage, struct connection* known, __u32 version,
+                                      __u64 batch, struct telling* told) {
   struct connection next = {};
   int begins = begins_here(known, packet, passage);
   told->begins = begins && !passage->of_workload;
-  int is_sure = draft_here(packet, passage, known, length_of(ctx), &next);
+  int is_sure = draft_here(packet, passage, known, &next);
+  if (known && !is_still(known, version)) return AGAIN; /* its place has become another's */
   __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   if (why && !is_sure && packet->tcp & TCP_ACK) {
     /* Older than the datapath, and nobody knows who began it: as good as the one end says as the other. A
@@ -315,13 +324,14 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, const struct packe
   if (why) {
     if (!known) return refused(told, why);
     next.flags |= CONNECTION_DENIED;
-    bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY);
+    put_connection(&packet->key, &next, 0, next.seen);
     return refused(told, DROP_REVOKED);
   }
   if (!begins) told->logs = 0; /* said already */
   next.flags &= ~CONNECTION_DENIED;
-  if (bpf_map_update_elem(&host_connections, &packet->key, &next, BPF_ANY))
-    return refused(told, DROP_NO_MEMORY);
+  struct connection* noted = put_connection(&packet->key, &next, !known, next.seen);
+  if (!noted) return refused(told, DROP_NO_MEMORY);
+  count_packet(ctx, packet->sender, noted);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
@@ -334,24 +344,28 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
   if (packet->kind == KIND_ERROR) {
     int answer = -1;
     __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
-    if (parse_ip(ctx, packet->inner, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER)
+    if (parse_ip(ctx, packet->inner, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
+      packet->key.at_host = 1;
       answer = error_here(ctx, packet, host, passage, batch, told);
+    }
     if (answer >= 0) return answer;
     if (!parse_ip(ctx, 0, how, packet)) return refused(told, DROP_MALFORMED);
+    packet->key.at_host = 1;
     packet->kind = KIND_INVALID;
   }
   if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch, told);
-  __u32 now = clock_now(), version;
+  __u32 now = clock_now(), version = 0;
   struct connection* known = 0;
-  if (packet->kind != KIND_INVALID)
-    known = living(bpf_map_lookup_elem(&host_connections, &packet->key), packet, now);
+  if (packet->kind != KIND_INVALID) known = known_here(packet, now, &version);
   if (!known && packet->kind != KIND_PLAIN &&
-      !(packet->kind == KIND_FOLLOWS && find_connection(packet, now, &version))) {
+      !(packet->kind == KIND_FOLLOWS && known_to_workloads(packet, now))) {
     if (settings & HOST_DROPS_INVALID) return refused(told, DROP_INVALID);
     return alone_here(packet, host, passage, batch, told);
   }
   if (known && is_settled(known, packet, passage)) {
-    if (known->flags & CONNECTION_DENIED) {
+    int denied = known->flags & CONNECTION_DENIED;
+    if (!is_still(known, version)) return AGAIN; /* its place has become another's */
+    if (denied) {
       known->seen = now; /* denied until idle */
       told->is_reply = packet->sender != beginner(known);
       return refused(told, DROP_REVOKED);
@@ -361,7 +375,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
-  return judge_here(ctx, packet, host, passage, known, batch, told);
+  return judge_here(ctx, packet, host, passage, known, version, batch, told);
 }
 
 /* One attempt, by what is in force when it begins. */
@@ -379,6 +393,7 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* to
   if (at != AT_FORWARD && settings & HOST_MARKS_TUNNELS && ctx->skb->mark & mark) return NF_ACCEPT;
   if (!parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet))
     return refused(told, DROP_MALFORMED);
+  packet.key.at_host = 1;
   if (packet.fragment == FRAGMENT_LATER) return refused(told, DROP_FRAGMENT);
   find_asked(ctx, &passage);
   if (passage.untracked) {

@@ -10,54 +10,69 @@
  */
 #pragma once
 
-#include "lib/roads.h"
+#include "lib/connections.h"
 
-/* The workload that it counts for, when there is no room for all. */
-static __always_inline __u32 owner_of(const struct connection* connection) {
+enum { OWNER_HOST_ENDPOINT = 0x4000, OWNER_HOST_FOR_OTHERS = 0x7fff };
+
+/* Who it counts for, when there is no room for all: a workload, or at the host a host endpoint; there all
+ * that workloads send or are sent counts as one, as the workloads' own entries say the same. */
+static __always_inline __u32 owner_of(const struct connection_key* key, const struct connection* connection) {
   __u32 begun = slot_at(connection, beginner(connection));
-  return begun ? begun : slot_at(connection, !beginner(connection));
+  __u32 owner = begun ? begun : slot_at(connection, !beginner(connection));
+  if (!key->at_host) return owner;
+  __u32 for_others = connection->flags & (HOST_CONNECTION_FORWARDED | HOST_CONNECTION_FROM_WORKLOAD);
+  return for_others ? OWNER_HOST_FOR_OTHERS : OWNER_HOST_ENDPOINT | owner;
 }
 
 #define NO_PLACE 0xffffffff
 
-/* What is to be known of a place that is taken. */
+/* What is to be known of a place that is taken, in one word: the stack of those who ask is full. */
 enum {
   GRADE_OVER = 3,       /* the connection is over, */
-  GRADE_UNANSWERED = 2, /* or nobody has answered, and it is the own workload's, */
+  GRADE_UNANSWERED = 2, /* or nobody has answered, and it is the newcomer's owner's, */
   GRADE_OTHERS = 1,     /* or another's, */
   GRADE_ANSWERED = 0,   /* or it is answered */
-  GRADE_SHIFT = 48,
-  GRADE_OWNER_SHIFT = 32, /* below: idle for how long, in ticks */
+  GRADE_SHIFT = 30,
+  GRADE_OWNER_SHIFT = 15,
+  GRADE_OWNER = 0x7fff,
+  GRADE_IDLE = 0x7fff, /* for how long, in eighths of a second or so; more counts as this, 73 minutes */
+  GRADE_IDLE_SHIFT = 7,
 };
 
-__noinline __u64 grade_of(__u32 place, __u32 own, __u32 now) {
+__noinline __u32 grade_of(__u32 place, __u32 own, __u32 now) {
   const struct tracked* there = tracked_at(place);
   if (!there || READ_ONCE(there->version) & 1) return 0;
   const struct connection* connection = &there->connection;
   __u8 protocol = there->key.protocol;
-  __s32 idle = (__s32)(now - READ_ONCE(connection->seen));
-  __u32 owner = owner_of(connection), grade = GRADE_ANSWERED;
+  __s32 ticks = (__s32)(now - READ_ONCE(connection->seen));
+  __u32 idle = ticks > 0 ? (__u32)ticks >> GRADE_IDLE_SHIFT : 0;
+  __u32 owner = owner_of(&there->key, connection), grade = GRADE_ANSWERED;
   if (is_over(connection, protocol, now)) {
     grade = GRADE_OVER;
   } else if (!is_answered(connection, protocol)) {
     grade = owner == own ? GRADE_UNANSWERED : GRADE_OTHERS;
   }
-  return (__u64)grade << GRADE_SHIFT | (__u64)owner << GRADE_OWNER_SHIFT | (idle > 0 ? (__u32)idle : 0);
+  return grade << GRADE_SHIFT | (owner & GRADE_OWNER) << GRADE_OWNER_SHIFT |
+         (idle > GRADE_IDLE ? GRADE_IDLE : idle);
+}
+
+static __always_inline __u32 owner_in(__u32 grade) {
+  return grade >> GRADE_OWNER_SHIFT & GRADE_OWNER;
 }
 
 /* 1 or 0. Without a branch: the verifier would follow all that eight times eight of them can lead to. */
-static __always_inline __u32 is_owner(__u64 grade, __u32 owner) {
-  return ((((__u32)(grade >> GRADE_OWNER_SHIFT) & 0xffff) ^ owner) - 1) >> 31;
+static __always_inline __u32 is_owner(__u32 grade, __u32 owner) {
+  return ((owner_in(grade) ^ owner) - 1) >> 31;
 }
 
 /* Of eight places, none of them free: which one to give away. */
 __noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
-  __u64 grades[CONNECTION_WAYS], most = 0;
+  __u32 grades[CONNECTION_WAYS], most = 0;
   __u32 best = NO_PLACE, mine = 0;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
     grades[i] = grade_of(next_place(first, i), own, now);
     mine += is_owner(grades[i], own);
-    __u64 worth = grades[i] >> GRADE_SHIFT << GRADE_SHIFT | (__u32)grades[i];
+    __u32 worth = grades[i] & ~((__u32)GRADE_OWNER << GRADE_OWNER_SHIFT);
     if (worth <= most) continue;
     most = worth;
     best = next_place(first, i);
@@ -65,9 +80,9 @@ __noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
   if (most >> GRADE_SHIFT) return best;
   most = 0;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    __u32 owner = (grades[i] >> GRADE_OWNER_SHIFT) & 0xffff, has = 0;
+    __u32 owner = owner_in(grades[i]), has = 0;
     for (__u32 j = 0; j < CONNECTION_WAYS; ++j) has += is_owner(grades[j], owner);
-    __u64 worth = (__u64)has << 32 | (__u32)grades[i];
+    __u32 worth = has << GRADE_OWNER_SHIFT | (grades[i] & GRADE_IDLE);
     if ((owner != own && has <= mine) || worth <= most) continue;
     most = worth;
     best = next_place(first, i);
@@ -75,8 +90,8 @@ __noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
   return best;
 }
 
-/* The place of a connection, or of the one that gives way to it. */
-__noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 now) {
+/* The place that has the connection, or a free one; NO_PLACE: all are others'. */
+__noinline __u32 place_for(const struct connection_key* key) {
   if (!key) return NO_PLACE;
   __u32 first = place_of(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
@@ -85,7 +100,7 @@ __noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 
     __u32 version = READ_ONCE(there->version);
     if (!version || (!(version & 1) && is_same_key(&there->key, key))) return next_place(first, i);
   }
-  return least_of(first, owner, now);
+  return NO_PLACE;
 }
 
 #define MAX_ATTEMPTS 4
@@ -95,7 +110,9 @@ __noinline __u32 place_for(const struct connection_key* key, __u32 owner, __u32 
 static __noinline struct connection* put_connection(const struct connection_key* key,
                                                     const struct connection* next, int anew, __u32 now) {
   for (int i = 0; i < MAX_ATTEMPTS; ++i) {
-    struct tracked* there = tracked_at(place_for(key, owner_of(next), now));
+    __u32 place = place_for(key);
+    if (place == NO_PLACE) place = least_of(place_of(key), owner_of(key, next), now);
+    struct tracked* there = tracked_at(place);
     if (!there) return 0;
     __u32 version = READ_ONCE(there->version);
     if (version & 1) continue;

@@ -33,11 +33,6 @@ static __always_inline int is_known_road(const struct tracked* tracked, __u32 en
          tracked->traffic[end & 1] == traffic;
 }
 
-static __always_inline void forget_roads(struct tracked* tracked) {
-  WRITE_ONCE(tracked->road.asked[0], 0);
-  WRITE_ONCE(tracked->road.asked[1], 0);
-}
-
 /* What the kernel's routes say of a packet of that size; 0: it may go the way found, which has room for it.
  */
 static __always_inline long find_route(struct __sk_buff* skb, const struct packet* packet, __u32 size,

@@ -12,6 +12,7 @@
 #include "lib/forward.h"
 #include "lib/fragments.h"
 #include "lib/noting.h"
+#include "lib/roads.h"
 #include "lib/workbench.h"
 #include "lib/workload_events.h"
 

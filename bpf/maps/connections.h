@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Maps connections and host_connections: what has been let through, at workloads and at host endpoints, both
- * directions in one entry. Written and read by bpf/lib/connections.h and bpf/lib/host.h.
- *
- *   connections        an array, by the hash of the key: docs/design/ebpf.md#connections
- *   host_connections   an LRU hash
+/* Map connections: what has been let through, at workloads and at host endpoints, both directions in one
+ * entry. An array, by the hash of the key: docs/design/ebpf.md#connections. Written and read by
+ * bpf/lib/connections.h and bpf/lib/noting.h.
  */
 #pragma once
 
@@ -15,7 +13,6 @@ enum {
   CONNECTIONS_MAX = 256 * 1024,
   CONNECTION_WAYS = 8,         /* places that a connection can have */
   CONNECTIONS_SHIFT = 64 - 15, /* of the hash, which eight of them */
-  HOST_CONNECTIONS_MAX = 128 * 1024,
 };
 
 /* For how long a connection counts without packets, in seconds. */
@@ -35,8 +32,9 @@ struct connection_key {
   struct address address[2];
   __be16 port[2];
   __u8 protocol;
-  __u8 asks; /* ICMP queries: 1 + the end that asks; else 0: either end may begin */
-  __u8 pad[2];
+  __u8 asks;    /* ICMP queries: 1 + the end that asks; else 0: either end may begin */
+  __u8 at_host; /* 1: as host endpoints have judged it, 0: as workloads have */
+  __u8 pad;
 } OCICAT_WHOLE;
 OCICAT_SIZE(struct connection_key, 40);
 
@@ -52,8 +50,8 @@ enum connection_flags {
 /* What an end has sent; of other protocols than TCP and SCTP, whether anything. */
 enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_RST = 8, SEEN_ANYTHING = 128 };
 
-/* Of map host_connections, in place of the last two: what the host endpoints of the interfaces by which the
- * ends are reached have judged.
+/* Of those at host endpoints, in place of the last two: what the host endpoints of the interfaces by which
+ * the ends are reached have judged.
  */
 enum host_connection_flags {
   HOST_CONNECTION_FORWARDED = 4,
@@ -66,7 +64,7 @@ struct connection {
   __u32 judged;      /* low half of the batch of the last judgement */
   __u16 endpoint[2]; /* slot of the workload here that has judged it; END_OUTSIDE | index of the host's
                         interface by which that end's packets come, translated by nobody; 0: neither is known.
-                        Of host_connections: number of the host endpoint that has judged it; 0: none */
+                        At a host: number of the host endpoint that has judged it; 0: none */
   __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
@@ -84,7 +82,7 @@ struct road {
 };
 OCICAT_SIZE(struct road, 40);
 
-/* Of map connections: two cache lines, what every packet asks for in the first. */
+/* Two cache lines, what every packet asks for in the first. */
 struct tracked {
   struct connection_key key;
   __u32 version;   /* another with each connection that comes to be here; odd: somebody is at it; 0: none has

@@ -260,31 +260,28 @@ Result<int> show_tables(const PinnedMaps& maps, const BpfOptions& options) {
   return found.show(options, "tables", {"program", "projection", "table", "keys", "answer", "outcome"});
 }
 
-// Those of workloads, then those of host endpoints.
 Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto wanted, wanted_address(options));
   TRY(const auto array, maps.array("connections"));
-  TRY(const auto at_host, maps.elements("host_connections"));
   const auto now = dataplane::ebpf::ticks_now();
   Found found(options.most);
-  const auto add = [&](const bpf::connection_key& key, const bpf::connection& connection, bool host) {
-    if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now)) return;
-    if (options.slot != 0 &&
-        (host || (connection.endpoint[0] != options.slot && connection.endpoint[1] != options.slot)))
-      return;
-    if (found.full()) return found.leave_out();
-    found.add(views::to_json(key, connection, now, host));
-  };
   for (const auto& there : array.as<const bpf::tracked>()) {
     const auto version = std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load();
     if (version == 0 || (version & 1) != 0) continue;
     const bpf::tracked copy = there;
-    if (std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load() == version)
-      add(copy.key, copy.connection, false);
+    if (std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load() != version) continue;
+    const auto& key = copy.key;
+    const auto& connection = copy.connection;
+    if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now)) continue;
+    const bool is_its = key.at_host == 0 &&
+                        (connection.endpoint[0] == options.slot || connection.endpoint[1] == options.slot);
+    if (options.slot != 0 && !is_its) continue;
+    if (found.full()) {
+      found.leave_out();
+    } else {
+      found.add(views::to_json(key, connection, now));
+    }
   }
-  TRY_VOID(at_host->for_each([&](auto key, auto value) {
-    add(read_as<bpf::connection_key>(key), read_as<bpf::connection>(value), true);
-  }));
   return found.show(options, "connections",
                     {"traffic", "source", "destination", "state", "idle", "sent", "answered", "at"});
 }

@@ -171,12 +171,10 @@ Result<void> HostKeeper::judge_connections() {
 Result<void> HostKeeper::take_connections_back() {
   const auto* tables = policy_->tables_for_connections();
   if (connections_taken_back_ || tables == nullptr || options_.pin_folder.empty()) return {};
-  TRY(const auto maps, ebpf::open_connections(options_.pin_folder));
-  if (!maps.empty()) {
-    std::vector<kernel::bpf::ElementMap*> all;
-    for (const auto& map : maps) all.push_back(map.get());
+  TRY(const auto map, ebpf::open_connections(options_.pin_folder));
+  if (map) {
     TRY_VOID(track_connections(policy_kernel_));
-    TRY_VOID(ebpf::give_connections(connections_, all, settings_.revoked_mark));
+    TRY_VOID(ebpf::give_connections(connections_, *map, settings_.revoked_mark));
     TRY_VOID(revoke_connections(*tables));
   }
   connections_taken_back_ = true;

@@ -74,13 +74,12 @@ std::string_view state_of(const bpf::connection& connection, std::uint8_t protoc
 }
 
 // Of one end: its address and port, and who is there.
-json::object end_json(const bpf::connection_key& key, const bpf::connection& connection, int end,
-                      bool at_host) {
+json::object end_json(const bpf::connection_key& key, const bpf::connection& connection, int end) {
   json::object object{{"address", address_of(key.address[end]).to_string()}};
   if (key.protocol != kIcmp && key.protocol != kIcmpV6) object["port"] = host_order(key.port[end]);
   const std::uint16_t endpoint = connection.endpoint[end];
   if (endpoint == 0) return object;
-  if (at_host) {
+  if (key.at_host != 0) {
     object["hostEndpoint"] = endpoint;
   } else if ((endpoint & END_OUTSIDE) != 0) {
     object["way"] = endpoint & ~END_OUTSIDE;  // the interface by which its packets come
@@ -176,8 +175,8 @@ std::vector<json::object> rows_of_counters(std::span<const std::uint64_t> counte
   return rows;
 }
 
-json::object to_json(const bpf::connection_key& key, const bpf::connection& connection, std::uint32_t now,
-                     bool at_host) {
+json::object to_json(const bpf::connection_key& key, const bpf::connection& connection, std::uint32_t now) {
+  const bool at_host = key.at_host != 0;
   const int begun_by = (connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0 ? 1 : 0;
   const auto asked = host_order(key.port[1 - begun_by]);
   Traffic traffic;
@@ -191,8 +190,8 @@ json::object to_json(const bpf::connection_key& key, const bpf::connection& conn
   }
   const auto idle = static_cast<std::int32_t>(now - connection.seen);
   json::object object{{"traffic", traffic.to_string()},
-                      {"source", end_json(key, connection, begun_by, at_host)},
-                      {"destination", end_json(key, connection, 1 - begun_by, at_host)},
+                      {"source", end_json(key, connection, begun_by)},
+                      {"destination", end_json(key, connection, 1 - begun_by)},
                       {"state", state_of(connection, key.protocol)},
                       {"idle", fmt::format("{:.1f} s", std::max(0.0, idle * 1.048576e-3))},
                       {"sent", connection.packets[begun_by]},

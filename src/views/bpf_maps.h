@@ -31,7 +31,7 @@ std::vector<boost::json::object> rows_of_counters(std::span<const std::uint64_t>
 
 // `now`: in ticks (bpf/lib/clock.h).
 boost::json::object to_json(const bpf::connection_key& key, const bpf::connection& connection,
-                            std::uint32_t now, bool at_host);
+                            std::uint32_t now);
 boost::json::object to_json(const bpf::endpoint& endpoint, std::uint32_t slot, std::size_t side);
 // Which chains a host endpoint has, "normal-in": 7 for each that it has, of both families.
 boost::json::object to_json(const bpf::host_endpoint& endpoint, std::uint32_t number, std::size_t side);

@@ -64,7 +64,7 @@ TEST(BpfMaps, SayOfAConnectionWhoBeganItAndWhereItStands) {
   connection.endpoint[1] = END_OUTSIDE | 3;
   connection.packets[1] = 2;
   connection.tcp[0] = connection.tcp[1] = bpf::TCP_SEEN_ACK;
-  auto told = to_json(ends, connection, 2000, false);
+  auto told = to_json(ends, connection, 2000);
   EXPECT_EQ(told.at("traffic"), "tcp/80");
   EXPECT_EQ(json::serialize(told.at("source")), R"({"address":"10.65.0.3","port":40000,"way":3})");
   EXPECT_EQ(json::serialize(told.at("destination")), R"({"address":"10.65.0.2","port":80,"endpoint":7})");
@@ -75,7 +75,7 @@ TEST(BpfMaps, SayOfAConnectionWhoBeganItAndWhereItStands) {
             "TRAFFIC   SOURCE                  DESTINATION\n"
             "tcp/80    10.65.0.3:40000 way 3   10.65.0.2:80 endpoint 7\n");
   connection.flags |= bpf::CONNECTION_DENIED;
-  EXPECT_EQ(to_json(ends, connection, 0, false).at("state"), "denied");
+  EXPECT_EQ(to_json(ends, connection, 0).at("state"), "denied");
 }
 
 }  // namespace

@@ -83,11 +83,6 @@ void PinFolder::forget_connections() const {
   const auto workloads = connections();
   if (!workloads) return;
   std::ranges::fill(workloads->as<bpf::tracked>(), bpf::tracked{});
-  const auto map = kernel::bpf::KernelMap::of(*open_map("host_connections"));
-  CHECK(map);
-  std::vector<std::vector<std::byte>> keys;
-  CHECK((*map)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
-  for (const auto& key : keys) CHECK((*map)->remove(key));
 }
 
 std::vector<std::uint64_t> PinFolder::counters() const {

@@ -126,7 +126,7 @@ TEST_F(EbpfPersistence, MapsThatAnOlderDatapathDidNotHaveAreMadeAndConnectionsSt
   const auto request = to_b(80);
   EXPECT_TRUE(passes(a_, b_, request));
   agent_.reset();
-  for (const auto* name : {"chains", "sources", "host_endpoints", "host_interfaces", "host_connections"})
+  for (const auto* name : {"chains", "sources", "host_endpoints", "host_interfaces"})
     EXPECT_TRUE(std::filesystem::remove(map_file(name)));
   start(Datapath::kEbpf);
   EXPECT_TRUE(passes(b_, a_, answer_to(request)));

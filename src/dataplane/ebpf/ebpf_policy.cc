@@ -311,12 +311,11 @@ Result<void> EbpfPolicy::take_connections() {
   };
   const LocalEnds ends{.slot = slot,
                        .is_host = [&](const IpAddress& address) { return own.contains(address); }};
-  auto* at_host = images_->hosts.has_endpoints() ? &images_->objects.host_connections() : nullptr;
   const TakeOver how{.now = ticks_now(),
                      .judged = long_before(images_->objects.host().batch),
-                     .revoked_mark = wanted_.settings.revoked_mark};
-  TRY(const auto written,
-      ebpf::take_connections(connections_, images_->objects.connections(), at_host, ends, how));
+                     .revoked_mark = wanted_.settings.revoked_mark,
+                     .at_host = images_->hosts.has_endpoints()};
+  TRY(const auto written, ebpf::take_connections(connections_, images_->objects.connections(), ends, how));
   writes_ += written;
   return {};
 }

@@ -162,8 +162,9 @@ std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connec
 // Where its ends are reached, the next packets tell.
 NotedConnection noted_at_host(const kernel::Connection& connection, const LocalEnds& ends,
                               const TakeOver& how) {
-  const auto [key, by] = key_of(connection, connection.source, connection.source_port, connection.destination,
-                                connection.destination_port);
+  auto [key, by] = key_of(connection, connection.source, connection.source_port, connection.destination,
+                          connection.destination_port);
+  key.at_host = 1;
   auto value = value_of(connection, by, how);
   const bool to_host = ends.is_host(connection.destination);
   if (!to_host && !ends.is_host(connection.source)) value.flags |= bpf::HOST_CONNECTION_FORWARDED;
@@ -220,26 +221,20 @@ Result<std::uint64_t> settle(kernel::bpf::ElementMap& map, const Known& known, c
 
 }  // namespace
 
-Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel,
-                                       kernel::bpf::ElementMap& at_workloads,
-                                       kernel::bpf::ElementMap* at_host, const LocalEnds& ends,
-                                       const TakeOver& how) {
-  TRY(const auto known, contents_of(at_workloads));
-  Known known_at_host;
-  if (at_host != nullptr) {
-    TRY(known_at_host, contents_of(*at_host));
-  }
+Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
+                                       const LocalEnds& ends, const TakeOver& how) {
+  TRY(const auto known, contents_of(map));
   std::uint64_t writes = 0;
   Result<void> failed;
-  const auto write = [&](kernel::bpf::ElementMap& map, const Known& there, const NotedConnection& noted) {
+  const auto write = [&](const NotedConnection& noted) {
     if (!failed) return;
-    const auto written = settle(map, there, noted, how.now);
+    const auto written = settle(map, known, noted, how.now);
     if (written) writes += *written;
     if (!written) failed = std::unexpected(written.error());
   };
   TRY_VOID(kernel.list([&](const kernel::Connection& connection) {
-    for (const auto& noted : noted_at_workloads(connection, ends, how)) write(at_workloads, known, noted);
-    if (at_host != nullptr) write(*at_host, known_at_host, noted_at_host(connection, ends, how));
+    for (const auto& noted : noted_at_workloads(connection, ends, how)) write(noted);
+    if (how.at_host) write(noted_at_host(connection, ends, how));
   }));
   TRY_VOID(failed);
   return writes;
@@ -284,7 +279,9 @@ bool TrackingPlanner::Less::operator()(const bpf::connection_key& a, const bpf::
 
 void TrackingPlanner::want(const NotedConnection& noted, std::uint32_t now, std::uint32_t revoked_mark) {
   if (auto connection = tracked(noted, now, revoked_mark)) {
-    auto& wanted = wanted_[noted.key];
+    auto key = noted.key;
+    key.at_host = 0;
+    auto& wanted = wanted_[key];
     // Denied at one place is denied.
     connection->mark |= wanted.connection.mark;
     wanted.connection = std::move(*connection);
@@ -339,21 +336,18 @@ TrackingPlan TrackingPlanner::take() {
   return std::exchange(plan_, {});
 }
 
-Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel,
-                                       const std::vector<kernel::bpf::ElementMap*>& maps,
+Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
                                        std::uint32_t revoked_mark) {
   std::uint64_t writes = 0;
   for (int walk = 0; walk < kMostWalks; ++walk) {
     TrackingPlanner planner;
     const auto now = ticks_now();
-    for (auto* map : maps) {
-      TRY_VOID(map->for_each([&](auto key, auto value) {
-        NotedConnection noted{};
-        std::memcpy(&noted.key, key.data(), sizeof noted.key);
-        std::memcpy(&noted.value, value.data(), sizeof noted.value);
-        planner.want(noted, now, revoked_mark);
-      }));
-    }
+    TRY_VOID(map.for_each([&](auto key, auto value) {
+      NotedConnection noted{};
+      std::memcpy(&noted.key, key.data(), sizeof noted.key);
+      std::memcpy(&noted.value, value.data(), sizeof noted.value);
+      planner.want(noted, now, revoked_mark);
+    }));
     TRY_VOID(kernel.list([&](const kernel::Connection& there) { planner.hear(there); }));
     const auto plan = planner.take();
     const auto size = plan.remove.size() + plan.put.size() + plan.mark.size();

@@ -1,5 +1,5 @@
-// Open connections change hands: from the kernel's connection tracking, by which nftables knows them, to the
-// maps connections and host_connections, and back.
+// Open connections change hands: from the kernel's connection tracking, by which nftables knows them, to map
+// connections, and back.
 //
 //   to eBPF    each as its first packet was, at every place where programs will see it, and as one that has
 //              to be judged again: by the next packet, in either direction
@@ -40,6 +40,7 @@ struct TakeOver {
   std::uint32_t now = 0;     // in ticks (bpf/lib/clock.h)
   std::uint32_t judged = 0;  // in this batch; long_before() a batch: it is to be judged again
   std::uint32_t revoked_mark = 0;
+  bool at_host = false;  // there are host endpoints, who have judged it as well
 };
 std::uint32_t long_before(std::uint64_t batch);
 
@@ -56,12 +57,9 @@ NotedConnection noted_at_host(const kernel::Connection& connection, const LocalE
 // What `there` has to become to agree with what is `heard`; nothing: it does.
 std::optional<bpf::connection> corrected(const bpf::connection& there, const bpf::connection& heard);
 
-// Writes what the kernel tracks into the maps, one of which may be missing. How many elements.
-// O(connections).
-Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel,
-                                       kernel::bpf::ElementMap& at_workloads,
-                                       kernel::bpf::ElementMap* at_host, const LocalEnds& ends,
-                                       const TakeOver& how);
+// Writes what the kernel tracks into the map. How many elements. O(connections).
+Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
+                                       const LocalEnds& ends, const TakeOver& how);
 
 // What the kernel is to know of it at this moment; nothing: it is over, or cannot be told. One that is denied
 // carries the mark.
@@ -89,9 +87,8 @@ class TrackingPlanner {
   TrackingPlan plan_;
 };
 
-// Tells the kernel of what the maps hold, until it agrees. How many connections were written. O(connections).
-Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel,
-                                       const std::vector<kernel::bpf::ElementMap*>& maps,
+// Tells the kernel of what the map holds, until it agrees. How many connections were written. O(connections).
+Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
                                        std::uint32_t revoked_mark);
 
 }  // namespace ocicat::dataplane::ebpf

@@ -246,17 +246,19 @@ TEST_F(Planning, WhatIsDeniedIsMarked) {
 TEST(HandOver, SettlesAndThenWritesNothing) {
   kernel::SimulatedConnections kernel;
   kernel.connections = {open_tcp(kA, kOutside), udp(kB, kA), open_tcp(kOutside, kHost)};
-  kernel::bpf::SimulatedMap map, host_map;
-  EXPECT_EQ(take_connections(kernel, map, &host_map, local_ends(), how()).value(), 5U);
-  EXPECT_EQ(take_connections(kernel, map, &host_map, local_ends(), how()).value(), 0U);
+  kernel::bpf::SimulatedMap map;
+  auto with_host = how();
+  with_host.at_host = true;
+  EXPECT_EQ(take_connections(kernel, map, local_ends(), with_host).value(), 5U);
+  EXPECT_EQ(take_connections(kernel, map, local_ends(), with_host).value(), 0U);
 }
 
 TEST(HandOver, AnErrorOfTheKernelIsToldAndNothingIsTakenForDone) {
   kernel::SimulatedConnections kernel;
   kernel.error = Error{ErrorCode::kExhausted, "no memory"};
   kernel::bpf::SimulatedMap map;
-  EXPECT_FALSE(take_connections(kernel, map, nullptr, local_ends(), how()));
-  EXPECT_FALSE(give_connections(kernel, {&map}, kRevoked));
+  EXPECT_FALSE(take_connections(kernel, map, local_ends(), how()));
+  EXPECT_FALSE(give_connections(kernel, map, kRevoked));
 }
 
 }  // namespace

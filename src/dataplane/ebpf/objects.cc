@@ -18,7 +18,7 @@ using kernel::bpf::MapShape;
 constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses",      "classes",        "nets",
                                    "programs", "vocabularies", "entries",        "cells",          "chains",
                                    "sources",  "dictionary",   "host_endpoints", "host_interfaces"};
-constexpr std::array kTraces{"connections", "fragments", "host_connections"};
+constexpr std::array kTraces{"connections", "fragments"};
 
 struct ProgramName {
   Role role;
@@ -131,7 +131,6 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, MappedArray::of(fds.at("connections")));
   connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret);
-  TRY_VOID(elements("host_connections", host_connections_));
   return elements("dictionary", dictionary_);
 }
 
@@ -247,24 +246,14 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::file
   return map;
 }
 
-Result<std::vector<std::unique_ptr<kernel::bpf::ElementMap>>> open_connections(
-    const std::filesystem::path& folder) {
-  std::vector<std::unique_ptr<kernel::bpf::ElementMap>> maps;
+Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::filesystem::path& folder) {
   std::error_code failed;
-  if (!std::filesystem::exists(map_folder(folder), failed)) return maps;
+  if (!std::filesystem::exists(map_folder(folder), failed)) return nullptr;
   TRY(const auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
-  TRY(const auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
-  TRY(const auto workloads, open_pinned_map(datapath, folder, "connections"));
-  if (workloads) {
-    TRY(auto memory, MappedArray::of(*workloads));
-    maps.push_back(std::make_unique<ConnectionTable>(std::move(memory), nullptr));
-  }
-  TRY(auto hosts, open_pinned_map(host, folder, "host_connections"));
-  if (hosts) {
-    TRY(auto map, KernelMap::of(std::move(*hosts)));
-    maps.push_back(std::move(map));
-  }
-  return maps;
+  TRY(const auto fd, open_pinned_map(datapath, folder, "connections"));
+  if (!fd) return nullptr;
+  TRY(auto memory, MappedArray::of(*fd));
+  return std::make_unique<ConnectionTable>(std::move(memory), nullptr);
 }
 
 namespace {

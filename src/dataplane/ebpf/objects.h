@@ -41,7 +41,6 @@ class Objects {
   kernel::bpf::ElementMap& nets() const { return *nets_; }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
-  kernel::bpf::ElementMap& host_connections() const { return *host_connections_; }
   const Programs& attachable() const { return attachable_; }
   const HostPrograms& host_programs() const { return host_programs_; }
 
@@ -69,15 +68,14 @@ class Objects {
   kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
       host_endpoints_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
-      dictionary_, host_connections_;
+      dictionary_;
   std::unique_ptr<ConnectionTable> connections_;
 };
 
 // The pinned dictionary; nothing where there is none of this layout.
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder);
-// The pinned maps of connections, connections first; none where there are none of this layout.
-Result<std::vector<std::unique_ptr<kernel::bpf::ElementMap>>> open_connections(
-    const std::filesystem::path& folder);
+// The pinned connections; nothing where there are none of this layout.
+Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::filesystem::path& folder);
 // Detaches and forgets everything.
 Result<void> remove_objects(const std::filesystem::path& folder);
 // Whether the pins are of this very build.
