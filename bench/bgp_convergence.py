@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""How long hosts with BIRD take to agree again after something is lost: a peer, a link, BIRD itself.
+
+A lab of five hosts in a mesh with a pod each, pings every 5 ms between neighbours all the while. Each round
+
+    peer   ends host3's agent and BIRD: until host1's kernel has no route to its pods; and, once the agent is
+           started again, until it has one
+    link   takes the link between host1 and host2 down and up again, with what an administrator configures on
+           it: until host1's kernel has the route
+    kill   kills host1's BIRD: until all its sessions are up again, and how many pings of any pod were lost meanwhile
+
+Medians of the rounds, as the kernel announces routes; packets are summed up. Prints `figure value unit` lines.
+"""
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from ocicat_lab import Lab  # noqa: E402
+
+ROUNDS = int(os.environ.get("OCICAT_BENCH_ROUNDS", "5"))
+HOSTS = 5
+PATIENCE = 60  # seconds
+
+
+class Watch:
+    """What host1's kernel announces of its IPv4 routes, from here on."""
+
+    def __init__(self, lab):
+        self.monitor = subprocess.Popen(["ip", "-4", "-o", "-n", "%s-host1" % lab.name, "monitor", "route"],
+                                        stdout=subprocess.PIPE, text=True)
+        lab.host_exec("host1", "ip", "route", "add", "192.0.2.1", "dev", "lo")
+        self.until("192.0.2.1 ", deleted=False)  # it listens by now
+        lab.host_exec("host1", "ip", "route", "del", "192.0.2.1", "dev", "lo")
+
+    def until(self, words, deleted):
+        """When a line with the words comes (CLOCK_MONOTONIC)."""
+        for line in self.monitor.stdout:
+            if words in line and line.startswith("Deleted") == deleted:
+                return time.monotonic()
+        raise SystemExit("ip monitor has ended")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.monitor.kill()
+        self.monitor.wait()
+
+
+def route_to(lab, pod):
+    """The destination of host1's route to it."""
+    text = lab.host_exec("host1", "ip", "-j", "route", "get", "fibmatch", lab.address(pod)).stdout
+    return json.loads(text)[0]["dst"]
+
+
+def bird_files(lab, host):
+    return lab.folder / "run" / host / "bird"
+
+
+def birdc(lab, host, *words):
+    return lab.host_exec(host, "birdc", "-s", str(bird_files(lab, host) / "bird.ctl"), *words, check=False).stdout
+
+
+def sessions_up(lab, host):
+    lines = [line.split() for line in birdc(lab, host, "show", "protocols").splitlines()]
+    return sum(words[1:2] == ["BGP"] and words[5:6] == ["Established"] for words in lines)
+
+
+def await_sessions(lab, hosts=("host1", "host2", "host3")):
+    end = time.monotonic() + PATIENCE
+    while any(sessions_up(lab, host) != 2 * (HOSTS - 1) for host in hosts):
+        if time.monotonic() > end:
+            raise SystemExit("sessions are not up again after %d s" % PATIENCE)
+    return time.monotonic()
+
+
+def lose_peer(lab):
+    net = route_to(lab, "bench/pod3")
+    lab.run("lab", "agent", "kill", "host3")
+    with Watch(lab) as watch:
+        begun = time.monotonic()
+        birdc(lab, "host3", "down")
+        withdrawn = watch.until(net + " ", deleted=True) - begun
+        begun = time.monotonic()
+        lab.run("lab", "agent", "start", "host3", "--no-wait")
+        back = watch.until(net + " ", deleted=False) - begun
+    await_sessions(lab)
+    return withdrawn, back
+
+
+def lose_link(lab):
+    net = route_to(lab, "bench/pod2")
+    with Watch(lab) as watch:
+        lab.host_exec("host1", "ip", "link", "set", "to-host2", "down")
+        watch.until(net + " ", deleted=True)
+        begun = time.monotonic()
+        lab.host_exec("host1", "ip", "link", "set", "to-host2", "up")
+        lab.host_exec("host1", "ip", "addr", "replace", lab.host_address(1, 6), "dev", "to-host2", "nodad")
+        for family in (4, 6):  # what the kernel has taken away with the link
+            lab.host_exec("host1", "ip", "-%d" % family, "route", "replace", lab.host_address(2, family), "dev",
+                          "to-host2", "src", lab.host_address(1, family))
+        back = watch.until(net + " ", deleted=False) - begun
+    await_sessions(lab)
+    return back
+
+
+def kill_bird(lab):
+    flows = [lab.start_traffic("bench/pod%d" % number, "ping", lab.address("bench/pod%d" % (number % HOSTS + 1)))
+             for number in range(1, HOSTS + 1)]
+    begun = time.monotonic()
+    os.kill(int((bird_files(lab, "host1") / "bird.pid").read_text()), signal.SIGKILL)
+    up = await_sessions(lab) - begun
+    reports = [flow.stop() for flow in flows]
+    if any(report["sent"] <= 10 for report in reports):
+        raise SystemExit("pings were not sent")
+    return up, sum(len(report["missing"]) for report in reports)
+
+
+def main():
+    with Lab("bench-%d" % os.getpid(), os.environ["OCICAT_BIN"], HOSTS, network="bgp") as lab:
+        for number, host in enumerate(lab.hosts, start=1):
+            lab.add_pod("bench/pod%d" % number, host)
+        lab.wait()
+        await_sessions(lab, lab.hosts)
+        peers = [lose_peer(lab) for _ in range(ROUNDS)]
+        links = [lose_link(lab) for _ in range(ROUNDS)]
+        kills = [kill_bird(lab) for _ in range(ROUNDS)]
+    print("bgp-peer-withdrawn %.0f ms" % (1e3 * statistics.median(took for took, _ in peers)))
+    print("bgp-peer-back %.0f ms" % (1e3 * statistics.median(took for _, took in peers)))
+    print("bgp-link-back %.0f ms" % (1e3 * statistics.median(links)))
+    print("bgp-killed-up %.0f ms" % (1e3 * statistics.median(took for took, _ in kills)))
+    print("bgp-killed-lost %d packets" % sum(lost for _, lost in kills))
+
+
+if __name__ == "__main__":
+    main()
