@@ -25,7 +25,7 @@ class Engine {
   // Who writes the ways to other hosts that need no tunnel.
   enum class Router : std::uint8_t {
     kNone,      // we do
-    kStarting,  // we do until a router has heard from its neighbours; blackholes are the router's at once
+    kStarting,  // we do until a router has heard from its neighbours
     kRuns,      // a router does
   };
   struct Options {

@@ -30,8 +30,7 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   const auto tunnelled = [&](const auto& pool) {
     return pool.second.encapsulated() && pool.second.cidr.contains(prefix.address);
   };
-  const bool by_router = way && ((way->kind == Route::Kind::kHost && router == Router::kRuns) ||
-                                 (way->kind == Route::Kind::kNowhere && router != Router::kNone));
+  const bool by_router = way && way->kind == Route::Kind::kHost && router == Router::kRuns;
   if (by_router && std::ranges::none_of(network.pools, tunnelled)) return std::nullopt;
   return way;
 }

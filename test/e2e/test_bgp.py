@@ -55,7 +55,7 @@ def routes(lab, host, family=4, protocol="bird"):
             if route.get("type") not in ("unreachable", "blackhole")}
 
 
-def blackholes(lab, host, family=4, protocol="bird"):
+def blackholes(lab, host, family=4, protocol="80"):
     text = lab.host_exec(host, "ip", "-%d" % family, "-j", "route", "show", "type", "blackhole", "proto",
                          str(protocol)).stdout
     return {route["dst"] for route in json.loads(text or "[]")}

@@ -193,7 +193,7 @@ Result<bool> Bird::remove(const std::filesystem::path& folder) {
     pollfd ended{process.get(), POLLIN, 0};
     if (process && ::poll(&ended, 1, 5000) == 0) return fail(ErrorCode::kUnavailable, "BIRD does not end");
   }
-  // Blackholes too.
+  // Those that lead nowhere too.
   for (const auto* family : {"-4", "-6"}) {
     TRY([[maybe_unused]] const auto printed, run({"ip", family, "route", "flush", "proto", "bird"}));
   }

@@ -152,12 +152,15 @@ class Writer {
   void kernel_filters(Family family) {
     const auto& here = intent_.of(family);
     // What the agent wrote, protocol 80, is where a workload of this host is: it comes before what others
-    // say.
-    // Its routes by other hosts stand in until what these say themselves is heard.
+    // say. Its routes by other hosts stand in until what these say themselves is heard; its blackholes are
+    // this host's blocks, which BIRD knows itself, and leaves to the agent: written here, each one would wait
+    // for the kernel before a neighbour is told.
     line("filter from_kernel{}\n{{\n  if krt_source = 80 && krt_metric = {} then reject;", digit(family),
          kStandInMetric);
+    line("  if krt_source = 80 && dest = RTD_BLACKHOLE then reject;");
     line("  if krt_source = 80 then preference = 200;\n  accept;\n}}\n");
-    line("filter to_kernel{}\n{{\n  if source = RTS_DEVICE then reject;", digit(family));
+    line("filter to_kernel{}\n{{\n  if source = RTS_DEVICE || proto = \"blocks{}\" then reject;",
+         digit(family), digit(family));
     when_in(here.service_nets, true, "reject;");
     when_in(here.unprogrammed_pools, true, "reject;");
     line("  if source = RTS_BGP && defined(bgp_local_pref) then krt_metric = 2147483647 - bgp_local_pref;");
