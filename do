@@ -116,7 +116,7 @@ case $task in
     build release
     unit_tests release
     say "end-to-end tests"
-    OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 3 -p no:cacheprovider test/e2e "$@"
+    OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 4 -p no:cacheprovider test/e2e "$@"
     ;;
   test-kernels)
     become_root test-kernels "$@"

@@ -101,19 +101,32 @@ class Flows:
 
 
 class Stream:
+    """What the connection does not take at once waits: whoever is cut off still ends when told to."""
+
     def __init__(self, address, port):
         self.socket = socket.create_connection((address, port), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.unsent = b""
         self.waiting = b""
 
     def send(self, number):
-        self.socket.sendall(RECORD.pack(number) + bytes(1024 - RECORD.size))
+        self.unsent += RECORD.pack(number) + bytes(1024 - RECORD.size)
+        self.flush()
+
+    def flush(self):
+        if self.unsent:
+            try:
+                self.unsent = self.unsent[self.socket.send(self.unsent):]
+            except BlockingIOError:
+                pass
 
     def receive(self):
         data = self.socket.recv(65536)
         if not data:
             raise ConnectionError("the other side closed the connection")
         self.waiting += data
+        self.flush()
         numbers = []
         while len(self.waiting) >= 1024:
             numbers.append(RECORD.unpack(self.waiting[:RECORD.size])[0])

@@ -1,4 +1,5 @@
-"""Labs for tests. Each module gets labs of its own, by names nobody else uses, so modules run side by side."""
+"""Labs for tests. Each module gets labs of its own for each dataplane, by names nobody else uses, so modules run side by
+side, and so do the two halves of one."""
 import itertools
 import os
 import pathlib
@@ -49,6 +50,15 @@ def make_lab(binary):
     yield make
     for lab in labs:
         lab.down()
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """One worker has all tests of a module that share labs: those with one dataplane."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        dataplane = callspec.params.get("dataplane", "") if callspec else ""
+        item.add_marker(pytest.mark.xdist_group("%s-%s" % (item.path.name, dataplane)))
 
 
 @pytest.hookimpl(hookwrapper=True)
