@@ -98,6 +98,7 @@ Load::Load()
   CHECK(object_.load());
   generate_ = taken(object_.program("generate"));
   sink_ = taken(object_.program("sink"));
+  drop_ = taken(object_.program("drop"));
   arrivals_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("arrivals"))));
   plan_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("plan"))));
 }
@@ -112,6 +113,8 @@ void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32
   plan.flow_mask = flows.count - 1;
   plan.address_mask = flows.addresses - 1;
   plan.address_bits = static_cast<std::uint32_t>(std::countr_zero(flows.addresses));
+  plan.stride = flows.stride;
+  plan.leaves = flows.leaves ? 1 : 0;
   plan.random = flows.random ? 1 : 0;
   plan.next = flows.random ? (first + 1) * 2654435761U | 1 : first;
   plan_.as<load_plan>().front() = plan;
@@ -136,16 +139,14 @@ void Load::send(int interface, std::uint32_t packets) {
 }
 
 double Load::timed(int interface, std::uint32_t packets) {
-  auto& arrivals = arrivals_.as<load_arrivals>().front();
-  const auto read = [](const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); };
-  const std::uint64_t wanted = read(arrivals.count) + packets;
+  const std::uint64_t wanted = arrived() + packets;
   const double begin = processor_nanoseconds();
   send(interface, packets);
   timed_ += packets;
   const auto give_up = Clock::now() + kGiveUp;
   // Where the machine is busy, the kernel leaves the rest to a thread of its own.
-  while (read(arrivals.count) < wanted && Clock::now() < give_up) ::usleep(50);
-  const std::uint64_t count = read(arrivals.count);
+  while (arrived() < wanted && Clock::now() < give_up) ::usleep(50);
+  const std::uint64_t count = arrived();
   if (count < wanted) lost_ += wanted - count;
   return (processor_nanoseconds() - begin) / packets;
 }
@@ -166,6 +167,10 @@ double Load::processor_nanoseconds() const {
 
 UniqueFd Load::sink_at(int interface) const {
   return taken(kernel::bpf::attach(sink_.get(), interface, kernel::bpf::Hook::kIngress));
+}
+
+UniqueFd Load::drop_in_driver(int interface) const {
+  return taken(kernel::bpf::attach_to_driver(drop_.get(), interface));
 }
 
 }  // namespace ocicat::bench

@@ -18,8 +18,10 @@ struct Flows {
   IpAddress source, destination;  // IPv4
   std::uint32_t count = 1;        // a power of two
   std::uint32_t addresses = 1;    // likewise, at the end that varies: the flows take turns at them
+  std::uint32_t stride = 1;       // from one address to the next
   bool by_destination = false;    // which end that is
   bool random = false;            // else one after the other
+  bool leaves = false;            // by the interface, to its other end; else they come in by it
 };
 
 class Load {
@@ -36,17 +38,23 @@ class Load {
   double timed(int interface, std::uint32_t packets);
   // The same of packets that arrive nowhere: they have been dealt with once they have been sent.
   double refused(int interface, std::uint32_t packets);
+  // At all sinks: frames of LOAD_FRAME bytes, and of LOAD_OTHERS.
+  std::uint64_t arrived() const { return read(arrivals_.as<load_arrivals>().front().count); }
+  std::uint64_t others_arrived() const { return read(arrivals_.as<load_arrivals>().front().others); }
   std::uint64_t lost() const { return lost_; }
   // Of those that were to arrive.
   double delivered() const { return 1 - static_cast<double>(lost_) / static_cast<double>(timed_); }
   // Counts and drops what comes in by the interface, for as long as the link is held.
   UniqueFd sink_at(int interface) const;
+  // Drops what comes in by the interface, in its driver, likewise.
+  UniqueFd drop_in_driver(int interface) const;
 
  private:
   kernel::bpf::Object object_;
-  UniqueFd generate_, sink_;
+  UniqueFd generate_, sink_, drop_;
   kernel::bpf::MappedArray plan_, arrivals_;
   double processor_nanoseconds() const;
+  static std::uint64_t read(const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 
   std::string softirqs_;
   std::uint64_t timed_ = 0, lost_ = 0;

@@ -88,30 +88,33 @@ Router::Router() : host_(new_namespace()) {
         "net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.all.disable_ipv6=1 "
         "net.ipv6.conf.default.disable_ipv6=1");
   });
-  for (const auto* station : kStations) {
-    auto& ns = stations_[station] = new_namespace();
-    const auto interface = interface_of(station), address = address_of_station(station).to_string();
-    ns->run([&] {
-      run_shell(
-          fmt::format("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; ip "
-                      "link set lo up;"
-                      "ip link add eth0 address {} type veth peer name {} address {} netns {};"
-                      "ip addr add {}/32 dev eth0; ip link set eth0 up; ip route add 169.254.1.1 dev eth0;"
-                      "ip route add default via 169.254.1.1;"
-                      "ip neigh add 169.254.1.1 dev eth0 lladdr {} nud permanent",
-                      kStationMac, interface, kRouterMac, host_->path(), address, kRouterMac));
-    });
-    host_->run([&] {
-      run_shell(
-          fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {2} nud permanent;"
-                      "ip route add {1} dev {0}",
-                      interface, address, kStationMac));
-    });
-  }
+  for (const auto* station : kStations)
+    add_station(station, interface_of(station), address_of_station(station));
   host_->run([] { run_shell("ip route add default via 192.0.2.1 dev uplink onlink"); });
 }
 
 Router::~Router() = default;
+
+void Router::add_station(const std::string& station, const std::string& interface, const IpAddress& address) {
+  auto& made = stations_[station] = {new_namespace(), interface};
+  const auto text = address.to_string();
+  made.ns->run([&] {
+    run_shell(
+        fmt::format("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; ip "
+                    "link set lo up;"
+                    "ip link add eth0 address {} type veth peer name {} address {} netns {};"
+                    "ip addr add {}/32 dev eth0; ip link set eth0 up; ip route add 169.254.1.1 dev eth0;"
+                    "ip route add default via 169.254.1.1;"
+                    "ip neigh add 169.254.1.1 dev eth0 lladdr {} nud permanent",
+                    kStationMac, interface, kRouterMac, host_->path(), text, kRouterMac));
+  });
+  host_->run([&] {
+    run_shell(
+        fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {2} nud permanent;"
+                    "ip route add {1} dev {0}",
+                    interface, text, kStationMac));
+  });
+}
 
 void Router::shell(const std::string& command) const {
   host_->run([&] { run_shell(command); });
@@ -147,9 +150,10 @@ void Router::rules(const std::string& text) const {
 
 void Router::turn(Load& load, const std::string& from, const Flows& flows, std::uint32_t first, Fate fate,
                   std::vector<double>& rounds, std::uint32_t slow) const {
-  host_->run([&] {
+  const auto& ns = flows.leaves ? at(from) : *host_;
+  ns.run([&] {
     stay_on(0);
-    const int interface = index_of_interface(interface_of(from));
+    const int interface = index_of_interface(flows.leaves ? "eth0" : stations_.at(from).interface);
     load.aim(flows, kRouterMac, first);
     const auto send = [&](std::uint32_t packets) {
       return fate == Fate::kArrive ? load.timed(interface, packets) : load.refused(interface, packets);
@@ -168,11 +172,16 @@ void Router::open(Load& load, const std::string& from, const Flows& flows) const
 }
 
 void Router::count_at(const Load& load, const std::string& station) {
-  stations_.at(station)->run([&] { sinks_.push_back(load.sink_at(index_of_interface("eth0"))); });
+  at(station).run([&] { sinks_.push_back(load.sink_at(index_of_interface("eth0"))); });
 }
 
 void Router::drop_at(const Load& load, const std::string& station) {
-  host_->run([&] { sinks_.push_back(load.sink_at(index_of_interface(interface_of(station)))); });
+  host_->run([&] { sinks_.push_back(load.sink_at(index_of_interface(stations_.at(station).interface))); });
+}
+
+void Router::drop_in_driver(const Load& load, const std::string& station) {
+  host_->run(
+      [&] { sinks_.push_back(load.drop_in_driver(index_of_interface(stations_.at(station).interface))); });
 }
 
 void add_workload(HostChanges& changes, const std::string& station, policy::ProgramId ingress,

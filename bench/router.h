@@ -32,6 +32,8 @@ class Router {
   Router(const Router&) = delete;
   Router& operator=(const Router&) = delete;
 
+  // One more network namespace, with this address, at an interface of the host's. The three are there.
+  void add_station(const std::string& station, const std::string& interface, const IpAddress& address);
   // Runs a shell command in the host's namespace.
   void shell(const std::string& command) const;
   // Keeps the host to this state with eBPF from here on; the first call starts it. Workloads a and b are
@@ -43,7 +45,8 @@ class Router {
   // Has nft read this.
   void rules(const std::string& text) const;
 
-  // A turn of this arm: frames come in from a station, enough to bring what they need into the caches, and
+  // A turn of this arm: frames come in from a station (where they leave by its interface there, through the
+  // host's driver), enough to bring what they need into the caches, and
   // then in rounds of kRound, each short enough that now and then nobody comes between. What each round took
   // is added to `rounds`, nanoseconds a packet. `slow`: so many times fewer packets.
   static constexpr std::uint32_t kWarm = 16'384, kRound = 4'096;
@@ -53,17 +56,23 @@ class Router {
             std::vector<double>& rounds, std::uint32_t slow = 1) const;
   // Every flow once.
   void open(Load& load, const std::string& from, const Flows& flows) const;
-  const kernel::NetworkNamespace& at(const std::string& station) const { return *stations_.at(station); }
+  const kernel::NetworkNamespace& at(const std::string& station) const { return *stations_.at(station).ns; }
   const kernel::NetworkNamespace& host() const { return *host_; }
   // Counts what arrives at the station from here on.
   void count_at(const Load& load, const std::string& station);
   // Drops what comes in from the station, before anybody else at the host sees it.
   void drop_at(const Load& load, const std::string& station);
+  // The same in the interface's driver.
+  void drop_in_driver(const Load& load, const std::string& station);
 
  private:
   struct Agent;
+  struct Station {
+    std::unique_ptr<kernel::NetworkNamespace> ns;
+    std::string interface;  // the host's end
+  };
   std::unique_ptr<kernel::NetworkNamespace> host_;
-  std::map<std::string, std::unique_ptr<kernel::NetworkNamespace>> stations_;
+  std::map<std::string, Station> stations_;
   std::vector<UniqueFd> sinks_;
   std::unique_ptr<Agent> agent_;
 };

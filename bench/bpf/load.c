@@ -46,7 +46,7 @@ int generate(struct xdp_md* context) {
   struct load_plan* load = bpf_map_lookup_elem(&plan, &first);
   __u8* frame = (void*)(long)context->data;
   if (!load || frame + LOAD_FRAME > (__u8*)(long)context->data_end) return XDP_ABORTED;
-  __u32 flow = pick(load), address = load->spread + (flow & load->address_mask);
+  __u32 flow = pick(load), address = load->spread + (flow & load->address_mask) * load->stride;
   __u32 ports = flow >> load->address_bits;
   __builtin_memcpy(frame, load->frame, LOAD_FRAME);
   struct iphdr* ip = (void*)(frame + ETH_HLEN);
@@ -62,7 +62,14 @@ int generate(struct xdp_md* context) {
   }
   udp->source = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
   udp->dest = bpf_htons((__u16)(5000 + ((ports >> 15) & 0x7fff)));
-  return XDP_PASS;
+  return load->leaves ? XDP_TX : XDP_PASS;
+}
+
+/* What a driver's program costs at the least. */
+SEC("xdp")
+int drop(struct xdp_md* context) {
+  (void)context;
+  return XDP_DROP;
 }
 
 SEC("tc")
@@ -70,6 +77,7 @@ int sink(struct __sk_buff* skb) {
   __u32 first = 0;
   struct load_arrivals* at = bpf_map_lookup_elem(&arrivals, &first);
   if (at && skb->len == LOAD_FRAME) ++at->count;
+  if (at && skb->len == LOAD_OTHERS) ++at->others;
   return 2; /* dropped */
 }
 

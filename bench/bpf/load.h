@@ -4,7 +4,10 @@
 
 #include <linux/types.h>
 
-enum { LOAD_FRAME = 64 };
+enum {
+  LOAD_FRAME = 64,
+  LOAD_OTHERS = 72, /* what somebody else sends, to be told from that */
+};
 
 struct load_plan {
   __u8 frame[LOAD_FRAME]; /* Ethernet, IPv4, UDP; the header's sum without the address that varies */
@@ -13,11 +16,14 @@ struct load_plan {
   __u32 flow_mask;        /* flows, a power of two, less one */
   __u32 address_mask;     /* how many addresses they have, likewise */
   __u32 address_bits;     /* of that mask */
+  __u32 stride;           /* from one address to the next */
+  __u32 leaves;           /* 1: frames leave by the interface, for its other end; 0: they come in by it */
   __u32 random;           /* 1: flows at random; 0: one after the other */
   __u32 next;             /* the flow, or the state of the generator of random numbers, which is never 0 */
 };
 
-/* What sinks have seen, all on one processor. */
+/* What sinks have seen, all on one processor: of LOAD_FRAME and LOAD_OTHERS bytes. */
 struct load_arrivals {
   __u64 count;
+  __u64 others;
 };
