@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Connection tracking: what has been let through, and for how long that counts.
  *
- *   timeouts   maps/timeouts.h
+ *   timeouts   maps/timeouts.h; of a map that says none, what is noted is over at once
  *   over       what has been idle for too long, or was pushed out, begins anew with its next packet
  */
 #pragma once
@@ -9,6 +9,20 @@
 #include "lib/clock.h"
 #include "lib/packet.h"
 #include "maps/timeouts.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct timeouts);
+} timeouts SEC(".maps");
+
+static __always_inline int has_expired(const struct connection* connection, __u8 protocol, __u32 now) {
+  __u32 first = 0;
+  const struct timeouts* all = bpf_map_lookup_elem(&timeouts, &first);
+  return !all || is_over(connection, protocol, now, all);
+}
 
 /* The slot of the workload here that has judged it at this end; 0: none. */
 static __always_inline __u32 slot_at(const struct connection* connection, __u32 end) {
@@ -37,7 +51,7 @@ static __always_inline int begins_anew(const struct connection* connection, cons
 /* The connection, if the packet belongs to it. */
 static __always_inline struct connection* living(struct connection* connection, const struct packet* packet,
                                                  __u32 now) {
-  if (!connection || is_over(connection, packet->key.protocol, now) || begins_anew(connection, packet))
+  if (!connection || has_expired(connection, packet->key.protocol, now) || begins_anew(connection, packet))
     return 0;
   return connection;
 }

@@ -362,7 +362,8 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
     if (settings & HOST_DROPS_INVALID) return refused(told, DROP_INVALID);
     return alone_here(packet, host, passage, batch, told);
   }
-  if (known && is_settled(known, packet, passage)) {
+  int asks_again = known && known->flags & CONNECTION_DENIED && settings & HOST_KEEPS_CONNECTIONS;
+  if (known && !asks_again && is_settled(known, packet, passage)) {
     int denied = known->flags & CONNECTION_DENIED;
     if (!is_still(known, version)) return AGAIN; /* its place has become another's */
     if (denied) {

@@ -47,7 +47,7 @@ __noinline __u32 grade_of(__u32 place, __u32 own, __u32 now) {
   __s32 ticks = (__s32)(now - READ_ONCE(connection->seen));
   __u32 idle = ticks > 0 ? (__u32)ticks >> GRADE_IDLE_SHIFT : 0;
   __u32 owner = owner_of(&there->key, connection), grade = GRADE_ANSWERED;
-  if (is_over(connection, protocol, now)) {
+  if (has_expired(connection, protocol, now)) {
     grade = GRADE_OVER;
   } else if (!is_answered(connection, protocol)) {
     grade = owner == own ? GRADE_UNANSWERED : GRADE_OTHERS;
@@ -140,5 +140,5 @@ static __noinline struct connection* put_connection(const struct connection_key*
 
 /* It is over. */
 static __always_inline void end_connection(struct connection* connection, __u32 now) {
-  WRITE_ONCE(connection->seen, now - 2 * SECONDS(TIMEOUT_TCP));
+  WRITE_ONCE(connection->seen, now - LONGEST_TIMEOUT - SECONDS(2));
 }

@@ -120,6 +120,12 @@ static __always_inline struct connection* copy_connection(const struct packet* p
   return known && is_still(known, version) ? known : 0;
 }
 
+/* Nobody says that something has changed: what is denied has to ask. */
+static __always_inline int keeps_connections(void) {
+  const struct host* now = the_host();
+  return now && now->settings[READ_ONCE(now->batch) & 1] & HOST_KEEPS_CONNECTIONS;
+}
+
 /* Of a connection that has not passed here, or may not pass any more. */
 __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   struct workbench* bench = workbench();
@@ -134,7 +140,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   if (!known && packet->kind == KIND_FOLLOWS) {
     return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
   }
-  if (known && next->flags & CONNECTION_DENIED && stands(next)) {
+  if (known && next->flags & CONNECTION_DENIED && stands(next) && !keeps_connections()) {
     known->seen = now; /* denied until idle */
     return drop(DROP_REVOKED);
   }
@@ -184,7 +190,7 @@ __noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
   struct connection* next = &bench->next;
   if (known) *next = *known;
   if (!known || !is_still(known, version) || next->endpoint[own & 1] != slot ||
-      is_over(next, about->key.protocol, now)) {
+      has_expired(next, about->key.protocol, now)) {
     return judge_invalid(skb, bench, slot, from);
   }
   if (!stands(next)) {

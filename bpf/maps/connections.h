@@ -15,16 +15,6 @@ enum {
   CONNECTIONS_SHIFT = 64 - 15, /* of the hash, which eight of them */
 };
 
-/* For how long a connection counts without packets, in seconds. */
-enum connection_timeout {
-  TIMEOUT_TCP_OPENING = 20,
-  TIMEOUT_TCP = 3600,
-  TIMEOUT_TCP_CLOSED = 40,
-  TIMEOUT_UDP = 60,
-  TIMEOUT_ICMP = 5,
-  TIMEOUT_OTHERS = 600,
-};
-
 /* The ends in an order of their own, so that both directions find the same entry. Ports of an ICMP query: its
  * identifier at the end that asks, type << 8 | code of the request at the other.
  */

@@ -9,10 +9,11 @@
 OCICAT_LAYOUT_BEGIN
 
 enum host_setting {
-  HOST_ACCEPTS_WORKLOADS = 1, /* defaultEndpointToHostAction is not Drop */
-  HOST_DROPS_INVALID = 2,     /* not disableConntrackInvalidCheck */
-  HOST_MARKS_TUNNELS = 4,     /* what tunnels are taken and sent carries a mark, the bit with this number: */
-  HOST_REJECTS = 8,           /* what policy refuses at workloads is answered; the answer carries the mark */
+  HOST_ACCEPTS_WORKLOADS = 1,  /* defaultEndpointToHostAction is not Drop */
+  HOST_DROPS_INVALID = 2,      /* not disableConntrackInvalidCheck */
+  HOST_MARKS_TUNNELS = 4,      /* what tunnels are taken and sent carries a mark, the bit with this number: */
+  HOST_REJECTS = 8,            /* what policy refuses at workloads is answered; the answer carries the mark */
+  HOST_KEEPS_CONNECTIONS = 16, /* no change of policy reaches open connections: endpoints do not say it */
   /* nftables is in force as well, and refuses what is to be refused: here nothing is, while the connections
    * that it knows are taken over. */
   HOST_TAKES_OVER = 128,

@@ -21,7 +21,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookEvery{20};
-constexpr std::chrono::minutes kWindow{5};  // flows are summed up for so long
 // Of events, before news and followers are looked at again.
 constexpr std::size_t kMostInARound = 50'000;
 // For each follower: what it takes to write a flow down is a hundred times what it takes to sum it up.
@@ -37,9 +36,15 @@ constexpr std::size_t kMostLogLinesInARound = 20;
 // Says what Log rules have to say, where the kernel has no rule that would (eBPF), in the agent's log.
 class LogVoice {
  public:
-  void learn(const HostSettings& settings) { format_ = settings.log_prefix; }
+  void learn(const HostSettings& settings) {
+    format_ = settings.log_prefix;
+    limiter_.limit(settings.log_limit);
+  }
   void say(const flows::Sighting& sighting) {
-    for (const auto& line : flows::log_lines(sighting, format_, name_of)) {
+    const auto may_say = [&](const std::string& policy) {
+      return limiter_.take(policy, std::chrono::steady_clock::now());
+    };
+    for (const auto& line : flows::log_lines(sighting, format_, name_of, may_say)) {
       said_ < kMostLogLinesInARound ? spdlog::info("{}", line) : void(++left_out_);
       ++said_;
     }
@@ -56,6 +61,7 @@ class LogVoice {
   }
 
   std::string format_;
+  flows::LogLimiter limiter_;
   std::size_t said_ = 0, left_out_ = 0;
 };
 
@@ -116,6 +122,7 @@ struct FlowWatch::State {
   std::unique_ptr<FlowSource> source;
   flows::Recorder recorder;
   LogVoice voice;
+  std::chrono::milliseconds window = HostSettings{}.flow_window;  // flows are summed up for so long
   bool knows = false;  // names and outcomes: what happens before waits in the kernel
   flows::Aggregator aggregator{std::chrono::system_clock::now()};
   std::uint64_t lost = 0, lost_before = 0;  // of this window, of the last one
@@ -129,6 +136,7 @@ struct FlowWatch::State {
     recorder.update(learned.host.tables.outcomes);
     source->learn(learned.host);
     if (learned.host.settings) voice.learn(*learned.host.settings);
+    if (learned.host.settings) window = learned.host.settings->flow_window;
     knows |= learned.host.settings.has_value();
   }
 
@@ -169,7 +177,7 @@ struct FlowWatch::State {
 
   void turn() {
     const auto now = std::chrono::system_clock::now();
-    if (now - aggregator.running().began < kWindow) return;
+    if (now - aggregator.running().began < window) return;
     aggregator.turn(now);
     lost_before = std::exchange(lost, 0);
     recorder.forget_gone();

@@ -1,4 +1,4 @@
-// Moments as documents write them (RFC 3339).
+// Moments (RFC 3339) and durations as documents write them.
 #pragma once
 
 #include <chrono>
@@ -15,5 +15,8 @@ std::optional<TimePoint> parse_time(std::string_view text);
 std::string time_text(TimePoint time);  // to the millisecond
 // In whole seconds, as Kubernetes and Calico write theirs; the next one where the moment is between two.
 std::string seconds_text(TimePoint time);
+
+// Seconds of a duration as Go writes it: "1m30s", "0.5h", "0"; nothing for other text.
+std::optional<double> seconds_of(std::string_view text);
 
 }  // namespace ocicat

@@ -263,6 +263,8 @@ Result<int> show_tables(const PinnedMaps& maps, const BpfOptions& options) {
 Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto wanted, wanted_address(options));
   TRY(const auto array, maps.array("connections"));
+  TRY(const auto timeout_array, maps.array("timeouts"));
+  const auto& timeouts = timeout_array.as<const bpf::timeouts>().front();
   const auto now = dataplane::ebpf::ticks_now();
   Found found(options.most);
   for (const auto& there : array.as<const bpf::tracked>()) {
@@ -272,7 +274,7 @@ Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) 
     if (std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load() != version) continue;
     const auto& key = copy.key;
     const auto& connection = copy.connection;
-    if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now)) continue;
+    if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now, &timeouts)) continue;
     const bool is_its = key.at_host == 0 &&
                         (connection.endpoint[0] == options.slot || connection.endpoint[1] == options.slot);
     if (options.slot != 0 && !is_its) continue;

@@ -5,7 +5,6 @@
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/ebpf/handover.h"
 #include "dataplane/nftables/policy_table.h"
-#include "dataplane/nftables/revocation.h"
 #include "dataplane/workload_mtu.h"
 
 namespace ocicat::dataplane {
@@ -74,7 +73,7 @@ void HostKeeper::apply(const HostChanges& changes) {
 }
 
 void HostKeeper::take(const HostChanges& changes) {
-  started_ = true;
+  if (std::exchange(started_, true)) note_renewed(changes.endpoints);
   mending_routes_ = false;
   changes.host_endpoints.apply_to(host_endpoints_);
   assign_interfaces();
@@ -90,6 +89,26 @@ void HostKeeper::take(const HostChanges& changes) {
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
   for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
+}
+
+void HostKeeper::note_renewed(const Changes<ResourceKey, EndpointState>& changes) {
+  static const EndpointState kNone;
+  for (const auto& [key, after] : changes.entries()) {
+    const auto found = endpoints_.find(key);
+    const auto& was = found == endpoints_.end() ? kNone : found->second;
+    const auto& is = after ? *after : kNone;
+    const bool moves = was.interface_name != is.interface_name;
+    const auto add = [&](const EndpointState& from, const EndpointState& other) {
+      for (const auto& [address, ingress, egress] : from.addresses) {
+        if (moves ||
+            std::ranges::find(other.addresses, address, &AddressPrograms::address) == other.addresses.end())
+          renewed_.addresses.insert(address);
+      }
+    };
+    add(was, is);
+    add(is, was);
+    renewed_.sources |= was.sources != is.sources;
+  }
 }
 
 void HostKeeper::doubt(const Doubts& doubts) {
@@ -150,15 +169,21 @@ Result<std::size_t> HostKeeper::revoke_connections(const policy::Tables& tables)
                          .host_endpoints = host_endpoints_,
                          .interfaces = interfaces_,
                          .own = own,
+                         .elsewhere_mark = settings_.elsewhere_mark,
                          .way = way});
-  TRY(const auto revoked, revoke(connections_, judge, settings_.revoked_mark));
+  TRY(const auto revoked,
+      revoke(connections_, judge, settings_.revoked_mark, connections_stay() ? &renewed_ : nullptr));
+  renewed_ = {};
+  revoked_remain_ = revoked.remain > 0;
   return revoked.denied;
 }
 
 Result<void> HostKeeper::judge_connections() {
   connections_wait_ = false;
   const auto* tables = policy_->tables_for_connections();
-  if (tables == nullptr) return {};
+  if (tables == nullptr) renewed_ = {};
+  const bool all_stay = connections_stay() && renewed_.empty() && !revoked_remain_;
+  if (tables == nullptr || all_stay) return {};
   const auto revoked = revoke_connections(*tables);
   connections_wait_ = !revoked;
   connection_error_ = revoked ? "" : "open connections: " + revoked.error().message;
@@ -174,7 +199,8 @@ Result<void> HostKeeper::take_connections_back() {
   TRY(const auto map, ebpf::open_connections(options_.pin_folder));
   if (map) {
     TRY_VOID(track_connections(policy_kernel_));
-    TRY_VOID(ebpf::give_connections(connections_, *map, settings_.revoked_mark));
+    TRY_VOID(ebpf::give_connections(connections_, *map, settings_.revoked_mark,
+                                    ebpf::timeouts_of(settings_.timeouts)));
     TRY_VOID(revoke_connections(*tables));
   }
   connections_taken_back_ = true;

@@ -9,6 +9,7 @@
 #include "dataplane/dataplane.h"
 #include "dataplane/limits/bandwidth_table.h"
 #include "dataplane/nat/nat_table.h"
+#include "dataplane/nftables/revocation.h"
 #include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
@@ -77,7 +78,10 @@ class HostKeeper {
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
   bool is_ready(const EndpointState& endpoint) const;
-  // One round over open connections, by what is desired.
+  bool connections_stay() const { return settings_.open_connections == OpenConnections::kStay; }
+  // Remembers whose addresses come, go or move.
+  void note_renewed(const Changes<ResourceKey, EndpointState>& changes);
+  // One round over open connections, by what is desired. How many are denied by now.
   Result<std::size_t> revoke_connections(const policy::Tables& tables);
   // What eBPF has let through goes on behind nftables' table, which is about to be in force, as far as policy
   // allows it.
@@ -98,6 +102,8 @@ class HostKeeper {
   Revisions wanted_;
   std::string take_error_;
   bool connections_wait_ = false;
+  bool revoked_remain_ = true;  // of open connections, as far as is known
+  Renewed renewed_;
   std::string connection_error_;
   bool mending_policy_ = false;  // doubts and nothing else: what is written then is a repair
   bool mending_routes_ = false;

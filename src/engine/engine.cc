@@ -10,7 +10,8 @@ void Engine::State::settle_settings() {
   if (!std::exchange(resettle, false)) return;
   static const Labels kNone;
   const auto it = node ? labels_by_node.find(*node) : labels_by_node.end();
-  auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second, network);
+  auto now = resolve_settings(configurations, node, it == labels_by_node.end() ? kNone : it->second, network,
+                              agent_configurations);
   policies.set_encapsulation(now.encapsulation);
   policies.set_failsafes(now.failsafes);
   if (settings == now) return;

@@ -101,6 +101,7 @@ struct Engine::State {
 
   boost::unordered_flat_set<Prefix> routed;
   FelixConfigurations configurations;
+  AgentConfigurations agent_configurations;
   NetworkResources network;
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;

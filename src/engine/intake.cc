@@ -251,6 +251,9 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
         } else if constexpr (std::is_same_v<T, FelixConfiguration>) {
           configurations.insert_or_assign(key.name, value);
           resettle = true;
+        } else if constexpr (std::is_same_v<T, AgentConfiguration>) {
+          agent_configurations.insert_or_assign(key.name, value);
+          resettle = true;
         } else if constexpr (std::is_same_v<T, NetworkPolicy> || std::is_same_v<T, NetworkSet> ||
                              std::is_same_v<T, Profile> || std::is_same_v<T, WorkloadEndpoint> ||
                              std::is_same_v<T, HostEndpoint> || std::is_same_v<T, Node>) {
@@ -291,6 +294,10 @@ void Engine::State::remove(const ResourceKey& key) {
       break;
     case Kind::kFelixConfiguration:
       configurations.erase(key.name);
+      resettle = true;
+      break;
+    case Kind::kAgentConfiguration:
+      agent_configurations.erase(key.name);
       resettle = true;
       break;
     case Kind::kEndpointSlice:

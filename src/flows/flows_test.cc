@@ -159,8 +159,10 @@ TEST(LogLines, SayALineForEachLogRuleInTheOrderInWhichTheyArePassed) {
     auto raw = told(reason, flags);
     (change(raw), ...);
     const auto event = event_of(raw, {});
-    return log_lines(recorder.sighting_of(event), "%t %k %p",
-                     [](std::uint32_t index) { return index == 5 ? std::string("cali1") : std::string(); });
+    return log_lines(
+        recorder.sighting_of(event), "%t %k %p",
+        [](std::uint32_t index) { return index == 5 ? std::string("cali1") : std::string(); },
+        [](const std::string&) { return true; });
   };
   const std::string packet = "SRC=10.65.0.2 DST=10.65.0.3 LEN=60 PROTO=TCP SPT=1000 DPT=80";
   EXPECT_THAT(lines(bpf::DROP_POLICY, bpf::EVENT_FROM_ENDPOINT | bpf::EVENT_COMES_IN),
@@ -183,6 +185,38 @@ TEST(LogLines, SayALineForEachLogRuleInTheOrderInWhichTheyArePassed) {
                   "CODE=0"));
   for (const auto reason : {bpf::DROP_REVOKED, bpf::DROP_SPOOFED, bpf::DROP_INVALID})
     EXPECT_THAT(lines(reason, 0), ElementsAre()) << "no rule has been asked about this very packet";
+}
+
+TEST(LogLimiter, LetsEachPolicySayABurstAndThenSoMuchInATime) {
+  using std::chrono::seconds;
+  LogLimiter limiter;
+  const auto begin = LogLimiter::Moment();
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(limiter.take("a", begin));  // nothing limits it
+  limiter.limit({.lines = 6, .per = std::chrono::minutes(1), .burst = 2});
+  const auto said = [&](const std::string& policy, seconds after) {
+    int lines = 0;
+    while (limiter.take(policy, begin + after)) ++lines;
+    return lines;
+  };
+  EXPECT_EQ(said("a", seconds(0)), 2);
+  EXPECT_EQ(said("b", seconds(0)), 2);
+  EXPECT_EQ(said("a", seconds(9)), 0);
+  EXPECT_EQ(said("a", seconds(11)), 1);
+  EXPECT_EQ(said("a", seconds(1000)), 2);
+  limiter.limit({.lines = 6, .per = std::chrono::minutes(1), .burst = 3});
+  EXPECT_EQ(said("a", seconds(1000)), 3);
+}
+
+TEST(LogLimiter, ForgetsPoliciesThatHaveNothingToSay) {
+  LogLimiter limiter;
+  limiter.limit({.lines = 1, .per = std::chrono::seconds(1), .burst = 1});
+  const auto begin = LogLimiter::Moment();
+  for (int i = 0; i < 10'000; ++i) {
+    const auto now = begin + std::chrono::seconds(i);
+    EXPECT_TRUE(limiter.take(std::to_string(i), now));
+    EXPECT_FALSE(limiter.take(std::to_string(i), now));
+  }
+  EXPECT_LE(limiter.size(), 4096U);
 }
 
 TEST(Reason, HasOneWordEach) {

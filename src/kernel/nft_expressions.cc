@@ -83,6 +83,14 @@ Expressions& Expressions::conntrack_mark(Register into) {
   return *this;
 }
 
+Expressions& Expressions::set_conntrack_mark(Register from) {
+  const auto expression = begin("ct");
+  attributes_.put_be32(NFTA_CT_KEY, NFT_CT_MARK);
+  attributes_.put_be32(NFTA_CT_SREG, number_of(from));
+  end(expression);
+  return *this;
+}
+
 Expressions& Expressions::set_mark(Register from) {
   const auto expression = begin("meta");
   attributes_.put_be32(NFTA_META_KEY, static_cast<std::uint32_t>(Meta::kMark));
@@ -202,10 +210,10 @@ Expressions& Expressions::counter() {
   return *this;
 }
 
-Expressions& Expressions::limit(std::uint32_t a_second, std::uint32_t burst) {
+Expressions& Expressions::limit(std::uint32_t packets, std::uint32_t burst, std::chrono::seconds per) {
   const auto expression = begin("limit");
-  attributes_.put_be64(NFTA_LIMIT_RATE, a_second);
-  attributes_.put_be64(NFTA_LIMIT_UNIT, 1);
+  attributes_.put_be64(NFTA_LIMIT_RATE, packets);
+  attributes_.put_be64(NFTA_LIMIT_UNIT, static_cast<std::uint64_t>(per.count()));
   attributes_.put_be32(NFTA_LIMIT_BURST, burst);
   attributes_.put_be32(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
   end(expression);

@@ -4,6 +4,7 @@
 //   source   linux/netfilter/nf_tables.h, enum nft_*_attributes
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -38,6 +39,7 @@ class Expressions {
   Expressions& conntrack_status(Register into);
   // The connection's mark, host order.
   Expressions& conntrack_mark(Register into);
+  Expressions& set_conntrack_mark(Register from);
   Expressions& set_mark(Register from);
   Expressions& notrack();
   Expressions& immediate(ByteView bytes, Register into);
@@ -55,8 +57,9 @@ class Expressions {
   // To whoever listens to the group (packet_log.h): the packet's headers, and the prefix.
   Expressions& log_to(std::uint16_t group, std::string_view prefix);
   Expressions& counter();
-  // Ends the rule for packets beyond so many a second.
-  Expressions& limit(std::uint32_t a_second, std::uint32_t burst);
+  // Ends the rule for packets beyond so many in a time.
+  Expressions& limit(std::uint32_t packets, std::uint32_t burst,
+                     std::chrono::seconds per = std::chrono::seconds(1));
   // Only in chains that translate. The source becomes the address of the interface that the packet leaves by,
   // or the one in the register; its port, where that has to change, a random one: of all, or from the first
   // of two registers to the second (16 bits each, network order).

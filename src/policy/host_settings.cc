@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <map>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/time_text.h"
+#include "policy/settings_in_effect.h"
 #include "resources/labels.h"
 
 namespace ocicat {
@@ -168,6 +171,61 @@ std::optional<bool> parse_override(const std::string& text, std::string_view nam
   return std::nullopt;
 }
 
+// "10/minute"; what cannot be read limits nothing.
+HostSettings::LogLimit parse_log_limit(const std::string& text) {
+  using std::chrono::seconds;
+  const auto slash = text.find('/');
+  const auto lines = parse_number(text.substr(0, slash), 9999);
+  if (!lines || slash == std::string::npos) return {};
+  for (const auto& [unit, per] : {std::pair{"second", seconds(1)},
+                                  {"minute", std::chrono::minutes(1)},
+                                  {"hour", std::chrono::hours(1)},
+                                  {"day", std::chrono::hours(24)}}) {
+    if (text.substr(slash + 1) == unit) return {.lines = *lines, .per = per};
+  }
+  return {};
+}
+
+// "1.5", seconds, or "1m30s"; more than nothing, and not more than a week.
+std::optional<std::chrono::milliseconds> parse_time_span(const std::string& text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_bare = error == std::errc{} && end == text.data() + text.size();
+  const auto seconds = is_bare ? std::optional(number) : seconds_of(text);
+  if (!seconds || !(*seconds > 0)) return std::nullopt;
+  using Seconds = std::chrono::duration<double>;
+  return std::chrono::ceil<std::chrono::milliseconds>(
+      std::min(Seconds(*seconds), Seconds(HostSettings::Timeouts::kLongest)));
+}
+
+// "tcpSynSent=20s,udpTimeout=Auto"; Auto, and what cannot be read, is the built-in value.
+HostSettings::Timeouts parse_timeouts(const std::string& text) {
+  HostSettings::Timeouts timeouts;
+  const std::map<std::string_view, std::chrono::milliseconds*> names{
+      {"tcpsynsent", &timeouts.tcp_opening}, {"tcpestablished", &timeouts.tcp},
+      {"tcpfinsseen", &timeouts.tcp_ended},  {"tcpresetseen", &timeouts.tcp_reset},
+      {"udptimeout", &timeouts.udp},         {"icmptimeout", &timeouts.icmp},
+      {"generictimeout", &timeouts.others}};
+  for (const auto& entry : split(text)) {
+    const auto equals = entry.find('=');
+    const auto name = names.find(lower(entry.substr(0, equals)));
+    if (equals == std::string::npos || name == names.end()) continue;
+    *name->second = parse_time_span(entry.substr(equals + 1)).value_or(*name->second);
+  }
+  return timeouts;
+}
+
+// What the configuration named `node.<host>` says of it, else `default`.
+OpenConnections open_connections_of(const AgentConfigurations& configurations,
+                                    const std::optional<std::string>& node) {
+  for (const auto& name : {node ? "node." + *node : std::string(), std::string("default")}) {
+    const auto found = configurations.find(name);
+    if (found != configurations.end() && found->second.open_connections)
+      return *found->second.open_connections;
+  }
+  return OpenConnections::kFollowPolicy;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -179,9 +237,11 @@ HostSettings::ToHost parse_to_host(const std::string& text) {
 
 HostSettings resolve_settings(const FelixConfigurations& configurations,
                               const std::optional<std::string>& node, const Labels& labels,
-                              const NetworkResources& network) {
+                              const NetworkResources& network,
+                              const AgentConfigurations& agent_configurations) {
   const auto sources = sources_of(configurations, node, labels);
   const auto value = [&](const std::string& field) -> const std::string* {
+    CHECK(find_setting(field) != nullptr);
     for (const auto* source : sources) {
       const auto it = source->values.find(field);
       if (it != source->values.end() && !it->second.empty()) return &it->second;
@@ -203,6 +263,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }
   if (const auto* text = value("bpfRedirectToPeer")) settings.redirect = lower(*text) != "disabled";
+  if (const auto* text = value("xdpEnabled")) settings.at_driver = parse_bool(*text).value_or(true);
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";
   auto& encapsulation = settings.encapsulation;
   if (const auto* text = value("allowVXLANPacketsFromWorkloads")) {
@@ -223,6 +284,8 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
       settings.accept_mark = *mask & -*mask;
       const auto rest = *mask & ~settings.accept_mark;
       settings.revoked_mark = rest == 0 ? settings.accept_mark : rest & -rest;
+      const auto last = rest & ~settings.revoked_mark;
+      settings.elsewhere_mark = last & -last;
     }
   }
   if (const auto* text = value("workloadSourceSpoofing")) settings.allow_spoofing = lower(*text) == "any";
@@ -261,6 +324,13 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("natPortRange")) settings.nat.ports = parse_port_range(*text);
   if (const auto* text = value("iptablesNATOutgoingInterfaceFilter")) settings.nat.interface = *text;
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
+  if (const auto* text = value("logActionRateLimit")) settings.log_limit = parse_log_limit(*text);
+  if (const auto* text = value("logActionRateLimitBurst"))
+    settings.log_limit.burst = parse_number(*text, 9999).value_or(settings.log_limit.burst);
+  if (const auto* text = value("flowLogsFlushInterval"))
+    settings.flow_window = parse_time_span(*text).value_or(settings.flow_window);
+  if (const auto* text = value("bpfConntrackTimeouts")) settings.timeouts = parse_timeouts(*text);
+  settings.open_connections = open_connections_of(agent_configurations, node);
   return settings;
 }
 

@@ -1,4 +1,4 @@
-// Settings of the whole host, from FelixConfiguration, IPPool and BGPConfiguration.
+// Settings of the whole host, from FelixConfiguration, AgentConfiguration, IPPool and BGPConfiguration.
 //
 // For each field the first source that sets it counts: the configuration named `node.<host>`, the one that
 // selects the host's node by its labels (of several the first by name), the one named `default`, the built-in
@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -52,14 +53,41 @@ struct HostSettings {
 
     bool operator==(const NatOutgoing&) const = default;
   };
+  // For how long a connection counts without packets, where eBPF tracks them: bpfConntrackTimeouts.
+  struct Timeouts {
+    static constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 7);
+
+    std::chrono::milliseconds tcp_opening = std::chrono::seconds(20);  // tcpSynSent
+    std::chrono::milliseconds tcp = std::chrono::hours(1);             // tcpEstablished
+    std::chrono::milliseconds tcp_ended = std::chrono::seconds(40);    // tcpFinsSeen: both ends have
+    std::chrono::milliseconds tcp_reset = std::chrono::seconds(40);    // tcpResetSeen
+    std::chrono::milliseconds udp = std::chrono::seconds(60);          // udpTimeout
+    std::chrono::milliseconds icmp = std::chrono::seconds(5);          // icmpTimeout
+    std::chrono::milliseconds others = std::chrono::minutes(10);       // genericTimeout
+
+    bool operator==(const Timeouts&) const = default;
+  };
+  // What each Log rule may say: logActionRateLimit, logActionRateLimitBurst.
+  struct LogLimit {
+    std::uint32_t lines = 0;  // 0: whatever it has to
+    std::chrono::seconds per{1};
+    std::uint32_t burst = 5;
+
+    bool operator==(const LogLimit&) const = default;
+  };
   enum class ServiceLoops : std::uint8_t { kDrop, kReject, kForward };
   enum class ToHost : std::uint8_t { kDrop, kAccept, kReturn };
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
   ToHost endpoint_to_host = ToHost::kDrop;             // defaultEndpointToHostAction
   bool drop_invalid = true;                            // not disableConntrackInvalidCheck
-  bool redirect = true;  // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
-  bool reject = false;   // iptablesFilterDenyAction: Reject
+  bool redirect = true;   // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
+  bool at_driver = true;  // xdpEnabled: what doNotTrack denies ends in the driver
+  bool reject = false;    // iptablesFilterDenyAction: Reject
   std::string log_prefix = "calico-packet";
+  LogLimit log_limit;
+  std::chrono::milliseconds flow_window = std::chrono::minutes(5);  // flowLogsFlushInterval: flows are summed
+  Timeouts timeouts;
+  OpenConnections open_connections = OpenConnections::kFollowPolicy;  // AgentConfiguration
   policy::EncapsulationGuard encapsulation;  // decided by programs, not by the ruleset
   policy::Failsafes failsafes;               // failsafeInboundHostPorts, failsafeOutboundHostPorts; likewise
   // The lowest bit of nftablesMarkMask: carried by packets that untracked or pre-DNAT policy has allowed.
@@ -67,6 +95,9 @@ struct HostSettings {
   // The next bit of it (of a mask with one bit, that one), in the marks of connections that policy denies by
   // now.
   std::uint32_t revoked_mark = 0x20000;
+  // The third, likewise: a workload has begun the connection from where it may send beside its own addresses.
+  // Of a mask with fewer bits 0: nobody knows.
+  std::uint32_t elsewhere_mark = 0x40000;
   bool allow_spoofing = false;  // workloadSourceSpoofing: Any
   // mtuIfacePattern: interfaces by which the host reaches others, which bound what workloads may send at
   // once.
@@ -80,6 +111,7 @@ struct HostSettings {
   bool operator==(const HostSettings&) const = default;
 };
 
+using AgentConfigurations = std::map<std::string, AgentConfiguration>;  // by name
 using FelixConfigurations = std::map<std::string, FelixConfiguration>;  // by name
 
 // What else settings follow from, by name.
@@ -91,6 +123,7 @@ struct NetworkResources {
 // `node` is the host's name; without one only `default` counts. `labels` are those of its Node.
 HostSettings resolve_settings(const FelixConfigurations& configurations,
                               const std::optional<std::string>& node, const Labels& labels,
-                              const NetworkResources& network = {});
+                              const NetworkResources& network = {},
+                              const AgentConfigurations& agent_configurations = {});
 
 }  // namespace ocicat

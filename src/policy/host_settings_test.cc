@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "policy/settings_in_effect.h"
+
 namespace ocicat {
 namespace {
 
@@ -23,6 +27,54 @@ TEST(SettingsResolver, WithoutConfigurationTheBuiltInValuesHold) {
   EXPECT_EQ(resolve_settings({}, "a", {}), HostSettings{});
 }
 
+TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
+  const std::map<std::string_view, Labels> samples{
+      {"allowIPIPPacketsFromWorkloads", {{"allowIPIPPacketsFromWorkloads", "true"}}},
+      {"allowVXLANPacketsFromWorkloads", {{"allowVXLANPacketsFromWorkloads", "true"}}},
+      {"bpfConntrackTimeouts", {{"bpfConntrackTimeouts", "udpTimeout=1s"}}},
+      {"bpfRedirectToPeer", {{"bpfRedirectToPeer", "Disabled"}}},
+      {"defaultEndpointToHostAction", {{"defaultEndpointToHostAction", "Accept"}}},
+      {"disableConntrackInvalidCheck", {{"disableConntrackInvalidCheck", "true"}}},
+      {"externalNodesList", {{"externalNodesList", "203.0.113.9"}}},
+      {"failsafeInboundHostPorts", {{"failsafeInboundHostPorts", "none"}}},
+      {"failsafeOutboundHostPorts", {{"failsafeOutboundHostPorts", "none"}}},
+      {"featureDetectOverride", {{"featureDetectOverride", "ChecksumOffloadBroken=true"}}},
+      {"flowLogsFlushInterval", {{"flowLogsFlushInterval", "15"}}},
+      {"interfacePrefix", {{"interfacePrefix", "tap"}}},
+      {"ipipEnabled", {{"ipipEnabled", "true"}}},
+      {"iptablesFilterDenyAction", {{"iptablesFilterDenyAction", "Reject"}}},
+      {"iptablesNATOutgoingInterfaceFilter", {{"iptablesNATOutgoingInterfaceFilter", "eth0"}}},
+      {"logActionRateLimit", {{"logActionRateLimit", "1/day"}}},
+      {"logActionRateLimitBurst", {{"logActionRateLimitBurst", "7"}}},
+      {"logPrefix", {{"logPrefix", "mine"}}},
+      {"mtuIfacePattern", {{"mtuIfacePattern", "^x"}}},
+      {"natOutgoingAddress", {{"natOutgoingAddress", "203.0.113.9"}}},
+      {"natOutgoingExclusions", {{"natOutgoingExclusions", "IPPoolsAndHostIPs"}}},
+      {"natPortRange", {{"natPortRange", "1024:2048"}}},
+      {"nftablesMarkMask", {{"nftablesMarkMask", "0xff"}}},
+      {"serviceLoopPrevention", {{"serviceLoopPrevention", "Reject"}}},
+      {"vxlanEnabled", {{"vxlanEnabled", "true"}}},
+      {"vxlanMTU", {{"vxlanMTU", "1400"}}},
+      {"vxlanMTUV6", {{"vxlanMTUV6", "1400"}}},
+      {"vxlanPort", {{"vxlanPort", "8472"}}},
+      {"vxlanVNI", {{"vxlanVNI", "7"}}},
+      {"wireguardEnabled", {{"wireguardEnabled", "true"}}},
+      {"wireguardEnabledV6", {{"wireguardEnabledV6", "true"}}},
+      {"wireguardListeningPort", {{"wireguardEnabled", "true"}, {"wireguardListeningPort", "7"}}},
+      {"wireguardListeningPortV6", {{"wireguardEnabledV6", "true"}, {"wireguardListeningPortV6", "7"}}},
+      {"workloadSourceSpoofing", {{"workloadSourceSpoofing", "Any"}}},
+      {"xdpEnabled", {{"xdpEnabled", "false"}}},
+  };
+  for (const auto& [field, with_ebpf_alone] : settings_in_effect()) {
+    if (field == "nodeSelector") continue;  // says for whom it counts
+    ASSERT_TRUE(samples.contains(field)) << field;
+    auto with = samples.at(field);
+    const auto settings = resolve_settings(all({configuration("default", with)}), "a", {});
+    with.erase(std::string(field));
+    EXPECT_NE(settings, resolve_settings(all({configuration("default", with)}), "a", {})) << field;
+  }
+}
+
 TEST(SettingsResolver, ReadsEveryField) {
   const auto settings =
       resolve_settings(all({configuration("default", {{"interfacePrefix", "cali,tap"},
@@ -38,6 +90,63 @@ TEST(SettingsResolver, ReadsEveryField) {
   EXPECT_TRUE(settings.reject);
   EXPECT_FALSE(settings.redirect);
   EXPECT_EQ(settings.log_prefix, "mine");
+}
+
+TEST(SettingsResolver, WhatOneLineOfALogRuleCostsIsReadAsItIsWritten) {
+  const auto limit = [](const char* rate, const char* burst) {
+    return resolve_settings(all({configuration("default", {{"logActionRateLimit", rate},
+                                                           {"logActionRateLimitBurst", burst}})}),
+                            "a", {})
+        .log_limit;
+  };
+  EXPECT_EQ(limit("", ""), HostSettings::LogLimit{});
+  EXPECT_EQ(limit("10/minute", ""), (HostSettings::LogLimit{10, std::chrono::minutes(1), 5}));
+  EXPECT_EQ(limit("9999/day", "7"), (HostSettings::LogLimit{9999, std::chrono::hours(24), 7}));
+  for (const auto* odd : {"10", "10/week", "0/second", "10000/second", "/second"})
+    EXPECT_EQ(limit(odd, ""), HostSettings::LogLimit{}) << odd;
+}
+
+TEST(SettingsResolver, TimesOfConnectionsAreReadOneByOne) {
+  using namespace std::chrono_literals;
+  const auto timeouts = [](const char* text) {
+    return resolve_settings(all({configuration("default", {{"bpfConntrackTimeouts", text}})}), "a", {})
+        .timeouts;
+  };
+  HostSettings::Timeouts want;
+  want.tcp_opening = 1500ms;
+  want.udp = 2min;
+  EXPECT_EQ(
+      timeouts("TCPSynSent=1.5s,udpTimeout=120,icmpTimeout=Auto,genericTimeout=0s,tcpEstablished=x,other=1s"),
+      want);
+  EXPECT_EQ(timeouts("tcpEstablished=9999h").tcp, HostSettings::Timeouts::kLongest);
+}
+
+TEST(SettingsResolver, FlowsAreSummedUpForAsLongAsIsSaid) {
+  using namespace std::chrono_literals;
+  const auto window = [](const char* text) {
+    return resolve_settings(all({configuration("default", {{"flowLogsFlushInterval", text}})}), "a", {})
+        .flow_window;
+  };
+  EXPECT_EQ(window("15"), 15s);
+  EXPECT_EQ(window("1m30s"), 90s);
+  EXPECT_EQ(window("0"), 5min);
+}
+
+TEST(SettingsResolver, WhetherOpenConnectionsStayIsSaidForOneHostBeforeAll) {
+  const auto resolved = [](const AgentConfigurations& configurations) {
+    return resolve_settings({}, "a", {}, {}, configurations).open_connections;
+  };
+  const auto saying = [](std::optional<OpenConnections> what) {
+    AgentConfiguration one;
+    one.open_connections = what;
+    return one;
+  };
+  using enum OpenConnections;
+  EXPECT_EQ(resolved({}), kFollowPolicy);
+  EXPECT_EQ(resolved({{"default", saying(kStay)}}), kStay);
+  EXPECT_EQ(resolved({{"default", saying(kStay)}, {"node.a", saying(kFollowPolicy)}}), kFollowPolicy);
+  EXPECT_EQ(resolved({{"default", saying(kStay)}, {"node.a", saying({})}}), kStay);
+  EXPECT_EQ(resolved({{"node.b", saying(kStay)}}), kFollowPolicy);
 }
 
 TEST(SettingsResolver, OverlaysFollowFromPoolsUnlessAConfigurationSaysOtherwise) {

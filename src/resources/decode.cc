@@ -69,10 +69,11 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decode_address_block(json));
     case Kind::kBlockAffinity:
       return as_resource(decode_block_claim(json));
+    case Kind::kAgentConfiguration:
+      return as_resource(decoding::agent_configuration(json));
     case Kind::kIpReservation:
     case Kind::kIpamConfiguration:
     case Kind::kIpamHandle:  // these have decoders of their own: ipam.h
-    case Kind::kAgentConfiguration:
     case Kind::kAgentStatus:
       break;
   }

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <map>
 #include <utility>
 
+#include "base/time_text.h"
 #include "resources/decoders.h"
 #include "resources/fields.h"
 
@@ -44,31 +44,6 @@ constexpr std::array<std::string_view, 27> kDurations{
 };
 constexpr std::string_view kMillisecondField = "iptablesLockProbeInterval";
 constexpr std::string_view kAnnotationPrefix = "config.projectcalico.org/";
-
-// Seconds of "1m30s"; nothing where it is no duration.
-std::optional<double> seconds_of(std::string_view text) {
-  constexpr std::array kUnits{
-      std::pair<std::string_view, double>{"ns", 1e-9}, std::pair<std::string_view, double>{"us", 1e-6},
-      std::pair<std::string_view, double>{"ms", 1e-3}, std::pair<std::string_view, double>{"s", 1},
-      std::pair<std::string_view, double>{"m", 60},    std::pair<std::string_view, double>{"h", 3600},
-  };
-  if (text == "0") return 0;
-  if (text.empty()) return std::nullopt;
-  double seconds = 0;
-  while (!text.empty()) {
-    double number = 0;
-    const auto [end, error] =
-        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
-    if (error != std::errc() || !(number >= 0)) return std::nullopt;
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    const auto* const unit = std::ranges::find_if(
-        kUnits, [&](const auto& candidate) { return text.starts_with(candidate.first); });
-    if (unit == kUnits.end()) return std::nullopt;
-    seconds += number * unit->second;
-    text.remove_prefix(unit->first.size());
-  }
-  return seconds;
-}
 
 std::string lower_case(std::string_view text) {
   std::string lower(text);

@@ -145,7 +145,7 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
                            "operations": [{"addCommunity": {"value": "1:2:3"}}, {"prependASPath": {"prefix": [1]}},
                                           {"setPriority": {"value": 7}}]}],
              "failsafeInboundHostPorts": [{"protocol": "TCP", "port": 22, "net": "::/0"}],
-             "routeTableRange": {"min": 1, "max": 2}, "routeRefreshInterval": "90s", "bpfLogFilters": {"a": "b"}
+             "openConnections": "Stay", "routeTableRange": {"min": 1, "max": 2}, "routeRefreshInterval": "90s", "bpfLogFilters": {"a": "b"}
 }
 })j");
   for (const auto& about : all_kinds()) {

@@ -52,6 +52,7 @@ Result<BgpConfiguration> bgp_configuration(const boost::json::object& document);
 Result<BgpPeer> bgp_peer(const boost::json::object& document);
 Result<BgpFilter> bgp_filter(const boost::json::object& document);
 Result<FelixConfiguration> felix_configuration(const boost::json::object& document);
+Result<AgentConfiguration> agent_configuration(const boost::json::object& document);
 
 // Converted from Kubernetes' own.
 Result<Profile> profile_of_namespace(const boost::json::object& document);

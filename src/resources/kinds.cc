@@ -70,7 +70,7 @@ constexpr std::array kKinds{
     KindInfo{Kind::kEndpointSlice, "EndpointSlice", kDiscovery, "v1", "endpointslices", "endpointslice",
              "eps", true, true},
     KindInfo{Kind::kAgentConfiguration, "AgentConfiguration", kOwn, "v1", "agentconfigurations",
-             "agentconfiguration", "agentconfig,agentconfigs", false, false},
+             "agentconfiguration", "agentconfig,agentconfigs", false, true},
     KindInfo{Kind::kAgentStatus, "AgentStatus", kOwn, "v1", "agentstatuses", "agentstatus", "agent,agents",
              false, true},
 };

@@ -44,6 +44,10 @@ std::string name_rule(Kind kind, std::string_view name) {
     case Kind::kProfile:
       if (name == "projectcalico-default-allow") return "this profile is built in and cannot be written";
       return schema::check_dns_subdomain(name);
+    case Kind::kAgentConfiguration:
+      if (name == "default") return {};
+      if (!name.starts_with("node.")) return "must be default, or node. and the name of a host";
+      return schema::check_dns_subdomain(name.substr(std::string_view("node.").size()));
     case Kind::kIpamConfiguration:
       return name == "default" ? "" : "must be default; there is one for all hosts";
     default:

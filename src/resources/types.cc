@@ -9,6 +9,7 @@ namespace {
 // In the order in which an agent lists them: what others refer to comes first.
 constexpr std::array kWatchedKinds{
     Kind::kFelixConfiguration,
+    Kind::kAgentConfiguration,
     Kind::kBgpConfiguration,
     Kind::kNode,
     Kind::kIpPool,

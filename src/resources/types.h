@@ -337,9 +337,23 @@ struct FelixConfiguration {
   bool operator==(const FelixConfiguration&) const = default;
 };
 
+// What a change of policy means for connections that are open.
+enum class OpenConnections : std::uint8_t {
+  kFollowPolicy,  // what is denied by now ends
+  kStay,          // until they end by themselves
+};
+
+// Settings that Calico has no field for: those named `node.<host>` count before `default`.
+struct AgentConfiguration {
+  Metadata metadata;
+  std::optional<OpenConnections> open_connections;
+
+  bool operator==(const AgentConfiguration&) const = default;
+};
+
 using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
                               IpPool, BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration, EndpointSlice,
-                              Service, AddressBlock, BlockClaim>;
+                              Service, AddressBlock, BlockClaim, AgentConfiguration>;
 
 // The kinds that policy and the routes to workloads are computed from: every agent watches them.
 std::span<const Kind> watched_kinds();

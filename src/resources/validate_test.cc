@@ -88,14 +88,28 @@ TEST(Validate, KindsThatAreNotServedAreRefusedWithWhatIs) {
       complaints_about("apiVersion: projectcalico.org/v3\nkind: NetworkPolicee\n"),
       ElementsAre(HasSubstr("kind: \"NetworkPolicee\": unknown kind; did you mean NetworkPolicy? served: "
                             "projectcalico.org/v3 Tier, NetworkPolicy")));
-  EXPECT_THAT(complaints_about("apiVersion: ocicat.io/v1\nkind: AgentConfiguration\n"),
-              ElementsAre(HasSubstr("kind: \"AgentConfiguration\": this version does not serve this kind")));
   EXPECT_THAT(complaints_about("apiVersion: v1\nkind: NetworkPolicy\n"),
               ElementsAre("apiVersion: \"v1\": NetworkPolicy is served as apiVersion projectcalico.org/v3 or "
                           "networking.k8s.io/v1"));
   EXPECT_THAT(complaints_about("kind: 5\n"),
               ElementsAre("apiVersion: required, and missing", "kind: 5: must be text"));
   EXPECT_FALSE(validated("kind: Tier\n").key.has_value());
+}
+
+TEST(Validate, WhatAgentsAreToldIsForAllOrForOneHost) {
+  const auto complaints = [](const std::string& name, const std::string& spec) {
+    return complaints_about("apiVersion: ocicat.io/v1\nkind: AgentConfiguration\nmetadata: {name: " + name +
+                            "}\nspec: " + spec + "\n");
+  };
+  EXPECT_THAT(complaints("default", "{openConnections: Stay}"), IsEmpty());
+  EXPECT_THAT(complaints("node.host-1.rack2", "{openConnections: FollowPolicy}"), IsEmpty());
+  EXPECT_THAT(complaints("default", "{}"), IsEmpty());
+  EXPECT_THAT(complaints("host1", "{}"),
+              ElementsAre(HasSubstr("must be default, or node. and the name of a host")));
+  EXPECT_THAT(complaints("node.", "{}"), ElementsAre(HasSubstr("metadata.name")));
+  EXPECT_THAT(complaints("default", "{openConnections: stay}"),
+              ElementsAre(HasSubstr("spec.openConnections: \"stay\"")));
+  EXPECT_THAT(complaints("default", "{openConnection: Stay}"), ElementsAre(HasSubstr("openConnection")));
 }
 
 TEST(Validate, WhatAgentsReportIsServed) {

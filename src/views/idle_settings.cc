@@ -10,45 +10,13 @@
 #include <string_view>
 #include <utility>
 
+#include "policy/settings_in_effect.h"
 #include "views/json_read.h"
 
 namespace ocicat::views {
 namespace {
 
 namespace json = boost::json;
-
-// What policy/host_settings.cc reads; and the selector, which says for whom it counts.
-constexpr std::array<std::string_view, 30> kWithAny{"allowIPIPPacketsFromWorkloads",
-                                                    "allowVXLANPacketsFromWorkloads",
-                                                    "defaultEndpointToHostAction",
-                                                    "disableConntrackInvalidCheck",
-                                                    "externalNodesList",
-                                                    "failsafeInboundHostPorts",
-                                                    "failsafeOutboundHostPorts",
-                                                    "featureDetectOverride",
-                                                    "interfacePrefix",
-                                                    "ipipEnabled",
-                                                    "iptablesFilterDenyAction",
-                                                    "iptablesNATOutgoingInterfaceFilter",
-                                                    "logPrefix",
-                                                    "mtuIfacePattern",
-                                                    "natOutgoingAddress",
-                                                    "natOutgoingExclusions",
-                                                    "natPortRange",
-                                                    "nftablesMarkMask",
-                                                    "nodeSelector",
-                                                    "serviceLoopPrevention",
-                                                    "vxlanEnabled",
-                                                    "vxlanMTU",
-                                                    "vxlanMTUV6",
-                                                    "vxlanPort",
-                                                    "vxlanVNI",
-                                                    "wireguardEnabled",
-                                                    "wireguardEnabledV6",
-                                                    "wireguardListeningPort",
-                                                    "wireguardListeningPortV6",
-                                                    "workloadSourceSpoofing"};
-constexpr std::array<std::string_view, 1> kWithEbpf{"bpfRedirectToPeer"};
 
 // What the server fills in (resources/rules_defaults.cc): nobody has set that.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kFilledIn{
@@ -75,12 +43,11 @@ std::vector<IdleSetting> idle_settings(std::span<const json::object> configurati
     const auto object = "FelixConfiguration " + text_at(configuration, {"metadata", "name"});
     for (const auto& [name, value] : spec->get_object()) {
       const std::string field(name);
-      if (value.is_null() || is_filled_in(field, value) ||
-          std::ranges::find(kWithAny, std::string_view(field)) != kWithAny.end())
-        continue;
-      if (std::ranges::find(kWithEbpf, std::string_view(field)) == kWithEbpf.end()) {
+      if (value.is_null() || is_filled_in(field, value)) continue;
+      const auto* known = find_setting(field);
+      if (known == nullptr) {
         idle.push_back({object, field, ""});
-      } else if (dataplanes.contains("nftables")) {
+      } else if (known->with_ebpf_alone && dataplanes.contains("nftables")) {
         idle.push_back({object, field, "nftables"});
       }
     }

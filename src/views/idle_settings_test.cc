@@ -5,6 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "policy/settings_in_effect.h"
+#include "resources/schema.h"
+#include "test/source_dir.h"
 
 namespace ocicat::views {
 namespace {
@@ -22,6 +29,47 @@ TEST(IdleSettings, AreNamedByObjectAndByTheDatapathThatKnowsThemNot) {
               ElementsAre("FelixConfiguration default: bpfRedirectToPeer: no effect with nftables"));
   EXPECT_THAT(lines_of(R"({"genericXDPEnabled": true, "bpfEnabled": true, "xdpRefreshInterval": null})", {}),
               ElementsAre("FelixConfiguration default: bpfEnabled, genericXDPEnabled: no effect"));
+}
+
+// Of FelixConfiguration's spec.
+std::vector<std::string> all_fields() {
+  std::vector<std::string> names;
+  for (const auto& field : schema::table_of(Kind::kFelixConfiguration)->find("spec")->fields)
+    names.push_back(field.name);
+  return names;
+}
+
+TEST(IdleSettings, AreAllThatHaveNoEffectAndNoOthers) {
+  const auto fields = all_fields();
+  EXPECT_GT(fields.size(), 180U);
+  for (const auto& field : fields) {
+    const auto lines = lines_of("{\"" + field + "\": \"set\"}", {"ebpf"});
+    EXPECT_EQ(lines.empty(), find_setting(field) != nullptr) << field;
+  }
+  for (const auto& setting : settings_in_effect())
+    EXPECT_EQ(std::ranges::count(fields, setting.field), 1) << setting.field << " is no field";
+}
+
+// In the rows of the tables under a heading, behind the first cell, how often each word in backquotes is there.
+std::map<std::string, int> fields_under(const std::string& heading) {
+  std::ifstream file(test::source_dir() / "docs/reference/felix-configuration.md");
+  std::map<std::string, int> words;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("## ")) inside = line == "## " + heading;
+    if (!inside || !line.starts_with("| ")) continue;
+    std::istringstream cell(line.substr(line.rfind(" | ")));
+    std::string between, word;
+    while (std::getline(cell, between, '`') && std::getline(cell, word, '`')) ++words[word];
+  }
+  return words;
+}
+
+TEST(IdleSettings, AreListedInTheReference) {
+  std::map<std::string, int> with, without;
+  for (const auto& field : all_fields()) ++(find_setting(field) != nullptr ? with : without)[field];
+  EXPECT_EQ(fields_under("With effect"), with);
+  EXPECT_EQ(fields_under("Without effect"), without);
 }
 
 }  // namespace

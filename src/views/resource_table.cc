@@ -196,6 +196,8 @@ Columns columns_for(Kind kind) {
               {"IPS", pod_addresses},
               {"PHASE", field("status", "phase")},
               {"SERVICE-ACCOUNT", field("spec", "serviceAccountName"), true}};
+    case Kind::kAgentConfiguration:
+      return {{"OPENCONNECTIONS", field("spec", "openConnections")}};
     case Kind::kAgentStatus:
       return {{"VERSION", field("status", "version")},
               {"DATAPLANE", field("status", "dataplane")},

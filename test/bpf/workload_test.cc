@@ -306,5 +306,71 @@ TEST_F(WorkloadPrograms, JudgeAgainOnlyWhatAChangeConcerns) {
           {"and back", At::kFromB, back_to(5000), bpf::COUNT_FORWARDED}});
 }
 
+TEST_F(WorkloadPrograms, ForgetIdleConnectionsAfterTheTimesThatAreSetKnownOnesToo) {
+  using namespace std::chrono_literals;
+  const auto asked = of_a4(17, udp(4000, 53)), answer = to_a4(17, udp(53, 4000));
+  expect({{"asked", At::kFromA, asked, bpf::COUNT_FORWARDED}});
+  age_connections(50);
+  expect({{"answered within a minute", At::kToA, answer, bpf::COUNT_FORWARDED}});
+  HostChanges changes;
+  changes.settings.emplace().timeouts.udp = 5s;
+  change(changes);
+  age_connections(3);
+  expect({{"within five seconds", At::kToA, answer, bpf::COUNT_FORWARDED}});
+  age_connections(7);
+  expect({{"too late", At::kToA, answer, bpf::DROP_POLICY}});
+}
+
+HostChanges open_connections(OpenConnections what) {
+  HostChanges changes;
+  changes.settings.emplace().open_connections = what;
+  return changes;
+}
+
+TEST_F(WorkloadPrograms, LetWhatIsOpenBeWhereItIsToStay) {
+  const auto to_b = [](std::uint16_t port) {
+    return ethernet(ipv4({.source = kFar4, .destination = kB4}, udp(port, 53)));
+  };
+  const auto allow_b = [&](policy::ProgramId ingress) {
+    HostChanges changes;
+    add_pod(changes, "b", b_, ingress, kAllowAll);
+    change(changes);
+  };
+  expect({{"open", At::kToB, to_b(1), bpf::COUNT_FORWARDED},
+          {"another", At::kToB, to_b(2), bpf::COUNT_FORWARDED}});
+  allow_b(kDenyAll);
+  expect({{"the other one ends", At::kToB, to_b(2), bpf::DROP_REVOKED}});
+  allow_b(kAllowAll);
+  change(open_connections(OpenConnections::kStay));
+  expect({{"open", At::kToB, to_b(1), bpf::COUNT_FORWARDED}});
+  allow_b(kDenyAll);
+  const auto before = judged(bpf::COUNT_REJUDGED);
+  expect({{"it stays", At::kToB, to_b(1), bpf::COUNT_FORWARDED},
+          {"and back", At::kFromB, ethernet(ipv4({.source = kB4, .destination = kFar4}, udp(53, 1))),
+           bpf::COUNT_FORWARDED}});
+  EXPECT_EQ(judged(bpf::COUNT_REJUDGED), before);
+  expect({{"a new one", At::kToB, to_b(3), bpf::DROP_POLICY},
+          {"one that has ended", At::kToB, to_b(2), bpf::DROP_REVOKED}});
+  allow_b(kAllowAll);
+  expect({{"which is allowed again", At::kToB, to_b(2), bpf::COUNT_FORWARDED}});
+  allow_b(kDenyAll);
+  expect({{"and stays", At::kToB, to_b(2), bpf::COUNT_FORWARDED}});
+  change(open_connections(OpenConnections::kFollowPolicy));
+  expect({{"until none is to", At::kToB, to_b(2), bpf::DROP_REVOKED},
+          {"the same", At::kToB, to_b(1), bpf::DROP_REVOKED}});
+}
+
+TEST_F(WorkloadPrograms, JudgeWhatIsOpenAtAnAddressThatSomebodyElseHasByNow) {
+  const auto to_b = ethernet(ipv4({.source = kFar4, .destination = kB4}, udp(1, 53)));
+  change(open_connections(OpenConnections::kStay));
+  expect({{"open", At::kToB, to_b, bpf::COUNT_FORWARDED}});
+  HostChanges gone, come;
+  remove_pod(gone, "b", b_);
+  change(gone);
+  add_pod(come, "other", b_, kDenyAll, kAllowAll);
+  change(come);
+  expect({{"and not the other's", At::kToB, to_b, bpf::DROP_REVOKED}});
+}
+
 }  // namespace
 }  // namespace ocicat::test

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <ctime>
 
-#include "maps/timeouts.h"
-
 namespace ocicat::dataplane::ebpf {
 namespace {
 
@@ -65,11 +63,28 @@ std::uint32_t ticks_now() {
   return static_cast<std::uint32_t>(nanoseconds >> bpf::TICK_SHIFT);
 }
 
-std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now) {
-  if (bpf::is_over(&connection, protocol, now)) return 0;
+std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now,
+                          const bpf::timeouts& timeouts) {
+  if (bpf::is_over(&connection, protocol, now, &timeouts)) return 0;
   const auto idle = std::max(static_cast<std::int32_t>(now - connection.seen), 0);
-  const auto left = static_cast<std::int64_t>(bpf::timeout_of(&connection, protocol)) - idle;
+  const auto left = static_cast<std::int64_t>(bpf::timeout_of(&connection, protocol, &timeouts)) - idle;
   return std::max<std::int64_t>(((left << bpf::TICK_SHIFT) + kSecond / 2) / kSecond, 1);
+}
+
+bpf::timeouts timeouts_of(const HostSettings::Timeouts& timeouts) {
+  const auto ticks = [](std::chrono::milliseconds time) {
+    const auto most = std::chrono::nanoseconds(std::min(time, HostSettings::Timeouts::kLongest)).count();
+    return static_cast<std::uint32_t>(most >> bpf::TICK_SHIFT);
+  };
+  bpf::timeouts result{};
+  result.of[bpf::TIMEOUT_TCP_OPENING] = ticks(timeouts.tcp_opening);
+  result.of[bpf::TIMEOUT_TCP] = ticks(timeouts.tcp);
+  result.of[bpf::TIMEOUT_TCP_ENDED] = ticks(timeouts.tcp_ended);
+  result.of[bpf::TIMEOUT_TCP_RESET] = ticks(timeouts.tcp_reset);
+  result.of[bpf::TIMEOUT_UDP] = ticks(timeouts.udp);
+  result.of[bpf::TIMEOUT_ICMP] = ticks(timeouts.icmp);
+  result.of[bpf::TIMEOUT_OTHERS] = ticks(timeouts.others);
+  return result;
 }
 
 // A place that has it, is free, or has one that is over; nullptr: there is none.
@@ -81,13 +96,14 @@ bpf::tracked* ConnectionTable::place_for(const bpf::connection_key& key, std::ui
     auto& there = places[bpf::next_place(first, i)];
     const auto version = version_of(there);
     if (version == 0 || (is_same(there.key, key) && (version & 1) == 0)) return &there;
-    if (over == nullptr && seconds_left(there.connection, there.key.protocol, now) <= 0) over = &there;
+    if (over == nullptr && seconds_left(there.connection, there.key.protocol, now, *timeouts_) <= 0)
+      over = &there;
   }
   return over;
 }
 
 Result<void> ConnectionTable::put(Bytes key_bytes, Bytes value_bytes) {
-  CHECK(secret_ != nullptr);
+  CHECK(secret_ != nullptr && timeouts_ != nullptr);
   bpf::connection_key key{};
   bpf::connection value{};
   CHECK(key_bytes.size() == sizeof key && value_bytes.size() == sizeof value);

@@ -3,15 +3,16 @@
 #pragma once
 
 #include "kernel/bpf.h"
-#include "maps/connections.h"
+#include "maps/timeouts.h"
+#include "policy/host_settings.h"
 
 namespace ocicat::dataplane::ebpf {
 
 class ConnectionTable final : public kernel::bpf::ElementMap {
  public:
-  // Borrows the secret, which is in the memory of map host; nullptr: only to be read.
-  ConnectionTable(kernel::bpf::MappedArray memory, const bpf::secret* secret)
-      : memory_(std::move(memory)), secret_(secret) {}
+  // Borrows the secret, which is in the memory of map host, and the timeouts; nullptr: only to be read.
+  ConnectionTable(kernel::bpf::MappedArray memory, const bpf::secret* secret, const bpf::timeouts* timeouts)
+      : memory_(std::move(memory)), secret_(secret), timeouts_(timeouts) {}
 
   // Of one that is there the counters stay. kExhausted: its places have others, all of which count.
   Result<void> put(kernel::bpf::Bytes key, kernel::bpf::Bytes value) override;
@@ -25,11 +26,14 @@ class ConnectionTable final : public kernel::bpf::ElementMap {
 
   kernel::bpf::MappedArray memory_;
   const bpf::secret* secret_;
+  const bpf::timeouts* timeouts_;
 };
 
 // In ticks (bpf/maps/host.h), as connections note it.
 std::uint32_t ticks_now();
 // For how many seconds it still counts without packets; at most 0: it is over (bpf/maps/timeouts.h).
-std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now);
+std::int64_t seconds_left(const bpf::connection& connection, std::uint8_t protocol, std::uint32_t now,
+                          const bpf::timeouts& timeouts);
+bpf::timeouts timeouts_of(const HostSettings::Timeouts& timeouts);
 
 }  // namespace ocicat::dataplane::ebpf

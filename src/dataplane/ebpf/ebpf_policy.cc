@@ -20,6 +20,7 @@ std::uint32_t bits_of(const HostSettings& settings) {
   if (settings.endpoint_to_host != HostSettings::ToHost::kDrop) bits |= bpf::HOST_ACCEPTS_WORKLOADS;
   if (settings.drop_invalid) bits |= bpf::HOST_DROPS_INVALID;
   if (settings.reject && settings.accept_mark != 0) bits |= bpf::HOST_REJECTS;
+  if (settings.open_connections == OpenConnections::kStay) bits |= bpf::HOST_KEEPS_CONNECTIONS;
   return bits;
 }
 
@@ -146,6 +147,11 @@ Result<void> EbpfPolicy::open() {
 }
 
 bool EbpfPolicy::write_settings(Step& step) {
+  const auto timeouts = timeouts_of(wanted_.settings.timeouts);
+  for (std::size_t i = 0; i < std::size(timeouts.of); ++i) {
+    if (auto& there = images_->objects.timeouts().of[i]; there != timeouts.of[i])
+      step.write(there, timeouts.of[i]);
+  }
   const std::uint32_t taking_over = taking_over_ ? bpf::HOST_TAKES_OVER : 0;
   return step.set(images_->objects.host().settings, bits_of(wanted_.settings) | taking_over);
 }
@@ -159,6 +165,7 @@ Result<void> EbpfPolicy::write_changes() {
   auto concerned =
       tables.concerned(addresses.moves(), [&](policy::ClassId id) { return addresses.is_kept(id); });
   concerned.all |= settings_changed;
+  concerned.stay = connections_stay();
   TRY_VOID(endpoints.update(concerned, step));
   TRY_VOID(hosts.update(concerned, step));
   TRY(const auto words, write_dictionary(objects.dictionary(), changes_.tables.dictionary));
@@ -210,7 +217,8 @@ Result<void> EbpfPolicy::compare_all() {
   TRY_VOID(tables.resync(step));
   TRY_VOID(addresses.resync(step));
   // Whatever differed: any verdict may have been another.
-  const Concerned concerned{.all = step.shows_something(), .programs = {}, .chains = {}};
+  const Concerned concerned{
+      .all = step.shows_something(), .programs = {}, .chains = {}, .stay = connections_stay()};
   TRY_VOID(endpoints.resync(concerned, step));
   TRY_VOID(hosts.resync(concerned, step));
   const auto shown = step.finish();
@@ -296,7 +304,8 @@ Result<void> EbpfPolicy::sync_host_hooks() {
   }
   std::set<int> drivers;
   for (const auto& link : links_) {
-    if (!is_workload(link.name) && images_->hosts.has_untracked(link.name)) drivers.insert(link.index);
+    if (wanted_.settings.at_driver && !is_workload(link.name) && images_->hosts.has_untracked(link.name))
+      drivers.insert(link.index);
   }
   return host_hooks_.sync(images_->objects.host_programs(), images_->hosts.has_endpoints(), drivers);
 }
@@ -311,10 +320,12 @@ Result<void> EbpfPolicy::take_connections() {
   };
   const LocalEnds ends{.slot = slot,
                        .is_host = [&](const IpAddress& address) { return own.contains(address); }};
+  const auto batch = images_->objects.host().batch;
   const TakeOver how{.now = ticks_now(),
-                     .judged = long_before(images_->objects.host().batch),
+                     .judged = connections_stay() ? static_cast<std::uint32_t>(batch) : long_before(batch),
                      .revoked_mark = wanted_.settings.revoked_mark,
-                     .at_host = images_->hosts.has_endpoints()};
+                     .at_host = images_->hosts.has_endpoints(),
+                     .timeouts = timeouts_of(wanted_.settings.timeouts)};
   TRY(const auto written, ebpf::take_connections(connections_, images_->objects.connections(), ends, how));
   writes_ += written;
   return {};
@@ -345,8 +356,9 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = true;
   } else {
     Step step(images_->objects.host());
-    TRY_VOID(images_->endpoints.update({}, step));
-    TRY_VOID(images_->hosts.update({}, step));
+    const Concerned nobody{.all = false, .programs = {}, .chains = {}, .stay = connections_stay()};
+    TRY_VOID(images_->endpoints.update(nobody, step));
+    TRY_VOID(images_->hosts.update(nobody, step));
     const auto shown = step.finish();
     writes_ += step.writes();
     maps_known_ = shown.has_value();

@@ -78,6 +78,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> finish_taking_over();
   Result<void> sync_host_hooks();
   bool write_settings(Step& step);
+  bool connections_stay() const { return wanted_.settings.open_connections == OpenConnections::kStay; }
   // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
   // valid.
   Result<void> relax_tracking();

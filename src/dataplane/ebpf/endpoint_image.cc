@@ -161,21 +161,20 @@ Result<void> EndpointImage::update(const Concerned& concerned, Step& step) {
     if (!places.contains(place)) leave_place(place, slot, step);
   }
   for (const auto& [place, served] : places) {
-    bool changes = !slots_.contains(place);
-    if (changes) TRY_VOID(take_place(place, step));
+    bool is_another = !slots_.contains(place);
+    if (is_another) TRY_VOID(take_place(place, step));
     auto& endpoint = memory_[slots_.at(place)];
     write_flags(place, slots_.at(place), step);
-    changes |= step.set(endpoint.programs, served.programs);
+    bool changes = step.set(endpoint.programs, served.programs);
     changes |= step.set(endpoint.chain, served.chain);
     if (!served.sources.empty()) {
       TRY(const bool others, write_sources(place, served.sources, step));
-      changes |= others;
+      is_another |= others;
     }
-    if (changes || concerned.has(policy::ProgramId{served.programs.ingress}) ||
-        concerned.has(policy::ProgramId{served.programs.egress}) ||
-        concerned.has(policy::ChainId{served.chain})) {
-      step.write(endpoint.changed, step.coming());
-    }
+    changes |= concerned.has(policy::ProgramId{served.programs.ingress}) ||
+               concerned.has(policy::ProgramId{served.programs.egress}) ||
+               concerned.has(policy::ChainId{served.chain});
+    if (is_another || (changes && !concerned.stay)) step.write(endpoint.changed, step.coming());
   }
   return {};
 }
@@ -226,7 +225,7 @@ Result<void> EndpointImage::resync(const Concerned& concerned, Step& step) {
     if (memory_[slot].interface != 0) step.write(memory_[slot], left);
   }
   if (!odd) return update(concerned, step);
-  return update({.all = true, .programs = {}, .chains = {}}, step);
+  return update({.all = true, .programs = {}, .chains = {}, .stay = concerned.stay}, step);
 }
 
 }  // namespace ocicat::dataplane::ebpf

@@ -39,7 +39,8 @@ class EndpointImage {
   // The slots that are taken, by own address: of several workloads that have one, any.
   std::map<IpAddress, std::uint32_t> slots() const;
 
-  // `concerned`: whose verdicts may have changed for connections that are open.
+  // `concerned`: whose verdicts may have changed for connections that are open. Where these stay, those of an
+  // address that comes are judged again all the same, and of a workload that is allowed other sources.
   Result<void> update(const Concerned& concerned, Step& step);
   // The same, whatever the maps hold.
   Result<void> resync(const Concerned& concerned, Step& step);

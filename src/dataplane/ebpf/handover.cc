@@ -208,9 +208,10 @@ Result<Known> contents_of(kernel::bpf::ElementMap& map) {
 
 // One connection of the map, where it differs. One for which there is no room begins anew.
 Result<std::uint64_t> settle(kernel::bpf::ElementMap& map, const Known& known, const NotedConnection& noted,
-                             std::uint32_t now) {
+                             const TakeOver& how) {
   const auto found = known.find(std::bit_cast<Known::key_type>(noted.key));
-  const bool counts = found != known.end() && seconds_left(found->second, noted.key.protocol, now) > 0;
+  const bool counts =
+      found != known.end() && seconds_left(found->second, noted.key.protocol, how.now, how.timeouts) > 0;
   const auto wanted = counts ? corrected(found->second, noted.value) : std::optional(noted.value);
   if (!wanted) return 0;
   const auto put = map.put(bytes_of(noted.key), bytes_of(*wanted));
@@ -228,7 +229,7 @@ Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel:
   Result<void> failed;
   const auto write = [&](const NotedConnection& noted) {
     if (!failed) return;
-    const auto written = settle(map, known, noted, how.now);
+    const auto written = settle(map, known, noted, how);
     if (written) writes += *written;
     if (!written) failed = std::unexpected(written.error());
   };
@@ -240,10 +241,9 @@ Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel:
   return writes;
 }
 
-std::optional<kernel::Connection> tracked(const NotedConnection& noted, std::uint32_t now,
-                                          std::uint32_t revoked_mark) {
+std::optional<kernel::Connection> tracked(const NotedConnection& noted, const GiveBack& how) {
   const auto& [key, value] = noted;
-  const auto left = seconds_left(value, key.protocol, now);
+  const auto left = seconds_left(value, key.protocol, how.now, how.timeouts);
   if (left <= 0 || bpf::is_closed(&value) || key.protocol == IPPROTO_SCTP) return std::nullopt;
   const int by = (value.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0 ? 1 : 0, to = by ^ 1;
   kernel::Connection connection;
@@ -269,7 +269,7 @@ std::optional<kernel::Connection> tracked(const NotedConnection& noted, std::uin
                                                 : TCP_CONNTRACK_SYN_SENT;
     connection.assured = open;
   }
-  if ((value.flags & bpf::CONNECTION_DENIED) != 0) connection.mark = revoked_mark;
+  if ((value.flags & bpf::CONNECTION_DENIED) != 0) connection.mark = how.revoked_mark;
   return connection;
 }
 
@@ -277,8 +277,8 @@ bool TrackingPlanner::Less::operator()(const bpf::connection_key& a, const bpf::
   return std::memcmp(&a, &b, sizeof a) < 0;
 }
 
-void TrackingPlanner::want(const NotedConnection& noted, std::uint32_t now, std::uint32_t revoked_mark) {
-  if (auto connection = tracked(noted, now, revoked_mark)) {
+void TrackingPlanner::want(const NotedConnection& noted, const GiveBack& how) {
+  if (auto connection = tracked(noted, how)) {
     auto key = noted.key;
     key.at_host = 0;
     auto& wanted = wanted_[key];
@@ -337,16 +337,16 @@ TrackingPlan TrackingPlanner::take() {
 }
 
 Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
-                                       std::uint32_t revoked_mark) {
+                                       std::uint32_t revoked_mark, const bpf::timeouts& timeouts) {
   std::uint64_t writes = 0;
   for (int walk = 0; walk < kMostWalks; ++walk) {
     TrackingPlanner planner;
-    const auto now = ticks_now();
+    const GiveBack how{.now = ticks_now(), .revoked_mark = revoked_mark, .timeouts = timeouts};
     TRY_VOID(map.for_each([&](auto key, auto value) {
       NotedConnection noted{};
       std::memcpy(&noted.key, key.data(), sizeof noted.key);
       std::memcpy(&noted.value, value.data(), sizeof noted.value);
-      planner.want(noted, now, revoked_mark);
+      planner.want(noted, how);
     }));
     TRY_VOID(kernel.list([&](const kernel::Connection& there) { planner.hear(there); }));
     const auto plan = planner.take();

@@ -38,9 +38,10 @@ struct LocalEnds {
 // How a connection that is taken over has been judged.
 struct TakeOver {
   std::uint32_t now = 0;     // in ticks (bpf/lib/clock.h)
-  std::uint32_t judged = 0;  // in this batch; long_before() a batch: it is to be judged again
+  std::uint32_t judged = 0;  // in this batch; long_before() one: it is to be judged again
   std::uint32_t revoked_mark = 0;
   bool at_host = false;  // there are host endpoints, who have judged it as well
+  bpf::timeouts timeouts{};
 };
 std::uint32_t long_before(std::uint64_t batch);
 
@@ -61,17 +62,20 @@ std::optional<bpf::connection> corrected(const bpf::connection& there, const bpf
 Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
                                        const LocalEnds& ends, const TakeOver& how);
 
-// What the kernel is to know of it at this moment; nothing: it is over, or cannot be told. One that is denied
-// carries the mark.
-std::optional<kernel::Connection> tracked(const NotedConnection& noted, std::uint32_t now,
-                                          std::uint32_t revoked_mark);
+struct GiveBack {
+  std::uint32_t now = 0;           // in ticks
+  std::uint32_t revoked_mark = 0;  // of connections that are denied
+  bpf::timeouts timeouts{};
+};
+// What the kernel is to know of it at this moment; nothing: it is over, or cannot be told.
+std::optional<kernel::Connection> tracked(const NotedConnection& noted, const GiveBack& how);
 struct TrackingPlan {
   std::vector<kernel::Connection> remove, put, mark;
 };
 // What the kernel has to be told, of connections that it is to know and those that it says it tracks.
 class TrackingPlanner {
  public:
-  void want(const NotedConnection& noted, std::uint32_t now, std::uint32_t revoked_mark);
+  void want(const NotedConnection& noted, const GiveBack& how);
   void hear(const kernel::Connection& there);
   TrackingPlan take();
 
@@ -89,6 +93,6 @@ class TrackingPlanner {
 
 // Tells the kernel of what the map holds, until it agrees. How many connections were written. O(connections).
 Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
-                                       std::uint32_t revoked_mark);
+                                       std::uint32_t revoked_mark, const bpf::timeouts& timeouts);
 
 }  // namespace ocicat::dataplane::ebpf

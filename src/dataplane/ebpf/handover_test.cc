@@ -33,7 +33,11 @@ LocalEnds local_ends() {
   return {slot, [](const IpAddress& one) { return one == kHost; }};
 }
 TakeOver how() {
-  return {.now = kNow, .judged = long_before(kBatch), .revoked_mark = kRevoked};
+  return {.now = kNow, .judged = long_before(kBatch), .revoked_mark = kRevoked, .timeouts = timeouts_of({})};
+}
+
+GiveBack giving(std::uint32_t now = kNow) {
+  return {.now = now, .revoked_mark = kRevoked, .timeouts = timeouts_of({})};
 }
 
 kernel::Connection open_tcp(const IpAddress& from, const IpAddress& to) {
@@ -153,7 +157,7 @@ TEST(GivingBack, TheKernelHearsWhatItHasSaid) {
                                  ping(kB, kA, 13), open_tcp(a6, b6), ping(b6, a6, 128)}) {
     const auto noted = noted_at_workloads(connection, ends, how());
     ASSERT_THAT(noted, SizeIs(1));
-    const auto back = tracked(noted[0], kNow, kRevoked);
+    const auto back = tracked(noted[0], giving());
     ASSERT_TRUE(back);
     EXPECT_EQ(back->source, connection.source);
     EXPECT_EQ(back->destination, connection.destination);
@@ -168,10 +172,10 @@ TEST(GivingBack, TheKernelHearsWhatItHasSaid) {
 
 TEST(GivingBack, ItCountsForAsLongAsItWouldHaveCounted) {
   auto noted = only(udp(kA, kB));
-  EXPECT_EQ(tracked(noted, kNow + 20 * kTick, kRevoked)->timeout, 40U);
-  EXPECT_FALSE(tracked(noted, kNow + 61 * kTick, kRevoked));
+  EXPECT_EQ(tracked(noted, giving(kNow + 20 * kTick))->timeout, 40U);
+  EXPECT_FALSE(tracked(noted, giving(kNow + 61 * kTick)));
   noted.value.flags |= bpf::CONNECTION_DENIED;
-  EXPECT_EQ(tracked(noted, kNow, kRevoked)->mark, kRevoked);
+  EXPECT_EQ(tracked(noted, giving())->mark, kRevoked);
 }
 
 class Planning : public testing::Test {
@@ -179,7 +183,7 @@ class Planning : public testing::Test {
   TrackingPlan plan(const std::vector<kernel::Connection>& wanted,
                     const std::vector<kernel::Connection>& there) {
     TrackingPlanner planner;
-    for (const auto& connection : wanted) planner.want(only(connection), kNow, kRevoked);
+    for (const auto& connection : wanted) planner.want(only(connection), giving());
     for (const auto& connection : there) planner.hear(connection);
     return planner.take();
   }
@@ -258,7 +262,7 @@ TEST(HandOver, AnErrorOfTheKernelIsToldAndNothingIsTakenForDone) {
   kernel.error = Error{ErrorCode::kExhausted, "no memory"};
   kernel::bpf::SimulatedMap map;
   EXPECT_FALSE(take_connections(kernel, map, local_ends(), how()));
-  EXPECT_FALSE(give_connections(kernel, map, kRevoked));
+  EXPECT_FALSE(give_connections(kernel, map, kRevoked, timeouts_of({})));
 }
 
 }  // namespace

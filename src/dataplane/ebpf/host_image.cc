@@ -95,7 +95,7 @@ Result<void> HostImage::write_endpoints(const Concerned& concerned, Step& step) 
     for (const auto& hooks : chains.chain) {
       for (const auto chain : hooks) changes |= chain != 0 && concerned.has(policy::ChainId{chain});
     }
-    if (changes) step.write(memory_[id].changed, step.coming());
+    if (changes && !concerned.stay) step.write(memory_[id].changed, step.coming());
   }
   return {};
 }
@@ -116,7 +116,8 @@ Result<void> HostImage::put(const std::string& name, std::uint32_t before, std::
 }
 
 // On the side where a name has no entry, it has what is left.
-Result<void> HostImage::write_names(const std::set<std::string>& anyway, Step& step) {
+Result<void> HostImage::write_names(const std::set<std::string>& anyway, const Concerned& concerned,
+                                    Step& step) {
   const auto before = std::exchange(there_, wanted());
   const auto at = [](const Names& names, const std::string& name) {
     const auto found = names.find(name);
@@ -132,13 +133,13 @@ Result<void> HostImage::write_names(const std::set<std::string>& anyway, Step& s
     if (!before.contains(name)) names.insert(name);
   }
   for (const auto& name : names) TRY_VOID(put(name, at(before, name), at(there_, name), step));
-  if (!names.empty()) step.write(memory_[0].changed, step.coming());
+  if ((!names.empty() || concerned.all) && !concerned.stay) step.write(memory_[0].changed, step.coming());
   return {};
 }
 
 Result<void> HostImage::update(const Concerned& concerned, Step& step) {
   TRY_VOID(write_endpoints(concerned, step));
-  return write_names({}, step);
+  return write_names({}, concerned, step);
 }
 
 Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
@@ -155,7 +156,7 @@ Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
   }));
   for (std::uint32_t id = 1; id < memory_.size(); ++id) written_.insert(id);
   TRY_VOID(write_endpoints(concerned, step));
-  return write_names(unsettled, step);
+  return write_names(unsettled, concerned, step);
 }
 
 }  // namespace ocicat::dataplane::ebpf

@@ -44,7 +44,7 @@ class HostImage {
   Names wanted() const;
   std::uint32_t id_of(const ResourceKey& key) const;
   // Those that differ, and those named in any case.
-  Result<void> write_names(const std::set<std::string>& anyway, Step& step);
+  Result<void> write_names(const std::set<std::string>& anyway, const Concerned& concerned, Step& step);
   Result<void> write_endpoints(const Concerned& concerned, Step& step);
   Result<void> put(const std::string& name, std::uint32_t before, std::uint32_t after, Step& step);
 

@@ -111,6 +111,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
     return {};
   };
   TRY_VOID(mapped("host", host_));
+  TRY_VOID(mapped("timeouts", timeouts_));
   TRY_VOID(mapped("endpoints", endpoints_));
   TRY_VOID(mapped("programs", programs_));
   TRY_VOID(mapped("vocabularies", vocabularies_));
@@ -130,7 +131,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, MappedArray::of(fds.at("connections")));
-  connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret);
+  connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret, &timeouts());
   return elements("dictionary", dictionary_);
 }
 
@@ -253,7 +254,7 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::fil
   TRY(const auto fd, open_pinned_map(datapath, folder, "connections"));
   if (!fd) return nullptr;
   TRY(auto memory, MappedArray::of(*fd));
-  return std::make_unique<ConnectionTable>(std::move(memory), nullptr);
+  return std::make_unique<ConnectionTable>(std::move(memory), nullptr, nullptr);
 }
 
 namespace {

@@ -28,6 +28,7 @@ class Objects {
   static Result<Objects> adopt_or_make(const std::filesystem::path& folder, bool at_host);
 
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
+  bpf::timeouts& timeouts() const { return timeouts_.as<bpf::timeouts>().front(); }
   std::span<bpf::endpoint> endpoints() const { return endpoints_.as<bpf::endpoint>(); }
   TableMemory tables() const {
     return {programs_.as<bpf::program>(), chains_.as<bpf::chain>(), vocabularies_.as<bpf::vocabulary>(),
@@ -65,7 +66,7 @@ class Objects {
   bool all_there_ = true;
   bool kept_ = false;
   bool tracks_anew_ = false;
-  kernel::bpf::MappedArray host_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
+  kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
       host_endpoints_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
       dictionary_;

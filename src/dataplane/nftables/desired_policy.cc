@@ -203,7 +203,7 @@ PolicyDelta DesiredPolicy::update(const HostChanges& changes, const HostInterfac
 
 Ruleset DesiredPolicy::ruleset() const {
   auto ruleset = ruleset_for(settings_);
-  for (const auto& [id, log] : logs_) add_log_chain(ruleset, id, log.chain, settings_.log_prefix);
+  for (const auto& [id, log] : logs_) add_log_chain(ruleset, id, log.chain, settings_);
   return ruleset;
 }
 

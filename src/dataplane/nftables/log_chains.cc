@@ -84,13 +84,18 @@ std::vector<std::string> names_of(const LogId& id) {
   return names;
 }
 
-void add_log_chain(Ruleset& ruleset, const LogId& id, const LogChain& chain, const std::string& log_prefix) {
+void add_log_chain(Ruleset& ruleset, const LogId& id, const LogChain& chain, const HostSettings& settings) {
   for (const auto& [name, ending] : twins_of(id)) {
     ruleset.chains.push_back({name, {}});
     const auto rule = [&](Expressions& expressions) {
       ruleset.rules.push_back(marked_rule(name, expressions.take()));
     };
-    for (const auto& log_rule : chain.rules) rule(Expressions().log(log_text(log_prefix, log_rule)));
+    for (const auto& log_rule : chain.rules) {
+      Expressions logging;
+      if (const auto& limit = settings.log_limit; limit.lines != 0)
+        logging.limit(limit.lines, limit.burst, limit.per);
+      rule(logging.log(log_text(settings.log_prefix, log_rule)));
+    }
     if (chain.verdict == policy::Verdict::kDeny) {
       rule(Expressions().verdict(NFT_GOTO, deny_chain(ending)));
     } else if (chain.verdict == policy::Verdict::kAllow && !allow_chain(ending).empty()) {

@@ -16,6 +16,7 @@
 #include "dataplane/edges/log_text.h"
 #include "dataplane/nftables/maps.h"
 #include "kernel/nft.h"
+#include "policy/host_settings.h"
 #include "policy/verdict.h"
 
 namespace ocicat::dataplane {
@@ -45,6 +46,6 @@ std::string name_of(const LogId& id, Ending ending = Ending::kFilter);
 // All of them.
 std::vector<std::string> names_of(const LogId& id);
 void add_log_chain(struct Ruleset& ruleset, const LogId& id, const LogChain& chain,
-                   const std::string& log_prefix);
+                   const HostSettings& settings);
 
 }  // namespace ocicat::dataplane

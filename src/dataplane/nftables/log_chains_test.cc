@@ -64,8 +64,8 @@ TEST(LogChain, SaysALineARuleAndThenDeniesOrEnds) {
   const LogChain allows{{kOfNamespaced, kOfGlobal}, policy::Verdict::kAllow};
   const LogChain denies{allows.rules, policy::Verdict::kDeny};
   Ruleset of_allows, of_denies;
-  add_log_chain(of_allows, id_of(allows), allows, "x");
-  add_log_chain(of_denies, id_of(denies), denies, "x");
+  add_log_chain(of_allows, id_of(allows), allows, {});
+  add_log_chain(of_denies, id_of(denies), denies, {});
   const auto rules_of = [](const Ruleset& ruleset, const std::string& chain) {
     return std::ranges::count(ruleset.rules, chain, &kernel::nft::Rule::chain);
   };

@@ -57,8 +57,7 @@ Result<void> PolicyTable::apply(const HostChanges& changes) {
   if (!in_step_ || delta.empty()) return {};
   in_step_ = false;
   Ruleset logs;
-  for (const auto& [id, chain] : delta.new_logs)
-    add_log_chain(logs, id, chain, desired_.settings().log_prefix);
+  for (const auto& [id, chain] : delta.new_logs) add_log_chain(logs, id, chain, desired_.settings());
   Batch prepared;
   add_chains_and_rules(logs, prepared);
   append(to_batch(delta.prepared), prepared);

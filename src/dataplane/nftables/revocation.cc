@@ -32,6 +32,7 @@ ConnectionJudge::ConnectionJudge(const Judgement& by) : by_(by) {
   for (const auto& [key, endpoint] : by_.endpoints) {
     for (const auto& programs : endpoint.addresses)
       workloads_.emplace(programs.address, Workload{programs, &endpoint.interface_name});
+    for (const auto& source : endpoint.sources) senders_.try_emplace(source).first->push_back(&endpoint);
   }
 }
 
@@ -40,13 +41,37 @@ const policy::Simulator& ConnectionJudge::simulator() {
   return *simulator_;
 }
 
-// Several workloads may have an address: as long as one of them may, it goes on.
-bool ConnectionJudge::denies_sender(const policy::Packet& packet) {
+// Where no rule has noted who sent it, as of what eBPF has let through, the way back tells.
+bool ConnectionJudge::is_from_elsewhere(const kernel::Connection& connection) {
+  if ((connection.mark & by_.elsewhere_mark) != 0) return true;
+  const auto& source = connection.source;
+  if (workloads_.contains(source) || by_.own.contains(source)) return false;
+  bool leads_there = false;
+  senders_.visit_covering(source, [&](const Prefix&, const auto& endpoints) {
+    leads_there = std::ranges::any_of(
+        endpoints, [&](const auto* endpoint) { return endpoint->interface_name == way(source); });
+    return leads_there;
+  });
+  return leads_there;
+}
+
+// Several workloads may have an address, or may send from there: as long as one of them may, it goes on.
+bool ConnectionJudge::denies_sender(const kernel::Connection& connection, const policy::Packet& packet) {
   const auto [begin, end] = workloads_.equal_range(packet.source);
-  return begin != end && std::all_of(begin, end, [&](const auto& entry) {
-           return simulator().lookup(entry.second.programs.egress, packet.destination, packet).verdict !=
-                  Verdict::kAllow;
-         });
+  const bool allowed = std::any_of(begin, end, [&](const auto& entry) {
+    return simulator().lookup(entry.second.programs.egress, packet.destination, packet).verdict ==
+           Verdict::kAllow;
+  });
+  if (!is_from_elsewhere(connection)) return begin != end && !allowed;
+  bool allowed_there = false;  // who may not send from there any more, may do nothing there
+  senders_.visit_covering(packet.source, [&](const Prefix&, const auto& endpoints) {
+    allowed_there = std::ranges::any_of(endpoints, [&](const auto* endpoint) {
+      const auto chain = endpoint->source_chain(packet.source.family());
+      return simulator().lookup(chain, packet.source, packet.destination, packet).verdict == Verdict::kAllow;
+    });
+    return allowed_there;
+  });
+  return !allowed && !allowed_there;
 }
 
 bool ConnectionJudge::denies_receiver(const policy::Packet& packet) {
@@ -63,6 +88,10 @@ std::string ConnectionJudge::interface_of(const IpAddress& address) {
   if (const auto workload = workloads_.find(address); workload != workloads_.end())
     return *workload->second.interface;
   if (by_.interfaces.by_name.empty()) return {};  // all are alike
+  return way(address);
+}
+
+const std::string& ConnectionJudge::way(const IpAddress& address) {
   const auto [known, is_new] = ways_.try_emplace(address);
   if (is_new) known->second = by_.way(address);
   return known->second;
@@ -91,7 +120,7 @@ Verdict ConnectionJudge::ask(const HostEndpointState* endpoint, policy::Hook hoo
 bool ConnectionJudge::denies_at_hosts(const kernel::Connection& connection, const policy::Packet& packet) {
   if (by_.host_endpoints.empty()) return false;
   const bool from_host = by_.own.contains(packet.source), to_host = by_.own.contains(packet.destination);
-  const bool from_workload = workloads_.contains(packet.source);
+  const bool from_workload = workloads_.contains(packet.source) || is_from_elsewhere(connection);
   const bool forwarded = !from_host && !to_host;
   if (from_host && workloads_.contains(packet.destination)) return false;
   const auto* in = from_host && !to_host ? nullptr : host_endpoint_at(interface_of(packet.source));
@@ -110,19 +139,29 @@ bool ConnectionJudge::denies_at_hosts(const kernel::Connection& connection, cons
 bool ConnectionJudge::denies(const kernel::Connection& connection) {
   if (connection.expected) return false;
   const auto packet = first_packet(connection);
-  return denies_sender(packet) || denies_receiver(packet) || denies_at_hosts(connection, packet);
+  return denies_sender(connection, packet) || denies_receiver(packet) || denies_at_hosts(connection, packet);
 }
 
-Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit) {
+bool ConnectionJudge::is_of(const Renewed& renewed, const kernel::Connection& connection) {
+  return renewed.addresses.contains(connection.source) ||
+         renewed.addresses.contains(connection.destination) ||
+         (renewed.sources && is_from_elsewhere(connection));
+}
+
+Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit,
+                       const Renewed* only) {
   std::vector<kernel::Connection> denied, allowed;
+  std::size_t marked_before = 0;
   TRY_VOID(kernel.list([&](const kernel::Connection& connection) {
     const bool marked = (connection.mark & bit) != 0;
+    if (marked) ++marked_before;
+    if (only != nullptr && !marked && !judge.is_of(*only, connection)) return;
     if (judge.denies(connection) == marked) return;
     (marked ? allowed : denied).push_back(connection);
   }));
   TRY_VOID(kernel.mark(denied, bit, bit));
   TRY_VOID(kernel.mark(allowed, 0, bit));
-  return Revoked{denied.size(), allowed.size()};
+  return Revoked{denied.size(), allowed.size(), marked_before + denied.size() - allowed.size()};
 }
 
 }  // namespace ocicat::dataplane

@@ -19,7 +19,9 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "base/prefix_map.h"
 #include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "kernel/connections.h"
@@ -34,8 +36,18 @@ struct Judgement {
   const HostEndpoints& host_endpoints;
   const HostInterfaces& interfaces;
   const std::set<IpAddress>& own;  // addresses of the host
+  // In the marks of connections that a workload has begun from where it may send beside its own addresses.
+  std::uint32_t elsewhere_mark = 0;
   // The name of the interface by which an address outside is reached; empty: by none.
   std::function<std::string(const IpAddress&)> way;
+};
+
+// Of workloads here, since open connections were judged: what has become another's, or nobody's.
+struct Renewed {
+  std::set<IpAddress> addresses;  // own ones
+  bool sources = false;           // from where else they may send
+
+  bool empty() const { return addresses.empty() && !sources; }
 };
 
 class ConnectionJudge {
@@ -44,6 +56,8 @@ class ConnectionJudge {
   explicit ConnectionJudge(const Judgement& by);
 
   bool denies(const kernel::Connection& connection);
+  // Whether it goes by what has been renewed.
+  bool is_of(const Renewed& renewed, const kernel::Connection& connection);
 
  private:
   struct Workload {
@@ -51,7 +65,11 @@ class ConnectionJudge {
     const std::string* interface;
   };
   const policy::Simulator& simulator();
-  bool denies_sender(const policy::Packet& packet);
+  // Whether a workload has sent it that does not have the address.
+  bool is_from_elsewhere(const kernel::Connection& connection);
+  // The interface by which an address outside is reached.
+  const std::string& way(const IpAddress& address);
+  bool denies_sender(const kernel::Connection& connection, const policy::Packet& packet);
   bool denies_receiver(const policy::Packet& packet);
   bool denies_at_hosts(const kernel::Connection& connection, const policy::Packet& packet);
   // Where its packets come in or go out.
@@ -61,6 +79,7 @@ class ConnectionJudge {
 
   Judgement by_;
   std::multimap<IpAddress, Workload> workloads_;
+  PrefixMap<std::vector<const EndpointState*>> senders_;  // by from where else they may send
   std::map<IpAddress, std::string> ways_;
   std::optional<policy::Simulator> simulator_;  // once somebody asks
 };
@@ -68,8 +87,11 @@ class ConnectionJudge {
 struct Revoked {
   std::size_t denied = 0;   // that were not before
   std::size_t allowed = 0;  // that were denied before
+  std::size_t remain = 0;   // that are denied now
 };
-// One round over all connections.
-Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit);
+// One round over all connections. With `only`, what policy lets through no more goes on, but for what has been
+// renewed; and what is denied may be allowed again.
+Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit,
+                       const Renewed* only = nullptr);
 
 }  // namespace ocicat::dataplane

@@ -10,7 +10,7 @@ namespace {
 using policy::ProgramId;
 
 constexpr std::uint32_t kBit = 0x20000;
-constexpr std::uint32_t kOthersBit = 0x1;
+constexpr std::uint32_t kOthersBit = 0x1, kElsewhere = 0x40000;
 constexpr policy::Hook kNormalIn{policy::ChainKind::kNormal, policy::Direction::kIngress},
     kNormalOut{policy::ChainKind::kNormal, policy::Direction::kEgress},
     kForwardIn{policy::ChainKind::kForward, policy::Direction::kIngress},
@@ -60,14 +60,15 @@ class Revocation : public testing::Test {
                             .host_endpoints = host_endpoints_,
                             .interfaces = interfaces_,
                             .own = own_,
+                            .elsewhere_mark = kElsewhere,
                             .way = [this](const IpAddress& to) {
                               const auto found = ways_.find(to);
                               return found == ways_.end() ? std::string() : found->second;
                             }});
   }
-  Result<Revoked> round() {
+  Result<Revoked> round(const Renewed* only = nullptr) {
     auto judge = this->judge();
-    return revoke(kernel_, judge, kBit);
+    return revoke(kernel_, judge, kBit, only);
   }
   // Chain 1 allows all, chain 2 denies all, chain 3 lets TCP port 80 through; of any other id: nothing to
   // say.
@@ -171,6 +172,61 @@ TEST_F(Revocation, MarksWhatIsDeniedAndUnmarksWhatIsAllowedAgainAndWritesNothing
   ASSERT_TRUE(revoked);
   EXPECT_EQ(revoked->denied + revoked->allowed, 0U);
   EXPECT_EQ(kernel_.changes, 2U);
+}
+
+TEST_F(Revocation, WhatAWorkloadSendsFromElsewhereItsChainDecides) {
+  add_chains();
+  auto& web = endpoints_.at({Kind::kPod, "shop", "web"});
+  web.sources = {*Prefix::parse("0.0.0.0/0")};
+  web.source_chains[0] = policy::ChainId{2};
+  EXPECT_FALSE(
+      denies(tcp("10.9.9.9", "10.8.8.8", 80)));  // comes from outside, whoever else may send from there
+  auto sent = tcp("10.9.9.9", "10.8.8.8", 80);
+  sent.mark = kElsewhere;
+  EXPECT_TRUE(denies(sent));
+  web.source_chains[0] = policy::ChainId{1};
+  EXPECT_FALSE(denies(sent));
+  web.sources.clear();
+  EXPECT_TRUE(denies(sent));  // it may not send from there any more
+}
+
+TEST_F(Revocation, WhereNobodyHasNotedWhoSentItTheWayBackTells) {
+  add_chains();
+  auto& web = endpoints_.at({Kind::kPod, "shop", "web"});
+  web.sources = {*Prefix::parse("10.9.9.0/24")};
+  web.source_chains[0] = policy::ChainId{2};
+  ways_[address("10.9.9.9")] = "cali1";
+  ways_[address("10.9.9.8")] = "cali2";
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "10.8.8.8", 80)));
+  EXPECT_FALSE(denies(tcp("10.9.9.8", "10.8.8.8", 80)));
+}
+
+TEST_F(Revocation, WhereConnectionsStayOnlyWhatIsAnothersByNowIsDenied) {
+  kernel_.connections = {tcp("10.9.9.9", "10.0.0.1", 81), tcp("10.9.9.9", "10.0.0.2", 81),
+                         tcp("10.9.9.9", "10.0.0.1", 80), tcp("10.9.9.9", "10.0.0.1", 82)};
+  kernel_.connections[2].mark = kBit;
+  kernel_.connections[3].mark = kBit;
+  Renewed renewed;
+  renewed.addresses = {address("10.0.0.2")};
+  const auto revoked = round(&renewed);
+  ASSERT_TRUE(revoked);
+  EXPECT_EQ(kernel_.connections[0].mark, 0U);    // denied by now, and open
+  EXPECT_EQ(kernel_.connections[1].mark, kBit);  // the same, at an address that has become another's
+  EXPECT_EQ(kernel_.connections[2].mark, 0U);    // had been denied, and is allowed
+  EXPECT_EQ(kernel_.connections[3].mark, kBit);
+  EXPECT_EQ(revoked->remain, 2U);
+}
+
+TEST_F(Revocation, WhereConnectionsStaySourcesThatGoConcernWhatWasSentFromThere) {
+  kernel_.connections = {tcp("10.9.9.9", "10.8.8.8", 81), tcp("10.9.9.9", "10.0.0.1", 81)};
+  kernel_.connections[0].mark = kElsewhere;
+  Renewed renewed;
+  ASSERT_TRUE(round(&renewed));
+  EXPECT_EQ(kernel_.changes, 0U);
+  renewed.sources = true;
+  ASSERT_TRUE(round(&renewed));
+  EXPECT_EQ(kernel_.connections[0].mark, kBit | kElsewhere);
+  EXPECT_EQ(kernel_.connections[1].mark, 0U);
 }
 
 TEST_F(Revocation, WhatTheKernelRefusesIsAnError) {

@@ -95,6 +95,18 @@ class Writer {
     add_endings_of_hosts();
   }
 
+  // Who sends from elsewhere: once the connection is open, its source does not say (revocation.h).
+  void note_senders() {
+    if (!settings_.allow_spoofing || settings_.elsewhere_mark == 0) return;
+    const auto bit = host_order(settings_.elsewhere_mark), keep = host_order(~settings_.elsewhere_mark);
+    for (const auto family : kFamilies) {
+      Expressions noting;
+      noting.meta(Meta::kFamily, 0).equals(0, family == Family::kIpv4 ? kFamily4 : kFamily6);
+      must_be_source(noting, family);
+      rule(noting.conntrack_mark(0).mask(0, keep, bit).set_conntrack_mark(0));
+    }
+  }
+
   // What untracked or pre-DNAT policy allows carries the mark, by which later hooks know it.
   void add_endings_of_hosts() {
     const auto flip = host_order(settings_.accept_mark);
@@ -214,6 +226,7 @@ class Writer {
     if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledIn));
     rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
+    note_senders();
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
     rule(with_mark(true).verdict(NF_ACCEPT));
     ask_host({kNormal, kIngress});
@@ -221,6 +234,7 @@ class Writer {
     chain("forward", Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER});
     rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
+    note_senders();
     ask_host({kForward, kIngress}, true);
     dispatch(Meta::kInputName, NFT_JUMP, "egress");
     dispatch(Meta::kOutputName, NFT_JUMP, "ingress");

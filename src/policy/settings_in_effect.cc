@@ -1,0 +1,60 @@
+#include "policy/settings_in_effect.h"
+
+#include <algorithm>
+#include <array>
+
+namespace ocicat {
+namespace {
+
+constexpr std::array kInEffect{
+    SettingInEffect{"allowIPIPPacketsFromWorkloads"},
+    SettingInEffect{"allowVXLANPacketsFromWorkloads"},
+    SettingInEffect{"bpfConntrackTimeouts", true},
+    SettingInEffect{"bpfRedirectToPeer", true},
+    SettingInEffect{"defaultEndpointToHostAction"},
+    SettingInEffect{"disableConntrackInvalidCheck"},
+    SettingInEffect{"externalNodesList"},
+    SettingInEffect{"failsafeInboundHostPorts"},
+    SettingInEffect{"failsafeOutboundHostPorts"},
+    SettingInEffect{"featureDetectOverride"},
+    SettingInEffect{"flowLogsFlushInterval"},
+    SettingInEffect{"interfacePrefix"},
+    SettingInEffect{"ipipEnabled"},
+    SettingInEffect{"iptablesFilterDenyAction"},
+    SettingInEffect{"iptablesNATOutgoingInterfaceFilter"},
+    SettingInEffect{"logActionRateLimit"},
+    SettingInEffect{"logActionRateLimitBurst"},
+    SettingInEffect{"logPrefix"},
+    SettingInEffect{"mtuIfacePattern"},
+    SettingInEffect{"natOutgoingAddress"},
+    SettingInEffect{"natOutgoingExclusions"},
+    SettingInEffect{"natPortRange"},
+    SettingInEffect{"nftablesMarkMask"},
+    SettingInEffect{"nodeSelector"},
+    SettingInEffect{"serviceLoopPrevention"},
+    SettingInEffect{"vxlanEnabled"},
+    SettingInEffect{"vxlanMTU"},
+    SettingInEffect{"vxlanMTUV6"},
+    SettingInEffect{"vxlanPort"},
+    SettingInEffect{"vxlanVNI"},
+    SettingInEffect{"wireguardEnabled"},
+    SettingInEffect{"wireguardEnabledV6"},
+    SettingInEffect{"wireguardListeningPort"},
+    SettingInEffect{"wireguardListeningPortV6"},
+    SettingInEffect{"workloadSourceSpoofing"},
+    SettingInEffect{"xdpEnabled", true},
+};
+static_assert(std::ranges::is_sorted(kInEffect, {}, &SettingInEffect::field));
+
+}  // namespace
+
+std::span<const SettingInEffect> settings_in_effect() {
+  return kInEffect;
+}
+
+const SettingInEffect* find_setting(std::string_view field) {
+  const auto* const found = std::ranges::lower_bound(kInEffect, field, {}, &SettingInEffect::field);
+  return found != kInEffect.end() && found->field == field ? found : nullptr;
+}
+
+}  // namespace ocicat
