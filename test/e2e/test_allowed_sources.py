@@ -1,7 +1,9 @@
 """A workload that is allowed source prefixes sends from there as well, where workloadSourceSpoofing is Any."""
+import contextlib
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -9,6 +11,7 @@ PACKETS = pathlib.Path(__file__).with_name("packets.py")
 ALLOWED = {4: "192.0.2.0/28", 6: "2001:db8:5::/64"}
 INSIDE = {4: ["192.0.2.0", "192.0.2.15"], 6: ["2001:db8:5::", "2001:db8:5:0:ffff:ffff:ffff:ffff"]}
 DENIED, OTHER = {4: "192.0.2.9", 6: "2001:db8:5::9"}, {4: "192.0.2.3", 6: "2001:db8:5::3"}
+HOST1 = {4: "172.31.0.1", 6: "fd31::1"}
 OUTSIDE = {4: ["192.0.2.16", "192.0.1.255", "10.65.77.77"], 6: ["2001:db8:5:1::", "2001:db8:4::1", "fd65::7777"]}
 ANY = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
        "spec": {"workloadSourceSpoofing": "Any"}}
@@ -19,6 +22,40 @@ NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPoli
                          "egress": [{"action": "Deny", "source": {"nets": [DENIED[4] + "/32"]}},
                                     {"action": "Deny", "source": {"nets": [DENIED[6] + "/128"]}},
                                     {"action": "Allow"}]}}
+
+STAY = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
+        "spec": {"openConnections": "Stay"}}
+# Until its input closes: sends back, every 20 ms, to whoever has asked last.
+POUR = """
+import select, socket, sys
+one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+one.bind(("::", 10))
+whom = None
+print("+", flush=True)
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    if select.select([one], [], [], 0)[0]:
+        whom = one.recvfrom(10)[1]
+    if whom:
+        one.sendto(b"x", whom)
+"""
+# Asks once, from an address; prints "+" at the first answer, and once its input closes when the last one came.
+ASK = """
+import select, socket, sys, time
+one = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+one.bind((sys.argv[1], 0))
+one.connect((sys.argv[2], 10))
+one.send(b"x")
+last = 0
+while True:
+    ready = select.select([one, sys.stdin], [], [], None if last else 10)[0]
+    if sys.stdin in ready or not ready:
+        break
+    one.recv(10)
+    if not last:
+        print("+", flush=True)
+    last = time.monotonic()
+print(last)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +134,98 @@ def test_a_connection_from_there_gets_its_replies_and_nobody_can_begin_one(lab, 
     finally:
         lab.host_exec("host1", "ip", "route", "del", source + "/32")
         lab.exec("shop/gateway", "ip", "addr", "del", source + "/32", "dev", "eth0")
+
+
+@contextlib.contextmanager
+def address_elsewhere(lab, source, family):
+    """The address is at the gateway, and all ways to it lead there."""
+    length, ip = (32, ["ip"]) if family == 4 else (128, ["ip", "-6"])
+    quick = ["nodad"] if family == 6 else []
+    lab.exec("shop/gateway", *ip, "addr", "add", "%s/%d" % (source, length), "dev", "eth0", *quick)
+    prefix = "%s/%d" % (source, length)
+    lab.host_exec("host1", *ip, "route", "add", prefix, "dev", lab.pod("shop/gateway")["interface"])
+    lab.host_exec("host2", *ip, "route", "add", prefix, "via", HOST1[family])
+    try:
+        yield
+    finally:
+        for host in lab.hosts:
+            lab.host_exec(host, *ip, "route", "del", prefix)
+        lab.exec("shop/gateway", *ip, "addr", "del", "%s/%d" % (source, length), "dev", "eth0")
+
+
+def python_at(lab, pod, code, *words):
+    words = [lab.binary, "lab", "exec", pod, "--name", lab.name, "--", sys.executable, "-c", code, *words]
+    return subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+@contextlib.contextmanager
+def answered(lab, target, source, family):
+    """While the target answers what the gateway has asked it from the address; when the last answer came, once that
+    is over."""
+    last = []
+    with address_elsewhere(lab, source, family), python_at(lab, target, POUR) as pouring:
+        assert pouring.stdout.readline() == "+\n"
+        with python_at(lab, "shop/gateway", ASK, source, lab.address(target, family)) as asking:
+            assert asking.stdout.readline() == "+\n"
+            yield last
+            last.append(float(asking.communicate()[0]))
+
+
+def watch_it_for_a_while(lab):
+    """From the moment that it is in force."""
+    lab.wait()
+    since = time.monotonic()
+    time.sleep(1.5)  # how long nothing may come through: there is no condition to wait for
+    return since
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("target", ["shop/near", "shop/far"])
+def test_a_new_deny_ends_what_is_open_from_there(lab, allowed, family, target):
+    bystander = "shop/far" if target == "shop/near" else "shop/near"
+    try:
+        with answered(lab, target, DENIED[family], family) as last, \
+                answered(lab, bystander, OTHER[family], family) as other:
+            lab.apply(NOT_FROM_ONE)
+            since = watch_it_for_a_while(lab)
+    finally:
+        lab.run("delete", "globalnetworkpolicy", "not-from-one", "--ignore-not-found")
+        lab.wait()
+    assert last[0] < since + 1.0 < other[0]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("stays", [False, True])
+def test_prefixes_that_go_end_what_is_open_from_there(lab, allowed, family, stays):
+    document = lab.request("GET", allowed)
+    document["spec"]["allowSpoofedSourcePrefixes"] = [OTHER[4] + "/32", OTHER[6] + "/128"]
+    with contextlib.ExitStack() as stack:
+        if stays:
+            lab.apply(STAY)
+            stack.callback(lab.delete, STAY)
+            lab.wait()
+        with answered(lab, "shop/near", DENIED[family], family) as last, \
+                answered(lab, "shop/far", OTHER[family], family) as other:
+            lab.request("PUT", allowed, document)
+            since = watch_it_for_a_while(lab)
+    assert last[0] < since + 1.0 < other[0]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_without_its_own_address_a_workload_is_not_answered_there_either(lab, allowed, family):
+    whole = lab.request("GET", allowed)
+    own, kept = lab.address("shop/gateway", family), lab.address("shop/gateway", 10 - family)
+    less = dict(whole, spec=dict(whole["spec"], ipNetworks=[n for n in whole["spec"]["ipNetworks"] if kept in n]))
+    with python_at(lab, "shop/near", POUR) as pouring:
+        assert pouring.stdout.readline() == "+\n"
+        with python_at(lab, "shop/gateway", ASK, own, lab.address("shop/near", family)) as asking:
+            assert asking.stdout.readline() == "+\n"
+            lab.request("PUT", allowed, less)
+            since = watch_it_for_a_while(lab)
+            last = float(asking.communicate()[0])
+    lab.request("PUT", allowed, dict(whole, metadata=lab.request("GET", allowed)["metadata"]))
+    lab.wait()
+    assert last < since + 1.0
 
 
 def test_without_the_prefixes_or_without_the_setting_nothing_is_allowed(lab, allowed):

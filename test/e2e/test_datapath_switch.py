@@ -107,6 +107,25 @@ def test_those_opened_under_ebpf_go_on_under_nftables_and_back(lab):
     switch(lab, "nftables")
 
 
+def test_where_they_are_to_stay_they_do_though_policy_denies_them_by_then(lab):
+    stay = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
+            "spec": {"openConnections": "Stay"}}
+    lab.apply(stay)
+    lab.wait()
+    try:
+        with undisturbed(lab):
+            nobody = policies()[0]
+            nobody["spec"]["ingress"] = []
+            lab.apply(nobody)
+            lab.wait()
+            switch(lab, "ebpf")
+            switch(lab, "nftables")
+    finally:
+        lab.apply(*policies())
+        lab.delete(stay)
+        lab.wait()
+
+
 def test_an_agent_that_dies_in_the_middle_leaves_everything_as_it_was(lab):
     seed = int(os.environ.get("OCICAT_SEED", random.randrange(1 << 32)))
     print("OCICAT_SEED=%d" % seed)

@@ -157,3 +157,20 @@ def test_an_agent_that_is_away_is_an_error_and_not_silence(lab, dataplane, event
         eventually(lambda: [flow for flow in told(lab, "drops") if flow["host"] == "host1" and key(flow) == missed], 5)
     lab.probe("udp/10", "--pods", "shop/frontend,shop/db")
     eventually(lambda: [flow for flow in told(lab, "drops") if key(flow) == ("shop/frontend", "shop/db", "udp/10")], 5)
+
+
+def test_flows_are_summed_up_for_no_longer_than_is_said(lab, eventually):
+    lab.probe("tcp/8080")
+
+    def is_told():
+        return any(key(flow)[:2] == ("shop/frontend", "shop/api") for flow in told(lab, "flows"))
+
+    eventually(is_told, 5)
+    interval = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+                "spec": {"flowLogsFlushInterval": "1s"}}
+    lab.apply(interval)
+    try:
+        eventually(lambda: not is_told(), 10)
+    finally:
+        lab.delete(interval)
+        lab.wait()

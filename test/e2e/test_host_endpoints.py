@@ -448,3 +448,17 @@ def test_a_host_endpoint_that_comes_ends_what_its_policy_denies(lab, family):
     flows = [("shop/far", "udp", NODE[family]["host1"], 80)]
     ended, = end_of(lab, flows, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS)
     assert ended < 1.0
+
+
+@FAMILIES
+def test_where_connections_are_to_stay_a_new_deny_of_a_host_endpoint_is_for_new_ones(lab, family):
+    address = NODE[family]["host1"]
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    stay = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
+            "spec": {"openConnections": "Stay"}}
+    closed = policy("closed", order=1, types=["Ingress"], ingress=[udp("Deny", 80), *EVERYTHING])
+    with applied(lab, edge, stay):
+        stayed, = end_of(lab, [("shop/far", "udp", address, 80)], closed)
+        assert stayed > 1.0
+        with applied(lab, closed):
+            assert not open_ports(lab, "shop/far", address, "udp", ["80"])

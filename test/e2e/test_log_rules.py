@@ -15,7 +15,7 @@ import shop
 
 TRACE = ("add table inet watch; add chain inet watch pre { type filter hook prerouting priority -400; };"
          "add rule inet watch pre udp dport { 514, 515 } meta nftrace set 1")
-SAID = re.compile(r'inet ocicat log_\w+ rule log prefix "(.*?)"')
+SAID = re.compile(r'inet ocicat log_\w+ rule (?:limit .*? )?log prefix "(.*?)"')
 VERDICT = re.compile(r"inet ocicat (forward policy accept|deny rule drop)")
 SEND = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', int(sys.argv[3])));"
         "s.sendto(b'x', (sys.argv[1], int(sys.argv[2])))")
@@ -37,9 +37,9 @@ def said_of(lab, eventually):
     """
     source_ports = itertools.count(20000)
 
-    def send(port):
+    def send_to(port):
         source_port = next(source_ports)
-        lab.exec("shop/a", sys.executable, "-c", SEND, lab.address("shop/b"), str(port), str(source_port))
+        send(lab, port, source_port)
         return source_port
 
     def told_of(source_port, lines):
@@ -55,7 +55,7 @@ def said_of(lab, eventually):
         threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True).start()
 
         def is_told():
-            sent.append(send(port))
+            sent.append(send_to(port))
             told[:] = [about for about in (told_of(one, list(lines)) for one in sent) if about]
             return told
 
@@ -76,9 +76,17 @@ WEB = shop.policy("shop", "web", {"selector": "app == 'b'", "types": ["Ingress"]
     {"action": "Log", **SYSLOG}, {"action": "Allow", **SYSLOG}, {"action": "Deny"}]})
 
 
-def log_prefix(text):
+def log_prefix(text, **others):
     return {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
-            "spec": {"logPrefix": text}}
+            "spec": {"logPrefix": text, **others}}
+
+
+def log_limit(rate):
+    return log_prefix("%t %k %n %p", logActionRateLimit=rate, logActionRateLimitBurst=1)
+
+
+def send(lab, port, source_port):
+    lab.exec("shop/a", sys.executable, "-c", SEND, lab.address("shop/b"), str(port), str(source_port))
 
 
 def test_a_packet_says_a_line_for_each_log_rule_it_passes_and_then_gets_its_verdict(lab, said_of):
@@ -101,6 +109,22 @@ def test_a_packet_says_a_line_for_each_log_rule_it_passes_and_then_gets_its_verd
     assert "log_" not in lab.host_exec("host1", "nft", "list", "chains").stdout
 
 
+def test_what_is_above_the_limit_is_not_said_and_passes_as_ever(lab, said_of):
+    lab.apply(TIER, WATCH, log_limit("9999/second"))
+    lab.wait()
+    assert said_of(514) == [["watch gnp watch.all watch.all: "], ["forward policy accept"]]
+    lab.apply(log_limit("1/day"))
+    lab.wait()
+    for source_port in (31000, 31001):
+        send(lab, 514, source_port)
+    assert said_of(514) == [[], ["forward policy accept"]]
+    lab.apply(log_prefix("%t %k %n %p"))
+    lab.wait()
+    assert said_of(514) == [["watch gnp watch.all watch.all: "], ["forward policy accept"]]
+    lab.delete(WATCH, log_prefix(""))
+    lab.wait()
+
+
 def test_with_ebpf_the_agent_says_the_lines(make_lab, eventually):
     lab = make_lab(1, "ebpf")
     lab.together([lab.pod_words("shop/a", "host1"), lab.pod_words("shop/b", "host1", labels={"app": "b"})])
@@ -115,7 +139,7 @@ def test_with_ebpf_the_agent_says_the_lines(make_lab, eventually):
         source_port = next(source_ports)
         about = "SRC=%s DST=%s LEN=29 PROTO=UDP SPT=%d DPT=%d" % (
             lab.address("shop/a"), lab.address("shop/b"), source_port, port)
-        lab.exec("shop/a", sys.executable, "-c", SEND, lab.address("shop/b"), str(port), str(source_port))
+        send(lab, port, source_port)
 
         def lines():
             return [line for line in log.read_text().splitlines() if line.endswith(about)]
@@ -131,3 +155,13 @@ def test_with_ebpf_the_agent_says_the_lines(make_lab, eventually):
     lab.exec("shop/a", sys.executable, "-c", words, lab.address("shop/b"), "514", "30000")
     assert said_of(514) == [first, second]
     assert sum("SPT=30000 DPT=514" in line for line in log.read_text().splitlines()) == 2
+    # Above the limit nothing is said.
+    lab.apply(log_limit("1/day"))
+    lab.wait()
+    assert said_of(514) == [first, second]
+    for source_port in (31000, 31001):
+        send(lab, 515, source_port)
+    lab.apply(log_prefix("%t %k %n %p"))
+    lab.wait()
+    assert said_of(515) == [first]
+    assert not [line for line in log.read_text().splitlines() if "SPT=3100" in line]

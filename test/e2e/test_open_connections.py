@@ -28,6 +28,11 @@ def policy(*sources, types=("Ingress",)):
             "spec": {"selector": "app == 'web'", "types": list(types), "ingress": rules}}
 
 
+def open_connections(what):
+    return {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
+            "spec": {"openConnections": what}}
+
+
 def no_egress(source):
     return {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
             "metadata": {"name": "egress", "namespace": "shop"},
@@ -49,6 +54,20 @@ def all_is_allowed(lab):
     lab.wait()
     yield
     lab.run("delete", "networkpolicy", "egress", "-n", "shop", "--ignore-not-found")
+
+
+@pytest.fixture
+def staying(lab):
+    lab.apply(open_connections("Stay"))
+    lab.wait()
+    yield
+    lab.delete(open_connections("Stay"))
+    lab.wait()
+
+
+def can_open(lab, pod):
+    code = "import socket, sys; socket.create_connection((sys.argv[1], 80), 1)"
+    return lab.exec(pod, sys.executable, "-c", code, lab.address("shop/web"), check=False).returncode == 0
 
 
 @contextlib.contextmanager
@@ -152,3 +171,61 @@ def test_what_a_host_asks_of_its_own_workload_goes_on(lab):
         print("still there", file=probe.stdin, flush=True)
         assert probe.stdout.readline() == "still there\n"
         probe.stdin.close()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_where_they_are_to_stay_a_new_deny_is_for_new_ones(lab, staying, family):
+    with flows(lab, *((pod, kind, family) for pod in CLIENTS for kind in PORTS)) as reports:
+        lab.apply(policy("far"), no_egress("near"))
+        in_force(lab)
+        assert not can_open(lab, "shop/near")
+        assert can_open(lab, "shop/far")
+        watch_it_for_a_while()
+    for report in reports.values():
+        assert_undisturbed(report)
+
+
+def test_where_they_stay_no_longer_policy_as_it_is_then_decides(lab, staying):
+    with flows(lab, *((pod, kind, 4) for pod in CLIENTS for kind in PORTS)) as reports:
+        lab.apply(policy())
+        in_force(lab)
+        lab.apply(policy("far"))
+        in_force(lab)
+        watch_it_for_a_while()
+        lab.apply(open_connections("FollowPolicy"))
+        since = in_force(lab)
+        watch_it_for_a_while()
+    for kind in PORTS:
+        assert_ended(reports["shop/near", kind, 4], since)
+        assert reports["shop/near", kind, 4]["replies"][-1] > since - AT_MOST
+        assert_undisturbed(reports["shop/far", kind, 4])
+
+
+def test_what_has_ended_before_they_were_to_stay_goes_on_where_it_is_allowed_again(lab):
+    with flows(lab, ("shop/near", "udp", 4), ("shop/near", "ping", 6)) as reports:
+        lab.apply(policy())
+        in_force(lab)
+        watch_it_for_a_while()
+        lab.apply(open_connections("Stay"))
+        staying = in_force(lab)
+        watch_it_for_a_while()
+        lab.apply(policy("near"))
+        allowed = in_force(lab)
+        watch_it_for_a_while()
+    lab.delete(open_connections("Stay"))
+    lab.wait()
+    for report in reports.values():
+        assert not [moment for moment in report["replies"] if staying < moment < allowed - AT_MOST]
+        assert report["replies"][-1] > allowed + AT_MOST / 2
+
+
+def test_they_stay_across_a_restart_of_the_agent(lab, staying):
+    with flows(lab, ("shop/near", "stream", 4), ("shop/near", "udp", 6)) as reports:
+        lab.run("lab", "agent", "kill", "host1")
+        lab.apply(policy("far"))
+        lab.run("lab", "agent", "start", "host1")
+        in_force(lab)
+        assert not can_open(lab, "shop/near")
+        watch_it_for_a_while()
+    for report in reports.values():
+        assert_undisturbed(report)
