@@ -86,19 +86,19 @@ void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
     before_.emplace(key, before);
     if (before) count(*before, -1);
     if (after) count(*after, 1);
-    if (after) {
-      wanted_.insert_or_assign(key, *after);
-    } else {
-      wanted_.erase(key);
+    for (auto* classes : {&wanted_, key.is_host() ? nullptr : &wanted_nets_}) {
+      if (classes == nullptr) continue;
+      if (after) {
+        classes->insert_or_assign(key, *after);
+      } else {
+        classes->erase(key);
+      }
     }
   }
 }
 
 AddressImage::Classes AddressImage::nets_before() const {
-  Classes nets;
-  for (const auto& [prefix, id] : wanted_) {
-    if (!prefix.is_host()) nets.emplace(prefix, id);
-  }
+  auto nets = wanted_nets_;
   for (const auto& [prefix, before] : before_) {
     nets.erase(prefix);
     if (before && !prefix.is_host()) nets.emplace(prefix, *before);

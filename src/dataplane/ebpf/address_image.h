@@ -53,6 +53,7 @@ class AddressImage {
   kernel::bpf::ElementMap& classes_;
   kernel::bpf::ElementMap& nets_;
   Classes wanted_;
+  Classes wanted_nets_;                   // of those, what is no single address
   std::map<policy::ClassId, int> users_;  // addresses and nets
 
   // Of the last want():
