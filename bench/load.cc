@@ -62,7 +62,7 @@ void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows
   frame[6] = 2;  // anybody's
   put16(&frame[12], 0x0800);
   frame[14] = 0x45;
-  put16(&frame[16], LOAD_FRAME - 14);
+  put16(&frame[16], flows.size - 14);
   frame[22] = 64;
   frame[23] = 17;
   const auto& fixed = flows.by_destination ? flows.source : flows.destination;
@@ -70,7 +70,7 @@ void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows
   std::uint32_t sum = 0;
   for (std::size_t i = 14; i < 34; i += 2) sum += std::uint32_t{frame[i]} << 8 | frame[i + 1];
   put16(&frame[24], (sum & 0xffff) + (sum >> 16));
-  put16(&frame[38], LOAD_FRAME - 34);
+  put16(&frame[38], flows.size - 34);
 }
 
 // Where the kernel says how long its thread for softirqs of the first processor has run.
@@ -101,6 +101,7 @@ Load::Load()
   drop_ = taken(object_.program("drop"));
   arrivals_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("arrivals"))));
   plan_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("plan"))));
+  plan_.as<load_plan>().front().arriving = LOAD_FRAME;
 }
 
 void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32_t first) {
@@ -116,19 +117,22 @@ void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32
   plan.stride = flows.stride;
   plan.leaves = flows.leaves ? 1 : 0;
   plan.random = flows.random ? 1 : 0;
+  plan.replies = flows.replies ? 1 : 0;
+  plan.arriving = flows.size + flows.grows;
   plan.next = flows.random ? (first + 1) * 2654435761U | 1 : first;
   plan_.as<load_plan>().front() = plan;
+  size_ = flows.size;
 }
 
 void Load::send(int interface, std::uint32_t packets) {
-  std::array<std::uint8_t, LOAD_FRAME> frame{};
+  std::array<std::uint8_t, LOAD_FRAME_MAX> frame{};
   xdp_md context{};
-  context.data_end = frame.size();
+  context.data_end = size_;
   context.ingress_ifindex = static_cast<std::uint32_t>(interface);
   bpf_test_run_opts options{};
   options.sz = sizeof options;
   options.data_in = frame.data();
-  options.data_size_in = frame.size();
+  options.data_size_in = size_;
   options.ctx_in = &context;
   options.ctx_size_in = sizeof context;
   options.repeat = static_cast<int>(packets);

@@ -15,13 +15,16 @@ namespace ocicat::bench {
 
 // What is sent: UDP.
 struct Flows {
-  IpAddress source, destination;  // IPv4
-  std::uint32_t count = 1;        // a power of two
-  std::uint32_t addresses = 1;    // likewise, at the end that varies: the flows take turns at them
-  std::uint32_t stride = 1;       // from one address to the next
-  bool by_destination = false;    // which end that is
-  bool random = false;            // else one after the other
-  bool leaves = false;            // by the interface, to its other end; else they come in by it
+  IpAddress source, destination;    // IPv4
+  std::uint32_t count = 1;          // a power of two
+  std::uint32_t addresses = 1;      // likewise, at the end that varies: the flows take turns at them
+  std::uint32_t stride = 1;         // from one address to the next
+  bool by_destination = false;      // which end that is
+  bool random = false;              // else one after the other
+  bool leaves = false;              // by the interface, to its other end; else they come in by it
+  bool replies = false;             // as from the end that is asked: ports are exchanged
+  std::uint32_t size = LOAD_FRAME;  // of a frame, LOAD_FRAME_MAX at most
+  std::uint32_t grows = 0;          // by so much on its way
 };
 
 class Load {
@@ -56,6 +59,7 @@ class Load {
   double processor_nanoseconds() const;
   static std::uint64_t read(const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 
+  std::uint32_t size_ = LOAD_FRAME;
   std::string softirqs_;
   std::uint64_t timed_ = 0, lost_ = 0;
 };

@@ -5,12 +5,8 @@
 //            the threads at both ends, what the kernel does for them on the way included
 //
 // Prints lines `figure value unit`; what each arm took goes to the error output.
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -19,6 +15,7 @@
 
 #include "base/large_pages.h"
 #include "bench/policies.h"
+#include "bench/streams.h"
 
 namespace ocicat::bench {
 namespace {
@@ -26,91 +23,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 9;
-constexpr std::chrono::milliseconds kRound{400};
 constexpr int kRequests = 1'500;  // a round
-constexpr std::uint16_t kPort = 7'000;
 
-double thread_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-sockaddr_in address_in(const std::string& station) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(kPort);
-  const auto own = address_of_station(station);
-  std::ranges::copy(std::span(own.bytes()).last(4), reinterpret_cast<std::uint8_t*>(&address.sin_addr));
-  return address;
-}
-
-UniqueFd listener() {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int yes = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  const auto address = address_in("b");
-  CHECK(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  CHECK(::listen(socket.get(), 64) == 0);
-  return socket;
-}
-
-UniqueFd connected() {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const auto address = address_in("b");
-  CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  return socket;
-}
-
-UniqueFd accepted(const UniqueFd& listening) {
-  UniqueFd socket(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  CHECK(socket);
-  return socket;
-}
-
-// What a round came to.
-struct Taken {
-  double rate = 0;       // bytes or connections a second
-  double processor = 0;  // seconds for each
-};
-
-Taken stream(const Router& router, int streams) {
-  std::atomic<double> seconds = 0;
-  std::atomic<std::uint64_t> bytes = 0;
-  const auto inside = [&](const char* station, auto work) {
-    return std::thread([&, station, work] {
-      stay_on(0);
-      CHECK(router.at(station).enter());
-      work();
-      seconds += thread_seconds();
-    });
-  };
-  UniqueFd listening;
-  router.at("b").run([&] { listening = listener(); });
-  std::vector<std::thread> threads;
-  const auto begin = Clock::now();
-  for (int i = 0; i < streams; ++i) {
-    threads.push_back(inside("b", [&] {
-      std::vector<char> buffer(128 * 1024);
-      const auto socket = accepted(listening);
-      for (ssize_t size = 0; (size = ::recv(socket.get(), buffer.data(), buffer.size(), 0)) > 0;)
-        bytes += static_cast<std::uint64_t>(size);
-    }));
-    threads.push_back(inside("a", [&] {
-      const std::vector<char> buffer(128 * 1024);
-      const auto socket = connected();
-      while (Clock::now() - begin < kRound) CHECK(::send(socket.get(), buffer.data(), buffer.size(), 0) > 0);
-    }));
-  }
-  for (auto& thread : threads) thread.join();
-  const std::chrono::duration<double> took = Clock::now() - begin;
-  return {static_cast<double>(bytes) / took.count(), seconds / static_cast<double>(bytes)};
+Taken between_workloads(const Router& router, int streams) {
+  return stream(router.at("a"), router.at("b"), address_of_station("b"), streams);
 }
 
 Taken requests(const Router& router) {
   std::atomic<double> seconds = 0;
   UniqueFd listening;
-  router.at("b").run([&] { listening = listener(); });
+  router.at("b").run([&] { listening = listener_at(address_of_station("b")); });
   const auto begin = Clock::now();
   std::thread server([&] {
     stay_on(0);
@@ -125,7 +47,7 @@ Taken requests(const Router& router) {
     stay_on(0);
     CHECK(router.at("a").enter());
     for (int i = 0; i < kRequests; ++i) {
-      const auto socket = connected();
+      const auto socket = connected_to(address_of_station("b"));
       char byte = 1;
       CHECK(::send(socket.get(), &byte, 1, 0) == 1 && ::recv(socket.get(), &byte, 1, 0) == 1);
     }
@@ -172,11 +94,11 @@ int measure() {
   arms[2].router->enforce(states.with(10'000));
   const auto& many = arms[2];
   constexpr double kGigabits = 8e-9;
-  compare(arms, "stream", kGigabits, [](const Router& router) { return stream(router, 1); });
+  compare(arms, "stream", kGigabits, [](const Router& router) { return between_workloads(router, 1); });
   std::printf("throughput %.3f x\n", many.rate() / arms[0].rate());
   std::printf("throughput-processor %.3f x\n", many.cost() / arms[0].cost());
   std::printf("throughput-policies %.3f x\n", many.cost() / arms[1].cost());
-  compare(arms, "8 streams", kGigabits, [](const Router& router) { return stream(router, 8); });
+  compare(arms, "8 streams", kGigabits, [](const Router& router) { return between_workloads(router, 8); });
   std::printf("throughput-8 %.3f x\n", many.rate() / arms[0].rate());
   std::printf("throughput-8-processor %.3f x\n", many.cost() / arms[0].cost());
   compare(arms, "request", 1, requests);

@@ -60,8 +60,10 @@ int generate(struct xdp_md* context) {
   } else {
     ip->saddr = bpf_htonl(address);
   }
-  udp->source = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
-  udp->dest = bpf_htons((__u16)(5000 + ((ports >> 15) & 0x7fff)));
+  __be16 asking = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
+  __be16 asked = bpf_htons((__u16)(5000 + ((ports >> 15) & 0x7fff)));
+  udp->source = load->replies ? asked : asking;
+  udp->dest = load->replies ? asking : asked;
   return load->leaves ? XDP_TX : XDP_PASS;
 }
 
@@ -76,7 +78,8 @@ SEC("tc")
 int sink(struct __sk_buff* skb) {
   __u32 first = 0;
   struct load_arrivals* at = bpf_map_lookup_elem(&arrivals, &first);
-  if (at && skb->len == LOAD_FRAME) ++at->count;
+  const struct load_plan* load = bpf_map_lookup_elem(&plan, &first);
+  if (at && load && skb->len == load->arriving) ++at->count;
   if (at && skb->len == LOAD_OTHERS) ++at->others;
   return 2; /* dropped */
 }

@@ -1,0 +1,98 @@
+#include "bench/streams.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "bench/load.h"
+
+namespace ocicat::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kRound{400};
+constexpr std::uint16_t kPort = 7'000;
+
+sockaddr_in socket_address(const IpAddress& own) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(kPort);
+  std::ranges::copy(std::span(own.bytes()).last(4), reinterpret_cast<std::uint8_t*>(&address.sin_addr));
+  return address;
+}
+
+}  // namespace
+
+double thread_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+UniqueFd listener_at(const IpAddress& own) {
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const auto address = socket_address(own);
+  CHECK(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  CHECK(::listen(socket.get(), 64) == 0);
+  return socket;
+}
+
+UniqueFd connected_to(const IpAddress& far) {
+  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto address = socket_address(far);
+  CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  return socket;
+}
+
+UniqueFd accepted(const UniqueFd& listening) {
+  UniqueFd socket(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  CHECK(socket);
+  return socket;
+}
+
+Taken stream(const kernel::NetworkNamespace& from, const kernel::NetworkNamespace& to,
+             const IpAddress& address, int streams) {
+  std::atomic<double> seconds = 0;
+  std::atomic<std::uint64_t> bytes = 0;
+  const auto inside = [&](const kernel::NetworkNamespace& ns, auto work) {
+    return std::thread([&, work] {
+      stay_on(0);
+      CHECK(ns.enter());
+      work();
+      seconds += thread_seconds();
+    });
+  };
+  UniqueFd listening;
+  to.run([&] { listening = listener_at(address); });
+  std::vector<std::thread> threads;
+  const auto begin = Clock::now();
+  for (int i = 0; i < streams; ++i) {
+    threads.push_back(inside(to, [&] {
+      std::vector<char> buffer(128 * 1024);
+      const auto socket = accepted(listening);
+      for (ssize_t size = 0; (size = ::recv(socket.get(), buffer.data(), buffer.size(), 0)) > 0;)
+        bytes += static_cast<std::uint64_t>(size);
+    }));
+    threads.push_back(inside(from, [&] {
+      const std::vector<char> buffer(128 * 1024);
+      const auto socket = connected_to(address);
+      while (Clock::now() - begin < kRound) CHECK(::send(socket.get(), buffer.data(), buffer.size(), 0) > 0);
+    }));
+  }
+  for (auto& thread : threads) thread.join();
+  const std::chrono::duration<double> took = Clock::now() - begin;
+  return {static_cast<double>(bytes) / took.count(), seconds / static_cast<double>(bytes)};
+}
+
+}  // namespace ocicat::bench
