@@ -1,36 +1,12 @@
 """Past the stack or through it (bpfRedirectToPeer): all that is sent arrives, and paths' limits are heard of."""
 import json
-import subprocess
-import sys
 
 import pytest
+from transfer import transfer
 
 FELIX = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}}
 OPEN = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy", "metadata": {"name": "open", "namespace": "net"},
         "spec": {"types": ["Ingress"], "ingress": [{"action": "Allow"}]}}
-SIZE = 20_000_000
-PORT = 7000
-# Takes one connection and tells how much came and what it was.
-SINK = """
-import hashlib, socket, sys
-listener = socket.create_server(("::", %d), family=socket.AF_INET6, dualstack_ipv6=True)
-print("ready", flush=True)
-client, _ = listener.accept()
-digest, size = hashlib.sha256(), 0
-while data := client.recv(1 << 20):
-    digest.update(data)
-    size += len(data)
-client.sendall(digest.digest())
-print(size, flush=True)
-""" % PORT
-SEND = """
-import hashlib, random, socket, sys
-data = random.Random(7).randbytes(int(sys.argv[2]))
-server = socket.create_connection((sys.argv[1], %d), 20)
-server.sendall(data)
-server.shutdown(socket.SHUT_WR)
-assert server.recv(100) == hashlib.sha256(data).digest()
-""" % PORT
 
 
 def set_redirect(lab, value):
@@ -70,20 +46,11 @@ def sent_to(lab, pod):
     return link["stats64"]["tx"]["packets"]
 
 
-def transfer(lab, pod, family, size=SIZE):
-    """From client to the pod, over TCP: all of it, and nothing else."""
-    words = [lab.binary, "lab", "exec", pod, "--", sys.executable, "-c", SINK]
-    with subprocess.Popen(words, env=lab.environment, text=True, stdout=subprocess.PIPE) as sink:
-        assert sink.stdout.readline() == "ready\n"
-        lab.exec("net/client", sys.executable, "-c", SEND, lab.address(pod, family), str(size))
-        assert int(sink.stdout.readline()) == size
-
-
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("pod", ["net/near", "net/far"])
 def test_a_large_transfer_arrives_whole(lab, redirect, pod, family):
     before = sent_to(lab, pod)
-    transfer(lab, pod, family)
+    transfer(lab, "net/client", pod, family)
     grown = sent_to(lab, pod) - before
     # What goes past the stack is counted at the pod's own end alone.
     assert grown < 50 if redirect == "Enabled" else grown > 100
@@ -101,7 +68,7 @@ def test_who_sends_more_than_the_path_takes_is_told(lab, redirect, pod, family):
         report = lab.exec("net/client", *ping, "-s", str(1400 - header), check=False).stdout
         assert ", 0 received" in report
         assert "1300" in report  # the path's limit
-        transfer(lab, pod, family, 2_000_000)
+        transfer(lab, "net/client", pod, family, 2_000_000)
     finally:
         lab.host_exec(host, "ip", "link", "set", interface, "mtu", "1500")
         lab.exec("net/client", "ip", "-%d" % family, "route", "flush", "cache")  # what it has been told

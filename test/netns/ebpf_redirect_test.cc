@@ -2,9 +2,6 @@
 // it came.
 #include <gtest/gtest.h>
 
-#include <arpa/inet.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -18,106 +15,10 @@
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
 #include "netns/agent_host.h"
+#include "netns/tap.h"
 
 namespace ocicat::test {
 namespace {
-
-using Frame = std::vector<std::uint8_t>;
-using Mac = std::array<std::uint8_t, 6>;
-
-constexpr Mac kAtHost{0xee, 0xee, 0xee, 0xee, 0xee, 0xee}, kAtStation{2, 0, 0, 0, 0, 1};
-constexpr std::size_t kEthernet = 14, kHopsV4 = kEthernet + 8, kHopsV6 = kEthernet + 7;
-
-void set16(Frame& frame, std::size_t at, std::uint32_t value) {
-  frame.at(at) = static_cast<std::uint8_t>(value >> 8);
-  frame.at(at + 1) = static_cast<std::uint8_t>(value);
-}
-
-std::uint32_t sum16(const Frame& frame, std::size_t from, std::size_t to) {
-  std::uint32_t sum = 0;
-  for (std::size_t i = from; i < to; i += 2) sum += std::uint32_t{frame.at(i)} << 8 | frame.at(i + 1);
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return sum;
-}
-
-std::size_t ip_header(const Frame& frame) {
-  return std::size_t{frame.at(kEthernet) & 0xfU} * 4;
-}
-
-void fix_checksum(Frame& frame) {
-  set16(frame, kEthernet + 10, 0);
-  set16(frame, kEthernet + 10, ~sum16(frame, kEthernet, kEthernet + ip_header(frame)) & 0xffff);
-}
-
-// `padding`: bytes behind the token.
-Frame frame_of(const RawPacket& packet, std::size_t padding = 0) {
-  Frame frame(kAtHost.begin(), kAtHost.end());
-  frame.insert(frame.end(), kAtStation.begin(), kAtStation.end());
-  const bool v4 = packet.packet.family() == Family::kIpv4;
-  frame.push_back(v4 ? 0x08 : 0x86);
-  frame.push_back(v4 ? 0x00 : 0xdd);
-  auto bytes = bytes_of(packet);
-  frame.insert(frame.end(), bytes.begin(), bytes.end());
-  if (padding == 0) return frame;
-  frame.resize(frame.size() + padding);
-  const std::size_t transport = kEthernet + (v4 ? 20 : 40);
-  if (v4) {
-    set16(frame, kEthernet + 2, static_cast<std::uint32_t>(frame.size() - kEthernet));
-    fix_checksum(frame);
-  } else {
-    set16(frame, kEthernet + 4, static_cast<std::uint32_t>(frame.size() - transport));
-  }
-  set16(frame, transport + 4, static_cast<std::uint32_t>(frame.size() - transport));
-  set16(frame, transport + 6, 0);  // no sum: IPv4 may, and nobody on the way looks at it
-  return frame;
-}
-
-void stay_on_first_processor() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(0, &set);
-  CHECK(::sched_setaffinity(0, sizeof set, &set) == 0);
-}
-
-// Whole frames at a station's interface.
-class Tap {
- public:
-  explicit Tap(const kernel::NetworkNamespace& ns, const char* interface = "eth0") {
-    ns.run([&] {
-      socket_ = UniqueFd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
-      CHECK(socket_);
-      at_.sll_family = AF_PACKET;
-      at_.sll_protocol = htons(ETH_P_ALL);
-      at_.sll_ifindex = static_cast<int>(::if_nametoindex(interface));
-      CHECK(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&at_), sizeof at_) == 0);
-    });
-  }
-  void send(const Frame& frame) const {
-    std::thread([&] {
-      stay_on_first_processor();
-      CHECK(::sendto(socket_.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&at_),
-                     sizeof at_) == static_cast<ssize_t>(frame.size()));
-    }).join();
-  }
-  // What has come in since the last call.
-  std::vector<Frame> received() const {
-    std::vector<Frame> frames;
-    while (true) {
-      Frame frame(70'000);
-      sockaddr_ll from{};
-      socklen_t length = sizeof from;
-      const auto size = ::recvfrom(socket_.get(), frame.data(), frame.size(), MSG_DONTWAIT,
-                                   reinterpret_cast<sockaddr*>(&from), &length);
-      if (size < 0) return frames;
-      frame.resize(static_cast<std::size_t>(size));
-      if (from.sll_pkttype != PACKET_OUTGOING) frames.push_back(std::move(frame));
-    }
-  }
-
- private:
-  UniqueFd socket_;
-  sockaddr_ll at_{};
-};
 
 class EbpfRedirect : public testing::TestWithParam<Family> {
  protected:
