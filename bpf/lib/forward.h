@@ -3,7 +3,8 @@
  * with it but forward it, else on to the stack.
  *
  *   to a workload here   into the other end of its interface; both ends have judged the connection
- *   to the outside       by the interface by which the other end's packets come, untranslated
+ *   to the outside       by the interface by which the other end's packets come, untranslated; what that
+ *                        would put into a tunnel is in it when it leaves (tunnel.h)
  *   route                the kernel's own
  *   design               docs/design/ebpf.md#past-the-stack
  */
@@ -11,6 +12,7 @@
 
 #include "lib/judge.h"
 #include "lib/roads.h"
+#include "lib/tunnel.h"
 #include "lib/way.h"
 
 /* Whether the stack would do no more with it than any router: no options to see to, nobody to tell that it
@@ -27,38 +29,6 @@ static __always_inline int is_underway(const struct packet* packet, const struct
   if (packet->key.protocol != IPPROTO_TCP && packet->key.protocol != IPPROTO_SCTP) return 1;
   return !(packet->tcp & (TCP_SYN | TCP_FIN | TCP_RST | TCP_PSH)) &&
          connection->tcp[0] & connection->tcp[1] & TCP_SEEN_ACK;
-}
-
-#define TOO_LARGE 0x10000
-
-/* As IP counts one packet on the wire, which a large one is cut into. What is not TCP may have further
- * headers in each piece. */
-static __always_inline __u32 size_on_wire(const struct __sk_buff* skb, const struct packet* packet) {
-  if (!skb->gso_size) return skb->len - ETH_HLEN;
-  return packet->key.protocol == IPPROTO_TCP ? skb->gso_size + packet->headers : TOO_LARGE;
-}
-
-/* One hop less, as a router has it, and MACs where they are given. False where the header is not at hand. */
-static __always_inline int hop(struct __sk_buff* skb, const struct packet* packet, const __u8* macs) {
-  void *data = (void*)(long)skb->data, *end = (void*)(long)skb->data_end;
-  struct ethhdr* ethernet = data;
-  if (packet->ipv6) {
-    struct ipv6hdr* ip = (void*)(ethernet + 1);
-    if ((void*)(ip + 1) > end) return 0;
-    __u16 before = bpf_htons((__u16)(ip->nexthdr << 8 | ip->hop_limit));
-    --ip->hop_limit;
-    __u16 after = bpf_htons((__u16)(ip->nexthdr << 8 | ip->hop_limit));
-    if (macs) __builtin_memcpy(ethernet, macs, 2 * ETH_ALEN);
-    bpf_csum_update(skb, (__u32)after + (__u16)~before); /* where a device has summed up the packet */
-    return 1;
-  }
-  struct iphdr* ip = (void*)(ethernet + 1);
-  if ((void*)(ip + 1) > end) return 0;
-  --ip->ttl;
-  __u32 sum = ip->check + bpf_htons(0x0100);
-  ip->check = (__u16)(sum + (sum >= 0xffff)); /* RFC 1141 */
-  if (macs) __builtin_memcpy(ethernet, macs, 2 * ETH_ALEN);
-  return 1;
 }
 
 /* Whether the way to the packet's other end goes by this interface, and has room for it. */
@@ -78,7 +48,7 @@ static __always_inline int forward_in(struct __sk_buff* skb, const struct packet
   if (!endpoint || !(READ_ONCE(endpoint->flags) & ENDPOINT_OPEN)) return PASS;
   __u32 interface = endpoint->interface;
   if (interface == skb->ifindex || !has_way(skb, packet, tracked, interface, now) ||
-      !hop(skb, packet, macs_to(tracked, ~packet->sender & 1))) {
+      !hop(skb, packet, macs_to(tracked, ~packet->sender & 1), 0)) {
     return PASS;
   }
   if (skb->mark) skb->mark = 0; /* the host's own, as everywhere between namespaces */
@@ -88,7 +58,9 @@ static __always_inline int forward_in(struct __sk_buff* skb, const struct packet
 
 static __always_inline int forward_out(struct __sk_buff* skb, const struct packet* packet,
                                        struct tracked* tracked, __u32 way, __u32 now) {
-  if (!has_way(skb, packet, tracked, way, now) || !hop(skb, packet, 0)) return PASS;
+  if (!has_way(skb, packet, tracked, way, now)) return PASS;
+  if (tracked->hop_family == BY_TUNNEL) return encapsulate(skb, packet, slot_of_tunnel(tracked), way, now);
+  if (!hop(skb, packet, 0, 0)) return PASS;
   struct bpf_redir_neigh next = {.nh_family = tracked->hop_family};
   __builtin_memcpy(next.ipv6_nh, tracked->road.far, sizeof next.ipv6_nh);
   count(COUNT_REDIRECTED);

@@ -4,11 +4,13 @@
  *
  *   asked   when a connection is new or judged anew, for other types of service, and a quarter of a second
  *           after the last time; all of them where the agent hears that routes have changed (host.rerouted)
+ *   tunnels where the next hop is the end of a tunnel of ours, which one that is (maps/tunnels.h)
  *   cost    of a look at the kernel's routes about 90 ns
  */
 #pragma once
 
 #include "lib/connections.h"
+#include "maps/tunnels.h"
 
 /* Of <sys/socket.h>, which is not for the kernel. */
 enum { AF_INET = 2, AF_INET6 = 10 };
@@ -24,13 +26,31 @@ static __always_inline __u8* macs_to(struct tracked* tracked, __u32 end) {
   return end && !leads_outside(&tracked->connection, 0) ? tracked->road.far : tracked->road.near;
 }
 
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, TUNNELS_MAX);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct address);
+  __type(value, __u32);
+} vteps SEC(".maps");
+
+/* In place of a family: the road leads into a tunnel, which is named instead of the next hop. */
+#define BY_TUNNEL 0
+
+static __always_inline __u32 slot_of_tunnel(const struct tracked* tracked) {
+  return *(const __u32*)tracked->road.far;
+}
+
+/* Whether what the routes said then may still be relied on. */
+static __always_inline int holds(__u32 asked, __u32 now) {
+  const struct host* host = the_host();
+  return host && asked && now - asked < ROAD_HOLDS &&
+         now - asked + SECONDS(1) < now - READ_ONCE(host->rerouted) + SECONDS(1);
+}
+
 /* Whether what is known of the way to that end still holds for such packets. */
 static __always_inline int is_known_road(const struct tracked* tracked, __u32 end, __u8 traffic, __u32 now) {
-  const struct host* host = the_host();
-  __u32 asked = tracked->road.asked[end & 1];
-  return host && asked && now - asked < ROAD_HOLDS &&
-         now - asked + SECONDS(1) < now - READ_ONCE(host->rerouted) + SECONDS(1) &&
-         tracked->traffic[end & 1] == traffic;
+  return holds(tracked->road.asked[end & 1], now) && tracked->traffic[end & 1] == traffic;
 }
 
 /* What the kernel's routes say of a packet of that size; 0: it may go the way found, which has room for it.
@@ -57,6 +77,16 @@ static __always_inline long find_route(struct __sk_buff* skb, const struct packe
   return bpf_fib_lookup(skb, route, sizeof *route, flags);
 }
 
+/* The tunnel whose end the next hop is; 0: none of ours. */
+static __always_inline __u32 tunnel_to(const struct bpf_fib_lookup* route) {
+  struct address vtep = {};
+  if (route->family != AF_INET) return 0;
+  vtep.word[2] = bpf_htonl(0xffff);
+  vtep.word[3] = route->ipv4_dst;
+  const __u32* slot = bpf_map_lookup_elem(&vteps, &vtep);
+  return slot ? READ_ONCE(*slot) : 0;
+}
+
 /* Asks the kernel's routes for the way to that end, by this interface, and notes what they say. False where
  * the packet is not to go that way. */
 __noinline int ask_road(struct __sk_buff* skb, const struct packet* packet, struct tracked* tracked,
@@ -69,9 +99,11 @@ __noinline int ask_road(struct __sk_buff* skb, const struct packet* packet, stru
     return 0;
   }
   if (outside) {
+    __u32 tunnel = tunnel_to(&route);
+    if (tunnel) route.ipv4_dst = tunnel;
     __builtin_memcpy(tracked->road.far, route.ipv6_dst,
                      sizeof tracked->road.far); /* IPv4 in its first word */
-    tracked->hop_family = route.family;
+    tracked->hop_family = tunnel ? BY_TUNNEL : route.family;
   } else {
     __u8* macs = macs_to(tracked, end);
     __builtin_memcpy(macs, route.dmac, ETH_ALEN);

@@ -68,7 +68,8 @@ struct road {
   __u32 asked[2]; /* by end it leads to: when, in ticks; 0: not since the connection was judged */
   __u16 mtu[2];   /* of the packets it takes */
   __u8 near[12];  /* to a workload here: its MAC, and that of the host's side of its interface */
-  __u8 far[16];   /* the same, where near is the other end's; or, to the outside, the next hop's address */
+  __u8 far[16];   /* the same, where near is the other end's; or, to the outside, the next hop's address, or
+                     the slot of the tunnel (maps/tunnels.h) */
 };
 OCICAT_SIZE(struct road, 40);
 
@@ -78,7 +79,7 @@ struct tracked {
   __u32 version;   /* another with each connection that comes to be here; odd: somebody is at it; 0: none has
                       been here yet, nor further on */
   __u8 traffic[2]; /* by end it goes to: type of service or traffic class of the packet the road is for */
-  __u8 hop_family; /* AF_*, of the next hop's address */
+  __u8 hop_family; /* AF_*, of the next hop's address; 0: of a tunnel */
   __u8 pad;
   struct connection connection;
   struct road road;

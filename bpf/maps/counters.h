@@ -27,6 +27,7 @@ enum counter {
   COUNT_EVENTS_SHARE, /* the same, of an interface that had its share of what room there was */
   COUNT_ANSWERED,     /* of those dropped by policy, with a reset or an ICMP error */
   COUNT_LOGGED,       /* packets that passed Log rules and were let through, and begin no connection */
+  COUNT_ENCAPSULATED, /* of those redirected, into a tunnel to another host */
   COUNTERS_MAX,
 };
 

@@ -51,6 +51,11 @@ Result<void> HostKeeper::sync_overlays() {
     }
     if (!done && first) first = within("overlay", done.error());
   }
+  if (const auto open = vxlan_[0].newly_open()) {
+    const auto taken = policy_->take_tunnels(*open);
+    if (!taken) vxlan_[0].distrust_ends();  // they are told of again
+    if (!taken && first) first = within("overlay", taken.error());
+  }
   return first;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "dataplane/hosts/host_interfaces.h"
+#include "dataplane/overlay/open_tunnels.h"
 #include "engine/host_state.h"
 
 namespace ocicat::dataplane {
@@ -36,6 +37,9 @@ class PolicyDatapath {
   virtual void distrust_links() = 0;
   // Routes here have changed, or may have: ways that were remembered are to be asked for anew.
   virtual void reroute() {}
+  // What tunnels of IPv4 to other hosts there are by now, into which it may put packets without the interface.
+  // Told after that knows of them, and before routes lead there.
+  virtual Result<void> take_tunnels(const OpenTunnels&) { return {}; }
   // Whether packets at this interface are judged: where not, they are dropped.
   virtual bool serves(const std::string& interface_name) const = 0;
   // What is in force, in step, where open connections have to be judged by it from outside; nullptr: the

@@ -12,6 +12,7 @@ class SimulatedTunnels final : public TunnelKernel {
  public:
   Result<std::optional<VxlanLink>> vxlan(const std::string& name) override;
   Result<Parent> parent(const IpAddress& address) override;
+  Result<PortRange> source_ports() override { return PortRange{}; }
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "base/unique_fd.h"
 #include "kernel/rtnetlink.h"
@@ -164,6 +165,15 @@ Result<TunnelKernel::Parent> NetlinkTunnels::parent(const IpAddress& address) {
   // Several links, or the loopback: the route says which.
   if (having.size() > 1) parent.index = 0;
   return parent;
+}
+
+Result<PortRange> NetlinkTunnels::source_ports() {
+  constexpr const char* kSetting = "/proc/sys/net/ipv4/ip_local_port_range";
+  PortRange range;
+  std::ifstream file(kSetting);
+  if (!(file >> range.first >> range.last) || range.first > range.last)
+    return fail(ErrorCode::kUnavailable, "cannot read {}", kSetting);
+  return range;
 }
 
 Result<void> NetlinkTunnels::create(const std::string& name, const VxlanConfig& config) {

@@ -28,6 +28,13 @@ struct VxlanConfig {
   bool operator==(const VxlanConfig&) const = default;
 };
 
+// Both count.
+struct PortRange {
+  std::uint16_t first = 32768, last = 60999;
+
+  bool operator==(const PortRange&) const = default;
+};
+
 struct VxlanLink {
   int index = 0;
   VxlanConfig config;
@@ -65,6 +72,8 @@ class TunnelKernel {
     std::uint32_t mtu = 0;
   };
   virtual Result<Parent> parent(const IpAddress& address) = 0;
+  // From which the kernel takes the source ports of what goes through its tunnels.
+  virtual Result<PortRange> source_ports() = 0;
   virtual Result<void> create(const std::string& name, const VxlanConfig& config) = 0;
   virtual Result<void> remove(int link) = 0;
   // Brings it up, with this MTU.
@@ -96,6 +105,7 @@ class NetlinkTunnels final : public TunnelKernel {
 
   Result<std::optional<VxlanLink>> vxlan(const std::string& name) override;
   Result<Parent> parent(const IpAddress& address) override;
+  Result<PortRange> source_ports() override;
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;

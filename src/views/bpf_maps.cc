@@ -57,6 +57,8 @@ std::pair<std::string, std::string_view> counter_words(bpf::counter counter) {
       return {"answered", "packets, of those dropped, that a reset or an error answered"};
     case bpf::COUNT_LOGGED:
       return {"logged", "packets that Log rules want told, and that begin no connection"};
+    case bpf::COUNT_ENCAPSULATED:
+      return {"encapsulated", "packets, of those redirected, into a tunnel to another host"};
     default: {
       const auto reason = flows::reason_of(counter);
       return {fmt::format("dropped: {}", to_string(reason)), in_words(reason)};

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from transfer import transfer
 
 POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
           "metadata": {"name": "web", "namespace": "shop"},
@@ -28,12 +29,12 @@ def pods(lab):
 
 def watch(lab):
     for host in lab.hosts:
-        lab.host_exec(host, "nft", COUNTER.format("sent", "output"))
+        lab.host_exec(host, "nft", COUNTER.format("arrived", "prerouting"))
 
 
-def sent(lab, host):
-    """How many VXLAN packets the host has sent since the last call."""
-    text = lab.host_exec(host, "nft", "reset", "counter", "inet", "watcher", "sent").stdout
+def arrived(lab, host):
+    """How many VXLAN packets have come to the host since the last call."""
+    text = lab.host_exec(host, "nft", "reset", "counter", "inet", "watcher", "arrived").stdout
     words = text.split()
     return int(words[words.index("packets") + 1])
 
@@ -63,9 +64,9 @@ def across(make_lab):
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_hosts_carry_for_pods_travels_in_vxlan(always, family):
-    sent(always, "host1"), sent(always, "host2")
+    arrived(always, "host1"), arrived(always, "host2")
     ping(always, "shop/client", "shop/far", family)
-    assert sent(always, "host1") >= 3 and sent(always, "host2") >= 3
+    assert arrived(always, "host1") >= 3 and arrived(always, "host2") >= 3
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -73,6 +74,21 @@ def test_the_largest_packet_of_a_pod_fits_into_the_tunnel(always, family):
     mtu = int(always.exec("shop/client", "cat", "/sys/class/net/eth0/mtu").stdout)
     header = {4: 28, 6: 48}[family]
     ping(always, "shop/client", "shop/far", family, mtu - header)
+
+
+def encapsulated(lab, host):
+    """How many packets its programs have put into tunnels."""
+    counters = lab.json("bpf", "counters", "--host", host)["counters"]
+    return next(line["count"] for line in counters if line["counter"] == "encapsulated")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_large_transfer_arrives_whole(always, dataplane, family):
+    before = encapsulated(always, "host1") if dataplane == "ebpf" else 0
+    transfer(always, "shop/client", "shop/far", family)
+    if dataplane == "ebpf":
+        # Those of IPv6 go to the interface past the stack.
+        assert (encapsulated(always, "host1") - before > 100) == (family == 4)
 
 
 def test_tunnels_of_the_cluster_pass_a_host_endpoint_that_lets_nothing_else_through(always):
@@ -123,14 +139,28 @@ def test_an_agent_that_is_killed_and_comes_back_loses_no_packet(always):
         assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
 
 
+def test_a_change_of_datapath_and_back_loses_no_packet(always, dataplane):
+    flows = [always.start_traffic("shop/client", "stream", always.address("shop/far", family), 80) for family in (4, 6)]
+    for other in ({"ebpf": "nftables", "nftables": "ebpf"}[dataplane], dataplane):
+        for host in always.hosts:
+            always.run("lab", "agent", "stop", host)
+            always.run("lab", "agent", "start", host, "--dataplane", other)
+    for flow in flows:
+        flow.end()
+    for flow in flows:
+        report = flow.stop()
+        assert report["sent"] > 100
+        assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_only_what_crosses_subnets_travels_in_vxlan_where_the_pool_says_so(across, family):
     for host in across.hosts:
-        sent(across, host)
+        arrived(across, host)
     ping(across, "shop/client", "shop/same-rack", family)  # host3
-    assert sent(across, "host1") == 0 and sent(across, "host3") == 0
+    assert arrived(across, "host1") == 0 and arrived(across, "host3") == 0
     ping(across, "shop/client", "shop/far", family)  # host4
-    assert sent(across, "host1") >= 3 and sent(across, "host4") >= 3
+    assert arrived(across, "host1") >= 3 and arrived(across, "host4") >= 3
 
 
 def test_a_pool_may_change_how_its_packets_travel(across):
@@ -138,8 +168,8 @@ def test_a_pool_may_change_how_its_packets_travel(across):
     pool["spec"]["vxlanMode"] = "Never"
     across.request("PUT", "/apis/projectcalico.org/v3/ippools/pods-ipv4", pool)
     across.wait()
-    sent(across, "host1")
+    arrived(across, "host1")
     ping(across, "shop/client", "shop/far", 4)
-    assert sent(across, "host1") == 0
+    assert arrived(across, "host1") == 0
     assert "vxlan.calico" not in across.host_exec("host1", "ip", "-brief", "link").stdout
     assert "vxlan-v6.calico" in across.host_exec("host1", "ip", "-brief", "link").stdout

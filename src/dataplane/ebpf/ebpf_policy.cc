@@ -61,7 +61,8 @@ EbpfPolicy::Images::Images(Objects made)
       tables(objects.tables()),
       addresses(objects.classes(), objects.nets()),
       endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
-      hosts(objects.host_endpoints(), objects.host_interfaces()) {}
+      hosts(objects.host_endpoints(), objects.host_interfaces()),
+      tunnels(objects.tunnels(), objects.vteps()) {}
 
 bool EbpfPolicy::covered_by_prefix(const std::string& name) const {
   return std::ranges::any_of(wanted_.settings.workload_prefixes, [&](const std::string& prefix) {
@@ -77,6 +78,24 @@ bool EbpfPolicy::is_workload(const std::string& name) const {
 
 void EbpfPolicy::reroute() {
   if (images_) std::atomic_ref(images_->objects.host().rerouted).store(ticks_now());
+}
+
+Result<void> EbpfPolicy::take_tunnels(const OpenTunnels& tunnels) {
+  tunnels_ = tunnels;
+  return images_ ? write_tunnels() : Result<void>();
+}
+
+// Where somebody has set up traffic control at their interface, packets go by that. What an agent before this
+// one has written stands until it is known what there is.
+Result<void> EbpfPolicy::write_tunnels() {
+  if (!tunnels_) return {};
+  auto& image = images_->tunnels;
+  image.want(controlled_.contains(tunnels_->link) ? OpenTunnels{} : *tunnels_);
+  const auto before = image.writes();
+  const auto done = image.update();
+  writes_ += image.writes() - before;
+  if (image.writes() != before) reroute();
+  return done;
 }
 
 bool EbpfPolicy::serves(const std::string& name) const {
@@ -157,7 +176,7 @@ bool EbpfPolicy::write_settings(Step& step) {
 }
 
 Result<void> EbpfPolicy::write_changes() {
-  auto& [objects, tables, addresses, endpoints, hosts] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused] = *images_;
   Step step(objects.host());
   const bool settings_changed = write_settings(step);
   TRY_VOID(tables.update(step));
@@ -211,7 +230,7 @@ Result<void> EbpfPolicy::compare_dictionary() {
 }
 
 Result<void> EbpfPolicy::compare_all() {
-  auto& [objects, tables, addresses, endpoints, hosts] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused] = *images_;
   Step step(objects.host());
   write_settings(step);
   TRY_VOID(tables.resync(step));
@@ -370,6 +389,7 @@ Result<bool> EbpfPolicy::resync() {
     return std::unexpected(hooks.error());
   }
   TRY_VOID(relax_tracking());
+  TRY_VOID(write_tunnels());
   TRY_VOID(sync_attachments());
   if (!taken_over_) TRY_VOID(finish_taking_over());
   TRY(const auto pins, images_->objects.keep());

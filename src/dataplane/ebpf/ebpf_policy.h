@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/host_image.h"
 #include "dataplane/ebpf/objects.h"
+#include "dataplane/ebpf/tunnel_image.h"
 #include "dataplane/policy_datapath.h"
 #include "kernel/bpf_abilities.h"
 #include "kernel/connections.h"
@@ -45,6 +46,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void distrust() override;
   void distrust_links() override { links_known_ = false; }
   void reroute() override;
+  Result<void> take_tunnels(const OpenTunnels& tunnels) override;
   bool serves(const std::string& interface_name) const override;
   std::uint64_t writes() const override {
     return writes_ + attachments_.writes() + host_hooks_.writes() + guard_.writes();
@@ -60,6 +62,7 @@ class EbpfPolicy final : public PolicyDatapath {
     AddressImage addresses;
     EndpointImage endpoints;
     HostImage hosts;
+    TunnelImage tunnels;
   };
 
   void want(const HostChanges& changes);
@@ -77,6 +80,7 @@ class EbpfPolicy final : public PolicyDatapath {
   // Programs see every packet by now: what the kernel tracks is all that they have missed.
   Result<void> finish_taking_over();
   Result<void> sync_host_hooks();
+  Result<void> write_tunnels();
   bool write_settings(Step& step);
   bool connections_stay() const { return wanted_.settings.open_connections == OpenConnections::kStay; }
   // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
@@ -94,7 +98,8 @@ class EbpfPolicy final : public PolicyDatapath {
   HostState wanted_;  // without routes
   HostChanges changes_;
   std::unique_ptr<Images> images_;
-  HostInterfaces interfaces_;  // as they have been assigned
+  std::optional<OpenTunnels> tunnels_;  // nothing: nobody has told of them yet
+  HostInterfaces interfaces_;           // as they have been assigned
   kernel::bpf::Abilities usable_;
   std::shared_ptr<Objects> loaded_;
   LinkPlaces links_at_;

@@ -19,6 +19,7 @@
 #include "maps/endpoints.h"
 #include "maps/host.h"
 #include "maps/host_endpoints.h"
+#include "maps/tunnels.h"
 
 namespace ocicat::dataplane::ebpf {
 
@@ -35,6 +36,8 @@ class Objects {
             entries_.as<bpf::entry>(), cells_.as<bpf::cell>()};
   }
   std::span<bpf::host_endpoint> host_endpoints() const { return host_endpoints_.as<bpf::host_endpoint>(); }
+  std::span<bpf::tunnel> tunnels() const { return tunnels_.as<bpf::tunnel>(); }
+  kernel::bpf::ElementMap& vteps() const { return *vteps_; }
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
@@ -67,9 +70,9 @@ class Objects {
   bool kept_ = false;
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
-      host_endpoints_;
+      host_endpoints_, tunnels_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
-      dictionary_;
+      dictionary_, vteps_;
   std::unique_ptr<ConnectionTable> connections_;
 };
 

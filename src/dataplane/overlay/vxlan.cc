@@ -55,6 +55,7 @@ void Vxlan::want(const Changes<IpAddress, network::Peer>& peers) {
 
 Result<void> Vxlan::write(Result<void> done) {
   if (done) ++writes_;
+  told_ = false;
   return done;
 }
 
@@ -73,6 +74,8 @@ Result<void> Vxlan::settle_device() {
                                    .parent = parent.index,
                                    .vni = device_->vni,
                                    .port = device_->port};
+  config_ = wanted;
+  TRY(source_ports_, kernel_.source_ports());
   if (link && link->config != wanted) {
     TRY_VOID(write(kernel_.remove(link->index)));
     link.reset();
@@ -144,7 +147,24 @@ Result<void> Vxlan::settle_ends() {
       [&](const auto& entry) { return write(kernel_.add(link_, entry)); });
 }
 
+std::optional<OpenTunnels> Vxlan::newly_open() {
+  if (std::exchange(told_, true)) return std::nullopt;
+  OpenTunnels open;
+  if (link_ == 0 || !device_known_ || !ends_known_ || !offloads_) return open;
+  open.link = link_;
+  open.config = config_;
+  open.source_ports = source_ports_;
+  std::map<MacAddress, IpAddress> hosts;
+  for (const auto& [mac, host] : there_.forwarding) hosts.emplace(mac, host);
+  for (const auto& [vtep, mac] : there_.neighbours) {
+    if (const auto host = hosts.find(mac); host != hosts.end())
+      open.ends.emplace(vtep, OpenTunnels::End{mac, host->second});
+  }
+  return open;
+}
+
 Result<void> Vxlan::sync() {
+  told_ &= device_known_ && ends_known_;
   if (!device_known_) {
     TRY_VOID(settle_device());
     device_known_ = true;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/overlay/open_tunnels.h"
 #include "engine/host_state.h"
 #include "kernel/tunnels.h"
 
@@ -38,6 +39,10 @@ class Vxlan {
   // Makes it so. O(hosts), where anything has changed.
   Result<void> sync();
 
+  // As they are since the last sync(); none where the interface does more with a packet than to put it into
+  // one, or where not all is as wanted. Nothing: they are as they have been told.
+  std::optional<OpenTunnels> newly_open();
+
   std::uint64_t writes() const { return writes_; }
   // What the kernel is kept from doing with it, for people; empty: nothing.
   std::string note() const;
@@ -60,11 +65,14 @@ class Vxlan {
   std::optional<VxlanDevice> device_;
   std::map<IpAddress, network::Vtep> vteps_;  // by the host that has it
 
-  bool device_known_ = false;  // it is there as wanted
-  bool ends_known_ = false;    // the kernel holds `there_`
-  int link_ = 0;               // 0: none
-  bool offloads_ = true;       // checksums
-  bool restores_ = false;      // it is to again
+  bool told_ = false;           // what is open
+  bool device_known_ = false;   // it is there as wanted
+  bool ends_known_ = false;     // the kernel holds `there_`
+  int link_ = 0;                // 0: none
+  kernel::VxlanConfig config_;  // of the interface
+  kernel::PortRange source_ports_;
+  bool offloads_ = true;   // checksums
+  bool restores_ = false;  // it is to again
   Ends there_;
   std::uint64_t writes_ = 0;
 };

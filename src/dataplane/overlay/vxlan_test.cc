@@ -199,5 +199,40 @@ TEST_F(VxlanTest, PropertyEndsAsWantedAfterAnyFailures) {
   }
 }
 
+TEST_F(VxlanTest, TellsWhichTunnelsAreOpenWheneverThatMayHaveChanged) {
+  EXPECT_TRUE(vxlan_.newly_open()->ends.empty());
+  set(2, vtep(2));
+  ASSERT_TRUE(vxlan_.sync());
+  auto open = vxlan_.newly_open();
+  ASSERT_TRUE(open);
+  EXPECT_EQ(open->link, there().link.index);
+  EXPECT_EQ(open->config, there().link.config);
+  EXPECT_EQ(open->ends, (std::map<IpAddress, OpenTunnels::End>{{vtep(2).address, {vtep(2).mac, host(2)}}}));
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_FALSE(vxlan_.newly_open());
+  set(2, vtep(2, 1));
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_EQ(vxlan_.newly_open()->ends.at(vtep(2).address).mac, vtep(2, 1).mac);
+  // Nobody knows what there is.
+  kernel_.fail_when = [](int) { return Error{ErrorCode::kUnavailable, "no"}; };
+  vxlan_.distrust_ends();
+  ASSERT_FALSE(vxlan_.sync());
+  EXPECT_TRUE(vxlan_.newly_open()->ends.empty());
+  kernel_.fail_when = {};
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_EQ(vxlan_.newly_open()->ends.size(), 1U);
+  vxlan_.want(std::nullopt);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_TRUE(vxlan_.newly_open()->ends.empty());
+}
+
+TEST_F(VxlanTest, KeepsTunnelsToItselfWhereItHasChecksumsToMake) {
+  set(2, vtep(2));
+  device_.checksum_offload_broken = true;
+  vxlan_.want(device_);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_TRUE(vxlan_.newly_open()->ends.empty());
+}
+
 }  // namespace
 }  // namespace ocicat::dataplane
