@@ -66,6 +66,13 @@ static __always_inline int is_mapped(const struct address* address) {
   return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
 }
 
+/* Unspecified, or link-local: meant for the link, as the kernel forwards neither (RFC 4291, sections 2.5.2
+ * and 2.5.6). */
+static __always_inline int is_of_link(const struct address* a) {
+  if ((a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
+  return !(a->word[0] | a->word[1] | a->word[2] | a->word[3]);
+}
+
 static __always_inline int is_greater(const struct address* a, const struct address* b) {
   for (int i = 3; i >= 0; --i) { /* the last words differ most */
     if (a->word[i] != b->word[i]) return a->word[i] > b->word[i];

@@ -21,13 +21,6 @@ static __always_inline int is_discovery(const struct packet* packet) {
   return packet->kind == KIND_LINK && type >= 130 && type <= 136 && type != 134;
 }
 
-/* Unspecified, or link-local: meant for the link, as the kernel forwards neither (RFC 4291, sections 2.5.2
- * and 2.5.6). */
-static __always_inline int is_of_link(const struct address* a) {
-  if ((a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
-  return !(a->word[0] | a->word[1] | a->word[2] | a->word[3]);
-}
-
 /* Whether the host would forward it, rather than take it for itself. */
 __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) {
   if (!packet) return 0;

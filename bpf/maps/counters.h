@@ -28,6 +28,7 @@ enum counter {
   COUNT_ANSWERED,     /* of those dropped by policy, with a reset or an ICMP error */
   COUNT_LOGGED,       /* packets that passed Log rules and were let through, and begin no connection */
   COUNT_ENCAPSULATED, /* of those redirected, into a tunnel to another host */
+  DROP_NO_WAY_BACK,   /* came in from where no route leads */
   COUNTERS_MAX,
 };
 

@@ -14,6 +14,8 @@ enum host_setting {
   HOST_MARKS_TUNNELS = 4,      /* what tunnels are taken and sent carries a mark, the bit with this number: */
   HOST_REJECTS = 8,            /* what policy refuses at workloads is answered; the answer carries the mark */
   HOST_KEEPS_CONNECTIONS = 16, /* no change of policy reaches open connections: endpoints do not say it */
+  HOST_CHECKS_WAY_BACK = 32,   /* at the host's own interfaces: nothing comes from where no route leads, */
+  HOST_CHECKS_STRICTLY = 64,   /* or none by the same interface */
   /* nftables is in force as well, and refuses what is to be refused: here nothing is, while the connections
    * that it knows are taken over. */
   HOST_TAKES_OVER = 128,

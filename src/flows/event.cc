@@ -25,6 +25,7 @@ constexpr std::array kWords{
     Words{"no-room", "the connection could not be noted"},
     Words{"changing", "policy changed faster than it could be judged"},
     Words{"tunnel", "tunnelled, and from no host of the cluster"},
+    Words{"no-way-back", "came in from where no route leads, which bpfEnforceRPF asks for"},
     Words{"service", "for a service that nobody serves"},
     Words{"other", "the datapath gives a reason that this version does not know"},
 };
@@ -60,6 +61,8 @@ Reason reason_of(std::uint8_t counter) {
       return Reason::kNoRoom;
     case bpf::DROP_CHANGING:
       return Reason::kChanging;
+    case bpf::DROP_NO_WAY_BACK:
+      return Reason::kNoWayBack;
     default:
       return Reason::kOther;
   }

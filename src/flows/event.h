@@ -29,11 +29,12 @@ enum class Reason : std::uint8_t {
   kFragment,   // its first fragment has not been let through
   kMalformed,  // headers that are cut short or contradict themselves
   kNotIp,
-  kNoRoom,    // the connection could not be noted
-  kChanging,  // policy changed faster than it could be judged
-  kTunnel,    // tunnelled, and from no host of the cluster
-  kService,   // for a service that nobody serves (serviceLoopPrevention)
-  kOther,     // a datapath of another version says so
+  kNoRoom,     // the connection could not be noted
+  kChanging,   // policy changed faster than it could be judged
+  kTunnel,     // tunnelled, and from no host of the cluster
+  kNoWayBack,  // came in from where no route leads (bpfEnforceRPF)
+  kService,    // for a service that nobody serves (serviceLoopPrevention)
+  kOther,      // a datapath of another version says so
 };
 // "allowed", "policy", "revoked", …: one word each.
 std::string_view to_string(Reason reason);

@@ -226,6 +226,12 @@ OpenConnections open_connections_of(const AgentConfigurations& configurations,
   return OpenConnections::kFollowPolicy;
 }
 
+HostSettings::WayBack parse_way_back(const std::string& text) {
+  const auto word = lower(text);
+  if (word == "strict") return HostSettings::WayBack::kStrict;
+  return word == "disabled" ? HostSettings::WayBack::kUnchecked : HostSettings::WayBack::kLoose;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -262,6 +268,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("disableConntrackInvalidCheck")) {
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }
+  if (const auto* text = value("bpfEnforceRPF")) settings.way_back = parse_way_back(*text);
   if (const auto* text = value("bpfRedirectToPeer")) settings.redirect = lower(*text) != "disabled";
   if (const auto* text = value("xdpEnabled")) settings.at_driver = parse_bool(*text).value_or(true);
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";

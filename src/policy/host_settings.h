@@ -80,6 +80,8 @@ struct HostSettings {
   std::vector<std::string> workload_prefixes{"cali"};  // interfaces that are workloads', known to us or not
   ToHost endpoint_to_host = ToHost::kDrop;             // defaultEndpointToHostAction
   bool drop_invalid = true;                            // not disableConntrackInvalidCheck
+  enum class WayBack : std::uint8_t { kUnchecked, kLoose, kStrict };
+  WayBack way_back = WayBack::kLoose;  // bpfEnforceRPF: of what comes in by the host's own interfaces
   bool redirect = true;   // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
   bool at_driver = true;  // xdpEnabled: what doNotTrack denies ends in the driver
   bool reject = false;    // iptablesFilterDenyAction: Reject

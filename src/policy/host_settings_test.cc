@@ -32,6 +32,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"allowIPIPPacketsFromWorkloads", {{"allowIPIPPacketsFromWorkloads", "true"}}},
       {"allowVXLANPacketsFromWorkloads", {{"allowVXLANPacketsFromWorkloads", "true"}}},
       {"bpfConntrackTimeouts", {{"bpfConntrackTimeouts", "udpTimeout=1s"}}},
+      {"bpfEnforceRPF", {{"bpfEnforceRPF", "Strict"}}},
       {"bpfRedirectToPeer", {{"bpfRedirectToPeer", "Disabled"}}},
       {"defaultEndpointToHostAction", {{"defaultEndpointToHostAction", "Accept"}}},
       {"disableConntrackInvalidCheck", {{"disableConntrackInvalidCheck", "true"}}},

@@ -10,6 +10,7 @@ constexpr std::array kInEffect{
     SettingInEffect{"allowIPIPPacketsFromWorkloads"},
     SettingInEffect{"allowVXLANPacketsFromWorkloads"},
     SettingInEffect{"bpfConntrackTimeouts", true},
+    SettingInEffect{"bpfEnforceRPF", true},
     SettingInEffect{"bpfRedirectToPeer", true},
     SettingInEffect{"defaultEndpointToHostAction"},
     SettingInEffect{"disableConntrackInvalidCheck"},

@@ -21,6 +21,8 @@ std::uint32_t bits_of(const HostSettings& settings) {
   if (settings.drop_invalid) bits |= bpf::HOST_DROPS_INVALID;
   if (settings.reject && settings.accept_mark != 0) bits |= bpf::HOST_REJECTS;
   if (settings.open_connections == OpenConnections::kStay) bits |= bpf::HOST_KEEPS_CONNECTIONS;
+  if (settings.way_back != HostSettings::WayBack::kUnchecked) bits |= bpf::HOST_CHECKS_WAY_BACK;
+  if (settings.way_back == HostSettings::WayBack::kStrict) bits |= bpf::HOST_CHECKS_STRICTLY;
   return bits;
 }
 

@@ -1,0 +1,94 @@
+// The program at the host's own interfaces: what comes from where no route leads.
+#include "bpf/workload_programs.h"
+
+namespace ocicat::test {
+namespace {
+
+using WayBack = HostSettings::WayBack;
+
+constexpr int kPass = -1, kDrop = 2;
+constexpr auto kNear4 = "192.0.2.1"sv, kAside4 = "198.51.100.7"sv, kNowhere4 = "100.64.0.9"sv;
+constexpr auto kNear6 = "2001:db8::1"sv, kAside6 = "2001:db8:a::7"sv, kNowhere6 = "3fff::9"sv;
+
+// Beside the uplink, by which 192.0.2.0/24 and 2001:db8::/64 are reached, there is another link of the host.
+class ReversePath : public WorkloadPrograms {
+ protected:
+  ReversePath() {
+    bed_.host().run([] {
+      shell(
+          "ip -4 route del default 2> /dev/null; ip -6 route del default 2> /dev/null;"
+          "ip link add aside type veth peer name beyond; ip link set aside up; ip link set beyond up;"
+          "ip addr add 198.51.100.1/24 dev aside; ip addr add 2001:db8:a::1/64 dev aside nodad");
+    });
+  }
+  void check(WayBack how) {
+    HostChanges changes;
+    changes.settings = settings_;
+    changes.settings->way_back = how;
+    change(std::move(changes));
+  }
+  int comes(const Bytes& frame) const {
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / "from_network");
+    CHECK(program);
+    int answer = 0;
+    bed_.host().run([&] {
+      const auto uplink = static_cast<int>(::if_nametoindex("uplink"));
+      const auto done = kernel::bpf::run(program->get(), frame, uplink, uplink);
+      CHECK(done);
+      answer = done->answer;
+    });
+    return answer;
+  }
+  int from(std::string_view source) const {
+    return source.find(':') == std::string_view::npos
+               ? comes(ethernet(ipv4({.source = source, .destination = kA4}, udp(53, 4000))))
+               : comes(ethernet(ipv6({.source = source, .destination = kA6}, udp(53, 4000))));
+  }
+
+  HostSettings settings_ = *first_state(1).settings;
+};
+
+TEST_F(ReversePath, IsAskedLooselyUnlessSomebodySaysOtherwise) {
+  for (const auto source : {kNear4, kAside4, kNear6, kAside6}) EXPECT_EQ(from(source), kPass) << source;
+  const auto before = counters();
+  events();
+  for (const auto source : {kNowhere4, kHost4, kNowhere6}) EXPECT_EQ(from(source), kDrop) << source;
+  EXPECT_EQ(counters()[bpf::DROP_NO_WAY_BACK] - before[bpf::DROP_NO_WAY_BACK], 3U);
+  const auto told = events();
+  ASSERT_EQ(told.size(), 3U);
+  for (const auto& event : told) EXPECT_EQ(event.reason, bpf::DROP_NO_WAY_BACK);
+}
+
+TEST_F(ReversePath, StrictlyIsByTheSameInterface) {
+  check(WayBack::kStrict);
+  for (const auto source : {kNear4, kNear6}) EXPECT_EQ(from(source), kPass) << source;
+  for (const auto source : {kAside4, kAside6, kNowhere4, kNowhere6}) EXPECT_EQ(from(source), kDrop) << source;
+}
+
+TEST_F(ReversePath, IsAskedOfNobodyWhereItIsDisabled) {
+  check(WayBack::kUnchecked);
+  for (const auto source : {kAside4, kNowhere4, kNowhere6}) EXPECT_EQ(from(source), kPass) << source;
+}
+
+TEST_F(ReversePath, IsNotAskedOfWhatKeepsALinkGoingAndOfWhatIsForAGroup) {
+  check(WayBack::kStrict);
+  EXPECT_EQ(comes(ethernet(ipv4({.source = "0.0.0.0", .destination = "255.255.255.255"}, udp(68, 67)))),
+            kPass);
+  EXPECT_EQ(comes(ethernet(ipv4({.source = kNowhere4, .destination = "224.0.0.251"}, udp(5353, 5353)))),
+            kPass);
+  EXPECT_EQ(comes(ethernet(ipv6({.source = "fe80::1", .destination = kA6}, udp(53, 4000)))), kPass);
+  EXPECT_EQ(comes(ethernet(ipv6({.source = kNowhere6, .destination = "ff02::fb"}, udp(5353, 5353)))), kPass);
+  EXPECT_EQ(comes(ethernet(ipv6({.source = kNowhere6, .destination = "fe80::2"}, udp(547, 546)))), kPass);
+  const Bytes advertisement = icmp(136, 0, 0, Bytes(16));
+  EXPECT_EQ(comes(ethernet(ipv6({.source = kNowhere6, .destination = kA6, .next = 58}, advertisement))),
+            kPass);
+}
+
+TEST_F(ReversePath, IsAskedOfAKnownConnectionAsWell) {
+  check(WayBack::kStrict);
+  EXPECT_EQ(run(At::kFromB, ethernet(ipv4({.source = kB4, .destination = kAside4}, udp(4000, 53)))), kPass);
+  EXPECT_EQ(comes(ethernet(ipv4({.source = kAside4, .destination = kB4}, udp(53, 4000)))), kDrop);
+}
+
+}  // namespace
+}  // namespace ocicat::test
