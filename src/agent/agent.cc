@@ -41,10 +41,8 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
 }
 
 // Which datapath, and why; no reason where somebody has said so.
-Result<std::string> choose_datapath(Options& options) {
-  if (!options.on_other_choice) return std::string();
-  TRY(auto choice, dataplane::decide(options.dataplane));
-  return std::move(choice.reason);
+std::string choose_datapath(Options& options) {
+  return options.on_other_choice ? dataplane::decide(options.dataplane).reason : "";
 }
 
 std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
@@ -177,7 +175,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     router = found && all_up(*found) ? Engine::Router::kRuns : Engine::Router::kStarting;
     options.dataplane.host_metric = network::bgp::kStandInMetric;
   }
-  TRY(const std::string reason, choose_datapath(options));
+  const std::string reason = choose_datapath(options);
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   const auto datapath = dataplane::to_string(options.dataplane.datapath);
   spdlog::info("node {}, server {}, dataplane {}{}, {} ids adopted from the kernel", options.node,

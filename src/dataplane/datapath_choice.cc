@@ -6,7 +6,9 @@
 namespace ocicat::dataplane {
 
 Choice choose(const Circumstances& circumstances) {
-  const auto& [kernel_cannot, at_host, has_host_endpoints, translator] = circumstances;
+  const auto& [kernel_cannot, may_pass, at_host, has_host_endpoints, translator, unseen] = circumstances;
+  if (!kernel_cannot.empty() && may_pass)
+    return {Datapath::kNftables, "eBPF could not be loaded, and is tried again: " + kernel_cannot};
   if (!kernel_cannot.empty()) return {Datapath::kNftables, "the kernel cannot run eBPF: " + kernel_cannot};
   if (has_host_endpoints && !at_host) {
     return {Datapath::kNftables,
@@ -16,28 +18,50 @@ Choice choose(const Circumstances& circumstances) {
     return {Datapath::kNftables, "somebody else translates destinations (" + translator +
                                      "), behind which eBPF would not judge what workloads send"};
   }
+  if (!unseen.empty())
+    return {Datapath::kNftables,
+            "whether somebody else translates destinations cannot be seen yet: " + unseen};
   return {Datapath::kEbpf, "the kernel can, and nothing speaks against it"};
 }
 
 Result<void> look_again(Circumstances& circumstances) {
   TRY(const auto translators, kernel::destination_translators());
   circumstances.translator = translators.empty() ? "" : translators.front();
+  circumstances.unseen.clear();
   return {};
 }
 
-Result<Choice> decide(Options& options) {
-  TRY(const auto can, kernel::bpf::abilities(options.usable));
+namespace {
+
+// Verifiers say much.
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+void look_at_kernel(const Options& options, Circumstances& circumstances) {
+  const auto can = kernel::bpf::abilities(options.usable);
+  circumstances.at_host = can && can->netfilter;
+  circumstances.kernel_cannot = can ? "" : first_line(can.error().message);
+}
+
+}  // namespace
+
+Choice decide(Options& options) {
   if (!options.chosen_by) {
-    options.chosen_by = Circumstances{.at_host = can.netfilter};
-    TRY_VOID(look_again(*options.chosen_by));
+    options.chosen_by.emplace();
+    look_at_kernel(options, *options.chosen_by);
+    if (const auto seen = look_again(*options.chosen_by); !seen)
+      options.chosen_by->unseen = first_line(seen.error().message);
   }
   auto choice = choose(*options.chosen_by);
   if (choice.datapath == Datapath::kEbpf) {
-    auto loaded = ebpf::load_objects(options.pin_folder, can);
+    auto loaded = ebpf::load_objects(options.pin_folder, options.usable);
     if (loaded) {
       options.objects = std::move(*loaded);
     } else {
-      options.chosen_by->kernel_cannot = loaded.error().message;
+      options.chosen_by->kernel_cannot = first_line(loaded.error().message);
+      options.chosen_by->may_pass =
+          loaded.error().code == ErrorCode::kExhausted || loaded.error().code == ErrorCode::kUnavailable;
       choice = choose(*options.chosen_by);
     }
   }

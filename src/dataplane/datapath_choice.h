@@ -23,9 +23,11 @@ Choice choose(const Circumstances& circumstances);
 
 // In the network namespace of the caller: by `chosen_by`, else by all that can be seen but whether there are
 // host endpoints, which only the engine knows. Where nothing else speaks against eBPF, its objects are loaded
-// to see whether the kernel takes them, and are the options' from then on.
-Result<Choice> decide(Options& options);
-// That part of the circumstances which may change while an agent runs.
+// to see whether the kernel takes them, and are the options' from then on. What cannot be found out speaks
+// against it.
+Choice decide(Options& options);
+// That part of the circumstances which may change while an agent runs. Where it cannot be seen they stay as
+// they are.
 Result<void> look_again(Circumstances& circumstances);
 
 }  // namespace ocicat::dataplane

@@ -51,9 +51,11 @@ std::string_view to_string(Datapath datapath);  // "nftables", "ebpf"
 // What the choice between them depends on, where nobody has made it (datapath_choice.h).
 struct Circumstances {
   std::string kernel_cannot;  // why eBPF is out of the question; empty: it is not
+  bool may_pass = false;      // for want of memory, or so: worth another try later
   bool at_host = true;        // the kernel has a place for the programs of host endpoints
   bool has_host_endpoints = false;
   std::string translator;  // who else translates destinations here; empty: nobody
+  std::string unseen;      // why that cannot be seen; empty: it can
 
   void absorb(Circumstances later) { *this = std::move(later); }
   bool operator==(const Circumstances&) const = default;

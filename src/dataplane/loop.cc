@@ -21,9 +21,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kResyncPeriod{90'000};  // in case the kernel did not tell us of something
-constexpr milliseconds kLookPeriod{10'000};    // for what speaks for the other datapath
-constexpr int kPolicyResyncEvery = 7;          // times rarer: 200,000 elements take a second to read
+constexpr milliseconds kResyncPeriod{90'000};     // in case the kernel did not tell us of something
+constexpr milliseconds kLoadAgainAfter{300'000};  // eBPF that could not be loaded for a reason that passes
+constexpr milliseconds kLookPeriod{10'000};       // for what speaks for the other datapath
+constexpr int kPolicyResyncEvery = 7;             // times rarer: 200,000 elements take a second to read
 constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an error
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
@@ -99,6 +100,7 @@ struct DataplaneLoop::State {
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
   Clock::time_point look_at = Clock::now() + kLookPeriod;
+  Clock::time_point load_again = Clock::now() + kLoadAgainAfter;
   std::map<ResourceKey, HostEndpointState> host_endpoints;  // where the choice may depend on them
   bool others_gone = false;
 
@@ -211,6 +213,7 @@ struct DataplaneLoop::State {
     if (Clock::now() >= look_at) {
       look_at = Clock::now() + kLookPeriod;
       [[maybe_unused]] const auto seen = look_again(circumstances);
+      if (circumstances.may_pass && Clock::now() >= load_again) circumstances.kernel_cannot.clear();
     }
     if (choose(circumstances).datapath == options.datapath) return false;
     on_other_choice(circumstances);

@@ -56,17 +56,23 @@ std::string_view family_word(std::uint8_t family) {
   }
 }
 
+// Rules that change while they are read are read again.
 Result<std::set<std::string>> nftables_translators() {
+  constexpr int kAttempts = 5;
   TRY(auto socket, NetlinkSocket::open(NETLINK_NETFILTER));
-  MessageBuilder request;
-  request.begin(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP,
-                socket.next_sequence(), nfgenmsg{NFPROTO_UNSPEC, NFNETLINK_V0, 0});
-  request.end();
-  std::set<std::string> tables;
-  const auto done = socket.query(request.bytes(), [&](MessageView message) {
-    if (auto table = translating_table(message)) tables.insert(*std::move(table));
-  });
-  return done ? Result<std::set<std::string>>(std::move(tables)) : within("list rules", done.error());
+  for (int attempt = 1;; ++attempt) {
+    MessageBuilder request;
+    request.begin(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE, NLM_F_REQUEST | NLM_F_DUMP,
+                  socket.next_sequence(), nfgenmsg{NFPROTO_UNSPEC, NFNETLINK_V0, 0});
+    request.end();
+    std::set<std::string> tables;
+    const auto done = socket.query(request.bytes(), [&](MessageView message) {
+      if (auto table = translating_table(message)) tables.insert(*std::move(table));
+    });
+    if (done) return tables;
+    if (done.error().code != ErrorCode::kUnavailable || attempt == kAttempts)
+      return within("list rules", done.error());
+  }
 }
 
 std::string text_of(const char* file) {

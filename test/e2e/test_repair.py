@@ -8,8 +8,8 @@ PATIENCE = 10  # seconds, as promised
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab, root):
-    lab = make_lab(3)
+def lab(make_lab, root, dataplane):
+    lab = make_lab(3, dataplane)
     shop.add_pods(lab)
     lab.apply_files(root / "examples/shop/policies")
     lab.wait()

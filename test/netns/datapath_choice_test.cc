@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "netns/agent_host.h"
 
 namespace ocicat::test {
@@ -21,12 +24,9 @@ class ChoosesDatapath : public testing::Test {
     auto options = pins_.options(Datapath::kNftables);
     options.usable = usable;
     bed_.host().run([&] {
-      const auto choice = dataplane::decide(options);
-      if (!choice) std::fprintf(stderr, "%s\n", choice.error().message.c_str());
-      CHECK(choice);
-      EXPECT_EQ(options.datapath, choice->datapath);
-      EXPECT_EQ(options.objects != nullptr, choice->datapath == Datapath::kEbpf);
-      made = *choice;
+      made = dataplane::decide(options);
+      EXPECT_EQ(options.datapath, made.datapath);
+      EXPECT_EQ(options.objects != nullptr, made.datapath == Datapath::kEbpf);
     });
     return made;
   }
@@ -53,6 +53,42 @@ TEST_F(ChoosesDatapath, NftablesWhereSomebodyElseTranslatesDestinations) {
   EXPECT_NE(chosen.reason.find("table ip nat"), std::string::npos) << chosen.reason;
   rules("delete table ip nat");
   EXPECT_EQ(choice({true, true, true}).datapath, Datapath::kEbpf);
+}
+
+// Nobody can keep anything where a file is in the place of the folder.
+TEST_F(ChoosesDatapath, NftablesWhereNothingCanBePinned) {
+  auto options = pins_.options(Datapath::kNftables);
+  options.pin_folder = "/proc/version/pins";
+  dataplane::Choice made;
+  bed_.host().run([&] { made = dataplane::decide(options); });
+  EXPECT_EQ(made.datapath, Datapath::kNftables);
+  EXPECT_NE(made.reason.find("/proc/version"), std::string::npos) << made.reason;
+}
+
+// Rules are read again where somebody changes them meanwhile; what cannot be seen speaks for nftables.
+TEST_F(ChoosesDatapath, WhileOthersAreBusyWithTheirRules) {
+  std::string many = "add table ip busy; add chain ip busy c;";
+  for (int i = 0; i < 2'000; ++i) many += fmt::format("add rule ip busy c udp dport {} counter;", i + 1);
+  bed_.host().run([&] { shell(fmt::format("echo '{}' | nft -f -", many)); });
+  std::atomic<bool> done = false;
+  std::thread busy([&] {
+    bed_.host().run([&] {
+      while (!done) shell("nft 'add rule ip busy c tcp dport 1 counter'");
+    });
+  });
+  for (int i = 0; i < 5; ++i) {
+    const auto made = choice({true, true, true});
+    EXPECT_TRUE(made.datapath == Datapath::kEbpf || made.reason.find("cannot be seen") != std::string::npos)
+        << made.reason;
+  }
+  done = true;
+  busy.join();
+}
+
+TEST_F(ChoosesDatapath, AgainWhatCouldNotBeLoadedForWantOfMemory) {
+  const dataplane::Choice made = dataplane::choose({.kernel_cannot = "no memory", .may_pass = true});
+  EXPECT_EQ(made.datapath, Datapath::kNftables);
+  EXPECT_NE(made.reason.find("tried again"), std::string::npos) << made.reason;
 }
 
 // What is not enforced there is not even begun there.

@@ -22,8 +22,10 @@ Result<void> try_filters(int program) {
 }  // namespace
 
 Result<std::shared_ptr<Objects>> load_objects(const std::filesystem::path& folder,
-                                              const kernel::bpf::Abilities& can) {
+                                              const kernel::bpf::Abilities& usable) {
+  TRY(const auto can, kernel::bpf::abilities(usable));
   if (!can.types) return fail(ErrorCode::kUnsupported, "it does not tell of its types (BTF)");
+  TRY_VOID(kernel::bpf::make_pin_folder(folder));
   TRY(auto objects, Objects::adopt_or_make(folder, can.netfilter));
   if (!can.tcx)
     TRY_VOID(try_filters(objects.attachable().at(Role::kWorkload, kernel::bpf::Hook::kIngress).get()));
