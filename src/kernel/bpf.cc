@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -209,8 +210,30 @@ Result<void> Object::use(const std::string& name, int fd) {
   return {};
 }
 
+namespace {
+
+// The verifier gives up where a signal waits for the thread (EAGAIN), such as that of a child that ends; other
+// threads may take it.
+class WithoutSignals {
+ public:
+  WithoutSignals() {
+    sigset_t all;
+    ::sigfillset(&all);
+    CHECK(::pthread_sigmask(SIG_BLOCK, &all, &before_) == 0);
+  }
+  ~WithoutSignals() { CHECK(::pthread_sigmask(SIG_SETMASK, &before_, nullptr) == 0); }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
 Result<void> Object::load() {
   warnings.clear();
+  const WithoutSignals undisturbed;
   const int error = ::bpf_object__load(object_.get());
   if (error == 0) return {};
   std::string_view text(warnings);
