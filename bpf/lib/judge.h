@@ -52,6 +52,7 @@ static __always_inline __u32 slot_of(__u32 interface, const struct address* addr
 static __always_inline const struct source_right* source_right(__u32 interface,
                                                                const struct address* address) {
   struct source source = {.bits = 160, .interface = interface, .address = *address};
+  if (is_mapped(address)) source.interface |= SOURCE_OF_IPV4;
   return bpf_map_lookup_elem(&sources, &source);
 }
 

@@ -29,7 +29,7 @@ struct class_block {
 };
 OCICAT_SIZE(struct class_block, 136);
 
-/* Map nets: LPM trie. */
+/* Map nets: LPM trie. All of IPv4 is always in it: nets of IPv6, however short, hold no IPv4 address. */
 struct net {
   __u32 bits; /* length of the prefix; of IPv4, 96 more */
   struct address address;

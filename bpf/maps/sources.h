@@ -14,11 +14,14 @@ OCICAT_LAYOUT_BEGIN
 enum { SOURCES_MAX = 16 * 1024 };
 
 struct source {
-  __u32 bits;      /* those of the interface's number, and of the prefix; of IPv4, 96 more */
-  __u32 interface; /* its index */
+  __u32 bits; /* those of the interface's number, and of the prefix; of IPv4, 96 more */
+  __u32
+      interface; /* its index; with SOURCE_OF_IPV4, as no net of IPv6, however short, holds an IPv4 address */
   struct address address;
 };
 OCICAT_SIZE(struct source, 24);
+
+#define SOURCE_OF_IPV4 0x80000000U
 
 struct source_right {
   __u32 allowed[2]; /* by parity */

@@ -279,6 +279,45 @@ TEST_F(WorkloadPrograms, SendPastTheStackWhatItWouldOnlyForward) {
   }
 }
 
+// In the maps, IPv4 addresses are IPv4-mapped ones.
+TEST_F(WorkloadPrograms, TakeNoAddressOfIpv4ForOneOfANetOfIpv6) {
+  HostChanges everybody;
+  add_pod(everybody, "b", b_, kWebFromClass1, kAllowAll);
+  everybody.tables.classes.update(*Prefix::parse("::/0"), policy::ClassId{1});
+  change(everybody);
+  const auto four = ethernet(ipv4({.source = kFar4, .destination = kB4, .protocol = 6}, tcp(9, 80, kSyn)));
+  const auto six = ethernet(ipv6({.source = kFar6, .destination = kB6, .next = 6}, tcp(9, 80, kSyn)));
+  expect({{"from a net of IPv6", At::kToB, six, bpf::COUNT_FORWARDED},
+          {"from IPv4", At::kToB, four, bpf::DROP_POLICY}});
+  HostChanges both;
+  both.tables.classes.update(*Prefix::parse("0.0.0.0/0"), policy::ClassId{1});
+  change(both);
+  expect({{"from a net of IPv4", At::kToB, four, bpf::COUNT_FORWARDED}});
+  HostChanges no_more;
+  no_more.tables.classes.remove(*Prefix::parse("0.0.0.0/0"));
+  change(no_more);
+  expect({{"which is none any more", At::kToB, four, bpf::DROP_REVOKED}});
+}
+
+TEST_F(WorkloadPrograms, LetNobodySendFromIpv4WhoMaySendFromAllOfIpv6) {
+  EndpointState sender{a_.interface(), {}};
+  for (const auto family : kFamilies) sender.addresses.push_back({a_.address(family), kDenyAll, kAllowAll});
+  sender.sources = {*Prefix::parse("10.99.0.0/16"), *Prefix::parse("::/0")};
+  sender.source_chains = {policy::ChainId{1}, policy::ChainId{1}};
+  HostChanges elsewhere;
+  elsewhere.tables.chains.update(policy::ChainId{1}, {policy::VocabularyId{1}, kAllowAll});
+  elsewhere.endpoints.update(pod_key("a"), sender);
+  change(elsewhere);
+  const auto four = [](std::string_view source) {
+    return ethernet(ipv4({.source = source, .destination = kFar4}, udp(7, 53)));
+  };
+  expect(
+      {{"from where it may", At::kFromA, four("10.99.0.1"), bpf::COUNT_FORWARDED},
+       {"from all of IPv6", At::kFromA,
+        ethernet(ipv6({.source = "2001:db8:77::1", .destination = kFar6}, udp(7, 53))), bpf::COUNT_FORWARDED},
+       {"from elsewhere in IPv4", At::kFromA, four("10.98.0.1"), bpf::DROP_SPOOFED}});
+}
+
 // The sum of what a checksum covers: the part of an IP packet behind its header, with its pseudo header, from
 // `at` on; all ones where it is right.
 TEST_F(WorkloadPrograms, JudgeAgainOnlyWhatAChangeConcerns) {

@@ -30,6 +30,14 @@ struct Maps {
   TableMemory memory() { return {programs, chains, vocabularies, entries, cells}; }
   std::size_t side() const { return host.batch & 1; }
 
+  // As the kernel's trie compares them: families are bits as any others.
+  static bool holds(const bpf::net& net, const IpAddress& address) {
+    const auto first = address_of(net.address).bytes();
+    for (std::size_t bit = 0; bit < net.bits; ++bit) {
+      if (((first[bit / 8] ^ address.bytes()[bit / 8]) & (0x80U >> bit % 8)) != 0) return false;
+    }
+    return true;
+  }
   std::uint32_t class_of(const IpAddress& peer) const {
     const auto first = address_of(block_of(peer));
     const auto key = kernel::bpf::text_of(kernel::bpf::bytes_of(first));
@@ -45,9 +53,7 @@ struct Maps {
       bpf::net_class value{};
       std::memcpy(&net, net_bytes.data(), sizeof net);
       std::memcpy(&value, value_bytes.data(), sizeof value);
-      const bool v4 = address_of(net.address).is_v4() && net.bits >= 96;
-      const Prefix prefix{address_of(net.address), static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)};
-      if (!prefix.contains(peer) || net.bits + 1 <= longest) continue;
+      if (!holds(net, peer) || net.bits + 1 <= longest) continue;
       longest = net.bits + 1;
       answer = value.id[side()];
     }
@@ -92,6 +98,12 @@ struct Maps {
 
 struct Images {
   explicit Images(Maps& maps) : tables(maps.memory()), addresses(maps.classes, maps.nets) {}
+  // As an agent does first.
+  void begin(bpf::host& host) {
+    Step step(host);
+    ASSERT_TRUE(resync(step));
+    ASSERT_TRUE(step.finish());
+  }
   void want(const policy::TablesChanges& changes) {
     tables.want(changes);
     addresses.want(changes.classes);
@@ -170,6 +182,7 @@ class EbpfImages : public testing::Test {
 
 TEST_F(EbpfImages, SayTheOldUntilTheStepShowsAndTheNewFromThenOn) {
   Images images(maps_);
+  images.begin(maps_.host);
   for (int round = 0; round < 30; ++round) {
     const auto next = next_state();
     images.want(changes_between(wanted_, next));
@@ -186,6 +199,7 @@ TEST_F(EbpfImages, SayTheOldUntilTheStepShowsAndTheNewFromThenOn) {
 
 TEST_F(EbpfImages, AreFoundAsTheyAreByAnAgentThatStartsAgain) {
   Images images(maps_);
+  images.begin(maps_.host);
   for (int round = 0; round < 10; ++round) {
     const auto next = next_state();
     images.want(changes_between(wanted_, next));
@@ -236,6 +250,7 @@ TEST_F(EbpfImages, AreMendedAfterAStopAtAnyMoment) {
 
 TEST_F(EbpfImages, NameEveryProgramWhoseVerdictsChange) {
   Images images(maps_);
+  images.begin(maps_.host);
   for (int round = 0; round < 40; ++round) {
     const auto next = next_state();
     images.want(changes_between(wanted_, next));

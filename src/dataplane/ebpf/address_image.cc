@@ -27,6 +27,10 @@ Prefix prefix_of(const bpf::net& net) {
   return {address, static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)};
 }
 
+Prefix all_of_ipv4() {
+  return {IpAddress::v4(0), 0};
+}
+
 // What the nets around it say about all of a net: the class of the longest of them.
 std::uint32_t class_around(const Prefix& net, const AddressImage::Classes& classes) {
   for (int length = net.length - 1; length >= 0; --length) {
@@ -69,6 +73,13 @@ IpAddress address_in_block(const IpAddress& first, std::size_t place) {
   return IpAddress::v6(bytes);
 }
 
+AddressImage::AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets)
+    : classes_(classes),
+      nets_(nets),
+      wanted_{{all_of_ipv4(), ClassId{}}},
+      wanted_nets_(wanted_),
+      users_{{ClassId{}, 1}} {}
+
 void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   before_.clear();
   users_before_.clear();
@@ -78,8 +89,9 @@ void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
     users += by;
     if (users == 0) users_.erase(id);
   };
-  for (const auto& [prefix, after] : changes.entries()) {
+  for (const auto& [prefix, wanted] : changes.entries()) {
     const auto key = prefix.masked();
+    const auto after = !wanted && key == all_of_ipv4() ? std::optional(ClassId{}) : wanted;
     const auto found = wanted_.find(key);
     const auto before = found == wanted_.end() ? std::nullopt : std::optional(found->second);
     if (before == after) continue;

@@ -24,8 +24,7 @@ class AddressImage {
   using Classes = std::map<Prefix, policy::ClassId>;
 
   // Borrows both maps.
-  AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets)
-      : classes_(classes), nets_(nets) {}
+  AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets);
 
   void want(const Changes<Prefix, policy::ClassId>& changes);
   // Writes what the last want() changed.
@@ -52,8 +51,8 @@ class AddressImage {
 
   kernel::bpf::ElementMap& classes_;
   kernel::bpf::ElementMap& nets_;
-  Classes wanted_;
-  Classes wanted_nets_;                   // of those, what is no single address
+  Classes wanted_;       // and all of IPv4, or nets of IPv6 would answer for it (bpf/maps/classes.h)
+  Classes wanted_nets_;  // of those, what is no single address
   std::map<policy::ClassId, int> users_;  // addresses and nets
 
   // Of the last want():

@@ -15,8 +15,9 @@ bpf::place place_of(std::uint32_t interface, const IpAddress& address) {
 
 bpf::source source_of(std::uint32_t interface, const Prefix& prefix) {
   constexpr std::uint32_t kInterfaceBits = 32, kMappedBits = 96;
-  const auto bits = prefix.length + (prefix.family() == Family::kIpv4 ? kMappedBits : 0);
-  return {kInterfaceBits + bits, interface, address_of(prefix.masked().address)};
+  const bool v4 = prefix.family() == Family::kIpv4;
+  const auto bits = prefix.length + (v4 ? kMappedBits : 0);
+  return {kInterfaceBits + bits, interface | (v4 ? SOURCE_OF_IPV4 : 0), address_of(prefix.masked().address)};
 }
 
 Prefix prefix_of(const bpf::source& source) {
@@ -188,8 +189,12 @@ Result<bool> EndpointImage::read_sources(Step& step) {
     std::memcpy(&source, key.data(), sizeof source);
     std::memcpy(&right, value.data(), sizeof right);
     const auto prefix = prefix_of(source);
-    if (right.allowed[0] != 1 || right.allowed[1] != 1) return strays.push_back(source);
-    sources_[{source.interface, any_address(prefix.family())}].insert(prefix);
+    const auto interface = source.interface & ~SOURCE_OF_IPV4;
+    const auto wanted = source_of(interface, prefix);
+    const bool is_odd =
+        right.allowed[0] != 1 || right.allowed[1] != 1 || wanted.interface != source.interface;
+    if (is_odd) return strays.push_back(source);
+    sources_[{interface, any_address(prefix.family())}].insert(prefix);
   }));
   for (const auto& stray : strays) {
     TRY_VOID(source_rights_.remove(bytes_of(stray)));
