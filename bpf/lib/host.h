@@ -348,6 +348,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
       packet->key.at_host = 1;
       answer = error_here(ctx, packet, host, passage, batch, told);
     }
+    if (answer == NF_ACCEPT) count(COUNT_FORWARDED);
     if (answer >= 0) return answer;
     if (!parse_ip(ctx, 0, how, packet)) return refused(told, DROP_MALFORMED);
     packet->key.at_host = 1;
@@ -407,7 +408,9 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* to
     if (is_deny(said)) return refused(told, DROP_POLICY);
     if (is_allow(said)) {
       passage.in = 0;
-      return at == AT_FORWARD ? alone_here(&packet, host, &passage, batch, told) : NF_ACCEPT;
+      if (at == AT_FORWARD) return alone_here(&packet, host, &passage, batch, told);
+      count(COUNT_FORWARDED);
+      return NF_ACCEPT;
     }
   }
   return tracked_here(ctx, &packet, host, &passage, batch, told);

@@ -95,9 +95,14 @@ static __always_inline void order_ends(struct packet* packet) {
 
 /* `quoted`: of a packet inside an ICMP error, which is cut short after 8 bytes of transport at the earliest.
  */
-static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
-  __be16 ports[4];
+static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, int quoted, struct packet* packet) {
+  __be16 ports[4]; /* of UDP, the length is the third word */
   if (at + sizeof ports > end || !load(skb, at, ports, sizeof ports)) return 0;
+  if (packet->key.protocol == IPPROTO_UDP && !quoted && packet->fragment == FRAGMENT_NONE &&
+      !may_be_longer(skb)) {
+    __u32 length = bpf_ntohs(ports[2]);
+    if (length < sizeof ports || at + length > end) return 0;
+  }
   packet->ends.source_port = ports[0];
   packet->ends.destination_port = ports[1];
   if (packet->headers) packet->headers += 8;
@@ -106,7 +111,7 @@ static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, struct p
 
 static __always_inline int parse_tcp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
   struct tcphdr tcp;
-  if (at + sizeof tcp > end || !load(skb, at, &tcp, sizeof tcp) || tcp.doff < 5) return 0;
+  if (!load(skb, at, &tcp, sizeof tcp) || tcp.doff < 5 || at + tcp.doff * 4 > end) return 0;
   packet->ends.source_port = tcp.source;
   packet->ends.destination_port = tcp.dest;
   __u8 flags = ((__u8*)&tcp)[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
@@ -223,7 +228,7 @@ static __always_inline int parse_transport(FRAME* skb, __u32 at, __u32 end, int 
     if (!parse_sctp(skb, at, end, packet)) return 0;
   } else if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
              protocol == IPPROTO_SCTP) {
-    if (!parse_ports(skb, at, end, packet)) return 0;
+    if (!parse_ports(skb, at, end, quoted, packet)) return 0;
   } else if (protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
     if (!parse_icmp(skb, at, end, packet)) return 0;
     order_ends(packet);
@@ -248,6 +253,12 @@ struct extent {
   __u32 end;
 };
 
+/* A later fragment, by its offset in units of 8 bytes, that would write over the first one's header (RFC 3128).
+ */
+static __always_inline int is_over_tcp_header(__u8 kind, __u32 offset) {
+  return kind == FRAGMENT_LATER && offset < 3;
+}
+
 static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quoted, struct packet* packet) {
   struct iphdr ip;
   __u32 at = extent->at;
@@ -266,8 +277,7 @@ static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quo
   if (fragment & 0x3fff) {
     packet->fragment = fragment & 0x1fff ? FRAGMENT_LATER : FRAGMENT_FIRST;
     packet->fragment_id = ip.id;
-    /* One that would write over the first one's TCP header (RFC 3128). */
-    if (ip.protocol == IPPROTO_TCP && packet->fragment == FRAGMENT_LATER && (fragment & 0x1fff) < 3) return 0;
+    if (ip.protocol == IPPROTO_TCP && is_over_tcp_header(packet->fragment, fragment & 0x1fff)) return 0;
   }
   extent->at = at + header;
   extent->end = at + length;
@@ -296,6 +306,7 @@ static __always_inline int skip_extensions(FRAME* skb, struct extent* extent, __
         packet->fragment = offset & 0xfff8 ? FRAGMENT_LATER : FRAGMENT_FIRST;
         __builtin_memcpy(&packet->fragment_id, header + 4, sizeof packet->fragment_id);
       }
+      if (header[0] == IPPROTO_TCP && is_over_tcp_header(packet->fragment, offset >> 3)) return 0;
       extent->at += 8;
     } else {
       extent->at += next == IPPROTO_AH ? ((__u32)header[1] + 2) * 4 : ((__u32)header[1] + 1) * 8;

@@ -403,6 +403,16 @@ Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface,
   return run;
 }
 
+Result<std::uint32_t> run_in_driver(int program, std::span<const std::uint8_t> frame) {
+  bpf_test_run_opts options{};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<std::uint32_t>(frame.size());
+  if (const int error = ::bpf_prog_test_run_opts(program, &options); error != 0)
+    return fail_errno("run a program", -error);
+  return options.retval;
+}
+
 Result<bool> run_at_netfilter(int program, std::span<const std::uint8_t> packet, NetfilterHook hook) {
   constexpr std::uint8_t kIpv4 = 2, kIpv6 = 10;  // NFPROTO_*
   struct {

@@ -141,6 +141,10 @@ struct Run {
 Result<Run> run(int program, std::span<const std::uint8_t> frame, int interface, int came_in_by,
                 int repeat = 1);
 
+// Runs a program of section "xdp" over a frame, as if it came by the loopback interface of the calling
+// thread's network namespace. What it answers (enum xdp_action).
+Result<std::uint32_t> run_in_driver(int program, std::span<const std::uint8_t> frame);
+
 // Programs of section "netfilter" at a hook of the calling thread's network namespace. Others at the hook
 // have their say as well; no two programs may have one priority, so the first of a few from `priority` on
 // that is free is taken.

@@ -1,6 +1,7 @@
 #include "bpf/frames.h"
 
 #include <algorithm>
+#include <span>
 
 namespace ocicat::test {
 namespace {
@@ -15,11 +16,51 @@ void put_address(Bytes& bytes, std::string_view text, bool v4) {
   bytes.insert(bytes.end(), address.bytes().begin() + (v4 ? 12 : 0), address.bytes().end());
 }
 
+constexpr std::size_t kIp = 14, kTransport = kIp + 20;  // where they begin, of IPv4 without options
+
+// The sum of the words, of which the last may be half.
+std::uint32_t sum(std::span<const std::uint8_t> bytes, std::uint32_t total = 0) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) total += std::uint32_t{bytes[i]} << (i % 2 == 0 ? 8 : 0);
+  while (total >> 16 != 0) total = (total & 0xffff) + (total >> 16);
+  return total;
+}
+
+std::uint32_t header_sum(const Bytes& frame) {
+  return sum(std::span(frame).subspan(kIp, 20));
+}
+std::uint32_t transport_sum(const Bytes& frame) {
+  const auto pseudo = sum(std::span(frame).subspan(kIp + 12, 8));
+  const auto size = static_cast<std::uint32_t>(frame.size() - kTransport);
+  return sum(std::span(frame).subspan(kTransport), pseudo + frame[kIp + 9] + size);
+}
+
+void put_sum(Bytes& frame, std::size_t at, std::uint32_t total) {
+  frame.at(at) = static_cast<std::uint8_t>(~total >> 8);
+  frame.at(at + 1) = static_cast<std::uint8_t>(~total);
+}
+
 }  // namespace
+
+Bytes summed_up(Bytes frame) {
+  const std::size_t field = kTransport + (frame.at(kIp + 9) == 6 ? 16 : 6);
+  for (const auto at : {kIp + 10, field}) frame.at(at) = frame.at(at + 1) = 0;
+  put_sum(frame, kIp + 10, header_sum(frame));
+  put_sum(frame, field, transport_sum(frame));
+  return frame;
+}
+
+bool is_summed_up(const Bytes& frame) {
+  return header_sum(frame) == 0xffff && transport_sum(frame) == 0xffff;
+}
 
 Bytes operator+(Bytes before, const Bytes& after) {
   before.insert(before.end(), after.begin(), after.end());
   return before;
+}
+
+Bytes with(Bytes bytes, std::size_t at, std::uint8_t value) {
+  bytes.at(at) = value;
+  return bytes;
 }
 
 Bytes ethernet(std::uint16_t type, const Bytes& payload) {
@@ -56,8 +97,16 @@ Bytes ipv6(const Ipv6& header, const Bytes& payload) {
   return bytes + payload;
 }
 
-Bytes extension(std::uint8_t next) {
-  return {next, 0, 1, 4, 0, 0, 0, 0};
+Bytes extension(std::uint8_t next, std::uint8_t eights) {
+  Bytes bytes{next, eights};
+  for (std::size_t left = 6 + std::size_t{eights} * 8; left > 0;) {  // padding says how much of it there is
+    const auto size = std::min<std::size_t>(left, left > 255 && left < 258 ? 128 : 257);
+    bytes.push_back(1);
+    bytes.push_back(static_cast<std::uint8_t>(size - 2));
+    bytes.resize(bytes.size() + size - 2);
+    left -= size;
+  }
+  return bytes;
 }
 
 Bytes fragment_header(std::uint8_t next, std::uint16_t offset_and_more, std::uint32_t id) {

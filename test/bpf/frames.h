@@ -13,6 +13,8 @@ namespace ocicat::test {
 using Bytes = std::vector<std::uint8_t>;
 
 Bytes operator+(Bytes before, const Bytes& after);
+// With one byte changed.
+Bytes with(Bytes bytes, std::size_t at, std::uint8_t value);
 
 // A frame with that payload; the type follows the IP version.
 Bytes ethernet(const Bytes& packet);
@@ -34,8 +36,8 @@ struct Ipv6 {
   int length_off_by = 0;
 };
 Bytes ipv6(const Ipv6& header, const Bytes& payload);
-// An extension header of 8 bytes.
-Bytes extension(std::uint8_t next);
+// An extension header of 8 bytes, and of as many more eights.
+Bytes extension(std::uint8_t next, std::uint8_t eights = 0);
 Bytes fragment_header(std::uint8_t next, std::uint16_t offset_and_more, std::uint32_t id);
 
 Bytes udp(std::uint16_t source, std::uint16_t destination, std::size_t payload = 8);
@@ -44,5 +46,10 @@ Bytes tcp(std::uint16_t source, std::uint16_t destination, std::uint8_t flags, s
 Bytes sctp_chunk(std::uint8_t type, std::uint16_t length = 4);
 Bytes sctp(std::uint16_t source, std::uint16_t destination, std::initializer_list<std::uint8_t> chunks);
 Bytes icmp(std::uint8_t type, std::uint8_t code, std::uint16_t id, const Bytes& payload = Bytes(8));
+
+// A frame whose IPv4 header, without options, and UDP or TCP have right checksums.
+Bytes summed_up(Bytes frame);
+// Whether they have.
+bool is_summed_up(const Bytes& frame);
 
 }  // namespace ocicat::test

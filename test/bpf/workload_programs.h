@@ -34,6 +34,12 @@ inline constexpr std::uint8_t kMore = 0x20;  // of a fragment's flags, in the fi
 
 enum class At { kFromA, kFromB, kToA, kToB, kHostToA };
 
+// How many more of each the maps hold by a packet.
+struct Noted {
+  std::size_t connections = 0, fragments = 0;
+  bool operator==(const Noted&) const = default;
+};
+
 struct Row {
   const char* what;
   At at;
@@ -92,6 +98,24 @@ class WorkloadPrograms : public testing::Test {
       expect_counted(before, after, row.fate, row.what);
     }
   }
+  // The same, and what the maps hold more by the packet.
+  void expect_noting(const std::vector<std::pair<Row, Noted>>& rows) const {
+    auto before = noted();
+    for (const auto& [row, more] : rows) {
+      expect(std::vector{row});
+      const auto after = noted();
+      EXPECT_EQ(after.connections - before.connections, more.connections) << row.what;
+      EXPECT_EQ(after.fragments - before.fragments, more.fragments) << row.what;
+      before = after;
+    }
+  }
+  Noted noted() const {
+    if (!places_) places_ = pins_.connections();
+    CHECK(places_);
+    std::size_t taken = 0;
+    for (const auto& place : places_->as<bpf::tracked>()) taken += place.version != 0 ? 1U : 0U;
+    return {taken, pins_.count_elements("fragments")};
+  }
   // What has been told since the last call.
   std::vector<bpf::event> events() const { return events_in(ring_); }
   void expect_told(const Row& row, const std::vector<bpf::event>& told) const {
@@ -130,6 +154,7 @@ class WorkloadPrograms : public testing::Test {
   PinFolder pins_;
   AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
   mutable kernel::bpf::Ring ring_;
+  mutable std::optional<kernel::bpf::MappedArray> places_;  // of connections, once they are counted
 };
 
 inline Bytes of_a4(std::uint8_t protocol, const Bytes& payload) {

@@ -58,6 +58,16 @@ std::optional<UniqueFd> PinFolder::open_map(const char* name) const {
   return std::move(*fd);
 }
 
+std::size_t PinFolder::count_elements(const char* map) const {
+  auto fd = open_map(map);
+  CHECK(fd);
+  const auto elements = kernel::bpf::KernelMap::of(*std::move(fd));
+  CHECK(elements);
+  std::size_t count = 0;
+  CHECK((*elements)->for_each([&](auto, auto) { ++count; }));
+  return count;
+}
+
 void PinFolder::change_build() const {
   const auto values = host_values();
   CHECK(values);

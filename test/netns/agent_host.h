@@ -37,6 +37,8 @@ class PinFolder {
   std::optional<kernel::bpf::MappedArray> host_values() const { return open_array("host"); }
   // Packets by what became of them (bpf::counter).
   std::vector<std::uint64_t> counters() const;
+  // How many elements a hash has.
+  std::size_t count_elements(const char* map) const;
   // As if the programs that are attached had been those of another build.
   void change_build() const;
   // Opens what flows are told by.
