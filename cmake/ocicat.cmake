@@ -49,3 +49,18 @@ function(ocicat_test name)
   endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${seconds})
 endfunction()
+
+# ocicat_bpf_object(OBJECT FILE FOLDER)
+#
+# FILE: what clang makes for the kernel of FOLDER/programs/OBJECT.c, where FOLDER is bpf/ or a copy of it. The headers
+# of Debian's kernel and libbpf are all that it needs.
+function(ocicat_bpf_object object file folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bpf/*.h ${PROJECT_SOURCE_DIR}/bpf/*.c)
+  add_custom_command(OUTPUT ${file}
+    COMMAND clang-19 -target bpf -mcpu=v3 -g -O2 -Wall -Wextra -Wno-unused-parameter -Werror
+      -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -I ${folder}
+      -fdebug-prefix-map=${PROJECT_SOURCE_DIR}=.
+      -c ${folder}/programs/${object}.c -o ${file}
+    DEPENDS ${sources} ${folder}/maps/connections.h
+    VERBATIM)
+endfunction()

@@ -2,6 +2,10 @@
 /* Map connections: what has been let through, at workloads and at host endpoints, both directions in one
  * entry. An array, by the hash of the key: docs/design/ebpf.md#connections. Written and read by
  * bpf/lib/connections.h and bpf/lib/noting.h.
+ *
+ *   another layout   connections in it are taken over at an upgrade, by the names of members of struct tracked
+ *                    (dataplane/ebpf/older_connections.h): one that keeps its name keeps its meaning, and what
+ *                    means something else is called something else
  */
 #pragma once
 

@@ -3,11 +3,9 @@
 
 #include <span>
 
-#include "dataplane/ebpf/ebpf_policy.h"
-#include "dataplane/nftables/policy_table.h"
-#include "kernel/nft_kernel.h"
 #include "netns/agent_host.h"
 #include "netns/host_ear.h"
+#include "netns/policy_of_host.h"
 #include "netns/random_tables.h"
 #include "netns/testbed.h"
 #include "policy/simulator.h"
@@ -17,71 +15,9 @@ namespace ocicat::test {
 namespace {
 
 using dataplane::Datapath;
-using dataplane::PolicyDatapath;
 using policy::Direction;
 using policy::ProgramId;
 using policy::Verdict;
-
-// A datapath at work on a testbed's host.
-class PolicyOfHost {
- public:
-  PolicyOfHost(const Testbed& bed, Datapath datapath) : bed_(bed), datapath_(datapath) {
-    bed_.host().run([&] {
-      auto nft = kernel::nft::NetlinkKernel::open("ocicat");
-      auto routes = kernel::NetlinkRoutes::open();
-      CHECK(nft && routes);
-      nft_ = std::move(*nft);
-      routes_ = std::move(*routes);
-      auto connections = kernel::NetlinkConnections::open();
-      CHECK(connections);
-      connections_ = std::move(*connections);
-    });
-    start_anew();
-  }
-  void start_anew() {
-    if (datapath_ == Datapath::kEbpf) {
-      policy_ = std::make_unique<dataplane::ebpf::EbpfPolicy>(*nft_, *routes_, *connections_, pins_.path(),
-                                                              usable_abilities());
-    } else {
-      policy_ = std::make_unique<dataplane::PolicyTable>(*nft_);
-    }
-  }
-  void apply(const HostChanges& changes) {
-    bed_.host().run([&] {
-      const auto applied = policy_->apply(changes);
-      ASSERT_TRUE(applied) << applied.error().message;
-    });
-  }
-  void assign(const dataplane::HostInterfaces& interfaces) {
-    bed_.host().run([&] {
-      const auto assigned = policy_->assign(interfaces);
-      ASSERT_TRUE(assigned) << assigned.error().message;
-    });
-  }
-  bool resync() {
-    bool wrote = false;
-    bed_.host().run([&] {
-      const auto done = policy_->resync();
-      ASSERT_TRUE(done) << done.error().message;
-      wrote = *done;
-    });
-    return wrote;
-  }
-  void forget_connections() const {
-    bed_.forget_connections();
-    pins_.forget_connections();
-  }
-  const PolicyDatapath& policy() const { return *policy_; }
-
- private:
-  const Testbed& bed_;
-  Datapath datapath_;
-  PinFolder pins_;
-  std::unique_ptr<kernel::nft::NetlinkKernel> nft_;
-  std::unique_ptr<kernel::NetlinkRoutes> routes_;
-  std::unique_ptr<kernel::NetlinkConnections> connections_;
-  std::unique_ptr<PolicyDatapath> policy_;
-};
 
 EndpointState endpoint(const Station& pod, ProgramId ingress, ProgramId egress) {
   return {pod.interface(),

@@ -148,6 +148,7 @@ Result<void> EbpfPolicy::open() {
   if (objects.tracks_anew()) {
     TRY(taking_over_, guard_.stands_for_policy());
   }
+  if (taking_over_) objects.forget_older();  // nftables knows better
   taken_over_ = !objects.tracks_anew();
   images_ = std::make_unique<Images>(std::move(objects));
   HostChanges all;
@@ -347,7 +348,13 @@ Result<void> EbpfPolicy::take_connections() {
                      .revoked_mark = wanted_.settings.revoked_mark,
                      .at_host = images_->hosts.has_endpoints(),
                      .timeouts = timeouts_of(wanted_.settings.timeouts)};
-  TRY(const auto written, ebpf::take_connections(connections_, images_->objects.connections(), ends, how));
+  auto& objects = images_->objects;
+  if (const auto* older = objects.older_connections()) {
+    TRY(const auto taken, ebpf::take_connections(*older, objects.connections(), ends, how));
+    writes_ += taken;
+    return {};
+  }
+  TRY(const auto written, ebpf::take_connections(connections_, objects.connections(), ends, how));
   writes_ += written;
   return {};
 }
@@ -360,6 +367,7 @@ Result<void> EbpfPolicy::finish_taking_over() {
   TRY_VOID(step.finish());
   writes_ += step.writes();
   taken_over_ = true;
+  images_->objects.forget_older();
   return {};
 }
 

@@ -241,6 +241,28 @@ Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel:
   return writes;
 }
 
+// At host endpoints, the next packets tell where ends are reached.
+Result<std::uint64_t> take_connections(const OlderConnections& older, kernel::bpf::ElementMap& map,
+                                       const LocalEnds& ends, const TakeOver& how) {
+  TRY(const auto known, contents_of(map));
+  std::uint64_t writes = 0;
+  Result<void> failed;
+  TRY_VOID(older.for_each([&](NotedConnection noted) {
+    if (!failed || seconds_left(noted.value, noted.key.protocol, how.now, how.timeouts) <= 0) return;
+    noted.value.judged = how.judged;
+    const bool at_host = noted.key.at_host != 0;
+    for (int end = 0; end < 2 && !at_host; ++end)
+      noted.value.endpoint[end] = static_cast<std::uint16_t>(ends.slot(address_of(noted.key.address[end])));
+    const bool is_here = (noted.value.endpoint[0] | noted.value.endpoint[1]) != 0;
+    if (at_host ? !how.at_host : !is_here) return;
+    const auto written = settle(map, known, noted, how);
+    if (written) writes += *written;
+    if (!written) failed = std::unexpected(written.error());
+  }));
+  TRY_VOID(failed);
+  return writes;
+}
+
 std::optional<kernel::Connection> tracked(const NotedConnection& noted, const GiveBack& how) {
   const auto& [key, value] = noted;
   const auto left = seconds_left(value, key.protocol, how.now, how.timeouts);

@@ -1,5 +1,5 @@
 // Open connections change hands: from the kernel's connection tracking, by which nftables knows them, to map
-// connections, and back.
+// connections, and back; and from such a map of another layout.
 //
 //   to eBPF    each as its first packet was, at every place where programs will see it, and as one that has
 //              to be judged again: by the next packet, in either direction
@@ -21,6 +21,7 @@
 
 #include "base/ip.h"
 #include "dataplane/ebpf/connection_table.h"
+#include "dataplane/ebpf/older_connections.h"
 #include "kernel/bpf.h"
 #include "kernel/connections.h"
 #include "maps/connections.h"
@@ -45,10 +46,6 @@ struct TakeOver {
 };
 std::uint32_t long_before(std::uint64_t batch);
 
-struct NotedConnection {
-  bpf::connection_key key;
-  bpf::connection value;
-};
 // At the interfaces of workloads here: none, one, or where somebody translates, one for each end.
 std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connection, const LocalEnds& ends,
                                                 const TakeOver& how);
@@ -60,6 +57,10 @@ std::optional<bpf::connection> corrected(const bpf::connection& there, const bpf
 
 // Writes what the kernel tracks into the map. How many elements. O(connections).
 Result<std::uint64_t> take_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
+                                       const LocalEnds& ends, const TakeOver& how);
+
+// The same of what programs of another build have noted in a map of another layout. O(connections).
+Result<std::uint64_t> take_connections(const OlderConnections& older, kernel::bpf::ElementMap& map,
                                        const LocalEnds& ends, const TakeOver& how);
 
 struct GiveBack {

@@ -33,6 +33,21 @@ std::filesystem::path map_folder(const std::filesystem::path& folder) {
   return folder / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
 }
 
+// Folders of maps, that of this layout first, then those of others, the latest first.
+std::vector<std::filesystem::path> map_folders(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> others;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failed)) {
+    if (entry.path().filename().string().starts_with("maps-v") && entry.path() != map_folder(folder))
+      others.push_back(entry.path());
+  }
+  std::ranges::sort(others, [](const auto& a, const auto& b) {
+    return std::pair(a.string().size(), a) > std::pair(b.string().size(), b);
+  });
+  others.insert(others.begin(), map_folder(folder));
+  return others;
+}
+
 Digest build() {
   std::string all;
   for (const auto object : {datapath_object(), host_object(), driver_object()})
@@ -161,6 +176,18 @@ Result<void> Objects::load(kernel::bpf::Object& object) {
   return {};
 }
 
+// Connections in a map that this build has not adopted.
+Result<void> Objects::find_older() {
+  for (const auto& folder : map_folders(folder_)) {
+    const auto there = kernel::bpf::open_pin(folder / "connections");
+    if (!there && there.error().code == ErrorCode::kNotFound) continue;
+    if (!there) return std::unexpected(there.error());
+    TRY(older_, OlderConnections::open(*there, maps_.at("connections")));
+    return {};
+  }
+  return {};
+}
+
 Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool at_host) {
   TRY(auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
   TRY(auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
@@ -174,7 +201,8 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
   objects.at_host_ = at_host;
   for (const auto* object : {&datapath, &host, &driver}) TRY_VOID(objects.adopt_maps(*object));
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
-  // where nobody knows the numbers, connections begin anew as well.
+  // where nobody knows the numbers, the map of connections is made anew as well, and what was in it counts as of
+  // another layout.
   std::uint64_t batch = 0;
   auto secret = new_secret();
   const auto is_there = [&](const char* name) { return objects.maps_.contains(name); };
@@ -206,6 +234,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
     TRY_VOID(take_programs(*object, named(objects.attachable_)));
     if (objects.at_host_) TRY_VOID(take_programs(*object, named(objects.host_programs_)));
   }
+  if (objects.tracks_anew_) TRY_VOID(objects.find_older());
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
   if (objects.host().secret.word[0] == 0) objects.host().secret = secret;
@@ -223,6 +252,12 @@ Result<std::size_t> Objects::keep() {
     TRY(at_host, pin_programs(folder_, host_programs_));
   }
   std::ranges::copy(build().bytes, host().build);
+  for (const auto& others : map_folders(folder_)) {
+    std::error_code failed;
+    if (others != map_folder(folder_)) std::filesystem::remove_all(others, failed);
+    if (failed)
+      return fail(ErrorCode::kPermission, "cannot remove {}: {}", others.string(), failed.message());
+  }
   kept_ = true;
   return maps_.size() + at_workloads + at_host;
 }

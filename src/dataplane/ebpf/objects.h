@@ -2,17 +2,22 @@
 //
 //   pins     FOLDER/maps/NAME, FOLDER/programs/NAME; keep everything in force when the agent ends
 //   adopts   maps of the same layout; decision maps all or none. Programs only if they are of this very
-//            build: others are loaded over the adopted maps, so connections outlive an upgrade
+//            build: others are loaded over the adopted maps, so connections outlive an upgrade. Those in maps
+//            of another layout can be read until the new ones are pinned
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 
 #include "dataplane/ebpf/attachments.h"
 #include "dataplane/ebpf/connection_table.h"
 #include "dataplane/ebpf/host_hooks.h"
+#include "dataplane/ebpf/older_connections.h"
 #include "dataplane/ebpf/table_image.h"
 #include "kernel/bpf.h"
 #include "kernel/bpf_ring.h"
@@ -50,6 +55,10 @@ class Objects {
 
   // Whether no connections were found that a datapath before this one has tracked.
   bool tracks_anew() const { return tracks_anew_; }
+  // Those that were found in a map of another layout; nullptr: none.
+  const OlderConnections* older_connections() const { return older_ ? &*older_ : nullptr; }
+  // Once they are taken over, or are nobody's any more.
+  void forget_older() { older_.reset(); }
 
   // Once the maps say what is wanted and the programs are attached: a restart is to find them. How many pins.
   Result<std::size_t> keep();
@@ -60,6 +69,7 @@ class Objects {
   Result<void> open_maps(const Fds& fds);
   Result<void> adopt_maps(const kernel::bpf::Object& object);
   Result<void> load(kernel::bpf::Object& object);
+  Result<void> find_older();
 
   std::filesystem::path folder_;
   Fds maps_;
@@ -74,6 +84,7 @@ class Objects {
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
       dictionary_, vteps_;
   std::unique_ptr<ConnectionTable> connections_;
+  std::optional<OlderConnections> older_;
 };
 
 // The pinned dictionary; nothing where there is none of this layout.

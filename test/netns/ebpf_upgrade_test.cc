@@ -1,0 +1,256 @@
+// Another build of the agent takes over from programs whose connections are laid out otherwise
+// (other_layout.cmake): open connections go on, and nothing opens.
+#include <gtest/gtest.h>
+
+#include <net/if.h>
+
+#include <atomic>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "dataplane/ebpf/objects.h"
+#include "dataplane/ebpf/program_places.h"
+#include "netns/agent_host.h"
+
+namespace ocicat::test {
+namespace {
+
+using dataplane::Datapath;
+using kernel::bpf::Hook;
+
+std::vector<std::uint8_t> file_contents(const char* name) {
+  std::ifstream file(name, std::ios::binary);
+  CHECK(file);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+RawPacket answer_to(RawPacket packet) {
+  std::swap(packet.packet.source, packet.packet.destination);
+  std::swap(packet.packet.source_port, packet.packet.destination_port);
+  packet.tcp_flags = 0x12;
+  packet.token = new_token();
+  return packet;
+}
+
+// a may send anything and is sent nothing but answers; b the same.
+class EbpfUpgrade : public testing::Test {
+ protected:
+  void start(policy::ProgramId egress_of_a = kAllowAll) {
+    agent_.reset();
+    agent_.emplace(bed_, pins_.options(Datapath::kEbpf));
+    auto changes = first_state(++revision_);
+    add_pod(changes, "a", a_, kDenyAll, egress_of_a);
+    add_pod(changes, "b", b_, kAllowAll, kDenyAll);
+    agent_->put(changes);
+    agent_->await_revision(revision_);
+  }
+  std::filesystem::path maps() const {
+    return pins_.path() / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
+  }
+  // As if another build, which is that of the object, had been at work here, and had ended.
+  void install_other_build() {
+    agent_.reset();
+    load_over_pins(OCICAT_OTHER_DATAPATH);
+    load_over_pins(OCICAT_OTHER_HOST);
+    bed_.host().run([&] { attach(); });
+    pins_.change_build();
+  }
+  // The map that it lays out otherwise is its own.
+  void load_over_pins(const char* file) {
+    auto object = kernel::bpf::Object::open(file_contents(file), "other");
+    CHECK(object);
+    std::vector<std::string> own;
+    for (const auto& [name, shape] : object->maps()) {
+      if (name == "connections" && own_.insert(name).second) {
+        own.push_back(name);
+        continue;
+      }
+      const auto map = kernel::bpf::open_pin(maps() / name);
+      CHECK(map && object->use(name, map->get()));
+    }
+    const auto loaded = object->load();
+    if (!loaded) std::fprintf(stderr, "%s\n", loaded.error().message.c_str());
+    CHECK(loaded);
+    for (const auto& name : own) {
+      const auto map = object->map(name);
+      CHECK(map && kernel::bpf::pin(map->get(), maps() / name));
+    }
+    for (const auto& name : object->programs()) {
+      auto program = object->program(name);
+      CHECK(program && kernel::bpf::pin(program->get(), pins_.path() / "programs" / name));
+    }
+  }
+  // In the place of those of this build, at interfaces.
+  void attach() {
+    std::set<int> interfaces;
+    for (const auto* name : {"calia", "calib", "uplink"})
+      interfaces.insert(static_cast<int>(::if_nametoindex(name)));
+    const auto uplink = static_cast<int>(::if_nametoindex("uplink"));
+    auto links = dataplane::ebpf::LinkPlaces(pins_.path() / "links");
+    auto filters = dataplane::ebpf::FilterPlaces::open();
+    CHECK(filters);
+    dataplane::ebpf::ProgramPlaces& places =
+        usable_abilities().tcx ? static_cast<dataplane::ebpf::ProgramPlaces&>(links) : **filters;
+    const auto there = places.read(interfaces);
+    CHECK(there);
+    CHECK(!there->empty());
+    for (const auto& [place, id] : *there) {
+      const char* name = place.interface == uplink      ? "from_network"
+                         : place.hook == Hook::kIngress ? "from_workload"
+                                                        : "to_workload";
+      const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+      CHECK(program && places.put(place, program->get()));
+    }
+  }
+  std::uint32_t shape_of_connections() const {
+    const auto map = kernel::bpf::open_pin(maps() / "connections");
+    CHECK(map);
+    const auto shape = kernel::bpf::shape_of(map->get());
+    CHECK(shape);
+    return shape->value_size;
+  }
+  bool passes(const Station& from, const Station& to, const RawPacket& packet) {
+    return !bed_.arriving(from, to, {packet}).empty();
+  }
+  RawPacket of_a(Protocol protocol, Family family) const {
+    return probe(a_.address(family), b_.address(family), protocol, 80);
+  }
+
+  // As if all maps had been of another version.
+  std::filesystem::path age_maps() const {
+    const auto older = pins_.path() / "maps-v0";
+    std::filesystem::create_directory(older);
+    for (const auto& pin : std::filesystem::directory_iterator(maps()))  // they cannot be renamed all at once
+      std::filesystem::rename(pin.path(), older / pin.path().filename());
+    std::filesystem::remove(maps());
+    return older;
+  }
+
+  std::uint64_t revision_ = 0;
+  std::set<std::string> own_;  // maps that are the other build's
+  std::vector<RawPacket> opened_;
+  Testbed bed_;
+  Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  PinFolder pins_;
+  std::optional<AgentHost> agent_;
+};
+
+TEST_F(EbpfUpgrade, KeepsConnectionsWhoseTableWasLaidOutOtherwise) {
+  start();
+  install_other_build();
+  const auto other = shape_of_connections();
+  std::vector<RawPacket> unknown;
+  for (const auto family : kFamilies) {
+    for (const auto protocol : {kTcp, kUdp}) {
+      opened_.push_back(of_a(protocol, family));
+      unknown.push_back(of_a(protocol, family));
+    }
+  }
+  for (const auto& packet : opened_) EXPECT_TRUE(passes(a_, b_, packet));
+  EXPECT_TRUE(passes(b_, a_, answer_to(opened_[1])));
+  start();
+  EXPECT_NE(shape_of_connections(), other);
+  for (const auto& packet : opened_) EXPECT_TRUE(passes(b_, a_, answer_to(packet)));
+  for (const auto& packet : unknown) EXPECT_FALSE(passes(b_, a_, answer_to(packet)));
+}
+
+TEST_F(EbpfUpgrade, JudgesThemAgainByThePolicyOfThatMoment) {
+  start();
+  install_other_build();
+  for (const auto family : kFamilies) {
+    const auto udp = of_a(kUdp, family);
+    EXPECT_TRUE(passes(a_, b_, udp));
+    EXPECT_TRUE(passes(b_, a_, answer_to(udp)));
+    opened_.push_back(udp);
+  }
+  start(kDenyAll);
+  for (const auto& udp : opened_) {
+    EXPECT_FALSE(passes(b_, a_, answer_to(udp)));
+    EXPECT_FALSE(passes(a_, b_, udp));
+  }
+}
+
+TEST_F(EbpfUpgrade, KeepsThemWhereEveryMapIsOfAnotherVersionAndLeavesNoneOfThose) {
+  start();
+  install_other_build();
+  for (const auto family : kFamilies) {
+    opened_.push_back(of_a(kUdp, family));
+    EXPECT_TRUE(passes(a_, b_, opened_.back()));
+  }
+  const auto older = age_maps();
+  start();
+  for (const auto& udp : opened_) EXPECT_TRUE(passes(b_, a_, answer_to(udp)));
+  EXPECT_FALSE(passes(b_, a_, answer_to(of_a(kUdp, Family::kIpv4))));
+  EXPECT_FALSE(std::filesystem::exists(older));
+}
+
+// Answers go on all the time: b may send nothing else.
+TEST_F(EbpfUpgrade, LosesNoPacketOfAnOpenConnection) {
+  start();
+  install_other_build();
+  const auto udp = of_a(kUdp, Family::kIpv4);
+  EXPECT_TRUE(passes(a_, b_, udp));
+  a_.received();
+  std::atomic<bool> upgraded = false;
+  std::set<std::uint32_t> sent;
+  std::thread sender([&] {
+    while (!upgraded) {
+      const auto answer = answer_to(udp);
+      b_.send({answer});
+      sent.insert(answer.token);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the pace of the stream
+    }
+  });
+  start();
+  upgraded = true;
+  sender.join();
+  std::set<std::uint32_t> seen;
+  a_.await(*sent.rbegin(), seen);
+  EXPECT_GT(sent.size(), 20U);
+  for (const auto token : sent) EXPECT_TRUE(seen.contains(token)) << token;
+}
+
+TEST_F(EbpfUpgrade, KeepsConnectionsOfTheHostItself) {
+  HostEndpointState edge{.id = 3, .interface_name = "*"};
+  HostChanges with_edge;
+  with_edge.tables.chains.update(policy::ChainId{1}, {policy::VocabularyId{1}, kAllowAll});
+  with_edge.tables.chains.update(policy::ChainId{2}, {policy::VocabularyId{1}, kDenyAll});
+  for (auto& chains : edge.chains) {
+    chains[policy::index_of({policy::ChainKind::kNormal, policy::Direction::kEgress})] = policy::ChainId{1};
+    chains[policy::index_of({policy::ChainKind::kNormal, policy::Direction::kIngress})] = policy::ChainId{2};
+  }
+  with_edge.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, edge);
+  const auto start_with_edge = [&] {
+    start();
+    auto changes = with_edge;
+    changes.revisions = at_revision(++revision_).revisions;
+    agent_->put(changes);
+    agent_->await_revision(revision_);
+  };
+  const auto runs = [&](const char* name, kernel::bpf::NetfilterHook hook, const RawPacket& packet) {
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+    CHECK(program);
+    bool result = false;
+    bed_.host().run([&] {
+      const auto done = kernel::bpf::run_at_netfilter(program->get(), bytes_of(packet), hook);
+      CHECK(done);
+      result = *done;
+    });
+    return result;
+  };
+  start_with_edge();
+  install_other_build();
+  const auto& host = Testbed::host_address(Family::kIpv6);
+  const auto request = probe(host, bed_.outside().address(Family::kIpv6), kUdp, 53);
+  EXPECT_TRUE(runs("host_output", kernel::bpf::NetfilterHook::kOutput, request));
+  age_maps();
+  start_with_edge();
+  EXPECT_TRUE(runs("host_input", kernel::bpf::NetfilterHook::kInput, answer_to(request)));
+  const auto unknown = probe(host, bed_.outside().address(Family::kIpv6), kUdp, 53);
+  EXPECT_FALSE(runs("host_input", kernel::bpf::NetfilterHook::kInput, answer_to(unknown)));
+}
+
+}  // namespace
+}  // namespace ocicat::test
