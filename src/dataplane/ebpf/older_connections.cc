@@ -61,8 +61,7 @@ Result<std::optional<OlderConnections>> OlderConnections::open(const UniqueFd& o
                                                                const UniqueFd& current) {
   TRY(const auto from, element_layout(older));
   TRY(const auto to, element_layout(current));
-  if (!from || !to || identity(*from).empty() ||
-      !std::ranges::includes(identity(*to), identity(*from))) {
+  if (!from || !to || identity(*from).empty() || !std::ranges::includes(identity(*to), identity(*from))) {
     return std::nullopt;
   }
   OlderConnections result;
