@@ -12,7 +12,7 @@ build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev li
   prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev ca-certificates"
 run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist bird2 ethtool frr gobgpd
-  containerd runc busybox-static containernetworking-plugins python3-grpcio iptables"
+  containerd runc busybox-static containernetworking-plugins python3-grpcio iptables user-mode-linux"
 bench_packages="iptables ipset ethtool"
 kernel_packages="qemu-system-x86 busybox-static cpio apt"
 clang_packages="libclang-rt-19-dev"

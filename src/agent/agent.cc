@@ -40,8 +40,9 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
   return fail(ErrorCode::kUnavailable, "another agent{} works on this network namespace: {}", who, advice);
 }
 
-// Which datapath, and why; no reason where somebody has said so.
+// Which datapath, and why; no reason where somebody has said so, but for what everybody must know.
 std::string choose_datapath(Options& options) {
+  if (options.dataplane.datapath == dataplane::Datapath::kNone) return std::string(dataplane::kNoPolicy);
   return options.on_other_choice ? dataplane::decide(options.dataplane).reason : "";
 }
 
@@ -178,8 +179,10 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   const std::string reason = choose_datapath(options);
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   const auto datapath = dataplane::to_string(options.dataplane.datapath);
-  spdlog::info("node {}, server {}, dataplane {}{}, {} ids adopted from the kernel", options.node,
-               options.server.text, datapath, reason.empty() ? "" : " (" + reason + ")", dictionary.size());
+  const bool enforces = options.dataplane.datapath != dataplane::Datapath::kNone;
+  spdlog::log(enforces ? spdlog::level::info : spdlog::level::warn,
+              "node {}, server {}, dataplane {}{}, {} ids adopted from the kernel", options.node,
+              options.server.text, datapath, reason.empty() ? "" : " (" + reason + ")", dictionary.size());
 
   // First: an address that cannot be had is said before anything is written anywhere.
   if (options.health) {

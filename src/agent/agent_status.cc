@@ -72,6 +72,10 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();
   if (report_.mtu != 0) status["mtu"] = report_.mtu;
+  json::array tunnels;
+  for (const auto& [name, mtu] : report_.tunnels)
+    tunnels.push_back(json::object{{"interface", name}, {"mtu", mtu}});
+  status["tunnels"] = std::move(tunnels);
   json::array notes;
   for (const auto& note : report_.notes) notes.emplace_back(shortened(note));
   status["notes"] = std::move(notes);

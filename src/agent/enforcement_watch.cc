@@ -48,6 +48,7 @@ class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
 };
 
 void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
+  judges_ = keeper.enforces();
   const auto mtu = keeper.report().mtu;
   if (mtu != 0 && mtu_.exchange(mtu) != mtu) {
     const std::scoped_lock lock(mtu_mutex_);

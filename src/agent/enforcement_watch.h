@@ -24,6 +24,7 @@ class EnforcementWatch : public cni::Enforcement {
 
   std::unique_ptr<Watch> watch(const ResourceKey& endpoint) override;
   void look() override { to_dataplane_.put({}); }
+  bool judges() const override { return judges_; }
   std::uint32_t mtu() const override { return mtu_; }
   void on_mtu(std::function<void()> changed) override;
 
@@ -34,6 +35,7 @@ class EnforcementWatch : public cni::Enforcement {
   std::mutex mutex_;
   std::condition_variable looked_;
   std::set<Waiting*> waiting_;
+  std::atomic<bool> judges_ = true;
   std::atomic<std::uint32_t> mtu_ = 0;
   std::mutex mtu_mutex_;  // held while it is told
   std::function<void()> mtu_changed_;

@@ -173,6 +173,14 @@ class LogSource final : public FlowSource {
   std::uint64_t lost_ = 0;
 };
 
+// Where nothing is judged, nobody tells.
+class NoSource final : public FlowSource {
+ public:
+  void learn(const HostChanges&) override {}
+  void read(std::size_t, const std::function<void(const flows::Event&)>&) override {}
+  std::uint64_t take_lost() override { return 0; }
+};
+
 class BothSources final : public FlowSource {
  public:
   explicit BothSources(const dataplane::Options& options)
@@ -198,7 +206,8 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   const auto& from = changes.tables;
   auto& to = needed.tables;
   to.outcomes = from.outcomes;
-  if (options.datapath == dataplane::Datapath::kEbpf) return needed;  // programs name the outcome themselves
+  // Programs of eBPF name the outcome themselves.
+  if (options.datapath != dataplane::Datapath::kNftables) return needed;
   to.tables = from.tables;
   to.programs = from.programs;
   to.chains = from.chains;
@@ -213,6 +222,7 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
 
 std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options) {
   if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options);
+  if (options.datapath == dataplane::Datapath::kNone) return std::make_unique<NoSource>();
   return std::make_unique<LogSource>(options.nft_table, true);
 }
 

@@ -69,6 +69,7 @@ Result<int> run_agent(const AgentOptions& options) {
   dataplane::Options dataplane;
   dataplane.pin_folder = options.bpf_folder;
   if (options.dataplane == "ebpf") dataplane.datapath = dataplane::Datapath::kEbpf;
+  if (options.dataplane == "none") dataplane.datapath = dataplane::Datapath::kNone;
   if (options.cleanup) {
     TRY_VOID(agent::clean_up(dataplane, options.run_dir));
     say("Removed what carries our mark from the kernel: nothing is enforced on this host now.\n");
@@ -104,6 +105,10 @@ What enforces policy is eBPF where the kernel can run it and nothing on the host
 status` says which and why. What speaks against it is looked at again every 10 s. --dataplane nftables or ebpf is that one
 in any case.
 
+With --dataplane none nothing enforces policy: the agent keeps routes, tunnels, limits and natOutgoing alone, and says so in its log,
+in `ocicat status` and for each workload. Only you choose that, auto never does; it refuses to start where an agent before has left
+policy in the kernel.
+
 With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
 leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.
 
@@ -136,7 +141,7 @@ void add_agent_command(CLI::App& app) {
       ->type_name("ADDR");
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
-      ->check(CLI::IsMember({"nftables", "ebpf", "auto"}));
+      ->check(CLI::IsMember({"nftables", "ebpf", "auto", "none"}));
   command->add_option("--bpf-folder", options->bpf_folder, "Where this host's eBPF objects are pinned")
       ->capture_default_str()
       ->type_name("DIR");

@@ -31,6 +31,14 @@ namespace ebpf {
 class Objects;
 }
 
+// An interface of a tunnel.
+struct TunnelLink {
+  std::string interface_name;
+  std::uint32_t mtu = 0;
+
+  bool operator==(const TunnelLink&) const = default;
+};
+
 struct Report {
   Revisions revisions;              // in the kernel now
   std::size_t endpoints = 0;        // wanted
@@ -41,12 +49,16 @@ struct Report {
   std::uint64_t revoked = 0;        // open connections that policy came to deny
   std::uint64_t repairs = 0;        // times somebody else's change was mended
   std::uint32_t mtu = 0;            // what workloads may send at once; 0: not known yet
+  std::vector<TunnelLink> tunnels;  // those in use that are up
   std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
 };
 
-// What enforces policy.
-enum class Datapath : std::uint8_t { kNftables, kEbpf };
-std::string_view to_string(Datapath datapath);  // "nftables", "ebpf"
+// What enforces policy; kNone: nothing does, as somebody has asked for routes alone.
+enum class Datapath : std::uint8_t { kNftables, kEbpf, kNone };
+std::string_view to_string(Datapath datapath);  // "nftables", "ebpf", "none"
+// What people are told of a host without policy.
+inline constexpr std::string_view kNoPolicy =
+    "no policy is enforced on this host: its agent was told to keep routes alone";
 
 // What the choice between them depends on, where nobody has made it (datapath_choice.h).
 struct Circumstances {
@@ -77,6 +89,7 @@ struct Options {
 };
 
 // Ids that the kernel already uses; empty on a host that never ran an agent. Call before building the Engine.
+// kUnavailable: there is policy of an agent before, and this one is to have none.
 Result<policy::Dictionary> adopt_dictionary(const Options& options);
 
 class HostKeeper;

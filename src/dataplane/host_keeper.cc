@@ -5,6 +5,7 @@
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/ebpf/handover.h"
 #include "dataplane/nftables/policy_table.h"
+#include "dataplane/no_policy.h"
 #include "dataplane/workload_mtu.h"
 
 namespace ocicat::dataplane {
@@ -16,6 +17,7 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, const HostKe
     return std::make_unique<ebpf::EbpfPolicy>(kernels.policy_table, kernels.routes, kernels.connections,
                                               options.pin_folder, options.usable, options.objects);
   }
+  if (options.datapath == Datapath::kNone) return std::make_unique<NoPolicy>();
   return std::make_unique<PolicyTable>(kernels.policy_table);
 }
 
@@ -26,6 +28,7 @@ HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
       nat_(kernels.nat_table),
       routes_(kernels.routes, {options.route_protocol, options.sweep, options.host_metric}),
       vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
+      ipip_(kernels.tunnels),
       bandwidth_(kernels.queues),
       options_(options),
       policy_kernel_(kernels.policy_table),
@@ -33,6 +36,7 @@ HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
       connections_(kernels.connections) {}
 
 void HostKeeper::want_overlays(const HostChanges& changes) {
+  if (changes.ipip) ipip_.want(*changes.ipip);
   for (std::size_t family = 0; family < vxlan_.size(); ++family) {
     if (changes.vxlan) vxlan_[family].want((*changes.vxlan)[family]);
     vxlan_[family].want(changes.peers);
@@ -40,12 +44,12 @@ void HostKeeper::want_overlays(const HostChanges& changes) {
 }
 
 // An interface that comes or goes is a link that routes must learn of.
-Result<void> HostKeeper::sync_overlays() {
+Result<void> HostKeeper::for_overlays(const std::function<Result<void>(Overlay&)>& act) {
   Result<void> first;
-  for (auto& vxlan : vxlan_) {
-    const auto writes = vxlan.writes();
-    const auto done = vxlan.sync();
-    if (vxlan.writes() != writes) {
+  for (auto* overlay : std::initializer_list<Overlay*>{&vxlan_[0], &vxlan_[1], &ipip_}) {
+    const auto writes = overlay->writes();
+    const auto done = act(*overlay);
+    if (overlay->writes() != writes) {
       routes_.distrust_links();
       mtu_known_ = false;
     }
@@ -136,21 +140,27 @@ void HostKeeper::doubt(const Doubts& doubts) {
     bandwidth_.distrust();
     mtu_known_ = false;
     for (auto& vxlan : vxlan_) vxlan.distrust_device();
+    ipip_.distrust();
   }
   if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
   if (doubts.routes || doubts.links || doubts.next_hops) policy_->reroute();
 }
 
 std::uint64_t HostKeeper::writes() const {
-  return bandwidth_.writes() + nat_.writes() + routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes();
+  return bandwidth_.writes() + nat_.writes() + routes_.writes() + vxlan_[0].writes() + vxlan_[1].writes() +
+         ipip_.writes();
 }
 
 Result<void> HostKeeper::sync_ways() {
   auto done = bandwidth_.sync(routes_.links());
   if (!done) done = within("bandwidth", done.error());
   if (const auto nat = nat_.sync(); !nat) done = within("natOutgoing", nat.error());
-  if (const auto overlays = sync_overlays(); !overlays) done = overlays;
-  if (const auto routes = routes_.sync(); !routes) done = within("routes", routes.error());
+  if (const auto overlays = for_overlays(&Overlay::sync); !overlays) done = overlays;
+  if (const auto routes = routes_.sync(); !routes) {
+    done = within("routes", routes.error());
+  } else if (const auto retired = for_overlays(&Overlay::retire); !retired) {
+    done = retired;
+  }
   return done;
 }
 
@@ -254,9 +264,12 @@ bool HostKeeper::attempt() {
     mending_routes_ = mending_routes_ && !done;
   }
   if (error.empty()) report_.revisions = wanted_;
-  if (policy_in_force && !std::exchange(mtu_known_, true))
+  if (policy_in_force && !std::exchange(mtu_known_, true)) {
     report_.mtu = workload_mtu(routes_.links(), settings_);
+    report_.tunnels = tunnels_in_use(routes_.links(), settings_);
+  }
   report_.notes.clear();
+  if (!policy_->enforces()) report_.notes.emplace_back(kNoPolicy);
   for (const auto& vxlan : vxlan_) {
     if (auto note = vxlan.note(); !note.empty()) report_.notes.push_back(std::move(note));
   }
@@ -264,7 +277,7 @@ bool HostKeeper::attempt() {
   report_.endpoints_ready = static_cast<std::size_t>(
       std::ranges::count_if(endpoints_, [&](const auto& entry) { return is_ready(entry.second); }));
   report_.host_endpoints = statuses(host_endpoints_, routes_.links(), interfaces_);
-  if (!policy_in_force || !assigned_) {
+  if (!policy_in_force || !assigned_ || !policy_->enforces()) {
     for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;
   }
   const bool done = error.empty();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "dataplane/limits/bandwidth_table.h"
 #include "dataplane/nat/nat_table.h"
 #include "dataplane/nftables/revocation.h"
+#include "dataplane/overlay/ipip.h"
 #include "dataplane/overlay/vxlan.h"
 #include "dataplane/policy_datapath.h"
 #include "dataplane/routes/route_table.h"
@@ -52,6 +54,8 @@ class HostKeeper {
 
   // Whether there is anything to do.
   bool started() const { return started_; }
+  // Whether there is policy here at all.
+  bool enforces() const { return policy_->enforces(); }
   const Report& report() const { return report_; }
   // How far what is desired has been taken, in the kernel or not.
   const Revisions& taken() const { return wanted_; }
@@ -65,12 +69,13 @@ class HostKeeper {
   NatTable nat_;
   RouteTable routes_;
   std::array<Vxlan, 2> vxlan_;  // by family (0: IPv4)
+  Ipip ipip_;
   BandwidthTable bandwidth_;
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
   void apply(const HostChanges& changes);
   void want_overlays(const HostChanges& changes);
-  Result<void> sync_overlays();
+  Result<void> for_overlays(const std::function<Result<void>(Overlay&)>& act);
   // Limits, translation, overlays, routes: what fails keeps nothing else from being tried.
   Result<void> sync_ways();
   // Of those.

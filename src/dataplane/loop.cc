@@ -199,7 +199,8 @@ struct DataplaneLoop::State {
 
   // Once ours is in force. The table of nftables has been replaced by then, whichever it was.
   void remove_other_datapath(kernel::RouteKernel& routes) {
-    if (options.datapath == Datapath::kEbpf || options.pin_folder.empty() || std::exchange(others_gone, true))
+    if (options.datapath != Datapath::kNftables || options.pin_folder.empty() ||
+        std::exchange(others_gone, true))
       return;
     if (const auto removed = remove_ebpf(options, routes); !removed) others_gone = false;
   }
@@ -277,12 +278,39 @@ DataplaneLoop::~DataplaneLoop() {
 }
 
 std::string_view to_string(Datapath datapath) {
-  return datapath == Datapath::kEbpf ? "ebpf" : "nftables";
+  return datapath == Datapath::kEbpf ? "ebpf" : datapath == Datapath::kNone ? "none" : "nftables";
 }
+
+namespace {
+
+// What nobody keeps up to date would go on judging; and what is removed by itself would be an opening.
+Result<void> must_find_no_policy(const Options& options, kernel::nft::Kernel& kernel) {
+  constexpr const char* kHow =
+      "nobody would keep it up to date without a dataplane: remove it with `ocicat agent --cleanup`, and "
+      "start again";
+  TRY(const auto table, kernel.read_shape());
+  if (table) {
+    return fail(ErrorCode::kUnavailable, "an agent before has left its policy in table inet {}; {}",
+                options.nft_table, kHow);
+  }
+  std::error_code ignored;
+  const auto& pins = options.pin_folder;
+  if (!pins.empty() && std::filesystem::exists(pins, ignored) && !std::filesystem::is_empty(pins, ignored)) {
+    return fail(ErrorCode::kUnavailable, "an agent before has left its eBPF programs in {}; {}",
+                pins.string(), kHow);
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<policy::Dictionary> adopt_dictionary(const Options& options) {
   if (options.datapath == Datapath::kEbpf) return ebpf::read_dictionary(options.pin_folder);
   TRY(const auto kernel, kernel::nft::NetlinkKernel::open(options.nft_table));
+  if (options.datapath == Datapath::kNone) {
+    TRY_VOID(must_find_no_policy(options, *kernel));
+    return policy::Dictionary{};
+  }
   return read_dictionary(*kernel);
 }
 
@@ -295,9 +323,9 @@ Result<void> remove_all(const Options& options) {
   if (!options.pin_folder.empty()) TRY_VOID(remove_ebpf(options, *routes));
   TRY(const auto tunnels, kernel::NetlinkTunnels::open());
   for (const auto family : kFamilies) {
-    Vxlan vxlan(*tunnels, family);
-    TRY_VOID(vxlan.sync());
+    TRY_VOID(Vxlan(*tunnels, family).retire());
   }
+  TRY_VOID(Ipip(*tunnels).retire());
   TRY(const auto queues, kernel::NetlinkQueues::open());
   TRY_VOID(remove_limits(*queues));
   return remove_routes(*routes, options.route_protocol);

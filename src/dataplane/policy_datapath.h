@@ -1,4 +1,5 @@
-// The half of a dataplane that enforces policy: nftables or eBPF. The other half is routes (routes/).
+// The half of a dataplane that enforces policy: nftables or eBPF; or nothing, where somebody has asked for
+// that. The other half is routes (routes/).
 //
 //   errors   what is in force stays; what the kernel holds then counts as unknown until resync() has
 //   succeeded
@@ -29,6 +30,8 @@ class PolicyDatapath {
   // Reads the kernel and writes what differs. Whether anything had to be written.
   virtual Result<bool> resync() = 0;
 
+  // Whether there is any policy at all.
+  virtual bool enforces() const { return true; }
   // Whether the kernel holds what is desired, as far as is known.
   virtual bool in_step() const = 0;
   // Somebody else may have changed what this half has written.

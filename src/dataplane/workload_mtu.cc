@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "dataplane/overlay/ipip.h"
 #include "dataplane/overlay/vxlan.h"
 #include "kernel/queues.h"
 
@@ -24,13 +25,22 @@ std::uint32_t least(const Links& links, const std::function<bool(const std::stri
 
 }  // namespace
 
-std::uint32_t workload_mtu(const Links& links, const HostSettings& settings) {
+std::vector<TunnelLink> tunnels_in_use(const Links& links, const HostSettings& settings) {
   const auto& overlays = settings.overlays;
-  const auto tunnels = least(links, [&](const std::string& name) {
-    return (overlays.vxlan4 && name == vxlan_name(Family::kIpv4)) ||
-           (overlays.vxlan6 && name == vxlan_name(Family::kIpv6)) || (overlays.ipip && name == kIpipName);
-  });
-  if (tunnels != 0) return tunnels;
+  std::vector<TunnelLink> tunnels;
+  for (const auto& [wanted, name] : {std::pair{overlays.vxlan4, vxlan_name(Family::kIpv4)},
+                                     std::pair{overlays.vxlan6, vxlan_name(Family::kIpv6)},
+                                     std::pair{overlays.ipip, std::string(kIpipName)}}) {
+    const auto link = links.find(name);
+    if (wanted && link != links.end() && link->second.up) tunnels.push_back({name, link->second.mtu});
+  }
+  return tunnels;
+}
+
+std::uint32_t workload_mtu(const Links& links, const HostSettings& settings) {
+  const auto tunnels = tunnels_in_use(links, settings);
+  const auto narrowest = std::ranges::min_element(tunnels, {}, &TunnelLink::mtu);
+  if (narrowest != tunnels.end() && narrowest->mtu != 0) return narrowest->mtu;
   const RE2 pattern(settings.uplinks, RE2::Quiet);
   if (pattern.ok()) {
     const auto uplinks =

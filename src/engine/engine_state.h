@@ -115,6 +115,7 @@ struct Engine::State {
       spoofers;  // may send from others' addresses, if the settings let them
   std::optional<HostSettings> settings;
   VxlanDevices vxlan;
+  std::optional<IpipDevice> ipip;
 
   // Of the batch.
   HostChanges out;

@@ -634,6 +634,29 @@ TEST(Engine, AnOverlayLeadsThroughTheTunnelsOfItsHostsOnceBothEndsAreKnown) {
   EXPECT_TRUE(host.state.peers.empty());
 }
 
+TEST(Engine, IpipHasAnInterfaceWhereAPoolAsksForItAndLeadsToTheOtherHostItself) {
+  Host host("a");
+  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
+  auto own = node("a", "192.0.2.1/24");
+  own.ipip = test::address("10.0.1.0");
+  host.set({Kind::kNode, "", "a"}, own);
+  host.set({Kind::kNode, "", "b"}, node("b", "198.51.100.2/24"));
+  EXPECT_FALSE(host.state.ipip);
+  auto asking = pool("10.0.0.0/16", IpPool::Encapsulation::kNever);
+  asking.ipip = IpPool::Encapsulation::kCrossSubnet;
+  host.set({Kind::kIpPool, "", "p"}, asking);
+  ASSERT_TRUE(host.state.ipip);
+  EXPECT_EQ(host.state.ipip->host, test::address("192.0.2.1"));
+  EXPECT_EQ(host.state.ipip->address, test::address("10.0.1.0"));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
+            (Route{Route::Kind::kIpip, "", test::address("198.51.100.2")}));
+  // Hosts of one subnet need none.
+  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
+  host.remove({Kind::kIpPool, "", "p"});
+  EXPECT_FALSE(host.state.ipip);
+}
+
 TEST(Engine, AnEndpointWithoutAnAddressIsIgnored) {
   Host host("a");
   auto bare = endpoint("bare", "a", "cali1", "10.0.0.1");

@@ -17,6 +17,7 @@ void HostChanges::apply_to(HostState& state) const {
   host_endpoints.apply_to(state.host_endpoints);
   routes.apply_to(state.routes);
   if (vxlan) state.vxlan = *vxlan;
+  if (ipip) state.ipip = *ipip;
   peers.apply_to(state.peers);
 }
 
@@ -27,6 +28,7 @@ void HostChanges::absorb(HostChanges later) {
   host_endpoints.absorb(std::move(later.host_endpoints));
   routes.absorb(std::move(later.routes));
   if (later.vxlan) vxlan = later.vxlan;
+  if (later.ipip) ipip = later.ipip;
   peers.absorb(std::move(later.peers));
   refused.absorb(std::move(later.refused));
   for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
@@ -34,7 +36,7 @@ void HostChanges::absorb(HostChanges later) {
 
 bool HostChanges::empty() const {
   return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
-         !vxlan && peers.empty() && refused.empty() && revisions.empty();
+         !vxlan && !ipip && peers.empty() && refused.empty() && revisions.empty();
 }
 
 }  // namespace ocicat

@@ -85,6 +85,15 @@ struct VxlanDevice {
 };
 using VxlanDevices = std::array<std::optional<VxlanDevice>, 2>;  // by family (0: IPv4)
 
+// The interface of this host that IPIP packets come and go by.
+struct IpipDevice {
+  IpAddress host;                    // they go from here
+  std::optional<IpAddress> address;  // of the interface itself
+  std::uint32_t mtu = 0;             // 0: what the interface that has `host` leaves
+
+  bool operator==(const IpipDevice&) const = default;
+};
+
 struct HostState {
   HostSettings settings;
   policy::Tables tables;
@@ -92,6 +101,7 @@ struct HostState {
   std::map<ResourceKey, HostEndpointState> host_endpoints;  // by HostEndpoint
   std::map<Prefix, Route> routes;
   VxlanDevices vxlan;
+  std::optional<IpipDevice> ipip;
   std::map<IpAddress, network::Peer> peers;  // the other hosts of the cluster
 };
 
@@ -103,6 +113,7 @@ struct HostChanges {
   Changes<ResourceKey, HostEndpointState> host_endpoints;
   Changes<Prefix, Route> routes;
   std::optional<VxlanDevices> vxlan;
+  std::optional<std::optional<IpipDevice>> ipip;
   Changes<IpAddress, network::Peer> peers;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;

@@ -60,9 +60,14 @@ void Engine::State::settle_overlays() {
                              .mtu = settings->overlays.mtus[index],
                              .checksum_offload_broken = settings->overlays.checksum_offload_broken};
   }
-  if (now == vxlan) return;
-  vxlan = now;
-  out.vxlan = now;
+  if (now != vxlan) out.vxlan.emplace(vxlan = now);
+  std::optional<IpipDevice> tunnel;
+  if (own != nullptr && settings->overlays.ipip && own->address(Family::kIpv4)) {
+    tunnel = IpipDevice{.host = own->address(Family::kIpv4)->address,
+                        .address = own->ipip,
+                        .mtu = settings->overlays.ipip_mtu};
+  }
+  if (tunnel != ipip) out.ipip.emplace(ipip = tunnel);
 }
 
 // Of hosts that have moved, or of all.

@@ -3,6 +3,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include <cerrno>
 #include <climits>
 
 #include "kernel/nft_messages.h"
@@ -34,6 +35,8 @@ Result<void> NetlinkKernel::commit(const Batch& batch) {
     if (ack.error_number != 0) {
       auto what = messages.describe(ack.sequence, ack.attribute_offset);
       if (!ack.text.empty()) what += fmt::format(" ({})", ack.text);
+      if (ack.error_number == EOPNOTSUPP && what.starts_with("add table"))
+        what += ", and this kernel may have none of family inet";
       return fail_errno("nf_tables: " + what, ack.error_number);
     }
     if (ack.sequence == messages.acknowledged_sequence()) done = true;

@@ -42,6 +42,29 @@ Result<void> SimulatedTunnels::create(const std::string& name, const VxlanConfig
   return {};
 }
 
+Result<std::optional<IpipLink>> SimulatedTunnels::ipip(const std::string& name) {
+  TRY(const auto link, vxlan(name));
+  if (!link) return std::nullopt;
+  return IpipLink{link->index, link->mtu, link->up, devices.at(link->index).ours};
+}
+
+Result<void> SimulatedTunnels::create_ipip(const std::string& name) {
+  return create(name, {});
+}
+
+Result<void> SimulatedTunnels::raise_ipip(int link, std::uint32_t mtu) {
+  TRY_VOID(raise(link, mtu));
+  devices.at(link).ours = true;
+  return {};
+}
+
+Result<void> SimulatedTunnels::lower_ipip(int link) {
+  TRY(auto* found, device(link));
+  found->link.up = found->ours = false;
+  ++changes;
+  return {};
+}
+
 Result<void> SimulatedTunnels::remove(int link) {
   if (const auto error = fault()) return std::unexpected(*error);
   changes += devices.erase(link);

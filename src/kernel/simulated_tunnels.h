@@ -14,6 +14,10 @@ class SimulatedTunnels final : public TunnelKernel {
   Result<Parent> parent(const IpAddress& address) override;
   Result<PortRange> source_ports() override { return PortRange{}; }
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
+  Result<std::optional<IpipLink>> ipip(const std::string& name) override;
+  Result<void> create_ipip(const std::string& name) override;
+  Result<void> raise_ipip(int link, std::uint32_t mtu) override;
+  Result<void> lower_ipip(int link) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;
   bool breaks_checksums() const override { return is_old; }
@@ -33,6 +37,7 @@ class SimulatedTunnels final : public TunnelKernel {
     std::string name;
     VxlanLink link;
     bool offloads = true;
+    bool ours = false;  // of IPIP
     std::set<IpAddress> addresses;
     std::map<IpAddress, MacAddress> mac_by_address;
     std::map<MacAddress, IpAddress> host_by_mac;

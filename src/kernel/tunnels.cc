@@ -23,7 +23,8 @@
 namespace ocicat::kernel {
 namespace {
 
-constexpr std::string_view kVxlan = "vxlan";
+constexpr std::string_view kVxlan = "vxlan", kIpip = "ipip";
+constexpr std::string_view kMark = "ocicat";  // the alias of a link that is ours, whoever made it
 
 std::optional<MacAddress> mac_of(ByteView bytes) {
   MacAddress mac;
@@ -58,6 +59,16 @@ Result<VxlanLink> vxlan_of(const std::string& name, MessageView message) {
   link.config.vni = data.u32(IFLA_VXLAN_ID);
   link.config.port = be16_of(data.bytes(IFLA_VXLAN_PORT));
   return link;
+}
+
+Result<IpipLink> ipip_of(const std::string& name, MessageView message) {
+  const auto& header = header_of<ifinfomsg>(message);
+  const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_IFALIAS + 1);
+  const auto info = Attributes::of_nest(attributes[IFLA_LINKINFO], IFLA_INFO_KIND + 1);
+  if (info.text(IFLA_INFO_KIND) != kIpip)
+    return fail(ErrorCode::kInvalid, "interface {} is there, and is no IPIP interface: remove it", name);
+  return IpipLink{header.ifi_index, attributes.u32(IFLA_MTU), (header.ifi_flags & IFF_UP) != 0,
+                  attributes.text(IFLA_IFALIAS) == kMark};
 }
 
 // An entry of a table of neighbours; the family of a table of forwarding is AF_BRIDGE.
@@ -111,19 +122,54 @@ Result<std::unique_ptr<NetlinkTunnels>> NetlinkTunnels::open() {
   return std::make_unique<NetlinkTunnels>(std::move(socket));
 }
 
-Result<std::optional<VxlanLink>> NetlinkTunnels::vxlan(const std::string& name) {
+Result<bool> NetlinkTunnels::find(const std::string& name, const std::function<void(MessageView)>& visit) {
   MessageBuilder request;
   request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), ifinfomsg{});
   request.put_string(IFLA_IFNAME, name);
   request.end();
-  std::optional<Result<VxlanLink>> found;
+  bool found = false;
   const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
-    if (message.nlmsg_type == RTM_NEWLINK) found = vxlan_of(name, message);
+    if (message.nlmsg_type != RTM_NEWLINK) return;
+    found = true;
+    visit(message);
   });
   if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
+  return found;
+}
+
+Result<std::optional<VxlanLink>> NetlinkTunnels::vxlan(const std::string& name) {
+  Result<VxlanLink> link{};
+  TRY(const bool found, find(name, [&](MessageView message) { link = vxlan_of(name, message); }));
   if (!found) return std::nullopt;
-  if (!*found) return std::unexpected(found->error());
-  return **found;
+  if (!link) return std::unexpected(link.error());
+  return *link;
+}
+
+Result<std::optional<IpipLink>> NetlinkTunnels::ipip(const std::string& name) {
+  Result<IpipLink> link{};
+  TRY(const bool found, find(name, [&](MessageView message) { link = ipip_of(name, message); }));
+  if (!found) return std::nullopt;
+  if (!link) return std::unexpected(link.error());
+  return *link;
+}
+
+// Asked for one, the kernel loads its module, which makes the interface that was asked for.
+Result<void> NetlinkTunnels::create_ipip(const std::string& name) {
+  MessageBuilder builder;
+  builder.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, socket_.next_sequence(),
+                ifinfomsg{});
+  builder.put_string(IFLA_IFNAME, name);
+  const auto info = builder.begin_nest(IFLA_LINKINFO);
+  builder.put_string(IFLA_INFO_KIND, kIpip);
+  builder.end_nest(info);
+  builder.end();
+  auto made = socket_.change(builder, fmt::format("make the IPIP interface {}", name), EEXIST);
+  if (!made && made.error().code == ErrorCode::kUnsupported) {
+    made.error().message +=
+        "; this kernel has no IPIP: load its module ipip, or set the pools' ipipMode to Never and vxlanMode "
+        "instead";
+  }
+  return made;
 }
 
 Result<TunnelKernel::Parent> NetlinkTunnels::parent(const IpAddress& address) {
@@ -211,16 +257,41 @@ Result<void> NetlinkTunnels::remove(int link) {
   return socket_.change(builder, "remove a VXLAN interface", ENODEV);
 }
 
-Result<void> NetlinkTunnels::raise(int link, std::uint32_t mtu) {
+namespace {
+
+// The rest of the message is for the caller to say, and to end.
+MessageBuilder turn_message(std::uint32_t sequence, int link, bool up) {
   ifinfomsg header{};
   header.ifi_index = link;
-  header.ifi_flags = IFF_UP;
+  if (up) header.ifi_flags = IFF_UP;
   header.ifi_change = IFF_UP;
   MessageBuilder builder;
-  builder.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(), header);
+  builder.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, sequence, header);
+  return builder;
+}
+
+}  // namespace
+
+Result<void> NetlinkTunnels::raise_ipip(int link, std::uint32_t mtu) {
+  auto builder = turn_message(socket_.next_sequence(), link, true);
+  builder.put_u32(IFLA_MTU, mtu);
+  builder.put_string(IFLA_IFALIAS, kMark);
+  builder.end();
+  return socket_.change(builder, fmt::format("bring the IPIP interface up, MTU {}", mtu));
+}
+
+Result<void> NetlinkTunnels::lower_ipip(int link) {
+  auto builder = turn_message(socket_.next_sequence(), link, false);
+  builder.put_string(IFLA_IFALIAS, "");
+  builder.end();
+  return socket_.change(builder, "take the IPIP interface down", ENODEV);
+}
+
+Result<void> NetlinkTunnels::raise(int link, std::uint32_t mtu) {
+  auto builder = turn_message(socket_.next_sequence(), link, true);
   if (mtu != 0) builder.put_u32(IFLA_MTU, mtu);
   builder.end();
-  return socket_.change(builder, fmt::format("bring a VXLAN interface up, MTU {}", mtu));
+  return socket_.change(builder, fmt::format("bring a tunnel's interface up, MTU {}", mtu));
 }
 
 namespace {
@@ -297,11 +368,11 @@ MessageBuilder address_message(std::uint32_t sequence, bool add, int link, const
 
 Result<void> NetlinkTunnels::add_address(int link, const IpAddress& address) {
   return socket_.change(address_message(socket_.next_sequence(), true, link, address),
-                        fmt::format("give a VXLAN interface the address {}", address.to_string()), EEXIST);
+                        fmt::format("give a tunnel's interface the address {}", address.to_string()), EEXIST);
 }
 Result<void> NetlinkTunnels::remove_address(int link, const IpAddress& address) {
   return socket_.change(address_message(socket_.next_sequence(), false, link, address),
-                        fmt::format("take the address {} from a VXLAN interface", address.to_string()),
+                        fmt::format("take the address {} from a tunnel's interface", address.to_string()),
                         EADDRNOTAVAIL);
 }
 

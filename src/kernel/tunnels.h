@@ -1,9 +1,10 @@
-// VXLAN interfaces of a network namespace, and what they know of the other ends.
+// VXLAN interfaces of a network namespace, and what they know of the other ends; and the one of IPIP.
 //
-//   source   linux/if_link.h (IFLA_VXLAN_*), linux/neighbour.h; ip-link(8), bridge(8)
+//   source   linux/if_link.h (IFLA_VXLAN_*, IFLA_IPTUN_*), linux/neighbour.h; ip-link(8), bridge(8)
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -44,6 +45,15 @@ struct VxlanLink {
   bool operator==(const VxlanLink&) const = default;
 };
 
+struct IpipLink {
+  int index = 0;
+  std::uint32_t mtu = 0;
+  bool up = false;
+  bool ours = false;  // raise_ipip() has brought it up
+
+  bool operator==(const IpipLink&) const = default;
+};
+
 // An address behind a link, and its Ethernet address there: never asked for, never forgotten.
 struct Neighbour {
   IpAddress address;
@@ -75,6 +85,14 @@ class TunnelKernel {
   // From which the kernel takes the source ports of what goes through its tunnels.
   virtual Result<PortRange> source_ports() = 0;
   virtual Result<void> create(const std::string& name, const VxlanConfig& config) = 0;
+  // Nothing: there is no link of the name. kInvalid: it is there, and is no IPIP interface.
+  virtual Result<std::optional<IpipLink>> ipip(const std::string& name) = 0;
+  // One for all other ends; where the kernel makes it by itself, with its module, that one. kUnsupported: the
+  // kernel has no IPIP.
+  virtual Result<void> create_ipip(const std::string& name) = 0;
+  // As raise(); and marks it as ours, by its alias, until lower_ipip() takes it down.
+  virtual Result<void> raise_ipip(int link, std::uint32_t mtu) = 0;
+  virtual Result<void> lower_ipip(int link) = 0;
   virtual Result<void> remove(int link) = 0;
   // Brings it up, with this MTU.
   virtual Result<void> raise(int link, std::uint32_t mtu) = 0;
@@ -107,6 +125,10 @@ class NetlinkTunnels final : public TunnelKernel {
   Result<Parent> parent(const IpAddress& address) override;
   Result<PortRange> source_ports() override;
   Result<void> create(const std::string& name, const VxlanConfig& config) override;
+  Result<std::optional<IpipLink>> ipip(const std::string& name) override;
+  Result<void> create_ipip(const std::string& name) override;
+  Result<void> raise_ipip(int link, std::uint32_t mtu) override;
+  Result<void> lower_ipip(int link) override;
   Result<void> remove(int link) override;
   Result<void> raise(int link, std::uint32_t mtu) override;
   bool breaks_checksums() const override;
@@ -123,6 +145,9 @@ class NetlinkTunnels final : public TunnelKernel {
   Result<void> remove(int link, const ForwardingEntry& entry) override;
 
  private:
+  // The link's message is valid while `visit` is called; whether there is one.
+  Result<bool> find(const std::string& name, const std::function<void(MessageView)>& visit);
+
   NetlinkSocket socket_;
 };
 

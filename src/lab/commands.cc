@@ -137,7 +137,7 @@ void add_up(CLI::App& group) {
       ->check(CLI::IsMember(kNetworks));
   command->add_option("--dataplane", options->dataplane, "What enforces policy")
       ->capture_default_str()
-      ->check(CLI::IsMember({"nftables", "ebpf", "auto"}));
+      ->check(CLI::IsMember({"nftables", "ebpf", "auto", "none"}));
   add_name_option(*command, options->name);
   command->footer(
       "Examples:\n  ocicat lab up\n  ocicat lab up --hosts 5 --name try\n"

@@ -18,16 +18,20 @@ json::object json_of(const Labels& labels) {
   return object;
 }
 
-std::string_view vxlan_mode(const LabRecord& lab) {
-  if (lab.network == "vxlan") return "Always";
-  return lab.network == "vxlan-cross-subnet" ? "CrossSubnet" : "Never";
+// Of an encapsulation, by its name in lower case.
+std::string_view mode_of(std::string_view encapsulation, const LabRecord& lab) {
+  if (lab.network == encapsulation) return "Always";
+  return lab.network == fmt::format("{}-cross-subnet", encapsulation) ? "CrossSubnet" : "Never";
 }
 
 json::object pool_object(std::string_view name, const Prefix& cidr, const LabRecord& lab) {
-  return {{"apiVersion", "projectcalico.org/v3"},
-          {"kind", "IPPool"},
-          {"metadata", json::object{{"name", name}}},
-          {"spec", json::object{{"cidr", cidr.to_string()}, {"vxlanMode", vxlan_mode(lab)}}}};
+  return {
+      {"apiVersion", "projectcalico.org/v3"},
+      {"kind", "IPPool"},
+      {"metadata", json::object{{"name", name}}},
+      {"spec", json::object{{"cidr", cidr.to_string()},
+                            {"vxlanMode", mode_of("vxlan", lab)},
+                            {"ipipMode", cidr.family() == Family::kIpv4 ? mode_of("ipip", lab) : "Never"}}}};
 }
 
 }  // namespace
@@ -39,7 +43,7 @@ json::object node_object(std::string_view host, int number, const LabRecord& lab
   };
   json::object spec{{"bgp", json::object{{"ipv4Address", address(Family::kIpv4)},
                                          {"ipv6Address", address(Family::kIpv6)}}}};
-  if (vxlan_mode(lab) != "Never") {
+  if (mode_of("vxlan", lab) != "Never") {
     spec["ipv4VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv4).to_string();
     spec["ipv6VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv6).to_string();
   }

@@ -86,7 +86,7 @@ void add_life_cycle(CLI::App& group, const std::string& kind, const char* about)
       command->add_flag("--no-wait", options->no_wait, "Do not wait until agents have caught up");
     if (entry.signal == 0 && has_host) {
       command->add_option("--dataplane", options->dataplane, "What enforces policy this time")
-          ->check(CLI::IsMember({"auto", "ebpf", "nftables"}));
+          ->check(CLI::IsMember({"auto", "ebpf", "nftables", "none"}));
     }
     add_name_option(*command, options->name);
     command->footer(

@@ -15,7 +15,8 @@
 namespace ocicat::lab {
 
 // Plain routes; routes that BIRD on every host tells the others; VXLAN always; VXLAN between racks.
-inline const std::vector<std::string> kNetworks{"plain", "bgp", "vxlan", "vxlan-cross-subnet"};
+inline const std::vector<std::string> kNetworks{
+    "plain", "bgp", "vxlan", "vxlan-cross-subnet", "ipip", "ipip-cross-subnet"};
 
 struct LabRecord {
   int hosts = 0;

@@ -49,7 +49,8 @@ void Hosts::leave(const std::string& name, const Host& host, std::vector<IpAddre
 
 Hosts::Changed Hosts::set(const Node& node) {
   const Host host{.addresses = {node.ipv4, node.ipv6},
-                  .vteps = {vtep_of(node, Family::kIpv4), vtep_of(node, Family::kIpv6)}};
+                  .vteps = {vtep_of(node, Family::kIpv4), vtep_of(node, Family::kIpv6)},
+                  .ipip = node.ipip};
   const auto& name = node.metadata.name;
   const auto [it, is_new] = hosts_.try_emplace(name);
   Changed changed;

@@ -37,6 +37,7 @@ struct Peer {
 struct Host {
   std::array<std::optional<Prefix>, 2> addresses;  // by family (0: IPv4), with the length of its subnet
   std::array<std::optional<Vtep>, 2> vteps;
+  std::optional<IpAddress> ipip;  // of its interface of IPIP
 
   const std::optional<Prefix>& address(Family family) const {
     return addresses[family == Family::kIpv4 ? 0 : 1];

@@ -314,6 +314,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("vxlanVNI"))
     settings.overlays.vni = parse_number(*text, 0xffffff).value_or(settings.overlays.vni);
   settings.overlays.mtus = {mtu("vxlanMTU"), mtu("vxlanMTUV6")};
+  settings.overlays.ipip_mtu = mtu("ipipMTU");
   if (const auto* text = value("featureDetectOverride"))
     settings.overlays.checksum_offload_broken = parse_override(*text, "ChecksumOffloadBroken");
   if (const auto* text = value("mtuIfacePattern")) settings.uplinks = *text;

@@ -31,7 +31,8 @@ struct HostSettings {
     // Ports of WireGuard by family (0: IPv4), which anybody may speak to: it takes what is signed. 0: none.
     std::array<std::uint16_t, 2> wireguard_ports{};
     std::uint32_t vni = 4096;
-    std::array<std::uint32_t, 2> mtus{};  // of the devices by family (0: IPv4); 0: worked out
+    std::array<std::uint32_t, 2> mtus{};  // of VXLAN's devices by family (0: IPv4); 0: worked out
+    std::uint32_t ipip_mtu = 0;           // of IPIP's device; 0: worked out
     // featureDetectOverride, ChecksumOffloadBroken; nothing: as the kernel's version has it.
     std::optional<bool> checksum_offload_broken;
     std::vector<Prefix> external_nodes;  // externalNodesList: hosts of nobody's cluster that may send, too

@@ -167,6 +167,7 @@ TEST(SettingsResolver, OverlaysFollowFromPoolsUnlessAConfigurationSaysOtherwise)
                                          {"vxlanVNI", "7"},
                                          {"featureDetectOverride", "A=false,ChecksumOffloadBroken=true"},
                                          {"vxlanMTUV6", "1400"},
+                                         {"ipipMTU", "1300"},
                                          {"externalNodesList", "203.0.113.9,198.51.100.1/24"},
                                          {"wireguardEnabled", "true"},
                                          {"wireguardListeningPortV6", "9"}})}),
@@ -177,6 +178,7 @@ TEST(SettingsResolver, OverlaysFollowFromPoolsUnlessAConfigurationSaysOtherwise)
   EXPECT_EQ(overlays.vni, 7U);
   EXPECT_EQ(overlays.mtus, (std::array<std::uint32_t, 2>{0, 1400}));
   EXPECT_EQ(overlays.checksum_offload_broken, true);
+  EXPECT_EQ(overlays.ipip_mtu, 1300U);
   EXPECT_EQ(overlays.external_nodes,
             (std::vector{*Prefix::parse("203.0.113.9/32"), *Prefix::parse("198.51.100.0/24")}));
   EXPECT_EQ(overlays.wireguard_ports, (std::array<std::uint16_t, 2>{51820, 0}));

@@ -21,6 +21,7 @@ constexpr std::array kInEffect{
     SettingInEffect{"flowLogsFlushInterval"},
     SettingInEffect{"interfacePrefix"},
     SettingInEffect{"ipipEnabled"},
+    SettingInEffect{"ipipMTU"},
     SettingInEffect{"iptablesFilterDenyAction"},
     SettingInEffect{"iptablesNATOutgoingInterfaceFilter"},
     SettingInEffect{"logActionRateLimit"},

@@ -208,6 +208,12 @@ Result<Node> node(const json::object& document) {
   if (!ipv6) return fields::inside("spec.bgp", ipv6.error());
   node.ipv4 = *ipv4;
   node.ipv6 = *ipv6;
+  TRY(const auto ipip, fields::string_at(**bgp, "ipv4IPIPTunnelAddr"));
+  if (!ipip.empty()) {
+    node.ipip = IpAddress::parse(ipip);
+    if (!node.ipip || !node.ipip->is_v4())
+      return fields::wrong("spec.bgp.ipv4IPIPTunnelAddr", json::value(ipip), "must be an IPv4 address");
+  }
   const auto router = read_router(**bgp, node);
   if (!router) return fields::inside("spec.bgp", router.error());
   return node;

@@ -140,6 +140,11 @@ TEST(DecodeNode, ReadsTheEndsOfItsTunnels) {
   EXPECT_EQ(node.vxlan[1].mac->to_string(), "66:0a:00:00:00:01");
   EXPECT_EQ(error_of(Kind::kNode, with_spec(R"("ipv4VXLANTunnelAddr": "fd00::1")")),
             R"(spec.ipv4VXLANTunnelAddr: "fd00::1": must be an IPv4 address)");
+  const auto ipip = decoded<Node>(Kind::kNode, with_spec(R"("bgp": {"ipv4IPIPTunnelAddr": "10.65.1.1"})"));
+  EXPECT_EQ(ipip.ipip, IpAddress::parse("10.65.1.1"));
+  EXPECT_FALSE(node.ipip);
+  EXPECT_EQ(error_of(Kind::kNode, with_spec(R"("bgp": {"ipv4IPIPTunnelAddr": "10.65.1"})")),
+            R"(spec.bgp.ipv4IPIPTunnelAddr: "10.65.1": must be an IPv4 address)");
   EXPECT_EQ(error_of(Kind::kNode, with_spec(R"("vxlanTunnelMACAddr": "66:00")")),
             R"(spec.vxlanTunnelMACAddr: "66:00": must be six pairs of hexadecimal digits between colons)");
 }

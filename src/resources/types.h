@@ -265,7 +265,8 @@ struct Node {
 
     bool operator==(const Tunnel&) const = default;
   };
-  std::array<Tunnel, 2> vxlan;  // by the family it carries (0: IPv4)
+  std::array<Tunnel, 2> vxlan;    // by the family it carries (0: IPv4)
+  std::optional<IpAddress> ipip;  // of the interface of IPIP, which needs none
 
   bool operator==(const Node&) const = default;
 };

@@ -55,6 +55,9 @@ NodeStatus NodeStatus::read(const json::object& document) {
       if (note.is_string()) status.notes.emplace_back(note.get_string());
     }
   }
+  each_object(document, {"status", "tunnels"}, [&](const json::object& tunnel) {
+    status.tunnels.push_back({text_at(tunnel, {"interface"}), number_at(tunnel, {"mtu"})});
+  });
   const auto* bgp = find_at(document, {"status", "bgp"});
   if (bgp != nullptr && bgp->is_object()) status.bgp = read_bgp(bgp->get_object());
   return status;
@@ -86,6 +89,8 @@ std::string to_text(const NodeStatus& status, TimePoint now) {
                                  is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
   if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", printable(status.agent.error));
   if (status.mtu != 0) text += fmt::format("  workloads may send {} bytes at once (MTU)\n", status.mtu);
+  for (const auto& [name, mtu] : status.tunnels)
+    text += fmt::format("  tunnel {}: MTU {}\n", printable(name), mtu);
   for (const auto& note : status.notes) text += fmt::format("  note: {}\n", printable(note));
   if (!status.bgp) return text + "BGP: this agent keeps no router\n";
   const auto& bgp = *status.bgp;
@@ -107,6 +112,9 @@ std::string to_text(const NodeStatus& status, TimePoint now) {
 }
 
 json::object to_json(const NodeStatus& status, const json::object& document, TimePoint now) {
+  json::array tunnels;
+  for (const auto& [name, mtu] : status.tunnels)
+    tunnels.push_back(json::object{{"interface", name}, {"mtu", mtu}});
   json::object object{{"node", status.agent.node},
                       {"alive", is_alive(status.agent, now)},
                       {"dataplane", status.agent.dataplane},
@@ -114,6 +122,7 @@ json::object to_json(const NodeStatus& status, const json::object& document, Tim
                       {"endpoints", json::object{{"wanted", status.agent.endpoints_wanted},
                                                  {"ready", status.agent.endpoints_ready}}},
                       {"mtu", status.mtu},
+                      {"tunnels", std::move(tunnels)},
                       {"notes", json::value_from(status.notes)}};
   if (const auto* bgp = find_at(document, {"status", "bgp"})) object["bgp"] = *bgp;
   return object;

@@ -36,11 +36,20 @@ struct BgpView {
   std::string error;
 };
 
+// An interface of a tunnel.
+struct TunnelView {
+  std::string interface_name;
+  std::uint64_t mtu = 0;
+
+  bool operator==(const TunnelView&) const = default;
+};
+
 struct NodeStatus {
   AgentView agent;
-  std::uint64_t mtu = 0;           // of workloads; 0: not known
-  std::vector<std::string> notes;  // what the host's kernel is kept from doing, and why
-  std::optional<BgpView> bgp;      // nothing: the agent keeps no BIRD
+  std::uint64_t mtu = 0;            // of workloads; 0: not known
+  std::vector<TunnelView> tunnels;  // those in use
+  std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
+  std::optional<BgpView> bgp;       // nothing: the agent keeps no BIRD
 
   // From an AgentStatus document.
   static NodeStatus read(const boost::json::object& json);
@@ -50,8 +59,8 @@ struct NodeStatus {
 std::vector<std::string> bgp_troubles(const NodeStatus& status);
 
 std::string to_text(const NodeStatus& status, TimePoint now);
-// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"mtu","notes":[…],"bgp":…}; "bgp" as in
-// AgentStatus
+// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"mtu","tunnels":[{"interface","mtu"}],
+//  "notes":[…],"bgp":…}; "bgp" as in AgentStatus
 boost::json::object to_json(const NodeStatus& status, const boost::json::object& document, TimePoint now);
 
 }  // namespace ocicat::views

@@ -42,12 +42,15 @@ TEST(NodeStatus, ShowsSessionsAndWhyOneIsDown) {
 }
 
 TEST(NodeStatus, ShowsTheMtuAndWhatTheKernelIsKeptFromDoing) {
-  const auto read = document(R"(, "mtu": 1450, "notes": ["vxlan.calico does not offload checksums: old"])");
+  const auto read = document(R"(, "mtu": 1450, "tunnels": [{"interface": "tunl0", "mtu": 1480}],
+      "notes": ["vxlan.calico does not offload checksums: old"])");
   const auto status = NodeStatus::read(read);
   EXPECT_THAT(to_text(status, {}),
-              HasSubstr("  workloads may send 1450 bytes at once (MTU)\n  note: vxlan.calico does"));
+              HasSubstr("  workloads may send 1450 bytes at once (MTU)\n  tunnel tunl0: MTU 1480\n"
+                        "  note: vxlan.calico does"));
   const auto json = to_json(status, read, {});
   EXPECT_EQ(json.at("mtu"), 1450U);
+  EXPECT_EQ(json.at("tunnels").at(0).at("mtu"), 1480U);
   EXPECT_EQ(json.at("notes").as_array().size(), 1U);
 }
 

@@ -39,6 +39,7 @@ class Site:
 
     def __init__(self, lab):
         self.lab = lab
+        self.mode = "Always" if lab.network == "vxlan" else "Never"
         self.namespace = "outside-%d-%s" % (os.getpid(), lab.dataplane)
 
     def up(self):
@@ -73,7 +74,8 @@ class Site:
     def pools(self, nat):
         self.lab.apply(*({"apiVersion": "projectcalico.org/v3", "kind": "IPPool",
                           "metadata": {"name": "pods-ipv%d" % family},
-                          "spec": {"cidr": net, "natOutgoing": nat}} for family, net in NETS.items()))
+                          "spec": {"cidr": net, "natOutgoing": nat, "vxlanMode": self.mode}}
+                         for family, net in NETS.items()))
         self.lab.wait()
 
     def felix(self, **spec):
@@ -86,7 +88,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(make_lab, dataplane):
-    site = Site(make_lab(2, dataplane))
+    # Each datapath with another way between hosts: translation stands beside both.
+    site = Site(make_lab(2, dataplane, network={"nftables": "vxlan", "ebpf": "plain"}[dataplane]))
     try:
         site.up()
         site.pools(True)

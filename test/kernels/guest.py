@@ -10,7 +10,7 @@ MODULES = """
     nft_redir nft_log nft_limit nft_reject nft_reject_inet nft_fib nft_fib_inet nft_numgen nft_hash nft_socket
     nft_tproxy
     """.split()
-PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc"]
+PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc", "/usr/bin/ping"]
 APPLETS = "awk cat cut date echo env false find grep head kill ls mkdir mount od poweroff rm sed seq sleep stat "\
           "sysctl tail test timeout touch tr true umount uname wc insmod".split()
 HERE = pathlib.Path(__file__).parent
@@ -24,7 +24,7 @@ class Guest:
         self.folder = pathlib.Path(folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.root = self.folder / "root"
-        for directory in "bin dev etc modules proc programs run sys tmp usr/sbin".split():
+        for directory in "bin dev etc modules proc programs run sys tmp usr/sbin usr/bin".split():
             (self.root / directory).mkdir(parents=True)
         shutil.copy("/bin/busybox", self.root / "bin/busybox")
         for applet in APPLETS:

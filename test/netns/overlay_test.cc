@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "dataplane/overlay/vxlan.h"
 #include "netns/agent_host.h"
@@ -251,6 +252,53 @@ TEST_P(IpipGuard, TakesIpipFromHostsOfTheClusterAlone) {
   EXPECT_EQ(counted(to_host(stranger(), kIpInIp)), 0);
 }
 
+using IpipHost = OverlayHost;
+
+// On a kernel that has it: ./do test-kernels runs this on some that do.
+TEST_P(IpipHost, CarriesPacketsToAWorkloadOfAnotherHostAndBackOrSaysThatTheKernelCannot) {
+  bool can = false;
+  bed_.host().run([&] {
+    can = std::system("{ ip link add tunl0 type ipip; ip link show tunl0; } > /dev/null 2>&1") == 0;
+  });
+  auto changes = with_overlay();
+  changes.settings->overlays.ipip = true;
+  auto& nat = changes.settings->nat;  // what stays in the pool keeps its address
+  nat.sources = nat.inside = {*Prefix::parse("10.64.0.0/10")};
+  changes.ipip.emplace(IpipDevice{.host = Testbed::host_address(family()), .address = {}, .mtu = 0});
+  changes.routes.update(Prefix::host(far_), Route{Route::Kind::kIpip, "", cluster()});
+  if (!can) {
+    agent_.put(std::move(changes));
+    const auto report = agent_.await([](const auto& one) { return !one.error.empty(); });
+    EXPECT_NE(report.error.find("this kernel has no IPIP"), std::string::npos) << report.error;
+    return;
+  }
+  start(std::move(changes));
+  bed_.outside().ns().run([&] {
+    shell("ip link set tunl0 up mtu 1480");
+    shell(fmt::format("ip addr add {}/32 dev lo", far_.to_string()));
+    shell(fmt::format("ip route replace {}/32 via {} dev tunl0 onlink", a_.address(family()).to_string(),
+                      Testbed::host_address(family()).to_string()));
+    shell(
+        fmt::format("nft 'add table ip seen; add counter ip seen tunnelled;"
+                    "add chain ip seen in {{ type filter hook prerouting priority -300; }};"
+                    "add rule ip seen in iifname tunl0 ip saddr {} counter name tunnelled'",
+                    a_.address(family()).to_string()));
+  });
+  for (const auto* station : {&a_, &bed_.outside()})
+    station->ns().run([] { shell("nft delete table inet quiet"); });  // which keeps them from answering
+  // Whole packets of the workload's own size as well: the tunnel's MTU leaves room.
+  a_.ns().run([&] {
+    shell(fmt::format("timeout 20 sh -c 'until ping -c 1 -W 1 {}; do sleep 0.05; done' > /dev/null 2>&1",
+                      far_.to_string()));
+    shell(fmt::format("ping -c 1 -W 20 -M do -s 1400 {} > /dev/null", far_.to_string()));
+  });
+  bed_.outside().ns().run([] { shell("nft list counter ip seen tunnelled | grep -q 'packets [1-9]'"); });
+  bed_.host().run([] { shell("ip -o link show tunl0 | grep -q 'mtu 1480'"); });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, IpipHost,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
+                                          testing::Values(Family::kIpv4)));
 INSTANTIATE_TEST_SUITE_P(All, IpipGuard,
                          testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
                                           testing::Values(Family::kIpv4)));

@@ -743,22 +743,47 @@ TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   EXPECT_EQ(holder(), ProgramId{2});
 }
 
-TEST(HostKeeper, SaysWhatAnIpipPoolLacksAndUsesTheTunnelOnceItIsThere) {
+TEST(HostKeeper, KeepsRoutesAloneWhereSomebodyAsksForThatAndSaysSo) {
+  KeptHost host(1);
+  dataplane::Options options;
+  options.datapath = dataplane::Datapath::kNone;
+  HostKeeper keeper(host.kernels(), options);
+  keeper.take(host.step());
+  EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
+  EXPECT_FALSE(keeper.enforces());
+  EXPECT_EQ(keeper.report().notes, std::vector{std::string(dataplane::kNoPolicy)});
+  EXPECT_FALSE(host.routes.routes_by_protocol[80].empty());
+  EXPECT_FALSE(*host.nft.read_shape()) << "there is no table";
+  for (const auto& [key, status] : keeper.report().host_endpoints)
+    EXPECT_EQ(status, dataplane::HostEndpointStatus::kError);
+}
+
+TEST(HostKeeper, SaysThatTheKernelHasNoIpipAndUsesItOnceItHas) {
   KeptHost host(1);
   HostKeeper keeper(host.kernels(), {});
+  const auto own = address("192.0.2.254"), hop = address("192.0.2.7");
+  host.tunnels.parents[own] = {2, 1500};
+  host.tunnels.fail_when = [](int) { return std::optional(Error{ErrorCode::kUnsupported, "no IPIP"}); };
   HostChanges changes;
   changes.settings.emplace();
   const auto far = Prefix::host(*IpAddress::parse("10.66.0.1"));
-  const auto hop = *IpAddress::parse("192.0.2.7");
   changes.routes.update(far, Route{Route::Kind::kIpip, "", hop});
+  changes.ipip.emplace(IpipDevice{.host = own, .address = {}, .mtu = 0});
   keeper.take(changes);
   EXPECT_FALSE(keeper.attempt());
-  EXPECT_NE(keeper.report().error.find("module ipip"), std::string::npos) << keeper.report().error;
+  EXPECT_NE(keeper.report().error.find("no IPIP"), std::string::npos) << keeper.report().error;
+  EXPECT_FALSE(host.routes.routes_by_protocol[80].contains({far, 900, hop, dataplane::kRouteMetric}));
+  host.tunnels.fail_when = {};
+  EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
+  ASSERT_EQ(host.tunnels.devices.size(), 1U);
+  const auto& tunnel = host.tunnels.devices.begin()->second;
+  EXPECT_EQ(tunnel.name, "tunl0");
+  EXPECT_TRUE(tunnel.link.up);
+  EXPECT_EQ(tunnel.link.mtu, 1480U);
   host.routes.link_by_index[900] = {.index = 900, .name = "tunl0", .up = true};
   keeper.doubt({.links = true});
   EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
-  const auto& ours = host.routes.routes_by_protocol[80];
-  EXPECT_TRUE(ours.contains(kernel::KernelRoute{far, 900, hop, dataplane::kRouteMetric}));
+  EXPECT_TRUE(host.routes.routes_by_protocol[80].contains({far, 900, hop, dataplane::kRouteMetric}));
 }
 
 }  // namespace

@@ -118,7 +118,13 @@ Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, con
                              attachment.endpoint);
   if (!revision)
     return std::unexpected(failure_of(revision.error(), "the server does not take the workload's endpoint"));
-  if (watch->wait(*revision, attachment.addresses, until)) return {};
+  if (watch->wait(*revision, attachment.addresses, until)) {
+    if (!context.parts.enforcement->judges()) {
+      spdlog::warn("{} starts without policy: the agent of this host keeps routes alone",
+                   attachment.endpoint.to_string());
+    }
+    return {};
+  }
   if (configuration.policy_timeout) {
     spdlog::warn("{} starts without its policy in force, as its network is configured",
                  attachment.endpoint.to_string());

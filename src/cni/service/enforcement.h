@@ -29,6 +29,9 @@ class Enforcement {
   virtual std::unique_ptr<Watch> watch(const ResourceKey& endpoint) = 0;
   // Asks for a look at what is in force, also where nothing changes.
   virtual void look() = 0;
+  // Whether there is policy on this host at all: where its agent keeps routes alone, what is in force is the
+  // rest.
+  virtual bool judges() const = 0;
 
   // The largest packet of a workload that every way out of the host takes; 0: not known yet.
   virtual std::uint32_t mtu() const = 0;

@@ -152,6 +152,7 @@ class FakeEnforcement : public Enforcement {
     return std::make_unique<Waiting>(world_);
   }
   void look() override {}
+  bool judges() const override { return true; }
   std::uint32_t mtu() const override { return world_.mtu; }
   void on_mtu(std::function<void()> changed) override {
     const std::scoped_lock lock(world_.mutex);

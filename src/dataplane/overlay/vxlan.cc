@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "dataplane/overlay/link_address.h"
+
 namespace ocicat::dataplane {
 namespace {
 
@@ -54,20 +56,14 @@ void Vxlan::want(const Changes<IpAddress, network::Peer>& peers) {
 }
 
 Result<void> Vxlan::write(Result<void> done) {
-  if (done) ++writes_;
   told_ = false;
-  return done;
+  return Overlay::write(std::move(done));
 }
 
 // Where the interface is another than before, nothing is known of its ends.
 Result<void> Vxlan::settle_device() {
   const auto& name = vxlan_name(family_);
   TRY(auto link, kernel_.vxlan(name));
-  if (!device_) {
-    if (link) TRY_VOID(write(kernel_.remove(link->index)));
-    link_ = 0;
-    return {};
-  }
   TRY(const auto parent, kernel_.parent(device_->host));
   const kernel::VxlanConfig wanted{.mac = device_->end.mac,
                                    .local = device_->host,
@@ -90,7 +86,7 @@ Result<void> Vxlan::settle_device() {
       device_->mtu != 0 ? device_->mtu : parent.mtu - std::min(parent.mtu, vxlan_overhead(family_));
   if (!link->up || link->mtu != mtu) TRY_VOID(write(kernel_.raise(link_, mtu)));
   TRY_VOID(settle_offload());
-  return settle_addresses();
+  return settle_address(kernel_, link_, device_->end.address, writes_);
 }
 
 // Where neither the kernel nor anybody says that it must be one way, whatever is there stays.
@@ -113,15 +109,6 @@ std::string Vxlan::note() const {
                     : kernel_.breaks_checksums()                     ? "this kernel makes wrong ones"
                                                                      : "somebody has turned it off";
   return fmt::format("{} does not offload checksums: {}", vxlan_name(family_), why);
-}
-
-Result<void> Vxlan::settle_addresses() {
-  TRY(const auto own, kernel_.addresses(link_));
-  if (!own.contains(device_->end.address)) TRY_VOID(write(kernel_.add_address(link_, device_->end.address)));
-  for (const auto& address : own) {
-    if (address != device_->end.address) TRY_VOID(write(kernel_.remove_address(link_, address)));
-  }
-  return {};
 }
 
 Vxlan::Ends Vxlan::wanted_ends() const {
@@ -163,13 +150,22 @@ std::optional<OpenTunnels> Vxlan::newly_open() {
   return open;
 }
 
+Result<void> Vxlan::retire() {
+  if (device_ || device_known_) return {};
+  TRY(const auto link, kernel_.vxlan(vxlan_name(family_)));
+  if (link) TRY_VOID(write(kernel_.remove(link->index)));
+  link_ = 0;
+  device_known_ = true;
+  return {};
+}
+
 Result<void> Vxlan::sync() {
   told_ &= device_known_ && ends_known_;
+  if (!device_) return {};
   if (!device_known_) {
     TRY_VOID(settle_device());
     device_known_ = true;
   }
-  if (link_ == 0) return {};
   if (!ends_known_) {
     TRY(const auto neighbours, kernel_.neighbours(link_));
     TRY(const auto forwarding, kernel_.forwarding(link_));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dataplane/overlay/open_tunnels.h"
+#include "dataplane/overlay/overlay.h"
 #include "engine/host_state.h"
 #include "kernel/tunnels.h"
 
@@ -25,7 +26,7 @@ constexpr std::uint32_t vxlan_overhead(Family family) {
   return family == Family::kIpv4 ? 50 : 70;
 }
 
-class Vxlan {
+class Vxlan final : public Overlay {
  public:
   // Borrows the kernel.
   Vxlan(kernel::TunnelKernel& kernel, Family family) : kernel_(kernel), family_(family) {}
@@ -36,14 +37,14 @@ class Vxlan {
   void distrust_device() { device_known_ = false; }
   void distrust_ends() { ends_known_ = false; }
 
-  // Makes it so. O(hosts), where anything has changed.
-  Result<void> sync();
+  // O(hosts), where anything has changed.
+  Result<void> sync() override;
+  Result<void> retire() override;
 
   // As they are since the last sync(); none where the interface does more with a packet than to put it into
   // one, or where not all is as wanted. Nothing: they are as they have been told.
   std::optional<OpenTunnels> newly_open();
 
-  std::uint64_t writes() const { return writes_; }
   // What the kernel is kept from doing with it, for people; empty: nothing.
   std::string note() const;
 
@@ -55,7 +56,6 @@ class Vxlan {
   };
   Result<void> write(Result<void> done);
   Result<void> settle_device();
-  Result<void> settle_addresses();
   Result<void> settle_offload();
   Result<void> settle_ends();
   Ends wanted_ends() const;
@@ -74,7 +74,6 @@ class Vxlan {
   bool offloads_ = true;   // checksums
   bool restores_ = false;  // it is to again
   Ends there_;
-  std::uint64_t writes_ = 0;
 };
 
 }  // namespace ocicat::dataplane

@@ -136,7 +136,13 @@ TEST_F(VxlanTest, IsMadeAnewWhereItCannotBeChangedAndGoesWhenNobodyWantsIt) {
   EXPECT_EQ(there().host_by_mac.size(), 1);
   vxlan_.want(std::nullopt);
   ASSERT_TRUE(vxlan_.sync());
+  EXPECT_EQ(kernel_.devices.size(), 1) << "routes may still lead through it";
+  ASSERT_TRUE(vxlan_.retire());
   EXPECT_TRUE(kernel_.devices.empty());
+  vxlan_.want(device_);
+  ASSERT_TRUE(vxlan_.sync());
+  ASSERT_EQ(kernel_.devices.size(), 1);
+  EXPECT_EQ(there().host_by_mac.size(), 1);
 }
 
 TEST_F(VxlanTest, ForgetsAddressesThatItHadBefore) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dataplane/overlay/ipip.h"
 #include "dataplane/overlay/vxlan.h"
 
 namespace ocicat::dataplane {

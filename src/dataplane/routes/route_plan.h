@@ -18,8 +18,6 @@ namespace ocicat::dataplane {
 // Calico's normal metric, below which better routes may stand.
 inline constexpr std::uint32_t kRouteMetric = 1024;
 
-inline constexpr const char* kIpipName = "tunl0";
-
 using Links = std::map<std::string, kernel::Link>;  // by name
 
 // The name of the link that a route leads through, whatever else it needs; nothing: it has none, or the next

@@ -221,19 +221,7 @@ Result<void> RouteTable::sync() {
   const auto set_up = set_up_interfaces();
   find_next_hops();
   TRY_VOID(carry_out(plan()));
-  TRY_VOID(set_up);
-  return check_tunnels();
-}
-
-// What waits for a tunnel that nobody makes waits in vain.
-Result<void> RouteTable::check_tunnels() const {
-  const auto waiting = std::ranges::find_if(
-      waiting_, [&](const Prefix& prefix) { return wanted_.at(prefix).kind == Route::Kind::kIpip; });
-  if (waiting == waiting_.end()) return {};
-  return fail(ErrorCode::kUnsupported,
-              "the pool of {} asks for IPIP, and this host has no interface {} that is up: load the kernel's "
-              "module ipip and bring it up, or set the pool's ipipMode to Never and its vxlanMode instead",
-              waiting->to_string(), kIpipName);
+  return set_up;
 }
 
 bool RouteTable::is_ready(const EndpointState& endpoint) const {

@@ -58,7 +58,6 @@ class RouteTable {
   std::optional<kernel::KernelRoute> goal_of(const Prefix& destination, const Route& route) const;
   RoutePlan plan();
   Result<void> carry_out(const RoutePlan& plan);
-  Result<void> check_tunnels() const;
   void depend(const Prefix& destination, const Route& route);
   void no_longer_depend(const Prefix& destination, const Route& route);
 
