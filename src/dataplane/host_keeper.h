@@ -62,6 +62,8 @@ class HostKeeper {
   // The endpoint as the kernel enforces it: policy and limits in force at its interface, routes in place.
   // nullptr: it is not, or not as desired.
   const EndpointState* in_force(const ResourceKey& endpoint) const;
+  // Whether a route to it is wanted that is not in the kernel.
+  bool lacks_route(const Prefix& destination) const { return routes_.lacks(destination); }
 
  private:
   bool started_ = false;

@@ -139,7 +139,7 @@ struct DataplaneLoop::State {
     return std::nullopt;
   }
 
-  void listen(Doors& doors) {
+  void listen(Doors& doors, const HostKeeper& keeper) {
     // A monitor that cannot be read has lost messages for all we know.
     const auto policy_changed = doors.nft_monitor->changed();
     doubts.policy |= !policy_changed || *policy_changed;
@@ -149,6 +149,12 @@ struct DataplaneLoop::State {
     doubts.routes |= !events || events->own;
     doubts.links |= !events || events->links;
     doubts.next_hops |= !events || events->others;
+    // Another's route that has gone may have stood in the way of ours, which need not wait for its next try.
+    if (events && std::ranges::any_of(events->vacated,
+                                      [&](const auto& prefix) { return keeper.lacks_route(prefix); })) {
+      doubts.routes = true;
+      not_before = std::min(not_before, std::max(Clock::now(), route_repair_from));
+    }
     if (Clock::now() < next_resync) return;
     next_resync = Clock::now() + kResyncPeriod;
     doubts.nat = doubts.routes = doubts.links = doubts.next_hops = true;
@@ -230,7 +236,7 @@ struct DataplaneLoop::State {
         options);
     bool failed = false;
     while (!stopping) {
-      listen(*doors);
+      listen(*doors, keeper);
       auto message = inbox.take();
       if (chooses_other(message)) return;
       if (message) keeper.take(*message);

@@ -85,6 +85,16 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   return route;
 }
 
+// Of a route in the way of one that is to be added.
+Error others_route(const KernelRoute& route) {
+  return {
+      ErrorCode::kAlreadyExists,
+      fmt::format("add route {}: a route of another program has its way and its metric {}, and the kernel "
+                  "keeps one; ours is written when that one has gone (ip -{} route show {})",
+                  route.destination.to_string(), route.metric,
+                  route.destination.family() == Family::kIpv4 ? 4 : 6, route.destination.to_string())};
+}
+
 template <class T, class Try>
 Result<T> repeated(Try attempt_once) {
   Result<T> result = attempt_once();
@@ -202,7 +212,7 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, s
                                                         int protocol,
                                                         const std::vector<KernelRoute>& routes) {
   std::vector<RouteFailure> failures;
-  const int harmless = message == RTM_NEWROUTE ? EEXIST : ESRCH;
+  const int harmless = message == RTM_DELROUTE ? ESRCH : 0;
   for (std::size_t next = 0; next < routes.size();) {
     MessageBuilder builder;
     const std::size_t start = next;
@@ -226,8 +236,23 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, s
   return failures;
 }
 
+// For IPv6 "File exists" may mean a route of another protocol, which NLM_F_REPLACE would take away: what is ours
+// is read.
 Result<std::vector<RouteFailure>> NetlinkRoutes::add(int protocol, const std::vector<KernelRoute>& routes) {
-  return change(RTM_NEWROUTE, NLM_F_CREATE, protocol, routes);
+  TRY(auto failures, change(RTM_NEWROUTE, NLM_F_CREATE, protocol, routes));
+  const auto is_there = [](const RouteFailure& failure) {
+    return failure.error.code == ErrorCode::kAlreadyExists;
+  };
+  if (std::ranges::none_of(failures, is_there)) return failures;
+  TRY(auto ours, this->routes(protocol));
+  std::ranges::sort(ours);
+  std::erase_if(failures, [&](const RouteFailure& failure) {
+    return is_there(failure) && std::ranges::binary_search(ours, failure.route);
+  });
+  for (auto& failure : failures) {
+    if (is_there(failure)) failure.error = others_route(failure.route);
+  }
+  return failures;
 }
 
 Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol,
@@ -297,7 +322,12 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
       case RTM_DELROUTE: {
         const auto& header = header_of<rtmsg>(message);
         if (header.rtm_table != RT_TABLE_MAIN) break;
-        (header.rtm_protocol == protocol ? events.own : events.others) = true;
+        const bool own = header.rtm_protocol == protocol;
+        (own ? events.own : events.others) = true;
+        if (own || message.nlmsg_type == RTM_NEWROUTE) break;
+        const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_DST + 1);
+        if (const auto address = address_of(attributes.bytes(RTA_DST)))
+          events.vacated.push_back({*address, header.rtm_dst_len});
         break;
       }
       default:

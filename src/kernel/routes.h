@@ -62,7 +62,8 @@ class RouteKernel {
   virtual Result<std::set<int>> controlled() = 0;
   virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
   // Adds beside what is there, or removes exactly that one. What failed; adding one that is there, or
-  // removing one that is not, has not failed.
+  // removing one that is not, has not failed. For IPv6 the kernel holds one route of the same destination,
+  // metric and way, of whatever protocol: where that is another's, adding fails with kAlreadyExists.
   virtual Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) = 0;
   virtual Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) = 0;
   // How the kernel itself would reach the address. kNotFound: it would not.
@@ -101,9 +102,10 @@ class RouteMonitor {
 
   int fd() const { return socket_.fd(); }
   struct Events {
-    bool links = false;   // a link, an address of one, or traffic control there
-    bool own = false;     // a route that carries `protocol`
-    bool others = false;  // any other route of the main table
+    bool links = false;             // a link, an address of one, or traffic control there
+    bool own = false;               // a route that carries `protocol`
+    bool others = false;            // any other route of the main table
+    std::vector<Prefix> vacated{};  // destinations that one of those has left
   };
   // Reads what has arrived. Messages that were lost count as everything.
   Result<Events> read(int protocol);

@@ -1,5 +1,7 @@
 #include "kernel/simulated_routes.h"
 
+#include <algorithm>
+
 namespace ocicat::kernel {
 
 std::optional<Error> SimulatedRoutes::fault() {
@@ -26,6 +28,13 @@ Result<std::vector<KernelRoute>> SimulatedRoutes::routes(int protocol) {
   return std::vector<KernelRoute>(present.begin(), present.end());
 }
 
+bool SimulatedRoutes::is_others(int protocol, const KernelRoute& route) const {
+  return route.destination.family() == Family::kIpv6 &&
+         std::ranges::any_of(routes_by_protocol, [&](const auto& entry) {
+           return entry.first != protocol && entry.second.contains(route);
+         });
+}
+
 Result<std::vector<RouteFailure>> SimulatedRoutes::add(int protocol, const std::vector<KernelRoute>& routes) {
   if (const auto error = fault()) return std::unexpected(*error);
   std::vector<RouteFailure> failures;
@@ -35,6 +44,8 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::add(int protocol, const std::
       failures.push_back({route, *std::move(refused)});
     } else if (!route.blackhole && (link == link_by_index.end() || !link->second.up)) {
       failures.push_back({route, {ErrorCode::kNotFound, "no such link, or it is down"}});
+    } else if (is_others(protocol, route)) {
+      failures.push_back({route, {ErrorCode::kAlreadyExists, "another program's route is there"}});
     } else {
       routes_by_protocol[protocol].insert(route);
     }

@@ -1,4 +1,5 @@
-// Links and routes in memory: for tests that need the kernel's failures.
+// Links and routes in memory: for tests that need the kernel's failures. Of IPv6 routes that differ in their
+// protocol alone there is one, as in the kernel (fib6_add_rt2node).
 #pragma once
 
 #include <functional>
@@ -32,6 +33,7 @@ class SimulatedRoutes final : public RouteKernel {
 
  private:
   std::optional<Error> fault();
+  bool is_others(int protocol, const KernelRoute& route) const;
 
   int calls_ = 0;
 };

@@ -180,6 +180,24 @@ TEST_F(Persistence, LeavesRoutesOfOthersAlone) {
   EXPECT_NE(all.find("10.70.0.0/24 dev uplink"), std::string::npos) << all;
 }
 
+// To IPv6 a route of the same metric and way is the same one, whoever's it is.
+TEST_F(Persistence, WritesAnIpv6RouteOnceThatOfAnotherInItsPlaceHasGone) {
+  const auto others = [&] { return output_of(bed_, "ip -6 route show proto 12"); };
+  bed_.host().run([] { shell("ip -6 route add blackhole fd00:68::/122 proto 12 metric 1024"); });
+  const auto before = others();
+  ASSERT_NE(before, "");
+  agent_.emplace(bed_);
+  agent_->put(whole());
+  const auto report = agent_->await([](const auto& now) { return !now.error.empty(); });
+  EXPECT_NE(report.error.find("fd00:68::/122"), std::string::npos) << report.error;
+  EXPECT_NE(report.error.find("another program"), std::string::npos) << report.error;
+  EXPECT_EQ(report.endpoints_ready, 2U) << "whatever else is possible is done";
+  EXPECT_EQ(others(), before);
+  bed_.host().run([] { shell("ip -6 route del blackhole fd00:68::/122 proto 12"); });
+  agent_->await_revision(1);
+  EXPECT_NE(routes().find("blackhole fd00:68::/122 dev lo metric 1024"), std::string::npos) << routes();
+}
+
 TEST_F(Persistence, MovesARouteFromAnInterfaceToANextHopAndBack) {
   start();
   const auto prefix = Prefix::host(b_.address(Family::kIpv4));

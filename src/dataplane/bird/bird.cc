@@ -112,12 +112,16 @@ Result<void> Bird::apply(const std::string& configuration) {
   TRY_VOID(write_file(next, configuration));
   if (const auto checked = run({options_.program, "-p", "-c", next.string()}); !checked)
     return within("BIRD refuses what it is to do; the last configuration stays", checked.error());
+  // The configuration outlives the agent that wrote it.
+  std::error_code unknown;
+  ran_ |= !configured_ && std::filesystem::exists(configuration_file(), unknown);
   if (::rename(next.c_str(), configuration_file().c_str()) != 0) return fail_errno("rename", errno);
   configured_ = true;
   if (auto there = greet(); !there) {
     if (there.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(there).error());
     return start();
   }
+  ran_ = true;
   const auto answer = ask(fmt::format("configure \"{}\"", configuration_file().string()));
   if (!answer) return within("BIRD has not taken its configuration", answer.error());
   return {};
@@ -155,6 +159,11 @@ Result<std::string> Bird::greet() {
   return ask("show status");
 }
 
+// Routes to this host are at its neighbours, not here: by the kernel alone one that only tells would be new.
+bool Bird::succeeds() const {
+  return ran_ || routes_are_left();
+}
+
 Result<void> Bird::start() {
   std::vector<std::string> command{options_.program,
                                    "-f",
@@ -164,7 +173,7 @@ Result<void> Bird::start() {
                                    socket().string(),
                                    "-P",
                                    (options_.folder / "bird.pid").string()};
-  const bool gracefully = routes_are_left();
+  const bool gracefully = succeeds();
   if (gracefully) command.emplace_back("-R");
   TRY_VOID(launch(command));
   ++starts_;
@@ -177,6 +186,7 @@ Result<void> Bird::start() {
       return fail(ErrorCode::kUnavailable, "BIRD does not start; see {}", log_file().string());
     std::this_thread::sleep_for(kPause);
   }
+  ran_ = true;
   spdlog::info("BIRD runs as process {}{}", control_->pid(),
                gracefully ? ", and keeps the routes of the one before until its neighbours have spoken" : "");
   return {};

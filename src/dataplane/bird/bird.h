@@ -1,8 +1,8 @@
 // BIRD under our care: configured, kept running, asked how it is.
 //
 //   adopts    one that runs is taken over as it is; when we go, it stays, and so do its routes
-//   restart   one that died is started again; what it left in the kernel stays until its successor has heard
-//             from the neighbours (graceful restart, RFC 4724)
+//   restart   one that died is started again; what it left in the kernel, and what its neighbours have of it,
+//             stays until they have spoken with its successor (graceful restart, RFC 4724)
 //   errors    a configuration that BIRD refuses is not used: the last one stays in force
 //   design    docs/design/bgp.md
 #pragma once
@@ -51,7 +51,7 @@ class Bird {
   std::uint64_t starts() const { return starts_; }
 
   // Ends one that runs with files in this folder and takes its routes out of the kernel, of this network
-  // namespace; whether there was one.
+  // namespace; whether there was one. The next is nobody's successor.
   static Result<bool> remove(const std::filesystem::path& folder);
 
  private:
@@ -61,10 +61,12 @@ class Bird {
   Result<std::string> ask(std::string_view command);
   Result<std::string> greet();  // what it says of itself; kNotFound: none runs
   Result<void> start();
+  bool succeeds() const;  // one that ran here before, and may have left routes anywhere
 
   Options options_;
   std::optional<BirdControl> control_;
   bool configured_ = false;
+  bool ran_ = false;  // one has run with these files
   std::uint64_t starts_ = 0;
 };
 

@@ -191,6 +191,50 @@ TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
   EXPECT_EQ(host(1).bird().starts(), 2U);
 }
 
+// Nothing in the kernel of a host that only tells is BIRD's.
+TEST_F(BirdTest, NeighboursKeepTheRoutesToAHostThatLearnsNoneWhileItsBirdIsStartedAgain) {
+  host(2).ip("route del 10.65.2.9/32 dev cali1\nroute del fd65::2:9/128 dev cali1\n");
+  for (const int self : {1, 2}) ASSERT_TRUE(host(self).apply(configuration(self, cluster(self))));
+  eventually([&] { return host(1).all_established() && host(2).all_established(); });
+  const std::map<std::string, std::uint32_t> told{{"10.65.1.9/32", 1024}, {"fd65::1:9/128", 1024}};
+  eventually([&] { return host(2).routes() == told; });
+  ASSERT_TRUE(host(1).routes().empty());
+  std::optional<kernel::RouteMonitor> monitor;
+  host(2).network().run([&] { monitor.emplace(kernel::RouteMonitor::open(0).value()); });
+  for (const bool agent_too : {false, true}) {
+    const auto pid = host(1).look()->pid;
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    if (agent_too) {
+      host(1).forget();
+      eventually([&] { return host(1).apply(configuration(1, cluster(1))).has_value(); });
+    }
+    eventually([&] {
+      const auto status = host(1).look();
+      return status && status->pid != pid && host(1).all_established() && host(2).all_established();
+    });
+    EXPECT_EQ(host(2).routes(), told);
+    EXPECT_THAT(monitor->read(0)->vacated, testing::IsEmpty());
+  }
+}
+
+TEST_F(BirdTest, TheFirstOneWaitsForNobodyAndItsSuccessorDoesUntilItIsRemoved) {
+  // As an agent without BIRD leaves it.
+  host(1).ip("route add blackhole 10.65.1.0/26 proto 80 metric 1024\n");
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  EXPECT_FALSE(host(1).look()->recovering);
+  const auto pid = host(1).look()->pid;
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  eventually([&] {
+    const auto status = host(1).look();
+    return status && status->pid != pid;
+  });
+  EXPECT_TRUE(host(1).look()->recovering);
+  host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(true)); });
+  host(1).forget();
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  EXPECT_FALSE(host(1).look()->recovering);
+}
+
 TEST_F(BirdTest, OneThatRunsIsTakenOverAsItIs) {
   begin();
   const auto before = *host(1).look();

@@ -203,7 +203,7 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
   if (!routes_known_) {
     TRY(const auto not_added, kernel_.add(options_.protocol, plan.add));
     TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
-    writes_ += plan.add.size() + plan.remove.size();
+    writes_ += plan.add.size() - not_added.size() + plan.remove.size() - not_removed.size();
     for (const auto& failure : not_added) waiting_.insert(failure.route.destination);
     if (!not_added.empty()) return std::unexpected(first_of(not_added));
     if (!not_removed.empty()) return std::unexpected(first_of(not_removed));

@@ -48,6 +48,8 @@ class RouteTable {
 
   // Whether the interface is there and up, and the routes of the endpoint's addresses are in place.
   bool is_ready(const EndpointState& endpoint) const;
+  // Whether a route to it is wanted that is not in the kernel.
+  bool lacks(const Prefix& destination) const { return waiting_.contains(destination); }
   std::uint64_t writes() const { return writes_; }
 
  private:

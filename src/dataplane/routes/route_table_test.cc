@@ -171,6 +171,30 @@ TEST_F(RouteTableTest, WithoutASweepOnlyWhatWasWantedIsRemoved) {
   EXPECT_EQ(there(), std::set{foreign});
 }
 
+// One kernel that another program wrote to before: its blackhole is the same to IPv6, and not to IPv4.
+TEST_F(RouteTableTest, AnIpv6RouteInThePlaceOfOneOfOursIsLeftAloneAndOursIsNotTakenToBeThere) {
+  constexpr int kOthers = 12;
+  const auto own4 = *Prefix::parse("10.66.0.0/26"), own6 = *Prefix::parse("fd00:66::/122");
+  auto& others = kernel_.routes_by_protocol[kOthers];
+  for (const auto& own : {own4, own6}) {
+    others.insert({own, 0, std::nullopt, kRouteMetric, true});
+    want(own, {Route::Kind::kNowhere, "", {}});
+  }
+  for (int i = 0; i < 2; ++i) {
+    const auto done = table_.sync();
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().code, ErrorCode::kAlreadyExists);
+    EXPECT_TRUE(table_.lacks(own6));
+    EXPECT_FALSE(table_.lacks(own4));
+    EXPECT_EQ(table_.writes(), 1U) << "what was refused has changed nothing";
+    EXPECT_EQ(others.size(), 2U);
+  }
+  others.clear();
+  EXPECT_EQ(sync(), 1U);
+  EXPECT_FALSE(table_.lacks(own6));
+  EXPECT_TRUE(there().contains({own6, 0, std::nullopt, kRouteMetric, true}));
+}
+
 TEST_F(RouteTableTest, WhatFailedIsDoneByTheNextSync) {
   want_all();
   kernel_.refuse = [](const kernel::KernelRoute& route) {
