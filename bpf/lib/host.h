@@ -139,13 +139,18 @@ static __always_inline struct connection* known_here(const struct packet* packet
   return living(&there->connection, packet, now);
 }
 
-/* The same as workloads know it. */
-static __always_inline struct connection* known_to_workloads(struct packet* packet, __u32 now) {
-  __u32 version;
+/* In place of the flags of a connection. */
+enum { NOT_KNOWN = 1 << 8, NOT_ANY_MORE = 1 << 9 /* its place has become another's meanwhile */ };
+
+/* The flags of the same, as workloads know it. */
+static __always_inline __u32 known_to_workloads(struct packet* packet, __u32 now) {
+  __u32 version, flags;
   packet->key.at_host = 0;
   struct connection* known = known_here(packet, now, &version);
   packet->key.at_host = 1;
-  return known;
+  if (!known) return NOT_KNOWN;
+  flags = READ_ONCE(known->flags);
+  return is_still(known, version) ? flags : NOT_ANY_MORE;
 }
 
 /* What the host endpoints of a connection say of its first packet: 0, or why not. */
@@ -227,7 +232,7 @@ static __always_inline void set_ends(struct connection* connection, __u32 sender
 }
 
 /* The connection as it would be after this packet: judged where that is now. Whether it is known who began
- * it. */
+ * it; AGAIN: what was known of it is so no more. */
 __noinline int draft_here(struct packet* packet, const struct passage* passage,
                           const struct connection* known, struct connection* next) {
   if (!packet || !passage || !next) return 0;
@@ -237,10 +242,11 @@ __noinline int draft_here(struct packet* packet, const struct passage* passage,
     *next = *known;
   } else {
     /* Of a workload's connection that has passed before anybody asked here, it is known who began it. */
-    const struct connection* workloads = known_to_workloads(packet, now);
+    __u32 workloads = known_to_workloads(packet, now);
     __builtin_memset(next, 0, sizeof *next);
-    is_sure = workloads != 0;
-    if (workloads ? beginner(workloads) : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
+    if (workloads == NOT_ANY_MORE) return AGAIN;
+    is_sure = workloads != NOT_KNOWN;
+    if (is_sure ? workloads & CONNECTION_BEGUN_BY_SECOND : sender) next->flags = CONNECTION_BEGUN_BY_SECOND;
     next->flags |= passage->flags;
   }
   if (known) {
@@ -269,8 +275,9 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
     put_connection(&packet->key, &next, 0, now);
     return why ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   }
-  known = known_to_workloads(packet, now);
-  if (known) return known->flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
+  __u32 workloads = known_to_workloads(packet, now);
+  if (workloads == NOT_ANY_MORE) return AGAIN;
+  if (workloads != NOT_KNOWN) return workloads & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   /* Of one that passes here and that nobody has to judge. */
   return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
              ? NF_ACCEPT
@@ -309,6 +316,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   int begins = begins_here(known, packet, passage);
   told->begins = begins && !passage->of_workload;
   int is_sure = draft_here(packet, passage, known, &next);
+  if (is_sure == AGAIN) return AGAIN;
   if (known && !is_still(known, version)) return AGAIN; /* its place has become another's */
   __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   if (why && !is_sure && packet->tcp & TCP_ACK) {
@@ -358,8 +366,11 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
   __u32 now = clock_now(), version = 0;
   struct connection* known = 0;
   if (packet->kind != KIND_INVALID) known = known_here(packet, now, &version);
-  if (!known && packet->kind != KIND_PLAIN &&
-      !(packet->kind == KIND_FOLLOWS && known_to_workloads(packet, now))) {
+  __u32 workloads = 0;
+  if (!known && packet->kind != KIND_PLAIN)
+    workloads = packet->kind == KIND_FOLLOWS ? known_to_workloads(packet, now) : NOT_KNOWN;
+  if (workloads == NOT_ANY_MORE) return AGAIN;
+  if (workloads == NOT_KNOWN) {
     if (settings & HOST_DROPS_INVALID) return refused(told, DROP_INVALID);
     return alone_here(packet, host, passage, batch, told);
   }

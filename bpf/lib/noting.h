@@ -103,6 +103,47 @@ __noinline __u32 place_for(const struct connection_key* key) {
   return NO_PLACE;
 }
 
+/* It is over. */
+static __always_inline void end_connection(struct connection* connection, __u32 now) {
+  WRITE_ONCE(connection->seen, long_before_now(now));
+}
+
+/* What is known of the connection there becomes what has been judged, in place; what it is comes before when
+ * it was judged: whoever sees that it stands sees what it is. 0: meanwhile the place has become another's,
+ * whose connection has to begin anew.
+ */
+static __always_inline int rewrite(struct tracked* there, const struct connection* next, __u32 version,
+                                   __u32 now) {
+  struct connection* connection = &there->connection;
+  for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->endpoint[end], next->endpoint[end]);
+  for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
+  WRITE_ONCE(connection->flags, next->flags);
+  WRITE_ONCE(connection->seen, next->seen);
+  forget_roads(there);
+  WRITE_ONCE(connection->judged, next->judged);
+  /* A mere look could come before the writes. */
+  if (__sync_val_compare_and_swap(&there->version, version, version) == version) return 1;
+  end_connection(connection, now);
+  return 0;
+}
+
+/* Notes it in this place: where. 0: somebody else has been faster. A function of its own: the stack is full. */
+static __noinline struct connection* put_at(struct tracked* there, const struct connection_key* key,
+                                            const struct connection* next, int anew, __u32 now) {
+  struct connection* connection = &there->connection;
+  __u32 version = READ_ONCE(there->version);
+  if (version & 1) return 0;
+  if (version && !anew && is_same_key(&there->key, key))
+    return rewrite(there, next, version, now) ? connection : 0;
+  if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) return 0;
+  there->key = *key;
+  *connection = *next;
+  __builtin_memset(&there->road, 0, sizeof there->road);
+  version += 2;
+  __sync_lock_test_and_set(&there->version, version ? version : 2); /* behind all of it */
+  return connection;
+}
+
 #define MAX_ATTEMPTS 4
 
 /* Notes what has been judged; counters stay, of a connection that is known and not begun anew. Where it is
@@ -114,31 +155,8 @@ static __noinline struct connection* put_connection(const struct connection_key*
     if (place == NO_PLACE) place = least_of(place_of(key), owner_of(key, next), now);
     struct tracked* there = tracked_at(place);
     if (!there) return 0;
-    __u32 version = READ_ONCE(there->version);
-    if (version & 1) continue;
-    struct connection* connection = &there->connection;
-    if (version && !anew && is_same_key(&there->key, key)) {
-      /* What it is comes before when it was judged: whoever sees that it stands sees what it is. */
-      for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->endpoint[end], next->endpoint[end]);
-      for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
-      WRITE_ONCE(connection->flags, next->flags);
-      WRITE_ONCE(connection->seen, next->seen);
-      forget_roads(there);
-      WRITE_ONCE(connection->judged, next->judged);
-      return connection;
-    }
-    if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) continue;
-    there->key = *key;
-    *connection = *next;
-    __builtin_memset(&there->road, 0, sizeof there->road);
-    version += 2;
-    __sync_lock_test_and_set(&there->version, version ? version : 2); /* behind all of it */
-    return connection;
+    struct connection* noted = put_at(there, key, next, anew, now);
+    if (noted) return noted;
   }
   return 0;
-}
-
-/* It is over. */
-static __always_inline void end_connection(struct connection* connection, __u32 now) {
-  WRITE_ONCE(connection->seen, now - LONGEST_TIMEOUT - SECONDS(2));
 }

@@ -64,4 +64,9 @@ static inline __attribute__((always_inline)) int is_over(const struct connection
   return now - connection->seen + SECONDS(1) > timeout_of(connection, protocol, timeouts) + SECONDS(1);
 }
 
+/* When one that is to be over was seen. */
+static inline __attribute__((always_inline)) __u32 long_before_now(__u32 now) {
+  return now - LONGEST_TIMEOUT - SECONDS(2);
+}
+
 OCICAT_LAYOUT_END

@@ -27,8 +27,9 @@ void store(T& place, T value) {
   __atomic_store_n(&place, value, __ATOMIC_RELEASE);
 }
 
-// When it was judged comes last: whoever sees that it stands sees what it is.
-void rewrite(bpf::tracked& place, const bpf::connection& value) {
+// When it was judged comes last: whoever sees that it stands sees what it is. False: meanwhile it has become
+// another's place, whose connection has to begin anew.
+bool rewrite(bpf::tracked& place, std::uint32_t version, const bpf::connection& value, std::uint32_t now) {
   auto& there = place.connection;
   for (int end = 0; end < 2; ++end) store(there.endpoint[end], value.endpoint[end]);
   for (int end = 0; end < 2; ++end) store(there.tcp[end], value.tcp[end]);
@@ -36,6 +37,10 @@ void rewrite(bpf::tracked& place, const bpf::connection& value) {
   store(there.seen, value.seen);
   for (int end = 0; end < 2; ++end) store(place.road.asked[end], 0U);
   store(there.judged, value.judged);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (version_of(place) == version) return true;
+  store(there.seen, bpf::long_before_now(now));
+  return false;
 }
 
 // False: somebody else has been faster.
@@ -110,15 +115,13 @@ Result<void> ConnectionTable::put(Bytes key_bytes, Bytes value_bytes) {
   std::memcpy(&key, key_bytes.data(), sizeof key);
   std::memcpy(&value, value_bytes.data(), sizeof value);
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    auto* there = place_for(key, ticks_now());
+    const auto now = ticks_now();
+    auto* there = place_for(key, now);
     if (there == nullptr) break;
     const auto version = version_of(*there);
     if ((version & 1) != 0) continue;
-    if (version != 0 && is_same(there->key, key)) {
-      rewrite(*there, value);
-      return {};
-    }
-    if (occupy(*there, version, key, value)) return {};
+    const bool is_there = version != 0 && is_same(there->key, key);
+    if (is_there ? rewrite(*there, version, value, now) : occupy(*there, version, key, value)) return {};
   }
   return fail(ErrorCode::kExhausted, "no place for another connection");
 }
