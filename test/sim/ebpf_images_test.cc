@@ -248,6 +248,18 @@ TEST_F(EbpfImages, AreMendedAfterAStopAtAnyMoment) {
   }
 }
 
+TEST_F(EbpfImages, KeepNoBlockThatSaysNothing) {
+  bpf::class_block block{};
+  for (auto& side : block.id) std::ranges::fill(side, CLASS_UNKNOWN);
+  const auto first = address_of(*IpAddress::parse("203.0.113.0"));
+  ASSERT_TRUE(maps_.classes.put(kernel::bpf::bytes_of(first), kernel::bpf::bytes_of(block)));
+  Images images(maps_);
+  Step step(maps_.host);
+  ASSERT_TRUE(images.resync(step));
+  ASSERT_TRUE(step.finish());
+  EXPECT_TRUE(maps_.classes.elements.empty());
+}
+
 TEST_F(EbpfImages, NameEveryProgramWhoseVerdictsChange) {
   Images images(maps_);
   images.begin(maps_.host);

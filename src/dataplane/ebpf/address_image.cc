@@ -45,6 +45,10 @@ std::uint32_t class_of_net(const Prefix& net, const AddressImage::Classes& class
   return found == classes.end() ? class_around(net, classes) : number(found->second);
 }
 
+bool says_something(const auto& ids) {
+  return std::ranges::any_of(ids, [](auto id) { return id != CLASS_UNKNOWN; });
+}
+
 }  // namespace
 
 bpf::address address_of(const IpAddress& address) {
@@ -171,8 +175,7 @@ Result<void> AddressImage::put_block(const IpAddress& first, const Ids& before, 
   };
   TRY_VOID(step.now() == 0 ? write(before, after) : write(after, before));
   step.count_write();
-  const bool stays = std::ranges::any_of(after, [](auto id) { return id != CLASS_UNKNOWN; });
-  step.afterwards([this, key, stays, after, write]() -> Result<void> {
+  step.afterwards([this, key, stays = says_something(after), after, write]() -> Result<void> {
     return stays ? write(after, after) : classes_.remove(bytes_of(key));
   });
   return {};
@@ -224,7 +227,10 @@ Result<void> AddressImage::resync_blocks(Step& step) {
   }));
   for (const auto& [first, block] : there) {
     const auto after = ids_of(first);
-    if (std::ranges::equal(block.id[0], after) && std::ranges::equal(block.id[1], after)) continue;
+    // One that says nothing is left over, and goes.
+    if (says_something(after) && std::ranges::equal(block.id[0], after) &&
+        std::ranges::equal(block.id[1], after))
+      continue;
     Ids before;
     std::ranges::copy(block.id[step.now()], before.begin());
     TRY_VOID(put_block(first, before, after, step));
