@@ -295,19 +295,34 @@ std::optional<kernel::Connection> tracked(const NotedConnection& noted, const Gi
   return connection;
 }
 
+namespace {
+
+// Of two for the same connection: whether the first says better what it is. At a workload it is known who began
+// it; at a host endpoint it may have been noted by a packet of the middle.
+bool outweighs(const NotedConnection& a, const NotedConnection& b) {
+  if (a.key.at_host != b.key.at_host) return a.key.at_host == 0;
+  return static_cast<std::int32_t>(a.value.seen - b.value.seen) > 0;
+}
+
+}  // namespace
+
 bool TrackingPlanner::Less::operator()(const bpf::connection_key& a, const bpf::connection_key& b) const {
   return std::memcmp(&a, &b, sizeof a) < 0;
 }
 
 void TrackingPlanner::want(const NotedConnection& noted, const GiveBack& how) {
-  if (auto connection = tracked(noted, how)) {
-    auto key = noted.key;
-    key.at_host = 0;
-    auto& wanted = wanted_[key];
-    // Denied at one place is denied.
-    connection->mark |= wanted.connection.mark;
+  auto connection = tracked(noted, how);
+  if (!connection) return;
+  auto key = noted.key;
+  key.at_host = 0;
+  const auto [found, is_first] = wanted_.try_emplace(key);
+  auto& wanted = found->second;
+  const auto mark = wanted.connection.mark | connection->mark;  // denied at one place is denied
+  if (is_first || outweighs(noted, wanted.noted)) {
+    wanted.noted = noted;
     wanted.connection = std::move(*connection);
   }
+  wanted.connection.mark = mark;
 }
 
 namespace {
@@ -331,7 +346,7 @@ void TrackingPlanner::hear(const kernel::Connection& there) {
   auto found = wanted_.find(key);
   if (found == wanted_.end()) found = wanted_.find(key_at_receiver(there).first);
   if (found == wanted_.end()) return;
-  auto& [wanted, settled] = found->second;
+  auto& [noted, wanted, settled] = found->second;
   settled = true;
   const bool unmarked = (there.mark & wanted.mark) != wanted.mark;
   if (is_translated(there)) {

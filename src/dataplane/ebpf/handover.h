@@ -85,6 +85,7 @@ class TrackingPlanner {
     bool operator()(const bpf::connection_key& a, const bpf::connection_key& b) const;
   };
   struct Wanted {
+    NotedConnection noted;
     kernel::Connection connection;
     bool settled = false;
   };

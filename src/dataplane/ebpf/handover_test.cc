@@ -246,6 +246,34 @@ TEST_F(Planning, WhatIsDeniedIsMarked) {
   expect_nothing(plan({denied}, {denied}));
 }
 
+// Of one that passes a workload and a host endpoint. At the host, a packet of the middle came first.
+TEST_F(Planning, AWorkloadKnowsBetterThanAHostEndpointWhoBeganAndOfTheSameKindTheLater) {
+  const auto told = [&](const std::vector<NotedConnection>& noted) {
+    TrackingPlanner planner;
+    for (const auto& one : noted) planner.want(one, giving(kNow + 2 * kTick));
+    const auto put = planner.take().put;
+    EXPECT_THAT(put, SizeIs(1));
+    return put.empty() ? kernel::Connection{} : put[0];
+  };
+  const auto at_workload = only(open_tcp(kA, kB));
+  auto at_host = at_workload;
+  at_host.key.at_host = 1;
+  at_host.value.flags ^= bpf::CONNECTION_BEGUN_BY_SECOND;
+  at_host.value.seen += kTick;
+  for (const auto& noted : {std::vector{at_workload, at_host}, std::vector{at_host, at_workload}})
+    EXPECT_EQ(told(noted).source, kA);
+  at_host.value.flags |= bpf::CONNECTION_DENIED;
+  for (const auto& noted : {std::vector{at_workload, at_host}, std::vector{at_host, at_workload}}) {
+    EXPECT_EQ(told(noted).source, kA);
+    EXPECT_EQ(told(noted).mark, kRevoked);
+  }
+  auto later = at_workload;
+  later.value.flags ^= bpf::CONNECTION_BEGUN_BY_SECOND;
+  later.value.seen += kTick;
+  for (const auto& noted : {std::vector{at_workload, later}, std::vector{later, at_workload}})
+    EXPECT_EQ(told(noted).source, kB);
+}
+
 // Both ways, over a kernel and a map in memory.
 TEST(HandOver, SettlesAndThenWritesNothing) {
   kernel::SimulatedConnections kernel;
