@@ -43,6 +43,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"flowLogsFlushInterval", {{"flowLogsFlushInterval", "15"}}},
       {"interfacePrefix", {{"interfacePrefix", "tap"}}},
       {"ipipEnabled", {{"ipipEnabled", "true"}}},
+      {"ipipMTU", {{"ipipMTU", "1300"}}},
       {"iptablesFilterDenyAction", {{"iptablesFilterDenyAction", "Reject"}}},
       {"iptablesNATOutgoingInterfaceFilter", {{"iptablesNATOutgoingInterfaceFilter", "eth0"}}},
       {"logActionRateLimit", {{"logActionRateLimit", "1/day"}}},

@@ -36,12 +36,14 @@ RawPacket answer_to(RawPacket packet) {
 // a may send anything and is sent nothing but answers; b the same.
 class EbpfUpgrade : public testing::Test {
  protected:
-  void start(policy::ProgramId egress_of_a = kAllowAll) {
+  // `more`: what the first state says as well.
+  void start(policy::ProgramId egress_of_a = kAllowAll, const HostChanges& more = {}) {
     agent_.reset();
     agent_.emplace(bed_, pins_.options(Datapath::kEbpf));
     auto changes = first_state(++revision_);
     add_pod(changes, "a", a_, kDenyAll, egress_of_a);
     add_pod(changes, "b", b_, kAllowAll, kDenyAll);
+    changes.absorb(more);
     agent_->put(changes);
     agent_->await_revision(revision_);
   }
@@ -222,13 +224,7 @@ TEST_F(EbpfUpgrade, KeepsConnectionsOfTheHostItself) {
     chains[policy::index_of({policy::ChainKind::kNormal, policy::Direction::kIngress})] = policy::ChainId{2};
   }
   with_edge.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, edge);
-  const auto start_with_edge = [&] {
-    start();
-    auto changes = with_edge;
-    changes.revisions = at_revision(++revision_).revisions;
-    agent_->put(changes);
-    agent_->await_revision(revision_);
-  };
+  const auto start_with_edge = [&] { start(kAllowAll, with_edge); };
   const auto runs = [&](const char* name, kernel::bpf::NetfilterHook hook, const RawPacket& packet) {
     const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
     CHECK(program);

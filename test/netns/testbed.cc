@@ -152,7 +152,8 @@ Station& Testbed::add_pod(const std::string& name, const std::string& v4, const 
   auto& station = add_station("cali" + name, v4, v6);
   if (routes == Routes::kMade) {
     host_.run([&] {
-      shell(fmt::format("ip route add {0} dev {2}; ip route add {1} dev {2}", v4, v6, station.interface()));
+      shell(fmt::format("ip route add {0} dev {2}; ip route add {1} dev {2} metric 2000", v4, v6,
+                        station.interface()));
     });
   }
   return station;

@@ -304,7 +304,7 @@ TEST_F(EbpfImages, ReportWhatDoesNotFitAndLeaveTheOldInForce) {
   const auto small = random_tables(random_, options_);
   images.want(changes_between({}, small));
   Step first(maps_.host);
-  ASSERT_TRUE(images.update(first));
+  ASSERT_TRUE(images.resync(first));  // as every history begins
   ASSERT_TRUE(first.finish());
   auto large = small;
   large.programs.emplace(ProgramId{16}, large.programs.begin()->second);  // ids from 0 to 15 have a place
