@@ -6,9 +6,10 @@
     traffic.py flows ADDRESS PORT [--interval S]   the same, each datagram from a port of its own: a new flow each
     traffic.py stream ADDRESS PORT [--interval S]  one TCP connection; numbered records to a port that echoes them
 
-Prints "+" once the first reply is there (half a minute without one is an error), goes on until its standard input closes, waits for what is still on its
-way, and prints one JSON object: how much was sent and received, which numbers are missing, the longest time
-between two replies, and when each reply came (CLOCK_MONOTONIC seconds, comparable between processes).
+Prints "+" once the first reply is there (half a minute without one is an error), goes on until its standard input
+closes, waits for what is still on its way, and prints one JSON object: how much was sent and received, which numbers
+are missing, the longest time between two replies, and when each reply came (CLOCK_MONOTONIC seconds, comparable
+between processes).
 """
 import argparse
 import json

@@ -1,5 +1,5 @@
-"""Labs for tests. Each module gets labs of its own for each dataplane, by names nobody else uses, so modules run side by
-side, and so do the two halves of one."""
+"""Labs for tests. Each module gets labs of its own for each dataplane, by names nobody else uses, so modules run
+side by side, and so do the two halves of one."""
 import itertools
 import os
 import pathlib
