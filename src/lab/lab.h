@@ -19,7 +19,7 @@
 
 namespace ocicat::lab {
 
-inline constexpr std::chrono::milliseconds kPatience{15000};
+inline constexpr std::chrono::milliseconds kPatience{60000};
 
 struct PodRequest {
   PodRecord pod;  // addresses as far as given
