@@ -14,7 +14,8 @@ DENIED, OTHER = {4: "192.0.2.9", 6: "2001:db8:5::9"}, {4: "192.0.2.3", 6: "2001:
 HOST1 = {4: "172.31.0.1", 6: "fd31::1"}
 OUTSIDE = {4: ["192.0.2.16", "192.0.1.255", "10.65.77.77"], 6: ["2001:db8:5:1::", "2001:db8:4::1", "fd65::7777"]}
 ANY = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
-       "spec": {"workloadSourceSpoofing": "Any"}}
+       # The other host has no route to where they send from.
+       "spec": {"workloadSourceSpoofing": "Any", "bpfEnforceRPF": "Disabled"}}
 # What rules say of the sender's side is asked of the address that it sends from.
 NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
                 "metadata": {"name": "not-from-one"},

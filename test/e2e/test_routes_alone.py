@@ -35,7 +35,8 @@ def test_it_takes_over_no_host_that_has_policy_until_that_is_removed(make_lab, d
     lab.host_exec("host1", lab.binary, "agent", "--cleanup", "--bpf-folder", bpf)
     lab.run("lab", "agent", "start", "host1", "--dataplane", "none")
     lab.add_pod("shop/late", "host1", listen=PORTS)
-    assert to_web(lab, "tcp/80") == to_web(lab, "tcp/81") == {4: "allow", 6: "allow"}
+    open_to_all = {4: "allow", 6: "allow"}
+    eventually(lambda: to_web(lab, "tcp/80") == to_web(lab, "tcp/81") == open_to_all, 10)
     agent, other = lab.json("status")["agents"]
     assert (agent["dataplane"], agent["dataplaneReason"], agent["upToDate"]) == ("none", WHY, True)
     assert agent["hostEndpoints"] == [{"name": "all", "status": "error"}] and other["dataplane"] == dataplane
