@@ -116,7 +116,7 @@ def one_round(lab, path, client, watch):
 
 
 def main():
-    with Lab("bench-%d" % os.getpid(), os.environ["OCICAT_BIN"]) as lab:
+    with Lab("bench-%d" % os.getpid(), os.environ["OCICAT_BIN"], dataplane="nftables") as lab:
         lab.add_pod("bench/client", "host1", labels={"app": "client", "may": "no"}, listen="udp/7001")
         lab.add_pod("bench/server", "host2", labels={"app": "server"}, listen="udp/7000")
         lab.apply(POLICY)
