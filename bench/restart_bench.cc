@@ -119,6 +119,7 @@ void restarts(const Load& load, Host& host) {
   std::vector<double> times;
   std::uint64_t sent = 0;
   {
+    // Traffic goes on for so long: with an agent, without one, and with the next.
     const Host::Traffic traffic(host);
     std::this_thread::sleep_for(std::chrono::seconds(1));
     for (int i = 0; i < kRestarts; ++i) {
