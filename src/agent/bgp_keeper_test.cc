@@ -169,7 +169,7 @@ TEST(BgpReport, TellsOfEverySessionAndNoPassword) {
   network::bgp::Session session;
   session.name = "Mesh_10_0_0_2";
   session.peer = *IpAddress::parse("10.0.0.2");
-  session.password = "word";
+  session.password = "secret";
   intent.sessions = {session};
   session.name = "Mesh_10_0_0_3";
   session.peer = *IpAddress::parse("10.0.0.3");
@@ -182,12 +182,33 @@ TEST(BgpReport, TellsOfEverySessionAndNoPassword) {
   EXPECT_EQ(json.at("wanted"), 2);
   const auto& first = json.at("sessions").at(0);
   EXPECT_EQ(first.at("peerIP"), "10.0.0.3") << "those that are down come first";
-  EXPECT_EQ(first.at("reason"), "the other side is to connect, and has not");
-  EXPECT_THAT(boost::json::serialize(json), testing::Not(testing::HasSubstr("word")));
+  EXPECT_EQ(
+      first.at("reason"),
+      "the other side is to connect, and has not; it has a password: see that both sides have the same");
+  EXPECT_THAT(boost::json::serialize(json), testing::Not(testing::HasSubstr("secret")));
   const auto gone = report_of(intent, {}, fail(ErrorCode::kUnavailable, "BIRD has gone"));
   EXPECT_FALSE(gone.running);
   EXPECT_EQ(gone.error, "BIRD has gone");
   EXPECT_EQ(to_json(gone).at("sessions").at(0).at("state"), "Unknown");
+}
+
+TEST(BgpReport, SaysOfASessionThatIsDownWhetherAPasswordMayBeWhy) {
+  network::bgp::BgpIntent intent;
+  network::bgp::Session session;
+  session.name = "Node_10_0_0_2";
+  session.password = "secret";
+  intent.sessions = {session};
+  dataplane::BirdStatus bird;
+  const auto reason = [&](std::string_view state, std::string_view last_error) {
+    bird.sessions = {{"Node_10_0_0_2", std::string(state), "now", std::string(last_error), 0, 0}};
+    return std::string(to_json(report_of(intent, {}, bird)).at("sessions").at(0).at("reason").as_string());
+  };
+  EXPECT_EQ(reason("Connect", ""), "it has a password: see that both sides have the same");
+  EXPECT_EQ(reason("Active", "Socket: Connection timed out"),
+            "Socket: Connection timed out; it has a password: see that both sides have the same");
+  EXPECT_EQ(reason("Established", ""), "");
+  intent.sessions[0].password.reset();
+  EXPECT_EQ(reason("Active", "Socket: Connection timed out"), "Socket: Connection timed out");
 }
 
 TEST(BgpReport, AllIsUpWhereEverySessionIsAndBirdHoldsNothingBack) {

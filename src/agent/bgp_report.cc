@@ -24,11 +24,17 @@ std::string_view type_of(network::bgp::Session::Kind kind) {
   return "NodePeer";
 }
 
+// A kernel drops what is signed with another password than its own and says nothing, so that all that can be
+// seen is silence.
+constexpr std::string_view kPassword = "it has a password: see that both sides have the same";
+
 std::string reason_of(const BgpReport::Session& session) {
   if (session.state.established()) return {};
-  if (!session.state.reason.empty()) return session.state.reason;
-  if (session.state.state == "Passive") return "the other side is to connect, and has not";
-  return {};
+  auto reason = session.state.reason;
+  if (reason.empty() && session.state.state == "Passive")
+    reason = "the other side is to connect, and has not";
+  if (!session.has_password) return reason;
+  return reason.empty() ? std::string(kPassword) : fmt::format("{}; {}", reason, kPassword);
 }
 
 json::object to_json(const BgpReport::Session& session) {
@@ -60,7 +66,8 @@ BgpReport report_of(const network::bgp::BgpIntent& intent, const Result<void>& a
   for (const auto& wanted : intent.sessions) {
     auto& session = report.sessions.emplace_back();
     session.wanted = wanted;
-    session.wanted.password.reset();  // nobody is told
+    session.has_password = wanted.password.has_value();
+    session.wanted.password.reset();  // nobody is told which
     if (!status) continue;
     const auto it = std::ranges::find(status->sessions, wanted.name, &dataplane::SessionState::name);
     if (it != status->sessions.end()) session.state = *it;

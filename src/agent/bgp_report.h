@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxSessions = 1000;
 struct BgpReport {
   struct Session {
     network::bgp::Session wanted;
+    bool has_password = false;
     dataplane::SessionState state;  // empty: BIRD does not know it yet
     bool operator==(const Session&) const = default;
   };

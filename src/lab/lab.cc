@@ -127,7 +127,8 @@ Result<void> Lab::start_agent(const std::string& host, const std::string& datapl
                   layout_.run_folder(host).string(), "--dataplane",
                   dataplane.empty() ? lab.dataplane : dataplane, "--bpf-folder",
                   layout_.bpf_folder(host).string(), "--bgp", lab.network == "bgp" ? "bird" : "none",
-                  "--cni-dir", layout_.cni_folder(host).string()},
+                  "--bgp-secrets", layout_.bgp_secrets_folder().string(), "--cni-dir",
+                  layout_.cni_folder(host).string()},
       .network_namespace = layout_.host_namespace(host),
       .log = layout_.log_file(agent_of(host)),
       .record = layout_.process_file(agent_of(host))};

@@ -33,6 +33,8 @@ class Layout {
   std::filesystem::path run_folder(std::string_view host) const { return folder() / "run" / host; }
   // Where a host's agent is found by ocicat-cni.
   std::filesystem::path cni_folder(std::string_view host) const { return folder() / "cni" / host; }
+  // Where agents find the passwords of BGP sessions, NAME/KEY: whoever wants some puts them there.
+  std::filesystem::path bgp_secrets_folder() const { return folder() / "bgp-secrets"; }
   // Where a host's agent pins eBPF objects; without a host, all of the lab's. All hosts see one such file
   // system.
   std::filesystem::path bpf_folder(std::string_view host) const {
