@@ -1,6 +1,7 @@
 #include "kernel/workload_links.h"
 
 #include <fcntl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/nsfs.h>
@@ -15,6 +16,8 @@
 #include <array>
 #include <cerrno>
 #include <functional>
+#include <map>
+#include <ranges>
 #include <set>
 #include <thread>
 
@@ -27,6 +30,15 @@ namespace {
 
 constexpr std::uint16_t kChange = NLM_F_REQUEST | NLM_F_ACK;
 constexpr std::uint16_t kMake = kChange | NLM_F_CREATE | NLM_F_EXCL;
+
+// Where another interface of the workload has the default route already, this one's is in a table of its own,
+// which rules lead to: what the workload sends from this interface's address, or by this interface.
+constexpr std::uint32_t kFirstOwnTable = 1000;
+constexpr std::uint32_t kOwnRulePriority = 1000;
+constexpr std::uint8_t kOwnRuleProtocol = 80;  // as our routes'
+std::uint32_t own_table(int link) {
+  return kFirstOwnTable + static_cast<std::uint32_t>(link);
+}
 
 IpAddress gateway(Family family) {
   if (family == Family::kIpv4) return IpAddress::v4(0xa9fe0101);  // 169.254.1.1
@@ -169,12 +181,14 @@ void put_address(Batch& batch, int link, const IpAddress& address, std::uint8_t 
 }
 
 void put_route(Batch& batch, int link, Family family, const std::optional<IpAddress>& destination,
-               const std::optional<IpAddress>& via) {
+               const std::optional<IpAddress>& via, std::uint32_t table) {
   rtmsg header{};
   header.rtm_family = family_number(family);
   header.rtm_dst_len = destination ? static_cast<unsigned char>(bits_of(family)) : 0;
-  header.rtm_table = RT_TABLE_MAIN;
+  header.rtm_table = RT_TABLE_UNSPEC;  // RTA_TABLE
   header.rtm_protocol = RTPROT_BOOT;
+  // The gateway's own route may lead by another interface.
+  if (table != RT_TABLE_MAIN && via) header.rtm_flags = RTNH_F_ONLINK;
   header.rtm_scope = via ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
   header.rtm_type = RTN_UNICAST;
   auto& builder = batch.begin(
@@ -183,6 +197,32 @@ void put_route(Batch& batch, int link, Family family, const std::optional<IpAddr
   if (destination) builder.put(RTA_DST, address_bytes(*destination));
   if (via) builder.put(RTA_GATEWAY, address_bytes(*via));
   builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(link));
+  builder.put_u32(RTA_TABLE, table);
+  batch.end();
+}
+
+fib_rule_hdr rule_header(Family family) {
+  fib_rule_hdr header{};
+  header.family = static_cast<std::uint8_t>(family_number(family));
+  header.action = FR_ACT_TO_TBL;
+  return header;
+}
+
+// What comes from the address, or else goes by the interface, is looked up in the table.
+void put_rule(Batch& batch, Family family, const std::optional<IpAddress>& from, const std::string& interface,
+              std::uint32_t table) {
+  auto header = rule_header(family);
+  if (from) header.src_len = static_cast<std::uint8_t>(bits_of(family));
+  auto& builder = batch.begin(RTM_NEWRULE, kMake, header,
+                              fmt::format("make a rule for {} in the workload", interface), EEXIST);
+  if (from) {
+    builder.put(FRA_SRC, address_bytes(*from));
+  } else {
+    builder.put_string(FRA_OIFNAME, interface);
+  }
+  builder.put_u32(FRA_TABLE, table);
+  builder.put_u32(FRA_PRIORITY, kOwnRulePriority);
+  builder.put_u8(FRA_PROTOCOL, kOwnRuleProtocol);
   batch.end();
 }
 
@@ -231,11 +271,106 @@ Result<void> set_inside(const WorkloadPair& pair) {
   return {};
 }
 
+// A dump that others' changes interrupt begins anew; on a host where containers come and go they often do.
+template <class Value>
+Result<Value> undisturbed(const std::function<Result<Value>()>& dump) {
+  constexpr int kTries = 100;
+  for (int attempt = 1;; ++attempt) {
+    auto value = dump();
+    if (value || value.error().code != ErrorCode::kUnavailable || attempt == kTries) return value;
+  }
+}
+
+// A default route: of which table, by which interface, and whether by our gateway.
+struct DefaultRoute {
+  std::uint32_t table = 0;
+  int link = 0;
+  bool is_ours = false;
+};
+
+Result<std::vector<DefaultRoute>> default_routes(NetlinkSocket& socket, Family family) {
+  using Routes = std::vector<DefaultRoute>;
+  return undisturbed<Routes>([&]() -> Result<Routes> {
+    rtmsg header{};
+    header.rtm_family = family_number(family);
+    MessageBuilder request;
+    request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
+    request.end();
+    Routes routes;
+    TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+      if (message.nlmsg_type != RTM_NEWROUTE) return;
+      const auto& route = header_of<rtmsg>(message);
+      if (route.rtm_dst_len != 0 || route.rtm_type != RTN_UNICAST) return;
+      const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
+      routes.push_back({.table = attributes.u32(RTA_TABLE),
+                        .link = static_cast<int>(attributes.u32(RTA_OIF)),
+                        .is_ours = address_of(attributes.bytes(RTA_GATEWAY)) == gateway(family)});
+    }));
+    return routes;
+  });
+}
+
+// Rules that an interface of this name has had, of which the kernel keeps those by address.
+Result<void> remove_rules(NetlinkSocket& socket, Family family, const std::string& interface) {
+  struct Rule {
+    std::uint32_t table = 0;
+    bool is_of_interface = false;
+    std::optional<IpAddress> from;
+  };
+  using Rules = std::vector<Rule>;
+  TRY(const auto rules, undisturbed<Rules>([&]() -> Result<Rules> {
+        MessageBuilder request;
+        fib_rule_hdr header{};
+        header.family = static_cast<std::uint8_t>(family_number(family));
+        request.begin(RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
+        request.end();
+        Rules found;
+        TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+          if (message.nlmsg_type != RTM_NEWRULE) return;
+          const auto attributes = Attributes::of_message(message, sizeof(fib_rule_hdr), FRA_MAX + 1);
+          const auto protocol = attributes.bytes(FRA_PROTOCOL);
+          const bool is_ours = protocol.size() == 1 && protocol.front() == kOwnRuleProtocol;
+          if (!is_ours || attributes.u32(FRA_PRIORITY) != kOwnRulePriority) return;
+          found.push_back({attributes.u32(FRA_TABLE), attributes.text(FRA_OIFNAME) == interface,
+                           address_of(attributes.bytes(FRA_SRC))});
+        }));
+        return found;
+      }));
+  std::set<std::uint32_t> tables;
+  for (const auto& rule : rules) {
+    if (rule.is_of_interface) tables.insert(rule.table);
+  }
+  Batch batch(socket);
+  for (const auto& rule : rules) {
+    if (!tables.contains(rule.table)) continue;
+    auto header = rule_header(family);
+    if (rule.from) header.src_len = static_cast<std::uint8_t>(bits_of(family));
+    auto& builder =
+        batch.begin(RTM_DELRULE, kChange, header,
+                    fmt::format("remove a rule of an earlier {} in the workload", interface), ENOENT);
+    if (rule.from) builder.put(FRA_SRC, address_bytes(*rule.from));
+    if (rule.is_of_interface) builder.put_string(FRA_OIFNAME, interface);
+    builder.put_u32(FRA_TABLE, rule.table);
+    builder.put_u32(FRA_PRIORITY, kOwnRulePriority);
+    batch.end();
+  }
+  return tables.empty() ? Result<void>{} : batch.send();
+}
+
 Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) {
   TRY_VOID(set_inside(pair));
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY(const auto link, link_named(socket, pair.name));
   if (!link) return fail(ErrorCode::kNotFound, "the workload's interface {} has gone", pair.name);
+  std::map<Family, std::uint32_t> tables;
+  for (const auto family : kFamilies) {
+    TRY(const auto routes, default_routes(socket, family));
+    const bool taken = std::ranges::any_of(routes, [&](const DefaultRoute& route) {
+      return route.table == RT_TABLE_MAIN && route.link != link->index;
+    });
+    tables[family] = taken ? own_table(link->index) : std::uint32_t{RT_TABLE_MAIN};
+    if (taken) TRY_VOID(remove_rules(socket, family, pair.name));
+  }
   Batch batch(socket);
   batch.begin(RTM_NEWLINK, kChange, raised(link->index), fmt::format("bring {} up", pair.name));
   batch.end();
@@ -246,20 +381,16 @@ Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddres
   for (const auto family : kFamilies) {
     const auto is_of_it = [&](const IpAddress& address) { return address.family() == family; };
     if (std::ranges::none_of(addresses, is_of_it)) continue;
-    if (family == Family::kIpv4) put_route(batch, link->index, family, gateway(family), {});
-    put_route(batch, link->index, family, {}, gateway(family));
+    const auto table = tables[family];
+    if (family == Family::kIpv4 && table == RT_TABLE_MAIN)
+      put_route(batch, link->index, family, gateway(family), {}, table);
+    put_route(batch, link->index, family, {}, gateway(family), table);
+    if (table == RT_TABLE_MAIN) continue;
+    put_rule(batch, family, {}, pair.name, table);
+    for (const auto& address : addresses | std::views::filter(is_of_it))
+      put_rule(batch, family, address, pair.name, table);
   }
   return batch.send();
-}
-
-// A dump that others' changes interrupt begins anew; on a host where containers come and go they often do.
-template <class Value>
-Result<Value> undisturbed(const std::function<Result<Value>()>& dump) {
-  constexpr int kTries = 100;
-  for (int attempt = 1;; ++attempt) {
-    auto value = dump();
-    if (value || value.error().code != ErrorCode::kUnavailable || attempt == kTries) return value;
-  }
 }
 
 Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
@@ -280,21 +411,11 @@ Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
 }
 
 Result<bool> has_default(NetlinkSocket& socket, int link, Family family) {
-  rtmsg header{};
-  header.rtm_family = family_number(family);
-  MessageBuilder request;
-  request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
-  request.end();
-  bool found = false;
-  TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
-    if (message.nlmsg_type != RTM_NEWROUTE) return;
-    const auto& route = header_of<rtmsg>(message);
-    const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
-    found |= route.rtm_dst_len == 0 && route.rtm_table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST &&
-             static_cast<int>(attributes.u32(RTA_OIF)) == link &&
-             address_of(attributes.bytes(RTA_GATEWAY)) == gateway(family);
-  }));
-  return found;
+  TRY(const auto routes, default_routes(socket, family));
+  return std::ranges::any_of(routes, [&](const DefaultRoute& route) {
+    return route.is_ours && route.link == link &&
+           (route.table == RT_TABLE_MAIN || route.table == own_table(link));
+  });
 }
 
 Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
@@ -304,8 +425,8 @@ Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
   WorkloadPairState state{.up = link->up, .mac = link->mac};
   using Addresses = std::vector<IpAddress>;
   TRY(state.addresses, undisturbed<Addresses>([&] { return own_addresses(socket, link->index); }));
-  TRY(state.default4, undisturbed<bool>([&] { return has_default(socket, link->index, Family::kIpv4); }));
-  TRY(state.default6, undisturbed<bool>([&] { return has_default(socket, link->index, Family::kIpv6); }));
+  TRY(state.default4, has_default(socket, link->index, Family::kIpv4));
+  TRY(state.default6, has_default(socket, link->index, Family::kIpv6));
   return state;
 }
 

@@ -1,7 +1,9 @@
 // The pair of interfaces between a host and a workload's network namespace.
 //
 //   host side   MAC ee:ee:ee:ee:ee:ee; with IPv6 the link-local address that follows from it
-//   workload    single addresses; a default route by 169.254.1.1, or by the host's link-local address
+//   workload    single addresses; a default route by 169.254.1.1, or by the host's link-local address. Of a
+//               workload's second interface it is in a table of its own, for what the workload sends from that
+//               interface's addresses or by that interface
 //   source      docs/spec: semantics.md 4.1 and 6; linux/if_link.h (IFLA_LINKINFO, VETH_INFO_PEER)
 #pragma once
 
