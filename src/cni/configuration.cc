@@ -282,15 +282,20 @@ Outcome<Configuration> read_configuration(const Call& call) {
 }
 
 Outcome<std::set<std::string>> valid_attachments(const Call& call) {
-  TRY(const auto entries, checked(fields::objects_at(call.config, "cni.dev/valid-attachments")));
-  if (fields::find(call.config, "cni.dev/valid-attachments") == nullptr) {
-    return wrong({ErrorCode::kInvalid, "cni.dev/valid-attachments: required for GC, and missing"});
-  }
+  constexpr std::string_view kKey = "cni.dev/valid-attachments";
+  constexpr std::string_view kKeyOfOldRuntimes = "cni.dev/attachments";  // libcni 1.2.0 to 1.2.2
+  const auto key = fields::find(call.config, kKey) != nullptr ? kKey : kKeyOfOldRuntimes;
+  if (fields::find(call.config, key) == nullptr)
+    return wrong({ErrorCode::kInvalid, fmt::format("{}: required for GC, and missing", kKey)});
+  TRY(const auto entries, checked(fields::objects_at(call.config, key)));
   std::set<std::string> valid;
   for (const auto* entry : entries) {
     Call of;
     TRY(of.container_id, checked(fields::string_at(*entry, "containerID")));
     TRY(of.ifname, checked(fields::string_at(*entry, "ifname")));
+    // Half of a name would take from somebody what is his.
+    if (of.container_id.empty() || of.ifname.empty())
+      return wrong({ErrorCode::kInvalid, fmt::format("{}: an entry has no containerID or no ifname", key)});
     valid.insert(of.attachment());
   }
   return valid;

@@ -117,7 +117,16 @@ TEST(Configuration, SaysWhatTheRuntimeStillKnowsAndWhatItWasTold) {
   EXPECT_THAT(
       *valid_attachments(call_with(R"("cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}])")),
       ElementsAre("a@eth0"));
-  EXPECT_EQ(valid_attachments(call_with("")).error().code, FailureCode::kInvalidConfiguration);
+  EXPECT_THAT(*valid_attachments(call_with(R"("cni.dev/attachments":[{"containerID":"a","ifname":"eth0"}])")),
+              ElementsAre("a@eth0"))
+      << "as runtimes with libcni 1.2.0 call it";
+  for (const auto* keys : {"", R"("cni.dev/valid-attachments":"all")", R"("cni.dev/valid-attachments":[{}])",
+                           R"("cni.dev/valid-attachments":[{"containerID":"a"}])",
+                           R"("cni.dev/valid-attachments":[{"ifname":"eth0"}])"}) {
+    const auto read = valid_attachments(call_with(keys));
+    ASSERT_FALSE(read.has_value()) << keys;
+    EXPECT_EQ(read.error().code, FailureCode::kInvalidConfiguration);
+  }
   EXPECT_THAT(*previous_addresses(call_with(R"("prevResult":{"ips":[{"address":"10.0.0.1/32"}]})")),
               ElementsAre(address("10.0.0.1")));
   EXPECT_EQ(previous_addresses(call_with("")).error().code, FailureCode::kInvalidConfiguration);

@@ -24,7 +24,7 @@ Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
   const auto looked = context.parts.links->look(pair_of(attachment, namespace_path));
   if (!looked && looked.error().code == ErrorCode::kNotFound) {
     return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
-                  looked.error().message);
+                  looked.error().message + "; has the container ended? See: ip netns");
   }
   if (!looked) return std::unexpected(failure_of(looked.error(), "the kernel cannot be asked"));
   if (!*looked) {
@@ -39,11 +39,12 @@ Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
   }
   for (const auto& address : attachment.addresses) {
     if (std::ranges::find(state.addresses, address) == state.addresses.end())
-      return changed(
-          fmt::format("{} in the container does not have {}", attachment.ifname, address.to_string()));
+      return changed(fmt::format("{0} in the container does not have {1}; see there: ip address show {0}",
+                                 attachment.ifname, address.to_string()));
     if (!(address.is_v4() ? state.default4 : state.default6)) {
-      return changed(fmt::format("the container has no IPv{} default route by {}", address.is_v4() ? 4 : 6,
-                                 attachment.ifname));
+      return changed(fmt::format(
+          "the container has no IPv{0} default route by {1}; see there: ip -{0} route show table all",
+          address.is_v4() ? 4 : 6, attachment.ifname));
     }
   }
   return {};
@@ -80,13 +81,16 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
   const Turns::Turn turn(context.turns, call.attachment());
   const auto attachment = context.journal->find(call.attachment());
   if (!attachment || attachment->phase != Attachment::Phase::kAdded) {
-    return refuse(FailureCode::kUnknownContainer, "the container has no such interface of ours",
-                  fmt::format("ADD was not called for {} in container {}, or it failed", call.ifname,
-                              call.container_id));
+    return refuse(
+        FailureCode::kUnknownContainer, "the container has no such interface of ours",
+        fmt::format("ADD was not called for {} in container {}, or it failed; see: ocicat get wep -A",
+                    call.ifname, call.container_id));
   }
   for (const auto& address : previous) {
     if (std::ranges::find(attachment->addresses, address) == attachment->addresses.end())
-      return changed(fmt::format("prevResult has {}, which ADD did not give", address.to_string()));
+      return changed(
+          fmt::format("prevResult has {0}, which ADD did not give; who has it says: ocicat ipam show {0}",
+                      address.to_string()));
   }
   TRY_VOID(check_ready(context));
   TRY_VOID(check_kernel(context, *attachment, namespace_path));

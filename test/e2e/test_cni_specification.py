@@ -1,0 +1,314 @@
+"""ocicat-cni as the CNI specification has it, version by version: what goes in, what comes out, and what each error says.
+
+https://github.com/containernetworking/cni/blob/spec-v1.1.0/SPEC.md
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+# Where each command came to be.
+SINCE = {"ADD": "0.3.1", "DEL": "0.3.1", "CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
+# Every error says what to run or to look at.
+NEXT = re.compile(r"ocicat [a-z]+|/etc/cni/net\.d|ip (netns|link|address|-[46] route)|dmesg|df\b|curl|see its log")
+
+
+def commands_of(version):
+    return [command for command, since in SINCE.items() if VERSIONS.index(version) >= VERSIONS.index(since)]
+
+
+class Runtime:
+    """Calls the plugin on a host of the lab, as a container runtime does."""
+
+    def __init__(self, lab, host="host1"):
+        self.lab, self.host = lab, host
+        self.plugin = pathlib.Path(lab.binary).parent / "ocicat-cni"
+        self.config = {"name": "specified", "type": "ocicat-cni", "agent_dir": str(lab.folder / "cni" / host),
+                       "ipam": {"type": "calico-ipam", "assign_ipv4": True, "assign_ipv6": True}}
+
+    def namespace(self, container):
+        return "%s-%s" % (self.lab.name, container)
+
+    def make(self, container):
+        subprocess.run(["ip", "netns", "add", self.namespace(container)], check=True)
+
+    def end(self, container):
+        subprocess.run(["ip", "netns", "del", self.namespace(container)], check=True)
+
+    def variables(self, command, container, ifname="eth0"):
+        return {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": ifname,
+                "CNI_NETNS": "/run/netns/" + self.namespace(container), "CNI_PATH": str(self.plugin.parent)}
+
+    def run(self, variables, text):
+        """Exit code and what it printed."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
+        done = subprocess.run(["ip", "netns", "exec", "%s-%s" % (self.lab.name, self.host), str(self.plugin)],
+                              env=dict(environment, **variables), input=text, text=True, capture_output=True)
+        assert done.stderr == "", "what is said goes to standard output"
+        return done.returncode, done.stdout
+
+    def call(self, command, container="", version="1.1.0", ifname="eth0", **config):
+        """What it answers; it must succeed."""
+        code, printed = self.run(self.variables(command, container, ifname),
+                                 json.dumps(dict(self.config, cniVersion=version, **config)))
+        assert code == 0, printed
+        return json.loads(printed) if printed.strip() else None
+
+    def refused(self, variables, config):
+        """The error it answers with; it must fail. `config` is text, or an object."""
+        code, printed = self.run(variables, config if isinstance(config, str) else json.dumps(config))
+        assert code != 0, printed
+        error = json.loads(printed)
+        assert set(error) == {"cniVersion", "code", "msg", "details"}
+        assert isinstance(error["code"], int) and error["msg"] and NEXT.search(error["details"]), error
+        if isinstance(config, dict) and "cniVersion" in config:
+            assert error["cniVersion"] == config["cniVersion"]
+        return error
+
+    def with_version(self, version="1.1.0", **more):
+        return dict(self.config, cniVersion=version, **more)
+
+
+@pytest.fixture(scope="module")
+def runtime(make_lab):
+    lab = make_lab(1)
+    profile = {"apiVersion": "projectcalico.org/v3", "kind": "Profile", "metadata": {"name": "specified"},
+               "spec": {"ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}}
+    lab.apply(profile)
+    return Runtime(lab)
+
+
+@pytest.fixture
+def container(runtime, request):
+    """A network namespace that is a container's; its attachments are gone afterwards."""
+    name = re.sub("[^a-z0-9]", "-", request.node.name.lower())[-40:].strip("-")
+    runtime.make(name)
+    yield name
+    for ifname in ("eth0", "eth1"):
+        runtime.call("DEL", name, ifname=ifname)
+    runtime.end(name)
+    assert given_to(runtime, name) == []
+
+
+def given_to(runtime, container):
+    """Handles of addresses that the container has."""
+    return [item["metadata"]["name"] for item in runtime.lab.json("get", "ipamhandles")["items"]
+            if container in item["metadata"]["name"]]
+
+
+def links(runtime, container):
+    text = subprocess.run(["ip", "-n", runtime.namespace(container), "-j", "addr"], check=True, text=True,
+                          capture_output=True).stdout
+    return {link["ifname"]: link for link in json.loads(text)}
+
+
+@pytest.mark.parametrize("version", VERSIONS + ["0.1.0", "9.9.9"])
+def test_version_is_answered_to_anybody_and_without_an_agent(runtime, version):
+    answer = runtime.call("VERSION", version=version, agent_dir="/nowhere")
+    assert answer == {"cniVersion": version, "supportedVersions": VERSIONS}
+    code, printed = runtime.run({"CNI_COMMAND": "VERSION"}, json.dumps({"cniVersion": version}))
+    assert (code, json.loads(printed)) == (0, answer), "it needs no other variable"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_add_answers_with_what_it_made_in_the_form_of_the_version(runtime, container, version):
+    result = runtime.call("ADD", container, version)
+    assert result["cniVersion"] == version
+    host, own = result["interfaces"]
+    there = links(runtime, container)["eth0"]
+    assert (own["name"], own["mac"], own["sandbox"]) == (
+        "eth0", there["address"], "/run/netns/" + runtime.namespace(container))
+    assert host["name"].startswith("cali") and "sandbox" not in host
+    assert "state UP" in runtime.lab.host_exec("host1", "ip", "link", "show", host["name"]).stdout
+    assert ("mtu" in own) == ("mtu" in host) == (version == "1.1.0")
+    addresses = {"%s/%d" % (entry["local"], entry["prefixlen"]) for entry in there["addr_info"]
+                 if entry["scope"] == "global"}
+    assert {ip["address"] for ip in result["ips"]} == addresses and len(addresses) == 2
+    for ip in result["ips"]:
+        assert ip["interface"] == 1
+        assert ("version" in ip) == (version < "1.0.0")
+        assert ip.get("version", "6" if ":" in ip["address"] else "4") == ("6" if ":" in ip["address"] else "4")
+    assert set(result) <= {"cniVersion", "interfaces", "ips", "routes", "dns"}
+    assert runtime.call("ADD", container, version) == result, "again it is the same"
+    assert len(given_to(runtime, container)) == 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_del_takes_all_back_says_nothing_and_may_come_again_and_late(runtime, container, version):
+    result = runtime.call("ADD", container, version)
+    more = {"prevResult": result} if version != "0.3.1" else {}
+    assert runtime.call("DEL", container, version, **more) is None
+    assert "eth0" not in links(runtime, container)
+    gone = runtime.lab.host_exec("host1", "ip", "link", "show", result["interfaces"][0]["name"], check=False)
+    assert gone.returncode != 0
+    assert given_to(runtime, container) == []
+    assert runtime.call("DEL", container, version) is None, "again"
+    assert runtime.call("DEL", "never-added", version) is None, "whose namespace has gone as well"
+    for netns in ({"CNI_NETNS": ""}, {"CNI_NETNS": "/run/netns/gone"}):
+        assert runtime.call("ADD", container, version)
+        code, printed = runtime.run({**runtime.variables("DEL", container), **netns},
+                                    json.dumps(runtime.with_version(version)))
+        assert (code, printed) == (0, ""), netns
+        assert given_to(runtime, container) == []
+    without = runtime.variables("DEL", container)
+    del without["CNI_NETNS"]
+    assert runtime.run(without, json.dumps(runtime.with_version(version))) == (0, "")
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if "CHECK" in commands_of(version)])
+def test_check_finds_what_is_not_as_add_left_it(runtime, container, version):
+    result = runtime.call("ADD", container, version)
+    assert runtime.call("CHECK", container, version, prevResult=result) is None
+    variables = runtime.variables("CHECK", container)
+    other = json.loads(json.dumps(result))
+    other["ips"][0]["address"] = "10.65.200.1/32"
+    error = runtime.refused(variables, runtime.with_version(version, prevResult=other))
+    assert error["code"] == 104 and "10.65.200.1" in error["details"]
+    error = runtime.refused(variables, runtime.with_version(version))
+    assert error["code"] == 7 and "prevResult" in error["details"]
+    namespace = runtime.namespace(container)
+    for spoil, what in (("link set eth0 down", "is down"), ("addr del ADDRESS dev eth0", "does not have"),
+                        ("route del default", "no IPv4 default route"), ("link del eth0", "missing")):
+        spoil = spoil.replace("ADDRESS", result["ips"][0]["address"])
+        subprocess.run(["ip", "-n", namespace, *spoil.split()], check=True)
+        error = runtime.refused(variables, runtime.with_version(version, prevResult=result))
+        assert error["code"] == 104 and what in error["details"], spoil
+        runtime.call("DEL", container, version)
+        result = runtime.call("ADD", container, version)
+        assert runtime.call("CHECK", container, version, prevResult=result) is None
+    error = runtime.refused(runtime.variables("CHECK", container, "eth7"),
+                            runtime.with_version(version, prevResult=result))
+    assert error["code"] == 3 and "eth7" in error["details"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_commands_that_a_version_does_not_have_are_refused(runtime, container, version):
+    for command in set(SINCE) - set(commands_of(version)):
+        error = runtime.refused(runtime.variables(command, container), runtime.with_version(version))
+        assert error["code"] == 1 and command in error["msg"] and SINCE[command] in error["details"]
+
+
+@pytest.mark.parametrize("command", SINCE)
+@pytest.mark.parametrize("version", ["0.2.0", "0.1.0", "9.9.9", "1.1", "", None])
+def test_versions_that_are_not_known_are_refused(runtime, command, version):
+    config = runtime.with_version(version)
+    if version is None:
+        del config["cniVersion"]  # which means 0.1.0
+    error = runtime.refused(runtime.variables(command, "any"), {**config} if version else json.dumps(config))
+    assert error["code"] == 1 and all(known in error["details"] for known in VERSIONS)
+
+
+@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])
+def test_variables_that_are_missing_or_wrong_are_named(runtime, command):
+    good = runtime.variables(command, "any")
+    wrong = {"CNI_CONTAINERID": ["", "a/b", ".hidden", "-x", "x" * 300], "CNI_IFNAME": ["", "a/b", "a b", "x" * 16, ".."],
+             "CNI_NETNS": [""], "CNI_ARGS": ["no-equals", "=value"]}
+    if command == "DEL":
+        del wrong["CNI_NETNS"]  # may be missing there
+    for name, values in wrong.items():
+        for value in values:
+            error = runtime.refused({**good, name: value}, runtime.with_version())
+            assert error["code"] == 4 and name in error["details"], value
+        if name in good:
+            error = runtime.refused({key: text for key, text in good.items() if key != name}, runtime.with_version())
+            assert error["code"] == 4 and name in error["details"]
+
+
+def test_a_command_that_is_missing_or_unknown_is_refused(runtime):
+    for variables in ({}, {"CNI_COMMAND": ""}, {"CNI_COMMAND": "UPDATE"}, {"CNI_COMMAND": "add"}):
+        error = runtime.refused(variables, runtime.with_version())
+        assert error["code"] == 4 and "CNI_COMMAND" in error["details"]
+
+
+@pytest.mark.parametrize("command", SINCE)
+def test_configurations_that_cannot_be_read_or_are_wrong_say_what_is_wrong(runtime, command):
+    variables = runtime.variables(command, "any")
+    for text in ("", "{", "no JSON", "[]", "null", '"text"', '{"cniVersion": "1.1.0"} more'):
+        assert runtime.refused(variables, text)["code"] == 6, text
+    for name in ("", "a/b", 7, None):
+        error = runtime.refused(variables, runtime.with_version(name=name))
+        assert error["code"] == 7 and "name" in error["details"], name
+
+
+def test_add_says_what_it_cannot_do_and_leaves_nothing(runtime, container):
+    variables = runtime.variables("ADD", container)
+    ipam = runtime.config["ipam"]
+
+    def refused(**config):
+        return runtime.refused(variables, {**runtime.with_version(), **config})
+
+    cases = {
+        2: [{"ipam": {"type": "host-local"}}, {"include_default_routes": False}, {"device_type": "tap"},
+            {"ipam": dict(ipam, subnet="10.0.0.0/24")}, {"readiness_gates": ["ftp://x"]}],
+        7: [{"ipam": dict(ipam, ipv4_pools=["nowhere"])}, {"ipam": dict(ipam, assign_ipv4="maybe")},
+            {"nodename": "host9"}, {"mtu": "large"}, {"args": {"cni": {"ips": ["10.65.0.300"]}}},
+            {"args": {"cni": {"ips": ["192.0.2.1"]}}}],
+        11: [{"agent_dir": "/nowhere"}, {"readiness_gates": ["http://127.0.0.1:1"]}]}
+    for code, configs in cases.items():
+        for config in configs:
+            error = refused(**config)
+            assert error["code"] == code, (config, error)
+            assert "eth0" not in links(runtime, container) and given_to(runtime, container) == []
+    error = runtime.refused({**variables, "CNI_NETNS": "/run/netns/gone"}, runtime.with_version())
+    assert error["code"] == 3 and "/run/netns/gone" in error["details"]
+
+
+def test_an_address_that_somebody_has_and_a_pool_that_is_full_have_codes_of_their_own(runtime, container):
+    runtime.lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "narrow"},
+                       "spec": {"cidr": "10.70.0.0/31", "blockSize": 31, "assignmentMode": "Manual"}})
+    narrow = {"type": "calico-ipam", "assign_ipv4": True, "assign_ipv6": False, "ipv4_pools": ["narrow"]}
+    given = [runtime.call("ADD", container, ipam=narrow), runtime.call("ADD", container, ifname="eth1", ipam=narrow)]
+    assert {ip["address"] for result in given for ip in result["ips"]} == {"10.70.0.0/32", "10.70.0.1/32"}
+    full = runtime.refused(runtime.variables("ADD", container, "eth2"), runtime.with_version() | {"ipam": narrow})
+    assert full["code"] == 100 and "ocicat ipam show" in full["details"]
+    taken = runtime.refused(runtime.variables("ADD", container, "eth2"),
+                            runtime.with_version(args={"cni": {"ips": ["10.70.0.1"]}}) | {"ipam": narrow})
+    assert taken["code"] == 101 and "10.70.0.1" in taken["details"]
+
+
+def test_status_says_whether_add_would_be_served(runtime, eventually):
+    assert runtime.call("STATUS") is None
+    variables = {"CNI_COMMAND": "STATUS", "CNI_PATH": str(runtime.plugin.parent)}
+    nowhere = runtime.refused(variables, runtime.with_version() | {"ipam": {"type": "calico-ipam",
+                                                                             "ipv4_pools": ["nowhere"]}})
+    assert nowhere["code"] == 50 and "nowhere" in nowhere["details"]
+    runtime.lab.run("lab", "agent", "kill", "host1")
+    away = runtime.refused(variables, runtime.with_version())
+    assert away["code"] == 50
+    runtime.lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
+
+
+def test_gc_frees_what_the_runtime_does_not_list_and_nothing_else(runtime):
+    names = ["collect-kept", "collect-lost", "collect-other"]
+    for name in names:
+        runtime.make(name)
+    try:
+        kept = runtime.call("ADD", names[0])
+        runtime.call("ADD", names[0], ifname="eth1")
+        runtime.call("ADD", names[1])
+        runtime.call("ADD", names[2], name="another-network")
+        valid = [{"containerID": names[0], "ifname": "eth0"}, {"containerID": "unheard-of", "ifname": "eth0"}]
+        variables = {"CNI_COMMAND": "GC", "CNI_PATH": str(runtime.plugin.parent)}
+        for wrong in ({}, {"cni.dev/valid-attachments": "all"}, {"cni.dev/valid-attachments": [{"containerID": "x"}]}):
+            error = runtime.refused(variables, runtime.with_version() | wrong)
+            assert error["code"] == 7 and "cni.dev/valid-attachments" in error["details"]
+        for _ in range(2):  # again it finds nothing to do
+            config = runtime.with_version() | {"cni.dev/valid-attachments": valid}
+            assert runtime.run(variables, json.dumps(config)) == (0, "")
+            assert set(links(runtime, names[0])) == {"lo", "eth0"}
+            assert set(links(runtime, names[1])) == {"lo"}
+            assert set(links(runtime, names[2])) == {"lo", "eth0"}
+            assert [len(given_to(runtime, name)) for name in names] == [1, 0, 1]
+            assert runtime.call("CHECK", names[0], prevResult=kept) is None
+        endpoints = [item["metadata"]["name"] for item in runtime.lab.json("get", "wep", "-A")["items"]]
+        assert [sum(name.replace("-", "--") in endpoint for endpoint in endpoints) for name in names] == [1, 0, 1]
+    finally:
+        for name in names:
+            for ifname in ("eth0", "eth1"):
+                runtime.call("DEL", name, ifname=ifname)
+            runtime.end(name)
