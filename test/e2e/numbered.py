@@ -6,7 +6,8 @@
     numbered.py count PORT FAMILY             what arrives at a port, of both kinds
 
 Each prints "+" when it is at it, goes on until its standard input closes, and prints one JSON object: `sent`, or
-`arrived` by sender's address and kind, each [number, when the kernel took it (CLOCK_REALTIME, seconds)].
+`arrived` by sender's address and kind, each [number, when the kernel took it (CLOCK_REALTIME, seconds)]. Datagrams also say
+`at`, when each was sent (the same clock).
 """
 import json
 import select
@@ -37,8 +38,14 @@ def paced(seconds, send):
 def send(address, port, seconds):
     own = socket.socket(family(address), socket.SOCK_DGRAM)
     own.connect((address, port))
+    at = []
+
+    def put(record):
+        at.append(time.time())
+        return own.send(record) > 0
+
     print("+", flush=True)
-    print(json.dumps({"sent": paced(seconds, lambda record: own.send(record) > 0)}), flush=True)
+    print(json.dumps({"sent": paced(seconds, put), "at": at}), flush=True)
 
 
 def stream(address, port, seconds):

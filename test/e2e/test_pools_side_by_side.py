@@ -1,0 +1,150 @@
+"""Pools that travel in different ways on the same hosts: plainly or by BGP, always in VXLAN, in VXLAN between subnets. Of
+both families, with natOutgoing: everybody reaches everybody as who they are, each by its own way, and outside each is
+seen as its host."""
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from test_nat_outgoing import ASK, MIRROR, OUTSIDE, PORT
+from test_vxlan import COUNTER
+
+HOST = {4: "198.51.100.1", 6: "2001:db8:51::1"}
+RACK = {"host1": 0, "host2": 1, "host3": 0}
+# By pool, the first four groups of its addresses. The lab's own pools are the first.
+NETS = {"lab": None, "always": ("10.71.0.", "fd71::"), "between": ("10.72.0.", "fd72::")}
+PODS = [(pool, number) for pool in NETS for number in (1, 2, 3)]
+
+
+def name(pool, number):
+    return "net/%s%d" % (pool, number)
+
+
+def pools_of(pool):
+    """As the lab calls those that it makes around addresses."""
+    four, six = NETS[pool]
+    return "pods-%s0-26" % four.replace(".", "-"), "pods-%s-122" % six.replace(":", "-")
+
+
+def in_tunnel(source, target, pool):
+    """Whether what goes from host to host travels in VXLAN for an address of this pool."""
+    return pool == "always" or (pool == "between" and RACK[source] != RACK[target])
+
+
+class Site:
+    def __init__(self, lab):
+        self.lab = lab
+        self.namespace = "outside-%d-%s-%s" % (os.getpid(), lab.dataplane, lab.network)
+        self.mirrors = []
+
+    def up(self):
+        lab = self.lab
+        for number, host in enumerate(lab.hosts, start=1):
+            node = lab.json("get", "node", host)
+            node["spec"]["ipv4VXLANTunnelAddr"] = "10.65.255.%d" % number
+            node["spec"]["ipv6VXLANTunnelAddr"] = "fd65::ff%02x" % number
+            lab.apply(node)
+            lab.host_exec(host, "nft", COUNTER.format("arrived", "prerouting"))
+        words = []
+        for pool, number in PODS:
+            nets = NETS[pool]
+            addresses = "" if nets is None else ",".join(net + str(number) for net in nets)
+            words.append(lab.pod_words(name(pool, number), "host%d" % number, {"pool": pool}, "tcp/80",
+                                       addresses=addresses) + ["--no-wait"])
+        lab.together(words)
+        modes = {"always": "Always", "between": "CrossSubnet"}
+        for item in lab.json("get", "ippools")["items"]:
+            pool, = [pool for pool in modes if item["metadata"]["name"] in pools_of(pool)] or ["lab"]
+            item["spec"].update(natOutgoing=True, vxlanMode=modes.get(pool, "Never"))
+            lab.apply(item)
+        lab.wait()
+        self.join_outside()
+        self.mirror("ip", "netns", "exec", self.namespace)
+        for pod in PODS:
+            self.mirror(lab.binary, "lab", "exec", name(*pod), "--")
+
+    def join_outside(self):
+        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
+        self.lab.host_exec("host1", "ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns",
+                           self.namespace)
+        self.lab.host_exec("host1", "ip", "addr", "add", HOST[4] + "/24", "dev", "out0")
+        self.lab.host_exec("host1", "ip", "addr", "add", HOST[6] + "/64", "dev", "out0", "nodad")
+        self.lab.host_exec("host1", "ip", "link", "set", "out0", "up")
+        for words in ("link set lo up", "link set in0 up", "addr add %s/24 dev in0" % OUTSIDE[4],
+                      "addr add %s/64 dev in0 nodad" % OUTSIDE[6]):
+            subprocess.run(["ip", "-n", self.namespace, *words.split()], check=True)
+
+    def mirror(self, *where):
+        """Tells each who connects to it how it is seen."""
+        self.mirrors.append(subprocess.Popen([*map(str, where), sys.executable, "-c", MIRROR], env=self.lab.environment,
+                                             stdout=subprocess.PIPE, text=True))
+        assert self.mirrors[-1].stdout.readline() == "ready\n"
+
+    def down(self):
+        for mirror in self.mirrors:
+            mirror.kill()
+            mirror.wait()
+        subprocess.run(["ip", "netns", "delete", self.namespace], check=False)
+
+    def seen(self, pod, address):
+        return json.loads(self.lab.exec(pod, sys.executable, "-c", ASK, address, str(PORT)).stdout)[0]
+
+    def arrived(self, host):
+        """How many packets have come to the host in VXLAN since the last call."""
+        words = self.lab.host_exec(host, "nft", "reset", "counter", "inet", "watcher", "arrived").stdout.split()
+        return int(words[words.index("packets") + 1])
+
+
+@pytest.fixture(scope="module", params=["plain", "bgp"])
+def site(make_lab, dataplane, request):
+    with contextlib.ExitStack() as stack:
+        site = Site(make_lab(3, dataplane, network=request.param, racks=2))
+        stack.callback(site.down)
+        site.up()
+        yield site
+
+
+def test_everybody_reaches_everybody(site, eventually):
+    eventually(lambda: set(site.lab.probe("tcp/80").values()) == {"allow"}, 60)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("pool", NETS)
+def test_packets_go_the_way_that_the_pool_of_their_destination_says(site, pool, family):
+    for source_pool in NETS:
+        for number in (2, 3):
+            site.arrived("host1"), site.arrived("host%d" % number)
+            site.lab.exec(name(source_pool, 1), "ping", "-c", "3", "-i", "0.05", "-W", "5",
+                          site.lab.address(name(pool, number), family))
+            there, back = site.arrived("host%d" % number), site.arrived("host1")
+            hosts = "host1", "host%d" % number
+            assert (there >= 3) == in_tunnel(*hosts, pool) and (there == 0) != in_tunnel(*hosts, pool)
+            assert (back >= 3) == in_tunnel(*hosts, source_pool) and (back == 0) != in_tunnel(*hosts, source_pool)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_who_is_outside_sees_the_host_and_who_is_inside_the_pod(site, family):
+    for pool in NETS:
+        pod = name(pool, 1)
+        assert site.seen(pod, OUTSIDE[family]) == HOST[family], pod
+        for other, number in (("lab", 2), ("always", 2), ("between", 2), ("between", 3), (pool, 3)):
+            address = site.lab.address(name(other, number), family)
+            assert site.seen(pod, address) == site.lab.address(pod, family), (pod, name(other, number))
+
+
+def test_policy_is_the_same_whichever_way_packets_come(site):
+    policy = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+              "metadata": {"name": "always", "namespace": "net"},
+              "spec": {"selector": "pool in {'lab', 'between'}", "types": ["Ingress"],
+                       "ingress": [{"action": "Allow", "source": {"selector": "pool == 'always'"}}]}}
+    site.lab.apply(policy)
+    try:
+        site.lab.wait()
+        cells = site.lab.probe("tcp/80")
+        assert cells == site.lab.matrix("tcp/80")
+        assert {cells[name("always", 1), name("lab", 2), "tcp/80", family] for family in (4, 6)} == {"allow"}
+        assert {cells[name("lab", 1), name("between", 2), "tcp/80", family] for family in (4, 6)} == {"deny"}
+    finally:
+        site.lab.delete(policy)
