@@ -40,7 +40,8 @@ class Lab {
   // Creates the namespace and service account documents where they are missing.
   Result<PodRecord> add_pod(PodRequest request);
   Result<void> delete_pod(std::string_view ns, std::string_view name);
-  // The pod keeps its namespace, processes and addresses, and is wired to another host.
+  // The pod keeps its namespace, processes and addresses, and is wired to another host. The host that it was on
+  // may be dead: what that has not given back is taken from it at the server.
   Result<void> move_pod(std::string_view ns, std::string_view name, const std::string& host);
   // Sets labels, and removes those named.
   Result<void> label_pod(std::string_view ns, std::string_view name, const Labels& set,
@@ -68,6 +69,7 @@ class Lab {
   Result<void> realize_pod(PodRequest& request, const LabRecord& lab);
   Result<void> wire_pod(PodRecord& pod, const Labels& labels, const LabRecord& lab);
   Result<void> dismantle_pod(const PodRecord& pod);  // its processes, wires, namespace and record
+  Result<void> take_from_dead_host(api::Client& client, const PodRecord& pod);
   Result<void> wait_until_routed();
   Result<void> end_processes();
   std::map<std::string, int> running_agents() const;

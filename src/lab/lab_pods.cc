@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 
 #include "base/command.h"
+#include "ipam/allocator.h"
+#include "ipam/api_documents.h"
 #include "lab/lab.h"
 #include "lab/netns.h"
 #include "lab/objects.h"
@@ -146,9 +148,19 @@ Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std
   TRY(const auto document, client.get(endpoint_key(before)));
   const auto labels = labels_of(document);
   TRY_VOID(detach(layout_, lab, before));
+  if (!running_agents().contains(before.host)) TRY_VOID(take_from_dead_host(client, before));
   after.container = new_container_name();
   TRY_VOID(wire_pod(after, labels, lab));
   return wait_until_applied();
+}
+
+// As an orchestrator does that knows a host to be gone. An agent that comes back finds its part done.
+Result<void> Lab::take_from_dead_host(api::Client& client, const PodRecord& pod) {
+  ipam::ApiDocuments documents(server_address());
+  TRY([[maybe_unused]] const auto released, ipam::Allocator(documents).release(handle_of(pod)));
+  const auto removed = client.remove(endpoint_key(pod));
+  if (removed || removed.error().code == ErrorCode::kNotFound) return {};
+  return std::unexpected(removed.error());
 }
 
 Result<void> Lab::label_pod(std::string_view ns, std::string_view name, const Labels& set,

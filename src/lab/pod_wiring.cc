@@ -61,6 +61,10 @@ std::string new_container_name() {
   return fmt::format("{:08x}{:08x}", random(), random());
 }
 
+std::string handle_of(const PodRecord& pod) {
+  return fmt::format("{}.{}", kNetwork, pod.container);
+}
+
 std::string network_configuration(const Layout& layout, const PodRecord& pod, const Labels& labels) {
   json::array pairs;
   for (const auto& [key, value] : labels) pairs.push_back(json::object{{"key", key}, {"value", value}});

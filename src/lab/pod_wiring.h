@@ -24,5 +24,7 @@ Result<std::vector<IpAddress>> attach(const Layout& layout, const LabRecord& lab
                                       const Labels& labels);
 // DEL. Succeeds also where the host's agent is away: it takes back what is left when it comes.
 Result<void> detach(const Layout& layout, const LabRecord& lab, const PodRecord& pod);
+// Under which address management keeps the pod's addresses.
+std::string handle_of(const PodRecord& pod);
 
 }  // namespace ocicat::lab

@@ -54,8 +54,7 @@ std::string what_is_not_peered(const std::map<std::string, views::NodeStatus>& n
   return troubles.empty() ? "" : troubles.front();
 }
 
-// The routes that BIRD has written to pods and blocks of theirs, in one network namespace, and by which link
-// each leads; empty: by none.
+// The routes that BIRD has written in one network namespace, and by which link each leads; empty: by none.
 using LinkByPrefix = std::map<Prefix, std::string>;
 
 Result<LinkByPrefix> routes_of_bird(const std::string& network_namespace) {
@@ -70,7 +69,7 @@ Result<LinkByPrefix> routes_of_bird(const std::string& network_namespace) {
     for (const auto& route : routes.get_array()) {
       if (!route.is_object()) continue;
       const auto prefix = Prefix::parse(views::text_at(route.get_object(), {"dst"}), true);
-      if (!prefix || !is_pod_address(prefix->address)) continue;
+      if (!prefix) continue;
       const bool leads = views::text_at(route.get_object(), {"gateway"}) != "";
       links.emplace(*prefix, leads ? views::text_at(route.get_object(), {"dev"}) : "");
     }
@@ -95,7 +94,7 @@ std::string difference(const LinkByPrefix& links, const LinkByAddress& wanted) {
                          link_to(links, address));
   }
   for (const auto& [prefix, link] : links) {
-    if (prefix.is_host() && !wanted.contains(prefix.address))
+    if (prefix.is_host() && is_pod_address(prefix.address) && !wanted.contains(prefix.address))
       return fmt::format("there still is a route to {}", prefix.address.to_string());
   }
   return {};
