@@ -39,6 +39,17 @@ def belongs(figure, name):
     return figure == name or figure.startswith(name + "-")
 
 
+def near(name, figures, most=6):
+    """The figures that somebody who asks for this name may mean: those with its words, in their names or in what they
+    tell, best first."""
+    def alike(figure):
+        own = figure.split("-")
+        told = figures[figure]["what"].lower()
+        return sum(2 * (word in own) + (word in told) for word in name.lower().split("-") if word)
+
+    return sorted(filter(alike, figures), key=alike, reverse=True)[:most]
+
+
 def measure(command, build):
     """Runs one program; returns {figure: (value, unit)} of the lines it printed."""
     words = shlex.split(command)
@@ -75,7 +86,10 @@ def main():
         return 0
     unknown = [name for name in args.names if not any(belongs(figure, name) for figure in figures)]
     if unknown:
-        print(f"no figure named {', '.join(unknown)}; `./do bench --list` prints those there are", file=sys.stderr)
+        for name in unknown:
+            others = near(name, figures)
+            print(f"no figure named {name}" + (f"; near it: {', '.join(others)}" if others else ""), file=sys.stderr)
+        print("`./do bench --list` prints those there are", file=sys.stderr)
         return 2
     wanted = [figure for figure in figures
               if not args.names or any(belongs(figure, name) for name in args.names)]
