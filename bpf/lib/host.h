@@ -160,28 +160,28 @@ __noinline __u32 judge_host_ends(const struct connection_key* key, const struct 
   int by = beginner(connection), to = !by;
   __u32 family = !is_mapped(&key->address[0]), protocol = (__u32)key->protocol << 16;
   int forwarded = connection->flags & HOST_CONNECTION_FORWARDED;
-  struct address sender = key->address[by & 1], receiver = key->address[to & 1];
+  const struct address *sender = &key->address[by & 1], *receiver = &key->address[to & 1];
   __u32 in = connection->endpoint[by & 1], out = connection->endpoint[to & 1], said = ANSWER_NONE;
   struct question question = {
       .key = protocol | bpf_ntohs(passage->translated ? passage->asked_port : key->port[to & 1]),
       .source_port = bpf_ntohs(key->port[by & 1]),
       .side = side & 1,
-      .peer = sender,
+      .peer = class_of(sender, side),
   };
   __u32 chain = chain_at(in, family, HOOK_PRE_DNAT_IN, side);
   if (chain) {
-    said = ask_here(chain, passage->translated ? &passage->asked : &receiver, &question, now, AT_RECEIVER);
+    said = ask_here(chain, passage->translated ? &passage->asked : receiver, &question, now, AT_RECEIVER);
     if (is_deny(said)) return DROP_POLICY;
   }
   question.key = protocol | bpf_ntohs(key->port[to & 1]);
   chain = chain_at(in, family, forwarded ? HOOK_FORWARD_IN : HOOK_NORMAL_IN, side);
   if (chain && is_none(said) && !(connection->flags & HOST_CONNECTION_FROM_WORKLOAD)) {
-    if (is_deny(ask_here(chain, &receiver, &question, now, AT_RECEIVER))) return DROP_POLICY;
+    if (is_deny(ask_here(chain, receiver, &question, now, AT_RECEIVER))) return DROP_POLICY;
   }
   chain = chain_at(out, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side);
   if (chain) {
-    question.peer = receiver;
-    if (is_deny(ask_here(chain, &sender, &question, now, AT_SENDER))) return DROP_POLICY;
+    question.peer = class_of(receiver, side);
+    if (is_deny(ask_here(chain, sender, &question, now, AT_SENDER))) return DROP_POLICY;
   }
   return 0;
 }
@@ -198,7 +198,7 @@ __noinline __u32 untracked_answer(const struct packet* packet, const struct pass
       .key = (__u32)packet->key.protocol << 16 | detail,
       .source_port = packet->source_port,
       .side = side & 1,
-      .peer = outward ? destination : source,
+      .peer = class_of(outward ? &destination : &source, side),
   };
   return chain_answer(passage->untracked, outward ? &source : &destination, &question);
 }

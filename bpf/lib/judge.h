@@ -118,7 +118,7 @@ static __always_inline __u32 judge_end(const struct connection_key* key, struct 
       .key = (__u32)key->protocol << 16 | bpf_ntohs(key->port[to & 1]),
       .source_port = bpf_ntohs(key->port[by & 1]),
       .side = (side & 1) | !begins << 1,
-      .peer = key->address[~end & 1],
+      .peer = class_of(&key->address[~end & 1], side),
   };
   if (!allows(&question)) return DROP_POLICY;
   const struct host* settings = the_host();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* The decision tables looked up (policy/tables.h says how, policy/simulator.cc does the same).
  *
- *   cost     the class: one hash, and the trie only where that does not know; then four array reads and a
+ *   cost     the class: one hash, and the nets only where that does not know; then four array reads and a
  *            binary search
  *   errors   whatever is missing denies
  */
@@ -10,6 +10,7 @@
 #include "lib/counters.h"
 #include "maps/chains.h"
 #include "maps/classes.h"
+#include "maps/nets.h"
 #include "maps/tables.h"
 
 struct {
@@ -21,11 +22,11 @@ struct {
 } classes SEC(".maps");
 
 struct {
-  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
-  __uint(max_entries, NETS_MAX);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct net);
-  __type(value, struct net_class);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct nets);
 } nets SEC(".maps");
 
 struct {
@@ -75,21 +76,23 @@ struct question {
   __u32 key; /* table_key() */
   __u32 source_port;
   __u32 side; /* parity of the batch; and, shifted by one, 1 for ingress */
-  struct address peer;
+  __u32 peer; /* its class */
 };
 
-static __always_inline __u32 class_of(const struct address* address, __u32 side) {
-  struct net net = {.bits = 128, .address = *address};
-  __u32 in_block = bpf_ntohl(net.address.word[3]) % CLASS_BLOCK;
-  net.address.word[3] &= ~bpf_htonl(CLASS_BLOCK - 1);
-  const struct class_block* block = bpf_map_lookup_elem(&classes, &net.address);
+/* The class of an address: its own, or that of the longest net around it. */
+__noinline __u32 class_of(const struct address* address, __u32 side) {
+  if (!address) return 0;
+  struct address first = *address;
+  __u32 in_block = bpf_ntohl(first.word[3]) % CLASS_BLOCK;
+  first.word[3] &= ~bpf_htonl(CLASS_BLOCK - 1);
+  const struct class_block* block = bpf_map_lookup_elem(&classes, &first);
   if (block) {
     __u32 id = READ_ONCE(block->id[side & 1][in_block]);
     if (id != CLASS_UNKNOWN) return id;
   }
-  net.address.word[3] = address->word[3];
-  const struct net_class* longest = bpf_map_lookup_elem(&nets, &net);
-  return longest ? READ_ONCE(longest->id[side & 1]) : 0;
+  first.word[0] = 0; /* the only key there; the stack has no room for another */
+  const struct nets* tree = bpf_map_lookup_elem(&nets, &first.word[0]);
+  return tree ? net_class_of(tree, address, side) : 0;
 }
 
 static __always_inline __u32 entry_of(const struct row* row, __u32 index, __u32 side) {
@@ -154,7 +157,7 @@ __noinline __u32 answer_to(const struct question* question) {
   if (!vocabulary) return ANSWER_DENY;
   struct row projections = vocabulary->projections[side];
 
-  __u32 projection = entry_of(&projections, class_of(&question->peer, side), side);
+  __u32 projection = entry_of(&projections, question->peer, side);
   __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
   __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
   if (answer == ANSWER_BASE) answer = search_both(program.base, question);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Maps classes and nets: the class of a peer's address, exact addresses first, longest prefix second.
+/* Map classes: the class of a peer's address, where it has one of its own; else maps/nets.h says.
  * Written by dataplane/ebpf/; read by bpf/lib/lookup.h.
  *
  *   blocks   exact addresses stand in blocks of sixteen that follow one another, as they are given to
@@ -14,7 +14,6 @@ OCICAT_LAYOUT_BEGIN
 enum {
   CLASSES_MAX = 256 * 1024, /* blocks */
   CLASS_BLOCK = 16,         /* addresses of one: they differ in the last four bits */
-  NETS_MAX = 256 * 1024,
 };
 
 /* The address has no entry on this side of the pair. Never the id of a class. */
@@ -28,17 +27,5 @@ struct class_block {
   __u32 pad; /* 0 */
 };
 OCICAT_SIZE(struct class_block, 136);
-
-/* Map nets: LPM trie. All of IPv4 is always in it: nets of IPv6, however short, hold no IPv4 address. */
-struct net {
-  __u32 bits; /* length of the prefix; of IPv4, 96 more */
-  struct address address;
-};
-OCICAT_SIZE(struct net, 20);
-
-struct net_class {
-  __u32 id[2]; /* by parity; on the side where the net is not: the class of the next longer net around it */
-} OCICAT_WHOLE;
-OCICAT_SIZE(struct net_class, 8);
 
 OCICAT_LAYOUT_END

@@ -31,7 +31,7 @@ int at_driver(struct xdp_md* frame) {
       .key = (__u32)packet.key.protocol << 16 | packet.detail,
       .source_port = packet.source_port,
       .side = side,
-      .peer = packet.ends.source,
+      .peer = class_of(&packet.ends.source, side),
   };
   __u32 said = chain_answer(chain, &packet.ends.destination, &question);
   if (!is_deny(said) || READ_ONCE(host->batch) != batch) return XDP_PASS;

@@ -139,7 +139,7 @@ Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto side, side_of(maps));
   TRY(const auto wanted, wanted_address(options));
   TRY(const auto classes, maps.elements("classes"));
-  TRY(const auto nets, maps.elements("nets"));
+  TRY(const auto tree, maps.array("nets"));
   Found found(options.most);
   std::optional<std::pair<Prefix, std::uint32_t>> best;
   const auto visit = [&](const Prefix& prefix, std::uint32_t id) {
@@ -152,13 +152,8 @@ Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
       found.add({{"addresses", prefix.to_string()}, {"class", id}});
     }
   };
-  TRY_VOID(nets->for_each([&](auto key, auto value) {
-    const auto net = read_as<bpf::net>(key);
-    const auto address = dataplane::ebpf::address_of(net.address);
-    const bool v4 = address.is_v4() && net.bits >= 96;
-    visit({address, static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)},
-          read_as<bpf::net_class>(value).id[side]);
-  }));
+  for (const auto& [net, id] : dataplane::ebpf::nets_in(tree.as<const bpf::nets>().front(), side))
+    visit(net, static_cast<std::uint32_t>(id));
   TRY_VOID(classes->for_each([&](auto key, auto value) {
     const auto first = dataplane::ebpf::address_of(read_as<bpf::address>(key));
     const auto block = read_as<bpf::class_block>(value);

@@ -25,19 +25,12 @@ struct Maps {
   std::vector<bpf::vocabulary> vocabularies = std::vector<bpf::vocabulary>(16);
   std::vector<bpf::entry> entries = std::vector<bpf::entry>(2048);
   std::vector<bpf::cell> cells = std::vector<bpf::cell>(4096);
-  kernel::bpf::SimulatedMap classes, nets;
+  kernel::bpf::SimulatedMap classes;
+  std::unique_ptr<bpf::nets> nets = std::make_unique<bpf::nets>();
 
   TableMemory memory() { return {programs, chains, vocabularies, entries, cells}; }
   std::size_t side() const { return host.batch & 1; }
 
-  // As the kernel's trie compares them: families are bits as any others.
-  static bool holds(const bpf::net& net, const IpAddress& address) {
-    const auto first = address_of(net.address).bytes();
-    for (std::size_t bit = 0; bit < net.bits; ++bit) {
-      if (((first[bit / 8] ^ address.bytes()[bit / 8]) & (0x80U >> bit % 8)) != 0) return false;
-    }
-    return true;
-  }
   std::uint32_t class_of(const IpAddress& peer) const {
     const auto first = address_of(block_of(peer));
     const auto key = kernel::bpf::text_of(kernel::bpf::bytes_of(first));
@@ -47,17 +40,8 @@ struct Maps {
       const auto id = value.id[side()][place_in_block(peer)];
       if (id != CLASS_UNKNOWN) return id;
     }
-    std::uint32_t longest = 0, answer = 0;
-    for (const auto& [net_bytes, value_bytes] : nets.elements) {
-      bpf::net net{};
-      bpf::net_class value{};
-      std::memcpy(&net, net_bytes.data(), sizeof net);
-      std::memcpy(&value, value_bytes.data(), sizeof value);
-      if (!holds(net, peer) || net.bits + 1 <= longest) continue;
-      longest = net.bits + 1;
-      answer = value.id[side()];
-    }
-    return answer;
+    const auto address = address_of(peer);
+    return bpf::net_class_of(nets.get(), &address, static_cast<std::uint32_t>(side()));
   }
   std::uint32_t entry_of(const bpf::row& row, std::uint32_t index) const {
     return index < row.size ? entries.at(row.first + index).value[side()] : 0;
@@ -97,7 +81,7 @@ struct Maps {
 };
 
 struct Images {
-  explicit Images(Maps& maps) : tables(maps.memory()), addresses(maps.classes, maps.nets) {}
+  explicit Images(Maps& maps) : tables(maps.memory()), addresses(maps.classes, *maps.nets) {}
   // As an agent does first.
   void begin(bpf::host& host) {
     Step step(host);

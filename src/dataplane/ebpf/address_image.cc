@@ -12,39 +12,6 @@ std::uint32_t number(ClassId id) {
   return static_cast<std::uint32_t>(id);
 }
 
-// IPv4 prefixes stand among the IPv4-mapped ones.
-std::uint32_t bits_of_net(const Prefix& prefix) {
-  return prefix.length + (prefix.family() == Family::kIpv4 ? 96U : 0U);
-}
-
-bpf::net net_of(const Prefix& prefix) {
-  return {bits_of_net(prefix), address_of(prefix.masked().address)};
-}
-
-Prefix prefix_of(const bpf::net& net) {
-  const auto address = address_of(net.address);
-  const bool v4 = address.is_v4() && net.bits >= 96;
-  return {address, static_cast<std::uint8_t>(v4 ? net.bits - 96 : net.bits)};
-}
-
-Prefix all_of_ipv4() {
-  return {IpAddress::v4(0), 0};
-}
-
-// What the nets around it say about all of a net: the class of the longest of them.
-std::uint32_t class_around(const Prefix& net, const AddressImage::Classes& classes) {
-  for (int length = net.length - 1; length >= 0; --length) {
-    const auto found = classes.find(Prefix{net.address, static_cast<std::uint8_t>(length)}.masked());
-    if (found != classes.end()) return number(found->second);
-  }
-  return 0;
-}
-
-std::uint32_t class_of_net(const Prefix& net, const AddressImage::Classes& classes) {
-  const auto found = classes.find(net);
-  return found == classes.end() ? class_around(net, classes) : number(found->second);
-}
-
 bool says_something(const auto& ids) {
   return std::ranges::any_of(ids, [](auto id) { return id != CLASS_UNKNOWN; });
 }
@@ -77,13 +44,6 @@ IpAddress address_in_block(const IpAddress& first, std::size_t place) {
   return IpAddress::v6(bytes);
 }
 
-AddressImage::AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets)
-    : classes_(classes),
-      nets_(nets),
-      wanted_{{all_of_ipv4(), ClassId{}}},
-      wanted_nets_(wanted_),
-      users_{{ClassId{}, 1}} {}
-
 void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   before_.clear();
   users_before_.clear();
@@ -95,17 +55,16 @@ void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   };
   for (const auto& [prefix, wanted] : changes.entries()) {
     const auto key = prefix.masked();
-    const auto after = !wanted && key == all_of_ipv4() ? std::optional(ClassId{}) : wanted;
     const auto found = wanted_.find(key);
     const auto before = found == wanted_.end() ? std::nullopt : std::optional(found->second);
-    if (before == after) continue;
+    if (before == wanted) continue;
     before_.emplace(key, before);
     if (before) count(*before, -1);
-    if (after) count(*after, 1);
-    for (auto* classes : {&wanted_, key.is_host() ? nullptr : &wanted_nets_}) {
+    if (wanted) count(*wanted, 1);
+    for (auto* classes : {&wanted_, key.is_host() ? nullptr : &wanted_nets_[key.family()]}) {
       if (classes == nullptr) continue;
-      if (after) {
-        classes->insert_or_assign(key, *after);
+      if (wanted) {
+        classes->insert_or_assign(key, *wanted);
       } else {
         classes->erase(key);
       }
@@ -113,23 +72,27 @@ void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   }
 }
 
-AddressImage::Classes AddressImage::nets_before() const {
-  auto nets = wanted_nets_;
-  for (const auto& [prefix, before] : before_) {
-    nets.erase(prefix);
-    if (before && !prefix.is_host()) nets.emplace(prefix, *before);
+ClassId AddressImage::class_around(const Prefix& prefix, bool before) const {
+  for (int length = prefix.length - 1; length >= 0; --length) {
+    const auto net = Prefix{prefix.address, static_cast<std::uint8_t>(length)}.masked();
+    const auto changed = before ? before_.find(net) : before_.end();
+    if (changed != before_.end()) {
+      if (changed->second) return *changed->second;
+      continue;
+    }
+    const auto found = wanted_.find(net);
+    if (found != wanted_.end()) return found->second;
   }
-  return nets;
+  return {};
 }
 
 std::set<std::pair<ClassId, ClassId>> AddressImage::moves() const {
   std::set<std::pair<ClassId, ClassId>> moves;
-  const auto nets = before_.empty() ? Classes{} : nets_before();
   for (const auto& [prefix, before] : before_) {
     // Where an entry comes or goes, the nets around it answer on its other side.
     const auto found = wanted_.find(prefix);
-    const auto from = before ? *before : ClassId{class_around(prefix, nets)};
-    const auto to = found == wanted_.end() ? ClassId{class_around(prefix, wanted_)} : found->second;
+    const auto from = before ? *before : class_around(prefix, true);
+    const auto to = found == wanted_.end() ? class_around(prefix, false) : found->second;
     if (from != to) moves.emplace(from, to);
   }
   return moves;
@@ -181,39 +144,25 @@ Result<void> AddressImage::put_block(const IpAddress& first, const Ids& before, 
   return {};
 }
 
-Result<void> AddressImage::put_net(const Prefix& net, const Classes& before, Step& step) {
-  const auto key = net_of(net);
-  const auto after = class_of_net(net, wanted_);
-  bpf::net_class value{};
-  value.id[step.now()] = class_of_net(net, before);
-  value.id[step.next()] = after;
-  TRY_VOID(nets_.put(bytes_of(key), bytes_of(value)));
-  step.count_write();
-  step.afterwards([this, key, after, stays = wanted_.contains(net)]() -> Result<void> {
-    if (!stays) return nets_.remove(bytes_of(key));
-    const bpf::net_class settled{{after, after}};
-    return nets_.put(bytes_of(key), bytes_of(settled));
-  });
-  return {};
-}
-
 Result<void> AddressImage::update(Step& step) {
-  const auto nets = before_.empty() ? Classes{} : nets_before();
   std::set<IpAddress> blocks;
+  std::map<Family, std::set<Prefix>> nets;
   for (const auto& [prefix, before] : before_) {
     if (prefix.is_host()) {
       blocks.insert(block_of(prefix.address));
     } else {
-      TRY_VOID(put_net(prefix, nets, step));
+      nets[prefix.family()].insert(prefix);
     }
   }
+  for (const auto& [family, changed] : nets)
+    TRY_VOID(nets_.update(family, wanted_nets_[family], changed, step));
   for (const auto& first : blocks) TRY_VOID(put_block(first, ids_before(first), ids_of(first), step));
   return {};
 }
 
 Result<void> AddressImage::resync(Step& step) {
   TRY_VOID(resync_blocks(step));
-  return resync_nets(step);
+  return nets_.resync(wanted_nets_[Family::kIpv4], wanted_nets_[Family::kIpv6], step);
 }
 
 Result<void> AddressImage::resync_blocks(Step& step) {
@@ -243,28 +192,6 @@ Result<void> AddressImage::resync_blocks(Step& step) {
     if (!prefix.is_host() || first == last || there.contains(first)) continue;
     last = first;
     TRY_VOID(put_block(first, nothing, ids_of(first), step));
-  }
-  return {};
-}
-
-Result<void> AddressImage::resync_nets(Step& step) {
-  std::map<Prefix, std::array<std::uint32_t, 2>> there;
-  TRY_VOID(nets_.for_each([&](auto key, auto value) {
-    bpf::net net{};
-    bpf::net_class ids{};
-    std::memcpy(&net, key.data(), sizeof net);
-    std::memcpy(&ids, value.data(), sizeof ids);
-    there.emplace(prefix_of(net), std::array{ids.id[0], ids.id[1]});
-  }));
-  Classes before;
-  for (const auto& [prefix, ids] : there) before.emplace(prefix, ClassId{ids[step.now()]});
-  for (const auto& [prefix, ids] : there) {
-    const auto wanted = wanted_.find(prefix);
-    if (wanted != wanted_.end() && ids[0] == number(wanted->second) && ids[1] == ids[0]) continue;
-    TRY_VOID(put_net(prefix, before, step));
-  }
-  for (const auto& [prefix, id] : wanted_) {
-    if (!prefix.is_host() && !there.contains(prefix)) TRY_VOID(put_net(prefix, before, step));
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// The classes of addresses (bpf/maps/classes.h): exact ones in a hash of blocks, nets in a trie.
+// The classes of addresses: exact ones in a hash of blocks (bpf/maps/classes.h), nets in a tree (net_image.h).
 //
-//   cost   of an update: the blocks in which addresses change; of a net, also the prefix lengths in use
+//   cost   of an update: the blocks in which addresses change; of nets see there
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 
 #include "base/changes.h"
 #include "base/ip.h"
+#include "dataplane/ebpf/net_image.h"
 #include "dataplane/ebpf/step.h"
 #include "kernel/bpf.h"
 #include "maps/classes.h"
@@ -24,7 +25,7 @@ class AddressImage {
   using Classes = std::map<Prefix, policy::ClassId>;
 
   // Borrows both maps.
-  AddressImage(kernel::bpf::ElementMap& classes, kernel::bpf::ElementMap& nets);
+  AddressImage(kernel::bpf::ElementMap& classes, bpf::nets& nets) : classes_(classes), nets_(nets) {}
 
   void want(const Changes<Prefix, policy::ClassId>& changes);
   // Writes what the last want() changed.
@@ -40,20 +41,19 @@ class AddressImage {
  private:
   using Ids = std::array<std::uint32_t, bpf::CLASS_BLOCK>;
 
-  Classes nets_before() const;
+  // The class of the longest net around a prefix: as wanted, or before the last want().
+  policy::ClassId class_around(const Prefix& prefix, bool before) const;
   // Of the block that begins there: as wanted, and before the last want().
   Ids ids_of(const IpAddress& first) const;
   Ids ids_before(const IpAddress& first) const;
   Result<void> put_block(const IpAddress& first, const Ids& before, const Ids& after, Step& step);
-  Result<void> put_net(const Prefix& net, const Classes& before, Step& step);
   Result<void> resync_blocks(Step& step);
-  Result<void> resync_nets(Step& step);
 
   kernel::bpf::ElementMap& classes_;
-  kernel::bpf::ElementMap& nets_;
-  Classes wanted_;       // and all of IPv4, or nets of IPv6 would answer for it (bpf/maps/classes.h)
-  Classes wanted_nets_;  // of those, what is no single address
-  std::map<policy::ClassId, int> users_;  // addresses and nets
+  NetImage nets_;
+  Classes wanted_;
+  std::map<Family, Classes> wanted_nets_;  // of those, what is no single address
+  std::map<policy::ClassId, int> users_;   // addresses and nets
 
   // Of the last want():
   std::map<Prefix, std::optional<policy::ClassId>> before_;

@@ -135,6 +135,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(mapped("chains", chains_));
   TRY_VOID(mapped("host_endpoints", host_endpoints_));
   TRY_VOID(mapped("tunnels", tunnels_));
+  TRY_VOID(mapped("nets", nets_));
   const auto elements = [&](const char* name, std::unique_ptr<kernel::bpf::ElementMap>& map) -> Result<void> {
     TRY(auto fd, copy_of(fds.at(name)));
     const bool in_place = std::string_view(name) == "classes" || std::string_view(name) == "host_interfaces";
@@ -144,7 +145,6 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("addresses", addresses_));
   TRY_VOID(elements("vteps", vteps_));
   TRY_VOID(elements("classes", classes_));
-  TRY_VOID(elements("nets", nets_));
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, MappedArray::of(fds.at("connections")));

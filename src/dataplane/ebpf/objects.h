@@ -24,6 +24,7 @@
 #include "maps/endpoints.h"
 #include "maps/host.h"
 #include "maps/host_endpoints.h"
+#include "maps/nets.h"
 #include "maps/tunnels.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -47,7 +48,7 @@ class Objects {
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
   kernel::bpf::ElementMap& classes() const { return *classes_; }
-  kernel::bpf::ElementMap& nets() const { return *nets_; }
+  bpf::nets& nets() const { return nets_.as<bpf::nets>().front(); }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
   const Programs& attachable() const { return attachable_; }
@@ -80,8 +81,8 @@ class Objects {
   bool kept_ = false;
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
-      host_endpoints_, tunnels_;
-  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, nets_, sources_, host_interfaces_,
+      host_endpoints_, tunnels_, nets_;
+  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, sources_, host_interfaces_,
       dictionary_, vteps_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;

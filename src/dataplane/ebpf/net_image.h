@@ -1,0 +1,82 @@
+// The classes of nets (bpf/maps/nets.h): which nodes say what, and what an update writes.
+//
+//   tree    is the map itself: no copy of it is kept here
+//   cost    of an update: for each net, the nodes above it, with those beside each of them; of a net shorter
+//           than roots are, its roots
+//   errors  kExhausted: nodes or classes do not fit, with what is to be replaced by them; what was in force
+//           stays, and the map counts as unknown until resync() has succeeded
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/result.h"
+#include "dataplane/ebpf/extents.h"
+#include "dataplane/ebpf/step.h"
+#include "maps/nets.h"
+#include "policy/tables.h"
+
+namespace ocicat::dataplane::ebpf {
+
+class NetImage {
+ public:
+  using Nets = std::map<Prefix, policy::ClassId>;  // masked, of one family
+
+  // Borrows the map.
+  explicit NetImage(bpf::nets& memory)
+      : memory_(memory), nodes_(bpf::NET_NODES_MAX), classes_(bpf::NET_CLASSES_MAX) {}
+
+  // What is said of a family from the step on, where only these nets may differ from what has been said.
+  Result<void> update(Family family, const Nets& wanted, const std::set<Prefix>& changed, Step& step);
+  // The same, whatever the map says.
+  Result<void> resync(const Nets& ipv4, const Nets& ipv6, Step& step);
+  // Of the map's, nodes and classes together; what the step at hand replaces is in use until it shows.
+  std::size_t places_in_use() const { return nodes_.in_use() + classes_.in_use(); }
+
+ private:
+  using Node = bpf::net_node;
+  using OldNode = std::optional<Node>;
+  using OldChildren = std::array<OldNode, 1U << bpf::NET_BITS>;
+  struct Stretch {  // of nets that follow one another
+    Nets::const_iterator begin, end;
+    bool empty() const { return begin == end; }
+  };
+  // What a pass over a tree goes by.
+  struct Pass {
+    Family family;
+    const Nets& wanted;
+    const std::set<Prefix>* changed;  // nullptr: whatever there is
+    Step& step;
+  };
+
+  void put_all(const Pass& pass);
+  Result<void> put_root(std::uint32_t root, const OldNode& old, const Pass& pass);
+  Result<Node> make(const bpf::net_bits& first, unsigned bits, Stretch nets, const OldNode& old,
+                    const Pass& pass);
+  Result<Node> make_child(unsigned most, Stretch nets, const OldNode& old, const Pass& pass);
+  bool is_changed(const Prefix& below, const Pass& pass) const;
+  Result<void> place_children(Node& node, const std::vector<Node>& children, const OldNode& same, Step& step);
+  Result<void> place_classes(Node& node, const std::vector<std::uint32_t>& classes, const OldNode& same,
+                             Step& step);
+  OldChildren open(const bpf::net_bits& first, unsigned bits, const OldNode& old);
+  std::span<const Node> children_of(const Node& node) const;
+  void release_arrays(const Node& node);
+  void release(const Node& node);
+  bool claim(const Node& node);
+  void finish(Step& step);
+
+  bpf::nets& memory_;
+  Extents nodes_, classes_;
+  // Of the update at hand: what nothing leads to once it shows.
+  std::vector<Extent> free_nodes_, free_classes_;
+};
+
+// What the map says on a side, in as few prefixes as say it.
+std::map<Prefix, policy::ClassId> nets_in(const bpf::nets& nets, std::size_t side);
+
+}  // namespace ocicat::dataplane::ebpf
