@@ -175,7 +175,7 @@ static __always_inline int answer_tcp(struct __sk_buff* skb, const struct packet
 static __always_inline int answer_others(struct __sk_buff* skb, const struct packet* packet,
                                          union answer* answer, int from) {
   if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return DROP;
-  if (!has_share(&answer_shares, skb->ifindex, bpf_ktime_get_ns())) return DROP;
+  if (!has_share(&answer_shares, skb->ifindex)) return DROP;
   __builtin_memset(answer, 0, sizeof *answer);
   if (packet->ipv6) {
     __u32 length = sizeof answer->error6 - sizeof(struct ipv6hdr);

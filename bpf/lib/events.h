@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "lib/clock.h"
 #include "lib/counters.h"
 #include "lib/packet.h"
 #include "maps/events.h"
@@ -33,8 +34,8 @@ struct sight {
 
 /* Whether the interface may have another one of what is shared out, as the other half of the ring is. CPUs
  * that look at once may let a few more through. */
-static __always_inline int has_share(void* shares, __u32 interface, __u64 now) {
-  __u32 at = interface % EVENT_SHARES_MAX, tick = (__u32)(now >> EVENT_SHARE_SHIFT);
+static __always_inline int has_share(void* shares, __u32 interface) {
+  __u32 at = interface % EVENT_SHARES_MAX, tick = clock_now() >> (EVENT_SHARE_SHIFT - TICK_SHIFT);
   struct event_share* share = bpf_map_lookup_elem(shares, &at);
   if (!share) return 0;
   if (share->tick != tick) {
@@ -54,9 +55,8 @@ static __always_inline int is_icmp(__u8 protocol) {
  * its share, however much room there is. */
 static __always_inline int tell_event(const struct packet* packet, const struct telling* now,
                                       const struct sight* sight, int thrifty) {
-  __u64 time = bpf_ktime_get_ns();
   if ((thrifty || bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_BYTES / 2) &&
-      !has_share(&event_shares, sight->interface, time)) {
+      !has_share(&event_shares, sight->interface)) {
     count(COUNT_EVENTS_SHARE);
     return 0;
   }
@@ -65,7 +65,7 @@ static __always_inline int tell_event(const struct packet* packet, const struct 
     count(COUNT_EVENTS_FULL);
     return 0;
   }
-  event->time = time;
+  event->time = bpf_ktime_get_ns();
   event->source = packet->ends.source;
   event->destination = packet->ends.destination;
   event->source_port = packet->ends.source_port;

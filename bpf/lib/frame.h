@@ -49,9 +49,7 @@ static __always_inline __u32 length_of(FRAME* frame) {
 static __always_inline int may_be_longer(FRAME* frame) {
   return 0;
 }
-static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
-  return offset <= LAST_HEADER && bpf_xdp_load_bytes(frame, offset, to, size) == 0;
-}
+#define load_bytes bpf_xdp_load_bytes
 
 #else
 
@@ -66,6 +64,13 @@ static __always_inline __u32 segments_of(FRAME* frame) {
 static __always_inline int may_be_longer(FRAME* frame) {
   return frame->gso_segs != 0;
 }
+#define load_bytes bpf_skb_load_bytes
+
+#endif
+
+#ifndef OCICAT_AT_NETFILTER
+
+/* Copies; false where the frame is shorter. What is not in its first piece costs a call. */
 static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
   if (offset > LAST_HEADER) return 0;
   __u64 bounded = offset;
@@ -76,7 +81,7 @@ static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size
     __builtin_memcpy(to, from, size);
     return 1;
   }
-  return bpf_skb_load_bytes(frame, offset, to, size) == 0;
+  return load_bytes(frame, offset, to, size) == 0;
 }
 
 #endif

@@ -9,9 +9,52 @@
 #include "lib/host_endpoints.h"
 #include "lib/packet.h"
 
+/* What a processor remembers of an interface, in the batch it has asked in: its chains, by family. */
+struct remembered {
+  __u64 batch; /* plus one; 0: nothing */
+  __u64 name[2];
+  __u32 chain[2];
+};
+
+enum { REMEMBERED_MAX = 16 };
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, REMEMBERED_MAX);
+  __type(key, __u32);
+  __type(value, struct remembered);
+} at_drivers SEC(".maps");
+
 static __always_inline struct net_device* device_of(struct xdp_md* frame) {
   struct xdp_buff* buffer = bpf_cast_to_kern_ctx(frame);
   return buffer->rxq->dev;
+}
+
+/* Its name at this moment, as two words. */
+static __always_inline __u64 word_of_name(struct net_device* device, int word) {
+  return *(__u64*)&device->name[8 * word];
+}
+
+static __always_inline __u32 ask_chain(struct net_device* device, __u32 family, __u32 side) {
+  __u32 interface = host_interface_of(device, side);
+  return interface & INTERFACE_OF_WORKLOAD ? 0 : chain_at(interface, family, HOOK_UNTRACKED_IN, side);
+}
+
+/* The chain that untracked policy has where the frame comes in; 0: none. */
+static __always_inline __u32 chain_for(struct xdp_md* frame, __u32 family, __u64 batch) {
+  struct net_device* device = device_of(frame);
+  __u32 at = frame->ingress_ifindex % REMEMBERED_MAX;
+  struct remembered* known = bpf_map_lookup_elem(&at_drivers, &at);
+  if (!known) return ask_chain(device, family, batch & 1);
+  __u64 first = word_of_name(device, 0), second = word_of_name(device, 1);
+  if (known->batch != batch + 1 || known->name[0] != first || known->name[1] != second) {
+    known->chain[0] = ask_chain(device, 0, batch & 1);
+    known->chain[1] = ask_chain(device, 1, batch & 1);
+    known->name[0] = first;
+    known->name[1] = second;
+    known->batch = batch + 1;
+  }
+  return known->chain[family & 1];
 }
 
 SEC("xdp")
@@ -23,8 +66,7 @@ int at_driver(struct xdp_md* frame) {
   __u32 ipv6 = ethernet.h_proto == bpf_htons(ETH_P_IPV6);
   if (!ipv6 && ethernet.h_proto != bpf_htons(ETH_P_IP)) return XDP_PASS;
   __u64 batch = READ_ONCE(host->batch);
-  __u32 side = batch & 1, interface = host_interface_of(device_of(frame), side);
-  __u32 chain = interface & INTERFACE_OF_WORKLOAD ? 0 : chain_at(interface, ipv6, HOOK_UNTRACKED_IN, side);
+  __u32 side = batch & 1, chain = chain_for(frame, ipv6, batch);
   if (!chain || !parse_ip(frame, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &packet)) return XDP_PASS;
   if (packet.fragment != FRAGMENT_NONE) return XDP_PASS;
   struct question question = {
