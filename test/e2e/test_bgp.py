@@ -143,6 +143,23 @@ def test_a_killed_bird_is_started_again_and_no_packet_is_lost(lab, flows, eventu
     print("started again after %.2f s" % took)
 
 
+def test_what_is_withdrawn_while_a_bird_is_dead_does_not_stay(lab, eventually):
+    lab.run("lab", "pod", "add", "net/nomad", "--host", "host4", "--listen", "tcp/%d" % PORT)
+    lab.run("lab", "pod", "move", "net/nomad", "--host", "host5")
+    addresses = [lab.address("net/nomad", family) for family in (4, 6)]
+    assert all(address in routes(lab, "host1", family) for address, family in zip(addresses, (4, 6)))
+    lab.run("lab", "agent", "kill", "host1")
+    os.kill(bird_pid(lab, "host1"), signal.SIGKILL)
+    lab.run("lab", "pod", "move", "net/nomad", "--host", "host4")
+    assert all(address in routes(lab, "host1", family) for address, family in zip(addresses, (4, 6))), "nobody is there"
+    lab.run("lab", "agent", "start", "host1", "--no-wait")
+    for address, family in zip(addresses, (4, 6)):
+        eventually(lambda: address not in routes(lab, "host1", family), 60)
+        assert way(lab, "host1", address) == lab.host_address(4, family), "its block leads there"
+    eventually(lambda: all_reach_all(lab), 30)
+    lab.run("lab", "pod", "delete", "net/nomad")
+
+
 def test_an_agent_that_dies_leaves_bird_and_no_packet_is_lost(lab, flows):
     pid = bird_pid(lab, "host2")
     times = since(lab, "host2")

@@ -140,7 +140,30 @@ Result<BirdStatus> Bird::look() {
   status.pid = control_->pid();
   status.sessions = read_sessions(protocols);
   status.recovering = recovers(*general);
+  if (inherits_ && !status.recovering) {
+    TRY_VOID(drop_what_is_left());
+    inherits_ = false;
+  }
   return status;
+}
+
+// BIRD itself drops what one before has left and nobody tells it any more, but for routes by neighbours that no
+// address of the link has in its net, as where hosts have single addresses: these it does not take for routes
+// (2.0.12: "strange next-hop"), and they would stay for ever, in the way of those that it is told of.
+Result<void> Bird::drop_what_is_left() {
+  TRY(const auto kernel, kernel::NetlinkRoutes::open());
+  TRY(auto left, kernel->routes(RTPROT_BIRD));  // before BIRD is asked, which may hear of more
+  std::erase_if(left, [](const auto& route) { return !route.gateway; });
+  if (left.empty()) return {};
+  TRY(const auto told, ask("show route primary"));
+  const auto ways = read_ways(told);
+  std::erase_if(left, [&](const auto& route) { return ways.contains({route.destination, *route.gateway}); });
+  if (left.empty()) return {};
+  TRY(const auto failures, kernel->remove(RTPROT_BIRD, left));
+  if (!failures.empty()) return std::unexpected(failures.front().error);
+  spdlog::info("{} routes that a BIRD before has left, and nobody tells any more, are taken away",
+               left.size());
+  return {};
 }
 
 Result<std::string> Bird::ask(std::string_view command) {
@@ -187,6 +210,7 @@ Result<void> Bird::start() {
     std::this_thread::sleep_for(kPause);
   }
   ran_ = true;
+  inherits_ = gracefully;
   spdlog::info("BIRD runs as process {}{}", control_->pid(),
                gracefully ? ", and keeps the routes of the one before until its neighbours have spoken" : "");
   return {};

@@ -62,11 +62,13 @@ class Bird {
   Result<std::string> greet();  // what it says of itself; kNotFound: none runs
   Result<void> start();
   bool succeeds() const;  // one that ran here before, and may have left routes anywhere
+  Result<void> drop_what_is_left();
 
   Options options_;
   std::optional<BirdControl> control_;
   bool configured_ = false;
-  bool ran_ = false;  // one has run with these files
+  bool ran_ = false;       // one has run with these files
+  bool inherits_ = false;  // the kernel may have routes of one before that the one that runs does not have
   std::uint64_t starts_ = 0;
 };
 

@@ -86,6 +86,25 @@ std::vector<SessionState> read_sessions(std::string_view protocols) {
   return sessions;
 }
 
+std::set<Way> read_ways(std::string_view routes) {
+  std::set<Way> ways;
+  std::optional<Prefix> destination;
+  while (!routes.empty()) {
+    auto line = take_line(routes);
+    if (trimmed(line).empty()) continue;
+    // A destination stands once, at the beginning of its first route's line.
+    const bool is_first = kBlanks.find(line.front()) == std::string_view::npos;
+    const auto word = take_word(line);
+    if (is_first) {
+      const auto read = Prefix::parse(word);
+      destination = read ? std::optional(*read) : std::nullopt;
+    } else if (word == "via" && destination) {
+      if (const auto gateway = IpAddress::parse(take_word(line))) ways.insert({*destination, *gateway});
+    }
+  }
+  return ways;
+}
+
 bool recovers(std::string_view status) {
   return status.find("Graceful restart recovery in progress") != std::string_view::npos;
 }

@@ -1,13 +1,16 @@
 // What BIRD says of its protocols, as values.
 //
 //   pure     text in, values out; text of another shape gives fewer values, never an error
-//   source   BIRD 2.0 `show protocols all`, `show status`
+//   source   BIRD 2.0 `show protocols all`, `show status`, `show route`
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/ip.h"
 
 namespace ocicat::dataplane {
 
@@ -25,6 +28,15 @@ struct SessionState {
 
 // Those of kind BGP, in BIRD's order.
 std::vector<SessionState> read_sessions(std::string_view protocols);
+// Where packets go that follow a route.
+struct Way {
+  Prefix destination;
+  IpAddress gateway;
+
+  auto operator<=>(const Way&) const = default;
+};
+// The ways by neighbours that `show route` tells of; a route by several of them has several.
+std::set<Way> read_ways(std::string_view routes);
 // Whether BIRD holds back what it learns, after a start in which it keeps what its predecessor left.
 bool recovers(std::string_view status);
 
