@@ -1,15 +1,24 @@
 // Packets of known connections through a host: with eBPF, against a kernel that forwards and nothing else,
-// and against connection tracking by netfilter. Needs root.
+// and against connection tracking by netfilter; and with eBPF while somebody reads what becomes of flows. Needs root.
 //
 //   method   benchmarks.md 5 and B2: UDP of 64 bytes as XDP live frames, arms in turn, each delivery counted
 //
 // Prints lines `figure value unit`; what each arm took goes to the error output.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "bench/router.h"
+#include "dataplane/ebpf/objects.h"
+#include "dataplane/ebpf/pinned_maps.h"
+#include "flows/aggregator.h"
+#include "flows/event.h"
+#include "flows/recorder.h"
+#include "maps/connections.h"
 #include "maps/counters.h"
 #include "netns/agent_host.h"
 
@@ -34,8 +43,9 @@ HostChanges open_state(bool redirect) {
 
 std::vector<Arm> arms() {
   std::vector<Arm> arms;
-  for (const auto* name : {"bare", "ours", "stack", "nft", "legacy"})
+  for (const auto* name : {"bare", "ours", "stack", "nft", "legacy", "told"})
     arms.push_back({name, std::make_unique<Router>()});
+  arms[5].router->enforce(open_state(true));
   arms[1].router->enforce(open_state(true));
   arms[2].router->enforce(open_state(false));
   arms[3].router->shell(
@@ -43,6 +53,55 @@ std::vector<Arm> arms() {
       "add rule ip peer forward ct state established accept'");
   arms[4].router->shell("iptables-legacy -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT");
   return arms;
+}
+
+// Reads what becomes of flows as the agent does, on another processor than the packets'.
+class EventReader {
+ public:
+  explicit EventReader(const std::filesystem::path& pins) {
+    auto ring = dataplane::ebpf::open_events(pins);
+    CHECK(ring);
+    ring_ = *std::move(ring);
+    thread_ = std::thread([this] { read(); });
+  }
+  ~EventReader() {
+    done_ = true;
+    thread_.join();
+  }
+  EventReader(const EventReader&) = delete;
+  EventReader& operator=(const EventReader&) = delete;
+
+ private:
+  void read() {
+    stay_on(1);
+    const flows::Recorder recorder;
+    flows::Aggregator aggregator({});
+    while (!done_) {
+      ring_.read(50'000, [&](auto record) {
+        bpf::event told;
+        std::memcpy(&told, record.data(), sizeof told);
+        const auto event = flows::event_of(told, {});
+        aggregator.add(recorder.sighting_of(event));
+      });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // as often as the agent looks
+    }
+  }
+
+  kernel::bpf::Ring ring_;
+  std::atomic<bool> done_ = false;
+  std::thread thread_;
+};
+
+// Packets that connections have counted, from whichever end.
+std::uint64_t counted_packets(const Router& router) {
+  const auto maps = dataplane::ebpf::PinnedMaps::open(router.pins());
+  CHECK(maps);
+  const auto connections = maps->array("connections");
+  CHECK(connections);
+  std::uint64_t packets = 0;
+  for (const auto& one : connections->as<bpf::tracked>())
+    packets += std::uint64_t{one.connection.packets[0]} + one.connection.packets[1];
+  return packets;
 }
 
 // From workload a to workload b.
@@ -54,6 +113,7 @@ void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const 
   }
   flows.random = true;
   const auto before = arms[1].router->counters();
+  const auto counted_before = counted_packets(*arms[1].router);
   for (int turn = 0; turn < kTurns; ++turn) {
     for (std::size_t i = 0; i < arms.size(); ++i) {
       auto& arm = arms[turn % 2 == 0 ? i : arms.size() - 1 - i];
@@ -61,10 +121,12 @@ void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const 
     }
   }
   const auto after = arms[1].router->counters();
+  constexpr std::uint64_t kSent = kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound);
+  std::printf("%s-uncounted %ld packets\n", figure.c_str(),
+              std::abs(static_cast<std::int64_t>(counted_before + kSent - counted_packets(*arms[1].router))));
   const auto grown = [&](bpf::counter which) { return after[which] - before[which]; };
-  std::fprintf(stderr, "%s: of %u redirected %lu, judged %lu\n", figure.c_str(),
-               kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound), grown(bpf::COUNT_REDIRECTED),
-               grown(bpf::COUNT_JUDGED));
+  std::fprintf(stderr, "%s: of %lu redirected %lu, judged %lu\n", figure.c_str(), kSent,
+               grown(bpf::COUNT_REDIRECTED), grown(bpf::COUNT_JUDGED));
   const auto bare = cost_of(arms[0].rounds);
   for (const auto& arm : arms) {
     const auto cost = cost_of(arm.rounds);
@@ -77,12 +139,14 @@ void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const 
   std::printf("%s %.3f x\n", figure.c_str(), ratio(1, 0));
   std::printf("%s-stack %.3f x\n", figure.c_str(), ratio(2, 0));
   std::printf("%s-legacy %.3f x\n", figure.c_str(), ratio(1, 4));
+  std::printf("%s-told %.3f x\n", figure.c_str(), ratio(5, 1));
 }
 
 int measure() {
   Load load;
   auto all = arms();
   for (auto& arm : all) arm.router->count_at(load, "b");
+  const EventReader reader(all[5].router->pins());
   established(load, all, 4'096, "established-4k");
   established(load, all, 65'536, "established-64k");
   std::printf("established-delivered %.6f x\n", load.delivered());

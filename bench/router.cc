@@ -141,6 +141,11 @@ std::vector<std::uint64_t> Router::counters() const {
   return *counters;
 }
 
+const std::filesystem::path& Router::pins() const {
+  CHECK(agent_);
+  return agent_->options.pin_folder;
+}
+
 void Router::rules(const std::string& text) const {
   const auto file = fmt::format("/tmp/ocicat-bench-{}.nft", ::getpid());
   std::ofstream(file) << text;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,8 @@ class Router {
   void enforce(HostChanges changes);
   // Packets by what became of them (bpf/maps/counters.h).
   std::vector<std::uint64_t> counters() const;
+  // Where its maps are pinned, once it enforces.
+  const std::filesystem::path& pins() const;
 
   // Has nft read this.
   void rules(const std::string& text) const;

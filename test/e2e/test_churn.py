@@ -7,6 +7,7 @@ asks for another policy.
 
 6 seconds each; OCICAT_CHURN_SECONDS=60 for a minute. It prints how many changes a second there were.
 """
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -20,7 +21,8 @@ import pytest
 import shop
 
 SECONDS = float(os.environ.get("OCICAT_CHURN_SECONDS", "6"))
-RATE = 100  # changes a second
+RATE = 100  # changes a second, from so many clients, as each waits for the disk
+CLIENTS = 4
 NUMBERED = pathlib.Path(__file__).with_name("numbered.py")
 FLOOD = pathlib.Path(__file__).with_name("flood.py")
 PORT = 7000
@@ -37,8 +39,8 @@ def lab(make_lab, dataplane):
                   lab.pod_words("shop/near", "host1", {"app": "near"}),
                   lab.pod_words("shop/far", "host2", {"app": "far"}),
                   lab.pod_words("shop/gated", "host2", {"app": "gated", "role": "red"}),
-                  lab.pod_words("shop/db1", "host1", {"app": "db"}),
-                  lab.pod_words("shop/db2", "host2", {"app": "db"})])
+                  *(lab.pod_words("shop/db%d" % (1 + number), "host%d" % (1 + number % 2), {"app": "db"})
+                    for number in range(CLIENTS))])
     return lab
 
 
@@ -98,15 +100,15 @@ class Gate:
 
 
 class Noise:
-    """Changes that concern neither of those whose packets are counted, one after the other."""
+    """Changes that concern neither of those whose packets are counted, one after the other, each client's of its own."""
 
-    def __init__(self, lab):
-        self.lab, self.number, self.policies = lab, 0, {}
-        self.endpoint = lab.endpoint_path("shop/db2")
+    def __init__(self, lab, client, pod):
+        self.lab, self.client, self.number, self.policies = lab, client, client, {}
+        self.endpoint = lab.endpoint_path(pod)
         self.document = lab.request("GET", self.endpoint)
 
     def policy(self):
-        return shop.policy("shop", "noise-%d" % (self.number % 9), {
+        return shop.policy("shop", "noise-%d-%d" % (self.client, self.number % 3), {
             "order": self.number, "selector": "app == 'db'", "types": ["Ingress", "Egress"],
             "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [1000 + self.number % 50000]},
                          "source": {"nets": ["192.0.2.%d/32" % (self.number % 250)]}},
@@ -125,6 +127,14 @@ class Noise:
         else:
             self.lab.request("POST", POLICIES, policy)
         self.policies[name] = policy
+
+    def storm(self, changes):
+        """So many, at this client's share of RATE; whether it kept to that, the caller sees from how long it took."""
+        due = time.monotonic()
+        for _ in range(changes):
+            self.change()
+            due += CLIENTS / RATE
+            time.sleep(max(0.0, due - time.monotonic()))  # the pace of the changes
 
 
 @contextlib.contextmanager
@@ -153,18 +163,24 @@ def counted(lab):
 def test_a_storm_of_changes_disturbs_nobody_and_opens_nothing(lab, dataplane):
     lab.apply(gate("near", "far", "gated"))
     lab.wait()
-    with counted(lab) as reports:
-        noise, turns = Noise(lab), Gate(lab, OPEN_CONNECTIONS_END_IN[dataplane])
-        begin = due = time.monotonic()
-        while noise.number < RATE * SECONDS or not turns.is_settled():
-            noise.change()
-            turns.step(may_close=noise.number < RATE * SECONDS)
-            due += 1 / RATE
-            time.sleep(max(0.0, due - time.monotonic()))  # the pace of the changes
+    clients = [Noise(lab, number, "shop/db%d" % (1 + number)) for number in range(CLIENTS)]
+    with counted(lab) as reports, concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        turns = Gate(lab, OPEN_CONNECTIONS_END_IN[dataplane])
+        changes = round(RATE * SECONDS / CLIENTS)
+        begin = time.monotonic()
+        storms = [pool.submit(client.storm, changes) for client in clients]
+        while not all(storm.done() for storm in storms):
+            turns.step(may_close=True)
+            concurrent.futures.wait(storms, 0.02)
         took = time.monotonic() - begin
+        for storm in storms:
+            storm.result()
+        while not turns.is_settled():
+            turns.step(may_close=False)
+            time.sleep(0.02)  # between two looks
         lab.wait()
     print("%d changes in %.1f s, %.0f a second; the gate was closed %d times"
-          % (noise.number, took, noise.number / took, len(turns.closed)))
+          % (CLIENTS * changes, took, CLIENTS * changes / took, len(turns.closed)))
     assert len(turns.closed) >= 2
     for family in (4, 6):
         for source, target in (("near", "web"), ("far", "calm")):
@@ -180,7 +196,7 @@ def test_a_storm_of_changes_disturbs_nobody_and_opens_nothing(lab, dataplane):
             assert leaked == [], (name, family)
             # It was open before and after, or nothing was shown.
             assert arrived[0][1] < turns.closed[0][0] and arrived[-1][1] > turns.closed[0][1], (name, family)
-    lab.delete(gate("near"), *noise.policies.values())
+    lab.delete(gate("near"), *(policy for client in clients for policy in client.policies.values()))
 
 
 def test_a_label_and_a_policy_that_change_together_leave_no_moment_between(lab):
