@@ -10,6 +10,7 @@ struct workbench {
   struct packet packet;
   struct packet about;    /* of an ICMP error */
   struct connection next; /* the connection, as it is going to be noted */
+  __u32 is_known;         /* whether there is one that the packet belongs to */
 };
 
 struct {

@@ -127,7 +127,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   struct connection* next = &bench->next;
   __u32 now = clock_now();
   int own = from ? packet->sender : !packet->sender;
-  struct connection* known = copy_connection(packet, now, next);
+  struct connection* known = bench->is_known ? copy_connection(packet, now, next) : 0;
   /* An answer to what this workload was never asked begins a connection of its own. */
   if (known && !slot_at(next, own) && packet->sender != beginner(next)) known = 0;
   if (!known && packet->kind == KIND_FOLLOWS) {
@@ -257,6 +257,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   struct connection* known = find_connection(packet, now, &version);
   if (!known || !stands(known) || known->flags & CONNECTION_DENIED ||
       !is_at(known->endpoint[own & 1], skb->ifindex) || !is_still(known, version)) {
+    bench->is_known = known != 0;
     return unknown(skb, bench, from);
   }
   account(skb, packet, from, known, now);
