@@ -8,6 +8,7 @@
 // Prints lines `figure value unit`.
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdio>
 #include <thread>
 
@@ -55,6 +56,7 @@ class Host {
       const auto station = fmt::format("w{}", i);
       router_.add_station(station, fmt::format("cali{}", remote + i), address_of(remote + i));
       router_.count_at(load, station);
+      sources_.push_back({source(i, false), source(i, true)});
     }
   }
 
@@ -76,9 +78,10 @@ class Host {
       while (!stop.stop_requested()) {
         for (unsigned i = 0; i < kWorkloads; ++i) {
           const auto to = socket_address(address_of(host.remote_ + i), kPort);
-          send_frame(sources.at(host.source(i, true)), to, LOAD_FRAME);
+          const auto& [refused, allowed] = host.sources_.at(i);
+          send_frame(sources.at(allowed), to, LOAD_FRAME);
           ++sent_;
-          send_frame(sources.at(host.source(i, false)), to, LOAD_OTHERS);
+          send_frame(sources.at(refused), to, LOAD_OTHERS);
         }
         next += kInterval;
         std::this_thread::sleep_until(next);
@@ -108,6 +111,7 @@ class Host {
   }
 
   unsigned remote_;
+  std::vector<std::array<unsigned, 2>> sources_;  // of each workload: one that is refused, one that is let in
   Served served_;
   Router router_;
   AgentProcess agent_{served_, router_.host()};

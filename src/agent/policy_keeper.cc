@@ -17,31 +17,32 @@ std::vector<Kind> followed_kinds() {
 PolicyKeeper::Step PolicyKeeper::take(api::Update update) {
   Step step;
   if (!update.unreadable.empty()) step.news.emplace().unreadable = std::exchange(update.unreadable, {});
-  waiting_.absorb(std::move(update));
-  if (!waiting_.in_sync) return step;
+  engine_.take(update.resources);
+  for (const auto& [kind, revision] : update.revisions) reached_.insert_or_assign(kind, revision);
+  if (!update.in_sync && !in_sync_) return step;
 
-  const api::Update now = std::exchange(waiting_, {});
-  waiting_.in_sync = true;
-  HostChanges changes = engine_.update(now.resources);
-  changes.revisions = now.revisions;
-
+  const bool first = !std::exchange(in_sync_, true);
+  HostChanges changes = engine_.settle();
+  changes.revisions = std::exchange(reached_, {});
   News news;
   news.refused = changes.refused;
   news.counters = engine_.counters();
-  if (!sent_) {
-    spdlog::info("in sync with the server: {} resources, {} local endpoints, {} active policies",
-                 now.resources.size(), news.counters->local_endpoints, news.counters->active_policies);
+  if (first) {
+    spdlog::info("in sync with the server: {} endpoints, {} of them local, {} policies, {} of them active",
+                 news.counters->endpoints, news.counters->local_endpoints, news.counters->policies,
+                 news.counters->active_policies);
   }
   if (!step.news) step.news.emplace();
   step.news->absorb(std::move(news));
-  if (!sent_ || !changes.empty()) step.changes = std::move(changes);
-  sent_ = true;
+  if (first || !changes.empty()) step.changes = std::move(changes);
   return step;
 }
 
 std::optional<HostChanges> PolicyKeeper::leave_to_router() {
-  auto changes = engine_.leave_to_router();
-  if (!sent_ || changes.empty()) return std::nullopt;
+  engine_.leave_to_router();
+  if (!in_sync_) return std::nullopt;
+  auto changes = engine_.settle();
+  if (changes.empty()) return std::nullopt;
   return changes;
 }
 

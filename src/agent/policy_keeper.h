@@ -22,16 +22,16 @@ class PolicyKeeper {
     std::optional<News> news;
     std::optional<HostChanges> changes;
   };
-  // No changes come out before the first update that is in sync: then the whole state. After that, what
-  // changes, and revisions even where nothing does.
+  // What comes before the first update that is in sync is taken in as it comes, and no changes come out of it: then
+  // the whole state. After that, what changes, and revisions even where nothing does.
   Step take(api::Update update);
   // BIRD has heard from the neighbours. Nothing changes before there was a first state.
   std::optional<HostChanges> leave_to_router();
 
  private:
   Engine engine_;
-  api::Update waiting_;  // before the first snapshot is whole
-  bool sent_ = false;
+  Revisions reached_;     // and not sent
+  bool in_sync_ = false;  // and so sent
 };
 
 }  // namespace ocicat::agent

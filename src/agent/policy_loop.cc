@@ -59,7 +59,7 @@ PolicyLoop::~PolicyLoop() {
 }
 
 void PolicyLoop::put(api::Update update) {
-  state_->mailbox.put(std::move(update));
+  update.in_sync ? state_->mailbox.put(std::move(update)) : state_->mailbox.put_in_turn(std::move(update));
 }
 void PolicyLoop::leave_to_router() {
   state_->left_to_router = true;

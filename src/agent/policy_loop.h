@@ -27,7 +27,8 @@ class PolicyLoop {
   PolicyLoop(const PolicyLoop&) = delete;
   PolicyLoop& operator=(const PolicyLoop&) = delete;
 
-  // From any thread.
+  // From any thread. What is not in sync yet is taken in as it comes: one that finds another waiting waits for its
+  // turn, so that of a cluster's first lists no more is held than that.
   void put(api::Update update);
   void leave_to_router();  // as PolicyKeeper's
   bool in_sync() const;

@@ -11,8 +11,8 @@
 namespace ocicat {
 
 // Holds at most one message. A newer one is absorbed into the one still waiting (`Message::absorb`), so a
-// slow reader costs memory by keys, not by events, and nobody waits for a reply. Safe for any number of
-// threads.
+// slow reader costs memory by keys, not by events, and nobody waits for a reply. Where even that would be too
+// much, the sender can wait for its turn. Safe for any number of threads.
 template <class Message>
 class Mailbox {
  public:
@@ -37,9 +37,20 @@ class Mailbox {
     if (wake) wake();
   }
 
+  // The same once nothing is waiting, or the mailbox is closed: there is no more than this message and the one that
+  // its reader has in hand.
+  void put_in_turn(Message message) {
+    {
+      std::unique_lock lock(mutex_);
+      taken_.wait(lock, [this] { return !waiting_ || closed_; });
+    }
+    put(std::move(message));
+  }
+
   // What is waiting, if anything.
   std::optional<Message> take() {
     const std::scoped_lock lock(mutex_);
+    taken_.notify_all();
     return std::exchange(waiting_, std::nullopt);
   }
 
@@ -47,6 +58,7 @@ class Mailbox {
   std::optional<Message> take_within(std::chrono::nanoseconds patience) {
     std::unique_lock lock(mutex_);
     arrived_.wait_for(lock, patience, [this] { return waiting_.has_value() || closed_; });
+    taken_.notify_all();
     return std::exchange(waiting_, std::nullopt);
   }
 
@@ -57,6 +69,7 @@ class Mailbox {
       closed_ = true;
     }
     arrived_.notify_all();
+    taken_.notify_all();
   }
 
   bool closed() const {
@@ -66,7 +79,7 @@ class Mailbox {
 
  private:
   mutable std::mutex mutex_;
-  std::condition_variable arrived_;
+  std::condition_variable arrived_, taken_;
   std::optional<Message> waiting_;
   std::function<void()> wake_;
   bool closed_ = false;

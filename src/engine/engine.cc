@@ -28,7 +28,7 @@ Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
-HostChanges Engine::update(const ResourceChanges& changes) {
+void Engine::take(const ResourceChanges& changes) {
   auto& state = *state_;
   std::size_t expected = 0;
   for (auto at = changes.entries().begin(); at != changes.entries().end(); ++at) {
@@ -41,6 +41,10 @@ HostChanges Engine::update(const ResourceChanges& changes) {
       state.remove(key);
     }
   }
+}
+
+HostChanges Engine::settle() {
+  auto& state = *state_;
   state.settle_settings();
   state.settle_interfaces();
   for (const auto member : state.members.touched()) state.policies.touch_labels(member);
@@ -60,10 +64,9 @@ HostChanges Engine::update(const ResourceChanges& changes) {
   return std::exchange(state.out, {});
 }
 
-HostChanges Engine::leave_to_router() {
+void Engine::leave_to_router() {
   state_->router = Router::kRuns;
   state_->moved_all = true;
-  return update({});
 }
 
 Engine::Counters Engine::counters() const {

@@ -46,9 +46,16 @@ class Engine {
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
 
-  HostChanges update(const ResourceChanges& changes);
-  // The router that was starting runs: what it writes is no longer ours. O(blocks).
-  HostChanges leave_to_router();
+  // Takes in what settle() will tell the consequences of: a batch may come in as many parts as it likes.
+  void take(const ResourceChanges& changes);
+  // The router that was starting runs: what it writes is no longer ours. The same; O(blocks).
+  void leave_to_router();
+  // What follows from all that was taken in since the last time.
+  HostChanges settle();
+  HostChanges update(const ResourceChanges& changes) {
+    take(changes);
+    return settle();
+  }
 
   struct Counters {  // for metrics and for tests of proportionality
     std::size_t endpoints = 0, local_endpoints = 0, host_endpoints = 0, policies = 0, active_policies = 0;

@@ -594,7 +594,8 @@ TEST(Engine, StandsInForARouterThatIsStartingOnTheWaysToOtherHosts) {
   host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
   host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
   EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  const auto left = host.engine.leave_to_router();
+  host.engine.leave_to_router();
+  const auto left = host.engine.settle();
   EXPECT_EQ(left.routes.size(), 2U) << "one goes, one is as it was";
   left.apply_to(host.state);
   EXPECT_EQ(host.state.routes.size(), 1U);

@@ -20,7 +20,7 @@ struct Weather {
 
 class Connection {
  public:
-  Connection(Kind kind, std::uint32_t seed) : kind_(kind), reading_(kind, seed) {}
+  Connection(Kind kind, std::uint32_t seed) : kind_(kind), reading_(kind, seed, kItemsAtOnce) {}
 
   // One event on the way, if there is any at this time: a request that is answered, a piece of an answer, its
   // end. What the informer learned; `log` says in a few words what happened.
@@ -36,6 +36,8 @@ class Connection {
   bool listed() const { return reading_.listed(); }
 
  private:
+  static constexpr std::size_t kItemsAtOnce = 2;  // clusters here are small
+
   void fill();
   api::Update take(api::ListWatch::Step step, Time now);
   api::Update ask(SimulatedServer& server, Time now);

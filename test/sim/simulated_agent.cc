@@ -52,7 +52,7 @@ std::string SimulatedAgent::hear(std::size_t connection, SimulatedServer& server
   std::string log;
   auto update = from.happen(server, now, random, weather, log);
   if (!update) return {};
-  if (!update->revisions.empty()) {
+  if (!update->empty()) {
     update->in_sync = std::ranges::all_of(process_->connections, &Connection::listed);
     process_->from_informers.put(*std::move(update));
   }

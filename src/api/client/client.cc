@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "api/client/list_reader.h"
 #include "api/client/wire.h"
 #include "http/client.h"
 #include "resources/decode.h"
@@ -81,8 +82,21 @@ Result<Listed> Client::list(Kind kind, const std::optional<std::string>& ns,
                             std::string_view label_selector) {
   auto target = path_of(kind, ns);
   if (!label_selector.empty()) target += "?labelSelector=" + http::percent_encode(label_selector);
-  TRY(const auto body, state_->send(request_of("GET", std::move(target))));
-  return parse_list(kind, body);
+  TRY(auto* client, state_->connected(state_->http, {}));
+  Listed listed;
+  ListReader reader(kind);
+  Result<void> fed;
+  const auto on_data = [&](std::string_view data) {
+    fed = reader.feed(
+        data, [&](const json::object& item) { listed.items.emplace_back(item, json::storage_ptr()); });
+    return fed.has_value();
+  };
+  TRY(const auto response, client->stream(request_of("GET", std::move(target)), on_data));
+  if (response.status != 200) return std::unexpected(error_of(response.status, response.body));
+  TRY_VOID(std::move(fed));
+  TRY(listed.resource_version, reader.end());
+  state_->note(response);
+  return listed;
 }
 
 Result<json::object> Client::get(const ResourceKey& key) {

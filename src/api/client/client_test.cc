@@ -99,6 +99,7 @@ TEST_F(ClientTest, AListTakesALabelSelector) {
   const auto list = client.list(Kind::kGlobalNetworkSet, {}, "name in (a, c)");
   ASSERT_TRUE(list) << list.error().message;
   ASSERT_EQ(list->items.size(), 2u);
+  EXPECT_EQ(list->items[0].at("metadata").at("name"), "a");
   EXPECT_EQ(list->items[1].at("metadata").at("name"), "c");
 }
 

@@ -42,7 +42,7 @@ void Follower::start() {
 
 void Follower::take(ListWatch::Step step) {
   using Next = ListWatch::Step::Next;
-  if (!step.update.revisions.empty()) callbacks_.on_update(std::move(step.update));
+  if (!step.update.empty()) callbacks_.on_update(std::move(step.update));
   if (step.answered) callbacks_.on_state(std::nullopt);
   if (!step.failure.empty()) callbacks_.on_state(std::move(step.failure));
   if (step.next == Next::kListen) return;

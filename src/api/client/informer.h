@@ -25,6 +25,7 @@ struct Update {
   Revisions revisions;
   bool in_sync = false;  // every kind has been listed once; stays true
 
+  bool empty() const { return resources.empty() && unreadable.empty() && revisions.empty(); }
   void absorb(Update later);
 };
 
@@ -33,7 +34,8 @@ struct InformerStatus {
   std::string last_error;  // of the kind that fails, with what is tried next
 };
 
-// Runs one thread with one event loop. After a lost connection it tries again with growing pauses (10 ms to
+// Runs one thread with one event loop. What is there comes bit by bit before the first update that is in sync; after
+// that, whatever is told is true of one moment of its kind. Where `on_update` waits, so does the server. After a lost connection it tries again with growing pauses (10 ms to
 // 5 s, jittered), and after kExpired it lists anew; what vanished meanwhile is reported as removed.
 class Informers {
  public:

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 #include <utility>
 
 #include "http/message.h"
@@ -18,6 +17,7 @@ namespace {
 constexpr milliseconds kFirstPause{10};
 constexpr milliseconds kLongestPause{5'000};
 constexpr std::chrono::seconds kShortestWatch{1};
+constexpr std::size_t kMostOfRefusal = 64 * 1024;
 
 std::uint64_t number_of(std::string_view resource_version) {
   std::uint64_t number = 0;
@@ -40,6 +40,7 @@ std::string ListWatch::ask(Time now) {
   began_ = now;
   status_ = 0;
   answering_store_.clear();
+  list_.reset();
   body_.clear();
   lines_ = {};
   broken_.reset();
@@ -55,7 +56,12 @@ std::string ListWatch::ask(Time now) {
 ListWatch::Step ListWatch::head(int status, std::string_view store) {
   status_ = status;
   answering_store_ = store;
-  if (listing_ || status != 200) return {};
+  if (status != 200) return {};
+  if (listing_) {
+    begin_list();
+    return {};
+  }
+  known_of_ = store;
   Step step{.answered = true};
   // Another incarnation has found that what we know is part of its past: it counts there as well.
   if (std::exchange(store_, answering_store_) != answering_store_) {
@@ -65,10 +71,11 @@ ListWatch::Step ListWatch::head(int status, std::string_view store) {
 }
 
 ListWatch::Step ListWatch::data(std::string_view data) {
-  if (listing_ || status_ != 200) {
-    body_ += data;
+  if (status_ != 200) {
+    body_ += data.substr(0, kMostOfRefusal - body_.size());
     return {};
   }
+  if (listing_) return take_items(data);
   Update update;
   auto fed = lines_.feed(data, [&](std::string_view line) { return take_line(update, line); });
   if (!fed) broken_ = fed.error();
@@ -88,31 +95,62 @@ ListWatch::Step ListWatch::end(Result<void> result, Time now) {
   return take_list();
 }
 
+void ListWatch::begin_list() {
+  list_ = std::make_unique<ListReader>(kind_);
+  ++lists_;
+  if (answering_store_ == known_of_) return;
+  for (auto& [key, known] : known_) known.revision = 0;
+  known_of_ = answering_store_;
+}
+
+ListWatch::Step ListWatch::take_items(std::string_view data) {
+  const auto fed = list_->feed(data, [this](const json::object& object) { take_item(object); });
+  Step step;
+  if (!fed) {
+    step = try_again(fed.error());
+    step.next = Step::Next::kHangUp;
+  } else if (!listed_ && held_.resources.size() + held_.unreadable.size() >= items_at_once_) {
+    step.update = std::exchange(held_, {});
+  }
+  return step;
+}
+
+void ListWatch::take_item(const json::object& object) {
+  auto key = key_of(object);
+  if (!key || key->kind != kind_) return;
+  // Lists are in order, or nearly so: next to the end is the place of the first list's items.
+  const auto place = known_.try_emplace(known_.end(), *std::move(key));
+  auto& [known_key, known] = *place;
+  known.list = lists_;
+  const bool is_known = known.revision != 0 && known.readable_once && !known.unreadable &&
+                        known.revision == number_of(resource_version_of(object));
+  if (!is_known) put(held_, known_key, known, object);
+}
+
 ListWatch::Step ListWatch::take_list() {
-  auto list = parse_list(kind_, body_);
-  if (!list) return try_again(list.error());
-  std::string().swap(body_);
+  const auto version = list_->end();
+  list_.reset();
+  if (!version) return try_again(version.error());
   // Some cache between that lags behind: what it does not list may be there, and in use.
   if (!answering_store_.empty() && answering_store_ == newest_.incarnation &&
-      number_of(list->resource_version) < newest_.revision) {
+      number_of(*version) < newest_.revision) {
     return try_again(
         {ErrorCode::kUnavailable, fmt::format("the list is of revision {}, and {} has been heard of already",
-                                              list->resource_version, newest_.revision)});
+                                              *version, newest_.revision)});
   }
 
-  Step step{.next = Step::Next::kAsk};
-  std::set<ResourceKey> present;
-  for (const auto& object : list->items) {
-    if (auto key = key_of(object)) present.insert(*std::move(key));
-    put(step.update, object);
+  Step step{.update = std::exchange(held_, {}), .next = Step::Next::kAsk};
+  for (auto at = known_.begin(); at != known_.end();) {
+    const auto& [key, known] = *at;
+    if (known.list == lists_) {
+      ++at;
+    } else {
+      tell_gone(step.update, key, known);
+      at = known_.erase(at);
+    }
   }
-  std::vector<ResourceKey> gone;
-  for (const auto& [key, known] : known_) {
-    if (!present.contains(key)) gone.push_back(key);
-  }
-  for (const auto& key : gone) forget(step.update, key);
   store_ = answering_store_;
-  progress(step.update, list->resource_version);
+  progress(step.update, *version);
   listed_ = true;
   return step;
 }
@@ -160,23 +198,32 @@ void ListWatch::put(Update& update, const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;  // nothing could be said about it, nor whom it would concern
   auto& known = known_[*key];
+  put(update, *key, known, object);
+}
+
+void ListWatch::put(Update& update, const ResourceKey& key, Known& known, const json::object& object) {
+  known.revision = known_of_.empty() ? 0 : number_of(resource_version_of(object));
   auto resource = decode(kind_, object);
   if (!resource) {
     known.unreadable = true;
-    update.unreadable.update(*key, resource.error().message);
+    update.unreadable.update(key, resource.error().message);
     return;
   }
-  if (std::exchange(known.unreadable, false)) update.unreadable.remove(*key);
+  if (std::exchange(known.unreadable, false)) update.unreadable.remove(key);
   known.readable_once = true;
-  update.resources.update(*std::move(key), *std::move(resource));
+  update.resources.update(key, *std::move(resource));
 }
 
 void ListWatch::forget(Update& update, const ResourceKey& key) {
   const auto known = known_.find(key);
   if (known == known_.end()) return;
-  if (known->second.readable_once) update.resources.remove(key);
-  if (known->second.unreadable) update.unreadable.remove(key);
+  tell_gone(update, key, known->second);
   known_.erase(known);
+}
+
+void ListWatch::tell_gone(Update& update, const ResourceKey& key, const Known& known) {
+  if (known.readable_once) update.resources.remove(key);
+  if (known.unreadable) update.unreadable.remove(key);
 }
 
 void ListWatch::progress(Update& update, std::string_view resource_version) {

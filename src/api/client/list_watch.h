@@ -5,15 +5,18 @@
 //   the server says that where we stand is not part of its data's past, or further back than its history
 #pragma once
 
+#include <absl/container/btree_map.h>
+
 #include <chrono>
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
 #include <string_view>
 
 #include "api/client/informer.h"
+#include "api/client/list_reader.h"
 #include "api/client/wire.h"
 
 namespace ocicat::api {
@@ -35,12 +38,17 @@ class ListWatch {
   using Time = std::chrono::steady_clock::time_point;
   // The server ends a watch after this time, and it begins anew.
   static constexpr std::chrono::seconds kWatchTime{300};
+  // Of the first list, about so many are told of together.
+  static constexpr std::size_t kItemsAtOnce = 1'000;
 
-  ListWatch(Kind kind, std::uint32_t seed) : kind_(kind), backoff_(seed) {}
+  ListWatch(Kind kind, std::uint32_t seed, std::size_t items_at_once = kItemsAtOnce)
+      : kind_(kind), items_at_once_(items_at_once), backoff_(seed) {}
 
   // What follows from an answer, or from a piece of one.
   struct Step {
-    Update update;  // what was learned; no revision: nothing. Without in_sync, which is about all kinds
+    // What was learned. Of the first list it comes bit by bit, without a revision until the list is whole; what a
+    // later one says, only then. Without in_sync, which is about all kinds.
+    Update update;
     bool answered = false;  // the server is there, and nothing fails any more
     std::string failure;    // what fails and what is tried next
     enum class Next : std::uint8_t {
@@ -64,33 +72,47 @@ class ListWatch {
 
  private:
   struct Known {
+    std::uint64_t revision = 0;  // of the newest version, in the past of known_of_; 0: not known
+    std::uint32_t list = 0;      // the last that had it
     bool readable_once = false;  // a value was reported and stands
     bool unreadable = false;     // the newest version cannot be read
   };
 
+  void begin_list();
+  Step take_items(std::string_view data);
+  void take_item(const boost::json::object& object);
   Step take_list();
   Step end_watch(Result<void> result, std::chrono::nanoseconds took);
   Step try_again(const Error& error);
   // False: the watch is over.
   bool take_line(Update& update, std::string_view line);
   void put(Update& update, const boost::json::object& object);
+  void put(Update& update, const ResourceKey& key, Known& known, const boost::json::object& object);
   void forget(Update& update, const ResourceKey& key);
+  static void tell_gone(Update& update, const ResourceKey& key, const Known& known);
   void progress(Update& update, std::string_view resource_version);
 
   const Kind kind_;
+  const std::size_t items_at_once_;
   Backoff backoff_;
   bool listed_ = false;
   std::string resource_version_;  // to watch from; empty: list first
   std::string store_;             // of which incarnation of the store that is
   Progress newest_;               // the furthest of an incarnation that has been heard of
-  std::map<ResourceKey, Known> known_;
+  absl::btree_map<ResourceKey, Known> known_;
+  std::string known_of_;  // of which incarnation their revisions are; empty: of none that could be told apart
+  std::uint32_t lists_ = 0;  // begun
+  // What lists have said and was not told yet. What one said that broke off stays: it was so, and the next one
+  // will say it again or otherwise.
+  Update held_;
 
   // Of the request under way.
   bool listing_ = true;
   Time began_;
   int status_ = 0;  // 0: no answer yet
   std::string answering_store_;
-  std::string body_;  // of a list or a refusal
+  std::unique_ptr<ListReader> list_;
+  std::string body_;  // of a refusal, as far as it is of interest
   Lines lines_;
   std::optional<Error> broken_;  // what a watch said before it ended
 };

@@ -9,6 +9,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using Next = ListWatch::Step::Next;
 
@@ -44,8 +45,117 @@ class ListWatchTest : public testing::Test {
     EXPECT_TRUE(reading_.head(200, "s").answered);
   }
 
+  // The server ends the watch, as history has overtaken it; the next list is asked for.
+  void lose_history() {
+    reading_.head(200, "s");
+    reading_.data(line("ERROR", R"({"kind":"Status","code":410,"reason":"Expired","message":"too old"})"));
+    EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+  }
+
+  // Names of what is there.
+  static std::vector<std::string> told(const ListWatch::Step& step) {
+    std::vector<std::string> names;
+    for (const auto& [key, resource] : step.update.resources.entries()) names.push_back(key.name);
+    return names;
+  }
+
   ListWatch reading_{Kind::kTier, 1};
 };
+
+TEST_F(ListWatchTest, TellsOfTheFirstListBitByBitAndHowFarItIsOnlyOnceItIsWhole) {
+  ListWatch reading(Kind::kTier, 1, 2);
+  reading.ask(kNow);
+  reading.head(200, "s");
+  const auto text = list(5, tier("a", 1) + "," + tier("b", 2) + "," + tier("c", 3));
+  const auto third = text.find(tier("c", 3));
+  const auto first = reading.data(text.substr(0, third));
+  EXPECT_THAT(told(first), ElementsAre("a", "b"));
+  EXPECT_TRUE(first.update.revisions.empty());
+  EXPECT_TRUE(reading.data(text.substr(third)).update.empty());
+  EXPECT_FALSE(reading.listed());
+  const auto last = reading.end({}, kNow);
+  EXPECT_THAT(told(last), ElementsAre("c"));
+  EXPECT_EQ(last.update.revisions.at(Kind::kTier), (Progress{5, "s"}));
+  EXPECT_TRUE(reading.listed());
+}
+
+TEST_F(ListWatchTest, TakesNoListForWholeThatBreaksOffAndForgetsWhatTheNextOneHasNot) {
+  ListWatch reading(Kind::kTier, 1, 1);
+  reading.ask(kNow);
+  reading.head(200, "s");
+  const auto text = list(5, tier("a", 1) + "," + tier("b", 2));
+  EXPECT_THAT(told(reading.data(text.substr(0, text.size() - 2))), ElementsAre("a", "b"));
+  const auto broken = reading.end({}, kNow);  // by all that HTTP can tell the answer is complete
+  EXPECT_THAT(broken.failure, HasSubstr("tiers: the server did not answer with a list: it breaks off"));
+  EXPECT_TRUE(broken.update.empty());
+  EXPECT_FALSE(reading.listed());
+  EXPECT_EQ(reading.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+  reading.head(200, "s");
+  EXPECT_THAT(told(reading.data(list(6, tier("b", 2) + "," + tier("c", 6)))), ElementsAre("c"));
+  const auto whole = reading.end({}, kNow);
+  EXPECT_EQ(whole.update.resources.entries().at(key("a")), std::nullopt);
+  EXPECT_EQ(whole.update.resources.size(), 1U);
+}
+
+TEST_F(ListWatchTest, TellsNothingOfALaterListBeforeItIsWhole) {
+  begin_watch();
+  lose_history();
+  reading_.head(200, "s");
+  const auto text = list(9, tier("a", 8, 5) + "," + tier("d", 9));
+  EXPECT_TRUE(reading_.data(text.substr(0, text.size() - 3)).update.empty());
+  const auto cut = reading_.end(fail(ErrorCode::kUnavailable, "reset"), kNow);
+  EXPECT_TRUE(cut.update.empty());
+  EXPECT_THAT(cut.failure, HasSubstr("reset"));
+  reading_.ask(kNow);
+  reading_.head(200, "s");
+  reading_.data(list(10, tier("a", 8, 5)));
+  const auto whole = reading_.end({}, kNow);
+  EXPECT_EQ(std::get<Tier>(*whole.update.resources.entries().at(key("a"))).order, 5);
+  EXPECT_EQ(whole.update.resources.entries().at(key("b")), std::nullopt);
+  EXPECT_EQ(whole.update.revisions.at(Kind::kTier), (Progress{10, "s"}));
+}
+
+TEST_F(ListWatchTest, OfALaterListTellsOnlyWhatIsNewWhereRevisionsAreOfOnePast) {
+  begin_watch();
+  lose_history();
+  reading_.head(200, "s");
+  reading_.data(list(9, tier("a", 3) + "," + tier("b", 8)));
+  EXPECT_THAT(told(reading_.end({}, kNow)), ElementsAre("b"));
+
+  reading_.ask(kNow);
+  lose_history();
+  reading_.head(200, "other");  // may have given the same numbers to something else
+  reading_.data(list(9, tier("a", 3, 7) + "," + tier("b", 8)));
+  EXPECT_THAT(told(reading_.end({}, kNow)), ElementsAre("a", "b"));
+}
+
+TEST_F(ListWatchTest, AnUnreadableItemThatABrokenListMadeReadableIsNoLongerToldOf) {
+  const auto unreadable =
+      R"({"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"a","resourceVersion":"1"},"spec":7})";
+  reading_.ask(kNow);
+  reading_.head(200, "s");
+  reading_.data(list(5, unreadable));
+  EXPECT_TRUE(reading_.end({}, kNow).update.unreadable.entries().at(key("a")).has_value());
+  reading_.ask(kNow);
+  lose_history();
+  reading_.head(200, "s");
+  reading_.data(list(9, tier("a", 8) + ","));
+  reading_.end(fail(ErrorCode::kUnavailable, "reset"), kNow);
+  reading_.ask(kNow);
+  reading_.head(200, "s");
+  reading_.data(list(9, tier("a", 8)));
+  EXPECT_EQ(reading_.end({}, kNow).update.unreadable.entries().at(key("a")), std::nullopt);
+}
+
+TEST_F(ListWatchTest, HangsUpOnWhatIsNoList) {
+  reading_.ask(kNow);
+  reading_.head(200, "");
+  const auto step = reading_.data("<html>");
+  EXPECT_EQ(step.next, Next::kHangUp);
+  EXPECT_GT(step.pause, milliseconds(0));
+  EXPECT_THAT(step.failure, HasSubstr("did not answer with a list"));
+  EXPECT_EQ(reading_.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+}
 
 TEST_F(ListWatchTest, TakesLinesThatComeInPiecesAndNotesHowFarItIs) {
   begin_watch();

@@ -1,11 +1,11 @@
 #include "api/client/wire.h"
 
-#include <boost/json/array.hpp>
 #include <boost/json/monotonic_resource.hpp>
 #include <boost/json/parse.hpp>
 
 #include <utility>
 
+#include "api/client/list_reader.h"
 #include "http/message.h"
 
 namespace ocicat::api {
@@ -133,20 +133,11 @@ std::string_view resource_version_of(const json::object& object) {
 }
 
 Result<Listed> parse_list(Kind kind, std::string_view body) {
-  TRY(auto object, parse_object(body));
   Listed listed;
-  listed.resource_version = resource_version_of(object);
-  auto* items = object.if_contains("items");
-  if (listed.resource_version.empty() || !items || !(items->is_array() || items->is_null())) {
-    return fail(ErrorCode::kUnavailable, "the server did not answer with a list");
-  }
-  if (items->is_null()) return listed;
-  for (auto& item : items->get_array()) {
-    if (!item.is_object()) return fail(ErrorCode::kUnavailable, "an item of the list is not an object");
-    auto& each = listed.items.emplace_back(std::move(item.get_object()));
-    if (!each.contains("apiVersion")) each["apiVersion"] = info(kind).api_version();
-    if (!each.contains("kind")) each["kind"] = info(kind).name;
-  }
+  ListReader reader(kind);
+  TRY_VOID(reader.feed(
+      body, [&](const json::object& item) { listed.items.emplace_back(item, json::storage_ptr()); }));
+  TRY(listed.resource_version, reader.end());
   return listed;
 }
 

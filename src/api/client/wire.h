@@ -33,7 +33,7 @@ Result<Client::Event> parse_event(std::string_view line);
 
 // metadata.resourceVersion; empty where there is none.
 std::string_view resource_version_of(const boost::json::object& object);
-// The items of a list, complete with apiVersion and kind, which Kubernetes leaves out of its own.
+// A list that is all there, as ListReader has it.
 Result<Listed> parse_list(Kind kind, std::string_view body);
 
 // Cuts a stream into lines. kExhausted where one is longer than any object may be.
