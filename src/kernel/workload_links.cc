@@ -310,35 +310,41 @@ Result<std::vector<DefaultRoute>> default_routes(NetlinkSocket& socket, Family f
   });
 }
 
-// Rules that an interface of this name has had, of which the kernel keeps those by address.
+// One of those that lead to tables of ours.
+struct OwnRule {
+  std::uint32_t table = 0;
+  std::string interface;  // empty: by address
+  std::optional<IpAddress> from;
+};
+
+Result<std::vector<OwnRule>> own_rules(NetlinkSocket& socket, Family family) {
+  using Rules = std::vector<OwnRule>;
+  return undisturbed<Rules>([&]() -> Result<Rules> {
+    MessageBuilder request;
+    fib_rule_hdr header{};
+    header.family = static_cast<std::uint8_t>(family_number(family));
+    request.begin(RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
+    request.end();
+    Rules found;
+    TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+      if (message.nlmsg_type != RTM_NEWRULE) return;
+      const auto attributes = Attributes::of_message(message, sizeof(fib_rule_hdr), FRA_MAX + 1);
+      const auto protocol = attributes.bytes(FRA_PROTOCOL);
+      const bool is_ours = protocol.size() == 1 && protocol.front() == kOwnRuleProtocol;
+      if (!is_ours || attributes.u32(FRA_PRIORITY) != kOwnRulePriority) return;
+      found.push_back({attributes.u32(FRA_TABLE), std::string(attributes.text(FRA_OIFNAME)),
+                       address_of(attributes.bytes(FRA_SRC))});
+    }));
+    return found;
+  });
+}
+
+// Those that an interface of this name has had: the kernel keeps rules by address when an interface goes.
 Result<void> remove_rules(NetlinkSocket& socket, Family family, const std::string& interface) {
-  struct Rule {
-    std::uint32_t table = 0;
-    bool is_of_interface = false;
-    std::optional<IpAddress> from;
-  };
-  using Rules = std::vector<Rule>;
-  TRY(const auto rules, undisturbed<Rules>([&]() -> Result<Rules> {
-        MessageBuilder request;
-        fib_rule_hdr header{};
-        header.family = static_cast<std::uint8_t>(family_number(family));
-        request.begin(RTM_GETRULE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
-        request.end();
-        Rules found;
-        TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
-          if (message.nlmsg_type != RTM_NEWRULE) return;
-          const auto attributes = Attributes::of_message(message, sizeof(fib_rule_hdr), FRA_MAX + 1);
-          const auto protocol = attributes.bytes(FRA_PROTOCOL);
-          const bool is_ours = protocol.size() == 1 && protocol.front() == kOwnRuleProtocol;
-          if (!is_ours || attributes.u32(FRA_PRIORITY) != kOwnRulePriority) return;
-          found.push_back({attributes.u32(FRA_TABLE), attributes.text(FRA_OIFNAME) == interface,
-                           address_of(attributes.bytes(FRA_SRC))});
-        }));
-        return found;
-      }));
+  TRY(const auto rules, own_rules(socket, family));
   std::set<std::uint32_t> tables;
   for (const auto& rule : rules) {
-    if (rule.is_of_interface) tables.insert(rule.table);
+    if (rule.interface == interface) tables.insert(rule.table);
   }
   Batch batch(socket);
   for (const auto& rule : rules) {
@@ -349,7 +355,7 @@ Result<void> remove_rules(NetlinkSocket& socket, Family family, const std::strin
         batch.begin(RTM_DELRULE, kChange, header,
                     fmt::format("remove a rule of an earlier {} in the workload", interface), ENOENT);
     if (rule.from) builder.put(FRA_SRC, address_bytes(*rule.from));
-    if (rule.is_of_interface) builder.put_string(FRA_OIFNAME, interface);
+    if (!rule.interface.empty()) builder.put_string(FRA_OIFNAME, rule.interface);
     builder.put_u32(FRA_TABLE, rule.table);
     builder.put_u32(FRA_PRIORITY, kOwnRulePriority);
     batch.end();
@@ -410,12 +416,24 @@ Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
   return own;
 }
 
-Result<bool> has_default(NetlinkSocket& socket, int link, Family family) {
+// Where it is in a table of its own, the rules that lead there belong to it.
+Result<bool> has_default(NetlinkSocket& socket, const LinkInfo& link, const std::string& name, Family family,
+                         const std::vector<IpAddress>& addresses) {
   TRY(const auto routes, default_routes(socket, family));
-  return std::ranges::any_of(routes, [&](const DefaultRoute& route) {
-    return route.is_ours && route.link == link &&
-           (route.table == RT_TABLE_MAIN || route.table == own_table(link));
-  });
+  const auto is_in = [&](std::uint32_t table) {
+    return std::ranges::any_of(routes, [&](const DefaultRoute& route) {
+      return route.is_ours && route.link == link.index && route.table == table;
+    });
+  };
+  if (is_in(RT_TABLE_MAIN)) return true;
+  if (!is_in(own_table(link.index))) return false;
+  TRY(auto rules, own_rules(socket, family));
+  std::erase_if(rules, [&](const OwnRule& rule) { return rule.table != own_table(link.index); });
+  return std::ranges::find(rules, name, &OwnRule::interface) != rules.end() &&
+         std::ranges::all_of(addresses, [&](const IpAddress& address) {
+           return address.family() != family ||
+                  std::ranges::find(rules, address, &OwnRule::from) != rules.end();
+         });
 }
 
 Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
@@ -425,8 +443,8 @@ Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
   WorkloadPairState state{.up = link->up, .mac = link->mac};
   using Addresses = std::vector<IpAddress>;
   TRY(state.addresses, undisturbed<Addresses>([&] { return own_addresses(socket, link->index); }));
-  TRY(state.default4, has_default(socket, link->index, Family::kIpv4));
-  TRY(state.default6, has_default(socket, link->index, Family::kIpv6));
+  TRY(state.default4, has_default(socket, *link, name, Family::kIpv4, state.addresses));
+  TRY(state.default6, has_default(socket, *link, name, Family::kIpv6, state.addresses));
   return state;
 }
 

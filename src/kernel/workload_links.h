@@ -37,8 +37,8 @@ struct WorkloadPairState {
   bool host_up = false;
   bool up = false;
   MacAddress mac;
-  std::vector<IpAddress> addresses;  // in the workload, those of the kernel's making left out
-  bool default4 = false, default6 = false;
+  std::vector<IpAddress> addresses;         // in the workload, those of the kernel's making left out
+  bool default4 = false, default6 = false;  // in the main table, or in its own with the rules that lead there
 };
 
 class WorkloadLinks {

@@ -14,7 +14,7 @@ VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 # Where each command came to be.
 SINCE = {"ADD": "0.3.1", "DEL": "0.3.1", "CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
 # Every error says what to run or to look at.
-NEXT = re.compile(r"ocicat [a-z]+|/etc/cni/net\.d|ip (netns|link|address|-[46] route)|dmesg|df\b|curl|see its log")
+NEXT = re.compile(r"ocicat [a-z]+|/etc/cni/net\.d|ip (netns|link|address|-[46] rule)|dmesg|df\b|curl|see its log")
 
 
 def commands_of(version):

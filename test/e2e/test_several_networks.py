@@ -23,7 +23,7 @@ class Container:
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
         subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
 
-    def call(self, command, interface, **more):
+    def call(self, command, interface, succeeds=True, **more):
         plugin = pathlib.Path(self.lab.binary).parent / "ocicat-cni"
         pools = POOLS[interface]
         config = {"cniVersion": "1.1.0", "name": {FRONT: "front", BACK: "back"}[interface], "type": "ocicat-cni",
@@ -36,7 +36,7 @@ class Container:
                            CNI_ARGS="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=" + self.name)
         done = subprocess.run(["ip", "netns", "exec", "%s-%s" % (self.lab.name, self.host), str(plugin)],
                               env=environment, text=True, input=json.dumps(dict(config, **more)), capture_output=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def add(self, interface):
@@ -162,5 +162,12 @@ def test_a_network_comes_and_goes_without_the_other(containers):
             assert one.seen(far.addresses[BACK, family], one.addresses[BACK, family]) == one.addresses[BACK, family]
     rules = one.run("ip", "rule").stdout
     assert rules.count("net1") == 1 and rules.count("lookup 10") == 2, "none of an earlier interface is left"
+    for address in (["from", one.addresses[BACK, 4]], ["oif", BACK]):
+        one.run("ip", "rule", "del", *address)
+        missing = one.call("CHECK", BACK, succeeds=False, prevResult=result)
+        assert missing["code"] == 104 and "no IPv4 default route" in missing["details"]
+        one.call("DEL", BACK)
+        result = one.add(BACK)
+        one.call("CHECK", BACK, prevResult=result)
     front = one.call("ADD", FRONT)
     one.call("CHECK", FRONT, prevResult=front)

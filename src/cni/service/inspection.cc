@@ -42,9 +42,10 @@ Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
       return changed(fmt::format("{0} in the container does not have {1}; see there: ip address show {0}",
                                  attachment.ifname, address.to_string()));
     if (!(address.is_v4() ? state.default4 : state.default6)) {
-      return changed(fmt::format(
-          "the container has no IPv{0} default route by {1}; see there: ip -{0} route show table all",
-          address.is_v4() ? 4 : 6, attachment.ifname));
+      return changed(
+          fmt::format("the container has no IPv{0} default route by {1}; see there: ip -{0} rule; "
+                      "ip -{0} route show table all",
+                      address.is_v4() ? 4 : 6, attachment.ifname));
     }
   }
   return {};
