@@ -57,6 +57,6 @@ class Counted:
             key = "%s %s" % (self.lab.address(source, family), KINDS[kind])
             there = {number for number, _ in arrived[target, family]["arrived"].get(key, [])}
             missing = sorted(set(range(report["sent"])) - there)
-            lost[source, target, family, KINDS[kind]] = Loss(report["sent"], missing,
-                                                             [report["at"][n] for n in missing] if "at" in report else [])
+            at = [report["at"][n] for n in missing] if "at" in report else []
+            lost[source, target, family, KINDS[kind]] = Loss(report["sent"], missing, at)
         return lost

@@ -6,8 +6,8 @@
     numbered.py count PORT FAMILY             what arrives at a port, of both kinds
 
 Each prints "+" when it is at it, goes on until its standard input closes, and prints one JSON object: `sent`, or
-`arrived` by sender's address and kind, each [number, when the kernel took it (CLOCK_REALTIME, seconds)]. Datagrams also say
-`at`, when each was sent (the same clock).
+`arrived` by sender's address and kind, each [number, when the kernel took it (CLOCK_REALTIME, seconds)]. Of
+datagrams there is also `at`, when each was sent (the same clock).
 """
 import json
 import select

@@ -100,7 +100,7 @@ class Gate:
 
 
 class Noise:
-    """Changes that concern neither of those whose packets are counted, one after the other, each client's of its own."""
+    """Changes that concern neither of those whose packets are counted, one after the other, each client's own."""
 
     def __init__(self, lab, client, pod):
         self.lab, self.client, self.number, self.policies = lab, client, client, {}

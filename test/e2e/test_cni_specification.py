@@ -1,4 +1,4 @@
-"""ocicat-cni as the CNI specification has it, version by version: what goes in, what comes out, and what each error says.
+"""ocicat-cni as the CNI specification has it, version by version: what goes in, what comes out, what each error says.
 
 https://github.com/containernetworking/cni/blob/spec-v1.1.0/SPEC.md
 """
@@ -205,7 +205,8 @@ def test_versions_that_are_not_known_are_refused(runtime, command, version):
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])
 def test_variables_that_are_missing_or_wrong_are_named(runtime, command):
     good = runtime.variables(command, "any")
-    wrong = {"CNI_CONTAINERID": ["", "a/b", ".hidden", "-x", "x" * 300], "CNI_IFNAME": ["", "a/b", "a b", "x" * 16, ".."],
+    wrong = {"CNI_CONTAINERID": ["", "a/b", ".hidden", "-x", "x" * 300],
+             "CNI_IFNAME": ["", "a/b", "a b", "x" * 16, ".."],
              "CNI_NETNS": [""], "CNI_ARGS": ["no-equals", "=value"]}
     if command == "DEL":
         del wrong["CNI_NETNS"]  # may be missing there
@@ -273,8 +274,8 @@ def test_an_address_that_somebody_has_and_a_pool_that_is_full_have_codes_of_thei
 def test_status_says_whether_add_would_be_served(runtime, eventually):
     assert runtime.call("STATUS") is None
     variables = {"CNI_COMMAND": "STATUS", "CNI_PATH": str(runtime.plugin.parent)}
-    nowhere = runtime.refused(variables, runtime.with_version() | {"ipam": {"type": "calico-ipam",
-                                                                             "ipv4_pools": ["nowhere"]}})
+    named = {"ipam": {"type": "calico-ipam", "ipv4_pools": ["nowhere"]}}
+    nowhere = runtime.refused(variables, runtime.with_version() | named)
     assert nowhere["code"] == 50 and "nowhere" in nowhere["details"]
     runtime.lab.run("lab", "agent", "kill", "host1")
     away = runtime.refused(variables, runtime.with_version())

@@ -2,7 +2,8 @@
 import pytest
 
 PORT = "tcp/80"
-POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy", "metadata": {"name": "web", "namespace": "shop"},
+POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+          "metadata": {"name": "web", "namespace": "shop"},
           "spec": {"selector": "app == 'web'", "types": ["Ingress"],
                    "ingress": [{"action": "Allow", "source": {"selector": "app == 'client'"}}]}}
 

@@ -1,8 +1,8 @@
 """A pool's encapsulation changes while its workloads speak with each other.
 
-Where both ends have their tunnels before and after, nothing is lost. Where tunnels come or go, hosts change one after the
-other: what one of them sends in a tunnel that the other has not yet, or no longer, is lost, until both have changed.
-Streams send it again; of datagrams nothing is lost but what was sent in that time.
+Where both ends have their tunnels before and after, nothing is lost. Where tunnels come or go, hosts change one after
+the other: what one of them sends in a tunnel that the other has not yet, or no longer, is lost, until both have
+changed. Streams send it again; of datagrams nothing is lost but what was sent in that time.
 """
 import json
 import time
@@ -35,8 +35,6 @@ def change(lab, mode):
         lab.request("PUT", path, pool)
     lab.wait()
     return begin, time.time()
-
-
 
 
 def way(lab, target, family):

@@ -1,6 +1,6 @@
-"""Pools that travel in different ways on the same hosts: plainly or by BGP, always in VXLAN, in VXLAN between subnets. Of
-both families, with natOutgoing: everybody reaches everybody as who they are, each by its own way, and outside each is
-seen as its host."""
+"""Pools that travel in different ways on the same hosts: plainly or by BGP, always in VXLAN, in VXLAN between subnets.
+Of both families, with natOutgoing: everybody reaches everybody as who they are, each by its own way, and outside each
+is seen as its host."""
 import contextlib
 import json
 import os

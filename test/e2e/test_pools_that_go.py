@@ -1,5 +1,5 @@
-"""Pools that are switched off or deleted while workloads have addresses of theirs: whoever has one keeps it, is reached and
-reaches others; nobody is given another."""
+"""Pools that are switched off or deleted while workloads have addresses of theirs: whoever has one keeps it, is reached
+and reaches others; nobody is given another."""
 import ipaddress
 
 import pytest
@@ -16,8 +16,6 @@ def pool(family, **spec):
 
 def is_old(lab, pod, family):
     return ipaddress.ip_address(lab.address(pod, family)) in ipaddress.ip_network(NETS[family])
-
-
 
 
 @pytest.fixture(scope="module", params=["plain", "bgp"])

@@ -1,5 +1,5 @@
-"""Workloads with an interface in each of two networks of their hosts: by two network configurations, each with pools of its
-own, as a container runtime calls for them one after the other."""
+"""Workloads with an interface in each of two networks of their hosts: by two network configurations, each with pools of
+its own, as a container runtime calls for them one after the other."""
 import json
 import os
 import pathlib
@@ -142,10 +142,10 @@ def test_nobody_sends_by_one_network_with_the_address_of_the_other(containers):
     one, _, far = containers
     for own, other in ((FRONT, BACK), (BACK, FRONT)):
         # Past the rules for its address: whoever has CAP_NET_ADMIN in a workload may do that.
-        one.run("ip", "route", "add", far.addresses[FRONT, 4], "via", "169.254.1.1", "dev", own, "onlink", "table", "77")
-        one.run("ip", "rule", "add", "to", far.addresses[FRONT, 4], "lookup", "77", "priority", "10")
-        ping = one.run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", one.addresses[other, 4], far.addresses[FRONT, 4],
-                       check=False)
+        target = far.addresses[FRONT, 4]
+        one.run("ip", "route", "add", target, "via", "169.254.1.1", "dev", own, "onlink", "table", "77")
+        one.run("ip", "rule", "add", "to", target, "lookup", "77", "priority", "10")
+        ping = one.run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", one.addresses[other, 4], target, check=False)
         one.run("ip", "rule", "del", "priority", "10")
         one.run("ip", "route", "flush", "table", "77")
         assert ", 0 received" in ping.stdout, (own, other)
