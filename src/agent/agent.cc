@@ -213,12 +213,12 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   state->policy = std::make_unique<PolicyLoop>(
       Engine({options.node, std::move(dictionary), options.most_entries, router}),
       PolicyLoop::Outlets{&state->to_dataplane, [self](News news) { self->reporter->tell(std::move(news)); },
-                          [self](const HostChanges& changes) { self->on_sent(changes); }});
+                          [self](const HostChanges& changes) { self->on_sent(changes); },
+                          [self](api::Update update) { self->flows->learn(std::move(update)); }});
   if (bird) state->start_bgp(options, *std::move(bird), router);
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
-        self->flows->learn(flow_parties(update));
         self->policy->put(std::move(update));
       });
   if (options.cni_folder) {

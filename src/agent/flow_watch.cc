@@ -92,17 +92,6 @@ struct Wishes {
 
 }  // namespace
 
-Changes<ResourceKey, Resource> flow_parties(const api::Update& update) {
-  constexpr std::array kParties{Kind::kWorkloadEndpoint, Kind::kPod, Kind::kHostEndpoint, Kind::kNetworkSet,
-                                Kind::kGlobalNetworkSet};
-  Changes<ResourceKey, Resource> parties;
-  for (const auto& [key, resource] : update.resources.entries()) {
-    if (std::ranges::find(kParties, key.kind) == kParties.end()) continue;
-    resource ? parties.update(key, *resource) : parties.remove(key);
-  }
-  return parties;
-}
-
 void FlowLines::absorb(FlowLines later) {
   const auto room = kMost - std::min(kMost, lines.size());
   const auto fits = std::min(room, later.lines.size());
@@ -226,12 +215,13 @@ FlowWatch::~FlowWatch() {
   state_->thread.join();
 }
 
-void FlowWatch::learn(Changes<ResourceKey, Resource> resources) {
-  state_->news.put({.resources = std::move(resources), .host = {}});
+void FlowWatch::learn(api::Update update) {
+  Learned learned{.resources = std::move(update.resources), .host = {}};
+  update.in_sync ? state_->news.leave(std::move(learned)) : state_->news.put_in_turn(std::move(learned));
 }
 
 void FlowWatch::learn(const HostChanges& changes) {
-  state_->news.put({.resources = {}, .host = FlowSource::needed(state_->options.dataplane, changes)});
+  state_->news.leave({.resources = {}, .host = FlowSource::needed(state_->options.dataplane, changes)});
 }
 
 std::shared_ptr<FlowMailbox> FlowWatch::follow(FlowFilter filter) {

@@ -20,9 +20,6 @@
 
 namespace ocicat::agent {
 
-// Of an update, those that flows are named after.
-Changes<ResourceKey, Resource> flow_parties(const api::Update& update);
-
 // Lines of JSON that wait for a follower.
 struct FlowLines {
   static constexpr std::size_t kMost = 10'000;
@@ -51,8 +48,9 @@ class FlowWatch {
   FlowWatch(const FlowWatch&) = delete;
   FlowWatch& operator=(const FlowWatch&) = delete;
 
-  // From any thread. Of what goes to the dataplane it keeps what it needs.
-  void learn(Changes<ResourceKey, Resource> resources);
+  // From any thread; of what goes to the dataplane it keeps what it needs. It wakes nobody, but for what comes before
+  // the first snapshot is whole: that is taken in turn, as PolicyLoop has it.
+  void learn(api::Update update);
   void learn(const HostChanges& changes);
   // From now on, for as long as somebody holds the mailbox.
   std::shared_ptr<FlowMailbox> follow(FlowFilter filter);

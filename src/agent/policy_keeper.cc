@@ -14,9 +14,9 @@ std::vector<Kind> followed_kinds() {
   return kinds;
 }
 
-PolicyKeeper::Step PolicyKeeper::take(api::Update update) {
+PolicyKeeper::Step PolicyKeeper::take(const api::Update& update) {
   Step step;
-  if (!update.unreadable.empty()) step.news.emplace().unreadable = std::exchange(update.unreadable, {});
+  if (!update.unreadable.empty()) step.news.emplace().unreadable = update.unreadable;
   engine_.take(update.resources);
   for (const auto& [kind, revision] : update.revisions) reached_.insert_or_assign(kind, revision);
   if (!update.in_sync && !in_sync_) return step;

@@ -24,7 +24,7 @@ class PolicyKeeper {
   };
   // What comes before the first update that is in sync is taken in as it comes, and no changes come out of it: then
   // the whole state. After that, what changes, and revisions even where nothing does.
-  Step take(api::Update update);
+  Step take(const api::Update& update);
   // BIRD has heard from the neighbours. Nothing changes before there was a first state.
   std::optional<HostChanges> leave_to_router();
 

@@ -22,7 +22,8 @@ struct PolicyLoop::State {
       auto update = mailbox.take_within(kRound);
       if (left_to_router.exchange(false)) send(keeper.leave_to_router());
       if (!update) continue;
-      auto step = keeper.take(*std::move(update));
+      auto step = keeper.take(*update);
+      if (!update->resources.empty()) outlets.pass_on(*std::move(update));
       // What is refused is known before what it came with is in force. The rest can wait until the dataplane
       // has been woken: whoever else is woken may take the processor.
       const bool refuses = step.news && !(step.news->unreadable.empty() && step.news->refused.empty());

@@ -20,6 +20,7 @@ class PolicyLoop {
     Mailbox<HostChanges>* to_dataplane;  // borrowed
     std::function<void(News)> tell;
     std::function<void(const HostChanges&)> on_sent;  // just before a message is put into `to_dataplane`
+    std::function<void(api::Update)> pass_on;         // what was taken in, before anything follows from it
   };
 
   PolicyLoop(Engine engine, Outlets outlets);

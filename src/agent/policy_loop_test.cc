@@ -36,9 +36,9 @@ class PolicyLoopTest : public testing::Test {
  protected:
   Mailbox<HostChanges> to_dataplane_;
   Mailbox<News> told_;
-  PolicyLoop loop_{
-      Engine({.node = "host1", .dictionary = {}}),
-      {&to_dataplane_, [this](News news) { told_.put(std::move(news)); }, [](const HostChanges&) {}}};
+  PolicyLoop loop_{Engine({.node = "host1", .dictionary = {}}),
+                   {&to_dataplane_, [this](News news) { told_.put(std::move(news)); },
+                    [](const HostChanges&) {}, [](const api::Update&) {}}};
 };
 
 TEST_F(PolicyLoopTest, NothingLeavesBeforeTheSnapshotIsWholeAndThenItIsOneMessage) {

@@ -26,18 +26,20 @@ class Mailbox {
     std::function<void()> wake;
     {
       const std::scoped_lock lock(mutex_);
-      if (waiting_) {
-        waiting_->absorb(std::move(message));
-      } else {
-        waiting_ = std::move(message);
-      }
+      keep(std::move(message));
       wake = wake_;
     }
     arrived_.notify_one();
     if (wake) wake();
   }
 
-  // The same once nothing is waiting, or the mailbox is closed: there is no more than this message and the one that
+  // The same for a reader who looks from time to time: it is not woken.
+  void leave(Message message) {
+    const std::scoped_lock lock(mutex_);
+    keep(std::move(message));
+  }
+
+  // As put(), once nothing is waiting, or the mailbox is closed: there is no more than this message and the one that
   // its reader has in hand.
   void put_in_turn(Message message) {
     {
@@ -78,6 +80,14 @@ class Mailbox {
   }
 
  private:
+  void keep(Message message) {
+    if (waiting_) {
+      waiting_->absorb(std::move(message));
+    } else {
+      waiting_ = std::move(message);
+    }
+  }
+
   mutable std::mutex mutex_;
   std::condition_variable arrived_, taken_;
   std::optional<Message> waiting_;

@@ -1,7 +1,9 @@
 #include "flows/party.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
+#include <string_view>
 
 namespace ocicat::flows {
 namespace {
@@ -14,6 +16,14 @@ const std::string* find(const Labels& labels, const char* name) {
 std::uint8_t rank_of(Kind kind) {
   if (kind == Kind::kWorkloadEndpoint || kind == Kind::kPod) return 0;
   return kind == Kind::kHostEndpoint ? 1 : 2;
+}
+
+constexpr std::size_t kMix = 0x9e3779b97f4a7c15;
+
+std::size_t hash_of(std::initializer_list<std::string_view> texts) {
+  std::size_t hash = 0;
+  for (const auto text : texts) hash = (hash ^ std::hash<std::string_view>()(text)) * kMix;
+  return hash;
 }
 
 struct Description {
@@ -90,19 +100,16 @@ Directory::Directory() {
   private_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pvt"});
 }
 
-std::shared_ptr<const Group> Directory::group_of(Group group) {
-  auto& known = groups_[group];
-  auto shared = known.lock();
-  if (!shared) known = shared = std::make_shared<const Group>(std::move(group));
-  return shared;
+std::size_t Directory::HashOfKey::operator()(const ResourceKey& key) const {
+  return hash_of({key.ns, key.name}) ^ static_cast<std::size_t>(key.kind);
 }
-
-std::shared_ptr<const Labels> Directory::shared(const Labels& labels) {
-  if (labels.empty()) return nullptr;
-  auto& known = labels_[labels];
-  auto shared = known.lock();
-  if (!shared) known = shared = std::make_shared<const Labels>(labels);
-  return shared;
+std::size_t Directory::HashOfGroup::operator()(const Group& group) const {
+  return hash_of({group.ns, group.name}) ^ static_cast<std::size_t>(group.type);
+}
+std::size_t Directory::HashOfLabels::operator()(const Labels& labels) const {
+  std::size_t hash = labels.size();
+  for (const auto& [name, value] : labels) hash = hash * kMix ^ hash_of({name, value});
+  return hash;
 }
 
 void Directory::remove(const ResourceKey& key) {
@@ -113,12 +120,10 @@ void Directory::remove(const ResourceKey& key) {
     std::erase(claims, &*found);
     if (claims.empty()) by_place_.erase(place);
   }
-  const auto group = found->second.party.group;
-  const auto labels = found->second.party.labels;
+  const auto& party = found->second.party;
+  groups_.give_back(party.group);
+  if (party.labels) labels_.give_back(party.labels);
   owners_.erase(found);
-  // Whoever looks at flows of the past may still hold them; the names go once nobody here does.
-  if (group.use_count() == 1) groups_.erase(*group);
-  if (labels && labels.use_count() == 1) labels_.erase(*labels);
 }
 
 void Directory::add(const ResourceKey& key, Owned owned) {
@@ -143,7 +148,9 @@ void Directory::update(const Changes<ResourceKey, Resource>& changes) {
     for (auto& place : places) place = place.masked();
     std::ranges::sort(places);
     places.erase(std::ranges::unique(places).begin(), places.end());
-    add(key, {{group_of(std::move(described->group)), std::move(described->name), shared(*described->labels)},
+    const auto& labels = *described->labels;
+    add(key, {{groups_.take(described->group), std::move(described->name),
+               labels.empty() ? nullptr : labels_.take(labels)},
               std::move(places)});
   }
 }

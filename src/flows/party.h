@@ -4,8 +4,11 @@
 //   cost     that of base/prefix_map.h
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered_map.hpp>
+
+#include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +39,39 @@ struct Party {
   std::shared_ptr<const Labels> labels;  // nullptr: none
 };
 
+// Values that many share, kept once.
+template <class T, class Hash>
+class SharedValues {
+ public:
+  // One user more. O(size of the value).
+  std::shared_ptr<const T> take(const T& value) {
+    auto found = users_.find(value);
+    if (found == users_.end()) found = users_.emplace(std::make_shared<const T>(value), 0).first;
+    ++found->second;
+    return found->first;
+  }
+  // One user fewer; the value goes with the last one, and with whoever else still holds it.
+  void give_back(const std::shared_ptr<const T>& value) {
+    const auto found = users_.find(value);
+    if (--found->second == 0) users_.erase(found);
+  }
+
+ private:
+  using Held = std::shared_ptr<const T>;
+  struct HashOf {
+    using is_transparent = void;
+    std::size_t operator()(const Held& value) const { return Hash()(*value); }
+    std::size_t operator()(const T& value) const { return Hash()(value); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const Held& a, const Held& b) const { return a == b || *a == *b; }
+    bool operator()(const T& a, const Held& b) const { return a == *b; }
+    bool operator()(const Held& a, const T& b) const { return *a == b; }
+  };
+  boost::unordered_flat_map<Held, std::size_t, HashOf, Equal> users_;
+};
+
 class Directory {
  public:
   Directory();
@@ -52,18 +88,25 @@ class Directory {
     Party party;
     std::vector<Prefix> places;
   };
-  using Owners = std::map<ResourceKey, Owned>;
+  struct HashOfKey {
+    std::size_t operator()(const ResourceKey& key) const;
+  };
+  struct HashOfGroup {
+    std::size_t operator()(const Group& group) const;
+  };
+  struct HashOfLabels {
+    std::size_t operator()(const Labels& labels) const;
+  };
+  using Owners = boost::unordered_map<ResourceKey, Owned, HashOfKey>;  // entries stay where they are
   using Claim = const Owners::value_type*;
 
   void remove(const ResourceKey& key);
   void add(const ResourceKey& key, Owned owned);
-  std::shared_ptr<const Group> group_of(Group group);
-  std::shared_ptr<const Labels> shared(const Labels& labels);
 
   Owners owners_;
   PrefixMap<std::vector<Claim>> by_place_;  // who counts first
-  std::map<Group, std::weak_ptr<const Group>> groups_;
-  std::map<Labels, std::weak_ptr<const Labels>> labels_;
+  SharedValues<Group, HashOfGroup> groups_;
+  SharedValues<Labels, HashOfLabels> labels_;
   Party public_, private_;
 };
 

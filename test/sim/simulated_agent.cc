@@ -69,7 +69,7 @@ std::string SimulatedAgent::think() {
   update->resources.apply_to(process_->known);
   process_->whole |= update->in_sync;
   const auto size = update->resources.size();
-  auto step = process_->thinker.take(*std::move(update));
+  auto step = process_->thinker.take(*update);
   if (step.news) step.news->refused.apply_to(process_->refused);
   if (step.changes) {
     step.changes->apply_to(process_->wanted);
