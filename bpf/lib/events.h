@@ -7,7 +7,6 @@
  */
 #pragma once
 
-#include "lib/clock.h"
 #include "lib/counters.h"
 #include "lib/packet.h"
 #include "maps/events.h"
@@ -35,11 +34,11 @@ struct sight {
 /* Whether the interface may have another one of what is shared out, as the other half of the ring is. CPUs
  * that look at once may let a few more through. */
 static __always_inline int has_share(void* shares, __u32 interface) {
-  __u32 at = interface % EVENT_SHARES_MAX, tick = clock_now() >> (EVENT_SHARE_SHIFT - TICK_SHIFT);
+  __u32 at = interface % EVENT_SHARES_MAX, since = (__u32)(bpf_jiffies64() >> EVENT_SHARE_SHIFT);
   struct event_share* share = bpf_map_lookup_elem(shares, &at);
   if (!share) return 0;
-  if (share->tick != tick) {
-    share->tick = tick;
+  if (share->since != since) {
+    share->since = since;
     share->used = 0;
   }
   if (share->used >= EVENT_SHARE) return 0;

@@ -80,8 +80,9 @@ static __always_inline int is_greater(const struct address* a, const struct addr
   return 0;
 }
 
-/* Puts the ends into the order that both directions share. */
+/* Puts the ends into the order that both directions share. In a driver nobody looks for connections. */
 static __always_inline void order_ends(struct packet* packet) {
+#ifndef OCICAT_AT_DRIVER
   const struct ends* ends = &packet->ends;
   int swap = is_greater(&ends->source, &ends->destination);
   if (!swap && !is_greater(&ends->destination, &ends->source))
@@ -91,6 +92,7 @@ static __always_inline void order_ends(struct packet* packet) {
   packet->key.address[1] = swap ? ends->source : ends->destination;
   packet->key.port[0] = swap ? ends->destination_port : ends->source_port;
   packet->key.port[1] = swap ? ends->source_port : ends->destination_port;
+#endif
 }
 
 /* `quoted`: of a packet inside an ICMP error, which is cut short after 8 bytes of transport at the earliest.

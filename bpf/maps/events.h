@@ -15,8 +15,8 @@ OCICAT_LAYOUT_BEGIN
 enum {
   EVENTS_BYTES = 4 * 1024 * 1024, /* about 58,000 events */
   EVENT_SHARES_MAX = 1024,
-  EVENT_SHARE = 64, /* events of an interface in a tick of 2^27 ns (134 ms), while the ring is half full */
-  EVENT_SHARE_SHIFT = 27,
+  EVENT_SHARE = 64,      /* events of an interface in so many jiffies, while the ring is half full: */
+  EVENT_SHARE_SHIFT = 5, /* two to this; 128 ms where 250 make a second */
 };
 
 enum event_flags {
@@ -47,7 +47,7 @@ OCICAT_SIZE(struct event, 64);
 
 /* Map event_shares: array by interface index, modulo its size. */
 struct event_share {
-  __u32 tick;
+  __u32 since; /* jiffies, shifted */
   __u32 used;
 };
 OCICAT_SIZE(struct event_share, 8);
