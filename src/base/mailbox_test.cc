@@ -31,6 +31,18 @@ TEST(Mailbox, ANewerMessageIsAbsorbedIntoTheOneThatWaits) {
   EXPECT_FALSE(mailbox.take());
 }
 
+TEST(Mailbox, WhatIsLeftWakesNobodyAndIsThereAtTheNextLook) {
+  Mailbox<Sum> mailbox;
+  int woken = 0;
+  mailbox.on_put([&] { ++woken; });
+  mailbox.leave({1});
+  mailbox.leave({2});
+  EXPECT_EQ(woken, 0);
+  const auto taken = mailbox.take_within(std::chrono::nanoseconds(0));
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->value, 3);
+}
+
 TEST(Mailbox, WhatIsPutInTurnIsNeverAbsorbedByWhatCameBefore) {
   constexpr int kMessages = 1'000;
   Mailbox<Sum> mailbox;
