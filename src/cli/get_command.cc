@@ -46,16 +46,30 @@ struct Found {
   std::string resource_version;
 };
 
-Result<std::vector<Found>> find_by_name(api::Client& client, const std::vector<ResourceKey>& keys) {
+// What is there of it, and why the rest is not.
+struct FoundByName {
   std::vector<Found> found;
+  std::optional<Error> missing;  // of all that could not be had; the code of the first
+};
+
+FoundByName find_by_name(api::Client& client, const std::vector<ResourceKey>& keys) {
+  FoundByName all;
   for (const ResourceKey& key : keys) {
     auto object = client.get(key);
-    if (!object) return within(key.to_string(), object.error());
-    auto same = std::ranges::find(found, key.kind, &Found::kind);
-    if (same == found.end()) same = found.insert(found.end(), Found{key.kind, {}, {}});
+    if (!object) {
+      const auto error = within(key.to_string(), object.error()).error();
+      if (!all.missing) {
+        all.missing = error;
+      } else {
+        all.missing->message += "; " + error.message;
+      }
+      continue;
+    }
+    auto same = std::ranges::find(all.found, key.kind, &Found::kind);
+    if (same == all.found.end()) same = all.found.insert(all.found.end(), Found{key.kind, {}, {}});
     same->objects.push_back(*std::move(object));
   }
-  return found;
+  return all;
 }
 
 Result<std::vector<Found>> find_all(api::Client& client, const GetOptions& options,
@@ -228,8 +242,9 @@ Result<int> run_get(const GetOptions& options) {
                         : watch(client, options, keys.front().kind, keys.front().name);
   }
   if (!keys.empty()) {
-    TRY(const std::vector<Found> found, find_by_name(client, keys));
-    print(found, options, keys.size() == 1);
+    const auto [found, missing] = find_by_name(client, keys);
+    if (!found.empty()) print(found, options, keys.size() == 1);
+    if (missing) return std::unexpected(*missing);
   } else {
     TRY(const std::vector<Found> found, find_all(client, options, kinds));
     print(found, options, false);

@@ -32,6 +32,14 @@ TEST_F(Write, ApplyCreatesThenLeavesAloneThenConfigures) {
   EXPECT_THAT(ocicat({"get", "tier", "security", "-o", "yaml"}).out, HasSubstr("order: 200"));
 }
 
+TEST_F(Write, OfSeveralThatAreNamedGetShowsWhatIsThereAndNamesEachThatIsNot) {
+  ocicat({"apply", "-f", file("tier.yaml", kTier)});
+  const auto got = ocicat({"get", "tier", "none", "security", "nobody", "-o", "name"});
+  EXPECT_EQ(got.code, 1);
+  EXPECT_EQ(got.out, "tier.projectcalico.org/security\n");
+  EXPECT_THAT(got.err, AllOf(HasSubstr("none"), HasSubstr("nobody")));
+}
+
 TEST_F(Write, WhatIsTakenAndDoesNothingIsWarnedAboutWithItsPlace) {
   const auto done = ocicat({"apply", "-f", file("tier.yaml", kTier), "-f",
                             file("policy.yaml", std::string(kPolicy) + "    http: {paths: [{exact: /}]}\n")});
