@@ -15,6 +15,7 @@
 #include "agent/flow_door.h"
 #include "agent/flow_watch.h"
 #include "agent/metrics.h"
+#include "agent/own_node_loop.h"
 #include "agent/policy_keeper.h"
 #include "agent/policy_loop.h"
 #include "agent/status_reporter.h"
@@ -87,6 +88,7 @@ struct Agent::State {
   std::unique_ptr<dataplane::DataplaneLoop> dataplane;
   std::unique_ptr<PolicyLoop> policy;
   std::unique_ptr<BgpLoop> bgp;  // nothing: this agent keeps no BIRD
+  std::unique_ptr<OwnNodeLoop> own_node;
   std::unique_ptr<api::Informers> informers;
   std::unique_ptr<api::Informers> bgp_informers;
   std::unique_ptr<http::Server> health;
@@ -216,9 +218,15 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
                           [self](const HostChanges& changes) { self->on_sent(changes); },
                           [self](api::Update update) { self->flows->learn(std::move(update)); }});
   if (bird) state->start_bgp(options, *std::move(bird), router);
+  state->own_node = std::make_unique<OwnNodeLoop>(options.node, options.server, [self](std::string trouble) {
+    News news;
+    news.own_node = std::move(trouble);
+    self->reporter->tell(std::move(news));
+  });
   state->informers = std::make_unique<api::Informers>(
       options.server, followed_kinds(), [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
+        self->own_node->learn(update);
         self->policy->put(std::move(update));
       });
   if (options.cni_folder) {

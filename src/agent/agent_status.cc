@@ -19,6 +19,16 @@ std::string shortened(std::string text) {
   return text + "…";
 }
 
+json::object to_json(const dataplane::TunnelLink& tunnel) {
+  json::object object{{"interface", tunnel.interface_name}, {"mtu", tunnel.mtu}};
+  if (tunnel.address) object["address"] = tunnel.address->to_string();
+  if (tunnel.ends) {
+    object["hosts"] = tunnel.ends->hosts;
+    object["ends"] = tunnel.ends->known;
+  }
+  return object;
+}
+
 }  // namespace
 
 AgentStatus::AgentStatus(std::string node, std::string dataplane, std::string reason, int pid)
@@ -30,6 +40,7 @@ bool AgentStatus::apply(const News& news) {
   news.unreadable.apply_to(unreadable_);
   news.refused.apply_to(uncompiled_);
   if (news.bgp) bgp_ = news.bgp;
+  if (news.own_node) own_node_ = *news.own_node;
   return document({}) != before;
 }
 
@@ -68,16 +79,17 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["applied"] = std::move(applied);
   status["incarnations"] = std::move(incarnations);
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};
+  status["routes"] = json::object{{"wanted", report_.routes}, {"ready", report_.routes_ready}};
   status["hostEndpoints"] = std::move(host_endpoints);
   status["refused"] = std::move(refusals);
   status["refusedCount"] = all.size();
   if (report_.mtu != 0) status["mtu"] = report_.mtu;
   json::array tunnels;
-  for (const auto& [name, mtu] : report_.tunnels)
-    tunnels.push_back(json::object{{"interface", name}, {"mtu", mtu}});
+  for (const auto& tunnel : report_.tunnels) tunnels.emplace_back(to_json(tunnel));
   status["tunnels"] = std::move(tunnels);
   json::array notes;
   for (const auto& note : report_.notes) notes.emplace_back(shortened(note));
+  if (!own_node_.empty()) notes.emplace_back(shortened(fmt::format("Node {}: {}", node_, own_node_)));
   status["notes"] = std::move(notes);
   if (bgp_) status["bgp"] = to_json(*bgp_);
   status["error"] = shortened(report_.error);

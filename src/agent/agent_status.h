@@ -40,6 +40,7 @@ class AgentStatus {
   std::map<ResourceKey, std::string> unreadable_;
   std::map<ResourceKey, std::string> uncompiled_;
   std::optional<BgpReport> bgp_;
+  std::string own_node_;  // what is wrong with it
 };
 
 }  // namespace ocicat::agent

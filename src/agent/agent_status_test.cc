@@ -9,6 +9,7 @@
 #include "agent/metrics.h"
 #include "agent/pacer.h"
 #include "resources/validate.h"
+#include "views/node_status.h"
 #include "views/status.h"
 
 namespace ocicat::agent {
@@ -43,6 +44,29 @@ TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
   EXPECT_EQ(view.incarnations.at("Tier.projectcalico.org"), "");
   EXPECT_EQ(view.endpoints_wanted, 3u);
   EXPECT_EQ(view.endpoints_ready, 2u);
+}
+
+TEST(AgentStatus, SaysOfEachTunnelWhereItEndsAndOfTheNodeWhatIsWrongWithIt) {
+  AgentStatus status("host1", "nftables", "", 7);
+  EXPECT_TRUE(status.apply(report_of(
+      {.routes = 9,
+       .routes_ready = 8,
+       .mtu = 1450,
+       .tunnels = {{"vxlan.calico", 1450, IpAddress::parse("10.0.0.1"), dataplane::TunnelLink::Ends{3, 2}},
+                   {"tunl0", 1480}}})));
+  News news;
+  news.own_node = "no address";
+  EXPECT_TRUE(status.apply(news));
+  const auto view = views::NodeStatus::read(status.document({}));
+  EXPECT_EQ(view.tunnels,
+            (std::vector<views::TunnelView>{{"vxlan.calico", 1450, "10.0.0.1", views::TunnelView::Ends{3, 2}},
+                                            {"tunl0", 1480}}));
+  EXPECT_EQ(view.routes, 9U);
+  EXPECT_EQ(view.routes_ready, 8U);
+  EXPECT_EQ(view.notes, std::vector<std::string>{"Node host1: no address"});
+  news.own_node = "";
+  EXPECT_TRUE(status.apply(news));
+  EXPECT_TRUE(views::NodeStatus::read(status.document({})).notes.empty());
 }
 
 TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {

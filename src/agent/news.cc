@@ -10,6 +10,7 @@ void News::absorb(News later) {
   unreadable.absorb(std::move(later.unreadable));
   refused.absorb(std::move(later.refused));
   if (later.bgp) bgp = std::move(later.bgp);
+  if (later.own_node) own_node = std::move(later.own_node);
 }
 
 }  // namespace ocicat::agent

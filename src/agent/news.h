@@ -17,6 +17,7 @@ struct News {
   Changes<ResourceKey, std::string> unreadable;  // the server holds it, and it cannot be decoded
   Changes<ResourceKey, std::string> refused;     // it can be read, and cannot be compiled
   std::optional<BgpReport> bgp;                  // of an agent that keeps BIRD
+  std::optional<std::string> own_node;           // what is wrong with its Node; empty: nothing
 
   void absorb(News later);
 };

@@ -112,6 +112,9 @@ policy in the kernel.
 With --bgp bird the agent configures and keeps BIRD 2 (Debian: bird2), by BGPConfiguration, BGPPeer and BGPFilter, and
 leaves routes to other hosts to it; BIRD stays when the agent goes. `ocicat node status` tells of its sessions.
 
+An agent that finds no Node of its name makes one, with the addresses of its host's default routes; one that is there it leaves as it
+is, but for the addresses of its tunnels' ends, which it takes from pools.
+
 Container runtimes start ocicat-cni for each container; it asks the agent, by the socket agent.sock in the folder of
 --cni-dir. There the agent also keeps what it has given to whom.
 

@@ -48,7 +48,8 @@ Result<int> run_node_status(const NodeOptions& options) {
 }
 
 constexpr std::string_view kNodeFooter =
-    R"(Of each host: how large packets of its workloads may be, and what its kernel is kept from doing and why. Where its agent
+    R"(Of each host: how large packets of its workloads may be; each tunnel with its MTU, the address of its end here and, with VXLAN,
+of how many other hosts the kernel knows the end; how many routes are in the kernel; what its kernel is kept from doing and why. Where its agent
 keeps BIRD: its BGP sessions, how many routes came in and went out by each, and why one is
 down. The exit code is 1 where a session is down, a BGPPeer is left out or BIRD does not do what it should.
 
@@ -62,7 +63,8 @@ void add_node_command(CLI::App& app) {
   auto* group = app.add_subcommand("node", "Show how hosts are connected");
   group->require_subcommand(1);
   group->footer("Examples:\n  ocicat node status");
-  auto* command = group->add_subcommand("status", "Show BGP sessions, and the reason where one is down");
+  auto* command = group->add_subcommand(
+      "status", "Show tunnels, routes and BGP sessions, and the reason where one is down");
   auto options = std::make_shared<NodeOptions>();
   command->add_option("NODE", options->nodes, "Names of nodes (default: all)");
   command->add_option("-o,--output", options->output, "Output: json or yaml")

@@ -35,6 +35,15 @@ class Objects;
 struct TunnelLink {
   std::string interface_name;
   std::uint32_t mtu = 0;
+  std::optional<IpAddress> address{};  // of its end here
+  // Of VXLAN: the other hosts of the cluster, and of how many of them the kernel knows the end.
+  struct Ends {
+    std::size_t hosts = 0;
+    std::size_t known = 0;
+
+    bool operator==(const Ends&) const = default;
+  };
+  std::optional<Ends> ends{};
 
   bool operator==(const TunnelLink&) const = default;
 };
@@ -43,6 +52,8 @@ struct Report {
   Revisions revisions;              // in the kernel now
   std::size_t endpoints = 0;        // wanted
   std::size_t endpoints_ready = 0;  // interface there, policy in force, routes in place
+  std::size_t routes = 0;           // wanted
+  std::size_t routes_ready = 0;     // in the kernel
   std::map<ResourceKey, HostEndpointStatus> host_endpoints;
   std::string error;                // empty: all is as wanted; else what failed and what is tried next
   std::uint64_t kernel_writes = 0;  // messages sent so far that change something

@@ -151,6 +151,16 @@ std::uint64_t HostKeeper::writes() const {
          ipip_.writes();
 }
 
+std::vector<TunnelLink> HostKeeper::tunnels() const {
+  auto tunnels = tunnels_in_use(routes_.links(), settings_);
+  for (const auto family : kFamilies) {
+    const auto& vxlan = vxlan_[family == Family::kIpv4 ? 0 : 1];
+    const auto tunnel = std::ranges::find(tunnels, vxlan_name(family), &TunnelLink::interface_name);
+    if (tunnel != tunnels.end()) tunnel->ends = {vxlan.hosts(), vxlan.ends()};
+  }
+  return tunnels;
+}
+
 Result<void> HostKeeper::sync_ways() {
   auto done = bandwidth_.sync(routes_.links());
   if (!done) done = within("bandwidth", done.error());
@@ -266,7 +276,11 @@ bool HostKeeper::attempt() {
   if (error.empty()) report_.revisions = wanted_;
   if (policy_in_force && !std::exchange(mtu_known_, true)) {
     report_.mtu = workload_mtu(routes_.links(), settings_);
-    report_.tunnels = tunnels_in_use(routes_.links(), settings_);
+  }
+  if (policy_in_force) {
+    report_.tunnels = tunnels();
+    report_.routes = routes_.wanted();
+    report_.routes_ready = routes_.wanted() - routes_.waiting();
   }
   report_.notes.clear();
   if (!policy_->enforces()) report_.notes.emplace_back(kNoPolicy);

@@ -82,6 +82,7 @@ class HostKeeper {
   Result<void> sync_ways();
   // Of those.
   std::uint64_t writes() const;
+  std::vector<TunnelLink> tunnels() const;
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
   bool is_ready(const EndpointState& endpoint) const;

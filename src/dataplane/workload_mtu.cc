@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <tuple>
 
 #include "dataplane/overlay/ipip.h"
 #include "dataplane/overlay/vxlan.h"
@@ -26,13 +27,21 @@ std::uint32_t least(const Links& links, const std::function<bool(const std::stri
 }  // namespace
 
 std::vector<TunnelLink> tunnels_in_use(const Links& links, const HostSettings& settings) {
+  static const auto link_local = *Prefix::parse("fe80::/10");
   const auto& overlays = settings.overlays;
   std::vector<TunnelLink> tunnels;
-  for (const auto& [wanted, name] : {std::pair{overlays.vxlan4, vxlan_name(Family::kIpv4)},
-                                     std::pair{overlays.vxlan6, vxlan_name(Family::kIpv6)},
-                                     std::pair{overlays.ipip, std::string(kIpipName)}}) {
+  using Tunnel = std::tuple<bool, std::string, Family>;
+  for (const auto& [wanted, name, family] :
+       {Tunnel{overlays.vxlan4, vxlan_name(Family::kIpv4), Family::kIpv4},
+        Tunnel{overlays.vxlan6, vxlan_name(Family::kIpv6), Family::kIpv6},
+        Tunnel{overlays.ipip, kIpipName, Family::kIpv4}}) {
     const auto link = links.find(name);
-    if (wanted && link != links.end() && link->second.up) tunnels.push_back({name, link->second.mtu});
+    if (!wanted || link == links.end() || !link->second.up) continue;
+    auto& tunnel = tunnels.emplace_back(TunnelLink{name, link->second.mtu});
+    const auto address = std::ranges::find_if(link->second.addresses, [&](const IpAddress& one) {
+      return one.family() == family && !link_local.contains(one);
+    });
+    if (address != link->second.addresses.end()) tunnel.address = *address;
   }
   return tunnels;
 }

@@ -30,6 +30,17 @@ TEST(WorkloadMtu, IsWhatUplinksTakeAndTunnelsWhereThereAreAny) {
   EXPECT_EQ(workload_mtu(host, named), 9000);
 }
 
+TEST(TunnelsInUse, HaveTheAddressOfTheirFamilyThatIsNotOfTheKernelsMaking) {
+  Links host = links({{"vxlan-v6.calico", 1430}, {"vxlan.calico", 1450}});
+  host["vxlan-v6.calico"].addresses = {*IpAddress::parse("fd65::7"), *IpAddress::parse("fe80::7")};
+  host["vxlan.calico"].addresses = {*IpAddress::parse("fe80::7")};
+  HostSettings settings;
+  settings.overlays.vxlan4 = settings.overlays.vxlan6 = true;
+  EXPECT_EQ(tunnels_in_use(host, settings),
+            (std::vector<TunnelLink>{{"vxlan.calico", 1450},
+                                     {"vxlan-v6.calico", 1430, IpAddress::parse("fd65::7")}}));
+}
+
 TEST(WorkloadMtu, IsThatOfAllInterfacesButWorkloadsWhereNoneIsNamedAsAnUplink) {
   const auto host = links({{"lo", 65536}, {"uplink", 1450}, {"cali1", 1400}, {"ocicat-i1f", 1300}});
   HostSettings settings;

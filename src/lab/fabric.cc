@@ -52,14 +52,6 @@ Prefix with_rack(const IpAddress& node) {
   return {node, static_cast<std::uint8_t>(node.is_v4() ? 24 : 64)};
 }
 
-IpAddress tunnel_address(int host, Family family) {
-  return pod_address(0xff00 + host, family);
-}
-
-Prefix tunnel_net(Family family) {
-  return {pod_address(0xff00, family), static_cast<std::uint8_t>(family == Family::kIpv4 ? 24 : 120)};
-}
-
 Prefix pod_net(Family family) {
   return Prefix{pod_address(0, family), static_cast<std::uint8_t>(family == Family::kIpv4 ? 16 : 112)};
 }

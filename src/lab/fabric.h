@@ -24,9 +24,6 @@ struct HostWiring {
 // rack has a /24 and a /64. Private to the lab's namespaces.
 IpAddress node_address(int host, int rack, Family family);
 Prefix with_rack(const IpAddress& node);
-// Of the n-th host's VXLAN interface: 10.65.255.n and fd65::ffXX, beyond those of pods.
-IpAddress tunnel_address(int host, Family family);
-Prefix tunnel_net(Family family);
 // All that pods and tunnels have addresses of: 10.65.0.0/16 and fd65::/112.
 Prefix pod_net(Family family);
 // Their n-th, from 0.

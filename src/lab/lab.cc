@@ -59,6 +59,7 @@ Result<void> Lab::begin(const LabRecord& lab) {
     TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, ++number, lab)));
   }
   for (const auto& host : hosts) TRY_VOID(start_agent(host.name));
+  TRY_VOID(wait_until_tunnelled(client, lab, kPatience));
   TRY_VOID(wait_until_applied());
   return lab.network == "bgp" ? wait_until_peered(client, running_agents(), kPatience) : Result<void>{};
 }

@@ -6,6 +6,7 @@
 
 #include "lab/fabric.h"
 #include "resources/decode.h"
+#include "views/json_read.h"
 
 namespace ocicat::lab {
 namespace {
@@ -41,29 +42,24 @@ json::object node_object(std::string_view host, int number, const LabRecord& lab
   const auto address = [&](Family family) {
     return with_rack(node_address(number, rack, family)).to_string();
   };
-  json::object spec{{"bgp", json::object{{"ipv4Address", address(Family::kIpv4)},
-                                         {"ipv6Address", address(Family::kIpv6)}}}};
-  if (mode_of("vxlan", lab) != "Never") {
-    spec["ipv4VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv4).to_string();
-    spec["ipv6VXLANTunnelAddr"] = tunnel_address(number, Family::kIpv6).to_string();
-  }
   return {{"apiVersion", "projectcalico.org/v3"},
           {"kind", "Node"},
           {"metadata", json::object{{"name", host}}},
-          {"spec", spec}};
+          {"spec", json::object{{"bgp", json::object{{"ipv4Address", address(Family::kIpv4)},
+                                                     {"ipv6Address", address(Family::kIpv6)}}}}}};
+}
+
+bool says_its_tunnels(const json::object& node, const LabRecord& lab) {
+  const auto says = [&](views::Path path) { return !views::text_at(node, path).empty(); };
+  if (mode_of("vxlan", lab) != "Never")
+    return says({"spec", "ipv4VXLANTunnelAddr"}) && says({"spec", "ipv6VXLANTunnelAddr"});
+  return mode_of("ipip", lab) == "Never" || says({"spec", "bgp", "ipv4IPIPTunnelAddr"});
 }
 
 std::vector<json::object> pool_objects(const LabRecord& lab) {
   std::vector<json::object> objects;
-  json::array tunnels;
-  for (const auto family : kFamilies) {
+  for (const auto family : kFamilies)
     objects.push_back(pool_object(family == Family::kIpv4 ? "pods-ipv4" : "pods-ipv6", pod_net(family), lab));
-    tunnels.emplace_back(tunnel_net(family).to_string());
-  }
-  objects.push_back({{"apiVersion", "projectcalico.org/v3"},
-                     {"kind", "IPReservation"},
-                     {"metadata", json::object{{"name", "tunnels"}}},
-                     {"spec", json::object{{"reservedCIDRs", std::move(tunnels)}}}});
   return objects;
 }
 

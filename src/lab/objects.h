@@ -13,8 +13,9 @@ namespace ocicat::lab {
 
 // The n-th host, from 1, of a lab.
 boost::json::object node_object(std::string_view host, int number, const LabRecord& lab);
-// A pool for each family, encapsulated as the lab's network says; and a reservation of what tunnels have of
-// them.
+// Whether a Node says where the tunnels of the lab's network end at its host, which its agent sees to.
+bool says_its_tunnels(const boost::json::object& node, const LabRecord& lab);
+// A pool for each family, encapsulated as the lab's network says.
 std::vector<boost::json::object> pool_objects(const LabRecord& lab);
 bool is_pod_address(const IpAddress& address);  // in one of them
 // Around an address that is in neither, a pool that gives what it is asked for and nothing else.

@@ -1,5 +1,6 @@
 #include "lab/progress.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <thread>
 
@@ -101,6 +102,22 @@ std::string difference(const LinkByPrefix& links, const LinkByAddress& wanted) {
 }
 
 }  // namespace
+
+Result<void> wait_until_tunnelled(api::Client& client, const LabRecord& lab,
+                                  std::chrono::milliseconds patience) {
+  const auto deadline = Clock::now() + patience;
+  while (true) {
+    TRY(const auto nodes, client.list(Kind::kNode, std::nullopt));
+    const auto missing = std::ranges::find_if(
+        nodes.items, [&](const boost::json::object& node) { return !says_its_tunnels(node, lab); });
+    if (missing == nodes.items.end()) return {};
+    if (Clock::now() >= deadline) {
+      return fail(ErrorCode::kUnavailable, "after {} ms {} has no address for its tunnels", patience.count(),
+                  views::text_at(*missing, {"metadata", "name"}));
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
 
 Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                std::chrono::milliseconds patience) {

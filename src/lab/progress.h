@@ -9,6 +9,7 @@
 #include "api/client/client.h"
 #include "base/ip.h"
 #include "base/result.h"
+#include "lab/state.h"
 
 namespace ocicat::lab {
 
@@ -16,6 +17,10 @@ namespace ocicat::lab {
 // when this began. kUnavailable after `patience`, saying who is behind in what.
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                 std::chrono::milliseconds patience);
+
+// Until every Node says where the tunnels of the lab's network end at its host.
+Result<void> wait_until_tunnelled(api::Client& client, const LabRecord& lab,
+                                  std::chrono::milliseconds patience);
 
 // Until every named agent, running as the process given, says that all its BGP sessions are established.
 Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,

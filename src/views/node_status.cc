@@ -45,10 +45,31 @@ BgpView read_bgp(const json::object& bgp) {
   return view;
 }
 
+std::string line_of(const TunnelView& tunnel) {
+  auto line = fmt::format("tunnel {}: MTU {}", printable(tunnel.interface_name), tunnel.mtu);
+  if (!tunnel.address.empty()) line += ", address " + printable(tunnel.address);
+  if (tunnel.ends)
+    line += fmt::format(", ends of {} of {} other hosts", tunnel.ends->known, tunnel.ends->hosts);
+  return line;
+}
+
+json::object to_json(const TunnelView& tunnel) {
+  json::object object{{"interface", tunnel.interface_name}, {"mtu", tunnel.mtu}};
+  if (!tunnel.address.empty()) object["address"] = tunnel.address;
+  if (tunnel.ends) {
+    object["hosts"] = tunnel.ends->hosts;
+    object["ends"] = tunnel.ends->known;
+  }
+  return object;
+}
+
 }  // namespace
 
 NodeStatus NodeStatus::read(const json::object& document) {
-  NodeStatus status{.agent = AgentView::read(document), .mtu = number_at(document, {"status", "mtu"})};
+  NodeStatus status{.agent = AgentView::read(document),
+                    .mtu = number_at(document, {"status", "mtu"}),
+                    .routes = number_at(document, {"status", "routes", "wanted"}),
+                    .routes_ready = number_at(document, {"status", "routes", "ready"})};
   const auto* notes = find_at(document, {"status", "notes"});
   if (const auto* list = notes == nullptr ? nullptr : notes->if_array()) {
     for (const auto& note : *list) {
@@ -56,7 +77,9 @@ NodeStatus NodeStatus::read(const json::object& document) {
     }
   }
   each_object(document, {"status", "tunnels"}, [&](const json::object& tunnel) {
-    status.tunnels.push_back({text_at(tunnel, {"interface"}), number_at(tunnel, {"mtu"})});
+    auto& view = status.tunnels.emplace_back(
+        TunnelView{text_at(tunnel, {"interface"}), number_at(tunnel, {"mtu"}), text_at(tunnel, {"address"})});
+    if (tunnel.contains("hosts")) view.ends = {number_at(tunnel, {"hosts"}), number_at(tunnel, {"ends"})};
   });
   const auto* bgp = find_at(document, {"status", "bgp"});
   if (bgp != nullptr && bgp->is_object()) status.bgp = read_bgp(bgp->get_object());
@@ -89,8 +112,13 @@ std::string to_text(const NodeStatus& status, TimePoint now) {
                                  is_alive(status.agent, now) ? "its agent reports" : "its agent is silent");
   if (!status.agent.error.empty()) text += fmt::format("  error: {}\n", printable(status.agent.error));
   if (status.mtu != 0) text += fmt::format("  workloads may send {} bytes at once (MTU)\n", status.mtu);
-  for (const auto& [name, mtu] : status.tunnels)
-    text += fmt::format("  tunnel {}: MTU {}\n", printable(name), mtu);
+  for (const auto& tunnel : status.tunnels) text += "  " + line_of(tunnel) + "\n";
+  if (status.routes_ready < status.routes) {
+    text += fmt::format("  routes: {} of {} in the kernel; see: ocicat routes --node {}\n",
+                        status.routes_ready, status.routes, printable(status.agent.node));
+  } else {
+    text += fmt::format("  routes: {}, all in the kernel\n", status.routes);
+  }
   for (const auto& note : status.notes) text += fmt::format("  note: {}\n", printable(note));
   if (!status.bgp) return text + "BGP: this agent keeps no router\n";
   const auto& bgp = *status.bgp;
@@ -113,14 +141,14 @@ std::string to_text(const NodeStatus& status, TimePoint now) {
 
 json::object to_json(const NodeStatus& status, const json::object& document, TimePoint now) {
   json::array tunnels;
-  for (const auto& [name, mtu] : status.tunnels)
-    tunnels.push_back(json::object{{"interface", name}, {"mtu", mtu}});
+  for (const auto& tunnel : status.tunnels) tunnels.emplace_back(to_json(tunnel));
   json::object object{{"node", status.agent.node},
                       {"alive", is_alive(status.agent, now)},
                       {"dataplane", status.agent.dataplane},
                       {"error", status.agent.error},
                       {"endpoints", json::object{{"wanted", status.agent.endpoints_wanted},
                                                  {"ready", status.agent.endpoints_ready}}},
+                      {"routes", json::object{{"wanted", status.routes}, {"ready", status.routes_ready}}},
                       {"mtu", status.mtu},
                       {"tunnels", std::move(tunnels)},
                       {"notes", json::value_from(status.notes)}};

@@ -40,6 +40,15 @@ struct BgpView {
 struct TunnelView {
   std::string interface_name;
   std::uint64_t mtu = 0;
+  std::string address{};  // of its end at this host
+  // Of VXLAN: the other hosts, and of how many of them the kernel knows the end.
+  struct Ends {
+    std::uint64_t hosts = 0;
+    std::uint64_t known = 0;
+
+    bool operator==(const Ends&) const = default;
+  };
+  std::optional<Ends> ends{};
 
   bool operator==(const TunnelView&) const = default;
 };
@@ -48,6 +57,8 @@ struct NodeStatus {
   AgentView agent;
   std::uint64_t mtu = 0;            // of workloads; 0: not known
   std::vector<TunnelView> tunnels;  // those in use
+  std::uint64_t routes = 0;         // wanted
+  std::uint64_t routes_ready = 0;   // in the kernel
   std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
   std::optional<BgpView> bgp;       // nothing: the agent keeps no BIRD
 
@@ -59,8 +70,9 @@ struct NodeStatus {
 std::vector<std::string> bgp_troubles(const NodeStatus& status);
 
 std::string to_text(const NodeStatus& status, TimePoint now);
-// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"mtu","tunnels":[{"interface","mtu"}],
-//  "notes":[…],"bgp":…}; "bgp" as in AgentStatus
+// {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"routes":{"wanted","ready"},"mtu",
+//  "tunnels":[{"interface","mtu","address","hosts","ends"}],"notes":[…],"bgp":…}; of a tunnel what there is;
+// "bgp" as in AgentStatus
 boost::json::object to_json(const NodeStatus& status, const boost::json::object& document, TimePoint now);
 
 }  // namespace ocicat::views

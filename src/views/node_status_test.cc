@@ -42,16 +42,29 @@ TEST(NodeStatus, ShowsSessionsAndWhyOneIsDown) {
 }
 
 TEST(NodeStatus, ShowsTheMtuAndWhatTheKernelIsKeptFromDoing) {
-  const auto read = document(R"(, "mtu": 1450, "tunnels": [{"interface": "tunl0", "mtu": 1480}],
+  const auto read = document(R"(, "mtu": 1450, "routes": {"wanted": 7, "ready": 7},
+      "tunnels": [{"interface": "tunl0", "mtu": 1480},
+                  {"interface": "vxlan.calico", "mtu": 1450, "address": "10.0.0.1", "hosts": 3, "ends": 2}],
       "notes": ["vxlan.calico does not offload checksums: old"])");
   const auto status = NodeStatus::read(read);
   EXPECT_THAT(to_text(status, {}),
               HasSubstr("  workloads may send 1450 bytes at once (MTU)\n  tunnel tunl0: MTU 1480\n"
+                        "  tunnel vxlan.calico: MTU 1450, address 10.0.0.1, ends of 2 of 3 other hosts\n"
+                        "  routes: 7, all in the kernel\n"
                         "  note: vxlan.calico does"));
   const auto json = to_json(status, read, {});
   EXPECT_EQ(json.at("mtu"), 1450U);
   EXPECT_EQ(json.at("tunnels").at(0).at("mtu"), 1480U);
+  EXPECT_EQ(json.at("tunnels").at(1).at("address"), "10.0.0.1");
+  EXPECT_EQ(json.at("tunnels").at(1).at("ends"), 2U);
+  EXPECT_EQ(json.at("routes").at("ready"), 7U);
   EXPECT_EQ(json.at("notes").as_array().size(), 1U);
+}
+
+TEST(NodeStatus, SaysWhereToLookWhereRoutesAreNotInTheKernel) {
+  const auto status = NodeStatus::read(document(R"(, "routes": {"wanted": 7, "ready": 5})"));
+  EXPECT_THAT(to_text(status, {}),
+              HasSubstr("  routes: 5 of 7 in the kernel; see: ocicat routes --node host1\n"));
 }
 
 TEST(NodeStatus, OfAnAgentWithoutARouterSaysSoAndIsNoTrouble) {

@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -43,7 +44,23 @@ def set_modes(lab, pool="pods-ipv4", **modes):
     document = lab.request("GET", POOLS + pool)
     document["spec"].update({"ipipMode": "Never", "vxlanMode": "Never"}, **modes)
     lab.request("PUT", POOLS + pool, document)
+    # Agents give the ends of the tunnels addresses.
+    wanted = {"ipv4VXLANTunnelAddr": False, "ipv4IPIPTunnelAddr": False}
+    for item in lab.json("get", "ippools")["items"]:
+        if ":" not in item["spec"]["cidr"]:
+            wanted["ipv4VXLANTunnelAddr"] |= item["spec"].get("vxlanMode", "Never") != "Never"
+            wanted["ipv4IPIPTunnelAddr"] |= item["spec"].get("ipipMode", "Never") != "Never"
+    until = time.monotonic() + 20
+    while not all(said(lab, host, name) for host in lab.hosts for name, is_wanted in wanted.items() if is_wanted):
+        assert time.monotonic() < until, wanted
+        time.sleep(0.05)  # between two looks
     lab.wait()
+
+
+def said(lab, host, name):
+    """Whether the Node says such an address."""
+    spec = lab.json("get", "node", host)["spec"]
+    return name in spec or name in spec["bgp"]
 
 
 def tunl0(lab, host="host1"):
@@ -111,8 +128,9 @@ def test_a_packet_on_the_wire_goes_from_host_to_host_around_that_of_the_pods(lab
 def test_pods_know_how_much_room_the_tunnel_leaves(lab):
     link, = json.loads(lab.exec("net/one", "ip", "-j", "link", "show", "dev", "eth0").stdout)
     assert (link["mtu"], tunl0(lab)["mtu"]) == (1480, 1480)
-    assert (told(lab)["mtu"], told(lab)["tunnels"]) == (1480, [{"interface": "tunl0", "mtu": 1480}])
-    assert "tunnel tunl0: MTU 1480" in lab.run("node", "status", "host1").stdout
+    own = lab.json("get", "node", "host1")["spec"]["bgp"]["ipv4IPIPTunnelAddr"]
+    assert (told(lab)["mtu"], told(lab)["tunnels"]) == (1480, [{"interface": "tunl0", "mtu": 1480, "address": own}])
+    assert "tunnel tunl0: MTU 1480, address " + own in lab.run("node", "status", "host1").stdout
     assert ping(lab, "net/one", "net/two", 1480 - 28)
     assert not ping(lab, "net/one", "net/two", 1481 - 28)
 
@@ -168,14 +186,16 @@ def test_the_address_that_a_node_says_is_the_tunnels(lab, eventually):
 
     path = "/apis/projectcalico.org/v3/nodes/host1"
     document = lab.request("GET", path)
-    assert addresses() == []
-    document["spec"]["bgp"]["ipv4IPIPTunnelAddr"] = "10.65.255.1"
+    own = document["spec"]["bgp"]["ipv4IPIPTunnelAddr"]
+    assert addresses() == [own]
+    assert "ipip-tunnel-addr-host1" in lab.run("ipam", "show", own).stdout
+    document["spec"]["bgp"]["ipv4IPIPTunnelAddr"] = "172.20.0.1"  # of no pool: somebody's own affair
     lab.request("PUT", path, document)
-    eventually(lambda: addresses() == ["10.65.255.1"], 10)
+    eventually(lambda: addresses() == ["172.20.0.1"], 10)
     document = lab.request("GET", path)
     del document["spec"]["bgp"]["ipv4IPIPTunnelAddr"]
     lab.request("PUT", path, document)
-    eventually(lambda: addresses() == [], 10)
+    eventually(lambda: len(addresses()) == 1 and addresses() != ["172.20.0.1"], 10)
 
 
 def test_only_what_crosses_subnets_is_tunnelled_where_the_pool_says_so(lab):
@@ -188,11 +208,6 @@ def test_only_what_crosses_subnets_is_tunnelled_where_the_pool_says_so(lab):
 
 
 def test_a_pool_in_vxlan_and_one_in_ipip_stand_side_by_side(lab):
-    for number in (1, 2, 3):
-        path = "/apis/projectcalico.org/v3/nodes/host%d" % number
-        document = lab.request("GET", path)
-        document["spec"]["ipv4VXLANTunnelAddr"] = "10.65.254.%d" % number
-        lab.request("PUT", path, document)
     set_modes(lab, ipipMode="Always")
     lab.add_pod("net/four", "host1", addresses="10.66.0.1")
     lab.add_pod("net/five", "host2", addresses="10.66.0.2")

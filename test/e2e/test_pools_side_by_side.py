@@ -41,11 +41,7 @@ class Site:
 
     def up(self):
         lab = self.lab
-        for number, host in enumerate(lab.hosts, start=1):
-            node = lab.json("get", "node", host)
-            node["spec"]["ipv4VXLANTunnelAddr"] = "10.65.255.%d" % number
-            node["spec"]["ipv6VXLANTunnelAddr"] = "fd65::ff%02x" % number
-            lab.apply(node)
+        for host in lab.hosts:
             lab.host_exec(host, "nft", COUNTER.format("arrived", "prerouting"))
         words = []
         for pool, number in PODS:

@@ -76,6 +76,38 @@ def test_the_largest_packet_of_a_pod_fits_into_the_tunnel(always, family):
     ping(always, "shop/client", "shop/far", family, mtu - header)
 
 
+def tunnel_address(lab, number, family):
+    return lab.json("get", "node", "host%d" % number)["spec"]["ipv%dVXLANTunnelAddr" % family]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_host_has_an_address_of_the_pool_for_its_tunnel_and_reaches_far_pods_by_it(always, family):
+    handle = {4: "vxlan-tunnel-addr-host%d", 6: "vxlan-v6-tunnel-addr-host%d"}[family]
+    for number in (1, 2):
+        own = tunnel_address(always, number, family)
+        shown = always.run("ipam", "show", own).stdout
+        assert handle % number in shown
+    own, far = tunnel_address(always, 1, family), always.address("shop/far", family)
+    route, = json.loads(always.host_exec("host1", "ip", "-j", "route", "get", far).stdout)
+    assert (route["prefsrc"], route["dev"]) == (own, {4: "vxlan.calico", 6: "vxlan-v6.calico"}[family])
+    arrived(always, "host2"), arrived(always, "host1")
+    assert ", 3 received" in always.host_exec("host1", "ping", "-c", "3", "-i", "0.2", "-W", "5", far).stdout
+    assert arrived(always, "host2") >= 3 and arrived(always, "host1") >= 3
+    # And the other way round: a pod asks the far host itself.
+    always.exec("shop/far", "ping", "-c", "1", "-W", "5", own)
+
+
+def test_node_status_tells_of_tunnels_their_ends_and_routes(always):
+    status, = always.json("node", "status", "host1")["nodes"]
+    assert status["tunnels"] == [
+        {"interface": name, "mtu": mtu, "address": tunnel_address(always, 1, family), "hosts": 1, "ends": 1}
+        for name, mtu, family in (("vxlan.calico", 1450, 4), ("vxlan-v6.calico", 1430, 6))]
+    assert status["routes"]["wanted"] == status["routes"]["ready"] > 0
+    text = always.run("node", "status", "host1").stdout
+    assert "tunnel vxlan.calico: MTU 1450, address " in text and "ends of 1 of 1 other hosts" in text
+    assert "routes: %d, all in the kernel" % status["routes"]["wanted"] in text
+
+
 def encapsulated(lab, host):
     """How many packets its programs have put into tunnels."""
     counters = lab.json("bpf", "counters", "--host", host)["counters"]
@@ -173,3 +205,28 @@ def test_a_pool_may_change_how_its_packets_travel(across):
     assert arrived(across, "host1") == 0
     assert "vxlan.calico" not in across.host_exec("host1", "ip", "-brief", "link").stdout
     assert "vxlan-v6.calico" in across.host_exec("host1", "ip", "-brief", "link").stdout
+    # Its ends are kept for the next time.
+    pool = across.request("GET", "/apis/projectcalico.org/v3/ippools/pods-ipv4")
+    pool["spec"]["vxlanMode"] = "Always"
+    across.request("PUT", "/apis/projectcalico.org/v3/ippools/pods-ipv4", pool)
+    across.wait()
+    ping(across, "shop/client", "shop/same-rack", 4)
+    assert arrived(across, "host1") >= 3
+
+
+def test_what_hosts_had_for_their_tunnels_goes_back_with_the_pools(always, eventually):
+    handles = {"vxlan%s-tunnel-addr-host%d" % (six, number) for six in ("", "-v6") for number in (1, 2)}
+
+    def given():
+        return {item["metadata"]["name"] for item in always.json("get", "ipamhandles")["items"]}
+
+    for pod in ("shop/client", "shop/far"):
+        always.run("lab", "pod", "delete", pod)
+    assert given() == handles
+    for family in (4, 6):
+        always.run("delete", "ippool", "pods-ipv%d" % family)
+    eventually(lambda: given() == set(), 20)
+    nodes = always.json("get", "nodes")["items"]
+    assert not any("ipv%dVXLANTunnelAddr" % family in node["spec"] for node in nodes for family in (4, 6))
+    always.wait()
+    assert all("vxlan" not in always.host_exec(host, "ip", "-brief", "link").stdout for host in always.hosts)

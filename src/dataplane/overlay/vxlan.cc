@@ -47,10 +47,12 @@ void Vxlan::want(const std::optional<VxlanDevice>& device) {
 void Vxlan::want(const Changes<IpAddress, network::Peer>& peers) {
   for (const auto& [host, peer] : peers.entries()) {
     if (host.family() != family_) continue;
+    vteps_.erase(host);
+    without_end_.erase(host);
     if (peer && peer->vtep) {
-      vteps_.insert_or_assign(host, *peer->vtep);
-    } else {
-      vteps_.erase(host);
+      vteps_.emplace(host, *peer->vtep);
+    } else if (peer) {
+      without_end_.insert(host);
     }
   }
 }

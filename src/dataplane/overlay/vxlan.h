@@ -45,6 +45,10 @@ class Vxlan final : public Overlay {
   // one, or where not all is as wanted. Nothing: they are as they have been told.
   std::optional<OpenTunnels> newly_open();
 
+  // The other hosts there are, and of how many of them the kernel knows the end.
+  std::size_t hosts() const { return vteps_.size() + without_end_.size(); }
+  std::size_t ends() const { return ends_known_ ? there_.forwarding.size() : 0; }
+
   // What the kernel is kept from doing with it, for people; empty: nothing.
   std::string note() const;
 
@@ -64,6 +68,7 @@ class Vxlan final : public Overlay {
   Family family_;
   std::optional<VxlanDevice> device_;
   std::map<IpAddress, network::Vtep> vteps_;  // by the host that has it
+  std::set<IpAddress> without_end_;           // hosts that have none, or none yet
 
   bool told_ = false;           // what is open
   bool device_known_ = false;   // it is there as wanted

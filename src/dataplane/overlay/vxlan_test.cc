@@ -105,6 +105,8 @@ TEST_F(VxlanTest, LearnsOfEndsThatComeMoveAndGoByTwoWritesEach) {
   for (std::uint32_t i = 2; i < 100; ++i) set(i, vtep(i));
   ASSERT_TRUE(vxlan_.sync());
   EXPECT_EQ(there().host_by_mac.size(), 98);
+  EXPECT_EQ(vxlan_.hosts(), 98U);
+  EXPECT_EQ(vxlan_.ends(), 98U);
   auto before = vxlan_.writes();
   set(5, vtep(105));
   ASSERT_TRUE(vxlan_.sync());
@@ -123,6 +125,12 @@ TEST_F(VxlanTest, LearnsOfEndsThatComeMoveAndGoByTwoWritesEach) {
   ASSERT_TRUE(vxlan_.sync());
   EXPECT_EQ(vxlan_.writes() - before, 1);
   EXPECT_EQ(there().host_by_mac.at(vtep(7).mac), host(200));
+  Changes<IpAddress, network::Peer> without;
+  without.update(host(8), network::Peer{});
+  vxlan_.want(without);
+  ASSERT_TRUE(vxlan_.sync());
+  EXPECT_EQ(vxlan_.hosts(), 97U);
+  EXPECT_EQ(vxlan_.ends(), 96U) << "one has none any more";
 }
 
 TEST_F(VxlanTest, IsMadeAnewWhereItCannotBeChangedAndGoesWhenNobodyWantsIt) {

@@ -197,11 +197,37 @@ RoutePlan RouteTable::plan() {
   return plan;
 }
 
+// The kernel refuses a route of IPv6 by a gateway to which it has another way, as it has where the tunnel's end lies in
+// the block and the route before leads there without the tunnel. These are exchanged, one by one, so that each is
+// missing for as long as two messages take.
+Result<std::vector<kernel::RouteFailure>> RouteTable::exchange(
+    std::vector<kernel::RouteFailure> refused, const std::vector<kernel::KernelRoute>& removed) {
+  std::multimap<Prefix, kernel::KernelRoute> before;
+  for (const auto& route : removed) before.emplace(route.destination, route);
+  std::vector<kernel::RouteFailure> left;
+  for (auto& failure : refused) {
+    std::vector<kernel::KernelRoute> olds;
+    const auto [first, last] = before.equal_range(failure.route.destination);
+    for (auto it = first; it != last; ++it) olds.push_back(it->second);
+    if (failure.error.code != ErrorCode::kInvalid || olds.empty()) {
+      left.push_back(std::move(failure));
+      continue;
+    }
+    TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, olds));
+    TRY(auto not_added, kernel_.add(options_.protocol, {failure.route}));
+    std::ranges::move(not_added, std::back_inserter(left));
+  }
+  return left;
+}
+
 // What the kernel then has is not known where anything fails; all that was to be looked at still is.
 Result<void> RouteTable::carry_out(const RoutePlan& plan) {
   routes_known_ = plan.add.empty() && plan.remove.empty();
   if (!routes_known_) {
-    TRY(const auto not_added, kernel_.add(options_.protocol, plan.add));
+    TRY(auto not_added, kernel_.add(options_.protocol, plan.add));
+    if (!not_added.empty()) {
+      TRY(not_added, exchange(std::move(not_added), plan.remove));
+    }
     TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
     writes_ += plan.add.size() - not_added.size() + plan.remove.size() - not_removed.size();
     for (const auto& failure : not_added) waiting_.insert(failure.route.destination);

@@ -50,6 +50,9 @@ class RouteTable {
   bool is_ready(const EndpointState& endpoint) const;
   // Whether a route to it is wanted that is not in the kernel.
   bool lacks(const Prefix& destination) const { return waiting_.contains(destination); }
+  // How many are wanted, and how many of them are not in the kernel.
+  std::size_t wanted() const { return wanted_.size(); }
+  std::size_t waiting() const { return waiting_.size(); }
   std::uint64_t writes() const { return writes_; }
 
  private:
@@ -60,6 +63,9 @@ class RouteTable {
   std::optional<kernel::KernelRoute> goal_of(const Prefix& destination, const Route& route) const;
   RoutePlan plan();
   Result<void> carry_out(const RoutePlan& plan);
+  // Of those that were refused, what still is.
+  Result<std::vector<kernel::RouteFailure>> exchange(std::vector<kernel::RouteFailure> refused,
+                                                     const std::vector<kernel::KernelRoute>& removed);
   void depend(const Prefix& destination, const Route& route);
   void no_longer_depend(const Prefix& destination, const Route& route);
 
