@@ -151,7 +151,8 @@ def test_changing_a_limit_loses_nothing(lab, limited):
     for flow in flows:
         report = flow.stop()
         assert report["sent"] > 10
-        assert (report["missing"], report["outOfOrder"], report["error"]) == ([], 0, "")
+        # Datagrams may overtake each other where their sender is moved to another processor: kernels queue by processor.
+        assert (report["missing"], report["error"]) == ([], "")
 
 
 def test_what_a_limit_needs_goes_with_it_and_what_others_have_there_stays(lab, limited, eventually):
