@@ -85,6 +85,12 @@ std::string softirq_times() {
 
 }  // namespace
 
+std::vector<std::uint8_t> frame_of(const Flows& flows, const std::string& interface_mac) {
+  std::array<std::uint8_t, LOAD_FRAME> frame{};
+  write_frame(frame, flows, interface_mac);
+  return {frame.begin(), frame.end()};
+}
+
 void stay_on(int processor) {
   cpu_set_t set;
   CPU_ZERO(&set);

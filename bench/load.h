@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/ip.h"
 #include "bench/bpf/load.h"
@@ -26,6 +27,9 @@ struct Flows {
   std::uint32_t size = LOAD_FRAME;  // of a frame, LOAD_FRAME_MAX at most
   std::uint32_t grows = 0;          // by so much on its way
 };
+
+// One of them, for an interface with this MAC address.
+std::vector<std::uint8_t> frame_of(const Flows& flows, const std::string& interface_mac);
 
 class Load {
  public:

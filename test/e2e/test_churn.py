@@ -129,7 +129,7 @@ class Noise:
         self.policies[name] = policy
 
     def storm(self, changes):
-        """So many, at this client's share of RATE; whether it kept to that, the caller sees from how long it took."""
+        """So many, at this client's share of RATE, or slower where the server is."""
         due = time.monotonic()
         for _ in range(changes):
             self.change()
@@ -181,6 +181,8 @@ def test_a_storm_of_changes_disturbs_nobody_and_opens_nothing(lab, dataplane):
         lab.wait()
     print("%d changes in %.1f s, %.0f a second; the gate was closed %d times"
           % (CLIENTS * changes, took, CLIENTS * changes / took, len(turns.closed)))
+    if "OCICAT_CHURN_SECONDS" in os.environ:  # somebody wants to see that so many are borne
+        assert CLIENTS * changes / took > 0.9 * RATE
     assert len(turns.closed) >= 2
     for family in (4, 6):
         for source, target in (("near", "web"), ("far", "calm")):
