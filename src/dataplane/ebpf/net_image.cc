@@ -193,14 +193,16 @@ void NetImage::release(const Node& node) {
 }
 
 // The nodes that have stood for the next six bits behind these, as far as `old` has any; what else it had is
-// to be free.
-NetImage::OldChildren NetImage::open(const net_bits& first, unsigned bits, const OldNode& old) {
+// to be free. `old` becomes the one that has stood here, whose arrays may stay; nothing: there was none.
+NetImage::OldChildren NetImage::open(const net_bits& first, unsigned bits, OldNode& old) {
   OldChildren result;
   if (!old) return result;
   if (bits_in_common(first, old->first) < std::min<unsigned>(bits, old->bits)) {
     release(*old);
+    old.reset();
   } else if (old->bits > bits) {
     result.at(bpf::net_bits_behind(&old->first, bits)) = old;
+    old.reset();
   } else {
     OldNode closer;
     auto left = old->below;
@@ -215,9 +217,10 @@ NetImage::OldChildren NetImage::open(const net_bits& first, unsigned bits, const
         release(child);
       }
     }
-    if (old->bits == bits) return result;  // its arrays may stay
+    if (old->bits == bits) return result;
     release_arrays(*old);
-    return open(first, bits, closer);
+    old = closer;
+    return open(first, bits, old);
   }
   return result;
 }
@@ -245,8 +248,8 @@ Result<net_node> NetImage::make(const net_bits& first, unsigned bits, Stretch ne
                                 const Pass& pass) {
   const auto before = bits_before(pass.family);
   const auto end_bits = bits + bpf::NET_BITS;
-  const auto old_children = open(first, bits, old);
-  const auto same = old && old->bits == bits && bits_in_common(old->first, first) >= bits ? old : OldNode{};
+  auto same = old;
+  const auto old_children = open(first, bits, same);
   Node node{};
   node.first = first;
   node.bits = static_cast<std::uint8_t>(bits);

@@ -63,7 +63,7 @@ class NetImage {
   Result<void> place_children(Node& node, const std::vector<Node>& children, const OldNode& same, Step& step);
   Result<void> place_classes(Node& node, const std::vector<std::uint32_t>& classes, const OldNode& same,
                              Step& step);
-  OldChildren open(const bpf::net_bits& first, unsigned bits, const OldNode& old);
+  OldChildren open(const bpf::net_bits& first, unsigned bits, OldNode& old);
   std::span<const Node> children_of(const Node& node) const;
   void release_arrays(const Node& node);
   void release(const Node& node);

@@ -275,6 +275,10 @@ TEST_F(RandomNets, SayWhatEachNetLookedAtWouldSay) {
     NetsByFamily shown;
     for (const auto& [net, id] : nets_in(*memory_, host_.batch & 1)) shown[net.family()].emplace(net, id);
     expect(shown, "as it is shown to people");
+    NetImage fresh(*memory_);
+    Step look(host_);
+    ASSERT_TRUE(resync(fresh, look));
+    EXPECT_EQ(image_->places_in_use(), fresh.places_in_use());
   }
 }
 

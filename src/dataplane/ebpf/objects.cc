@@ -215,6 +215,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
       for (const auto* name : kTraces) objects.maps_.erase(name);
     }
     for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
+    objects.maps_.erase("at_drivers");  // an agent that did not live to pin its maps has had the same numbers
   }
   objects.tracks_anew_ = !is_there("connections");
   if (objects.all_there_) {

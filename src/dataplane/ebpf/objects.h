@@ -82,8 +82,8 @@ class Objects {
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
       host_endpoints_, tunnels_, nets_;
-  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, sources_, host_interfaces_,
-      dictionary_, vteps_;
+  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, sources_, host_interfaces_, dictionary_,
+      vteps_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };
