@@ -1,5 +1,6 @@
 #include "bench/load.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <sched.h>
@@ -107,6 +108,7 @@ Load::Load()
   drop_ = taken(object_.program("drop"));
   arrivals_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("arrivals"))));
   plan_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("plan"))));
+  ports_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("ports_listed"))));
   plan_.as<load_plan>().front().arriving = LOAD_FRAME;
 }
 
@@ -123,7 +125,8 @@ void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32
   plan.stride = flows.stride;
   plan.leaves = flows.leaves ? 1 : 0;
   plan.random = flows.random ? 1 : 0;
-  plan.replies = flows.replies ? 1 : 0;
+  plan.replies = !flows.replies ? 0 : flows.ports.empty() ? 1 : 2;
+  for (std::size_t i = 0; i < flows.ports.size(); ++i) ports_.as<std::uint64_t>()[i] = htons(flows.ports[i]);
   plan.arriving = flows.size + flows.grows;
   plan.next = flows.random ? (first + 1) * 2654435761U | 1 : first;
   plan_.as<load_plan>().front() = plan;

@@ -16,16 +16,17 @@ namespace ocicat::bench {
 
 // What is sent: UDP.
 struct Flows {
-  IpAddress source, destination;    // IPv4
-  std::uint32_t count = 1;          // a power of two
-  std::uint32_t addresses = 1;      // likewise, at the end that varies: the flows take turns at them
-  std::uint32_t stride = 1;         // from one address to the next
-  bool by_destination = false;      // which end that is
-  bool random = false;              // else one after the other
-  bool leaves = false;              // by the interface, to its other end; else they come in by it
-  bool replies = false;             // as from the end that is asked: ports are exchanged
-  std::uint32_t size = LOAD_FRAME;  // of a frame, LOAD_FRAME_MAX at most
-  std::uint32_t grows = 0;          // by so much on its way
+  IpAddress source, destination;       // IPv4
+  std::uint32_t count = 1;             // a power of two
+  std::uint32_t addresses = 1;         // likewise, at the end that varies: the flows take turns at them
+  std::uint32_t stride = 1;            // from one address to the next
+  bool by_destination = false;         // which end that is
+  bool random = false;                 // else one after the other
+  bool leaves = false;                 // by the interface, to its other end; else they come in by it
+  bool replies = false;                // as from the end that is asked: ports are exchanged
+  std::vector<std::uint16_t> ports{};  // of replies, those that they are for, by flow; else as the flows ask
+  std::uint32_t size = LOAD_FRAME;     // of a frame, LOAD_FRAME_MAX at most
+  std::uint32_t grows = 0;             // by so much on its way
 };
 
 // One of them, for an interface with this MAC address.
@@ -59,7 +60,7 @@ class Load {
  private:
   kernel::bpf::Object object_;
   UniqueFd generate_, sink_, drop_;
-  kernel::bpf::MappedArray plan_, arrivals_;
+  kernel::bpf::MappedArray plan_, arrivals_, ports_;
   double processor_nanoseconds() const;
   static std::uint64_t read(const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 

@@ -26,6 +26,15 @@ struct {
   __type(value, struct load_arrivals);
 } arrivals SEC(".maps");
 
+/* Those of flows by their number, in network order. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, LOAD_PORTS_MAX);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, __u64);
+} ports_listed SEC(".maps");
+
 static __always_inline __u32 pick(struct load_plan* load) {
   __u32 x = load->next;
   if (!load->random) {
@@ -61,7 +70,12 @@ int generate(struct xdp_md* context) {
     ip->saddr = bpf_htonl(address);
   }
   __be16 asking = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
-  __be16 asked = bpf_htons((__u16)(5000 + ((ports >> 15) & 0x7fff)));
+  __be16 asked = bpf_htons((__u16)(LOAD_ASKED + ((ports >> 15) & 0x7fff)));
+  if (load->replies == 2) {
+    const __u64* listed = bpf_map_lookup_elem(&ports_listed, &flow);
+    if (!listed) return XDP_ABORTED;
+    asking = (__be16)*listed;
+  }
   udp->source = load->replies ? asked : asking;
   udp->dest = load->replies ? asking : asked;
   return load->leaves ? XDP_TX : XDP_PASS;

@@ -8,6 +8,8 @@ enum {
   LOAD_FRAME = 64,
   LOAD_OTHERS = 72, /* what somebody else sends, to be told from that */
   LOAD_FRAME_MAX = 1514,
+  LOAD_ASKED = 5000, /* the port that is asked, of the first 32,768 flows */
+  LOAD_PORTS_MAX = 4096,
 };
 
 struct load_plan {
@@ -20,7 +22,7 @@ struct load_plan {
   __u32 stride;           /* from one address to the next */
   __u32 leaves;           /* 1: frames leave by the interface, for its other end; 0: they come in by it */
   __u32 random;           /* 1: flows at random; 0: one after the other */
-  __u32 replies;          /* 1: as from who is asked */
+  __u32 replies;          /* 1: as from who is asked; 2: to the ports that are listed, from LOAD_ASKED */
   __u32 arriving;         /* how long the frames are where they arrive */
   __u32 next;             /* the flow, or the state of the generator of random numbers, which is never 0 */
 };

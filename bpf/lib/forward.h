@@ -3,8 +3,9 @@
  * with it but forward it, else on to the stack.
  *
  *   to a workload here   into the other end of its interface; both ends have judged the connection
- *   to the outside       by the interface by which the other end's packets come, untranslated; what that
- *                        would put into a tunnel is in it when it leaves (tunnel.h)
+ *   to the outside       by the interface by which the other end's packets come; what that would put into a
+ *                        tunnel is in it when it leaves (tunnel.h), and what the kernel translates is
+ *                        translated (translations.h)
  *   route                the kernel's own
  *   design               docs/design/ebpf.md#past-the-stack
  */
@@ -12,6 +13,7 @@
 
 #include "lib/judge.h"
 #include "lib/roads.h"
+#include "lib/translations.h"
 #include "lib/tunnel.h"
 #include "lib/way.h"
 
@@ -79,7 +81,14 @@ __noinline int forward(struct __sk_buff* skb, const struct packet* packet, struc
     return PASS;
   }
   __u32 to = connection->endpoint[~packet->sender & 1];
-  if (!to) return PASS;
+  if (!to) {
+    __u64 name = translation_of(skb, packet, tracked, now);
+    int done = name ? send_translated(skb, packet, tracked, name, now) : PASS;
+    if (done != SHOW) return done;
+    /* If the stack is going to translate it otherwise, so it will the next ones. */
+    ask_translated_road(skb, packet, tracked, size_on_wire(skb, packet), now);
+    return PASS;
+  }
   return to & END_OUTSIDE ? forward_out(skb, packet, tracked, to & ~END_OUTSIDE, now)
                           : forward_in(skb, packet, tracked, to, now);
 }

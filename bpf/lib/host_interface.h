@@ -3,7 +3,8 @@
  *
  *   known connections   of a workload here go to it at once, where they come by the way that has been learned
  *                       others of them go to the stack, stamped
- *   all others          go to the stack: what somebody translates is of no connection yet
+ *   translated          what answers a connection whose source the kernel translates goes the same way
+ *   all others          go to the stack: what somebody else translates is of no connection yet
  *   from nowhere        where no route leads back to the sender, that is the end (bpfEnforceRPF)
  *   design              docs/design/ebpf.md#past-the-stack
  */
@@ -32,6 +33,62 @@ static __always_inline int to_known_workload(struct __sk_buff* skb, const struct
   return answer;
 }
 
+/* The connection that a packet for an address of the host's belongs to, where that stands for a workload of
+ * it, as the workload sees it: into `view`. 0: none that goes past the stack. */
+static __always_inline struct tracked* behind_translation(struct __sk_buff* skb, const struct packet* packet,
+                                                          struct packet* view, __u32 now) {
+  __u32 place = 0;
+  __u64 name = find_translation(packet, &place);
+  struct tracked* tracked = name ? tracked_at(place) : 0;
+  struct translation how;
+  if (!tracked || !read_translation(name, tracked, &how)) return 0;
+  struct translated_road* road = translated_road(tracked);
+  const struct ends* ends = &packet->ends;
+  __u32 outside =
+      tracked->key.port[0] == ends->source_port && is_same(&tracked->key.address[0], &ends->source) ? 0 : 1;
+  if (tracked->key.protocol != packet->key.protocol || tracked->key.at_host ||
+      tracked->key.port[outside] != ends->source_port ||
+      !is_same(&tracked->key.address[outside], &ends->source) || tracked->connection.endpoint[outside] ||
+      tracked->hop_family != BY_TRANSLATION || READ_ONCE(*name_in(road)) != name || how.way != skb->ifindex ||
+      !holds(tracked->road.asked[outside], now) || must_show(name, how.shown, now)) {
+    return 0;
+  }
+  *view = *packet;
+  view->key = tracked->key;
+  view->sender = outside;
+  view->ends.destination = tracked->key.address[outside ^ 1];
+  view->ends.destination_port = tracked->key.port[outside ^ 1];
+  return READ_ONCE(tracked->version) == how.connection ? tracked : 0;
+}
+
+/* What the stack would do with it, and the workload's interface say of it. */
+__noinline int to_translated_workload(struct __sk_buff* skb, struct workbench* bench, __u32 now) {
+  if (!bench || !has_ports(&bench->packet) || !is_plain(skb, &bench->packet)) return PASS;
+  struct packet* view = &bench->about;
+  struct tracked* tracked = behind_translation(skb, &bench->packet, view, now);
+  if (!tracked) return PASS;
+  struct connection* known = &tracked->connection;
+  __u32 own = ~view->sender & 1;
+  const struct endpoint* endpoint = endpoint_at(slot_at(known, own));
+  if (!endpoint || !(READ_ONCE(endpoint->flags) & ENDPOINT_OPEN) || known->flags & CONNECTION_DENIED ||
+      !living(known, view, now) || !is_underway(view, known) || !stands(known)) {
+    return PASS;
+  }
+  __u32 interface = endpoint->interface;
+  if (interface == skb->ifindex || !has_way(skb, view, tracked, interface, now)) return PASS;
+  struct new_end destination = {
+      .end = {.address = view->ends.destination, .port = view->ends.destination_port}, .destination = 1};
+  int done = readdress(skb, &bench->packet, &destination);
+  if (done) return done;
+  if (!hop(skb, view, macs_to(tracked, own), 0)) return DROP;
+  if (skb->mark) skb->mark = 0;
+  account(skb, view, 0, known, now);
+  count(COUNT_FORWARDED);
+  count(COUNT_REDIRECTED);
+  count(COUNT_TRANSLATED);
+  return bpf_redirect_peer(interface, 0);
+}
+
 static __always_inline int at_host_interface(struct __sk_buff* skb) {
   int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   skb->tc_index = 0;
@@ -41,7 +98,10 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   if (!bench || !parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
   __u32 now = clock_now(), version;
   struct connection* known = find_connection(&bench->packet, now, &version);
-  if (!known) return check_way_back(skb, &bench->packet);
+  if (!known) {
+    int answer = translates() ? to_translated_workload(skb, bench, now) : PASS;
+    return answer == PASS ? check_way_back(skb, &bench->packet) : answer;
+  }
   int answer = to_known_workload(skb, &bench->packet, known, version, now);
   if (answer != PASS) return answer;
   stamp(skb, &bench->packet);

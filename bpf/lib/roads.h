@@ -17,8 +17,9 @@ enum { AF_INET = 2, AF_INET6 = 10 };
 
 #define ROAD_HOLDS (SECONDS(1) / 4)
 
+/* No workload here is at that end. */
 static __always_inline int leads_outside(const struct connection* connection, __u32 end) {
-  return connection->endpoint[end & 1] & END_OUTSIDE;
+  return !slot_at(connection, end);
 }
 
 /* The MACs for an end that is a workload's here: first its own, then that of the host. */

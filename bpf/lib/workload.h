@@ -261,7 +261,10 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     return unknown(skb, bench, from);
   }
   account(skb, packet, from, known, now);
-  if (!from) learn_way(skb, packet, known);
+  if (!from) {
+    learn_way(skb, packet, known);
+    learn_translated_way(skb, packet, known);
+  }
   if (packet->fragment == FRAGMENT_FIRST) {
     note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
   }

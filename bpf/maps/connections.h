@@ -73,7 +73,7 @@ struct road {
   __u16 mtu[2];   /* of the packets it takes */
   __u8 near[12];  /* to a workload here: its MAC, and that of the host's side of its interface */
   __u8 far[16];   /* the same, where near is the other end's; or, to the outside, the next hop's address, or
-                     the slot of the tunnel (maps/tunnels.h) */
+                     the slot of the tunnel (maps/tunnels.h), or a translation (maps/translations.h) */
 };
 OCICAT_SIZE(struct road, 40);
 
@@ -83,7 +83,7 @@ struct tracked {
   __u32 version;   /* another with each connection that comes to be here; odd: somebody is at it; 0: none has
                       been here yet, nor further on */
   __u8 traffic[2]; /* by end it goes to: type of service or traffic class of the packet the road is for */
-  __u8 hop_family; /* AF_*, of the next hop's address; 0: of a tunnel */
+  __u8 hop_family; /* AF_*, of the next hop's address; 0: of a tunnel; 1: of a translation */
   __u8 pad;
   struct connection connection;
   struct road road;
@@ -96,15 +96,19 @@ struct secret {
 };
 OCICAT_SIZE(struct secret, 80);
 
-/* The first of the places that a connection can have. Each word of the key times a secret twice as wide: of
- * such a sum the upper half is strongly universal (Lemire and Kaser, "Strongly universal string hashing is
- * fast", 2014).
+/* Each word of the key times a secret twice as wide: of such a sum the upper half is strongly universal
+ * (Lemire and Kaser, "Strongly universal string hashing is fast", 2014).
  */
-static inline __u32 first_place_of(const struct connection_key* key, const struct secret* secret) {
+static inline __u64 hash_of(const struct connection_key* key, const struct secret* secret) {
   const __u32* word = (const __u32*)key;
   __u64 sum = 0;
   for (int i = 0; i < 10; ++i) sum += word[i] * secret->word[i];
-  return (__u32)(sum >> CONNECTIONS_SHIFT);
+  return sum;
+}
+
+/* The first of the places that a connection can have. */
+static inline __u32 first_place_of(const struct connection_key* key, const struct secret* secret) {
+  return (__u32)(hash_of(key, secret) >> CONNECTIONS_SHIFT);
 }
 
 /* All of them, in the order in which they are looked at. First places lie side by side: while there is room,

@@ -29,6 +29,7 @@ enum counter {
   COUNT_LOGGED,       /* packets that passed Log rules and were let through, and begin no connection */
   COUNT_ENCAPSULATED, /* of those redirected, into a tunnel to another host */
   DROP_NO_WAY_BACK,   /* came in from where no route leads */
+  COUNT_TRANSLATED,   /* of those redirected, with another source, or destination, as the kernel translates */
   COUNTERS_MAX,
 };
 

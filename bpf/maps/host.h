@@ -19,6 +19,7 @@ enum host_setting {
   /* nftables is in force as well, and refuses what is to be refused: here nothing is, while the connections
    * that it knows are taken over. */
   HOST_TAKES_OVER = 128,
+  HOST_TRANSLATES = 1 << 13, /* what leaves some pools has its source translated, by the kernel */
   HOST_MARK_SHIFT = 8,
   HOST_MARK_BITS = 31,
 };

@@ -161,10 +161,16 @@ std::vector<TunnelLink> HostKeeper::tunnels() const {
   return tunnels;
 }
 
+Result<void> HostKeeper::sync_translation() {
+  const auto before = nat_.writes();
+  TRY_VOID(nat_.sync());
+  return policy_->take_translation(nat_.writes() != before);
+}
+
 Result<void> HostKeeper::sync_ways() {
   auto done = bandwidth_.sync(routes_.links());
   if (!done) done = within("bandwidth", done.error());
-  if (const auto nat = nat_.sync(); !nat) done = within("natOutgoing", nat.error());
+  if (const auto nat = sync_translation(); !nat) done = within("natOutgoing", nat.error());
   if (const auto overlays = for_overlays(&Overlay::sync); !overlays) done = overlays;
   if (const auto routes = routes_.sync(); !routes) {
     done = within("routes", routes.error());
@@ -284,6 +290,7 @@ bool HostKeeper::attempt() {
   }
   report_.notes.clear();
   if (!policy_->enforces()) report_.notes.emplace_back(kNoPolicy);
+  if (auto note = policy_->note(); !note.empty()) report_.notes.push_back(std::move(note));
   for (const auto& vxlan : vxlan_) {
     if (auto note = vxlan.note(); !note.empty()) report_.notes.push_back(std::move(note));
   }

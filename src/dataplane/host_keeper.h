@@ -78,6 +78,7 @@ class HostKeeper {
   void apply(const HostChanges& changes);
   void want_overlays(const HostChanges& changes);
   Result<void> for_overlays(const std::function<Result<void>(Overlay&)>& act);
+  Result<void> sync_translation();
   // Limits, translation, overlays, routes: what fails keeps nothing else from being tried.
   Result<void> sync_ways();
   // Of those.

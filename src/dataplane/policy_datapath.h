@@ -43,11 +43,15 @@ class PolicyDatapath {
   // What tunnels of IPv4 to other hosts there are by now, into which it may put packets without the interface.
   // Told after that knows of them, and before routes lead there.
   virtual Result<void> take_tunnels(const OpenTunnels&) { return {}; }
+  // The kernel translates what leaves pools as is desired. Told after its table says so; `changed`: only now.
+  virtual Result<void> take_translation(bool /*changed*/) { return {}; }
   // Whether packets at this interface are judged: where not, they are dropped.
   virtual bool serves(const std::string& interface_name) const = 0;
   // What is in force, in step, where open connections have to be judged by it from outside; nullptr: the
   // datapath judges them by itself.
   virtual const policy::Tables* tables_for_connections() const { return nullptr; }
+  // What it is kept from doing, and why; empty: nothing.
+  virtual std::string note() const { return {}; }
   // What was written so far.
   virtual std::uint64_t writes() const = 0;
 };

@@ -11,8 +11,13 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
 
 #include "base/unique_fd.h"
+#include "kernel/connections.h"
 
 namespace ocicat::kernel::bpf {
 namespace {
@@ -73,6 +78,26 @@ Result<bool> has_netfilter() {
   return known(made.get(), "ask for netfilter hooks");
 }
 
+// Whether a part of the kernel has a type or function of this name. Names follow each other, ended by zeros.
+bool names(const char* part, std::string_view name) {
+  std::ifstream file(std::string("/sys/kernel/btf/") + part, std::ios::binary);
+  const std::string types{std::istreambuf_iterator<char>(file), {}};
+  return types.find('\0' + std::string(name) + '\0') != std::string::npos;
+}
+
+// A kernel that is asked about connections loads what tracks them.
+void load_tracking() {
+  if (::access("/proc/sys/net/netfilter/nf_conntrack_max", F_OK) == 0) return;
+  if (const auto connections = NetlinkConnections::open()) [[maybe_unused]]
+    const auto none = (*connections)->list([](const Connection&) {});
+}
+
+bool has_conntrack() {
+  load_tracking();
+  constexpr const char* kFunction = "bpf_skb_ct_lookup";
+  return names("vmlinux", kFunction) || names("nf_conntrack", kFunction);
+}
+
 }  // namespace
 
 Result<Abilities> abilities(const Abilities& usable) {
@@ -80,7 +105,8 @@ Result<Abilities> abilities(const Abilities& usable) {
   TRY(const bool netfilter, has_netfilter());
   return Abilities{.types = usable.types && ::access("/sys/kernel/btf/vmlinux", R_OK) == 0,
                    .tcx = usable.tcx && tcx,
-                   .netfilter = usable.netfilter && netfilter};
+                   .netfilter = usable.netfilter && netfilter,
+                   .conntrack = usable.conntrack && has_conntrack()};
 }
 
 }  // namespace ocicat::kernel::bpf

@@ -59,6 +59,8 @@ std::pair<std::string, std::string_view> counter_words(bpf::counter counter) {
       return {"logged", "packets that Log rules want told, and that begin no connection"};
     case bpf::COUNT_ENCAPSULATED:
       return {"encapsulated", "packets, of those redirected, into a tunnel to another host"};
+    case bpf::COUNT_TRANSLATED:
+      return {"translated", "packets, of those redirected, by natOutgoing"};
     default: {
       const auto reason = flows::reason_of(counter);
       return {fmt::format("dropped: {}", to_string(reason)), in_words(reason)};

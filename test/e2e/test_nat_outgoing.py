@@ -1,4 +1,6 @@
 """What leaves the pools with natOutgoing has the address of its host; what stays inside keeps its own."""
+import concurrent.futures
+import contextlib
 import json
 import os
 import subprocess
@@ -20,7 +22,66 @@ while True:
     client.sendall(json.dumps([peer[0].removeprefix("::ffff:"), peer[1]]).encode())
     client.close()
 """ % PORT
-ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(200).decode())"
+# Has back what it sends: all of it, once the other side has sent all.
+RETURN = """
+import socket
+listener = socket.create_server(("::", %d), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+while True:
+    client, _ = listener.accept()
+    all = bytearray()
+    while data := client.recv(1 << 20): all += data
+    client.sendall(all)
+    client.close()
+""" % (PORT + 3)
+BORROW = """
+import os, socket, sys
+sent = os.urandom(1 << 20) * 20
+lender = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+lender.sendall(sent)
+lender.shutdown(socket.SHUT_WR)
+back = bytearray()
+while data := lender.recv(1 << 20): back += data
+print("whole" if back == sent else "%d bytes of %d" % (len(back), len(sent)))
+"""
+# The same for each datagram, which is a number.
+DATAGRAM_MIRROR = """
+import json, socket, sys
+mirror = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+mirror.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+mirror.bind(("::", %d))
+print("ready", flush=True)
+while True:
+    number, peer = mirror.recvfrom(100)
+    mirror.sendto(json.dumps([int(number), peer[0].removeprefix("::ffff:"), peer[1]]).encode(), peer)
+""" % PORT
+# Sends datagrams until its input ends; then says how they were seen, in their order: [address, port, how many].
+SPEAK = """
+import itertools, json, select, socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+speaker = socket.socket(family, socket.SOCK_DGRAM)
+speaker.connect((sys.argv[1], int(sys.argv[2])))
+seen, sent = {}, 0
+def listen(seconds):
+    while select.select([speaker], [], [], seconds)[0]:
+        number, *who = json.loads(speaker.recv(200))
+        seen[number] = who
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    speaker.send(b"%d" % sent)
+    sent += 1
+    listen(0)
+    if sent == 100: print("speaking", flush=True)
+listen(0.5)
+print(json.dumps([who + [len(list(those))] for who, those in itertools.groupby(seen[n] for n in sorted(seen))]))
+"""
+# Has the kernel forget all connections: IPCTNL_MSG_CT_DELETE of nothing in particular, and its answer.
+FORGET = """
+import socket, struct
+kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+kernel.send(struct.pack("=IHHIIBBH", 20, 0x102, 5, 1, 0, 0, 0, 0))
+assert struct.unpack_from("=i", kernel.recv(4096), 16)[0] == 0
+"""
+ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).recv(200).decode())"
 FELIX = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}}
 FROM_CLIENTS = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
                 "metadata": {"name": "web", "namespace": "shop"},
@@ -41,6 +102,7 @@ class Site:
         self.lab = lab
         self.mode = "Always" if lab.network == "vxlan" else "Never"
         self.namespace = "outside-%d-%s" % (os.getpid(), lab.dataplane)
+        self.mirrors = []
 
     def up(self):
         lab = self.lab
@@ -57,19 +119,28 @@ class Site:
                       "addr add 2001:db8:51::2/64 dev in0 nodad", "route add default via 198.51.100.1",
                       "-6 route add default via 2001:db8:51::1"):
             subprocess.run(["ip", "-n", self.namespace, *words.split()], check=True)
-        self.mirror = subprocess.Popen(["ip", "netns", "exec", self.namespace, sys.executable, "-c", MIRROR],
-                                       stdout=subprocess.PIPE, text=True)
-        assert self.mirror.stdout.readline() == "ready\n"
+        for program in (MIRROR, DATAGRAM_MIRROR, RETURN):
+            self.mirrors.append(subprocess.Popen(["ip", "netns", "exec", self.namespace, sys.executable, "-c", program],
+                                                 stdout=subprocess.PIPE, text=True))
+            assert self.mirrors[-1].stdout.readline() == "ready\n"
 
     def down(self):
-        if hasattr(self, "mirror"):
-            self.mirror.kill()
-            self.mirror.wait()
+        for mirror in self.mirrors:
+            mirror.kill()
+            mirror.wait()
         subprocess.run(["ip", "netns", "delete", self.namespace], check=False)
 
     def seen(self, pod, family):
         """The address and port that the machine outside sees the pod by."""
         return tuple(json.loads(self.lab.exec(pod, sys.executable, "-c", ASK, OUTSIDE[family], str(PORT)).stdout))
+
+    def past_the_stack(self):
+        """How many packets host1's programs have translated."""
+        counters = self.lab.json("bpf", "counters", "--host", "host1")["counters"]
+        return next(line["count"] for line in counters if line["counter"] == "translated")
+
+    def forget_connections(self):
+        self.lab.host_exec("host1", sys.executable, "-c", FORGET)
 
     def pools(self, nat):
         self.lab.apply(*({"apiVersion": "projectcalico.org/v3", "kind": "IPPool",
@@ -116,8 +187,11 @@ def test_who_is_inside_sees_the_pod(site):
 def test_policy_judges_the_pod_and_not_the_host_that_it_is_seen_by(site):
     site.lab.apply(NOT_OUT)
     site.lab.wait()
-    for family in (4, 6):
-        ask = site.lab.exec("shop/near", sys.executable, "-c", ASK, OUTSIDE[family], str(PORT), check=False)
+    # No answer may come, not even to the second attempt, a second later.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = list(pool.map(lambda family: site.lab.exec("shop/near", sys.executable, "-c", ASK, OUTSIDE[family],
+                                                           str(PORT), check=False), HOST))
+    for family, ask in zip(HOST, asked):
         assert ask.returncode != 0 and "timed out" in ask.stderr
         assert site.seen("shop/client", family)[0] == HOST[family]
 
@@ -141,7 +215,7 @@ def test_what_somebody_deletes_comes_back(site, eventually):
     assert site.seen("shop/client", 4)[0] == HOST[4]
 
 
-def test_an_open_connection_outlives_an_agent_that_is_killed(site):
+def test_an_open_connection_outlives_an_agent_that_is_killed(site, eventually):
     program = ("import socket, sys, time; s = socket.create_server(('::', 8001), family=socket.AF_INET6, "
                "dualstack_ipv6=True); print('ready', flush=True); c, _ = s.accept()\n"
                "while data := c.recv(4096): c.sendall(data)")
@@ -151,6 +225,9 @@ def test_an_open_connection_outlives_an_agent_that_is_killed(site):
         assert echo.stdout.readline() == "ready\n"
         flow = site.lab.start_traffic("shop/client", "stream", OUTSIDE[4], 8001)
         site.lab.run("lab", "agent", "kill", "host1")
+        if site.lab.dataplane == "ebpf":
+            before = site.past_the_stack()
+            eventually(lambda: site.past_the_stack() > before, 10)
         site.lab.run("lab", "agent", "start", "host1")
         site.lab.wait()
         report = flow.stop()
@@ -159,6 +236,66 @@ def test_an_open_connection_outlives_an_agent_that_is_killed(site):
     finally:
         echo.kill()
         echo.wait()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_large_transfer_arrives_whole_and_comes_back(site, family):
+    before = site.past_the_stack() if site.lab.dataplane == "ebpf" else 0
+    said = site.lab.exec("shop/client", sys.executable, "-c", BORROW, OUTSIDE[family], str(PORT + 3)).stdout
+    assert said == "whole\n"
+    if site.lab.dataplane == "ebpf":
+        assert site.past_the_stack() - before > 100
+
+
+@contextlib.contextmanager
+def datagrams(site, family):
+    """Yields a list that has, once that is over, how the datagrams of a pod were seen meanwhile."""
+    seen = []
+    speaker = subprocess.Popen([site.lab.binary, "lab", "exec", "shop/client", "--", sys.executable, "-c", SPEAK,
+                                OUTSIDE[family], str(PORT)], env=site.lab.environment, text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert speaker.stdout.readline() == "speaking\n"
+        yield seen
+        seen += json.loads(speaker.communicate()[0])
+    finally:
+        speaker.kill()
+        speaker.wait()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_known_connections_are_translated_past_the_stack(site, family, eventually):
+    if site.lab.dataplane != "ebpf":
+        pytest.skip("there it is the kernel that translates")
+    before = site.past_the_stack()
+    with datagrams(site, family) as seen:
+        eventually(lambda: site.past_the_stack() > before + 500, 10)
+    (address, _, count), = seen
+    assert address == HOST[family] and count > 250
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_the_kernel_has_forgotten_is_translated_anew_from_then_on(site, family, eventually):
+    with datagrams(site, family) as seen:
+        site.forget_connections()
+        assert site.seen("shop/client", family)[0] == HOST[family]  # a moment later
+        if site.lab.dataplane == "ebpf":
+            before = site.past_the_stack()
+            eventually(lambda: site.past_the_stack() > before + 500, 10)
+    assert [address for address, _, _ in seen] == [HOST[family]] * 2
+    assert seen[0][1] != seen[1][1]  # which the kernel chooses at random
+
+
+def test_pools_that_change_under_traffic_are_heeded(site):
+    with datagrams(site, 4) as seen:
+        site.pools(False)
+        assert site.seen("shop/client", 4)[0] == site.lab.address("shop/client")
+        site.pools(True)
+        assert site.seen("shop/client", 4)[0] == HOST[4]
+    # Where the kernel still knows the connection, what answers the pod itself is not of it, and is lost.
+    addresses = [address for address, _, _ in seen]
+    assert addresses[0] == addresses[-1] == HOST[4]
+    assert set(addresses) <= {HOST[4], site.lab.address("shop/client")}
 
 
 def test_without_such_a_pool_there_is_no_table_and_pods_are_seen_as_they_are(site):

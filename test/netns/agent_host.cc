@@ -22,7 +22,10 @@ constexpr std::chrono::seconds kGiveUp{60};
 }  // namespace
 
 kernel::bpf::Abilities usable_abilities() {
-  return {.types = true, .tcx = std::getenv("OCICAT_WITHOUT_TCX") == nullptr, .netfilter = true};
+  return {.types = true,
+          .tcx = std::getenv("OCICAT_WITHOUT_TCX") == nullptr,
+          .netfilter = true,
+          .conntrack = true};
 }
 
 PinFolder::PinFolder() {

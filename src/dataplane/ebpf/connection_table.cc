@@ -130,6 +130,18 @@ Result<void> ConnectionTable::remove(Bytes) {
   return fail(ErrorCode::kUnsupported, "connections end by themselves");
 }
 
+void ConnectionTable::forget_ways() {
+  for (auto& there : memory_.as<bpf::tracked>()) {
+    if (version_of(there) == 0 || there.key.at_host != 0) continue;
+    for (auto& endpoint : there.connection.endpoint) {
+      auto way = __atomic_load_n(&endpoint, __ATOMIC_RELAXED);
+      if ((way & END_OUTSIDE) != 0)
+        __atomic_compare_exchange_n(&endpoint, &way, std::uint16_t{0}, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED);
+    }
+  }
+}
+
 Result<void> ConnectionTable::for_each(const std::function<void(Bytes, Bytes)>& visit) {
   for (const auto& there : memory_.as<bpf::tracked>()) {
     const auto version = version_of(there);

@@ -17,6 +17,9 @@ class ConnectionTable final : public kernel::bpf::ElementMap {
   // Of one that is there the counters stay. kExhausted: its places have others, all of which count.
   Result<void> put(kernel::bpf::Bytes key, kernel::bpf::Bytes value) override;
   Result<void> remove(kernel::bpf::Bytes key) override;
+  // By which interfaces packets come from outside, translated by nobody: each is to be learned again, from what
+  // the stack lets in. O(places): about 10 ms.
+  void forget_ways();
   // Those that are over as well, until others have their places.
   Result<void> for_each(
       const std::function<void(kernel::bpf::Bytes key, kernel::bpf::Bytes value)>& visit) override;

@@ -168,14 +168,35 @@ Result<void> EbpfPolicy::open() {
   return {};
 }
 
+bool EbpfPolicy::may_translate() const {
+  if (!wants_translation() || !usable_.conntrack || !tracking_relaxed_) return false;
+  const auto& host = images_->objects.host();
+  return translated_.value_or((host.settings[host.batch & 1] & bpf::HOST_TRANSLATES) != 0);
+}
+
+// What went out as it was, and may have to be translated from now on, is left to the stack once more.
+Result<void> EbpfPolicy::take_translation(bool changed) {
+  translated_ = true;
+  if (!images_ || !maps_known_) return {};
+  if (changed && wants_translation()) images_->objects.connections().forget_ways();
+  Step step(images_->objects.host());
+  write_settings(step);
+  const auto shown = step.finish();
+  writes_ += step.writes();
+  maps_known_ = shown.has_value();
+  return shown;
+}
+
 bool EbpfPolicy::write_settings(Step& step) {
   const auto timeouts = timeouts_of(wanted_.settings.timeouts);
   for (std::size_t i = 0; i < std::size(timeouts.of); ++i) {
     if (auto& there = images_->objects.timeouts().of[i]; there != timeouts.of[i])
       step.write(there, timeouts.of[i]);
   }
-  const std::uint32_t taking_over = taking_over_ ? bpf::HOST_TAKES_OVER : 0;
-  return step.set(images_->objects.host().settings, bits_of(wanted_.settings) | taking_over);
+  std::uint32_t bits = bits_of(wanted_.settings);
+  if (taking_over_) bits |= bpf::HOST_TAKES_OVER;
+  if (may_translate()) bits |= bpf::HOST_TRANSLATES;
+  return step.set(images_->objects.host().settings, bits);
 }
 
 Result<void> EbpfPolicy::write_changes() {
@@ -204,6 +225,7 @@ void EbpfPolicy::forget_changes() {
 }
 
 Result<void> EbpfPolicy::apply(const HostChanges& changes) {
+  if (changes.settings && changes.settings->nat != wanted_.settings.nat) translated_ = false;
   want(changes);
   if (!maps_known_) return {};
   maps_known_ = false;
@@ -281,8 +303,16 @@ Result<void> EbpfPolicy::relax_tracking() {
   if (!wanted_.settings.redirect) return {};
   const auto changed = routes_.set("net/netfilter/nf_conntrack_tcp_be_liberal", "1");
   if (changed && *changed) ++writes_;
+  tracking_relaxed_ = changed.has_value();
   if (changed || changed.error().code == ErrorCode::kNotFound) return {};  // or nobody tracks here
   return std::unexpected(changed.error());
+}
+
+std::string EbpfPolicy::note() const {
+  if (!images_ || !wants_translation() || (usable_.conntrack && tracking_relaxed_)) return {};
+  return "what leaves by natOutgoing takes the kernel's stack: its connection tracking answers no programs "
+         "(needs "
+         "Linux 5.18 or newer, with BTF of nf_conntrack)";
 }
 
 // Once, what may be left of a time when the other kind of places was used goes.
@@ -380,6 +410,7 @@ Result<bool> EbpfPolicy::resync() {
     want_workloads();
   }
   place_endpoints();
+  TRY_VOID(relax_tracking());
   if (!maps_known_) {
     TRY_VOID(compare_all());
     maps_known_ = true;
@@ -398,7 +429,6 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = false;  // or the next look would find everything in step
     return std::unexpected(hooks.error());
   }
-  TRY_VOID(relax_tracking());
   TRY_VOID(write_tunnels());
   TRY_VOID(sync_attachments());
   if (!taken_over_) TRY_VOID(finish_taking_over());

@@ -47,7 +47,9 @@ class EbpfPolicy final : public PolicyDatapath {
   void distrust_links() override { links_known_ = false; }
   void reroute() override;
   Result<void> take_tunnels(const OpenTunnels& tunnels) override;
+  Result<void> take_translation(bool changed) override;
   bool serves(const std::string& interface_name) const override;
+  std::string note() const override;
   std::uint64_t writes() const override {
     return writes_ + attachments_.writes() + host_hooks_.writes() + guard_.writes();
   }
@@ -84,8 +86,13 @@ class EbpfPolicy final : public PolicyDatapath {
   bool write_settings(Step& step);
   bool connections_stay() const { return wanted_.settings.open_connections == OpenConnections::kStay; }
   // Netfilter does not see all of a connection that goes past the stack: what it sees of it later is to be
-  // valid.
+  // valid. Whether it is: where nobody tracks, nothing is.
   Result<void> relax_tracking();
+  bool wants_translation() const {
+    return wanted_.settings.redirect && !wanted_.settings.nat.sources.empty();
+  }
+  // What leaves pools may go past the stack, translated.
+  bool may_translate() const;
   bool is_workload(const std::string& interface_name) const;
   std::map<int, Role> roles() const;
   // Puts the endpoints where their interfaces are.
@@ -101,6 +108,8 @@ class EbpfPolicy final : public PolicyDatapath {
   std::optional<OpenTunnels> tunnels_;  // nothing: nobody has told of them yet
   HostInterfaces interfaces_;           // as they have been assigned
   kernel::bpf::Abilities usable_;
+  bool tracking_relaxed_ = false;
+  std::optional<bool> translated_;  // as is desired; nothing: as whoever was here before has left it
   std::shared_ptr<Objects> loaded_;
   LinkPlaces links_at_;
   std::unique_ptr<FilterPlaces> filters_at_;  // opened when it is first needed

@@ -18,7 +18,7 @@ using kernel::bpf::MapShape;
 constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses",      "classes",        "nets",
                                    "programs", "vocabularies", "entries",        "cells",          "chains",
                                    "sources",  "dictionary",   "host_endpoints", "host_interfaces"};
-constexpr std::array kTraces{"connections", "fragments", "at_drivers"};
+constexpr std::array kTraces{"connections", "fragments", "at_drivers", "translations"};
 
 struct ProgramName {
   Role role;
