@@ -34,9 +34,9 @@ static __always_inline int to_known_workload(struct __sk_buff* skb, const struct
 }
 
 /* The connection that a packet for an address of the host's belongs to, where that stands for a workload of
- * it, as the workload sees it: into `view`. 0: none that goes past the stack. */
+ * it, as the workload sees it: into `view`; and its version. 0: none that goes past the stack. */
 static __always_inline struct tracked* behind_translation(struct __sk_buff* skb, const struct packet* packet,
-                                                          struct packet* view, __u32 now) {
+                                                          struct packet* view, __u32* version, __u32 now) {
   __u32 place = 0;
   __u64 name = find_translation(packet, &place);
   struct tracked* tracked = name ? tracked_at(place) : 0;
@@ -58,14 +58,16 @@ static __always_inline struct tracked* behind_translation(struct __sk_buff* skb,
   view->sender = outside;
   view->ends.destination = tracked->key.address[outside ^ 1];
   view->ends.destination_port = tracked->key.port[outside ^ 1];
-  return READ_ONCE(tracked->version) == how.connection ? tracked : 0;
+  *version = how.connection;
+  return READ_ONCE(tracked->version) == *version ? tracked : 0;
 }
 
 /* What the stack would do with it, and the workload's interface say of it. */
 __noinline int to_translated_workload(struct __sk_buff* skb, struct workbench* bench, __u32 now) {
   if (!bench || !has_ports(&bench->packet) || !is_plain(skb, &bench->packet)) return PASS;
   struct packet* view = &bench->about;
-  struct tracked* tracked = behind_translation(skb, &bench->packet, view, now);
+  __u32 version = 0;
+  struct tracked* tracked = behind_translation(skb, &bench->packet, view, &version, now);
   if (!tracked) return PASS;
   struct connection* known = &tracked->connection;
   __u32 own = ~view->sender & 1;
@@ -76,11 +78,12 @@ __noinline int to_translated_workload(struct __sk_buff* skb, struct workbench* b
   }
   __u32 interface = endpoint->interface;
   if (interface == skb->ifindex || !has_way(skb, view, tracked, interface, now)) return PASS;
+  if (!is_still(known, version)) return PASS; /* what was read may be of another connection */
   struct new_end destination = {
       .end = {.address = view->ends.destination, .port = view->ends.destination_port}, .destination = 1};
   int done = readdress(skb, &bench->packet, &destination);
   if (done) return done;
-  if (!hop(skb, view, macs_to(tracked, own), 0)) return DROP;
+  if (!hop(skb, view, macs_to(tracked, own), 0)) return drop_half_made();
   if (skb->mark) skb->mark = 0;
   account(skb, view, 0, known, now);
   count(COUNT_FORWARDED);

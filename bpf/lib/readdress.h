@@ -78,14 +78,14 @@ __noinline int readdress(struct __sk_buff* skb, const struct packet* packet, con
   void *ip = (void*)(long)skb->data + ETH_HLEN, *end = (void*)(long)skb->data_end;
   if (packet->ipv6) {
     struct ipv6hdr* header = ip;
-    if ((void*)(header + 1) + sizeof(struct udphdr) > end) return DROP;
+    if ((void*)(header + 1) + sizeof(struct udphdr) > end) return drop_half_made();
     __builtin_memcpy(how->destination ? &header->daddr : &header->saddr, &how->end.address,
                      sizeof header->daddr);
     write_port(header + 1, how);
     return 0;
   }
   struct iphdr* header = ip;
-  if ((void*)(header + 1) + sizeof(struct udphdr) > end) return DROP;
+  if ((void*)(header + 1) + sizeof(struct udphdr) > end) return drop_half_made();
   write_address(header, how);
   write_port(header + 1, how);
   return 0;

@@ -226,7 +226,7 @@ __noinline int send_translated(struct __sk_buff* skb, const struct packet* packe
   struct new_end source = {.end = how.end};
   int done = readdress(skb, packet, &source);
   if (done) return done;
-  if (!hop(skb, packet, 0, 0)) return DROP;
+  if (!hop(skb, packet, 0, 0)) return drop_half_made();
   struct bpf_redir_neigh next = {.nh_family = how.hop_family};
   __builtin_memcpy(next.ipv6_nh, how.hop, sizeof next.ipv6_nh);
   count(COUNT_REDIRECTED);

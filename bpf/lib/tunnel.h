@@ -143,7 +143,7 @@ __noinline int encapsulate(struct __sk_buff* skb, const struct packet* packet, _
   write_lengths(&header, frame, congestion_of(packet));
   /* Refused for what is in a tunnel already. */
   if (bpf_skb_adjust_room(skb, TUNNEL_HEADERS, BPF_ADJ_ROOM_MAC, INTO_VXLAN)) return PASS;
-  if (!write_headers(skb, &header) || !hop(skb, packet, 0, TUNNEL_HEADERS)) return DROP;
+  if (!write_headers(skb, &header) || !hop(skb, packet, 0, TUNNEL_HEADERS)) return drop_half_made();
   struct bpf_redir_neigh next = {.nh_family = road->hop_family};
   __builtin_memcpy(next.ipv6_nh, road->hop, sizeof next.ipv6_nh);
   count(COUNT_REDIRECTED);

@@ -21,7 +21,7 @@ enum counter {
   DROP_INVALID,       /* cannot begin a connection */
   DROP_FRAGMENT,      /* its first fragment has not been let through here */
   DROP_TO_HOST,       /* defaultEndpointToHostAction */
-  DROP_NO_MEMORY,     /* the connection could not be noted */
+  DROP_NO_MEMORY,     /* for a connection, or for what the packet was to become */
   DROP_CHANGING,      /* batches came faster than it could be judged */
   COUNT_EVENTS_FULL,  /* events lost: nobody reads the ring, or not fast enough */
   COUNT_EVENTS_SHARE, /* the same, of an interface that had its share of what room there was */
