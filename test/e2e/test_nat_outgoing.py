@@ -282,8 +282,8 @@ def test_what_the_kernel_has_forgotten_is_translated_anew_from_then_on(site, fam
         if site.lab.dataplane == "ebpf":
             before = site.past_the_stack()
             eventually(lambda: site.past_the_stack() > before + 500, 10)
-    assert [address for address, _, _ in seen] == [HOST[family]] * 2
-    assert seen[0][1] != seen[1][1]  # which the kernel chooses at random
+    assert {address for address, _, _ in seen} == {HOST[family]}
+    assert seen[0][1] != seen[-1][1]  # which the kernel chooses at random, of two at once maybe for each
 
 
 def test_pools_that_change_under_traffic_are_heeded(site):
