@@ -140,7 +140,7 @@ Result<BirdStatus> Bird::look() {
   status.pid = control_->pid();
   status.sessions = read_sessions(protocols);
   status.recovering = recovers(*general);
-  if (inherits_ && !status.recovering) {
+  if (inherits_ && configured_ && !status.recovering) {
     TRY_VOID(drop_what_is_left());
     inherits_ = false;
   }
@@ -200,6 +200,7 @@ Result<void> Bird::start() {
   if (gracefully) command.emplace_back("-R");
   TRY_VOID(launch(command));
   ++starts_;
+  inherits_ |= gracefully;  // also where it takes longer than we wait
   const auto deadline = Clock::now() + kStartPatience;
   while (true) {
     auto there = greet();
@@ -210,7 +211,6 @@ Result<void> Bird::start() {
     std::this_thread::sleep_for(kPause);
   }
   ran_ = true;
-  inherits_ = gracefully;
   spdlog::info("BIRD runs as process {}{}", control_->pid(),
                gracefully ? ", and keeps the routes of the one before until its neighbours have spoken" : "");
   return {};

@@ -67,8 +67,10 @@ class Bird {
   Options options_;
   std::optional<BirdControl> control_;
   bool configured_ = false;
-  bool ran_ = false;       // one has run with these files
-  bool inherits_ = false;  // the kernel may have routes of one before that the one that runs does not have
+  bool ran_ = false;  // one has run with these files
+  // The kernel may have routes of one before that the one that runs does not have, and an agent before may have
+  // started that one.
+  bool inherits_ = true;
   std::uint64_t starts_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <thread>
@@ -103,7 +104,31 @@ class Host {
   }
   Bird& bird() { return *bird_; }
   // Another agent: it knows nothing of the BIRD that runs.
-  void forget() { bird_.emplace(Bird::find({.folder = folder_ / "bird", .program = {}}).value()); }
+  void forget(const std::string& program = {}) {
+    bird_.emplace(Bird::find({.folder = folder_ / "bird", .program = program}).value());
+  }
+  // BIRD, which starts to run only once there is a file at gate().
+  std::string program_behind_gate() const {
+    const auto path = folder_ / "slow-bird";
+    std::ofstream(path) << fmt::format(
+        "#!/bin/sh\nPATH=$PATH:/usr/sbin:/usr/local/sbin\n"
+        "while [ \"$1\" != -p ] && [ ! -e {0}/gate ] && [ -d {0} ]; do sleep 0.01; done\n"
+        "exec bird \"$@\"\n",
+        folder_.string());
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path.string();
+  }
+  std::filesystem::path gate() const { return folder_ / "gate"; }
+  // Routes as one that died has left them, by a neighbour in no net of an address here: no BIRD reads them.
+  void leave_routes() {
+    ip("route add 10.9.9.9/32 dev wire0\nroute add fd09::9/128 dev wire0\n"
+       "route add 10.65.77.7/32 via 10.9.9.9 proto bird metric 1024\n"
+       "route add fd65::77:7/128 via fd09::9 proto bird metric 1024\n");
+  }
+  bool has_left_routes() {
+    const auto all = routes();
+    return all.contains("10.65.77.7/32") || all.contains("fd65::77:7/128");
+  }
   std::filesystem::path folder() const { return folder_ / "bird"; }
   const kernel::NetworkNamespace& network() const { return network_; }
 
@@ -189,6 +214,51 @@ TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
   EXPECT_EQ(host(1).routes(), before);
   EXPECT_EQ(host(2).routes(), others);
   EXPECT_EQ(host(1).bird().starts(), 2U);
+}
+
+TEST_F(BirdTest, WhatADeadOneHasLeftGoesAlsoWhereAnotherAgentFindsItsSuccessor) {
+  begin();
+  const auto before = host(1).routes();
+  const auto pid = host(1).look()->pid;
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  host(1).leave_routes();
+  eventually([&] {
+    const auto status = host(1).look();
+    return status && status->pid != pid;
+  });
+  ASSERT_TRUE(host(1).look()->recovering);
+  host(1).forget();
+  EXPECT_TRUE(host(1).look()->recovering);
+  EXPECT_TRUE(host(1).has_left_routes());
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  eventually([&] { return host(1).all_established() && !host(1).has_left_routes(); });
+  EXPECT_EQ(host(1).bird().starts(), 0U);
+  EXPECT_EQ(host(1).routes(), before);
+}
+
+TEST_F(BirdTest, WhatADeadOneHasLeftGoesAlsoWhereItsSuccessorIsSlowToStart) {
+  host(1).forget(host(1).program_behind_gate());
+  std::ofstream(host(1).gate()).close();
+  begin();
+  const auto before = host(1).routes();
+  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  host(1).leave_routes();
+  std::filesystem::remove(host(1).gate());
+  EXPECT_EQ(host(1).look().error().code, ErrorCode::kUnavailable);
+  std::ofstream(host(1).gate()).close();
+  eventually([&] { return BirdControl::connect(host(1).folder() / "bird.ctl").has_value(); });
+  eventually([&] { return host(1).all_established() && !host(1).has_left_routes(); });
+  EXPECT_EQ(host(1).bird().starts(), 2U);
+  EXPECT_EQ(host(1).routes(), before);
+}
+
+// What the kernel has is compared once there is a configuration of the agent's own.
+TEST_F(BirdTest, ALookOfAnAgentThatHasAppliedNothingYetChangesNoRoute) {
+  begin();
+  host(1).leave_routes();
+  host(1).forget();
+  ASSERT_TRUE(host(1).look());
+  EXPECT_TRUE(host(1).has_left_routes());
 }
 
 // Nothing in the kernel of a host that only tells is BIRD's.
