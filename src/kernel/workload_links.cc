@@ -418,7 +418,7 @@ Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
 
 // Where it is in a table of its own, the rules that lead there belong to it.
 Result<bool> has_default(NetlinkSocket& socket, const LinkInfo& link, const std::string& name, Family family,
-                         const std::vector<IpAddress>& addresses) {
+                         const std::vector<IpAddress>& given) {
   TRY(const auto routes, default_routes(socket, family));
   const auto is_in = [&](std::uint32_t table) {
     return std::ranges::any_of(routes, [&](const DefaultRoute& route) {
@@ -430,21 +430,22 @@ Result<bool> has_default(NetlinkSocket& socket, const LinkInfo& link, const std:
   TRY(auto rules, own_rules(socket, family));
   std::erase_if(rules, [&](const OwnRule& rule) { return rule.table != own_table(link.index); });
   return std::ranges::find(rules, name, &OwnRule::interface) != rules.end() &&
-         std::ranges::all_of(addresses, [&](const IpAddress& address) {
+         std::ranges::all_of(given, [&](const IpAddress& address) {
            return address.family() != family ||
                   std::ranges::find(rules, address, &OwnRule::from) != rules.end();
          });
 }
 
-Result<std::optional<WorkloadPairState>> look_inside(const std::string& name) {
+Result<std::optional<WorkloadPairState>> look_inside(const std::string& name,
+                                                     const std::vector<IpAddress>& given) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY(const auto link, link_named(socket, name));
   if (!link) return std::nullopt;
   WorkloadPairState state{.up = link->up, .mac = link->mac};
   using Addresses = std::vector<IpAddress>;
   TRY(state.addresses, undisturbed<Addresses>([&] { return own_addresses(socket, link->index); }));
-  TRY(state.default4, has_default(socket, *link, name, Family::kIpv4, state.addresses));
-  TRY(state.default6, has_default(socket, *link, name, Family::kIpv6, state.addresses));
+  TRY(state.default4, has_default(socket, *link, name, Family::kIpv4, given));
+  TRY(state.default6, has_default(socket, *link, name, Family::kIpv6, given));
   return state;
 }
 
@@ -486,12 +487,13 @@ Result<bool> NetlinkWorkloadLinks::remove(const std::string& host_name) {
   return removal_.remove(host_name);
 }
 
-Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const WorkloadPair& pair) {
+Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const WorkloadPair& pair,
+                                                                    const std::vector<IpAddress>& given) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY(const auto host_side, link_named(socket, pair.host_name));
   std::optional<WorkloadPairState> state;
   TRY_VOID(inside(pair.namespace_path, [&]() -> Result<void> {
-    TRY(state, look_inside(pair.name));
+    TRY(state, look_inside(pair.name, given));
     return {};
   }));
   if (!host_side || !state) return std::nullopt;

@@ -52,8 +52,10 @@ class WorkloadLinks {
   virtual Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) = 0;
   // Both sides go. False: there was none.
   virtual Result<bool> remove(const std::string& host_name) = 0;
+  // `given`: the addresses that address() gave; the workload may have added others, which nothing leads for.
   // Nothing: the host side or the workload's is not there. kNotFound: there is no such namespace.
-  virtual Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) = 0;
+  virtual Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
+                                                        const std::vector<IpAddress>& given) = 0;
   // Gives both sides the pair's MTU, the one that receives first where it is more than `before`. kNotFound:
   // the workload's side is not to be found there; then the host's is left as it is, since it would drop what
   // the workload still sends.
@@ -66,7 +68,8 @@ class NetlinkWorkloadLinks final : public WorkloadLinks {
   Result<void> create(const WorkloadPair& pair) override;
   Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
   Result<bool> remove(const std::string& host_name) override;
-  Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair) override;
+  Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
+                                                const std::vector<IpAddress>& given) override;
   Result<void> set_mtu(const WorkloadPair& pair, std::uint32_t before) override;
 
  private:

@@ -173,7 +173,7 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
 // Whether what was made for the same attachment before is there still.
 bool is_whole(const Context& context, const Attachment& attachment, const std::string& namespace_path) {
   if (attachment.phase != Attachment::Phase::kAdded) return false;
-  const auto state = context.parts.links->look(pair_of(attachment, namespace_path));
+  const auto state = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
   return state && *state && (*state)->host_up && (*state)->up;
 }
 

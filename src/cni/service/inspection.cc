@@ -21,7 +21,7 @@ std::unexpected<Failure> changed(std::string what) {
 
 Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
                            const std::string& namespace_path) {
-  const auto looked = context.parts.links->look(pair_of(attachment, namespace_path));
+  const auto looked = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
   if (!looked && looked.error().code == ErrorCode::kNotFound) {
     return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
                   looked.error().message + "; has the container ended? See: ip netns");

@@ -96,7 +96,8 @@ class FakeLinks : public kernel::WorkloadLinks {
     const std::scoped_lock lock(world_.mutex);
     return world_.interfaces.erase(host_name) > 0;
   }
-  Result<std::optional<kernel::WorkloadPairState>> look(const kernel::WorkloadPair& pair) override {
+  Result<std::optional<kernel::WorkloadPairState>> look(const kernel::WorkloadPair& pair,
+                                                        const std::vector<IpAddress>& /*given*/) override {
     const std::scoped_lock lock(world_.mutex);
     const auto at = world_.interfaces.find(pair.host_name);
     if (at == world_.interfaces.end()) return std::nullopt;

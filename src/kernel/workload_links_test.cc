@@ -1,0 +1,75 @@
+// A workload's interfaces in the real kernel, between two network namespaces.
+#include "kernel/workload_links.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/command.h"
+#include "kernel/network_namespace.h"
+
+namespace ocicat::kernel {
+namespace {
+
+class WorkloadLinksTest : public testing::Test {
+ protected:
+  std::vector<IpAddress> addresses_of(int number) {
+    return {*IpAddress::parse(fmt::format("10.65.{}.9", number)),
+            *IpAddress::parse(fmt::format("fd65::{}:9", number))};
+  }
+  WorkloadPair pair(int number) {
+    return {.host_name = fmt::format("cali{}", number),
+            .name = fmt::format("net{}", number),
+            .namespace_path = workload_.path(),
+            .mac = {{2, 0, 0, 0, 0, static_cast<std::uint8_t>(number)}},
+            .ipv6 = true};
+  }
+  void add(int number) {
+    host_.run([&] {
+      NetlinkWorkloadLinks links;
+      const auto made = links.create(pair(number));
+      ASSERT_TRUE(made) << made.error().message;
+      const auto given = links.address(pair(number), addresses_of(number));
+      ASSERT_TRUE(given) << given.error().message;
+    });
+  }
+  WorkloadPairState look(int number) {
+    std::optional<WorkloadPairState> state;
+    host_.run([&] {
+      NetlinkWorkloadLinks links;
+      state = links.look(pair(number), addresses_of(number)).value();
+    });
+    return state.value();
+  }
+  void in_workload(const char* family, const std::string& line) {
+    workload_.run([&] {
+      const auto done = run({"ip", family, "-batch", "-"}, line + "\n");
+      EXPECT_TRUE(done) << done.error().message;
+    });
+  }
+
+  NetworkNamespace host_ = NetworkNamespace::create().value();
+  NetworkNamespace workload_ = NetworkNamespace::create().value();
+};
+
+TEST_F(WorkloadLinksTest, AnAddressOfTheWorkloadsOwnNeedsNoRuleAndThoseThatWereGivenDo) {
+  for (const int number : {0, 1}) add(number);
+  for (const int number : {0, 1}) {
+    in_workload("-4", fmt::format("address add 10.99.{0}.1/32 dev net{0}", number));
+    in_workload("-6", fmt::format("address add fd99::{0}:1/128 dev net{0} nodad", number));
+    const auto state = look(number);
+    EXPECT_EQ(state.addresses.size(), 4U);
+    EXPECT_TRUE(state.default4) << number;
+    EXPECT_TRUE(state.default6) << number;
+  }
+  in_workload("-4", "rule del from 10.65.1.9");
+  EXPECT_FALSE(look(1).default4);
+  EXPECT_TRUE(look(1).default6);
+  in_workload("-6", "rule del from fd65::1:9");
+  EXPECT_FALSE(look(1).default6);
+}
+
+}  // namespace
+}  // namespace ocicat::kernel
