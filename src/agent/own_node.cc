@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <vector>
 
+#include "ipam/block_edits.h"
 #include "ipam/settings.h"
 #include "ipam/tunnel_address.h"
 #include "network/address_block.h"
@@ -34,6 +35,9 @@ constexpr std::array kPlaces{
           "VXLAN (IPv6)"},
     Place{ipam::Tunnel::kIpip, Family::kIpv4, &IpPool::ipip, "ipv4IPIPTunnelAddr", true, "IPIP"}};
 
+// What a crash left is said, taken out, and something else given; the rest is for who intervenes.
+constexpr int kMostLooks = 8;
+
 std::optional<IpAddress> said_by(const Node& node, const Place& place) {
   if (place.of_bgp) return node.ipip;
   return node.vxlan[place.family == Family::kIpv4 ? 0 : 1].address;
@@ -62,21 +66,46 @@ bool has_address(const Node& node, Family family) {
   return (family == Family::kIpv4 ? node.ipv4 : node.ipv6).has_value();
 }
 
-// Whether the address is given under this handle.
-Result<bool> is_given(ipam::Documents& documents, const IpAddress& address, const std::string& handle) {
+// An address that is given under a handle.
+struct Held {
+  IpAddress address;
+  Prefix block;
+};
+
+bool is_held(const IpamBlock& block, IpamBlock::Ordinal ordinal, const std::string& handle) {
+  const auto* attribute = network::attribute_of(block, ordinal);
+  return attribute != nullptr && !attribute->released_at && attribute->handle == handle;
+}
+
+Result<std::vector<Held>> held_under(ipam::Documents& documents, const std::string& handle) {
   const auto document = documents.get(handle_key(handle));
-  if (!document && document.error().code == ErrorCode::kNotFound) return false;
+  if (!document && document.error().code == ErrorCode::kNotFound) return {};
   if (!document) return std::unexpected(document.error());
   TRY(const auto stored, decode_handle(*document));
-  const auto around = std::ranges::find_if(stored.value.blocks,
-                                           [&](const auto& entry) { return entry.first.contains(address); });
-  if (around == stored.value.blocks.end()) return false;
-  const auto there = documents.get(block_key(around->first));
-  if (!there && there.error().code == ErrorCode::kNotFound) return false;
-  if (!there) return std::unexpected(there.error());
-  TRY(const auto block, decode_block(*there));
-  const auto* attribute = network::attribute_of(block.value, *network::ordinal_of(around->first, address));
-  return attribute != nullptr && !attribute->released_at && attribute->handle == handle;
+  std::vector<Held> held;
+  for (const auto& [cidr, count] : stored.value.blocks) {
+    const auto there = documents.get(block_key(cidr));
+    if (!there && there.error().code == ErrorCode::kNotFound) continue;
+    if (!there) return std::unexpected(there.error());
+    TRY(const auto block, decode_block(*there));
+    for (IpamBlock::Ordinal i = 0; i < block.value.size(); ++i) {
+      if (is_held(block.value, i, handle)) held.push_back({address_at(cidr, i), cidr});
+    }
+  }
+  return held;
+}
+
+// Writes the block as it is, so that a release that is still on its way, of an agent that died, counts for
+// nothing. Whether the address is still given.
+Result<bool> keep(ipam::Documents& documents, const Held& held, const std::string& handle) {
+  bool is_there = false;
+  const ipam::BlockEdit edit = [&](const IpamBlock& block, bool /*unsure*/) {
+    is_there = is_held(block, *network::ordinal_of(held.block, held.address), handle);
+    return is_there;
+  };
+  ipam::BlockCache nothing;
+  TRY(const bool exists, ipam::edit_blocks(documents, nothing, {{held.block, edit}}).at(held.block));
+  return exists && is_there;
 }
 
 }  // namespace
@@ -90,24 +119,26 @@ struct OwnNode::Look {
   const Node& node;
   json::object& document;           // of the Node
   bool changed = false;             // it is to be written
+  bool unfinished = false;          // and then looked at again
   std::vector<std::string> left{};  // handles that are to be released once it has been
 
   Result<void> settle(const Place& place);
-  Result<IpAddress> give(const Place& place, const std::optional<IpAddress>& before);
+  void take_out(const Place& place, const std::string& handle);
+  bool give_this(const Place& place, const IpAddress& address);
+  Result<IpAddress> give(const Place& place);
 };
 
-// The address that the Node says already where that can be had, else any.
-Result<IpAddress> OwnNode::Look::give(const Place& place, const std::optional<IpAddress>& before) {
+// That very one; false: it cannot be had.
+bool OwnNode::Look::give_this(const Place& place, const IpAddress& address) {
   auto request = ipam::tunnel_request(place.tunnel, host);
-  // What was given and the Node never said.
-  TRY_VOID(allocator.release(request.handle));
-  if (before) {
-    auto same = request;
-    same.ipv4 = same.ipv6 = 0;
-    same.addresses = {*before};
-    if (const auto given = allocator.assign(same)) return *before;
-    TRY_VOID(allocator.release(request.handle));
-  }
+  request.ipv4 = request.ipv6 = 0;
+  request.addresses = {address};
+  return allocator.assign(request).has_value();
+}
+
+// Any. Nothing is given so far.
+Result<IpAddress> OwnNode::Look::give(const Place& place) {
+  auto request = ipam::tunnel_request(place.tunnel, host);
   // Named pools are taken whatever they select, so what does not select this host is left out here.
   for (const auto& pool : pools) {
     if (asks_for(pool, place) && !pool.disabled && pool.allows(PoolUse::kTunnel) &&
@@ -130,26 +161,46 @@ Result<void> OwnNode::Look::settle(const Place& place) {
   const auto handle = ipam::tunnel_handle(place.tunnel, host);
   const auto said = said_by(node, place);
   const bool in_pool = said && network::pool_of(pools, *said) != nullptr;
-  bool ours = false;
-  if (said) {
-    TRY(ours, is_given(documents, *said, handle));
-  }
+  TRY(const auto held, held_under(documents, handle));
+  const bool ours = said && std::ranges::find(held, *said, &Held::address) != held.end();
   if (said && !ours && (!in_pool || !wanted)) return {};  // by hand
-  if (!wanted) {
-    if (ours && in_pool) return {};  // for the next time
-    if (said) {
-      say(document, place, {});
+  if (ours && in_pool && held.size() == 1) return {};     // also where it is not wanted: for the next time
+  if (ours) {
+    take_out(place, handle);
+    return {};
+  }
+  if (!held.empty()) {
+    // A write of the Node that says it may still be on its way. So it is said, and then stays or is taken
+    // out: after either no such write counts.
+    TRY(const bool kept, keep(documents, held.front(), handle));
+    if (kept) {
+      say(document, place, held.front().address);
       changed = true;
     }
+    unfinished = true;
+    return {};
+  }
+  if (!wanted) {
     left.push_back(handle);
     return {};
   }
-  if (ours && in_pool) return {};  // else its pool has gone
-  TRY(const auto address, give(place, in_pool ? said : std::nullopt));
-  if (address == said) return {};
+  // What is on its way to be given, for an agent that died, does not come any more.
+  TRY_VOID(allocator.release(handle));
+  if (said) {
+    if (!give_this(place, *said)) take_out(place, handle);
+    return {};
+  }
+  TRY(const auto address, give(place));
   say(document, place, address);
   changed = true;
   return {};
+}
+
+// The Node says it no more, then all that the handle has goes back, then it is looked what else is to be.
+void OwnNode::Look::take_out(const Place& place, const std::string& handle) {
+  say(document, place, {});
+  left.push_back(handle);
+  changed = unfinished = true;
 }
 
 Result<std::optional<json::object>> OwnNode::find_or_make() {
@@ -181,8 +232,17 @@ Result<std::optional<json::object>> OwnNode::find_or_make() {
 }
 
 Result<void> OwnNode::settle() {
+  for (int looks = 0; looks < kMostLooks; ++looks) {
+    TRY(const bool finished, look());
+    if (finished) return {};
+  }
+  return fail(ErrorCode::kConflict, "Node {}: others change it, or its tunnels' addresses, all the time",
+              name_);
+}
+
+Result<bool> OwnNode::look() {
   TRY(auto document, find_or_make());
-  if (!document) return {};
+  if (!document) return true;
   TRY(const auto resource, decode(Kind::kNode, *document));
   TRY(const auto settings, ipam::read_settings(documents_));
   Look look{documents_, allocator_, name_, settings.pools, std::get<Node>(resource), *document};
@@ -195,8 +255,9 @@ Result<void> OwnNode::settle() {
   }
   if (look.changed) TRY_VOID(documents_.update(*document));
   for (const auto& handle : look.left) TRY_VOID(allocator_.release(handle));
+  if (look.unfinished) return false;  // a failure shows again
   if (failure) return std::unexpected(*std::move(failure));
-  return {};
+  return true;
 }
 
 }  // namespace ocicat::agent

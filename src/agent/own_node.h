@@ -6,8 +6,9 @@
 //             such a pool, which the Node tells all other hosts. It stays until its pool has gone: a pool that
 //             no longer asks may do so again, under traffic
 //   by hand   an address that lies in no pool is somebody's own affair
-//   crash     an address is given before the Node says it, and taken back after the Node does not; what did
-//             not come so far is found by its handle at the next look
+//   crash     an address is given before the Node says it, and taken back after a write of the Node that took
+//             it out, so that no write still on its way can tell it afterwards. What is given and not said
+//             is found by its handle at the next look, kept from a release still on its way, and said
 //   source    semantics.md 5
 //   design    docs/design/ipam.md
 #pragma once
@@ -41,6 +42,8 @@ class OwnNode {
  private:
   struct Look;
 
+  // Whether that was all; else something is to be looked at again.
+  Result<bool> look();
   Result<std::optional<boost::json::object>> find_or_make();
 
   std::string name_;

@@ -17,7 +17,8 @@ namespace {
 using Pause = std::chrono::milliseconds;
 
 constexpr Pause kFirstRetry{100}, kLastRetry{10'000};
-constexpr Pause kNoRetry = std::chrono::hours(1);
+// Who takes the address from its handle changes neither pools nor the Node.
+constexpr Pause kNextLook = std::chrono::minutes(5);
 
 // That there is something to look at.
 struct Look {
@@ -32,13 +33,12 @@ struct OwnNodeLoop::State {
 
   void run() {
     OwnNode own(node, documents, kernel::main_address);
-    auto pause = kNoRetry;
+    auto pause = kNextLook;
     while (true) {
-      const bool asked = mailbox.take_within(pause).has_value();
+      std::ignore = mailbox.take_within(pause);
       if (mailbox.closed()) return;
-      if (!asked && pause == kNoRetry) continue;
       const auto settled = own.settle();
-      pause = settled ? kNoRetry : pause == kNoRetry ? kFirstRetry : std::min(2 * pause, kLastRetry);
+      pause = settled ? kNextLook : pause == kNextLook ? kFirstRetry : std::min(2 * pause, kLastRetry);
       // Who changes the Node at the same moment is no trouble.
       if (settled || settled.error().code != ErrorCode::kConflict)
         say(settled ? std::string() : settled.error().message);

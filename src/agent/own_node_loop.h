@@ -1,5 +1,5 @@
-// The thread that sees to the Node of the agent's own host: looks when pools or that Node change, and again
-// after a failure.
+// The thread that sees to the Node of the agent's own host: looks when pools or that Node change, soon again
+// after a failure, and every five minutes without news.
 #pragma once
 
 #include <functional>

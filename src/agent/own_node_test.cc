@@ -46,9 +46,9 @@ class OwnNodeTest : public testing::Test {
     if (!document) return;
     ASSERT_TRUE(documents_.remove(key, document->at("metadata").at("resourceVersion").as_string()));
   }
-  void node(json::object more = {}) {
+  void node(json::object more = {}, json::object labels = {}) {
     more["bgp"] = json::object{{"ipv4Address", "192.0.2.1/24"}, {"ipv6Address", "2001:db8::1/64"}};
-    put("Node", "a", std::move(more));
+    put("Node", "a", std::move(more), std::move(labels));
   }
   static std::optional<Prefix> nothing(Family /*family*/) { return std::nullopt; }
   OwnNode own(OwnNode::Detect detect = nothing) { return {"a", documents_, std::move(detect)}; }
@@ -173,6 +173,36 @@ TEST_F(OwnNodeTest, MovesToAnotherPoolWhereTheOneOfItsAddressHasGone) {
   EXPECT_EQ(given().size(), 1U);
 }
 
+TEST_F(OwnNodeTest, SaysNothingAndThatSomethingIsWrongUntilThereIsAPoolForThisHostAgain) {
+  node({}, {{"zone", "x"}});
+  pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}, {"nodeSelector", "zone == 'x'"}});
+  pool("q", "10.0.2.0/24", {{"vxlanMode", "Always"}, {"nodeSelector", "zone == 'y'"}});
+  ASSERT_TRUE(own().settle());
+  remove({Kind::kIpPool, "", "p"});
+  for (int i = 0; i < 2; ++i) {
+    const auto settled = own().settle();
+    ASSERT_FALSE(settled) << "also when it is looked at again";
+    EXPECT_EQ(settled.error().code, ErrorCode::kExhausted);
+    EXPECT_FALSE(said().vxlan[0].address);
+    EXPECT_THAT(given(), IsEmpty());
+  }
+  pool("r", "10.0.3.0/24", {{"vxlanMode", "Always"}, {"nodeSelector", "zone == 'x'"}});
+  ASSERT_TRUE(own().settle());
+  EXPECT_TRUE(Prefix::parse("10.0.3.0/24")->contains(*said().vxlan[0].address));
+}
+
+TEST_F(OwnNodeTest, SaysWhatWasGivenAndNotSaidForAWriteThatSaysItMayStillBeOnItsWay) {
+  node();
+  pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}});
+  auto request = ipam::tunnel_request(Tunnel::kVxlan, "a");
+  request.pools = {"p"};
+  ASSERT_TRUE(ipam::Allocator(documents_).assign(request));
+  const auto before = given();
+  ASSERT_TRUE(own().settle());
+  EXPECT_EQ(given(), before);
+  EXPECT_THAT(before, ElementsAre(said().vxlan[0].address->to_string() + " vxlan-tunnel-addr-a"));
+}
+
 TEST_F(OwnNodeTest, TakesTheAddressThatTheNodeSaysWhereNobodyHasItAndAnotherWhereSomebodyDoes) {
   node({{"ipv4VXLANTunnelAddr", "10.0.1.77"}});
   pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}});
@@ -205,41 +235,77 @@ TEST_F(OwnNodeTest, OneTunnelWithoutAnAddressIsNamedAndKeepsNoOtherFromHavingOne
 }
 
 // Documents that refuse, lose answers and put conflicts in between, an agent that dies at any of them, pools that
-// come, change and go: in the end each tunnel has the one address that the Node says, or none.
+// come, change and go, for this host or for others: at no time does the Node say an address that is not given to
+// it, and in the end each tunnel has the one that the Node says, of a pool that is there, or none.
 TEST_F(OwnNodeTest, PropertyEndsAsWantedAfterAnyFailures) {
-  node();
+  node({}, {{"zone", "x"}});
+  struct Pool {
+    const char* name;
+    const char* cidr;
+    const char* field;
+    std::string mode{};  // empty: there is no such pool
+    bool selects = true;
+  };
+  std::array pools{Pool{"p", "10.0.1.0/24", "vxlanMode"}, Pool{"r", "10.0.3.0/24", "vxlanMode"},
+                   Pool{"q", "10.0.2.0/24", "ipipMode"}};
+  const auto expect_given = [&](const std::optional<IpAddress>& address, std::string_view handle) {
+    if (!address) return;
+    EXPECT_THAT(given(), testing::Contains(fmt::format("{} {}", address->to_string(), handle)));
+  };
   test::for_seeds(20, [&](std::uint64_t seed) {
     SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
     std::mt19937_64 random(seed);
-    for (int round = 0; round < 20; ++round) {
-      std::map<std::string, std::string> modes;  // empty: there is no such pool
-      for (const auto& [name, cidr, field] :
-           {std::tuple{"p", "10.0.1.0/24", "vxlanMode"}, std::tuple{"q", "10.0.2.0/24", "ipipMode"}}) {
+    for (int round = 0; round < 20 && !HasFailure(); ++round) {
+      for (auto& [name, cidr, field, mode, selects] : pools) {
         remove({Kind::kIpPool, "", name});
-        const auto& mode = modes[name] = std::array{"Always", "Never", ""}[random() % 3];
-        if (!mode.empty()) pool(name, cidr, {{field, mode}});
+        mode = std::array{"Always", "Never", ""}[random() % 3];
+        selects = random() % 3 != 0;
+        if (!mode.empty())
+          pool(name, cidr, {{field, mode}, {"nodeSelector", selects ? "zone == 'x'" : "zone == 'y'"}});
       }
+      const auto expect_all_given = [&] {
+        const auto now = said();
+        expect_given(now.vxlan[0].address, "vxlan-tunnel-addr-a");
+        expect_given(now.ipip, "ipip-tunnel-addr-a");
+      };
       for (int tries = 0; tries < 5; ++tries) {
         ipam::SimulatedDocuments failing(
-            shared_, random(), {.refused = 40, .lost = 60, .conflict = 60, .crash = 60, .late = 500});
+            shared_, random(), {.refused = 40, .lost = 60, .conflict = 60, .crash = 60, .late = 500},
+            expect_all_given);
         OwnNode agent("a", failing, nothing);
         try {
           std::ignore = agent.settle();
         } catch (const ipam::Crash&) {
         }
       }
+      // What is on its way comes before the next look, or only after it.
+      if (random() % 2 == 0) shared_.land();
+      std::ignore = own().settle();
       shared_.land();
-      if (!own().settle()) ADD_FAILURE() << "nothing is in the way any more";
+      expect_all_given();
+      const auto settled = own().settle();
       const auto now = said();
       std::vector<std::string> wanted;
       if (now.vxlan[0].address) wanted.push_back(now.vxlan[0].address->to_string() + " vxlan-tunnel-addr-a");
       if (now.ipip) wanted.push_back(now.ipip->to_string() + " ipip-tunnel-addr-a");
-      EXPECT_EQ(given(), wanted);
-      for (const auto& [name, there] :
-           {std::pair{"p", now.vxlan[0].address.has_value()}, std::pair{"q", now.ipip.has_value()}}) {
-        if (modes[name] == "Never") continue;
-        EXPECT_EQ(there, modes[name] == "Always") << name;
+      EXPECT_THAT(given(), testing::UnorderedElementsAreArray(wanted));
+      bool lacks = false;
+      for (const auto& [field, address] :
+           {std::pair{"vxlanMode", now.vxlan[0].address}, std::pair{"ipipMode", now.ipip}}) {
+        bool asked = false;
+        bool possible = false;
+        bool in_pool = false;
+        for (const auto& one : pools) {
+          if (std::string_view(one.field) != field) continue;
+          asked = asked || one.mode == "Always";
+          possible = possible || (one.mode == "Always" && one.selects);
+          in_pool = in_pool || (!one.mode.empty() && address && Prefix::parse(one.cidr)->contains(*address));
+        }
+        EXPECT_EQ(address.has_value(), in_pool) << field;
+        EXPECT_TRUE(address || !possible) << field;
+        lacks = lacks || (asked && !address);
       }
+      EXPECT_EQ(settled.has_value(), !lacks) << "nothing else is in the way any more";
     }
     return !HasFailure();
   });
