@@ -2,15 +2,28 @@
 
 namespace ocicat::dataplane::ebpf {
 
-Result<bool> Attachments::settle(ProgramPlaces& places, const ProgramIds& there, const Programs& programs,
+Result<Attachments::WantedByHook> Attachments::wanted(const Programs& programs) {
+  WantedByHook wanted;
+  for (const auto role : {Role::kWorkload, Role::kHost}) {
+    for (const auto hook : {kernel::bpf::Hook::kIngress, kernel::bpf::Hook::kEgress}) {
+      const auto& program = programs.at(role, hook);
+      if (!program) continue;
+      TRY(const auto id, kernel::bpf::id_of_program(program.get()));
+      wanted.emplace(std::pair(role, hook), Wanted{&program, id});
+    }
+  }
+  return wanted;
+}
+
+Result<bool> Attachments::settle(ProgramPlaces& places, const ProgramIds& there, const WantedByHook& wanted,
                                  int interface, Role role) {
   for (const auto hook : {kernel::bpf::Hook::kIngress, kernel::bpf::Hook::kEgress}) {
-    const auto& program = programs.at(role, hook);
-    if (!program) continue;
+    const auto is_to_be = wanted.find({role, hook});
+    if (is_to_be == wanted.end()) continue;
+    const auto& [program, id] = is_to_be->second;
     const Place place{interface, hook};
-    TRY(const auto id, kernel::bpf::id_of_program(program.get()));
     if (const auto found = there.find(place); found != there.end() && found->second == id) continue;
-    const auto done = places.put(place, program.get());
+    const auto done = places.put(place, program->get());
     // It may have gone meanwhile, of which we shall hear.
     if (!done && done.error().code == ErrorCode::kNotFound) return false;
     TRY_VOID(done);
@@ -35,8 +48,9 @@ Result<void> Attachments::sync(ProgramPlaces& places, ProgramPlaces* others, con
   TRY(const auto there, places.read(interfaces));
   TRY_VOID(detach(places, there, programs, roles));
   std::set<int> workloads;
+  TRY(const auto to_be, wanted(programs));
   for (const auto& [interface, role] : roles) {
-    TRY(const bool whole, settle(places, there, programs, interface, role));
+    TRY(const bool whole, settle(places, there, to_be, interface, role));
     if (whole && role == Role::kWorkload) workloads.insert(interface);
   }
   workloads_ = std::move(workloads);

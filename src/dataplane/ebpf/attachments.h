@@ -45,9 +45,15 @@ class Attachments {
   std::uint64_t writes() const { return writes_; }
 
  private:
+  struct Wanted {
+    const UniqueFd* program;
+    std::uint32_t id;
+  };
+  using WantedByHook = std::map<std::pair<Role, kernel::bpf::Hook>, Wanted>;
+  static Result<WantedByHook> wanted(const Programs& programs);
   // Whether all that its role asks for is attached; false where the interface has gone meanwhile.
-  Result<bool> settle(ProgramPlaces& places, const ProgramIds& there, const Programs& programs, int interface,
-                      Role role);
+  Result<bool> settle(ProgramPlaces& places, const ProgramIds& there, const WantedByHook& wanted,
+                      int interface, Role role);
   Result<void> detach(ProgramPlaces& places, const ProgramIds& there, const Programs& programs,
                       const std::map<int, Role>& roles);
 

@@ -6,6 +6,8 @@
 #include <system_error>
 #include <vector>
 
+#include "kernel/rcu.h"
+
 namespace ocicat::dataplane::ebpf {
 namespace {
 
@@ -58,6 +60,7 @@ Result<ProgramIds> LinkPlaces::read(const std::set<int>& /*interfaces*/) {
       programs.emplace(it->first, info.program_id);
       ++it;
     } else {
+      const kernel::ExpeditedGracePeriods at_once;
       remove_pin(file_of(it->first));
       it = links_->erase(it);
     }
@@ -66,6 +69,7 @@ Result<ProgramIds> LinkPlaces::read(const std::set<int>& /*interfaces*/) {
 }
 
 Result<void> LinkPlaces::put(const Place& place, int program) {
+  const kernel::ExpeditedGracePeriods at_once;
   if (const auto link = links_->find(place); link != links_->end())
     return kernel::bpf::replace_program(link->second.get(), program);
   TRY(auto made, kernel::bpf::attach(program, place.interface, place.hook));
@@ -76,6 +80,7 @@ Result<void> LinkPlaces::put(const Place& place, int program) {
 }
 
 Result<void> LinkPlaces::remove(const Place& place) {
+  const kernel::ExpeditedGracePeriods at_once;
   remove_pin(file_of(place));
   links_->erase(place);
   return {};
