@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """How long it takes to give containers a network and to take it back: ocicat-cni as a runtime starts it, with the agent
-and the server of a lab, eBPF where the kernel can, one IPv4 address each, policy in force and addresses on disk before ADD returns.
+and the server of a lab, eBPF where the kernel can, one IPv4 address each, policy in force and addresses on disk before
+ADD returns.
 
 In turn with each of them a program is started that does the kernel's part alone (cni_floor). Times are from the start
 of the program to its end. Prints `figure value unit` lines.

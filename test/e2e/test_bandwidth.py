@@ -151,7 +151,7 @@ def test_changing_a_limit_loses_nothing(lab, limited):
     for flow in flows:
         report = flow.stop()
         assert report["sent"] > 10
-        # Datagrams may overtake each other where their sender is moved to another processor: kernels queue by processor.
+        # Datagrams may overtake each other where their sender is moved to another processor: queues are by processor.
         assert (report["missing"], report["error"]) == ([], "")
 
 
