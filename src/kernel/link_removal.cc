@@ -12,6 +12,7 @@
 
 #include "base/unique_fd.h"
 #include "kernel/netlink.h"
+#include "kernel/rcu.h"
 
 namespace ocicat::kernel {
 namespace {
@@ -66,6 +67,7 @@ void LinkRemoval::keep(std::future<void> request) {
 }
 
 Result<bool> LinkRemoval::remove(const std::string& name) {
+  const ExpeditedGracePeriods at_once;  // it waits for one for each hook at which there are programs
   const int link = static_cast<int>(::if_nametoindex(name.c_str()));
   if (link == 0) return false;
   TRY(auto monitor, NetlinkSocket::open(NETLINK_ROUTE));

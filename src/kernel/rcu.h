@@ -4,7 +4,7 @@
 namespace ocicat::kernel {
 
 // While any is held, grace periods are expedited. Attaching a program at a tcx hook waits for one, and so does
-// detaching it, with the lock of all network interfaces held: 8 to 20 ms, like this
+// detaching it or removing its interface, with the lock of all network interfaces held: 8 to 20 ms, like this
 // 0.1. All processors are interrupted once for each. A host that has chosen by itself (rcu_expedited,
 // rcu_normal), or lets nobody write there, stays as it is. Of a process that is killed meanwhile the setting
 // stays, until somebody writes 0 to it. From any number of threads.
