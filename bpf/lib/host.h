@@ -19,7 +19,8 @@
 #include "lib/noting.h"
 
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
-enum host_place { AT_INPUT, AT_FORWARD, AT_OUTPUT };
+/* NF_INET_* */
+enum host_place { AT_INPUT = 1, AT_FORWARD, AT_OUTPUT };
 enum { PF_IPV6 = 10 };
 
 /* States of the kernel's connection tracking, in the low bits of _nfct. */
@@ -447,7 +448,8 @@ __noinline int tell_here(struct bpf_nf_ctx* ctx, __u32 at, const struct telling*
   return tell_event(&packet, told, &sight, 0);
 }
 
-static __always_inline int at_host(struct bpf_nf_ctx* ctx, __u32 at) {
+static __always_inline int answer_at_host(struct bpf_nf_ctx* ctx) {
+  __u32 at = ctx->state->hook;
   struct telling told;
   __u64 answer = AGAIN;
   for (int i = 0; i < MAX_JUDGEMENTS && answer == AGAIN; ++i) {

@@ -202,6 +202,13 @@ void Object::leave_out_programs() {
   bpf_object__for_each_program(program, object_.get())::bpf_program__set_autoload(program, false);
 }
 
+void Object::leave_out_programs_but(const std::string& name) {
+  leave_out_programs();
+  bpf_program* program = ::bpf_object__find_program_by_name(object_.get(), name.c_str());
+  CHECK(program != nullptr);
+  ::bpf_program__set_autoload(program, true);
+}
+
 Result<void> Object::use(const std::string& name, int fd) {
   bpf_map* map = ::bpf_object__find_map_by_name(object_.get(), name.c_str());
   CHECK(map != nullptr);
@@ -248,10 +255,6 @@ Result<UniqueFd> Object::map(const std::string& name) const {
   UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!own) return fail_errno("keep map " + name, errno);
   return own;
-}
-
-bool Object::has_program(const std::string& name) const {
-  return ::bpf_object__find_program_by_name(object_.get(), name.c_str()) != nullptr;
 }
 
 std::vector<std::string> Object::programs() const {

@@ -97,13 +97,14 @@ class Object {
   std::vector<std::pair<std::string, MapShape>> maps() const;
   // Before load(): its maps alone, for a kernel that has no place for its programs.
   void leave_out_programs();
+  // Before load(): of its programs that one alone.
+  void leave_out_programs_but(const std::string& name);
   // Before load(): that map, rather than a new one.
   Result<void> use(const std::string& map, int fd);
   Result<void> load();
   // After it; of the caller.
   Result<UniqueFd> map(const std::string& name) const;
   Result<UniqueFd> program(const std::string& name) const;
-  bool has_program(const std::string& name) const;
   std::vector<std::string> programs() const;
 
  private:

@@ -65,8 +65,7 @@ class HostPrograms : public testing::Test {
   void change(HostChanges changes) { agent_.apply(std::move(changes)); }
   std::vector<std::uint64_t> counters() const { return pins_.counters(); }
   bool passes(NetfilterHook at, const Bytes& packet) const {
-    const char* name = at == kIn ? "host_input" : at == kOut ? "host_output" : "host_forward";
-    const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs/at_host");
     CHECK(program);
     bool passes = false;
     bed_.host().run([&] {

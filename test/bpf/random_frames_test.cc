@@ -59,8 +59,7 @@ class RandomFrames : public WorkloadPrograms {
     add_pod(changes, "a", a_, ProgramId{1}, ProgramId{2});
     add_pod(changes, "b", b_, ProgramId{3}, ProgramId{4});
     change(changes);
-    for (const auto* name : {"from_workload", "to_workload", "from_network", "host_input", "host_forward",
-                             "host_output", "at_driver"}) {
+    for (const auto* name : {"from_workload", "to_workload", "from_network", "at_host", "at_driver"}) {
       auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
       CHECK(program);
       programs_.emplace(name, std::move(*program));
@@ -106,9 +105,9 @@ class RandomFrames : public WorkloadPrograms {
       if (!done) return std::nullopt;
       return done->answer;
     };
-    const auto hook = [&](const char* program, NetfilterHook at) -> std::optional<int> {
+    const auto hook = [&](NetfilterHook at) -> std::optional<int> {
       const auto done =
-          kernel::bpf::run_at_netfilter(programs_.at(program).get(), std::span(frame).subspan(14), at);
+          kernel::bpf::run_at_netfilter(programs_.at("at_host").get(), std::span(frame).subspan(14), at);
       if (!done) return std::nullopt;
       return *done ? kPass : kDrop;
     };
@@ -126,11 +125,11 @@ class RandomFrames : public WorkloadPrograms {
       case Place::kNetwork:
         return skb("from_network", "uplink", "uplink");
       case Place::kInput:
-        return hook("host_input", NetfilterHook::kInput);
+        return hook(NetfilterHook::kInput);
       case Place::kForward:
-        return hook("host_forward", NetfilterHook::kForward);
+        return hook(NetfilterHook::kForward);
       case Place::kOutput:
-        return hook("host_output", NetfilterHook::kOutput);
+        return hook(NetfilterHook::kOutput);
       case Place::kDriver: {
         const auto done = kernel::bpf::run_in_driver(programs_.at("at_driver").get(), frame);
         if (!done) return std::nullopt;

@@ -226,8 +226,8 @@ TEST_F(EbpfUpgrade, KeepsConnectionsOfTheHostItself) {
   }
   with_edge.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, edge);
   const auto start_with_edge = [&] { start(kAllowAll, with_edge); };
-  const auto runs = [&](const char* name, kernel::bpf::NetfilterHook hook, const RawPacket& packet) {
-    const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
+  const auto runs = [&](kernel::bpf::NetfilterHook hook, const RawPacket& packet) {
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs/at_host");
     CHECK(program);
     bool result = false;
     bed_.host().run([&] {
@@ -241,12 +241,12 @@ TEST_F(EbpfUpgrade, KeepsConnectionsOfTheHostItself) {
   install_other_build();
   const auto& host = Testbed::host_address(Family::kIpv6);
   const auto request = probe(host, bed_.outside().address(Family::kIpv6), kUdp, 53);
-  EXPECT_TRUE(runs("host_output", kernel::bpf::NetfilterHook::kOutput, request));
+  EXPECT_TRUE(runs(kernel::bpf::NetfilterHook::kOutput, request));
   age_maps();
   start_with_edge();
-  EXPECT_TRUE(runs("host_input", kernel::bpf::NetfilterHook::kInput, answer_to(request)));
+  EXPECT_TRUE(runs(kernel::bpf::NetfilterHook::kInput, answer_to(request)));
   const auto unknown = probe(host, bed_.outside().address(Family::kIpv6), kUdp, 53);
-  EXPECT_FALSE(runs("host_input", kernel::bpf::NetfilterHook::kInput, answer_to(unknown)));
+  EXPECT_FALSE(runs(kernel::bpf::NetfilterHook::kInput, answer_to(unknown)));
 }
 
 }  // namespace

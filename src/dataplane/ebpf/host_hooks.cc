@@ -101,17 +101,15 @@ Result<void> HostHooks::sync(const HostPrograms& programs, bool wanted, const st
   if (wanted) TRY_VOID(kernel::bpf::make_pin_folder(folder_));
   struct At {
     const char* name;
-    int program;
     NetfilterPlace place;
   };
-  const int input = programs.input.get(), forward = programs.forward.get(), output = programs.output.get();
-  for (const auto& [name, program, place] :
-       {At{"input-4", input, {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
-        At{"input-6", input, {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
-        At{"forward-4", forward, {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
-        At{"forward-6", forward, {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
-        At{"output-4", output, {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
-        At{"output-6", output, {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}}) {
+  const int program = programs.host.get();
+  for (const auto& [name, place] : {At{"input-4", {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
+                                    At{"input-6", {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
+                                    At{"forward-4", {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
+                                    At{"forward-6", {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
+                                    At{"output-4", {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
+                                    At{"output-6", {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}}) {
     if (wanted) {
       TRY_VOID(settle(name, program, [&] { return kernel::bpf::attach(program, place); }));
     } else if (attached_.contains(name)) {

@@ -1,4 +1,4 @@
-// The programs of host endpoints: at the host's netfilter hooks, attached where there are host endpoints, and
+// The programs of host endpoints: one at the host's netfilter hooks, attached where there are host endpoints, and
 // in the drivers of interfaces with untracked policy. And the pins that keep them there.
 //
 //   pins     FOLDER/HOOK-FAMILY, FOLDER/driver-INDEX, with the interface's index
@@ -18,7 +18,7 @@
 namespace ocicat::dataplane::ebpf {
 
 struct HostPrograms {
-  UniqueFd input, forward, output, driver;
+  UniqueFd host, driver;
 };
 
 class HostHooks {

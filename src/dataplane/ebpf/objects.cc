@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <future>
 #include <string_view>
 
 #include "base/digest.h"
@@ -28,6 +29,13 @@ struct ProgramName {
 constexpr std::array kPrograms{ProgramName{Role::kWorkload, kernel::bpf::Hook::kIngress, "from_workload"},
                                ProgramName{Role::kWorkload, kernel::bpf::Hook::kEgress, "to_workload"},
                                ProgramName{Role::kHost, kernel::bpf::Hook::kIngress, "from_network"}};
+
+struct ObjectFile {
+  std::span<const std::uint8_t> (*bytes)();
+  const char* name;
+};
+constexpr ObjectFile kDatapath{datapath_object, "ocicat"}, kHost{host_object, "ocicat_host"},
+    kDriver{driver_object, "ocicat_driver"};
 
 std::filesystem::path map_folder(const std::filesystem::path& folder) {
   return folder / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
@@ -63,10 +71,7 @@ NamedPrograms named(Programs& programs) {
   return all;
 }
 NamedPrograms named(HostPrograms& programs) {
-  return {{"host_input", &programs.input},
-          {"host_forward", &programs.forward},
-          {"host_output", &programs.output},
-          {"at_driver", &programs.driver}};
+  return {{"at_host", &programs.host}, {"at_driver", &programs.driver}};
 }
 
 Result<UniqueFd> copy_of(const UniqueFd& fd) {
@@ -102,14 +107,6 @@ Result<bool> open_pinned(const std::filesystem::path& folder, auto& programs) {
     *fd = std::move(*pinned);
   }
   return true;
-}
-
-Result<void> take_programs(const kernel::bpf::Object& object, const NamedPrograms& programs) {
-  for (const auto& [name, fd] : programs) {
-    if (!object.has_program(name)) continue;
-    TRY(*fd, object.program(name));
-  }
-  return {};
 }
 
 Result<std::size_t> pin_programs(const std::filesystem::path& folder, auto& programs) {
@@ -162,16 +159,48 @@ Result<void> Objects::adopt_maps(const kernel::bpf::Object& object) {
   return {};
 }
 
-// Maps that are there already are used.
-Result<void> Objects::load(kernel::bpf::Object& object) {
+Result<void> Objects::use_maps(kernel::bpf::Object& object) const {
   for (const auto& [name, unused] : object.maps()) {
     if (const auto there = maps_.find(name); there != maps_.end())
       TRY_VOID(object.use(name, there->second.get()));
   }
+  return {};
+}
+
+// Those that are not there yet.
+Result<void> Objects::make_maps(kernel::bpf::Object& object) {
+  TRY_VOID(use_maps(object));
   TRY_VOID(object.load());
   for (const auto& [name, unused] : object.maps()) {
     TRY(auto fd, object.map(name));
     maps_.insert_or_assign(name, std::move(fd));
+  }
+  return {};
+}
+
+// The verifier is what takes longest of a start: each program is loaded by a thread of its own.
+Result<void> Objects::load_programs() {
+  struct Loading {
+    UniqueFd* program;
+    std::future<Result<UniqueFd>> loaded;
+  };
+  std::vector<Loading> all;
+  const auto begin = [&](const ObjectFile& file, const char* name, UniqueFd& program) {
+    all.emplace_back(&program, std::async(std::launch::async, [&file, name, this]() -> Result<UniqueFd> {
+      TRY(auto object, kernel::bpf::Object::open(file.bytes(), file.name));
+      object.leave_out_programs_but(name);
+      TRY_VOID(use_maps(object));
+      TRY_VOID(object.load());
+      return object.program(name);
+    }));
+  };
+  for (const auto& [name, program] : named(attachable_)) begin(kDatapath, name, *program);
+  if (at_host_) {
+    begin(kHost, "at_host", host_programs_.host);
+    begin(kDriver, "at_driver", host_programs_.driver);
+  }
+  for (auto& [program, loaded] : all) {
+    TRY(*program, loaded.get());
   }
   return {};
 }
@@ -189,17 +218,16 @@ Result<void> Objects::find_older() {
 }
 
 Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool at_host) {
-  TRY(auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
-  TRY(auto host, kernel::bpf::Object::open(host_object(), "ocicat_host"));
-  TRY(auto driver, kernel::bpf::Object::open(driver_object(), "ocicat_driver"));
-  if (!at_host) {
-    host.leave_out_programs();
-    driver.leave_out_programs();
+  std::vector<kernel::bpf::Object> maps;  // of each file, all in the end
+  for (const auto* file : {&kDatapath, &kHost, &kDriver}) {
+    TRY(auto object, kernel::bpf::Object::open(file->bytes(), file->name));
+    object.leave_out_programs();
+    maps.push_back(std::move(object));
   }
   Objects objects;
   objects.folder_ = folder;
   objects.at_host_ = at_host;
-  for (const auto* object : {&datapath, &host, &driver}) TRY_VOID(objects.adopt_maps(*object));
+  for (const auto& object : maps) TRY_VOID(objects.adopt_maps(object));
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
   // where nobody knows the numbers, the map of connections is made anew as well, and what was in it counts as of
   // another layout.
@@ -230,11 +258,8 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
       return objects;
     }
   }
-  for (auto* object : {&datapath, &host, &driver}) {
-    TRY_VOID(objects.load(*object));
-    TRY_VOID(take_programs(*object, named(objects.attachable_)));
-    if (objects.at_host_) TRY_VOID(take_programs(*object, named(objects.host_programs_)));
-  }
+  for (auto& object : maps) TRY_VOID(objects.make_maps(object));
+  TRY_VOID(objects.load_programs());
   if (objects.tracks_anew_) TRY_VOID(objects.find_older());
   TRY_VOID(objects.open_maps(objects.maps_));
   if (batch != 0) objects.host().batch = batch;
@@ -278,7 +303,7 @@ Result<std::optional<UniqueFd>> open_pinned_map(const kernel::bpf::Object& objec
 }  // namespace
 
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder) {
-  TRY(const auto object, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+  TRY(const auto object, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
   TRY(auto fd, open_pinned_map(object, folder, "dictionary"));
   if (!fd) return nullptr;
   TRY(auto map, KernelMap::of(std::move(*fd)));
@@ -288,7 +313,7 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::file
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::filesystem::path& folder) {
   std::error_code failed;
   if (!std::filesystem::exists(map_folder(folder), failed)) return nullptr;
-  TRY(const auto datapath, kernel::bpf::Object::open(datapath_object(), "ocicat"));
+  TRY(const auto datapath, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
   TRY(const auto fd, open_pinned_map(datapath, folder, "connections"));
   if (!fd) return nullptr;
   TRY(auto memory, MappedArray::of(*fd));

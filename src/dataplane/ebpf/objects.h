@@ -69,7 +69,9 @@ class Objects {
 
   Result<void> open_maps(const Fds& fds);
   Result<void> adopt_maps(const kernel::bpf::Object& object);
-  Result<void> load(kernel::bpf::Object& object);
+  Result<void> use_maps(kernel::bpf::Object& object) const;
+  Result<void> make_maps(kernel::bpf::Object& object);
+  Result<void> load_programs();
   Result<void> find_older();
 
   std::filesystem::path folder_;
