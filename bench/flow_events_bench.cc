@@ -91,7 +91,7 @@ class Host {
 };
 
 // Of a cluster with so many pods, the first of which are groups of their own.
-flows::Recorder recorder_of(std::uint32_t pods) {
+std::unique_ptr<flows::Recorder> recorder_of(std::uint32_t pods) {
   Changes<ResourceKey, Resource> parties;
   for (std::uint32_t i = 0; i < pods; ++i) {
     WorkloadEndpoint pod;
@@ -103,9 +103,9 @@ flows::Recorder recorder_of(std::uint32_t pods) {
   Changes<policy::OutcomeId, policy::Outcome> outcomes;
   outcomes.update(policy::OutcomeId{1}, {policy::Verdict::kAllow, {}});
   outcomes.update(policy::OutcomeId{2}, {policy::Verdict::kDeny, {}});
-  flows::Recorder recorder;
-  recorder.update(parties);
-  recorder.update(outcomes);
+  auto recorder = std::make_unique<flows::Recorder>();
+  recorder->update(parties);
+  recorder->update(outcomes);
   return recorder;
 }
 
@@ -132,7 +132,7 @@ void measure_reading(Host& host) {
       bpf::event told;
       std::memcpy(&told, record.data(), sizeof told);
       const auto event = flows::event_of(told, {});
-      aggregator.add(recorder.sighting_of(event));
+      aggregator.add(recorder->sighting_of(event));
     });
     const std::chrono::duration<double> took = Clock::now() - begin;
     CHECK(count >= kInARound);  // the interfaces themselves send something now and then
@@ -155,7 +155,7 @@ void measure_loss(Host& host) {
         bpf::event told;
         std::memcpy(&told, record.data(), sizeof told);
         const auto event = flows::event_of(told, {});
-        aggregator.add(recorder.sighting_of(event));
+        aggregator.add(recorder->sighting_of(event));
       });
       if (last) return;
       std::this_thread::sleep_for(milliseconds(20));  // as often as the agent looks
@@ -198,7 +198,7 @@ void measure_sums(std::string_view name, std::uint32_t keys) {
     const auto begin = Clock::now();
     const int times = static_cast<int>(std::max(1U, 100'000 / keys));
     for (int i = 0; i < times; ++i) {
-      for (const auto& event : events) aggregator.add(recorder.sighting_of(event));
+      for (const auto& event : events) aggregator.add(recorder->sighting_of(event));
     }
     const std::chrono::duration<double, std::nano> took = Clock::now() - begin;
     least = std::min(least, took.count() / times / keys);

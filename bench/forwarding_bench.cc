@@ -86,7 +86,7 @@ class Events {
     const auto interface = static_cast<int>(::if_nametoindex("calia"));
     const auto spoofed = frame_of(
         {.source = address_of_station("outside"), .destination = address_of_station("b")}, kRouterMac);
-    const flows::Recorder recorder;
+    flows::Recorder recorder;
     flows::Aggregator aggregator({});
     auto due = std::chrono::steady_clock::now();
     while (!done_) {

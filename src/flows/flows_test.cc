@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
 
 #include "flows/aggregator.h"
@@ -78,6 +79,41 @@ TEST(Directory, AnAddressGoesToTheNextWhoHasIt) {
   gone.remove({Kind::kGlobalNetworkSet, "", "set"});
   directory.update(gone);
   EXPECT_EQ(directory.party_of(ip("10.65.0.2")).group->name, "pvt");
+}
+
+// Whatever came and went before: ids of those that have gone are used again.
+TEST(Directory, SaysWhatTheLastWordOnEachKeySays) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  const auto upto = [&](unsigned most) { return static_cast<unsigned>(random() % most); };
+  Directory directory;
+  std::map<std::string, std::pair<std::string, Labels>> pods;  // by name: address and labels
+  for (int round = 0; round < 300; ++round) {
+    Parties parties;
+    for (int i = 0; i < 4; ++i) {
+      const auto name = "pod-" + std::to_string(upto(20));
+      if (upto(3) == 0) {
+        pods.erase(name);
+        parties.remove(pod_key(name));
+      } else {
+        const Labels labels{{"app", "a" + std::to_string(upto(3))}, {"tier", std::string(upto(30), 'x')}};
+        const auto& [address, shown] = pods[name] = {"10.65.0." + std::to_string(upto(8)), labels};
+        parties.update(pod_key(name), pod(name, address, shown));
+      }
+    }
+    directory.update(parties);
+    for (unsigned host = 0; host < 8; ++host) {
+      const auto address = "10.65.0." + std::to_string(host);
+      const auto owner =
+          std::ranges::find(pods, address, [](const auto& entry) { return entry.second.first; });
+      const auto& party = directory.party_of(ip(address));
+      ASSERT_EQ(party.name, owner == pods.end() ? "" : owner->first) << address;
+      if (owner == pods.end()) continue;
+      ASSERT_EQ(*party.labels, owner->second.second);
+      ASSERT_EQ(*party.group, (Group{PartyType::kWorkload, "shop", owner->first}));
+    }
+  }
 }
 
 TEST(GroupName, IsWhatKubernetesMadeThePodsNameFrom) {
@@ -255,7 +291,7 @@ class Sums : public testing::Test {
     event.size = size;
     return event;
   }
-  void add(Aggregator& aggregator, const Event& event) const { aggregator.add(recorder_.sighting_of(event)); }
+  void add(Aggregator& aggregator, const Event& event) { aggregator.add(recorder_.sighting_of(event)); }
 
   Recorder recorder_;
 };
@@ -287,6 +323,17 @@ TEST_F(Sums, KeepNamesThatHaveGoneSince) {
   recorder_.forget_gone();
   EXPECT_FALSE(*recorder_.sighting_of(late).outcomes[static_cast<std::size_t>(Direction::kEgress)]);
   EXPECT_EQ(aggregator.running().aggregates.front().source->name, "web-abc-*");
+}
+
+TEST_F(Sums, GoOnWhereAWorkloadChanges) {
+  Aggregator aggregator({});
+  add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));
+  Parties changed;
+  changed.update(pod_key("web-abc-1"), pod("web-abc-1", "10.65.0.1", {{"pod-template-hash", "abc"}}));
+  recorder_.update(changed);
+  add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));
+  ASSERT_EQ(aggregator.running().aggregates.size(), 1U);
+  EXPECT_EQ(aggregator.running().aggregates.front().counts, (Counts{0, 2, 120}));
 }
 
 // Whatever comes, nothing is lost: what has no key is among the others.

@@ -4,6 +4,9 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <utility>
+
+#include "policy/string_pool.h"
 
 namespace ocicat::flows {
 namespace {
@@ -27,36 +30,32 @@ std::size_t hash_of(std::initializer_list<std::string_view> texts) {
 }
 
 struct Description {
-  Group group;
-  std::string name;
+  PartyType type{};
+  std::string_view name;
   const Labels* labels = nullptr;
   std::vector<Prefix> places;
 };
 
 std::vector<Prefix> hosts_of(const std::vector<IpAddress>& addresses) {
   std::vector<Prefix> prefixes;
+  prefixes.reserve(addresses.size());
   for (const auto& address : addresses) prefixes.push_back(Prefix::host(address));
   return prefixes;
 }
 
+// It borrows the name and the labels.
 std::optional<Description> description_of(const Resource& resource) {
   if (const auto* workload = std::get_if<WorkloadEndpoint>(&resource)) {
-    const auto& [name, ns, uid, version, labels] = workload->metadata;
-    const auto& shown = workload->workload.empty() ? name : workload->workload;
-    return Description{
-        {PartyType::kWorkload, ns, group_name(shown, labels)}, shown, &labels, hosts_of(workload->addresses)};
+    const auto& metadata = workload->metadata;
+    const auto& shown = workload->workload.empty() ? metadata.name : workload->workload;
+    return Description{PartyType::kWorkload, shown, &metadata.labels, hosts_of(workload->addresses)};
   }
   if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
-    return Description{{PartyType::kHost, "", host->metadata.name},
-                       host->metadata.name,
-                       &host->metadata.labels,
+    return Description{PartyType::kHost, host->metadata.name, &host->metadata.labels,
                        hosts_of(host->expected_addresses)};
   }
   if (const auto* set = std::get_if<NetworkSet>(&resource)) {
-    return Description{{PartyType::kNetworkSet, set->metadata.ns, set->metadata.name},
-                       set->metadata.name,
-                       &set->metadata.labels,
-                       set->nets};
+    return Description{PartyType::kNetworkSet, set->metadata.name, &set->metadata.labels, set->nets};
   }
   return std::nullopt;
 }
@@ -100,9 +99,6 @@ Directory::Directory() {
   private_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pvt"});
 }
 
-std::size_t Directory::HashOfKey::operator()(const ResourceKey& key) const {
-  return hash_of({key.ns, key.name}) ^ static_cast<std::size_t>(key.kind);
-}
 std::size_t Directory::HashOfGroup::operator()(const Group& group) const {
   return hash_of({group.ns, group.name}) ^ static_cast<std::size_t>(group.type);
 }
@@ -113,29 +109,41 @@ std::size_t Directory::HashOfLabels::operator()(const Labels& labels) const {
 }
 
 void Directory::remove(const ResourceKey& key) {
-  const auto found = owners_.find(key);
-  if (found == owners_.end()) return;
-  for (const auto& place : found->second.places) {
+  const auto id = keys_.find(key);
+  if (id == 0) return;
+  auto& entry = entries_[id];
+  for (const auto& place : entry.places) {
     auto& claims = *by_place_.find(place);
-    std::erase(claims, &*found);
+    claims.erase(std::ranges::find(claims, id));
     if (claims.empty()) by_place_.erase(place);
   }
-  const auto& party = found->second.party;
-  groups_.give_back(party.group);
-  if (party.labels) labels_.give_back(party.labels);
-  owners_.erase(found);
+  labels_.release(entry.labels);
+  entry = {};
+  keys_.release(id);
 }
 
-void Directory::add(const ResourceKey& key, Owned owned) {
-  const auto& entry = *owners_.insert_or_assign(key, std::move(owned)).first;
-  const auto counts_first = [](Claim a, Claim b) {
-    const auto rank_a = rank_of(a->first.kind), rank_b = rank_of(b->first.kind);
-    return rank_a != rank_b ? rank_a < rank_b : a->first < b->first;
+void Directory::add(const ResourceKey& key, Entry entry) {
+  const auto id = keys_.acquire(key).id;
+  if (entries_.size() <= id) entries_.resize(id + 1);
+  const auto counts_first = [this](Id a, Id b) {
+    const auto key_a = keys_[a], key_b = keys_[b];
+    const auto rank_a = rank_of(key_a.kind), rank_b = rank_of(key_b.kind);
+    return rank_a != rank_b ? rank_a < rank_b : key_a < key_b;
   };
-  for (const auto& place : entry.second.places) {
+  for (const auto& place : entry.places) {
     auto& claims = *by_place_.try_emplace(place).first;
-    claims.insert(std::ranges::upper_bound(claims, &entry, counts_first), &entry);
+    claims.insert(std::ranges::upper_bound(claims, id, counts_first), id);
   }
+  entries_[id] = std::move(entry);
+}
+
+policy::SequencePool::Id Directory::keep(const Labels& labels) {
+  packed_.clear();
+  for (const auto& [name, value] : labels) {
+    policy::append_text(name, packed_);
+    policy::append_text(value, packed_);
+  }
+  return labels_.acquire(packed_).id;
 }
 
 void Directory::update(const Changes<ResourceKey, Resource>& changes) {
@@ -148,16 +156,33 @@ void Directory::update(const Changes<ResourceKey, Resource>& changes) {
     for (auto& place : places) place = place.masked();
     std::ranges::sort(places);
     places.erase(std::ranges::unique(places).begin(), places.end());
-    const auto& labels = *described->labels;
-    add(key, {{groups_.take(described->group), std::move(described->name),
-               labels.empty() ? nullptr : labels_.take(labels)},
-              std::move(places)});
+    const auto own_name = described->name == key.name ? std::string_view() : described->name;
+    add(key, {described->type, keep(*described->labels), std::string(own_name), std::move(places), nullptr});
   }
 }
 
-const Party& Directory::party_of(const IpAddress& address) const {
-  if (const auto* claims = by_place_.longest(address)) return claims->front()->second.party;
-  return is_private(address) ? private_ : public_;
+std::unique_ptr<Party> Directory::make_party(Id id) {
+  const auto& entry = entries_[id];
+  auto key = keys_[id];
+  auto& name = entry.name.empty() ? key.name : entry.name;
+  Labels labels;
+  const auto words = labels_[entry.labels];
+  for (std::size_t at = 0; at < words.size();) {
+    std::string label(policy::read_text(words, at));
+    labels.emplace_hint(labels.end(), std::move(label), policy::read_text(words, at));
+  }
+  Group group{entry.type, std::move(key.ns),
+              entry.type == PartyType::kWorkload ? group_name(name, labels) : name};
+  return std::make_unique<Party>(shown_groups_.take(std::move(group)), name,
+                                 labels.empty() ? nullptr : shown_labels_.take(std::move(labels)));
+}
+
+const Party& Directory::party_of(const IpAddress& address) {
+  const auto* claims = by_place_.longest(address);
+  if (claims == nullptr) return is_private(address) ? private_ : public_;
+  auto& party = entries_[claims->front()].party;
+  if (!party) party = make_party(claims->front());
+  return *party;
 }
 
 }  // namespace ocicat::flows

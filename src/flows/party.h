@@ -1,12 +1,14 @@
 // Who has an address: workloads, host endpoints and network sets, as resources say.
 //
-//   memory   about 200 bytes for each endpoint of the cluster; labels that many share are kept once
-//   cost     that of base/prefix_map.h
+//   memory   about 200 bytes for each endpoint of the cluster; labels that many share are kept once. Who is asked
+//            for has a Party besides
+//   cost     that of base/prefix_map.h. Of an update, little: nobody is named before he is asked for
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-#include <boost/unordered_map.hpp>
+#include <boost/container/small_vector.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +18,8 @@
 #include "base/changes.h"
 #include "base/ip.h"
 #include "base/prefix_map.h"
+#include "policy/key_pool.h"
+#include "policy/sequence_pool.h"
 #include "resources/types.h"
 
 namespace ocicat::flows {
@@ -39,21 +43,18 @@ struct Party {
   std::shared_ptr<const Labels> labels;  // nullptr: none
 };
 
-// Values that many share, kept once.
+// Values that many share: equal ones are one, for as long as somebody holds it.
 template <class T, class Hash>
 class SharedValues {
  public:
-  // One user more. O(size of the value).
-  std::shared_ptr<const T> take(const T& value) {
-    auto found = users_.find(value);
-    if (found == users_.end()) found = users_.emplace(std::make_shared<const T>(value), 0).first;
-    ++found->second;
-    return found->first;
-  }
-  // One user fewer; the value goes with the last one, and with whoever else still holds it.
-  void give_back(const std::shared_ptr<const T>& value) {
-    const auto found = users_.find(value);
-    if (--found->second == 0) users_.erase(found);
+  // O(size of the value), and now and then O(values).
+  std::shared_ptr<const T> take(T value) {
+    if (const auto found = values_.find(value); found != values_.end()) return *found;
+    if (values_.size() >= full_) {
+      boost::unordered::erase_if(values_, [](const Held& held) { return held.use_count() == 1; });
+      full_ = std::max(kLeast, 2 * values_.size());
+    }
+    return *values_.insert(std::make_shared<const T>(std::move(value))).first;
   }
 
  private:
@@ -69,7 +70,10 @@ class SharedValues {
     bool operator()(const T& a, const Held& b) const { return a == *b; }
     bool operator()(const Held& a, const T& b) const { return *a == b; }
   };
-  boost::unordered_flat_map<Held, std::size_t, HashOf, Equal> users_;
+  static constexpr std::size_t kLeast = 64;
+
+  boost::unordered_flat_set<Held, HashOf, Equal> values_;
+  std::size_t full_ = kLeast;  // so many, and those that nobody holds any more go
 };
 
 class Directory {
@@ -81,15 +85,16 @@ class Directory {
 
   // Where several have an address: workloads before host endpoints before network sets, longer prefixes
   // before shorter ones, then by key. Valid until the next update().
-  const Party& party_of(const IpAddress& address) const;
+  const Party& party_of(const IpAddress& address);
 
  private:
-  struct Owned {
-    Party party;
+  using Id = policy::KeyPool::Id;
+  struct Entry {
+    PartyType type = PartyType::kNetwork;
+    policy::SequencePool::Id labels = 0;  // names and values, as texts among words
+    std::string name;                     // empty: that of its key
     std::vector<Prefix> places;
-  };
-  struct HashOfKey {
-    std::size_t operator()(const ResourceKey& key) const;
+    std::unique_ptr<Party> party;  // once somebody has asked for it
   };
   struct HashOfGroup {
     std::size_t operator()(const Group& group) const;
@@ -97,16 +102,19 @@ class Directory {
   struct HashOfLabels {
     std::size_t operator()(const Labels& labels) const;
   };
-  using Owners = boost::unordered_map<ResourceKey, Owned, HashOfKey>;  // entries stay where they are
-  using Claim = const Owners::value_type*;
 
   void remove(const ResourceKey& key);
-  void add(const ResourceKey& key, Owned owned);
+  void add(const ResourceKey& key, Entry entry);
+  policy::SequencePool::Id keep(const Labels& labels);
+  std::unique_ptr<Party> make_party(Id id);
 
-  Owners owners_;
-  PrefixMap<std::vector<Claim>> by_place_;  // who counts first
-  SharedValues<Group, HashOfGroup> groups_;
-  SharedValues<Labels, HashOfLabels> labels_;
+  policy::KeyPool keys_;
+  std::vector<Entry> entries_;  // by key
+  policy::SequencePool labels_;
+  std::vector<std::uint32_t> packed_;
+  PrefixMap<boost::container::small_vector<Id, 2>> by_place_;  // who counts first
+  SharedValues<Group, HashOfGroup> shown_groups_;
+  SharedValues<Labels, HashOfLabels> shown_labels_;
   Party public_, private_;
 };
 

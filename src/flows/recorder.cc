@@ -28,7 +28,7 @@ void Recorder::forget_gone() {
   gone_.clear();
 }
 
-Sighting Recorder::sighting_of(const Event& event) const {
+Sighting Recorder::sighting_of(const Event& event) {
   static const KnownOutcome kUnknown;
   const auto outcome = [&](policy::OutcomeId id) {
     const auto found = id == policy::OutcomeId{} ? outcomes_.end() : outcomes_.find(id);

@@ -35,7 +35,7 @@ class Recorder {
   void update(const Changes<policy::OutcomeId, policy::Outcome>& outcomes);
   void forget_gone();
 
-  Sighting sighting_of(const Event& event) const;
+  Sighting sighting_of(const Event& event);
 
  private:
   Directory directory_;
