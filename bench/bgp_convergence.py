@@ -14,6 +14,7 @@ Medians of the rounds, as the kernel announces routes; packets are summed up. Pr
 import json
 import os
 import pathlib
+import select
 import signal
 import statistics
 import subprocess
@@ -35,8 +36,10 @@ class Watch:
     def __init__(self, lab):
         self.monitor = subprocess.Popen(["ip", "-4", "-o", "-n", "%s-host1" % lab.name, "monitor", "route"],
                                         stdout=subprocess.PIPE, text=True)
-        lab.host_exec("host1", "ip", "route", "add", "192.0.2.1", "dev", "lo")
-        self.until("192.0.2.1 ", deleted=False)  # it listens by now
+        while True:  # until it listens
+            lab.host_exec("host1", "ip", "route", "replace", "192.0.2.1", "dev", "lo")
+            if select.select([self.monitor.stdout], [], [], 0.1)[0]:
+                break
         lab.host_exec("host1", "ip", "route", "del", "192.0.2.1", "dev", "lo")
 
     def until(self, words, deleted):

@@ -26,6 +26,8 @@ namespace {
 // A send is answered by at most so many errors; they must fit into the receive buffer.
 constexpr std::size_t kRoutesASend = 1024;
 constexpr int kBuffer = 8 << 20;
+// Of what the kernel announces while nobody listens: tens of thousands of routes.
+constexpr int kAnnounced = 16 << 20;
 constexpr int kAttempts = 5;
 
 void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t flags, std::uint32_t sequence,
@@ -295,7 +297,7 @@ Result<bool> NetlinkRoutes::set(const std::string& setting, const std::string& v
 
 Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
-  TRY_VOID(socket.receive_buffer(kBuffer));
+  TRY_VOID(socket.receive_buffer(kAnnounced));
   TRY_VOID(socket.ignore_changes_of(own_port));
   for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
                                RTNLGRP_IPV6_ROUTE, RTNLGRP_TC}) {
