@@ -3,6 +3,7 @@
 #include <atomic>
 #include <boost/json.hpp>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -13,6 +14,7 @@
 #include "maps/classes.h"
 #include "maps/host.h"
 #include "maps/timeouts.h"
+#include "maps/translations.h"
 #include "views/bpf_maps.h"
 
 namespace ocicat::cli {
@@ -119,6 +121,27 @@ class TableLister {
   Found& found_;
   std::set<std::uint32_t> listed_;
 };
+
+// A copy of what somebody may be writing; nothing: it is being written, or has never been.
+std::optional<bpf::tracked> whole_copy(const bpf::tracked& there) {
+  const auto version = [&] { return std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load(); };
+  const auto before = version();
+  if (before == 0 || (before & 1) != 0) return std::nullopt;
+  const bpf::tracked copy = there;
+  return version() == before ? std::optional(copy) : std::nullopt;
+}
+
+// Who workloads' connections are outside: by the connection's place and version.
+using OuterEnds = std::map<std::pair<std::uint32_t, std::uint32_t>, bpf::outer_end>;
+Result<OuterEnds> outer_ends(const PinnedMaps& maps) {
+  TRY(const auto translations, maps.elements("translations"));
+  OuterEnds ends;
+  TRY_VOID(translations->for_each([&](auto, auto value) {
+    const auto there = read_as<bpf::translation>(value);
+    if (there.version != 0 && (there.version & 1) == 0) ends[{there.place, there.connection}] = there.end;
+  }));
+  return ends;
+}
 
 bool concerns(const bpf::connection_key& key, const std::optional<IpAddress>& wanted) {
   return !wanted || dataplane::ebpf::address_of(key.address[0]) == *wanted ||
@@ -261,26 +284,32 @@ Result<int> show_connections(const PinnedMaps& maps, const BpfOptions& options) 
   TRY(const auto timeout_array, maps.array("timeouts"));
   const auto& timeouts = timeout_array.as<const bpf::timeouts>().front();
   const auto now = dataplane::ebpf::ticks_now();
+  TRY(const auto outside, outer_ends(maps));
   Found found(options.most);
-  for (const auto& there : array.as<const bpf::tracked>()) {
-    const auto version = std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load();
-    if (version == 0 || (version & 1) != 0) continue;
-    const bpf::tracked copy = there;
-    if (std::atomic_ref(const_cast<std::uint32_t&>(there.version)).load() != version) continue;
-    const auto& key = copy.key;
-    const auto& connection = copy.connection;
+  std::vector<std::string_view> columns{"traffic", "source", "destination", "state",
+                                        "idle",    "sent",   "answered",    "at"};
+  const auto all = array.as<const bpf::tracked>();
+  for (std::uint32_t place = 0; place < all.size(); ++place) {
+    const auto copy = whole_copy(all[place]);
+    if (!copy) continue;
+    const auto& key = copy->key;
+    const auto& connection = copy->connection;
     if (!concerns(key, wanted) || bpf::is_over(&connection, key.protocol, now, &timeouts)) continue;
     const bool is_its = key.at_host == 0 &&
                         (connection.endpoint[0] == options.slot || connection.endpoint[1] == options.slot);
     if (options.slot != 0 && !is_its) continue;
     if (found.full()) {
       found.leave_out();
-    } else {
-      found.add(views::to_json(key, connection, now));
+      continue;
     }
+    auto row = views::to_json(key, connection, now);
+    if (const auto end = outside.find({place, copy->version}); end != outside.end()) {
+      row["sourceOutside"] = views::to_json(end->second);
+      if (columns.back() == "at") columns.emplace_back("sourceOutside");
+    }
+    found.add(std::move(row));
   }
-  return found.show(options, "connections",
-                    {"traffic", "source", "destination", "state", "idle", "sent", "answered", "at"});
+  return found.show(options, "connections", columns);
 }
 
 }  // namespace ocicat::cli

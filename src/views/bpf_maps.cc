@@ -210,6 +210,10 @@ json::object to_json(const bpf::connection_key& key, const bpf::connection& conn
   return object;
 }
 
+json::object to_json(const bpf::outer_end& end) {
+  return {{"address", address_of(end.address).to_string()}, {"port", host_order(end.port)}};
+}
+
 json::object to_json(const bpf::endpoint& endpoint, std::uint32_t slot, std::size_t side) {
   const auto address = address_of(endpoint.address);
   const auto& programs = endpoint.programs[side];

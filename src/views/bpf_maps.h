@@ -13,6 +13,7 @@
 #include "maps/endpoints.h"
 #include "maps/host_endpoints.h"
 #include "maps/tables.h"
+#include "maps/translations.h"
 
 namespace ocicat::views {
 
@@ -32,6 +33,8 @@ std::vector<boost::json::object> rows_of_counters(std::span<const std::uint64_t>
 // `now`: in ticks (bpf/lib/clock.h).
 boost::json::object to_json(const bpf::connection_key& key, const bpf::connection& connection,
                             std::uint32_t now);
+// Of a connection whose source is translated: {"address","port"} as they are outside.
+boost::json::object to_json(const bpf::outer_end& end);
 boost::json::object to_json(const bpf::endpoint& endpoint, std::uint32_t slot, std::size_t side);
 // Which chains a host endpoint has, "normal-in": 7 for each that it has, of both families.
 boost::json::object to_json(const bpf::host_endpoint& endpoint, std::uint32_t number, std::size_t side);

@@ -270,8 +270,11 @@ def test_known_connections_are_translated_past_the_stack(site, family, eventuall
     before = site.past_the_stack()
     with datagrams(site, family) as seen:
         eventually(lambda: site.past_the_stack() > before + 500, 10)
-    (address, _, count), = seen
+        shown = json.loads(site.lab.run("bpf", "connections", "--host", "host1", "--address", OUTSIDE[family], "-o",
+                                        "json").stdout)["connections"]
+    (address, port, count), = seen
     assert address == HOST[family] and count > 250
+    assert {"address": address, "port": port} in [one.get("sourceOutside") for one in shown]
 
 
 @pytest.mark.parametrize("family", [4, 6])
