@@ -10,8 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -24,7 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kStartPatience{5};
-constexpr std::chrono::milliseconds kPause{10};  // between looks at one that starts
+constexpr std::chrono::seconds kReconfigurePatience{1};
+constexpr std::chrono::milliseconds kPause{10};  // between looks at one that starts, or is busy
 
 Result<std::string> find_program(const std::string& wanted) {
   if (!wanted.empty() && wanted.find('/') != std::string::npos) {
@@ -56,12 +60,32 @@ Result<void> write_file(const std::filesystem::path& path, std::string_view text
   return {};
 }
 
+Result<std::string> read_file(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) return fail(ErrorCode::kInternal, "cannot read {}", path.string());
+  return text;
+}
+
 // Whether a BIRD before has left routes in this network namespace.
 bool routes_are_left() {
   auto routes = kernel::NetlinkRoutes::open();
   if (!routes) return false;
   const auto left = (*routes)->routes(RTPROT_BIRD);
   return left && !left->empty();
+}
+
+// Of routes those whose destination others have too.
+std::vector<kernel::KernelRoute> several_to_one(std::vector<kernel::KernelRoute> routes) {
+  std::ranges::sort(routes);
+  std::vector<kernel::KernelRoute> several;
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const auto same = [&](std::size_t other) {
+      return other < routes.size() && routes[other].destination == routes[i].destination;
+    };
+    if (same(i + 1) || (i > 0 && same(i - 1))) several.push_back(routes[i]);
+  }
+  return several;
 }
 
 // In a session of its own, and a child of nobody who would have to wait for it.
@@ -108,22 +132,65 @@ Result<Bird> Bird::find(Options options) {
 }
 
 Result<void> Bird::apply(const std::string& configuration) {
+  TRY_VOID(replace_configuration(configuration));
+  if (auto there = greet(); !there) {
+    if (there.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(there).error());
+    return start();
+  }
+  ran_ = true;
+  due_.merge(read_ ? reloads_between(*read_, configuration) : reloads_of(configuration));
+  read_.reset();
+  const auto answer = ask(fmt::format("configure soft \"{}\"", configuration_file().string()));
+  if (!answer) return within("BIRD has not taken its configuration", answer.error());
+  read_ = configuration;
+  return pass_again();
+}
+
+Result<void> Bird::replace_configuration(const std::string& configuration) {
   const auto next = options_.folder / "bird.conf.next";
   TRY_VOID(write_file(next, configuration));
   if (const auto checked = run({options_.program, "-p", "-c", next.string()}); !checked)
     return within("BIRD refuses what it is to do; the last configuration stays", checked.error());
   // The configuration outlives the agent that wrote it.
   std::error_code unknown;
-  ran_ |= !configured_ && std::filesystem::exists(configuration_file(), unknown);
+  if (!configured_ && std::filesystem::exists(configuration_file(), unknown)) {
+    ran_ = true;
+    if (std::filesystem::exists(in_force(), unknown)) {
+      TRY(read_, read_file(configuration_file()));
+    }
+  }
+  if (::unlink(in_force().c_str()) != 0 && errno != ENOENT)
+    return fail_errno(fmt::format("remove {}", in_force().string()), errno);
   if (::rename(next.c_str(), configuration_file().c_str()) != 0) return fail_errno("rename", errno);
   configured_ = true;
-  if (auto there = greet(); !there) {
-    if (there.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(there).error());
-    return start();
+  return {};
+}
+
+// Before BIRD has done what it reads, a route would pass by the filters before; while it keeps what one before has
+// left, one that it passes on is the first of a new word, and what is not yet told again would be withdrawn.
+Result<void> Bird::pass_again() {
+  const auto deadline = Clock::now() + kReconfigurePatience;
+  while (true) {
+    TRY(const auto status, ask("show status"));
+    if (recovers(status)) return {};
+    if (!reconfigures(status)) break;
+    if (Clock::now() > deadline) return {};
+    std::this_thread::sleep_for(kPause);
   }
-  ran_ = true;
-  const auto answer = ask(fmt::format("configure \"{}\"", configuration_file().string()));
-  if (!answer) return within("BIRD has not taken its configuration", answer.error());
+  while (!due_.empty()) {
+    TRY_VOID(reload(*due_.begin()));
+    due_.erase(due_.begin());
+  }
+  return write_file(in_force(), "");
+}
+
+Result<void> Bird::reload(const Reload& reload) {
+  const auto* way = reload.direction == Reload::Direction::kIn ? "in" : "out";
+  TRY(const auto answer, ask(fmt::format("reload {} {}", way, reload.protocol)));
+  if (answer.find("reload failed") == std::string::npos) return {};
+  // A neighbour without route refresh (RFC 2918) says everything again only to a new session.
+  spdlog::warn("BGP: {} cannot say its routes again; the session is begun anew", reload.protocol);
+  TRY([[maybe_unused]] const auto restarted, ask(fmt::format("restart {}", reload.protocol)));
   return {};
 }
 
@@ -140,29 +207,47 @@ Result<BirdStatus> Bird::look() {
   status.pid = control_->pid();
   status.sessions = read_sessions(protocols);
   status.recovering = recovers(*general);
-  if (inherits_ && configured_ && !status.recovering) {
+  if (!due_.empty()) TRY_VOID(pass_again());
+  TRY_VOID(hear_of_routes());
+  if ((inherits_ || changed_) && configured_ && !status.recovering) {
     TRY_VOID(drop_what_is_left());
-    inherits_ = false;
+    inherits_ = changed_ = false;
   }
   return status;
 }
 
+Result<void> Bird::hear_of_routes() {
+  if (!monitor_) {
+    TRY(monitor_, kernel::RouteMonitor::open(0));
+  }
+  TRY(const auto events, monitor_->read(RTPROT_BIRD));
+  changed_ |= events.own;
+  return {};
+}
+
 // BIRD itself drops what one before has left and nobody tells it any more, but for routes by neighbours that no
 // address of the link has in its net, as where hosts have single addresses: these it does not take for routes
-// (2.0.12: "strange next-hop"), and they would stay for ever, in the way of those that it is told of.
+// (2.0.12: "strange next-hop"), and they would stay for ever, in the way of those that it is told of. Where a
+// route gets another metric, to the kernel another route, it leaves the one before there as long as there is one
+// to the same destination.
 Result<void> Bird::drop_what_is_left() {
   TRY(const auto kernel, kernel::NetlinkRoutes::open());
   TRY(auto left, kernel->routes(RTPROT_BIRD));  // before BIRD is asked, which may hear of more
   std::erase_if(left, [](const auto& route) { return !route.gateway; });
+  if (!inherits_) left = several_to_one(std::move(left));
   if (left.empty()) return {};
-  TRY(const auto told, ask("show route primary"));
-  const auto ways = read_ways(told);
-  std::erase_if(left, [&](const auto& route) { return ways.contains({route.destination, *route.gateway}); });
+  std::set<Way> ways;
+  for (const auto* protocol : {"kernel4", "kernel6"}) {
+    TRY(const auto told, ask(fmt::format("show route export {} all", protocol)));
+    ways.merge(read_ways(told));
+  }
+  std::erase_if(left, [&](const auto& route) {
+    return ways.contains({route.destination, *route.gateway, route.metric});
+  });
   if (left.empty()) return {};
   TRY(const auto failures, kernel->remove(RTPROT_BIRD, left));
   if (!failures.empty()) return std::unexpected(failures.front().error);
-  spdlog::info("{} routes that a BIRD before has left, and nobody tells any more, are taken away",
-               left.size());
+  spdlog::info("{} routes that BIRD has left, and nobody tells any more, are taken away", left.size());
   return {};
 }
 
@@ -196,11 +281,12 @@ Result<void> Bird::start() {
                                    socket().string(),
                                    "-P",
                                    (options_.folder / "bird.pid").string()};
+  read_.reset();  // also where it takes longer than we wait
   const bool gracefully = succeeds();
   if (gracefully) command.emplace_back("-R");
   TRY_VOID(launch(command));
   ++starts_;
-  inherits_ |= gracefully;  // also where it takes longer than we wait
+  inherits_ |= gracefully;
   const auto deadline = Clock::now() + kStartPatience;
   while (true) {
     auto there = greet();
@@ -211,6 +297,9 @@ Result<void> Bird::start() {
     std::this_thread::sleep_for(kPause);
   }
   ran_ = true;
+  TRY(read_, read_file(configuration_file()));
+  due_.clear();
+  TRY_VOID(write_file(in_force(), ""));
   spdlog::info("BIRD runs as process {}{}", control_->pid(),
                gracefully ? ", and keeps the routes of the one before until its neighbours have spoken" : "");
   return {};
@@ -233,6 +322,7 @@ Result<bool> Bird::remove(const std::filesystem::path& folder) {
   }
   std::error_code ignored;
   std::filesystem::remove(folder / "bird.conf", ignored);
+  std::filesystem::remove(folder / "bird.conf.in-force", ignored);
   return true;
 }
 

@@ -9,9 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -19,12 +21,14 @@
 #include "kernel/network_namespace.h"
 #include "kernel/routes.h"
 #include "network/bgp/bird_configuration.h"
+#include "test/support/random.h"
 
 namespace ocicat::dataplane {
 namespace {
 
 namespace bgp = network::bgp;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
 using testing::Key;
@@ -40,6 +44,8 @@ void eventually(const std::function<bool()>& holds) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
+
+using Routes = std::multimap<std::string, std::uint32_t>;  // the metric by destination
 
 // hostN has 10.0.0.N and fd00::N, and a workload at 10.65.N.9 and fd65::N:9.
 class Host {
@@ -72,9 +78,8 @@ class Host {
                     "route add fd65::{0}:9/128 dev cali1 proto 80 metric 1024\n",
                     number_));
   }
-  // By destination: the metric.
-  std::map<std::string, std::uint32_t> routes() {
-    std::map<std::string, std::uint32_t> found;
+  Routes routes() {
+    Routes found;
     network_.run([&] {
       const auto kernel = kernel::NetlinkRoutes::open().value();
       const auto routes = kernel->routes(RTPROT_BIRD).value();
@@ -130,6 +135,17 @@ class Host {
     return all.contains("10.65.77.7/32") || all.contains("fd65::77:7/128");
   }
   std::filesystem::path folder() const { return folder_ / "bird"; }
+  // The protocols that BIRD says it has passed routes of again, in order.
+  std::vector<std::string> reloaded() const {
+    constexpr std::string_view kWords = "Reloading protocol ";
+    std::vector<std::string> names;
+    std::ifstream log(bird_->log_file());
+    for (std::string line; std::getline(log, line);) {
+      if (const auto at = line.find(kWords); at != std::string::npos)
+        names.push_back(line.substr(at + kWords.size()));
+    }
+    return names;
+  }
   const kernel::NetworkNamespace& network() const { return network_; }
 
  private:
@@ -176,6 +192,32 @@ class BirdTest : public testing::Test {
       return host(2).routes().contains("10.65.1.9/32") && host(2).routes().contains("fd65::1:9/128");
     });
   }
+  // What the kernels of both have by BIRD, and all that host 2 has heard of host 1.
+  std::string all_routes() {
+    std::string text;
+    for (const int self : {1, 2}) {
+      for (const auto& [destination, metric] : host(self).routes())
+        text += fmt::format("host{} {} metric {}\n", self, destination, metric);
+    }
+    std::multiset<std::string> heard;  // BIRD's own order is by chance
+    for (const auto* session : {"Mesh_10_0_0_1", "Mesh_fd00__1"}) {
+      auto control = BirdControl::connect(host(2).folder() / "bird.ctl");
+      if (!control) return control.error().message;
+      const auto told = control->ask(fmt::format("show route all protocol {}", session));
+      if (!told) return told.error().message;
+      const auto lines =
+          std::regex_replace(*told, std::regex(R"(\[(\w+) [0-9:.]+)"), "[$1");  // without since when
+      const std::regex route(R"(\S[^\n]*\n(\t[^\n]*\n)*)");
+      for (std::sregex_iterator it(lines.begin(), lines.end(), route), end; it != end; ++it)
+        heard.insert(it->str());
+    }
+    for (const auto& route : heard) text += route;
+    return text;
+  }
+  static bool same_sessions(const BirdStatus& before, const BirdStatus& after) {
+    return std::ranges::equal(before.sessions, after.sessions, {}, &SessionState::since,
+                              &SessionState::since);
+  }
   Host& host(int number) { return hosts_.at(static_cast<std::size_t>(number) - 1); }
 
   std::array<Host, 2> hosts_{Host(1), Host(2)};
@@ -183,12 +225,16 @@ class BirdTest : public testing::Test {
 
 TEST_F(BirdTest, HostsTellEachOtherOfTheirWorkloadsAndThePreferenceIsTheSameEverywhere) {
   begin();
-  EXPECT_EQ(host(1).routes(),
-            (std::map<std::string, std::uint32_t>{{"10.65.2.9/32", 1024}, {"fd65::2:9/128", 1024}}));
+  EXPECT_EQ(host(1).routes(), (Routes{{"10.65.2.9/32", 1024}, {"fd65::2:9/128", 1024}}));
   host(2).ip("route del 10.65.2.9/32 dev cali1\nroute add 10.65.2.9/32 dev cali1 proto 80 metric 512\n");
-  eventually([&] { return host(1).routes()["10.65.2.9/32"] == 512; });
-  host(2).ip("route del 10.65.2.9/32 dev cali1\n");
-  eventually([&] { return !host(1).routes().contains("10.65.2.9/32"); });
+  host(2).ip("route del fd65::2:9/128 dev cali1\nroute add fd65::2:9/128 dev cali1 proto 80 metric 512\n");
+  // BIRD leaves the route of the other metric beside it.
+  eventually([&] {
+    EXPECT_TRUE(host(1).look());
+    return host(1).routes() == Routes{{"10.65.2.9/32", 512}, {"fd65::2:9/128", 512}};
+  });
+  host(2).ip("route del 10.65.2.9/32 dev cali1\nroute del fd65::2:9/128 dev cali1\n");
+  eventually([&] { return host(1).routes().empty(); });
 }
 
 TEST_F(BirdTest, AWorkloadIsWhereItsHostSaysItIsWhateverOthersSay) {
@@ -266,7 +312,7 @@ TEST_F(BirdTest, NeighboursKeepTheRoutesToAHostThatLearnsNoneWhileItsBirdIsStart
   host(2).ip("route del 10.65.2.9/32 dev cali1\nroute del fd65::2:9/128 dev cali1\n");
   for (const int self : {1, 2}) ASSERT_TRUE(host(self).apply(configuration(self, cluster(self))));
   eventually([&] { return host(1).all_established() && host(2).all_established(); });
-  const std::map<std::string, std::uint32_t> told{{"10.65.1.9/32", 1024}, {"fd65::1:9/128", 1024}};
+  const Routes told{{"10.65.1.9/32", 1024}, {"fd65::1:9/128", 1024}};
   eventually([&] { return host(2).routes() == told; });
   ASSERT_TRUE(host(1).routes().empty());
   std::optional<kernel::RouteMonitor> monitor;
@@ -334,6 +380,198 @@ TEST_F(BirdTest, ABlockTakesThePlaceOfItsAddressesAndNoSessionIsTouched) {
   const auto after = *host(2).look();
   for (std::size_t i = 0; i < before.sessions.size(); ++i)
     EXPECT_EQ(after.sessions[i].since, before.sessions[i].since);
+}
+
+// --- filters that change while BIRD runs
+
+TEST_F(BirdTest, OnlyWhatPassesOtherFiltersIsToldAgain) {
+  begin();
+  const auto before = *host(1).look();
+  auto input = cluster(1);
+  input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true}};
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  EXPECT_THAT(host(1).reloaded(), ElementsAre("Mesh_10_0_0_2"));
+  // Another agent knows what the BIRD that it finds has read.
+  host(1).forget();
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  EXPECT_THAT(host(1).reloaded(), ElementsAre("Mesh_10_0_0_2"));
+  host(1).forget();
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  EXPECT_THAT(host(1).reloaded(), ElementsAre("Mesh_10_0_0_2", "Mesh_10_0_0_2"));
+  eventually([&] { return host(2).routes().contains("10.65.1.9/32"); });
+  EXPECT_TRUE(same_sessions(before, *host(1).look()));
+}
+
+// As an agent leaves it that ends between the two, or one that knows nothing of this.
+TEST_F(BirdTest, WhatABirdWithAnUnknownPastHasLetPassIsPassedAgain) {
+  begin();
+  const auto before = *host(1).look();
+  auto input = cluster(1);
+  input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true}};
+  const auto file = host(1).folder() / "bird.conf";
+  std::ofstream(file) << configuration(1, input);
+  std::filesystem::remove(host(1).folder() / "bird.conf.in-force");
+  ASSERT_TRUE(BirdControl::connect(host(1).folder() / "bird.ctl")->ask("configure soft"));
+  host(1).forget();
+  std::optional<kernel::RouteMonitor> monitor;
+  host(1).network().run([&] { monitor.emplace(kernel::RouteMonitor::open(0).value()); });
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  eventually([&] { return !host(2).routes().contains("10.65.1.9/32"); });
+  EXPECT_TRUE(same_sessions(before, *host(1).look()));
+  EXPECT_THAT(monitor->read(0)->vacated, testing::IsEmpty()) << "what the kernel has stays meanwhile";
+}
+
+TEST_F(BirdTest, ANeighbourThatCannotSayItsRoutesAgainIsAskedInANewSession) {
+  auto deaf = configuration(2, cluster(2));
+  for (std::size_t at = 0; (at = deaf.find("  graceful restart on;", at)) != std::string::npos; at += 30)
+    deaf.insert(at, "  enable route refresh no;\n");
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  ASSERT_TRUE(host(2).apply(deaf));
+  eventually([&] { return host(1).routes().contains("10.65.2.9/32"); });
+  auto refusing = configuration(1, cluster(1));
+  const auto from = refusing.find("{ accept; }", refusing.find("protocol bgp Mesh_10_0_0_2"));
+  ASSERT_NE(from, std::string::npos);
+  refusing.replace(from, 11, "{ if net = 10.65.2.9/32 then reject; accept; }");
+  ASSERT_TRUE(host(1).apply(refusing));
+  eventually([&] { return host(1).all_established() && !host(1).routes().contains("10.65.2.9/32"); });
+  EXPECT_TRUE(host(1).routes().contains("fd65::2:9/128"));
+}
+
+TEST_F(BirdTest, FiltersThatChangeWhileRoutesAreKeptForNeighboursCountOnceTheseHaveSpoken) {
+  begin();
+  const auto before = host(1).routes();
+  const auto others = host(2).routes();
+  const auto pid = host(1).look()->pid;
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  eventually([&] {
+    const auto status = host(1).look();
+    return status && status->pid != pid;
+  });
+  ASSERT_TRUE(host(1).look()->recovering);
+  auto input = cluster(1);
+  input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true}};
+  ASSERT_TRUE(host(1).apply(configuration(1, input)));
+  EXPECT_TRUE(host(1).look()->recovering);
+  eventually([&] {
+    EXPECT_THAT(host(1).routes(), IsSupersetOf(before));
+    EXPECT_TRUE(host(2).routes().contains("10.65.1.9/32") || host(2).routes().contains("10.65.1.0/26"));
+    return host(1).all_established() && host(2).routes().contains("10.65.1.0/26") &&
+           !host(2).routes().contains("10.65.1.9/32");
+  });
+}
+
+// What host 1 makes of resources, any of them, while host 2 and what both have in their kernels stay.
+class RandomResources {
+ public:
+  explicit RandomResources(std::uint64_t seed) : random_(seed) {}
+
+  bgp::Input make() {
+    auto input = cluster(1);
+    for (const auto* cidr : {"10.66.0.0/16", "fd66::/48"}) input.pools[cidr].cidr = *Prefix::parse(cidr);
+    for (auto& [name, pool] : input.pools) {
+      pool.exported = random_.percent(80);
+      if (random_.percent(30)) pool.vxlan = IpPool::Encapsulation::kAlways;
+    }
+    for (const auto* block :
+         {"10.65.1.0/26", "10.65.1.64/26", "10.66.1.0/26", "fd65::1:0/122", "fd66::1:0/122"}) {
+      if (random_.percent(40)) input.blocks.push_back({*Prefix::parse(block), "host1", random_.percent(70)});
+    }
+    for (const auto* name : {"a", "b"}) {
+      if (random_.percent(60)) input.filters[name] = filter(name);
+    }
+    for (const auto* address : {"10.0.0.2", "fd00::2"}) {
+      auto& peer = input.peers[address];
+      peer.metadata.name = address;
+      peer.address = IpAddress::parse(address);
+      peer.as_number = bgp::kDefaultAsNumber;
+      for (const auto& [name, filter] : input.filters) {
+        if (random_.percent(60)) peer.filters.push_back(name);
+      }
+      if (random_.percent(30)) peer.next_hop = BgpPeer::NextHop::kSelf;
+      if (random_.percent(15)) peer.keepalive_time = std::chrono::seconds(31);  // another session
+    }
+    auto& settings = input.configurations["default"];
+    if (random_.percent(40))
+      settings.advertisements = {{*Prefix::parse("10.65.0.0/16"), {*Community::parse("65000:1")}}};
+    if (random_.percent(30)) settings.service_cluster_nets = {*Prefix::parse("10.66.2.0/24")};
+    return input;
+  }
+
+ private:
+  BgpFilterRule rule(Family family, bool exports) {
+    BgpFilterRule made;
+    made.accept = random_.percent(60);
+    made.match = BgpFilterRule::Match::kIn;
+    const std::string nets = family == Family::kIpv4 ? "10.6{}.{}.0/25" : "fd6{}::{}:0/112";
+    made.cidr = *Prefix::parse(fmt::format(fmt::runtime(nets), 5 + random_.below(2), exports ? 1 : 2));
+    if (!made.accept) return made;
+    if (random_.percent(40))
+      made.operations.emplace_back(BgpFilterRule::AddCommunity{*Community::parse("65000:7")});
+    if (random_.percent(40)) made.operations.emplace_back(BgpFilterRule::SetPriority{700});
+    return made;
+  }
+  BgpFilter filter(const std::string& name) {
+    BgpFilter made;
+    made.metadata.name = name;
+    for (const auto family : kFamilies) {
+      const std::size_t i = family == Family::kIpv4 ? 0 : 1;
+      for (auto n = random_.below(3); n > 0; --n) made.export_rules[i].push_back(rule(family, true));
+      for (auto n = random_.below(3); n > 0; --n) made.import_rules[i].push_back(rule(family, false));
+    }
+    return made;
+  }
+
+  test::Random random_;
+};
+
+TEST_F(BirdTest, RoutesAfterAChangeAreThoseOfABirdThatHasBegunWithIt) {
+  const auto seed = test::any_seed();
+  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  for (const int n : {1, 2}) {
+    host(n).ip(
+        fmt::format("route add 10.65.{0}.70/32 dev cali1 proto 80 metric 512\n"
+                    "route add 10.66.{0}.9/32 dev cali1 proto 80 metric 1024\n"
+                    "route add fd66::{0}:9/128 dev cali1 proto 80 metric 1024\n",
+                    n));
+  }
+  ASSERT_TRUE(host(2).apply(configuration(2, cluster(2))));
+  struct Case {
+    std::string configuration;
+    std::string routes;
+  };
+  std::vector<Case> cases;
+  RandomResources resources(seed);
+  for (int i = 0; i < 5; ++i) {
+    host(1).network().run([&] { EXPECT_TRUE(Bird::remove(host(1).folder())); });
+    host(1).forget();
+    auto& begun = cases.emplace_back(configuration(1, resources.make()), "");
+    ASSERT_TRUE(host(1).apply(begun.configuration));
+    eventually([&] { return host(1).all_established() && host(2).all_established(); });
+    // What there is to hear has been heard when nothing more comes for a second.
+    int same = 0;
+    eventually([&] {
+      for (const int self : {1, 2}) EXPECT_TRUE(host(self).look());
+      same = begun.routes == all_routes() ? same + 1 : 0;
+      begun.routes = all_routes();
+      return same == 50;
+    });
+  }
+  test::Random random(seed);
+  for (int i = 0; i < 25; ++i) {
+    const auto& next = random.pick(cases);
+    if (random.percent(20)) host(1).forget();
+    ASSERT_TRUE(host(1).apply(next.configuration));
+    if (random.percent(20)) continue;  // the next comes at once
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (all_routes() != next.routes) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "step " << i << "\nit has\n"
+                                                            << all_routes() << "\nand begins with\n"
+                                                            << next.routes << "\nby\n"
+                                                            << next.configuration;
+      for (const int self : {1, 2}) ASSERT_TRUE(host(self).look());
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
 }
 
 TEST_F(BirdTest, AConfigurationThatIsRefusedLeavesTheLastOneInForce) {

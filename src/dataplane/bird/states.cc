@@ -7,6 +7,7 @@ namespace ocicat::dataplane {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r";
+constexpr std::uint32_t kIpv6Metric = 1024;
 
 std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(kBlanks);
@@ -89,24 +90,38 @@ std::vector<SessionState> read_sessions(std::string_view protocols) {
 std::set<Way> read_ways(std::string_view routes) {
   std::set<Way> ways;
   std::optional<Prefix> destination;
+  std::vector<IpAddress> gateways;
+  std::uint32_t metric = 0;
+  const auto take_route = [&] {
+    for (const auto& gateway : gateways) ways.insert({*destination, gateway, metric});
+    gateways.clear();
+  };
   while (!routes.empty()) {
     auto line = take_line(routes);
     if (trimmed(line).empty()) continue;
     // A destination stands once, at the beginning of its first route's line.
-    const bool is_first = kBlanks.find(line.front()) == std::string_view::npos;
-    const auto word = take_word(line);
-    if (is_first) {
-      const auto read = Prefix::parse(word);
+    if (kBlanks.find(line.front()) == std::string_view::npos) {
+      take_route();
+      const auto read = Prefix::parse(take_word(line));
       destination = read ? std::optional(*read) : std::nullopt;
-    } else if (word == "via" && destination) {
-      if (const auto gateway = IpAddress::parse(take_word(line))) ways.insert({*destination, *gateway});
+      // What the kernel makes of none.
+      metric = destination && destination->family() == Family::kIpv6 ? kIpv6Metric : 0;
+    } else if (const auto said = field(line, "Kernel.metric")) {
+      metric = static_cast<std::uint32_t>(number(*said));
+    } else if (take_word(line) == "via" && destination) {
+      if (const auto gateway = IpAddress::parse(take_word(line))) gateways.push_back(*gateway);
     }
   }
+  take_route();
   return ways;
 }
 
 bool recovers(std::string_view status) {
   return status.find("Graceful restart recovery in progress") != std::string_view::npos;
+}
+
+bool reconfigures(std::string_view status) {
+  return status.find("Reconfiguration in progress") != std::string_view::npos;
 }
 
 }  // namespace ocicat::dataplane

@@ -1,7 +1,7 @@
 // What BIRD says of its protocols, as values.
 //
 //   pure     text in, values out; text of another shape gives fewer values, never an error
-//   source   BIRD 2.0 `show protocols all`, `show status`, `show route`
+//   source   BIRD 2.0 `show protocols all`, `show status`, `show route export kernel4 all`
 #pragma once
 
 #include <cstdint>
@@ -28,16 +28,19 @@ struct SessionState {
 
 // Those of kind BGP, in BIRD's order.
 std::vector<SessionState> read_sessions(std::string_view protocols);
-// Where packets go that follow a route.
+// Where packets go that follow a route, as the kernel is to have it.
 struct Way {
   Prefix destination;
   IpAddress gateway;
+  std::uint32_t metric = 0;
 
   auto operator<=>(const Way&) const = default;
 };
-// The ways by neighbours that `show route` tells of; a route by several of them has several.
+// The ways by neighbours that `show route export KERNEL all` tells of; a route by several of them has several.
 std::set<Way> read_ways(std::string_view routes);
 // Whether BIRD holds back what it learns, after a start in which it keeps what its predecessor left.
 bool recovers(std::string_view status);
+// Whether it is still busy with a configuration, and keeps one that it reads now for later.
+bool reconfigures(std::string_view status);
 
 }  // namespace ocicat::dataplane

@@ -53,16 +53,24 @@ TEST(BirdStates, AreReadOfBgpProtocolsAlone) {
                           SessionState{"Global_10_1_0_1", "Down", "2026-11-26T20:19:46+0000", "", 0, 0}));
 }
 
-TEST(BirdStates, TellOfWaysByTheirDestinationsAndGateways) {
+TEST(BirdStates, TellOfWaysByTheirDestinationsGatewaysAndMetrics) {
   constexpr std::string_view kRoutes = R"(BIRD 2.0.12 ready.
 Table master4:
 10.65.0.0/26         unicast [Mesh_10_0_0_2 15:12:15.995] * (100/?) [i]
 	via 10.0.0.2 on to-host2
+	Type: BGP univ
+	BGP.origin: IGP
+	BGP.next_hop: 10.0.0.2
+	BGP.local_pref: 2147482623
+	Kernel.metric: 1024
 10.65.0.64/26        unicast [Mesh_10_0_0_3 15:12:15.995] * (100) [AS64601i]
 	via 10.0.0.3 on eth0 weight 1
 	via 10.0.0.4 on eth0 weight 1
-                     unicast [Mesh_10_0_0_5 15:12:15.995] (100) [AS64601i]
-	via 10.0.0.5 on eth0
+	Type: BGP univ
+	Kernel.metric: 2147483547
+10.1.0.1/32          unicast [gateways4 15:12:14.600] * (200)
+	via 10.0.0.254 on eth0
+	Type: static univ
 10.65.0.128/26       blackhole [blocks4 15:12:14.600] * (200)
 10.0.0.0/24          unicast [direct1 15:12:14.601] * (240)
 	dev eth0
@@ -72,13 +80,14 @@ fd65::40/122         unreachable [Mesh_fd00__2 15:12:15.399] * (100/-) [i]
 fd65::8ec0/122       unicast [Mesh_fd00__2 15:12:15.399] * (100/?) [i]
 	via fd00::2 on to-host2
 )";
-  const auto way = [](std::string_view destination, std::string_view gateway) {
-    return Way{*Prefix::parse(destination), *IpAddress::parse(gateway)};
+  const auto way = [](std::string_view destination, std::string_view gateway, std::uint32_t metric) {
+    return Way{*Prefix::parse(destination), *IpAddress::parse(gateway), metric};
   };
-  EXPECT_THAT(read_ways(kRoutes), testing::UnorderedElementsAre(
-                                      way("10.65.0.0/26", "10.0.0.2"), way("10.65.0.64/26", "10.0.0.3"),
-                                      way("10.65.0.64/26", "10.0.0.4"), way("10.65.0.64/26", "10.0.0.5"),
-                                      way("fd65::8ec0/122", "fd00::2")));
+  EXPECT_THAT(read_ways(kRoutes), testing::UnorderedElementsAre(way("10.65.0.0/26", "10.0.0.2", 1024),
+                                                                way("10.65.0.64/26", "10.0.0.3", 2147483547),
+                                                                way("10.65.0.64/26", "10.0.0.4", 2147483547),
+                                                                way("10.1.0.1/32", "10.0.0.254", 0),
+                                                                way("fd65::8ec0/122", "fd00::2", 1024)));
   for (std::size_t end = 0; end <= kRoutes.size(); ++end)
     EXPECT_LE(read_ways(kRoutes.substr(0, end)).size(), 6U);
 }

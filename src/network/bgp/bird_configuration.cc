@@ -177,10 +177,8 @@ class Writer {
   // `persist`: routes stay when BIRD goes. Metric 0: each route brings its own.
   void kernel(Family family) {
     const int n = digit(family);
-    line(
-        "protocol kernel kernel{0} {{\n  ipv{0} {{ import filter from_kernel{0}; export filter to_kernel{0}; "
-        "}};",
-        n);
+    line("protocol kernel kernel{0} {{\n  ipv{0} {{", n);
+    line("    import filter from_kernel{0};\n    export filter to_kernel{0};\n  }};", n);
     line("  learn;\n  persist;\n  scan time 10;\n  graceful restart;\n  merge paths on;\n  metric 0;\n}}\n");
   }
 
