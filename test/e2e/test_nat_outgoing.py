@@ -2,26 +2,13 @@
 import concurrent.futures
 import contextlib
 import json
-import os
 import subprocess
 import sys
 
 import pytest
+from outside import ADDRESS, ASK, HOST, MIRROR, PORT, Outside
 
-OUTSIDE = {4: "198.51.100.2", 6: "2001:db8:51::2"}
-HOST = {4: "198.51.100.1", 6: "2001:db8:51::1"}
 NETS = {4: "10.65.0.0/16", 6: "fd65::/112"}
-PORT = 8000
-# Tells each client how it is seen.
-MIRROR = """
-import json, socket, sys
-listener = socket.create_server(("::", %d), family=socket.AF_INET6, dualstack_ipv6=True)
-print("ready", flush=True)
-while True:
-    client, peer = listener.accept()
-    client.sendall(json.dumps([peer[0].removeprefix("::ffff:"), peer[1]]).encode())
-    client.close()
-""" % PORT
 # Has back what it sends: all of it, once the other side has sent all.
 RETURN = """
 import socket
@@ -81,7 +68,6 @@ kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
 kernel.send(struct.pack("=IHHIIBBH", 20, 0x102, 5, 1, 0, 0, 0, 0))
 assert struct.unpack_from("=i", kernel.recv(4096), 16)[0] == 0
 """
-ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).recv(200).decode())"
 FELIX = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"}}
 FROM_CLIENTS = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
                 "metadata": {"name": "web", "namespace": "shop"},
@@ -101,38 +87,18 @@ class Site:
     def __init__(self, lab):
         self.lab = lab
         self.mode = "Always" if lab.network == "vxlan" else "Never"
-        self.namespace = "outside-%d-%s" % (os.getpid(), lab.dataplane)
-        self.mirrors = []
+        self.outside = Outside(lab)
 
     def up(self):
         lab = self.lab
         lab.together([lab.pod_words("shop/client", "host1", {"app": "client"}, "tcp/80"),
                       lab.pod_words("shop/near", "host1", {"app": "web"}, "tcp/80"),
                       lab.pod_words("shop/far", "host2", {"app": "web"}, "tcp/80")])
-        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
-        lab.host_exec("host1", "ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns",
-                      self.namespace)
-        for address in ("198.51.100.1/24", "198.51.100.9/24", "2001:db8:51::1/64"):
-            lab.host_exec("host1", "ip", "addr", "add", address, "dev", "out0", *["nodad"] * (":" in address))
-        lab.host_exec("host1", "ip", "link", "set", "out0", "up")
-        for words in ("link set lo up", "link set in0 up", "addr add 198.51.100.2/24 dev in0",
-                      "addr add 2001:db8:51::2/64 dev in0 nodad", "route add default via 198.51.100.1",
-                      "-6 route add default via 2001:db8:51::1"):
-            subprocess.run(["ip", "-n", self.namespace, *words.split()], check=True)
-        for program in (MIRROR, DATAGRAM_MIRROR, RETURN):
-            self.mirrors.append(subprocess.Popen(["ip", "netns", "exec", self.namespace, sys.executable, "-c", program],
-                                                 stdout=subprocess.PIPE, text=True))
-            assert self.mirrors[-1].stdout.readline() == "ready\n"
-
-    def down(self):
-        for mirror in self.mirrors:
-            mirror.kill()
-            mirror.wait()
-        subprocess.run(["ip", "netns", "delete", self.namespace], check=False)
+        self.outside.up((MIRROR, DATAGRAM_MIRROR, RETURN), more_of_host=["198.51.100.9/24"])
 
     def seen(self, pod, family):
         """The address and port that the machine outside sees the pod by."""
-        return tuple(json.loads(self.lab.exec(pod, sys.executable, "-c", ASK, OUTSIDE[family], str(PORT)).stdout))
+        return self.outside.seen(pod, ADDRESS[family])
 
     def past_the_stack(self):
         """How many packets host1's programs have translated."""
@@ -142,12 +108,23 @@ class Site:
     def forget_connections(self):
         self.lab.host_exec("host1", sys.executable, "-c", FORGET)
 
-    def pools(self, nat):
+    def put_pools(self, nat, **of_ipv4):
+        modes = {4: {"vxlanMode": self.mode, **of_ipv4}, 6: {"vxlanMode": self.mode}}
         self.lab.apply(*({"apiVersion": "projectcalico.org/v3", "kind": "IPPool",
                           "metadata": {"name": "pods-ipv%d" % family},
-                          "spec": {"cidr": net, "natOutgoing": nat, "vxlanMode": self.mode}}
+                          "spec": {"cidr": net, "natOutgoing": nat, **modes[family]}}
                          for family, net in NETS.items()))
+
+    def pools(self, nat):
+        self.put_pools(nat)
         self.lab.wait()
+
+    def kernel_has_ipip(self):
+        made = subprocess.run(["ip", "-n", self.outside.namespace, "link", "add", "probe", "type", "ipip", "local",
+                               ADDRESS[4]], check=False, capture_output=True)
+        subprocess.run(["ip", "-n", self.outside.namespace, "link", "delete", "probe"], check=False,
+                       capture_output=True)
+        return made.returncode == 0
 
     def felix(self, **spec):
         self.lab.apply(dict(FELIX, spec=spec))
@@ -166,7 +143,7 @@ def site(make_lab, dataplane):
         site.pools(True)
         yield site
     finally:
-        site.down()
+        site.outside.down()
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -189,7 +166,7 @@ def test_policy_judges_the_pod_and_not_the_host_that_it_is_seen_by(site):
     site.lab.wait()
     # No answer may come, not even to the second attempt, a second later.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        asked = list(pool.map(lambda family: site.lab.exec("shop/near", sys.executable, "-c", ASK, OUTSIDE[family],
+        asked = list(pool.map(lambda family: site.lab.exec("shop/near", sys.executable, "-c", ASK, ADDRESS[family],
                                                            str(PORT), check=False), HOST))
     for family, ask in zip(HOST, asked):
         assert ask.returncode != 0 and "timed out" in ask.stderr
@@ -219,11 +196,11 @@ def test_an_open_connection_outlives_an_agent_that_is_killed(site, eventually):
     program = ("import socket, sys, time; s = socket.create_server(('::', 8001), family=socket.AF_INET6, "
                "dualstack_ipv6=True); print('ready', flush=True); c, _ = s.accept()\n"
                "while data := c.recv(4096): c.sendall(data)")
-    echo = subprocess.Popen(["ip", "netns", "exec", site.namespace, sys.executable, "-c", program],
+    echo = subprocess.Popen(["ip", "netns", "exec", site.outside.namespace, sys.executable, "-c", program],
                             stdout=subprocess.PIPE, text=True)
     try:
         assert echo.stdout.readline() == "ready\n"
-        flow = site.lab.start_traffic("shop/client", "stream", OUTSIDE[4], 8001)
+        flow = site.lab.start_traffic("shop/client", "stream", ADDRESS[4], 8001)
         site.lab.run("lab", "agent", "kill", "host1")
         if site.lab.dataplane == "ebpf":
             before = site.past_the_stack()
@@ -241,7 +218,7 @@ def test_an_open_connection_outlives_an_agent_that_is_killed(site, eventually):
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_large_transfer_arrives_whole_and_comes_back(site, family):
     before = site.past_the_stack() if site.lab.dataplane == "ebpf" else 0
-    said = site.lab.exec("shop/client", sys.executable, "-c", BORROW, OUTSIDE[family], str(PORT + 3)).stdout
+    said = site.lab.exec("shop/client", sys.executable, "-c", BORROW, ADDRESS[family], str(PORT + 3)).stdout
     assert said == "whole\n"
     if site.lab.dataplane == "ebpf":
         assert site.past_the_stack() - before > 100
@@ -252,7 +229,7 @@ def datagrams(site, family):
     """Yields a list that has, once that is over, how the datagrams of a pod were seen meanwhile."""
     seen = []
     speaker = subprocess.Popen([site.lab.binary, "lab", "exec", "shop/client", "--", sys.executable, "-c", SPEAK,
-                                OUTSIDE[family], str(PORT)], env=site.lab.environment, text=True,
+                                ADDRESS[family], str(PORT)], env=site.lab.environment, text=True,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert speaker.stdout.readline() == "speaking\n"
@@ -270,7 +247,7 @@ def test_known_connections_are_translated_past_the_stack(site, family, eventuall
     before = site.past_the_stack()
     with datagrams(site, family) as seen:
         eventually(lambda: site.past_the_stack() > before + 500, 10)
-        shown = json.loads(site.lab.run("bpf", "connections", "--host", "host1", "--address", OUTSIDE[family], "-o",
+        shown = json.loads(site.lab.run("bpf", "connections", "--host", "host1", "--address", ADDRESS[family], "-o",
                                         "json").stdout)["connections"]
     (address, port, count), = seen
     assert address == HOST[family] and count > 250
@@ -299,6 +276,27 @@ def test_pools_that_change_under_traffic_are_heeded(site):
     addresses = [address for address, _, _ in seen]
     assert addresses[0] == addresses[-1] == HOST[4]
     assert set(addresses) <= {HOST[4], site.lab.address("shop/client")}
+
+
+@pytest.mark.parametrize("mode", ["CrossSubnet", "Always"])
+def test_a_pool_that_asks_for_ipip_translates_whether_the_kernel_has_it_or_not(site, mode, eventually):
+    """What leaves the pools never enters the tunnel; a kernel that has none is told of, and translates all the same."""
+    own = site.lab.address("shop/client")
+    try:
+        for nat, seen in ((False, own), (True, HOST[4])):
+            site.put_pools(nat, ipipMode=mode, vxlanMode="Never")
+            eventually(lambda: site.seen("shop/client", 4)[0] == seen, 20)
+        if site.kernel_has_ipip():
+            site.lab.wait()
+        else:
+            why = "this kernel has no IPIP: load its module ipip, or set the pools' ipipMode to Never"
+            eventually(lambda: all(why in agent["error"] for agent in site.lab.json("status")["agents"]), 20)
+            assert why in site.lab.run("node", "status", "host1", check=False).stdout
+        for family in (4, 6):
+            assert site.seen("shop/client", family)[0] == HOST[family]
+    finally:
+        site.put_pools(True, ipipMode="Never")
+        site.lab.wait()
 
 
 def test_without_such_a_pool_there_is_no_table_and_pods_are_seen_as_they_are(site):

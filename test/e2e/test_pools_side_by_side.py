@@ -2,16 +2,11 @@
 Of both families, with natOutgoing: everybody reaches everybody as who they are, each by its own way, and outside each
 is seen as its host."""
 import contextlib
-import json
-import os
-import subprocess
-import sys
 
 import pytest
-from test_nat_outgoing import ASK, MIRROR, OUTSIDE, PORT
+from outside import ADDRESS, HOST, MIRROR, Outside
 from test_vxlan import COUNTER
 
-HOST = {4: "198.51.100.1", 6: "2001:db8:51::1"}
 RACK = {"host1": 0, "host2": 1, "host3": 0}
 # By pool, the first four groups of its addresses. The lab's own pools are the first.
 NETS = {"lab": None, "always": ("10.71.0.", "fd71::"), "between": ("10.72.0.", "fd72::")}
@@ -36,8 +31,7 @@ def in_tunnel(source, target, pool):
 class Site:
     def __init__(self, lab):
         self.lab = lab
-        self.namespace = "outside-%d-%s-%s" % (os.getpid(), lab.dataplane, lab.network)
-        self.mirrors = []
+        self.outside = Outside(lab)
 
     def up(self):
         lab = self.lab
@@ -56,36 +50,12 @@ class Site:
             item["spec"].update(natOutgoing=True, vxlanMode=modes.get(pool, "Never"))
             lab.apply(item)
         lab.wait()
-        self.join_outside()
-        self.mirror("ip", "netns", "exec", self.namespace)
+        self.outside.up()
         for pod in PODS:
-            self.mirror(lab.binary, "lab", "exec", name(*pod), "--")
-
-    def join_outside(self):
-        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
-        self.lab.host_exec("host1", "ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns",
-                           self.namespace)
-        self.lab.host_exec("host1", "ip", "addr", "add", HOST[4] + "/24", "dev", "out0")
-        self.lab.host_exec("host1", "ip", "addr", "add", HOST[6] + "/64", "dev", "out0", "nodad")
-        self.lab.host_exec("host1", "ip", "link", "set", "out0", "up")
-        for words in ("link set lo up", "link set in0 up", "addr add %s/24 dev in0" % OUTSIDE[4],
-                      "addr add %s/64 dev in0 nodad" % OUTSIDE[6]):
-            subprocess.run(["ip", "-n", self.namespace, *words.split()], check=True)
-
-    def mirror(self, *where):
-        """Tells each who connects to it how it is seen."""
-        self.mirrors.append(subprocess.Popen([*map(str, where), sys.executable, "-c", MIRROR], env=self.lab.environment,
-                                             stdout=subprocess.PIPE, text=True))
-        assert self.mirrors[-1].stdout.readline() == "ready\n"
-
-    def down(self):
-        for mirror in self.mirrors:
-            mirror.kill()
-            mirror.wait()
-        subprocess.run(["ip", "netns", "delete", self.namespace], check=False)
+            self.outside.start(MIRROR, (lab.binary, "lab", "exec", name(*pod), "--"))
 
     def seen(self, pod, address):
-        return json.loads(self.lab.exec(pod, sys.executable, "-c", ASK, address, str(PORT)).stdout)[0]
+        return self.outside.seen(pod, address)[0]
 
     def arrived(self, host):
         """How many packets have come to the host in VXLAN since the last call."""
@@ -97,7 +67,7 @@ class Site:
 def site(make_lab, dataplane, request):
     with contextlib.ExitStack() as stack:
         site = Site(make_lab(3, dataplane, network=request.param, racks=2))
-        stack.callback(site.down)
+        stack.callback(site.outside.down)
         site.up()
         yield site
 
@@ -124,7 +94,7 @@ def test_packets_go_the_way_that_the_pool_of_their_destination_says(site, pool, 
 def test_who_is_outside_sees_the_host_and_who_is_inside_the_pod(site, family):
     for pool in NETS:
         pod = name(pool, 1)
-        assert site.seen(pod, OUTSIDE[family]) == HOST[family], pod
+        assert site.seen(pod, ADDRESS[family]) == HOST[family], pod
         for other, number in (("lab", 2), ("always", 2), ("between", 2), ("between", 3), (pool, 3)):
             address = site.lab.address(name(other, number), family)
             assert site.seen(pod, address) == site.lab.address(pod, family), (pod, name(other, number))
