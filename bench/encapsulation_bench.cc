@@ -1,5 +1,5 @@
-// Packets of known connections to a workload of another host, in VXLAN: with eBPF, against a kernel that routes
-// them to its VXLAN interface and does nothing else. Needs root.
+// Packets of known connections to a workload of another host, in VXLAN of either family: with eBPF, against a
+// kernel that routes them to its VXLAN interface and does nothing else. Needs root.
 //
 //   method   benchmarks.md 5 and B11: UDP as XDP live frames from a workload, arms in turn, each delivery
 //            counted where it comes to the other host; a TCP stream to that host, both ends on one processor
@@ -21,52 +21,74 @@ namespace ocicat::bench {
 namespace {
 
 constexpr int kTurns = 16, kStreams = 9;
-constexpr std::uint32_t kVni = 4096, kMtu = 1450;
+constexpr std::uint32_t kVni = 4096;
 constexpr std::uint16_t kPort = 4789;
 
-// The ends of the tunnel, and a workload at the other one.
-const IpAddress kHost = *IpAddress::parse("192.0.2.2"), kFarHost = address_of_station("outside");
-const network::Vtep kHere{*IpAddress::parse("10.65.1.0"), *MacAddress::parse("66:00:00:00:00:01")};
-const network::Vtep kThere{*IpAddress::parse("10.65.2.0"), *MacAddress::parse("66:00:00:00:00:02")};
-const IpAddress kFar = *IpAddress::parse("10.66.0.2");
+// The ends of a tunnel, and a workload at the other one.
+struct Tunnel {
+  Family family;
+  IpAddress host, far_host;
+  network::Vtep here, there;
+  IpAddress far;
+  const char* prefix;  // of figures
 
-const std::string& interface() {
-  return dataplane::vxlan_name(Family::kIpv4);
+  const std::string& interface() const { return dataplane::vxlan_name(family); }
+  std::uint32_t overhead() const { return dataplane::vxlan_overhead(family); }
+  std::uint32_t mtu() const { return 1500 - overhead(); }
+  IpAddress workload() const { return address_of_station("a", family); }
+};
+
+Tunnel tunnel_of(Family family) {
+  const auto of = [&](const char* four, const char* six) {
+    return *IpAddress::parse(family == Family::kIpv4 ? four : six);
+  };
+  return {.family = family,
+          .host = of("192.0.2.2", "2001:db8::2"),
+          .far_host = address_of_station("outside", family),
+          .here = {of("10.65.1.0", "fd00:65:1::"), *MacAddress::parse("66:00:00:00:00:01")},
+          .there = {of("10.65.2.0", "fd00:65:2::"), *MacAddress::parse("66:00:00:00:00:02")},
+          .far = of("10.66.0.2", "fd00:66::2"),
+          .prefix = family == Family::kIpv4 ? "encapsulation" : "encapsulation-ipv6"};
 }
 
 // As the agent makes it.
-void make_tunnel(const kernel::NetworkNamespace& ns, const IpAddress& host, const IpAddress& other_host,
-                 const network::Vtep& end, const network::Vtep& other, const IpAddress& behind) {
+void make_tunnel(const kernel::NetworkNamespace& ns, const Tunnel& tunnel, const IpAddress& host,
+                 const IpAddress& other_host, const network::Vtep& end, const network::Vtep& other,
+                 const IpAddress& behind) {
   ns.run([&] {
-    test::shell(fmt::format(
-        "ip link add {0} address {1} type vxlan id {2} local {3} dstport {4} nolearning;"
-        "ip addr add {5}/32 dev {0}; ip link set {0} mtu {6} up;"
-        "bridge fdb add {7} dev {0} dst {8}; ip neigh add {9} lladdr {7} dev {0} nud permanent;"
-        "ip route add {10}/32 via {9} dev {0} onlink",
-        interface(), end.mac.to_string(), kVni, host.to_string(), kPort, end.address.to_string(), kMtu,
-        other.mac.to_string(), other_host.to_string(), other.address.to_string(), behind.to_string()));
+    test::shell(
+        fmt::format("ip link add {0} address {1} type vxlan id {2} local {3} dstport {4} nolearning;"
+                    "ip addr add {5} dev {0}; ip link set {0} mtu {6} up;"
+                    "bridge fdb add {7} dev {0} dst {8}; ip neigh add {9} lladdr {7} dev {0} nud permanent;"
+                    "ip route add {10} via {9} dev {0} onlink",
+                    tunnel.interface(), end.mac.to_string(), kVni, host.to_string(), kPort,
+                    Prefix::host(end.address).to_string(), tunnel.mtu(), other.mac.to_string(),
+                    other_host.to_string(), other.address.to_string(), Prefix::host(behind).to_string()));
   });
 }
 
-HostChanges with_tunnel() {
+HostChanges with_tunnel(const Tunnel& tunnel) {
   auto changes = test::first_state(1);
   changes.settings->redirect = true;
-  changes.settings->overlays.vxlan4 = true;
-  add_workload(changes, "a", test::kAllowAll, test::kAllowAll);
-  changes.peers.update(kFarHost, network::Peer{.vtep = kThere});
-  changes.vxlan.emplace()[0] =
-      VxlanDevice{.end = kHere, .host = kHost, .vni = kVni, .port = kPort, .mtu = kMtu};
-  changes.routes.update(Prefix::host(kFar), Route{Route::Kind::kVxlan, "", kThere.address});
+  const bool v4 = tunnel.family == Family::kIpv4;
+  (v4 ? changes.settings->overlays.vxlan4 : changes.settings->overlays.vxlan6) = true;
+  add_workload(changes, "a", test::kAllowAll, test::kAllowAll, tunnel.family);
+  changes.peers.update(tunnel.far_host, network::Peer{.vtep = tunnel.there});
+  changes.vxlan.emplace()[v4 ? 0 : 1] =
+      VxlanDevice{.end = tunnel.here, .host = tunnel.host, .vni = kVni, .port = kPort, .mtu = tunnel.mtu()};
+  changes.routes.update(Prefix::host(tunnel.far), Route{Route::Kind::kVxlan, "", tunnel.there.address});
   return changes;
 }
 
 struct Arm {
-  explicit Arm(bool ours) : name(ours ? "ours" : "kernel") {
-    router->shell(fmt::format("ip addr add {}/32 dev uplink", kHost.to_string()));
+  Arm(const Tunnel& tunnel, bool ours) : name(ours ? "ours" : "kernel") {
+    if (tunnel.family == Family::kIpv6) router->speak_ipv6();
+    router->shell(fmt::format("ip addr add {} dev uplink", Prefix::host(tunnel.host).to_string()));
     if (ours) {
-      router->enforce(with_tunnel());
+      router->enforce(with_tunnel(tunnel));
     } else {
-      make_tunnel(router->host(), kHost, kFarHost, kHere, kThere, kFar);
+      make_tunnel(router->host(), tunnel, tunnel.host, tunnel.far_host, tunnel.here, tunnel.there,
+                  tunnel.far);
     }
   }
   const char* name;
@@ -75,14 +97,16 @@ struct Arm {
 };
 
 struct Arms {
-  Arm kernel{false}, ours{true};
+  explicit Arms(const Tunnel& tunnel) : kernel(tunnel, false), ours(tunnel, true) {}
+
+  Arm kernel, ours;
   std::array<Arm*, 2> in_turn(int turn) {
     return turn % 2 == 0 ? std::array{&kernel, &ours} : std::array{&ours, &kernel};
   }
 };
 
 // All become known, both ways: answers come out of the tunnel.
-void open(Load& load, const Arm& arm, const Flows& flows) {
+void open(Load& load, const Tunnel& tunnel, const Arm& arm, const Flows& flows) {
   auto answers = flows;
   std::swap(answers.source, answers.destination);
   answers.by_destination = answers.replies = true;
@@ -91,19 +115,20 @@ void open(Load& load, const Arm& arm, const Flows& flows) {
     arm.router->open(load, "a", flows);
     arm.router->host().run([&] {
       stay_on(0);
-      load.aim(answers, kHere.mac.to_string());
-      load.send(static_cast<int>(::if_nametoindex(interface().c_str())), flows.count);
+      load.aim(answers, tunnel.here.mac.to_string());
+      load.send(static_cast<int>(::if_nametoindex(tunnel.interface().c_str())), flows.count);
     });
   }
 }
 
-void packets(Load& load, Arms& arms, std::uint32_t count, std::uint32_t size, const std::string& figure) {
-  Flows flows{.source = address_of_station("a"), .destination = kFar, .count = count};
+void packets(Load& load, const Tunnel& tunnel, Arms& arms, std::uint32_t count, std::uint32_t size,
+             const std::string& figure) {
+  Flows flows{.source = tunnel.workload(), .destination = tunnel.far, .count = count};
   flows.size = size;
-  flows.grows = dataplane::vxlan_overhead(Family::kIpv4);
+  flows.grows = tunnel.overhead();
   for (auto* arm : arms.in_turn(0)) {
     arm->rounds.clear();
-    open(load, *arm, flows);
+    open(load, tunnel, *arm, flows);
   }
   flows.random = true;
   const auto before = arms.ours.router->counters();
@@ -125,18 +150,19 @@ void packets(Load& load, Arms& arms, std::uint32_t count, std::uint32_t size, co
   std::printf("%s %.3f x\n", figure.c_str(), cost_of(arms.ours.rounds).least / kernel.least);
 }
 
-void streams() {
-  Arms arms;
+void streams(const Tunnel& tunnel) {
+  Arms arms(tunnel);
   for (auto* arm : arms.in_turn(0)) {
-    make_tunnel(arm->router->at("outside"), kFarHost, kHost, kThere, kHere, address_of_station("a"));
-    arm->router->at("outside").run(
-        [] { test::shell(fmt::format("ip addr add {}/32 dev lo", kFar.to_string())); });
+    const auto& outside = arm->router->at("outside");
+    make_tunnel(outside, tunnel, tunnel.far_host, tunnel.host, tunnel.there, tunnel.here, tunnel.workload());
+    outside.run(
+        [&] { test::shell(fmt::format("ip addr add {} dev lo", Prefix::host(tunnel.far).to_string())); });
     // Of what the tunnel leaves.
-    arm->router->at("a").run([] { test::shell(fmt::format("ip link set eth0 mtu {}", kMtu)); });
+    arm->router->at("a").run([&] { test::shell(fmt::format("ip link set eth0 mtu {}", tunnel.mtu())); });
   }
   for (int round = 0; round < kStreams; ++round) {
     for (auto* arm : arms.in_turn(round)) {
-      const auto taken = stream(arm->router->at("a"), arm->router->at("outside"), kFar, 1);
+      const auto taken = stream(arm->router->at("a"), arm->router->at("outside"), tunnel.far, 1);
       arm->rounds.push_back(taken.rate);
       arm->processor.push_back(taken.processor);
     }
@@ -145,31 +171,36 @@ void streams() {
   const auto best = [](const Arm& arm) { return *std::ranges::max_element(arm.rounds); };
   const auto least = [](const Arm& arm) { return *std::ranges::min_element(arm.processor); };
   for (const auto* arm : arms.in_turn(0))
-    std::fprintf(stderr, "stream %-7s %.2f Gbit/s, %.4g ns a byte\n", arm->name, best(*arm) * 8e-9,
-                 least(*arm) * 1e9);
-  std::fprintf(stderr, "stream: encapsulated %lu\n", arms.ours.router->counters()[bpf::COUNT_ENCAPSULATED]);
-  std::printf("encapsulation-stream %.3f x\n", best(arms.ours) / best(arms.kernel));
-  std::printf("encapsulation-stream-processor %.3f x\n", least(arms.ours) / least(arms.kernel));
+    std::fprintf(stderr, "%s-stream %-7s %.2f Gbit/s, %.4g ns a byte\n", tunnel.prefix, arm->name,
+                 best(*arm) * 8e-9, least(*arm) * 1e9);
+  std::fprintf(stderr, "%s-stream: encapsulated %lu\n", tunnel.prefix,
+               arms.ours.router->counters()[bpf::COUNT_ENCAPSULATED]);
+  std::printf("%s-stream %.3f x\n", tunnel.prefix, best(arms.ours) / best(arms.kernel));
+  std::printf("%s-stream-processor %.3f x\n", tunnel.prefix, least(arms.ours) / least(arms.kernel));
 }
 
-int measure() {
+bool measure(Family family) {
+  const auto tunnel = tunnel_of(family);
   Load load;
   {
-    Arms arms;
+    Arms arms(tunnel);
     for (auto* arm : arms.in_turn(0)) arm->router->count_at(load, "outside");
-    packets(load, arms, 64, LOAD_FRAME, "encapsulation-64b");
-    packets(load, arms, 4'096, LOAD_FRAME, "encapsulation-64b-4k");
-    packets(load, arms, 64, kMtu + 14, "encapsulation-mtu");
-    packets(load, arms, 4'096, kMtu + 14, "encapsulation-mtu-4k");
-    std::printf("encapsulation-delivered %.6f x\n", load.delivered());
+    const auto figure = [&](const char* what) { return fmt::format("{}-{}", tunnel.prefix, what); };
+    packets(load, tunnel, arms, 64, LOAD_FRAME, figure("64b"));
+    packets(load, tunnel, arms, 4'096, LOAD_FRAME, figure("64b-4k"));
+    packets(load, tunnel, arms, 64, tunnel.mtu() + 14, figure("mtu"));
+    packets(load, tunnel, arms, 4'096, tunnel.mtu() + 14, figure("mtu-4k"));
+    std::printf("%s %.6f x\n", figure("delivered").c_str(), load.delivered());
   }
-  streams();
-  return load.lost() == 0 ? 0 : 1;
+  streams(tunnel);
+  return load.lost() == 0;
 }
 
 }  // namespace
 }  // namespace ocicat::bench
 
 int main() {
-  return ocicat::bench::measure();
+  using namespace ocicat;
+  const bool all = bench::measure(Family::kIpv4) & bench::measure(Family::kIpv6);
+  return all ? 0 : 1;
 }

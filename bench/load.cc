@@ -54,6 +54,13 @@ void put16(std::uint8_t* to, std::uint32_t value) {
   to[1] = static_cast<std::uint8_t>(value);
 }
 
+// Of the words in between, folded.
+std::uint32_t sum_of(const std::array<std::uint8_t, LOAD_FRAME>& frame, std::size_t from, std::size_t to) {
+  std::uint32_t sum = 0;
+  for (std::size_t i = from; i < to; i += 2) sum += std::uint32_t{frame[i]} << 8 | frame[i + 1];
+  return (sum & 0xffff) + (sum >> 16);
+}
+
 void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows, const std::string& mac) {
   frame.fill(0);
   std::array<unsigned, 6> bytes{};
@@ -61,17 +68,33 @@ void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows
                     &bytes[5]) == 6);
   for (std::size_t i = 0; i < bytes.size(); ++i) frame[i] = static_cast<std::uint8_t>(bytes[i]);
   frame[6] = 2;  // anybody's
-  put16(&frame[12], 0x0800);
-  frame[14] = 0x45;
-  put16(&frame[16], flows.size - 14);
-  frame[22] = 64;
-  frame[23] = 17;
-  const auto& fixed = flows.by_destination ? flows.source : flows.destination;
-  std::ranges::copy(std::span(fixed.bytes()).last(4), &frame[flows.by_destination ? 26 : 30]);
-  std::uint32_t sum = 0;
-  for (std::size_t i = 14; i < 34; i += 2) sum += std::uint32_t{frame[i]} << 8 | frame[i + 1];
-  put16(&frame[24], (sum & 0xffff) + (sum >> 16));
-  put16(&frame[38], flows.size - 34);
+  const auto put_end = [&](const IpAddress& address, bool varies, std::uint8_t* at) {
+    const auto length = address.is_v4() ? 4U : 16U, kept = varies ? length - 4 : length;
+    std::ranges::copy(std::span(address.bytes()).last(length).first(kept), at);
+  };
+  if (flows.source.is_v4()) {
+    put16(&frame[12], 0x0800);
+    frame[14] = 0x45;
+    put16(&frame[16], flows.size - 14);
+    frame[22] = 64;
+    frame[23] = 17;
+    put_end(flows.source, !flows.by_destination, &frame[26]);
+    put_end(flows.destination, flows.by_destination, &frame[30]);
+    put16(&frame[24], sum_of(frame, 14, 34));
+    put16(&frame[38], flows.size - 34);
+  } else {
+    put16(&frame[12], 0x86dd);
+    frame[14] = 0x60;
+    put16(&frame[18], flows.size - 54);
+    frame[20] = 17;
+    frame[21] = 64;
+    put_end(flows.source, !flows.by_destination, &frame[22]);
+    put_end(flows.destination, flows.by_destination, &frame[38]);
+    put16(&frame[58], flows.size - 54);
+    // All behind is zero.
+    const auto sum = sum_of(frame, 22, 54) + 2 * (flows.size - 54) + 17;
+    put16(&frame[60], (sum & 0xffff) + (sum >> 16));
+  }
 }
 
 // Where the kernel says how long its thread for softirqs of the first processor has run.
@@ -125,6 +148,7 @@ void Load::aim(const Flows& flows, const std::string& interface_mac, std::uint32
   plan.stride = flows.stride;
   plan.leaves = flows.leaves ? 1 : 0;
   plan.random = flows.random ? 1 : 0;
+  plan.ipv6 = flows.source.is_v4() ? 0 : 1;
   plan.replies = !flows.replies ? 0 : flows.ports.empty() ? 1 : 2;
   for (std::size_t i = 0; i < flows.ports.size(); ++i) ports_.as<std::uint64_t>()[i] = htons(flows.ports[i]);
   plan.arriving = flows.size + flows.grows;

@@ -16,7 +16,7 @@ namespace ocicat::bench {
 
 // What is sent: UDP.
 struct Flows {
-  IpAddress source, destination;       // IPv4
+  IpAddress source, destination;       // of one family
   std::uint32_t count = 1;             // a power of two
   std::uint32_t addresses = 1;         // likewise, at the end that varies: the flows take turns at them
   std::uint32_t stride = 1;            // from one address to the next

@@ -17,6 +17,7 @@ namespace ocicat::bench {
 namespace {
 
 constexpr const char* kStationMac = "02:00:00:00:00:01";
+constexpr const char* kRouterLinkLocal = "fe80::ecee:eeff:feee:eeee";
 
 std::unique_ptr<kernel::NetworkNamespace> new_namespace() {
   auto made = kernel::NetworkNamespace::create();
@@ -49,8 +50,11 @@ Cost cost_of(std::vector<double> rounds) {
   return {rounds.front(), rounds[rounds.size() / 4]};
 }
 
-IpAddress address_of_station(const std::string& station) {
-  return *IpAddress::parse(station == "a" ? "10.65.0.2" : station == "b" ? "10.65.0.3" : "192.0.2.1");
+IpAddress address_of_station(const std::string& station, Family family) {
+  const bool v4 = family == Family::kIpv4;
+  if (station == "a") return *IpAddress::parse(v4 ? "10.65.0.2" : "fd00:65::2");
+  if (station == "b") return *IpAddress::parse(v4 ? "10.65.0.3" : "fd00:65::3");
+  return *IpAddress::parse(v4 ? "192.0.2.1" : "2001:db8::1");
 }
 
 struct Router::Agent {
@@ -113,6 +117,33 @@ void Router::add_station(const std::string& station, const std::string& interfac
         fmt::format("ip link set {0} up; ip neigh add {1} dev {0} lladdr {2} nud permanent;"
                     "ip route add {1} dev {0}",
                     interface, text, kStationMac));
+  });
+}
+
+void Router::speak_ipv6() const {
+  const char* on =
+      "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 "
+      "net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.all.disable_ipv6=0";
+  host_->run([&] { run_shell(fmt::format("{} net.ipv6.conf.all.forwarding=1", on)); });
+  for (const auto* name : kStations) {
+    const auto& station = stations_.at(name);
+    const auto text = address_of_station(name, Family::kIpv6).to_string();
+    station.ns->run([&] {
+      run_shell(
+          fmt::format("{0}; ip addr add {1}/128 dev eth0 nodad;"
+                      "ip -6 neigh add {2} lladdr {3} dev eth0 nud permanent;"
+                      "ip -6 route add default via {2} dev eth0",
+                      on, text, kRouterLinkLocal, kRouterMac));
+    });
+    host_->run([&] {
+      run_shell(fmt::format(
+          "ip -6 neigh add {1} dev {0} lladdr {2} nud permanent; ip -6 route add {1} dev {0} metric 2000",
+          station.interface, text, kStationMac));
+    });
+  }
+  host_->run([&] {
+    run_shell(fmt::format("ip -6 route add default via {} dev uplink onlink",
+                          address_of_station("outside", Family::kIpv6).to_string()));
   });
 }
 
@@ -190,9 +221,9 @@ void Router::drop_in_driver(const Load& load, const std::string& station) {
 }
 
 void add_workload(HostChanges& changes, const std::string& station, policy::ProgramId ingress,
-                  policy::ProgramId egress) {
+                  policy::ProgramId egress, Family family) {
   const auto interface = interface_of(station);
-  const auto address = address_of_station(station);
+  const auto address = address_of_station(station, family);
   changes.endpoints.update({Kind::kPod, "bench", station},
                            EndpointState{interface, {{address, ingress, egress}}});
   changes.routes.update(Prefix::host(address), {Route::Kind::kInterface, interface, {}});

@@ -2,6 +2,7 @@
 //
 //   workloads   "a" and "b" at interfaces calia and calib, 10.65.0.2 and 10.65.0.3
 //   outside     at `uplink`, with a route there for everything else
+//   IPv6        turned off, or addresses like fd00:65::2 and 2001:db8::1
 #pragma once
 
 #include <condition_variable>
@@ -35,6 +36,8 @@ class Router {
 
   // One more network namespace, with this address, at an interface of the host's. The three are there.
   void add_station(const std::string& station, const std::string& interface, const IpAddress& address);
+  // Of IPv6 as well, from here on, all that there are.
+  void speak_ipv6() const;
   // Runs a shell command in the host's namespace.
   void shell(const std::string& command) const;
   // Keeps the host to this state with eBPF from here on; the first call starts it. Workloads a and b are
@@ -82,7 +85,7 @@ class Router {
 
 // A workload with these programs, its routes included.
 void add_workload(HostChanges& changes, const std::string& station, policy::ProgramId ingress,
-                  policy::ProgramId egress);
-IpAddress address_of_station(const std::string& station);
+                  policy::ProgramId egress, Family family = Family::kIpv4);
+IpAddress address_of_station(const std::string& station, Family family = Family::kIpv4);
 
 }  // namespace ocicat::bench

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <span>
+#include <cstring>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -24,13 +24,29 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRound{400};
 constexpr std::uint16_t kPort = 7'000;
 
-sockaddr_in socket_address(const IpAddress& own) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(kPort);
-  std::ranges::copy(std::span(own.bytes()).last(4), reinterpret_cast<std::uint8_t*>(&address.sin_addr));
-  return address;
-}
+// Of either family.
+struct SocketAddress {
+  explicit SocketAddress(const IpAddress& own) {
+    if (own.is_v4()) {
+      auto& four = *reinterpret_cast<sockaddr_in*>(&storage);
+      four.sin_family = AF_INET;
+      four.sin_port = htons(kPort);
+      std::memcpy(&four.sin_addr, own.bytes().data() + 12, sizeof four.sin_addr);
+      length = sizeof four;
+    } else {
+      auto& six = *reinterpret_cast<sockaddr_in6*>(&storage);
+      six.sin6_family = AF_INET6;
+      six.sin6_port = htons(kPort);
+      std::memcpy(&six.sin6_addr, own.bytes().data(), sizeof six.sin6_addr);
+      length = sizeof six;
+    }
+  }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  UniqueFd socket() const { return UniqueFd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+};
 
 }  // namespace
 
@@ -42,12 +58,12 @@ double thread_seconds() {
 
 // With room for as much in every arm. What the kernel comes to by itself differs from one connection to the next.
 UniqueFd listener_at(const IpAddress& own) {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const SocketAddress address(own);
+  auto socket = address.socket();
   constexpr int yes = 1, kRoom = 2'000'000;
   CHECK(::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kRoom, sizeof kRoom) == 0);
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  const auto address = socket_address(own);
-  CHECK(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  CHECK(::bind(socket.get(), address.get(), address.length) == 0);
   CHECK(::listen(socket.get(), 64) == 0);
   return socket;
 }
@@ -55,11 +71,11 @@ UniqueFd listener_at(const IpAddress& own) {
 // With Linux's own congestion control. One that paces, as bbr does, sends when its timers say so: 18 Gbit/s where
 // this makes 45, and which arm is faster is chance.
 UniqueFd connected_to(const IpAddress& far) {
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const SocketAddress address(far);
+  auto socket = address.socket();
   constexpr std::string_view kCubic = "cubic";
   CHECK(::setsockopt(socket.get(), IPPROTO_TCP, TCP_CONGESTION, kCubic.data(), kCubic.size()) == 0);
-  const auto address = socket_address(far);
-  CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  CHECK(::connect(socket.get(), address.get(), address.length) == 0);
   return socket;
 }
 

@@ -22,7 +22,7 @@ UniqueFd listener_at(const IpAddress& address);
 UniqueFd connected_to(const IpAddress& address);
 UniqueFd accepted(const UniqueFd& listening);
 
-// So many at once, for 400 ms, to an address (IPv4) that `to` has.
+// So many at once, for 400 ms, to an address that `to` has.
 Taken stream(const kernel::NetworkNamespace& from, const kernel::NetworkNamespace& to,
              const IpAddress& address, int streams);
 

@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
@@ -48,6 +49,12 @@ static __always_inline __u32 pick(struct load_plan* load) {
   return (x >> 7) & load->flow_mask;
 }
 
+static __always_inline __be16 folded(__u32 sum) {
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return bpf_htons((__u16)~sum);
+}
+
 /* Frames come back with what the stack has written into them: the whole header is written each time. */
 SEC("xdp")
 int generate(struct xdp_md* context) {
@@ -59,16 +66,8 @@ int generate(struct xdp_md* context) {
   __u32 ports = flow >> load->address_bits;
   __builtin_memcpy(frame, load->frame, LOAD_FRAME);
   struct iphdr* ip = (void*)(frame + ETH_HLEN);
-  struct udphdr* udp = (void*)(ip + 1);
-  __u32 sum = bpf_ntohs(ip->check) + (address >> 16) + (address & 0xffff);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  ip->check = bpf_htons((__u16)~sum);
-  if (load->by_destination) {
-    ip->daddr = bpf_htonl(address);
-  } else {
-    ip->saddr = bpf_htonl(address);
-  }
+  struct ipv6hdr* ip6 = (void*)(frame + ETH_HLEN);
+  struct udphdr* udp = load->ipv6 ? (void*)(ip6 + 1) : (void*)(ip + 1);
   __be16 asking = bpf_htons((__u16)(1024 + (ports & 0x7fff)));
   __be16 asked = bpf_htons((__u16)(LOAD_ASKED + ((ports >> 15) & 0x7fff)));
   if (load->replies == 2) {
@@ -78,6 +77,16 @@ int generate(struct xdp_md* context) {
   }
   udp->source = load->replies ? asked : asking;
   udp->dest = load->replies ? asking : asked;
+  __u32 sum = (address >> 16) + (address & 0xffff);
+  if (load->ipv6) {
+    (load->by_destination ? &ip6->daddr : &ip6->saddr)->in6_u.u6_addr32[3] = bpf_htonl(address);
+    sum += bpf_ntohs(udp->check) + bpf_ntohs(asking) + bpf_ntohs(asked);
+    __be16 check = folded(sum);
+    udp->check = check ? check : 0xffff;
+  } else {
+    *(load->by_destination ? &ip->daddr : &ip->saddr) = bpf_htonl(address);
+    ip->check = folded(sum + bpf_ntohs(ip->check));
+  }
   return load->leaves ? XDP_TX : XDP_PASS;
 }
 

@@ -13,13 +13,15 @@ enum {
 };
 
 struct load_plan {
-  __u8 frame[LOAD_FRAME]; /* Ethernet, IPv4, UDP; the header's sum without the address that varies */
+  __u8 frame[LOAD_FRAME]; /* Ethernet, IP, UDP; the sum of IPv4's header, and of UDP over IPv6, without what
+                             varies: an address (of IPv6, its last four bytes), and ports */
   __u32 spread;           /* host order: the first of the addresses at the end that varies */
   __u32 by_destination;   /* 1: that is the destination; 0: the source */
   __u32 flow_mask;        /* flows, a power of two, less one */
   __u32 address_mask;     /* how many addresses they have, likewise */
   __u32 address_bits;     /* of that mask */
   __u32 stride;           /* from one address to the next */
+  __u32 ipv6;             /* 1: of IPv6; 0: of IPv4 */
   __u32 leaves;           /* 1: frames leave by the interface, for its other end; 0: they come in by it */
   __u32 random;           /* 1: flows at random; 0: one after the other */
   __u32 replies;          /* 1: as from who is asked; 2: to the ports that are listed, from LOAD_ASKED */

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/batch.h"
+#include "lib/sums.h"
 #include "lib/workload_events.h"
 
 struct {
@@ -68,14 +69,6 @@ __noinline int is_answer(struct __sk_buff* skb, const struct packet* packet) {
   if (packet->key.protocol == IPPROTO_TCP ? !(packet->tcp & TCP_RST) : packet->kind != KIND_ERROR) return 0;
   skb->mark &= ~mark;
   return 1;
-}
-
-static __always_inline __u16 folded(__u64 sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return (__u16)sum;
 }
 
 /* The checksum's part that is of no header. */

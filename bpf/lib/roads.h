@@ -81,9 +81,12 @@ static __always_inline long find_route(struct __sk_buff* skb, const struct packe
 /* The tunnel whose end the next hop is; 0: none of ours. */
 static __always_inline __u32 tunnel_to(const struct bpf_fib_lookup* route) {
   struct address vtep = {};
-  if (route->family != AF_INET) return 0;
-  vtep.word[2] = bpf_htonl(0xffff);
-  vtep.word[3] = route->ipv4_dst;
+  if (route->family == AF_INET6) {
+    __builtin_memcpy(&vtep, route->ipv6_dst, sizeof vtep);
+  } else {
+    vtep.word[2] = bpf_htonl(0xffff);
+    vtep.word[3] = route->ipv4_dst;
+  }
   const __u32* slot = bpf_map_lookup_elem(&vteps, &vtep);
   return slot ? READ_ONCE(*slot) : 0;
 }

@@ -55,9 +55,12 @@ Result<void> HostKeeper::for_overlays(const std::function<Result<void>(Overlay&)
     }
     if (!done && first) first = within("overlay", done.error());
   }
-  if (const auto open = vxlan_[0].newly_open()) {
-    const auto taken = policy_->take_tunnels(*open);
-    if (!taken) vxlan_[0].distrust_ends();  // they are told of again
+  for (const auto family : kFamilies) {
+    auto& vxlan = vxlan_[family == Family::kIpv4 ? 0 : 1];
+    const auto open = vxlan.newly_open();
+    if (!open) continue;
+    const auto taken = policy_->take_tunnels(family, *open);
+    if (!taken) vxlan.distrust_ends();  // they are told of again
     if (!taken && first) first = within("overlay", taken.error());
   }
   return first;

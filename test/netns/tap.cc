@@ -44,6 +44,19 @@ void fix_checksum(Frame& frame) {
   set16(frame, kEthernet + 10, ~sum16(frame, kEthernet, kEthernet + ip_header(frame)) & 0xffff);
 }
 
+std::uint32_t transport_sum(const Frame& frame, std::size_t ip) {
+  const bool v4 = frame.at(ip) >> 4 == 4;
+  const std::size_t transport = ip + (v4 ? 20 : 40), length_at = ip + (v4 ? 2 : 4);
+  const auto said = std::size_t{frame.at(length_at)} << 8 | frame.at(length_at + 1);
+  const auto length = v4 ? said - 20 : said;
+  Frame even(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(transport + length));
+  if (length % 2 != 0) even.push_back(0);
+  auto sum = sum16(even, v4 ? ip + 12 : ip + 8, even.size()) + frame.at(v4 ? ip + 9 : ip + 6) +
+             static_cast<std::uint32_t>(length);
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return sum;
+}
+
 Frame frame_of(const RawPacket& packet, std::size_t padding) {
   const bool v4 = packet.packet.family() == Family::kIpv4;
   const auto bytes = bytes_of(packet);
@@ -61,7 +74,8 @@ Frame frame_of(const RawPacket& packet, std::size_t padding) {
     set16(frame, kEthernet + 4, static_cast<std::uint32_t>(frame.size() - transport));
   }
   set16(frame, transport + 4, static_cast<std::uint32_t>(frame.size() - transport));
-  set16(frame, transport + 6, 0);  // no sum: IPv4 may, and nobody on the way looks at it
+  set16(frame, transport + 6, 0);
+  if (!v4) set16(frame, transport + 6, ~transport_sum(frame) & 0xffff);
   return frame;
 }
 

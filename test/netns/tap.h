@@ -26,7 +26,11 @@ std::uint32_t sum16(const Frame& frame, std::size_t from, std::size_t to);
 std::size_t ip_header(const Frame& frame);
 // IPv4's own.
 void fix_checksum(Frame& frame);
-// From a station to the host. `padding`: bytes behind the token.
+// Of what an IP header without options or extensions carries, with that of the pseudo header: folded, not
+// inverted. All ones where it is right.
+std::uint32_t transport_sum(const Frame& frame, std::size_t ip = kEthernet);
+// From a station to the host. `padding`: bytes behind the token; UDP of IPv4 has no sum then, which nobody on
+// the way misses.
 Frame frame_of(const RawPacket& packet, std::size_t padding = 0);
 
 class Tap {

@@ -82,17 +82,18 @@ void EbpfPolicy::reroute() {
   if (images_) std::atomic_ref(images_->objects.host().rerouted).store(ticks_now());
 }
 
-Result<void> EbpfPolicy::take_tunnels(const OpenTunnels& tunnels) {
-  tunnels_ = tunnels;
+Result<void> EbpfPolicy::take_tunnels(Family family, const OpenTunnels& tunnels) {
+  tunnels_.insert_or_assign(family, tunnels);
   return images_ ? write_tunnels() : Result<void>();
 }
 
 // Where somebody has set up traffic control at their interface, packets go by that. What an agent before this
-// one has written stands until it is known what there is.
+// one has written stands until it is known what there is of both families.
 Result<void> EbpfPolicy::write_tunnels() {
-  if (!tunnels_) return {};
+  if (tunnels_.size() < 2) return {};
   auto& image = images_->tunnels;
-  image.want(controlled_.contains(tunnels_->link) ? OpenTunnels{} : *tunnels_);
+  for (const auto& [family, tunnels] : tunnels_)
+    image.want(family, controlled_.contains(tunnels.link) ? OpenTunnels{} : tunnels);
   const auto before = image.writes();
   const auto done = image.update();
   writes_ += image.writes() - before;

@@ -46,7 +46,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void distrust() override;
   void distrust_links() override { links_known_ = false; }
   void reroute() override;
-  Result<void> take_tunnels(const OpenTunnels& tunnels) override;
+  Result<void> take_tunnels(Family family, const OpenTunnels& tunnels) override;
   Result<void> take_translation(bool changed) override;
   bool serves(const std::string& interface_name) const override;
   std::string note() const override;
@@ -105,8 +105,8 @@ class EbpfPolicy final : public PolicyDatapath {
   HostState wanted_;  // without routes
   HostChanges changes_;
   std::unique_ptr<Images> images_;
-  std::optional<OpenTunnels> tunnels_;  // nothing: nobody has told of them yet
-  HostInterfaces interfaces_;           // as they have been assigned
+  std::map<Family, OpenTunnels> tunnels_;  // of which somebody has told
+  HostInterfaces interfaces_;              // as they have been assigned
   kernel::bpf::Abilities usable_;
   bool tracking_relaxed_ = false;
   std::optional<bool> translated_;  // as is desired; nothing: as whoever was here before has left it

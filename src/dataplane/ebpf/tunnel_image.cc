@@ -13,8 +13,6 @@ namespace {
 using kernel::bpf::bytes_of;
 using Headers = std::array<std::uint8_t, sizeof bpf::tunnel::header>;
 
-constexpr std::size_t kIp = 0, kUdp = 20, kVxlan = 28, kEthernet = 36;
-
 void put(Headers& headers, std::size_t at, std::span<const std::uint8_t> bytes) {
   std::ranges::copy(bytes, headers.begin() + static_cast<std::ptrdiff_t>(at));
 }
@@ -28,10 +26,11 @@ std::span<const std::uint8_t> v4_bytes(const IpAddress& address) {
   return std::span(address.bytes()).last<4>();
 }
 
-// Of IPv4's words, each as a program loads it: such a sum comes out right in either order.
-std::uint16_t sum_of(const Headers& headers) {
+// Of the words in between, each as a program loads it: such a sum comes out right in either order. Folded, not
+// inverted.
+std::uint16_t sum_of(const Headers& headers, std::size_t from, std::size_t to) {
   std::uint32_t sum = 0;
-  for (std::size_t at = kIp; at < kUdp; at += 2) {
+  for (std::size_t at = from; at < to; at += 2) {
     std::uint16_t word = 0;
     std::memcpy(&word, &headers.at(at), sizeof word);
     sum += word;
@@ -40,35 +39,65 @@ std::uint16_t sum_of(const Headers& headers) {
   return static_cast<std::uint16_t>(sum);
 }
 
-// RFC 791, 768, 7348.
-Headers headers_to(const OpenTunnels::End& end, const kernel::VxlanConfig& config) {
+void put_sum(Headers& headers, std::size_t at, std::uint16_t sum) {
+  std::memcpy(&headers.at(at), &sum, sizeof sum);
+}
+
+constexpr std::uint8_t kHops = 64, kUdp = 17;
+constexpr std::size_t kIpv4Header = 20, kIpv6Header = 40, kBehindIp = 30;
+static_assert(kIpv4Header + kBehindIp == bpf::TUNNEL_HEADERS_V4);
+static_assert(kIpv6Header + kBehindIp == bpf::TUNNEL_HEADERS_V6);
+static_assert(sizeof bpf::tunnel::header >= bpf::TUNNEL_HEADERS_V6);
+
+// UDP, VXLAN, Ethernet. RFC 768, 7348.
+void put_behind_ip(Headers& headers, std::size_t udp, const OpenTunnels::End& end,
+                   const kernel::VxlanConfig& config) {
+  const auto vxlan = udp + 8, ethernet = vxlan + 8;
+  put16(headers, udp + 2, config.port);
+  headers.at(vxlan) = 8;  // there is a VNI
+  put16(headers, vxlan + 4, config.vni >> 8);
+  headers.at(vxlan + 6) = static_cast<std::uint8_t>(config.vni);
+  put(headers, ethernet, end.mac.bytes);
+  put(headers, ethernet + 6, config.mac.bytes);
+  put16(headers, ethernet + 12, config.local.is_v4() ? 0x0800 : 0x86dd);
+}
+
+// RFC 791.
+Headers headers_v4(const OpenTunnels::End& end, const kernel::VxlanConfig& config) {
   Headers headers{};
-  headers[kIp] = 0x45;
-  headers[kIp + 8] = 64;  // hops
-  headers[kIp + 9] = 17;  // UDP
-  put(headers, kIp + 12, v4_bytes(config.local));
-  put(headers, kIp + 16, v4_bytes(end.host));
-  const auto sum = sum_of(headers);
-  std::memcpy(&headers.at(kIp + 10), &sum, sizeof sum);
-  put16(headers, kUdp + 2, config.port);
-  headers[kVxlan] = 8;  // there is a VNI
-  put16(headers, kVxlan + 4, config.vni >> 8);
-  headers[kVxlan + 6] = static_cast<std::uint8_t>(config.vni);
-  put(headers, kEthernet, end.mac.bytes);
-  put(headers, kEthernet + 6, config.mac.bytes);
-  put16(headers, kEthernet + 12, 0x0800);
-  static_assert(kEthernet + 14 == bpf::TUNNEL_HEADERS);
+  headers[0] = 0x45;
+  headers[8] = kHops;
+  headers[9] = kUdp;
+  put(headers, 12, v4_bytes(config.local));
+  put(headers, 16, v4_bytes(end.host));
+  put_sum(headers, 10, sum_of(headers, 0, kIpv4Header));
+  put_behind_ip(headers, kIpv4Header, end, config);
+  return headers;
+}
+
+// RFC 8200; its section 8.1: UDP's sum is over addresses and protocol as well, and over all that is tunnelled.
+Headers headers_v6(const OpenTunnels::End& end, const kernel::VxlanConfig& config) {
+  Headers headers{};
+  put(headers, 8, config.local.bytes());
+  put(headers, 24, end.host.bytes());
+  put_behind_ip(headers, kIpv6Header, end, config);
+  put16(headers, 6, kUdp);  // as the sum has it
+  put_sum(headers, kIpv6Header + 6, sum_of(headers, 6, kIpv6Header + kBehindIp));
+  headers[0] = 0x60;
+  headers[6] = kUdp;
+  headers[7] = kHops;
   return headers;
 }
 
 }  // namespace
 
-void TunnelImage::want(const OpenTunnels& tunnels) {
-  wanted_.clear();
+void TunnelImage::want(Family family, const OpenTunnels& tunnels) {
+  std::erase_if(wanted_, [&](const auto& entry) { return entry.first.family() == family; });
+  const auto is_ours = [&](const IpAddress& address) { return address.family() == family; };
   for (const auto& [vtep, end] : tunnels.ends) {
-    if (!vtep.is_v4() || !end.host.is_v4() || !tunnels.config.local.is_v4()) continue;
+    if (!is_ours(vtep) || !is_ours(end.host) || !is_ours(tunnels.config.local)) continue;
     bpf::tunnel tunnel{};
-    const auto headers = headers_to(end, tunnels.config);
+    const auto headers = vtep.is_v4() ? headers_v4(end, tunnels.config) : headers_v6(end, tunnels.config);
     std::memcpy(tunnel.header, headers.data(), sizeof tunnel.header);
     tunnel.device = static_cast<std::uint32_t>(tunnels.link);
     tunnel.parent = static_cast<std::uint32_t>(tunnels.config.parent);

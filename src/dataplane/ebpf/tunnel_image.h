@@ -23,8 +23,8 @@ class TunnelImage {
   TunnelImage(std::span<bpf::tunnel> memory, kernel::bpf::ElementMap& vteps)
       : memory_(memory), vteps_(vteps) {}
 
-  // Those between addresses of IPv4.
-  void want(const OpenTunnels& tunnels);
+  // All of that family.
+  void want(Family family, const OpenTunnels& tunnels);
   Result<void> update();
   // The same, whatever the maps hold.
   Result<void> resync();
