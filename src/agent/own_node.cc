@@ -117,12 +117,15 @@ struct OwnNode::Look {
   const std::string& host;
   const std::vector<IpPool>& pools;
   const Node& node;
+  const Calm& calm;
   json::object& document;           // of the Node
   bool changed = false;             // it is to be written
   bool unfinished = false;          // and then looked at again
   std::vector<std::string> left{};  // handles that are to be released once it has been
+  std::chrono::milliseconds next = kNextLook;
 
-  Result<void> settle(const Place& place);
+  Result<void> settle(const Place& place, std::optional<Clock::time_point>& missing);
+  bool waits_for_pool(std::optional<Clock::time_point>& missing);
   void take_out(const Place& place, const std::string& handle);
   bool give_this(const Place& place, const IpAddress& address);
   Result<IpAddress> give(const Place& place);
@@ -155,7 +158,17 @@ Result<IpAddress> OwnNode::Look::give(const Place& place) {
   return given.items.front().address;
 }
 
-Result<void> OwnNode::Look::settle(const Place& place) {
+// Whether the pool that is missing may come back still.
+bool OwnNode::Look::waits_for_pool(std::optional<Clock::time_point>& missing) {
+  const auto now = calm.now();
+  if (!missing) missing = now;
+  const auto left_to_wait = std::chrono::ceil<std::chrono::milliseconds>(*missing + calm.patience - now);
+  if (left_to_wait <= std::chrono::milliseconds::zero()) return false;
+  next = std::min(next, left_to_wait);
+  return true;
+}
+
+Result<void> OwnNode::Look::settle(const Place& place, std::optional<Clock::time_point>& missing) {
   const bool wanted = has_address(node, place.family) &&
                       std::ranges::any_of(pools, [&](const auto& pool) { return asks_for(pool, place); });
   const auto handle = ipam::tunnel_handle(place.tunnel, host);
@@ -163,8 +176,10 @@ Result<void> OwnNode::Look::settle(const Place& place) {
   const bool in_pool = said && network::pool_of(pools, *said) != nullptr;
   TRY(const auto held, held_under(documents, handle));
   const bool ours = said && std::ranges::find(held, *said, &Held::address) != held.end();
+  if (!ours || in_pool) missing.reset();
   if (said && !ours && (!in_pool || !wanted)) return {};  // by hand
   if (ours && in_pool && held.size() == 1) return {};     // also where it is not wanted: for the next time
+  if (ours && !in_pool && waits_for_pool(missing)) return {};
   if (ours) {
     take_out(place, handle);
     return {};
@@ -231,33 +246,33 @@ Result<std::optional<json::object>> OwnNode::find_or_make() {
   return made;
 }
 
-Result<void> OwnNode::settle() {
+Result<std::chrono::milliseconds> OwnNode::settle() {
   for (int looks = 0; looks < kMostLooks; ++looks) {
-    TRY(const bool finished, look());
-    if (finished) return {};
+    TRY(const auto next, look());
+    if (next) return *next;
   }
   return fail(ErrorCode::kConflict, "Node {}: others change it, or its tunnels' addresses, all the time",
               name_);
 }
 
-Result<bool> OwnNode::look() {
+Result<std::optional<std::chrono::milliseconds>> OwnNode::look() {
   TRY(auto document, find_or_make());
-  if (!document) return true;
+  if (!document) return kNextLook;
   TRY(const auto resource, decode(Kind::kNode, *document));
   TRY(const auto settings, ipam::read_settings(documents_));
-  Look look{documents_, allocator_, name_, settings.pools, std::get<Node>(resource), *document};
+  Look look{documents_, allocator_, name_, settings.pools, std::get<Node>(resource), calm_, *document};
   std::optional<Error> failure;
-  for (const auto& place : kPlaces) {
-    auto done = look.settle(place);
+  for (std::size_t i = 0; i < kPlaces.size(); ++i) {
+    auto done = look.settle(kPlaces.at(i), missing_.at(i));
     if (!done && !failure)
       failure = Error{done.error().code, fmt::format("{}: no address for the tunnel's end here: {}",
-                                                     place.name, done.error().message)};
+                                                     kPlaces.at(i).name, done.error().message)};
   }
   if (look.changed) TRY_VOID(documents_.update(*document));
   for (const auto& handle : look.left) TRY_VOID(allocator_.release(handle));
-  if (look.unfinished) return false;  // a failure shows again
+  if (look.unfinished) return std::nullopt;  // a failure shows again
   if (failure) return std::unexpected(*std::move(failure));
-  return true;
+  return look.next;
 }
 
 }  // namespace ocicat::agent

@@ -17,8 +17,6 @@ namespace {
 using Pause = std::chrono::milliseconds;
 
 constexpr Pause kFirstRetry{100}, kLastRetry{10'000};
-// Who takes the address from its handle changes neither pools nor the Node.
-constexpr Pause kNextLook = std::chrono::minutes(5);
 
 // That there is something to look at.
 struct Look {
@@ -33,12 +31,14 @@ struct OwnNodeLoop::State {
 
   void run() {
     OwnNode own(node, documents, kernel::main_address);
-    auto pause = kNextLook;
+    auto pause = OwnNode::kNextLook;
+    auto retry = kFirstRetry;
     while (true) {
       std::ignore = mailbox.take_within(pause);
       if (mailbox.closed()) return;
       const auto settled = own.settle();
-      pause = settled ? kNextLook : pause == kNextLook ? kFirstRetry : std::min(2 * pause, kLastRetry);
+      pause = settled ? *settled : retry;
+      retry = settled ? kFirstRetry : std::min(2 * retry, kLastRetry);
       // Who changes the Node at the same moment is no trouble.
       if (settled || settled.error().code != ErrorCode::kConflict)
         say(settled ? std::string() : settled.error().message);

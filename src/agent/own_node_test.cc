@@ -5,6 +5,7 @@
 
 #include <array>
 #include <boost/json.hpp>
+#include <chrono>
 #include <map>
 #include <random>
 #include <tuple>
@@ -51,7 +52,10 @@ class OwnNodeTest : public testing::Test {
     put("Node", "a", std::move(more), std::move(labels));
   }
   static std::optional<Prefix> nothing(Family /*family*/) { return std::nullopt; }
-  OwnNode own(OwnNode::Detect detect = nothing) { return {"a", documents_, std::move(detect)}; }
+  // One that gives an address up as soon as its pool is missing.
+  OwnNode own(OwnNode::Detect detect = nothing) {
+    return {"a", documents_, std::move(detect), {.patience = std::chrono::milliseconds::zero()}};
+  }
 
   Node said() {
     const auto document = documents_.get(kNode);
@@ -160,6 +164,56 @@ TEST_F(OwnNodeTest, LeavesATunnelAloneWhoseAddressLiesInNoPool) {
   ASSERT_TRUE(own().settle());
   EXPECT_EQ(said().vxlan[0].address, IpAddress::parse("172.20.0.1"));
   EXPECT_THAT(given(), IsEmpty());
+}
+
+// As kubectl replace makes it, and ocicat ipam split.
+TEST_F(OwnNodeTest, KeepsItsAddressWhileItsPoolIsMissingForAMoment) {
+  node();
+  auto now = OwnNode::Clock::time_point();
+  OwnNode calm("a", documents_, nothing, {.patience = std::chrono::seconds(5), .now = [&] { return now; }});
+  pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}});
+  pool("other", "10.0.9.0/24", {{"vxlanMode", "Always"}});
+  pool("six", "fd00::/120", {{"vxlanMode", "Always"}});
+  EXPECT_EQ(*calm.settle(), OwnNode::kNextLook);
+  const auto before = said();
+  const std::string home = Prefix::parse("10.0.1.0/24")->contains(*before.vxlan[0].address) ? "p" : "other";
+  const auto cidr = home == "p" ? "10.0.1.0/24" : "10.0.9.0/24";
+  const auto all = given();
+  const auto writes = shared_.writes();
+  remove({Kind::kIpPool, "", home});
+  EXPECT_EQ(*calm.settle(), std::chrono::seconds(5));
+  now += std::chrono::milliseconds(4999);
+  EXPECT_EQ(*calm.settle(), std::chrono::milliseconds(1));
+  pool(home, cidr, {{"vxlanMode", "Always"}});
+  EXPECT_EQ(*calm.settle(), OwnNode::kNextLook);
+  EXPECT_EQ(shared_.writes(), writes + 2) << "those of the pool";
+  EXPECT_EQ(given(), all);
+  // The next time it is missing is another.
+  remove({Kind::kIpPool, "", home});
+  EXPECT_EQ(*calm.settle(), std::chrono::seconds(5));
+  pool("larger", "10.0.0.0/20", {{"vxlanMode", "Always"}});
+  now += std::chrono::seconds(60);
+  EXPECT_EQ(*calm.settle(), OwnNode::kNextLook) << "one that contains it does as well";
+  EXPECT_EQ(given(), all);
+  EXPECT_EQ(said().vxlan[0].address, before.vxlan[0].address);
+}
+
+TEST_F(OwnNodeTest, GivesItsAddressUpOnceItsPoolIsMissingForLonger) {
+  node();
+  auto now = OwnNode::Clock::time_point();
+  OwnNode calm("a", documents_, nothing, {.patience = std::chrono::seconds(5), .now = [&] { return now; }});
+  pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}});
+  ASSERT_TRUE(calm.settle());
+  const auto address = said().vxlan[0].address;
+  remove({Kind::kIpPool, "", "p"});
+  ASSERT_TRUE(calm.settle());
+  pool("q", "10.0.2.0/24", {{"vxlanMode", "Always"}});
+  ASSERT_TRUE(calm.settle());
+  EXPECT_EQ(said().vxlan[0].address, address);
+  now += std::chrono::seconds(5);
+  EXPECT_EQ(*calm.settle(), OwnNode::kNextLook);
+  EXPECT_TRUE(Prefix::parse("10.0.2.0/24")->contains(*said().vxlan[0].address));
+  EXPECT_EQ(given().size(), 1U);
 }
 
 TEST_F(OwnNodeTest, MovesToAnotherPoolWhereTheOneOfItsAddressHasGone) {
@@ -272,7 +326,8 @@ TEST_F(OwnNodeTest, PropertyEndsAsWantedAfterAnyFailures) {
         ipam::SimulatedDocuments failing(
             shared_, random(), {.refused = 40, .lost = 60, .conflict = 60, .crash = 60, .late = 500},
             expect_all_given);
-        OwnNode agent("a", failing, nothing);
+        OwnNode agent("a", failing, nothing,
+                      {.patience = std::chrono::milliseconds(random() % 2 == 0 ? 0 : 60'000)});
         try {
           std::ignore = agent.settle();
         } catch (const ipam::Crash&) {
