@@ -133,8 +133,9 @@ Outcome<void> check_supported(const json::object& config) {
   TRY(const auto device, checked(fields::string_at(config, "device_type")));
   if (!device.empty() && device != "veth")
     return unsupported(fmt::format("device_type is \"{}\", and there is veth alone", device));
-  TRY(const bool routes, checked(flag_at(config, "include_default_routes", true)));
-  if (!routes) return unsupported("include_default_routes: workloads always have a default route");
+  // Whether there are default routes besides those that host-local's section gives, and without such a section there
+  // are these alone, whatever it says: Calico takes it to be false.
+  TRY_VOID(checked(flag_at(config, "include_default_routes", false)));
   return {};
 }
 

@@ -83,13 +83,18 @@ TEST(Configuration, TakesWhatTheRuntimeSaysOfTheWorkload) {
   EXPECT_EQ(words->mac->to_string(), "02:00:00:00:00:02");
 }
 
+TEST(Configuration, TakesIncludeDefaultRoutesWhichHasAMeaningForHostLocalAlone) {
+  for (const auto* value : {"true", "false"})
+    EXPECT_TRUE(configuration(fmt::format(R"("include_default_routes":{})", value))) << value;
+}
+
 TEST(Configuration, WhatCannotBeDoneIsRefusedAndNeverPassedOver) {
   const std::tuple<const char*, FailureCode, const char*> kCases[] = {
       {R"("ipam":{"type":"host-local"})", FailureCode::kUnsupportedField, "host-local"},
       {R"("ipam":{"subnet":"usePodCidr"})", FailureCode::kUnsupportedField, "ipam.subnet"},
       {R"("feature_control":{"floating_ips":true})", FailureCode::kUnsupportedField, "floating_ips"},
       {R"("device_type":"netkit")", FailureCode::kUnsupportedField, "netkit"},
-      {R"("include_default_routes":false)", FailureCode::kUnsupportedField, "include_default_routes"},
+      {R"("include_default_routes":"no")", FailureCode::kInvalidConfiguration, "include_default_routes"},
       {R"("ipam":{"assign_ipv4":"no"})", FailureCode::kInvalidConfiguration, "ipam.assign_ipv4"},
       {R"("ipam":{"assign_ipv4":false})", FailureCode::kInvalidConfiguration, "both false"},
       {R"("ipam":{"ipv4_pools":"10.0.0.0/8"})", FailureCode::kInvalidConfiguration, "ipv4_pools"},

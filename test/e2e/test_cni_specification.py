@@ -235,6 +235,18 @@ def test_configurations_that_cannot_be_read_or_are_wrong_say_what_is_wrong(runti
         assert error["code"] == 7 and "name" in error["details"], name
 
 
+def test_a_container_has_default_routes_whatever_include_default_routes_says(runtime, container):
+    """It is for the routes of host-local address management, and false where nobody says it (Calico)."""
+    for value in (False, True):
+        result = runtime.call("ADD", container, include_default_routes=value)
+        shown = subprocess.run(["ip", "-n", runtime.namespace(container), "route"], check=True, text=True,
+                               capture_output=True).stdout
+        assert "0.0.0.0/0" in [route["dst"] for route in result["routes"]]
+        assert "default via 169.254.1.1 dev eth0" in shown
+        runtime.call("CHECK", container, prevResult=result, include_default_routes=value)
+        runtime.call("DEL", container)
+
+
 def test_add_says_what_it_cannot_do_and_leaves_nothing(runtime, container):
     variables = runtime.variables("ADD", container)
     ipam = runtime.config["ipam"]
@@ -243,7 +255,7 @@ def test_add_says_what_it_cannot_do_and_leaves_nothing(runtime, container):
         return runtime.refused(variables, {**runtime.with_version(), **config})
 
     cases = {
-        2: [{"ipam": {"type": "host-local"}}, {"include_default_routes": False}, {"device_type": "tap"},
+        2: [{"ipam": {"type": "host-local"}}, {"device_type": "tap"},
             {"ipam": dict(ipam, subnet="10.0.0.0/24")}, {"readiness_gates": ["ftp://x"]}],
         7: [{"ipam": dict(ipam, ipv4_pools=["nowhere"])}, {"ipam": dict(ipam, assign_ipv4="maybe")},
             {"nodename": "host9"}, {"mtu": "large"}, {"args": {"cni": {"ips": ["10.65.0.300"]}}},
