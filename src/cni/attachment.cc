@@ -2,6 +2,7 @@
 
 #include <array>
 #include <boost/json.hpp>
+#include <limits>
 
 #include "resources/decode.h"
 #include "resources/fields.h"
@@ -13,6 +14,7 @@ namespace json = boost::json;
 
 constexpr std::string_view kFirstInterface = "eth0";
 constexpr std::string_view kDefaultNamespace = "default";
+constexpr std::int64_t kMostTable = std::numeric_limits<std::uint32_t>::max();
 constexpr std::string_view kHostMac = "ee:ee:ee:ee:ee:ee";
 constexpr std::string_view kGateway = "169.254.1.1";
 constexpr std::string_view kGateway6 = "fe80::ecee:eeff:feee:eeee";
@@ -98,6 +100,8 @@ json::object to_json(const Attachment& attachment) {
           {"mac", attachment.mac.to_string()},
           {"mtu", attachment.mtu},
           {"followsMtu", attachment.follows_mtu},
+          {"defaultTable4", attachment.default_tables[0]},
+          {"defaultTable6", attachment.default_tables[1]},
           {"dns", attachment.dns}};
 }
 
@@ -114,6 +118,13 @@ Result<std::vector<Attachment::Net>> read_nets(const json::object& object) {
     nets.push_back({static_cast<std::uint8_t>(*length), *gateway});
   }
   return nets;
+}
+
+// One written before there were any has none.
+Result<std::array<std::uint32_t, 2>> read_tables(const json::object& object) {
+  TRY(const auto v4, fields::integer_at(object, "defaultTable4", 0, kMostTable));
+  TRY(const auto v6, fields::integer_at(object, "defaultTable6", 0, kMostTable));
+  return std::array{static_cast<std::uint32_t>(v4.value_or(0)), static_cast<std::uint32_t>(v6.value_or(0))};
 }
 
 }  // namespace
@@ -155,6 +166,7 @@ Result<Attachment> read_attachment(std::string_view text) {
   TRY(const auto mtu, fields::integer_at(*object, "mtu", 0, 65535));
   attachment.mtu = static_cast<std::uint32_t>(mtu.value_or(0));
   TRY(attachment.follows_mtu, fields::bool_at(*object, "followsMtu"));
+  TRY(attachment.default_tables, read_tables(*object));
   TRY(const auto* dns, fields::object_at(*object, "dns"));
   if (dns != nullptr) attachment.dns = *dns;
   TRY(attachment.addresses_alone, fields::bool_at(*object, "addressesAlone"));
@@ -204,8 +216,11 @@ json::object result_of(const Attachment& attachment, Version version) {
     json::object ip{{"address", Prefix::host(address).to_string()}, {"interface", 1}};
     if (version < Version::k100) ip["version"] = address.is_v4() ? "4" : "6";
     ips.push_back(std::move(ip));
-    routes.push_back(address.is_v4() ? json::object{{"dst", "0.0.0.0/0"}, {"gw", kGateway}}
-                                     : json::object{{"dst", "::/0"}, {"gw", kGateway6}});
+    auto route = address.is_v4() ? json::object{{"dst", "0.0.0.0/0"}, {"gw", kGateway}}
+                                 : json::object{{"dst", "::/0"}, {"gw", kGateway6}};
+    const auto table = attachment.default_tables[address.is_v4() ? 0 : 1];
+    if (version >= Version::k110 && table != 0) route["table"] = table;
+    routes.push_back(std::move(route));
   }
   return {{"cniVersion", to_string(version)},
           {"interfaces", json::array{std::move(outside), std::move(inside)}},

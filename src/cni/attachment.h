@@ -7,6 +7,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ struct Attachment {
   MacAddress mac;  // in the container
   std::uint32_t mtu = 0;
   bool follows_mtu = false;  // its MTU is the host's and becomes another with it; else the configuration's
+  // Of its default routes, IPv4 first, as where another interface has that of the main table; 0: this is it.
+  std::array<std::uint32_t, 2> default_tables{};
   boost::json::object dns;
   // Of one with addresses alone, beside each: the net that it is in, and the host's own address there.
   struct Net {

@@ -67,6 +67,7 @@ TEST(Attachment, WhatIsWrittenIsRead) {
   auto attachment = added();
   EXPECT_EQ(read_attachment(json::serialize(to_json(attachment))), attachment);
   attachment.endpoint = {Kind::kPod, "billing", "card-vault"};
+  attachment.default_tables = {1007, 4294967295};
   attachment.phase = Attachment::Phase::kDeleting;
   EXPECT_EQ(read_attachment(json::serialize(to_json(attachment))), attachment);
   for (const auto* text : {"", "[]", "{}", R"({"phase":"added"})"})
@@ -87,6 +88,17 @@ TEST(Result, HasTheFormOfItsVersion) {
       (json::value{
           {"name", "eth0"}, {"mac", "02:00:00:00:00:01"}, {"sandbox", "/run/netns/x"}, {"mtu", 1450U}}));
   EXPECT_EQ(now.at("routes").at(1), (json::value{{"dst", "::/0"}, {"gw", "fe80::ecee:eeff:feee:eeee"}}));
+}
+
+TEST(Result, SaysInWhichTableADefaultRouteIsThatIsNotInTheMainOne) {
+  auto second = added();
+  second.default_tables = {1007, 0};
+  const auto now = result_of(second, Version::k110);
+  EXPECT_EQ(now.at("routes").at(0),
+            (json::value{{"dst", "0.0.0.0/0"}, {"gw", "169.254.1.1"}, {"table", 1007U}}));
+  EXPECT_FALSE(now.at("routes").at(1).as_object().contains("table"));
+  EXPECT_FALSE(result_of(second, Version::k100).at("routes").at(0).as_object().contains("table"))
+      << "which that version does not know";
 }
 
 TEST(Endpoint, IsAcceptedByTheApiAndMeansTheWorkload) {

@@ -363,7 +363,7 @@ Result<void> remove_rules(NetlinkSocket& socket, Family family, const std::strin
   return tables.empty() ? Result<void>{} : batch.send();
 }
 
-Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) {
+Result<DefaultTables> give_addresses(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) {
   TRY_VOID(set_inside(pair));
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY(const auto link, link_named(socket, pair.name));
@@ -377,6 +377,7 @@ Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddres
     tables[family] = taken ? own_table(link->index) : std::uint32_t{RT_TABLE_MAIN};
     if (taken) TRY_VOID(remove_rules(socket, family, pair.name));
   }
+  DefaultTables own{};
   Batch batch(socket);
   batch.begin(RTM_NEWLINK, kChange, raised(link->index), fmt::format("bring {} up", pair.name));
   batch.end();
@@ -392,11 +393,13 @@ Result<void> give_addresses(const WorkloadPair& pair, const std::vector<IpAddres
       put_route(batch, link->index, family, gateway(family), {}, table);
     put_route(batch, link->index, family, {}, gateway(family), table);
     if (table == RT_TABLE_MAIN) continue;
+    own[family == Family::kIpv4 ? 0 : 1] = table;
     put_rule(batch, family, {}, pair.name, table);
     for (const auto& address : addresses | std::views::filter(is_of_it))
       put_rule(batch, family, address, pair.name, table);
   }
-  return batch.send();
+  TRY_VOID(batch.send());
+  return own;
 }
 
 Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
@@ -478,9 +481,14 @@ Result<void> NetlinkWorkloadLinks::create(const WorkloadPair& pair) {
   return raise_host_side(socket, pair);
 }
 
-Result<void> NetlinkWorkloadLinks::address(const WorkloadPair& pair,
-                                           const std::vector<IpAddress>& addresses) {
-  return inside(pair.namespace_path, [&] { return give_addresses(pair, addresses); });
+Result<DefaultTables> NetlinkWorkloadLinks::address(const WorkloadPair& pair,
+                                                    const std::vector<IpAddress>& addresses) {
+  DefaultTables tables{};
+  TRY_VOID(inside(pair.namespace_path, [&]() -> Result<void> {
+    TRY(tables, give_addresses(pair, addresses));
+    return {};
+  }));
+  return tables;
 }
 
 Result<bool> NetlinkWorkloadLinks::remove(const std::string& host_name) {

@@ -7,6 +7,7 @@
 //   source      docs/spec: semantics.md 4.1 and 6; linux/if_link.h (IFLA_LINKINFO, VETH_INFO_PEER)
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,9 @@ struct WorkloadPair {
   bool ip_forwarding = false;  // inside
 };
 
+// The tables that default routes are in, IPv4 first; 0: the main one, or there is none of the family.
+using DefaultTables = std::array<std::uint32_t, 2>;
+
 // What is there of it.
 struct WorkloadPairState {
   bool host_up = false;
@@ -49,7 +53,8 @@ class WorkloadLinks {
   // kAlreadyExists: the workload has an interface of that name, and no host side of ours.
   virtual Result<void> create(const WorkloadPair& pair) = 0;
   // Gives the workload's side its addresses and routes.
-  virtual Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) = 0;
+  virtual Result<DefaultTables> address(const WorkloadPair& pair,
+                                        const std::vector<IpAddress>& addresses) = 0;
   // Both sides go. False: there was none.
   virtual Result<bool> remove(const std::string& host_name) = 0;
   // `given`: the addresses that address() gave; the workload may have added others, which nothing leads for.
@@ -66,7 +71,7 @@ class WorkloadLinks {
 class NetlinkWorkloadLinks final : public WorkloadLinks {
  public:
   Result<void> create(const WorkloadPair& pair) override;
-  Result<void> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
+  Result<DefaultTables> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
   Result<bool> remove(const std::string& host_name) override;
   Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
                                                 const std::vector<IpAddress>& given) override;

@@ -1,7 +1,7 @@
 // A workload's interfaces in the real kernel, between two network namespaces.
 #include "kernel/workload_links.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <optional>
 #include <string>
@@ -33,6 +33,7 @@ class WorkloadLinksTest : public testing::Test {
       ASSERT_TRUE(made) << made.error().message;
       const auto given = links.address(pair(number), addresses_of(number));
       ASSERT_TRUE(given) << given.error().message;
+      tables_ = *given;
     });
   }
   WorkloadPairState look(int number) {
@@ -50,9 +51,25 @@ class WorkloadLinksTest : public testing::Test {
     });
   }
 
+  DefaultTables tables_{};  // of the last that was added
   NetworkNamespace host_ = NetworkNamespace::create().value();
   NetworkNamespace workload_ = NetworkNamespace::create().value();
 };
+
+TEST_F(WorkloadLinksTest, TheSecondSaysWhichTablesItsDefaultRoutesAreIn) {
+  add(0);
+  EXPECT_EQ(tables_, DefaultTables{});
+  add(1);
+  ASSERT_TRUE(tables_[0] != 0 && tables_[1] != 0);
+  workload_.run([&] {
+    for (const std::size_t i : {0, 1}) {
+      const auto shown =
+          run({"ip", i == 0 ? "-4" : "-6", "route", "show", "default", "table", std::to_string(tables_[i])});
+      ASSERT_TRUE(shown) << shown.error().message;
+      EXPECT_THAT(*shown, testing::HasSubstr("net1"));
+    }
+  });
+}
 
 TEST_F(WorkloadLinksTest, AnAddressOfTheWorkloadsOwnNeedsNoRuleAndThoseThatWereGivenDo) {
   for (const int number : {0, 1}) add(number);

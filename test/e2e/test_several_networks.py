@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from test_nat_outgoing import ASK, MIRROR, PORT
+from outside import ASK, MIRROR, PORT
 
 FRONT, BACK = "eth0", "net1"  # interfaces; the second one is the back network's
 POOLS = {FRONT: {4: "pods-ipv4", 6: "pods-ipv6"}, BACK: {4: "back-ipv4", 6: "back-ipv6"}}
@@ -158,6 +158,11 @@ def test_a_network_comes_and_goes_without_the_other(containers):
         assert one.seen(far.addresses[FRONT, 4]) == one.addresses[FRONT, 4]
         result = one.add(BACK)
         one.call("CHECK", BACK, prevResult=result)
+        assert len(result["routes"]) == 2
+        for route in result["routes"]:
+            family = "-6" if ":" in route["dst"] else "-4"
+            shown = one.run("ip", family, "route", "show", "default", "table", route["table"]).stdout
+            assert "dev " + BACK in shown and route["gw"] in shown
         for family in (4, 6):
             assert one.seen(far.addresses[BACK, family], one.addresses[BACK, family]) == one.addresses[BACK, family]
     rules = one.run("ip", "rule").stdout
@@ -170,4 +175,5 @@ def test_a_network_comes_and_goes_without_the_other(containers):
         result = one.add(BACK)
         one.call("CHECK", BACK, prevResult=result)
     front = one.call("ADD", FRONT)
+    assert not [route for route in front["routes"] if "table" in route]
     one.call("CHECK", FRONT, prevResult=front)

@@ -60,8 +60,9 @@ Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wi
   if (!assigned) return std::unexpected(no_address(assigned.error()));
   for (const auto& item : assigned->items) attachment.addresses.push_back(item.address);
   if (!made) return std::unexpected(no_wire(made.error()));
-  if (const auto done = context.parts.links->address(pair, attachment.addresses); !done)
-    return std::unexpected(no_wire(done.error()));
+  const auto tables = context.parts.links->address(pair, attachment.addresses);
+  if (!tables) return std::unexpected(no_wire(tables.error()));
+  attachment.default_tables = *tables;
   return {};
 }
 

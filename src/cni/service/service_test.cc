@@ -85,11 +85,12 @@ class FakeLinks : public kernel::WorkloadLinks {
     if (world_.kernel_refuses) return fail(ErrorCode::kInternal, "the kernel has had enough");
     return {};
   }
-  Result<void> address(const kernel::WorkloadPair& pair, const std::vector<IpAddress>& addresses) override {
+  Result<kernel::DefaultTables> address(const kernel::WorkloadPair& pair,
+                                        const std::vector<IpAddress>& addresses) override {
     world_.step();
     const std::scoped_lock lock(world_.mutex);
     world_.interfaces[pair.host_name] = addresses;
-    return {};
+    return kernel::DefaultTables{};
   }
   Result<bool> remove(const std::string& host_name) override {
     world_.step();
