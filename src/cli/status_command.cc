@@ -29,6 +29,16 @@ void print(const views::SystemStatus& status, const StatusOptions& options) {
   }
 }
 
+// Whether there is anything.
+bool say_what_is_refused(const views::SystemStatus& status) {
+  if (std::ranges::all_of(status.agents, [](const auto& agent) { return agent.refused_count == 0; }))
+    return false;
+  print_error(
+      {ErrorCode::kInvalid,
+       "every host is up to date, but not all is in force, as agents refuse some of it: see REFUSED"});
+  return true;
+}
+
 Result<int> run_status(const StatusOptions& options) {
   const std::chrono::milliseconds patience = typed(parse_duration(options.timeout));
   TRY(api::Client client, connect(options.server));
@@ -40,7 +50,7 @@ Result<int> run_status(const StatusOptions& options) {
   TRY(const views::SystemStatus status, wait_until_applied(client, patience));
   print(status, options);
   const std::vector<std::string> behind = views::who_is_behind(status);
-  if (behind.empty()) return kDone;
+  if (behind.empty()) return say_what_is_refused(status) ? kFailed : kDone;
   print_error({ErrorCode::kUnavailable, fmt::format("after {} these are still behind:", options.timeout)});
   for (const std::string& line : behind) fmt::print(stderr, "  {}\n", line);
   return kFailed;
@@ -50,7 +60,8 @@ constexpr std::string_view kStatusFooter =
     R"(Of each host: the revision it has brought to its kernel, endpoints ready and wanted, what it refuses and why, its last
 error, and how long ago it last reported. --wait returns as soon as every host enforces what stood at the server when
 it was called, and all its endpoints are ready; after the timeout it says who is behind, and the exit code is 1. What is
-refused holds nobody up: look at REFUSED. Last come settings that change nothing, with the datapaths in use.
+refused holds nobody up, but then the exit code is 1 as well: look at REFUSED. Last come settings that change
+nothing, with the datapaths in use.
 
 Examples:
   ocicat status

@@ -69,6 +69,19 @@ TEST_F(Status, WhatAnAgentHasOfOtherDataCountsForNothingHoweverHighItsRevisions)
   EXPECT_EQ(ocicat({"status", "--wait", "--timeout", "50ms"}).code, 0);
 }
 
+// `ocicat apply -f policies/ && ocicat status --wait` is no success where a policy is not in force.
+TEST_F(Status, WaitingEndsAtOnceAndFailsWhereAnAgentRefusesSomething) {
+  agent::News news;
+  news.refused.update({Kind::kNetworkPolicy, "shop", "web"}, "its selector is too long");
+  status_.apply(news);
+  ASSERT_TRUE(client_.create(report(1'000'000)));
+  const Ran refused = ocicat({"status", "--wait", "--timeout", "60s"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("not all is in force"));
+  EXPECT_THAT(refused.out, HasSubstr("its selector is too long"));
+  EXPECT_EQ(ocicat({"status"}).code, 0) << "which only shows";
+}
+
 TEST_F(Status, WithoutWaitingItOnlyShows) {
   const Ran ran = ocicat({"status"});
   EXPECT_EQ(ran.code, 0);

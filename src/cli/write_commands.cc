@@ -56,6 +56,26 @@ bool waits_for_its_tier(const Input& input, const std::vector<Input>& objects) {
   return std::ranges::find(objects, wanted, &Input::key) != objects.end();
 }
 
+// A BGPPeer without those of its filters that these objects bring; nothing: they bring none.
+std::optional<boost::json::object> without_new_filters(const Input& input,
+                                                       const std::vector<Input>& objects) {
+  if (input.key.kind != Kind::kBgpPeer) return std::nullopt;
+  auto json = input.json;
+  auto* spec = json.if_contains("spec");
+  auto* filters = spec && spec->is_object() ? spec->get_object().if_contains("filters") : nullptr;
+  if (!filters || !filters->is_array()) return std::nullopt;
+  boost::json::array others;
+  for (const auto& name : filters->get_array()) {
+    const auto is_new = [&](const Input& other) {
+      return other.key.kind == Kind::kBgpFilter && name.is_string() && other.key.name == name.get_string();
+    };
+    if (std::ranges::none_of(objects, is_new)) others.push_back(name);
+  }
+  if (others.size() == filters->get_array().size()) return std::nullopt;
+  *filters = std::move(others);
+  return json;
+}
+
 // What the server would make of each; prints what it would refuse, all of it. Nothing where it would refuse.
 std::optional<std::vector<Written>> rehearse(api::Client& client, const std::vector<Input>& objects,
                                              WriteMode mode) {
@@ -64,6 +84,13 @@ std::optional<std::vector<Written>> rehearse(api::Client& client, const std::vec
     auto would_be = write_object(client, input.json, mode, true);
     if (!would_be && would_be.error().code == ErrorCode::kInvalid && waits_for_its_tier(input, objects)) {
       would_be = Written{"created", input.json};
+    }
+    // Filters go before it. All else that is wrong with it shows without them, too.
+    if (!would_be && would_be.error().code == ErrorCode::kInvalid) {
+      if (const auto rest = without_new_filters(input, objects)) {
+        would_be = write_object(client, *rest, mode, true);
+        if (would_be) would_be->object = input.json;
+      }
     }
     if (would_be) {
       written.push_back(*std::move(would_be));

@@ -99,6 +99,28 @@ TEST_F(Write, WhatOthersReferToGoesFirstAndIsDeletedLast) {
       "networkpolicy.projectcalico.org/security.web deleted\ntier.projectcalico.org/security deleted\n");
 }
 
+TEST_F(Write, ABgpPeerMayNameAFilterThatComesWithIt) {
+  constexpr std::string_view kPeer =
+      "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: tor}\n"
+      "spec: {peerIP: 10.1.0.1, asNumber: 65001, filters: [strict, other]}\n---\n";
+  constexpr std::string_view kFilter =
+      "apiVersion: projectcalico.org/v3\nkind: BGPFilter\nmetadata: {name: strict}\n"
+      "spec: {exportV4: [{action: Reject}]}\n";
+  const std::string path = file("peer.yaml", std::string(kPeer) + std::string(kFilter));
+  const Ran refused = ocicat({"apply", "-f", path});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("other"), HasSubstr("Nothing was sent")));
+  const std::string other =
+      file("other.yaml",
+           "apiVersion: projectcalico.org/v3\nkind: BGPFilter\nmetadata: {name: other}\n"
+           "spec: {importV4: [{action: Accept}]}\n");
+  EXPECT_THAT(ocicat({"apply", "--dry-run", "-f", path, "-f", other}).out,
+              HasSubstr("tor created (dry run)"));
+  EXPECT_EQ(ocicat({"apply", "-f", path, "-f", other}).code, 0);
+  EXPECT_THAT(ocicat({"get", "bgppeer", "tor", "-o", "yaml"}).out,
+              AllOf(HasSubstr("strict"), HasSubstr("other")));
+}
+
 TEST_F(Write, FoldersAreReadAndFoldersInThemOnlyWhereAsked) {
   file("policies/a.yaml", kTier);
   file("policies/notes.txt", "not YAML: [");
