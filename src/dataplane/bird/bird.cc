@@ -167,7 +167,7 @@ Result<void> Bird::replace_configuration(const std::string& configuration) {
 }
 
 // Before BIRD has done what it reads, a route would pass by the filters before; while it keeps what one before has
-// left, one that it passes on is the first of a new word, and what is not yet told again would be withdrawn.
+// left, it passes nothing on, and to ask it for that has no effect (2.0.12).
 Result<void> Bird::pass_again() {
   const auto deadline = Clock::now() + kReconfigurePatience;
   while (true) {
