@@ -182,6 +182,16 @@ static __always_inline int is_icmp_error(__u8 type, int ipv6) {
   return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
+/* Whether the IP packet that an ICMP error quotes at `at` came from whom the error is for: else the error is of
+ * nobody's making but its sender's. Who translates addresses does so in both. */
+static __always_inline int is_for_sender(FRAME* skb, __u32 at, const struct packet* packet) {
+  struct address sender = packet->ends.destination;
+  int there = packet->ipv6
+                  ? load(skb, at + __builtin_offsetof(struct ipv6hdr, saddr), &sender, sizeof sender)
+                  : load(skb, at + __builtin_offsetof(struct iphdr, saddr), &sender.word[3], sizeof(__be32));
+  return there && is_same(&sender, &packet->ends.destination);
+}
+
 /* The part that ICMP and ICMPv6 have in common, and what follows it in a query. */
 struct icmp_header {
   __u8 type;
@@ -206,8 +216,8 @@ static __always_inline int parse_icmp(FRAME* skb, __u32 at, __u32 end, struct pa
     packet->kind = answers ? KIND_FOLLOWS : KIND_PLAIN;
     packet->key.asks = answers ? 2 : 1; /* as if the source were end 0: see parse_transport() */
   } else if (is_icmp_error(icmp.type, packet->ipv6)) {
-    packet->kind = KIND_ERROR;
     packet->inner = at + sizeof icmp;
+    packet->kind = is_for_sender(skb, packet->inner, packet) ? KIND_ERROR : KIND_INVALID;
   } else if (packet->ipv6 && ((icmp.type >= 130 && icmp.type <= 137) || icmp.type == 143)) {
     packet->kind = KIND_LINK;
   } else {

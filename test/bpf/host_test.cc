@@ -276,17 +276,25 @@ TEST_F(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
 
 TEST_F(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {
   const Bytes sent = out4(17, udp(4000, 53));
-  const auto error = [](const Bytes& about) {
-    return ipv4({.source = "198.51.100.1", .destination = kHost4, .protocol = 1}, icmp(3, 3, 0, about));
+  const Bytes sent6 = ipv6({.source = kHost6, .destination = kFar6}, udp(4000, 53));
+  const auto error = [](const Bytes& about, std::string_view to = kHost4) {
+    return ipv4({.source = "198.51.100.1", .destination = to, .protocol = 1}, icmp(3, 3, 0, about));
+  };
+  const auto error6 = [](const Bytes& about, std::string_view to = kHost6) {
+    return ipv6({.source = "2001:db8:e::1", .destination = to, .next = 58}, icmp(1, 4, 0, about));
   };
   expect({
       {"about nothing that is known", kIn, error(sent), bpf::DROP_INVALID},
       {"the packet", kOut, sent, bpf::COUNT_FORWARDED},
       {"an error about it", kIn, error(sent), bpf::COUNT_FORWARDED},
+      {"to somebody else, through the host", kThrough, error(sent, "198.51.100.9"), bpf::DROP_INVALID},
       {"cut too short", kIn, error({sent.begin(), sent.begin() + 27}), bpf::DROP_INVALID},
       {"about an error", kIn,
        error(ipv4({.source = kHost4, .destination = kFar4, .protocol = 1}, icmp(3, 3, 0, sent))),
        bpf::DROP_INVALID},
+      {"IPv6: the packet", kOut, sent6, bpf::COUNT_FORWARDED},
+      {"IPv6: an error about it", kIn, error6(sent6), bpf::COUNT_FORWARDED},
+      {"IPv6: to somebody else, through the host", kThrough, error6(sent6, "2001:db8::9"), bpf::DROP_INVALID},
   });
   HostChanges closed;
   set_policy(closed, kClosed, kClosed);

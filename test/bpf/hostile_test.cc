@@ -230,10 +230,21 @@ TEST_F(HostileFrames, OfIcmpInIcmpPassOnlyForWhatIsOpen) {
     return ipv6({.source = kA6, .destination = kFar6, .next = kIcmp6}, message);
   };
   const Bytes later = ipv4({.source = kA4, .destination = kFar4, .fragment = 2}, Bytes(16));
+  const Bytes got4 = ipv4({.source = kFar4, .destination = kA4}, udp(53, 4000));
+  const Bytes got6 = ipv6({.source = kFar6, .destination = kA6}, udp(53, 4000));
+  const auto of_a4_to = [](std::string_view to, const Bytes& about) {
+    return ethernet(ipv4({.source = kA4, .destination = to, .protocol = kIcmp4}, icmp(3, 3, 0, about)));
+  };
+  const auto of_a6_to = [](std::string_view to, const Bytes& about) {
+    return ethernet(ipv6({.source = kA6, .destination = to, .next = kIcmp6}, icmp(1, 4, 0, about)));
+  };
   using enum At;
   expect_noting({
       {{"a packet", kFromA, ethernet(sent4), bpf::COUNT_FORWARDED}, kConnection},
       {{"an error about it", kToA, error4(sent4), bpf::COUNT_FORWARDED}, kNothing},
+      {{"an error about its answer, to who sends that", kFromA, of_a4_to(kFar4, got4), bpf::COUNT_FORWARDED},
+       kNothing},
+      {{"the same to somebody else", kFromA, of_a4_to("203.0.113.8", got4), bpf::DROP_INVALID}, kNothing},
       {{"an error about an error about it", kToA, error4(from4(icmp(3, 3, 0, sent4))), bpf::DROP_INVALID},
        kNothing},
       {{"an error about a question that nobody has asked", kToA, error4(from4(icmp(8, 0, 5))),
@@ -252,6 +263,14 @@ TEST_F(HostileFrames, OfIcmpInIcmpPassOnlyForWhatIsOpen) {
        kNothing},
       {{"IPv6: a packet", kFromA, ethernet(sent6), bpf::COUNT_FORWARDED}, kConnection},
       {{"IPv6: an error about it, extension headers and all", kToA, error6(sent6), bpf::COUNT_FORWARDED},
+       kNothing},
+      {{"IPv6: an error about its answer, to who sends that", kFromA, of_a6_to(kFar6, got6),
+        bpf::COUNT_FORWARDED},
+       kNothing},
+      {{"IPv6: the same to somebody else", kFromA, of_a6_to("2001:db8:f::8", got6), bpf::DROP_INVALID},
+       kNothing},
+      {{"IPv6: to one whose address ends as that one's", kFromA, of_a6_to("2001:db8:e::7", got6),
+        bpf::DROP_INVALID},
        kNothing},
       {{"IPv6: quoted no further than those", kToA, error6(first(sent6, 48)), bpf::DROP_INVALID}, kNothing},
       {{"IPv6: an error about an error about it", kToA, error6(from6(icmp(1, 4, 0, sent6))),

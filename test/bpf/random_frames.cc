@@ -40,10 +40,10 @@ Bytes random_transport(Random& random, const Pair& pair, bool v4, std::uint8_t& 
       const int type = v4 ? (asks ? 8 : 0) : (asks ? 128 : 129);
       return icmp(static_cast<std::uint8_t>(type), 0, random_port(random));
     }
-    case 4: {  // an error about what the receiver may have sent
+    case 4: {  // an error about what the receiver may have sent, or anybody
       protocol = v4 ? 1 : 58;
       std::uint8_t inner = 0;
-      const Pair back{pair.destination, pair.source};
+      const Pair back = random.percent(50) ? Pair{pair.destination, pair.source} : random_pair(random, v4);
       const auto payload = random_transport(random, back, v4, inner, depth + 1);
       const auto about =
           v4 ? ipv4({.source = back.source, .destination = back.destination, .protocol = inner}, payload)

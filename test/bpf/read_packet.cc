@@ -113,7 +113,9 @@ bool read_icmp(Span bytes, Family family, Reading& reading) {
   if (is_error(family, bytes[0])) {
     reading.is_error = true;
     const auto about = read_packet(bytes.subspan(8), family, true);
-    if (about && about->part != Reading::Part::kLater && !about->is_error) reading.about = about->flow;
+    if (about && about->part != Reading::Part::kLater && !about->is_error &&
+        about->packet.source == packet.destination)
+      reading.about = about->flow;
     return true;
   }
   const auto question = question_of(family, bytes[0]);

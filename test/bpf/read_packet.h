@@ -23,7 +23,7 @@ struct Reading {
   std::uint32_t fragment_id = 0;
   std::uint8_t tcp_flags = 0;
   bool is_error = false;      // of ICMP
-  std::optional<Flow> about;  // of the packet that it quotes, where that has ports
+  std::optional<Flow> about;  // of the packet that it quotes, where that has ports and who sent it is told
 };
 
 // The packet begins with its IP header; nothing: it is malformed. `quoted`: by an ICMP error, cut short.

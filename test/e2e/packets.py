@@ -2,9 +2,11 @@
 """Raw packets from inside a pod, and an ear at another: run by tests through `ocicat lab exec`.
 
     packets.py send SOURCE TARGET PORT TEXT...   one UDP datagram a text, with any source address
+    packets.py error SOURCE FRIEND TARGET TEXT   an ICMP error "prohibited" to TARGET, about a datagram with that
+                                                 text that FRIEND would have sent SOURCE in answer to the above
     packets.py serve ADDRESS PORT LAST           arriving texts, of datagrams that a socket of that address receives
-    packets.py hear LAST                         prints the texts of arriving UDP datagrams, one a line, from "+"
-                                                 (it listens) to the text LAST
+    packets.py hear LAST                         prints the texts of arriving UDP datagrams, and of those that such
+                                                 errors are about, one a line, from "+" (it listens) to the text LAST
 """
 import ipaddress
 import socket
@@ -12,6 +14,7 @@ import struct
 import sys
 
 SOURCE_PORT = 40000
+PROHIBITED = {4: (1, 3, 13), 6: (58, 1, 1)}  # protocol, type and code: none that kernels send by themselves here
 
 
 def checksum(data):
@@ -23,27 +26,63 @@ def checksum(data):
     return ~total & 0xFFFF or 0xFFFF
 
 
-def datagram(source, target, port, payload):
+def with_header(source, target, protocol, body):
     """An IP packet, complete: what leaves is what stands here."""
-    length = 8 + len(payload)
-    body = struct.pack("!HHHH", SOURCE_PORT, port, length, 0) + payload
     if source.version == 4:
-        pseudo = source.packed + target.packed + struct.pack("!BBH", 0, 17, length)
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 1, 0, 64, 17, 0, source.packed, target.packed)
-        header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
-    else:
-        pseudo = source.packed + target.packed + struct.pack("!II", length, 17)
-        header = struct.pack("!IHBB16s16s", 0x60000000, length, 17, 64, source.packed, target.packed)
-    return header + body[:6] + struct.pack("!H", checksum(pseudo + body)) + body[8:]
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 1, 0, 64, protocol, 0, source.packed,
+                             target.packed)
+        return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body
+    return struct.pack("!IHBB16s16s", 0x60000000, len(body), protocol, 64, source.packed, target.packed) + body
+
+
+def pseudo_header(source, target, protocol, length):
+    return source.packed + target.packed + struct.pack("!II", length, protocol)
+
+
+def datagram(source, target, port, payload, source_port=SOURCE_PORT):
+    body = struct.pack("!HHHH", source_port, port, 8 + len(payload), 0) + payload
+    total = checksum(pseudo_header(source, target, 17, len(body)) + body)
+    return with_header(source, target, 17, body[:6] + struct.pack("!H", total) + body[8:])
+
+
+def icmp_error(source, target, about):
+    """That somebody prohibits it."""
+    protocol, kind, code = PROHIBITED[source.version]
+    body = struct.pack("!BBHI", kind, code, 0, 0) + about
+    total = checksum((b"" if source.version == 4 else pseudo_header(source, target, 58, len(body))) + body)
+    return with_header(source, target, protocol, body[:2] + struct.pack("!H", total) + body[4:])
+
+
+def put(packet):
+    """To the host's side of the pair, whose MAC address is always this one."""
+    kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as out:
+        out.sendto(packet, ("eth0", kind, 0, 0, b"\xee" * 6))
 
 
 def send(source, target, port, texts):
     source, target = ipaddress.ip_address(source), ipaddress.ip_address(target)
-    out = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-    kind = 0x0800 if source.version == 4 else 0x86DD
     for text in texts:
-        # To the host's side of the pair, whose MAC address is always this one.
-        out.sendto(datagram(source, target, port, text.encode()), ("eth0", kind, 0, 0, b"\xee" * 6))
+        put(datagram(source, target, port, text.encode()))
+
+
+def error(source, friend, target, text):
+    source, friend, target = (ipaddress.ip_address(one) for one in (source, friend, target))
+    put(icmp_error(source, target, datagram(friend, source, SOURCE_PORT, text.encode(), source_port=9)))
+
+
+def text_in(kind, packet):
+    if kind == 0x0800:
+        header, protocol, prohibited = (packet[0] & 15) * 4, packet[9], PROHIBITED[4]
+    elif kind == 0x86DD:
+        header, protocol, prohibited = 40, packet[6], PROHIBITED[6]
+    else:
+        return None
+    if protocol == 17:
+        return packet[header + 8:]
+    if (protocol, *packet[header:header + 2]) == prohibited:
+        return text_in(kind, packet[header + 8:])
+    return None
 
 
 def hear(last):
@@ -53,11 +92,8 @@ def hear(last):
         packet, (_, kind, direction, *_) = ear.recvfrom(2048)
         if direction == socket.PACKET_OUTGOING:
             continue
-        if kind == 0x0800 and packet[9] == 17:
-            payload = packet[(packet[0] & 15) * 4 + 8:]
-        elif kind == 0x86DD and packet[6] == 17:
-            payload = packet[48:]
-        else:
+        payload = text_in(kind, packet)
+        if payload is None:
             continue
         text = payload.decode(errors="replace").rstrip("\0")
         print(text, flush=True)
@@ -78,6 +114,8 @@ def serve(address, port, last):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:])
+    elif sys.argv[1] == "error":
+        error(*sys.argv[2:])
     elif sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:

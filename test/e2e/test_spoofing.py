@@ -13,7 +13,7 @@ FOREIGN = {4: ["10.65.77.77", "192.0.2.1", "172.31.0.1"], 6: ["fd65::7777", "200
 @pytest.fixture(scope="module")
 def lab(make_lab, dataplane):
     lab = make_lab(2, dataplane)
-    lab.together([lab.pod_words("shop/sender", "host1", listen="udp/9"),
+    lab.together([lab.pod_words("shop/sender", "host1", {"app": "sender"}, listen="udp/9"),
                   lab.pod_words("shop/sibling", "host1", listen="udp/9"),
                   lab.pod_words("shop/near", "host1", listen="udp/9"),
                   lab.pod_words("shop/far", "host2", listen="udp/9")])
@@ -33,8 +33,8 @@ class Ear:
         return self.process.communicate(timeout=60)[0].split()
 
 
-def send(lab, source, target, *texts):
-    lab.exec("shop/sender", sys.executable, str(PACKETS), "send", source, target, "9", *texts)
+def send(lab, source, target, *texts, pod="shop/sender"):
+    lab.exec(pod, sys.executable, str(PACKETS), "send", source, target, "9", *texts)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -62,6 +62,31 @@ def test_the_host_itself_is_not_fooled_either(lab, family):
     send(lab, lab.address("shop/sender", family), node, "honest", "last")
     assert ear.heard() == ["honest", "last"]
     lab.delete(open_host)
+    lab.wait()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_an_icmp_error_carries_nothing_to_whom_policy_forbids(lab, family):
+    sender, near = lab.address("shop/sender", family), lab.address("shop/near", family)
+    host2 = {4: "172.31.0.2", 6: "fd31::2"}[family]
+    only_near = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+                 "metadata": {"name": "only-near", "namespace": "shop"},
+                 "spec": {"selector": "app == 'sender'", "types": ["Egress"],
+                          "egress": [{"action": "Allow",
+                                      "destination": {"nets": [f"{near}/{32 if family == 4 else 128}"]}}]}}
+    lab.apply(only_near)
+    lab.wait()
+    at_near = Ear(lab, "exec", "shop/near", "--name", lab.name, "--", "hear")
+    at_host2 = Ear(lab, "host", "exec", "host2", "--name", lab.name, "--", "hear")
+    send(lab, sender, near, "allowed")
+    send(lab, sender, host2, "refused")
+    for target, text in [(host2, "smuggled"), (near, "in-an-error")]:
+        lab.exec("shop/sender", sys.executable, str(PACKETS), "error", sender, near, target, text)
+    send(lab, sender, near, "last")
+    assert at_near.heard() == ["allowed", "in-an-error", "last"]
+    send(lab, lab.address("shop/sibling", family), host2, "last", pod="shop/sibling")
+    assert not {"refused", "smuggled"} & set(at_host2.heard())
+    lab.delete(only_near)
     lab.wait()
 
 
