@@ -33,28 +33,28 @@ bool is_about_attachment(Command command) {
 
 std::unexpected<Failure> wrong_environment(std::string what) {
   return refuse(FailureCode::kInvalidEnvironment, "the environment of the call is wrong",
-                std::move(what) + "; a container runtime sets this: see its log for the call");
+                std::move(what) + "; a container runtime sets this; see: journalctl -u containerd -u crio");
 }
 
 std::unexpected<Failure> wrong_configuration(std::string what) {
   return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
-                std::move(what) + "; correct the file in /etc/cni/net.d");
+                fmt::format("{}; correct {}", what, kNetworkFile));
 }
 
 Outcome<json::object> parse_object(std::string_view text) {
   if (text.size() > kMostConfig) {
     return refuse(FailureCode::kUndecodable, "the network configuration cannot be read",
-                  fmt::format("it is longer than {} bytes", kMostConfig));
+                  fmt::format("it is longer than {} bytes; correct {}", kMostConfig, kNetworkFile));
   }
   boost::system::error_code error;
   auto value = json::parse(text, error);
   if (error) {
     return refuse(FailureCode::kUndecodable, "the network configuration cannot be read",
-                  fmt::format("it is not JSON: {}; correct the file in /etc/cni/net.d", error.message()));
+                  fmt::format("it is not JSON: {}; correct {}", error.message(), kNetworkFile));
   }
   if (!value.is_object()) {
     return refuse(FailureCode::kUndecodable, "the network configuration cannot be read",
-                  "it is JSON, and not an object; correct the file in /etc/cni/net.d");
+                  fmt::format("it is JSON, and not an object; correct {}", kNetworkFile));
   }
   return std::move(value.get_object());
 }
@@ -69,9 +69,8 @@ Outcome<Version> version_of(const json::object& config) {
   if (const auto version = parse_version(text)) return *version;
   return refuse(
       FailureCode::kIncompatibleVersion, "this CNI version is not supported",
-      fmt::format("cniVersion is \"{}\", and 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are supported; set it in "
-                  "the file in /etc/cni/net.d",
-                  text));
+      fmt::format("cniVersion is \"{}\", and 0.3.1, 0.4.0, 1.0.0 and 1.1.0 are supported; set it in {}", text,
+                  kNetworkFile));
 }
 
 Outcome<void> check_version(Command command, Version version) {
@@ -81,8 +80,8 @@ Outcome<void> check_version(Command command, Version version) {
   if (version >= since) return {};
   return refuse(FailureCode::kIncompatibleVersion,
                 fmt::format("there is no {} in CNI {}", to_string(command), to_string(version)),
-                fmt::format("{} came with CNI {}; set cniVersion in the file in /etc/cni/net.d",
-                            to_string(command), to_string(since)));
+                fmt::format("{} came with CNI {}; set cniVersion in {}", to_string(command), to_string(since),
+                            kNetworkFile));
 }
 
 // "K=V;K=V". Of one name twice the last counts, as in libcni.
@@ -210,7 +209,8 @@ Outcome<Message> read_message(std::string_view text) {
   const auto* config = object == nullptr ? nullptr : object->if_contains("config");
   if (config == nullptr || !config->is_object()) {
     return refuse(FailureCode::kUndecodable, "the call cannot be read",
-                  "it is not what ocicat-cni sends; install the plugin and the agent from one version");
+                  "it is not what ocicat-cni sends; install the plugin and the agent from one version; see: "
+                  "ocicat --version");
   }
   const auto text_of = [&](std::string_view key) { return std::string(text_at(*object, key)); };
   const auto role = text_of("plugin") == kAddressesPlugin ? Role::kAddresses : Role::kNetwork;

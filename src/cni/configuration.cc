@@ -19,12 +19,12 @@ constexpr std::size_t kMostGates = 16;  // each may take seconds
 
 std::unexpected<Failure> wrong(const Error& error) {
   return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
-                error.message + "; correct the file in /etc/cni/net.d");
+                fmt::format("{}; correct {}", error.message, kNetworkFile));
 }
 
 std::unexpected<Failure> unsupported(std::string what) {
   return refuse(FailureCode::kUnsupportedField, "the network configuration asks for what is not there",
-                std::move(what) + "; take it out of the file in /etc/cni/net.d");
+                fmt::format("{}; take it out of {}", what, kNetworkFile));
 }
 
 template <class T>
@@ -241,8 +241,10 @@ Outcome<void> read_words(const Call& call, Configuration& configuration) {
   constexpr std::array<std::string_view, 5> kKnown{"IgnoreUnknown", "K8S_POD_NAME", "K8S_POD_NAMESPACE",
                                                    "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID"};
   const auto wrong_word = [](std::string_view key, std::string_view why) {
-    return refuse(FailureCode::kInvalidEnvironment, "the environment of the call is wrong",
-                  fmt::format("CNI_ARGS: {}: {}; a container runtime sets this", key, why));
+    return refuse(
+        FailureCode::kInvalidEnvironment, "the environment of the call is wrong",
+        fmt::format("CNI_ARGS: {}: {}; a container runtime sets this; see: journalctl -u containerd -u crio",
+                    key, why));
   };
   for (const auto& [key, value] : call.args) {
     if (key == "IP") {

@@ -40,6 +40,9 @@ struct Failure {
   bool operator==(const Failure&) const = default;
 };
 
+// The file that configures the network, by the command that finds it.
+inline constexpr std::string_view kNetworkFile = "the file that this names: grep -rl ocicat /etc/cni/net.d";
+
 // TRY and TRY_VOID take it as they take a Result.
 template <class T>
 using Outcome = std::expected<T, Failure>;

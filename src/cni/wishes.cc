@@ -75,9 +75,11 @@ Outcome<void> choose_addresses(const Configuration& configuration, const Labels&
   if (const auto* text = find(pod, "ipAddrsNoIpam")) {
     if (find(pod, "ipAddrs") != nullptr) return wrong("pod", "ipAddrsNoIpam", "excludes ipAddrs");
     if (!configuration.addresses_without_ipam) {
-      return refuse(FailureCode::kUnsupportedField, "addresses beside IPAM are not allowed",
-                    "annotation cni.projectcalico.org/ipAddrsNoIpam needs feature_control.ip_addrs_no_ipam "
-                    "in the file in /etc/cni/net.d");
+      return refuse(
+          FailureCode::kUnsupportedField, "addresses beside IPAM are not allowed",
+          fmt::format(
+              "annotation cni.projectcalico.org/ipAddrsNoIpam needs feature_control.ip_addrs_no_ipam in {}",
+              kNetworkFile));
     }
     TRY(auto addresses, read_addresses("ipAddrsNoIpam", *text));
     only(std::move(addresses));
@@ -88,8 +90,9 @@ Outcome<void> choose_addresses(const Configuration& configuration, const Labels&
   std::array<int, 2> count{};
   for (const auto& address : wishes.addresses) ++count[address.is_v4() ? 0 : 1];
   if (std::ranges::any_of(count, [](int n) { return n > 1; })) {
-    return refuse(FailureCode::kInvalidConfiguration, "too many addresses are asked for",
-                  "at most one of each family may be named; correct the annotation ipAddrs");
+    return refuse(
+        FailureCode::kInvalidConfiguration, "too many addresses are asked for",
+        "at most one of each family may be named; correct the annotation ipAddrs with: ocicat apply");
   }
   return {};
 }

@@ -10,11 +10,11 @@ import subprocess
 
 import pytest
 
+from cni_errors import names_cause_and_command
+
 VERSIONS = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 # Where each command came to be.
 SINCE = {"ADD": "0.3.1", "DEL": "0.3.1", "CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
-# Every error says what to run or to look at.
-NEXT = re.compile(r"ocicat [a-z]+|/etc/cni/net\.d|ip (netns|link|address|-[46] rule)|dmesg|df\b|curl|see its log")
 
 
 def commands_of(version):
@@ -64,7 +64,7 @@ class Runtime:
         assert code != 0, printed
         error = json.loads(printed)
         assert set(error) == {"cniVersion", "code", "msg", "details"}
-        assert isinstance(error["code"], int) and error["msg"] and NEXT.search(error["details"]), error
+        assert isinstance(error["code"], int) and names_cause_and_command(error), error
         if isinstance(config, dict) and "cniVersion" in config:
             assert error["cniVersion"] == config["cniVersion"]
         return error
@@ -157,6 +157,63 @@ def test_del_takes_all_back_says_nothing_and_may_come_again_and_late(runtime, co
     without = runtime.variables("DEL", container)
     del without["CNI_NETNS"]
     assert runtime.run(without, json.dumps(runtime.with_version(version))) == (0, "")
+
+
+@pytest.mark.parametrize("missing", ["server", "agent", "both"])
+def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_return(runtime, container, missing,
+                                                                                     eventually):
+    lab = runtime.lab
+    result = runtime.call("ADD", container)
+    if missing != "agent":
+        lab.run("lab", "server", "kill")
+    if missing != "server":
+        lab.run("lab", "agent", "kill", "host1")
+    try:
+        assert runtime.call("DEL", container) is None
+        assert "eth0" not in links(runtime, container)
+        gone = lab.host_exec("host1", "ip", "link", "show", result["interfaces"][0]["name"], check=False)
+        assert gone.returncode != 0
+        if missing == "server":
+            error = runtime.refused(runtime.variables("ADD", container), runtime.with_version())
+            assert error["code"] == 11 and "ocicat status" in error["details"]
+    finally:
+        if missing != "agent":
+            lab.run("lab", "server", "start")
+        if missing != "server":
+            lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: given_to(runtime, container) == [], 20)
+    assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
+
+
+def test_what_annotations_and_keys_ask_for_is_so_in_the_container(runtime, container):
+    annotations = {"hwAddr": "02:11:22:33:44:55", "ipAddrs": '["10.65.3.3","fd65::3:3"]'}
+    config = runtime.with_version(
+        num_queues=3, container_settings={"allow_ip_forwarding": True},
+        args={"ocicat": {"annotations": {"cni.projectcalico.org/" + name: text for name, text in annotations.items()}}})
+    result = json.loads(runtime.run(runtime.variables("ADD", container), json.dumps(config))[1])
+    assert {ip["address"] for ip in result["ips"]} == {"10.65.3.3/32", "fd65::3:3/128"}
+    there = links(runtime, container)["eth0"]
+    assert there["address"] == "02:11:22:33:44:55"
+    assert {"10.65.3.3", "fd65::3:3"} <= {entry["local"] for entry in there["addr_info"]}
+
+    def inside(*words):
+        return subprocess.run(["ip", "netns", "exec", runtime.namespace(container), *words], check=True, text=True,
+                              capture_output=True).stdout.split()
+
+    assert inside("cat", "/proc/sys/net/ipv4/ip_forward") == ["1"]
+    queues = inside("ls", "/sys/class/net/eth0/queues")
+    assert sum(queue.startswith("rx") for queue in queues) == sum(queue.startswith("tx") for queue in queues) == 3
+
+
+def test_an_address_beside_ipam_is_the_containers_where_the_network_allows_it(runtime, container):
+    asked = {"args": {"ocicat": {"annotations": {"cni.projectcalico.org/ipAddrsNoIpam": '["10.99.3.3"]'}}}}
+    error = runtime.refused(runtime.variables("ADD", container), runtime.with_version(**asked))
+    assert error["code"] == 2 and "ip_addrs_no_ipam" in error["details"]
+    config = runtime.with_version(**asked, feature_control={"ip_addrs_no_ipam": True})
+    result = json.loads(runtime.run(runtime.variables("ADD", container), json.dumps(config))[1])
+    assert [ip["address"] for ip in result["ips"]] == ["10.99.3.3/32"]
+    assert "10.99.3.3" in [entry["local"] for entry in links(runtime, container)["eth0"]["addr_info"]]
+    assert given_to(runtime, container) == []
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if "CHECK" in commands_of(version)])

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from cni_errors import names_cause_and_command
+
 PLUGINS = "/usr/lib/cni"
 ADDRESSES = "ocicat-ipam"
 
@@ -29,7 +31,10 @@ class Network:
         done = subprocess.run(["ip", "netns", "exec", self.namespace, str(path)], env=environment, text=True,
                               input=json.dumps(config or self.config), capture_output=True)
         assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else {}
+        answer = json.loads(done.stdout) if done.stdout.strip() else {}
+        if done.returncode != 0 and plugin == ADDRESSES:
+            assert names_cause_and_command(answer), answer
+        return answer
 
     def container_namespace(self, container):
         return "%s-%s" % (self.lab.name, container)
@@ -117,6 +122,10 @@ def test_it_answers_by_itself_as_the_specification_says(lab):
     network.call("DEL", "alone", plugin=ADDRESSES)
     network.call("DEL", "never", plugin=ADDRESSES)
     assert held(lab) == []
+    answer = network.call("CHECK", "never", plugin=ADDRESSES, check=False,
+                          config=dict(network.config, prevResult=given))
+    assert answer["code"] == 3
+    network.call("STATUS", "alone", plugin=ADDRESSES, config=dict(network.config, cniVersion="1.1.0"))
     answer = network.call("ADD", "x", plugin=ADDRESSES, check=False,
                           config=dict(network.config, ipam=dict(network.ipam, subnet="10.0.0.0/24")))
     assert answer["code"] == 2 and "ipam.subnet" in answer["details"]

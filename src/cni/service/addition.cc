@@ -184,9 +184,8 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
   TRY(const auto configuration, read_configuration(call));
   if (!configuration.node.empty() && configuration.node != context.options.node) {
     return refuse(FailureCode::kInvalidConfiguration, "the network is configured for another node",
-                  fmt::format("nodename is \"{}\", and this is the agent of {}; correct the file in "
-                              "/etc/cni/net.d",
-                              configuration.node, context.options.node));
+                  fmt::format("nodename is \"{}\", and this is the agent of {}; correct {}",
+                              configuration.node, context.options.node, kNetworkFile));
   }
   TRY_VOID(check_ready(context));
   TRY_VOID(gates_are_open(configuration.readiness_gates));

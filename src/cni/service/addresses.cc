@@ -132,7 +132,8 @@ Failure no_address(const Error& error) {
   if (error.code == ErrorCode::kExhausted) failure.code = FailureCode::kNoAddress;
   if (error.code == ErrorCode::kAlreadyExists) failure.code = FailureCode::kAddressTaken;
   if (error.code == ErrorCode::kNotFound) failure.code = FailureCode::kInvalidConfiguration;
-  failure.details = error.message + "; see: ocicat ipam show";
+  if (failure.code != FailureCode::kTryAgainLater)
+    failure.details = error.message + "; see: ocicat ipam show";
   return failure;
 }
 
@@ -145,7 +146,8 @@ Outcome<Attachment> add_addresses(Context& context, const Call& call) {
   if (const auto present = context.journal->find(attachment.name())) {
     if (!present->addresses_alone) {
       return refuse(FailureCode::kInvalidConfiguration, "the container has this interface by another network",
-                    fmt::format("{} was added by ocicat-cni itself; call DEL first", attachment.name()));
+                    fmt::format("{} was added by ocicat-cni itself; call DEL first; see: ocicat get wep -A",
+                                attachment.name()));
     }
     if (present->phase == Attachment::Phase::kAdded) return *present;
     if (const auto done = take_back(context.parts, *context.journal, *documents, *present); !done)
@@ -165,9 +167,10 @@ Outcome<void> check_addresses(Context& context, const Call& call) {
   const Turns::Turn turn(context.turns, call.attachment());
   const auto attachment = context.journal->find(call.attachment());
   if (!attachment || !attachment->addresses_alone || attachment->phase != Attachment::Phase::kAdded) {
-    return refuse(FailureCode::kUnknownContainer, "the container has no addresses of ours",
-                  fmt::format("ADD was not called for {} in container {}, or it failed", call.ifname,
-                              call.container_id));
+    return refuse(
+        FailureCode::kUnknownContainer, "the container has no addresses of ours",
+        fmt::format("ADD was not called for {} in container {}, or it failed; see: ocicat ipam show",
+                    call.ifname, call.container_id));
   }
   const auto documents = context.documents.lend();
   for (std::size_t i = 0; i < attachment->addresses.size(); ++i) {

@@ -28,7 +28,8 @@ FailureCode code_of(ErrorCode code) {
 
 Failure failure_of(const Error& error, std::string message) {
   const auto code = code_of(error.code);
-  const auto* next = code == FailureCode::kTryAgainLater ? "; see: ocicat status" : "; see the agent's log";
+  const auto* next =
+      code == FailureCode::kTryAgainLater ? "; see: ocicat status" : "; see: journalctl -u ocicat-agent";
   return {code, std::move(message), error.message + next};
 }
 

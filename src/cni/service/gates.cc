@@ -23,7 +23,7 @@ Outcome<Gate> gate_of(const std::string& url) {
   constexpr std::string_view kScheme = "http://";
   const auto unsupported = [&](std::string_view why) {
     return refuse(FailureCode::kUnsupportedField, "a readiness gate cannot be asked",
-                  fmt::format("readiness_gates: \"{}\": {}; correct the file in /etc/cni/net.d", url, why));
+                  fmt::format("readiness_gates: \"{}\": {}; correct {}", url, why, kNetworkFile));
   };
   if (!url.starts_with(kScheme)) return unsupported("must begin with http://");
   if (url.find_first_of(" \t\r\n#") != std::string::npos) return unsupported("is not a URL");

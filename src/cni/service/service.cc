@@ -222,7 +222,7 @@ struct Service::State {
         break;
     }
     return refuse(FailureCode::kInvalidEnvironment, "the agent is not asked for versions",
-                  "ocicat-cni answers VERSION itself");
+                  "ocicat-cni answers by itself: CNI_COMMAND=VERSION ocicat-cni");
   }
 };
 
