@@ -2,6 +2,7 @@
 
 https://github.com/containernetworking/cni/blob/spec-v1.1.0/SPEC.md
 """
+import ipaddress
 import json
 import os
 import pathlib
@@ -186,15 +187,18 @@ def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_r
 
 
 def test_what_annotations_and_keys_ask_for_is_so_in_the_container(runtime, container):
-    annotations = {"hwAddr": "02:11:22:33:44:55", "ipAddrs": '["10.65.3.3","fd65::3:3"]'}
+    pools = [item["spec"]["cidr"].partition("/")[0] for item in runtime.lab.json("get", "ippools")["items"]]
+    asked = {str(ipaddress.ip_address(pool) + 0x303) for pool in pools}
+    assert len(asked) == 2, "one of each family"
+    annotations = {"hwAddr": "02:11:22:33:44:55", "ipAddrs": json.dumps(sorted(asked))}
     config = runtime.with_version(
         num_queues=3, container_settings={"allow_ip_forwarding": True},
         args={"ocicat": {"annotations": {"cni.projectcalico.org/" + name: text for name, text in annotations.items()}}})
     result = json.loads(runtime.run(runtime.variables("ADD", container), json.dumps(config))[1])
-    assert {ip["address"] for ip in result["ips"]} == {"10.65.3.3/32", "fd65::3:3/128"}
+    assert {ip["address"].partition("/")[0] for ip in result["ips"]} == asked
     there = links(runtime, container)["eth0"]
     assert there["address"] == "02:11:22:33:44:55"
-    assert {"10.65.3.3", "fd65::3:3"} <= {entry["local"] for entry in there["addr_info"]}
+    assert asked <= {entry["local"] for entry in there["addr_info"]}
 
     def inside(*words):
         return subprocess.run(["ip", "netns", "exec", runtime.namespace(container), *words], check=True, text=True,
