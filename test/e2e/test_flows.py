@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -97,6 +98,32 @@ def test_followers_are_told_as_it_happens_with_addresses_and_ports(lab):
     assert flow["destination"]["address"] == address
     assert flow["traffic"] == "udp/514"
     assert flow["bytes"] >= 29
+
+
+def test_followers_of_flows_are_told_of_what_is_allowed_and_by_which_policy(lab):
+    source, target, traffic = "shop/frontend", "shop/api", "tcp/8080"
+    follower = subprocess.Popen([lab.binary, "flows", "--follow", "--namespace", "shop", "-o", "json"],
+                                env=lab.environment, text=True, stdout=subprocess.PIPE)
+    patience = threading.Timer(20, follower.kill)
+    patience.start()
+    ends = {}
+    words = [lab.binary, "lab", "exec", source, "--", sys.executable, "-c",
+             "import socket, sys, select\n"
+             "while not select.select([sys.stdin], [], [], 0.05)[0]:\n"
+             "    socket.create_connection(('%s', 8080)).close()" % lab.address(target)]
+    with subprocess.Popen(words, env=lab.environment, stdin=subprocess.PIPE) as opener:
+        while len(ends) < 2 and (line := follower.stdout.readline()):
+            flow = json.loads(line)
+            if key(flow) == (source, target, traffic):
+                ends[flow["reporter"]] = flow
+        opener.stdin.close()
+    patience.cancel()
+    follower.kill()
+    follower.communicate()
+    explained = lab.explain(source, target, traffic)
+    for reporter, end in (EGRESS, INGRESS):
+        assert (ends[reporter]["action"], ends[reporter]["why"]) == ("allow", texts(explained[end]))
+        assert ends[reporter]["source"]["address"] == lab.address(source)
 
 
 def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):

@@ -432,6 +432,21 @@ def test_a_new_deny_ends_what_is_open_with_the_host_itself(lab, family):
 
 
 @FAMILIES
+def test_a_new_deny_ends_what_is_open_and_translated(lab, family):
+    address, near = NODE[family]["host1"], lab.address("shop/near", family)
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    flows = [("shop/far", "stream", address, port) for port in (8080, 8081)]
+    rules = "\n".join(translate(family, "prerouting", -100, address, 8080 + i, (near, 80)) for i in (0, 1))
+    with foreign_table(lab, family, rules):
+        early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 8080)])
+        with applied(lab, edge, NEIGHBOURS):
+            closed, open_ = end_of(lab, flows, early)
+        assert closed < 1.0 < open_
+        own = policy("own", selector="app == 'near'", types=["Ingress"], ingress=[tcp("Deny", 80)])
+        assert max(end_of(lab, flows, own)) < 1.0
+
+
+@FAMILIES
 def test_a_new_deny_ends_what_is_open_and_forwarded_whoever_began_it(lab, family):
     near, far = lab.address("shop/near", family), lab.address("shop/far", family)
     edge = host_endpoint("edge", interfaceName="to-host2")

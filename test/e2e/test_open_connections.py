@@ -1,5 +1,6 @@
 """Policy reaches connections that are open already: what it denies by now ends, what it allows is not disturbed."""
 import contextlib
+import json
 import subprocess
 import sys
 import time
@@ -19,6 +20,39 @@ for line in sys.stdin:
     s.sendall(line.encode())
     print(s.recv(100).decode().strip(), flush=True)
 """
+
+# Each until its input closes; then, when the last one was sent, and when each arrived (time.monotonic()).
+ANSWER_FOR_EVER = """
+import select, socket, sys, time
+s = socket.socket(socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 5300))
+print("+", flush=True)
+asker = s.recvfrom(100)[1]
+while not select.select([sys.stdin], [], [], 0.01)[0]:
+    s.sendto(b"answer", asker)
+    last = time.monotonic()
+print(last)
+"""
+ASK_ONCE = """
+import json, select, socket, sys, time
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 5300))
+s.send(b"question")
+arrived = []
+while sys.stdin not in (ready := select.select([sys.stdin, s], [], [])[0]):
+    s.recv(100)
+    arrived.append(time.monotonic())
+    if len(arrived) == 10: print("+", flush=True)
+print(json.dumps(arrived))
+"""
+
+
+def python(lab, pod, code, *words):
+    """A program at work in a pod, that says when it is."""
+    process = subprocess.Popen([lab.binary, "lab", "exec", pod, "--", sys.executable, "-c", code, *words],
+                               env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "+\n", pod
+    return process
 
 
 def policy(*sources, types=("Ingress",)):
@@ -112,6 +146,24 @@ def test_a_new_deny_ends_what_is_open_and_leaves_others_alone(lab, family):
     for kind in PORTS:
         assert_ended(reports["shop/near", kind, family], since)
         assert_undisturbed(reports["shop/far", kind, family])
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_reply_does_not_open_again_what_a_new_deny_has_ended(lab, family):
+    """A client that asks once, and a server that goes on answering."""
+    server = python(lab, "shop/web", ANSWER_FOR_EVER, str(family))
+    client = python(lab, "shop/near", ASK_ONCE, lab.address("shop/web", family))
+    try:
+        lab.apply(policy("far"))
+        since = in_force(lab)
+        watch_it_for_a_while()
+        arrived = json.loads(client.communicate("")[0])
+        sent = json.loads(server.communicate("")[0])
+    finally:
+        for process in (client, server):
+            process.kill()
+            process.wait()
+    assert arrived[-1] - since < AT_MOST < sent - since
 
 
 def test_a_label_of_the_other_side_ends_it_as_well(lab):

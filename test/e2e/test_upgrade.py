@@ -1,0 +1,81 @@
+"""An agent of another build takes over while connections are open: the programs are replaced, and nothing is lost."""
+import contextlib
+import ctypes
+import mmap
+import os
+import pathlib
+
+import pytest
+
+from counted import Counted
+
+BUILD = slice(104, 120)  # of struct host (bpf/maps/host.h): the digest of the programs that are attached
+PAIRS = [("shop/near", "shop/web"), ("shop/far", "shop/web"), ("shop/near", "shop/far")]
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2, "ebpf")
+    lab.together([lab.pod_words("shop/web", "host1", {"app": "web"}),
+                  lab.pod_words("shop/near", "host1", {"app": "near"}),
+                  lab.pod_words("shop/far", "host2", {"app": "far"})])
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+               "metadata": {"name": "web", "namespace": "shop"},
+               "spec": {"selector": "app == 'web'", "types": ["Ingress", "Egress"],
+                        "ingress": [{"action": "Allow", "source": {"selector": "app in {'near', 'far'}"}}]}})
+    lab.wait()
+    return lab
+
+
+@contextlib.contextmanager
+def host_values(lab, host):
+    """The memory of map host, as the agent there has pinned it."""
+    folder, = pathlib.Path("/sys/fs/bpf/ocicat-lab", lab.name, host).glob("maps-v*")
+    libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    descriptor = libbpf.bpf_obj_get(str(folder / "host").encode())
+    assert descriptor >= 0, os.strerror(ctypes.get_errno())
+    try:
+        with mmap.mmap(descriptor, mmap.PAGESIZE) as memory:
+            yield memory
+    finally:
+        os.close(descriptor)
+
+
+def build_of(lab, host):
+    with host_values(lab, host) as memory:
+        return memory[BUILD]
+
+
+def upgrade(lab, host, how):
+    """The agent there ends, another begins, for whom the programs are those of another build. It loads its own, whose
+    digest is then there again."""
+    own = build_of(lab, host)
+    lab.run("lab", "agent", how, host)
+    with host_values(lab, host) as memory:
+        memory[BUILD] = bytes(byte ^ 0xff for byte in own)
+    lab.run("lab", "agent", "start", host)
+    assert build_of(lab, host) == own
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_it_loses_nothing_of_open_connections(lab, how):
+    pings = {(pod, family): lab.start_traffic(pod, "ping", lab.address("shop/web", family))
+             for pod in ("shop/near", "shop/far") for family in (4, 6)}
+    try:
+        counted = Counted(lab, PAIRS, pace=0.001)
+        for host in lab.hosts:
+            upgrade(lab, host, how)
+        losses = counted.losses()
+        for name, loss in losses.items():
+            assert loss.sent > 500, name
+        assert {name: loss.missing for name, loss in losses.items() if loss.missing} == {}
+        for flow in pings.values():
+            flow.end()
+        for name, flow in pings.items():
+            report = flow.stop()
+            assert report["sent"] > 100, name
+            assert (name, report["missing"], report["outOfOrder"], report["error"]) == (name, [], 0, "")
+        pings = {}
+    finally:
+        for flow in pings.values():
+            flow.stop()
