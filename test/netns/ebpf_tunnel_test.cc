@@ -93,6 +93,15 @@ class EbpfTunnel : public testing::TestWithParam<Family> {
     const auto [seen, by_program] = sent(frame_of(packet));
     return !seen.empty() && by_program;
   }
+  // After others have changed routes: the agent looks at those again 50 ms after the last time at the earliest, and
+  // what a program has asked holds for a quarter of a second.
+  bool comes_to_leave_it_to_the_interface(const RawPacket& packet) {
+    using Clock = std::chrono::steady_clock;
+    for (const auto end = Clock::now() + std::chrono::seconds(20); Clock::now() < end;) {
+      if (!sent(frame_of(again(packet))).second) return true;
+    }
+    return false;
+  }
   static RawPacket again(RawPacket packet) {
     packet.token = new_token();
     return packet;
@@ -383,7 +392,7 @@ TEST_P(EbpfTunnel, RoutesToTheOtherHostAreHeeded) {
   move_end();
   EXPECT_TRUE(goes_by_program(again(packet)));
   on_host(fmt::format("ip route add blackhole {}", other_host_.to_string()));
-  EXPECT_FALSE(sent(frame_of(again(packet))).second);
+  EXPECT_TRUE(comes_to_leave_it_to_the_interface(packet));
 }
 
 TEST_P(EbpfTunnel, PolicyEndsAConnectionWithItsNextPacket) {
