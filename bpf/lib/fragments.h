@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Fragments have no ports: they follow their first one, at the place where that was let through, or are
- * dropped. */
+ * dropped. None may begin before the end of what was read of the first: where a receiver lets what overlaps write
+ * over what it has (RFC 3128, RFC 5722), it would be another packet than was judged. */
 #pragma once
 
 #include "lib/judge.h"
@@ -26,19 +27,35 @@ static __always_inline struct fragment_key fragment_key_of(struct __sk_buff* skb
   return key;
 }
 
+static __always_inline int is_awaited(const struct fragment* first, __u32 now) {
+  return now - first->seen + SECONDS(1) <= SECONDS(31);
+}
+
+/* Who sends several first ones of a packet makes none of them shorter. */
 __noinline int note_first_fragment(struct __sk_buff* skb, const struct packet* packet, __u32 slot,
                                    __u32 judged, int from) {
   if (!packet) return 0;
   struct fragment_key key = fragment_key_of(skb, packet, from);
-  struct fragment fragment = {.seen = clock_now(), .judged = judged, .slot = slot};
-  return bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY) == 0; /* else the others are dropped */
+  struct fragment fragment = {.seen = clock_now(), .judged = judged, .slot = slot, .header = packet->offset};
+  if (!bpf_map_update_elem(&fragments, &key, &fragment, BPF_NOEXIST)) return 1;
+  struct fragment* before = bpf_map_lookup_elem(&fragments, &key);
+  if (!before) return 0; /* the others are dropped */
+  if (is_awaited(before, fragment.seen)) {
+    __sync_fetch_and_or(&before->header, fragment.header); /* no less than either */
+  } else {
+    before->header = fragment.header;
+  }
+  before->judged = judged;
+  before->slot = slot;
+  before->seen = fragment.seen;
+  return 1;
 }
 
 __noinline int later_fragment(struct __sk_buff* skb, const struct packet* packet, int from) {
   if (!packet) return DROP;
   struct fragment_key key = fragment_key_of(skb, packet, from);
   const struct fragment* first = bpf_map_lookup_elem(&fragments, &key);
-  if (!first || clock_now() - first->seen + SECONDS(1) > SECONDS(31) ||
+  if (!first || !is_awaited(first, clock_now()) || packet->offset < first->header ||
       !is_fresh(first->slot, first->judged)) {
     return drop_unread(DROP_FRAGMENT);
   }

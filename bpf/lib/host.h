@@ -353,7 +353,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
   if (packet->kind == KIND_ERROR) {
     int answer = -1;
     __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
-    if (parse_ip(ctx, packet->inner, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
+    if (parse_ip(ctx, packet->payload, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
       packet->key.at_host = 1;
       answer = error_here(ctx, packet, host, passage, batch, told);
     }

@@ -41,10 +41,11 @@ struct ends {
 struct packet {
   struct connection_key key;
   struct ends ends;
-  __u32 inner;       /* KIND_ERROR: where the packet stands that it is about */
+  __u32 payload;     /* where it begins, behind what was read; of KIND_ERROR, the packet it is about */
   __u32 fragment_id; /* as in the packet */
   __u16 detail;      /* of the table's key: destination port, or ICMP type << 8 | code */
   __u16 source_port; /* host order */
+  __u16 offset;      /* of fragments, in units of 8 bytes: where a later one begins, or the first's payload */
   __u8 sender;       /* which end of the key */
   __u8 kind;         /* enum packet_kind */
   __u8 fragment;     /* enum fragment_kind */
@@ -108,6 +109,7 @@ static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, int quot
   packet->ends.source_port = ports[0];
   packet->ends.destination_port = ports[1];
   if (packet->headers) packet->headers += 8;
+  packet->payload = at + 8;
   return 1;
 }
 
@@ -119,6 +121,7 @@ static __always_inline int parse_tcp(FRAME* skb, __u32 at, __u32 end, struct pac
   __u8 flags = ((__u8*)&tcp)[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG);
   packet->tcp = flags;
   if (packet->headers) packet->headers += tcp.doff * 4;
+  packet->payload = at + tcp.doff * 4;
   switch (flags & ~TCP_URG) {
     case TCP_SYN:
     case TCP_ACK: /* of a connection that began before we looked */
@@ -146,12 +149,14 @@ static __always_inline int parse_sctp(FRAME* skb, __u32 at, __u32 end, struct pa
   if (packet->headers) packet->headers += sizeof sctp;
   packet->kind = KIND_INVALID;
   at += sizeof sctp;
+  packet->payload = at;
   for (int i = 0; i < SCTP_CHUNKS; ++i) {
     if (at + sizeof chunk > end || !load(skb, at, &chunk, sizeof chunk)) {
       if (i == 0) return 1; /* says nothing at all */
       break;
     }
     __u32 length = bpf_ntohs(chunk.length);
+    packet->payload = at + sizeof chunk;
     alone |= sctp_is_alone(chunk.type);
     if (length < sizeof chunk || (alone && i > 0) || (chunk.type == SCTP_INIT) != !sctp.tag) return 1;
     if (at + length > end && packet->fragment == FRAGMENT_NONE) return 1;
@@ -206,6 +211,7 @@ static __always_inline int parse_icmp(FRAME* skb, __u32 at, __u32 end, struct pa
   if (at + sizeof icmp > end || !load(skb, at, &icmp, sizeof icmp)) return 0;
   packet->icmp_type = icmp.type;
   if (packet->headers) packet->headers += sizeof icmp;
+  packet->payload = at + sizeof icmp;
   packet->detail = (__u16)icmp.type << 8 | icmp.code;
   __u8 request = icmp_request(icmp.type, packet->ipv6);
   if (request != 255) {
@@ -216,8 +222,7 @@ static __always_inline int parse_icmp(FRAME* skb, __u32 at, __u32 end, struct pa
     packet->kind = answers ? KIND_FOLLOWS : KIND_PLAIN;
     packet->key.asks = answers ? 2 : 1; /* as if the source were end 0: see parse_transport() */
   } else if (is_icmp_error(icmp.type, packet->ipv6)) {
-    packet->inner = at + sizeof icmp;
-    packet->kind = is_for_sender(skb, packet->inner, packet) ? KIND_ERROR : KIND_INVALID;
+    packet->kind = is_for_sender(skb, packet->payload, packet) ? KIND_ERROR : KIND_INVALID;
   } else if (packet->ipv6 && ((icmp.type >= 130 && icmp.type <= 137) || icmp.type == 143)) {
     packet->kind = KIND_LINK;
   } else {
@@ -263,13 +268,8 @@ static __always_inline void set_v4(struct address* address, __be32 value) {
 struct extent {
   __u32 at;
   __u32 end;
+  __u32 cut; /* of a fragment: where that begins which has been cut */
 };
-
-/* A later fragment, by its offset in units of 8 bytes, that would write over the first one's header (RFC 3128).
- */
-static __always_inline int is_over_tcp_header(__u8 kind, __u32 offset) {
-  return kind == FRAGMENT_LATER && offset < 3;
-}
 
 static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quoted, struct packet* packet) {
   struct iphdr ip;
@@ -289,9 +289,9 @@ static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quo
   if (fragment & 0x3fff) {
     packet->fragment = fragment & 0x1fff ? FRAGMENT_LATER : FRAGMENT_FIRST;
     packet->fragment_id = ip.id;
-    if (ip.protocol == IPPROTO_TCP && is_over_tcp_header(packet->fragment, fragment & 0x1fff)) return 0;
+    packet->offset = fragment & 0x1fff;
   }
-  extent->at = at + header;
+  extent->at = extent->cut = at + header;
   extent->end = at + length;
   return 1;
 }
@@ -317,9 +317,10 @@ static __always_inline int skip_extensions(FRAME* skb, struct extent* extent, __
       if (offset & ~0x6) { /* else a whole packet (RFC 6946), which nothing follows */
         packet->fragment = offset & 0xfff8 ? FRAGMENT_LATER : FRAGMENT_FIRST;
         __builtin_memcpy(&packet->fragment_id, header + 4, sizeof packet->fragment_id);
+        packet->offset = offset >> 3;
       }
-      if (header[0] == IPPROTO_TCP && is_over_tcp_header(packet->fragment, offset >> 3)) return 0;
       extent->at += 8;
+      extent->cut = extent->at;
     } else {
       extent->at += next == IPPROTO_AH ? ((__u32)header[1] + 2) * 4 : ((__u32)header[1] + 1) * 8;
     }
@@ -358,5 +359,8 @@ __noinline int parse_ip(FRAME* skb, __u32 at, __u32 how, struct packet* packet) 
                          : parse_ipv4(skb, &extent, quoted, packet))) {
     return 0;
   }
-  return parse_transport(skb, extent.at, extent.end, quoted, packet);
+  packet->payload = extent.at;
+  if (!parse_transport(skb, extent.at, extent.end, quoted, packet)) return 0;
+  if (packet->fragment == FRAGMENT_FIRST) packet->offset = (packet->payload - extent.cut + 7) / 8;
+  return 1;
 }

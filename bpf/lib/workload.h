@@ -173,7 +173,7 @@ __noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
   if (!bench) return DROP;
   const struct packet* packet = &bench->packet;
   struct packet* about = &bench->about;
-  if (!parse_ip(skb, packet->inner, PARSE_QUOTED | (packet->ipv6 ? PARSE_IPV6 : 0), about) ||
+  if (!parse_ip(skb, packet->payload, PARSE_QUOTED | (packet->ipv6 ? PARSE_IPV6 : 0), about) ||
       about->fragment == FRAGMENT_LATER) {
     return judge_invalid(skb, bench, slot, from);
   }

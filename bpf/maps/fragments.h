@@ -25,7 +25,8 @@ struct fragment {
   __u32 seen;   /* in ticks */
   __u32 judged; /* low half of the batch */
   __u32 slot;   /* of the endpoint that judged it */
+  __u32 header; /* where the others may begin, in units of 8 bytes: behind what was read of the first */
 };
-OCICAT_SIZE(struct fragment, 12);
+OCICAT_SIZE(struct fragment, 16);
 
 OCICAT_LAYOUT_END

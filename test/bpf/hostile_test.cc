@@ -190,12 +190,18 @@ TEST_F(HostileFrames, OfOverlappingFragmentsChangeNothingThatWasJudged) {
     return to_b(kFragmentHeader, fragment_header(next, offset_and_more, 9) + payload);
   };
   const Bytes open = tcp(1, 80, kSyn) + Bytes(4), closed = tcp(1, 81, kSyn) + Bytes(4);
+  const auto behind_options = [](std::uint16_t offset_and_more, const Bytes& payload) {
+    return to_b(kFragmentHeader, fragment_header(kDestinationOptions, offset_and_more, 11) + payload);
+  };
+  const auto of_a = [](std::uint8_t protocol, std::uint16_t flags_and_offset, const Bytes& payload) {
+    return from_a({.protocol = protocol, .fragment = flags_and_offset}, payload);
+  };
   using enum At;
   expect_noting({
       {{"the first, to a port that is open", kToB, four(kMoreFollow, open), bpf::COUNT_FORWARDED}, kBoth},
       {{"another first, to one that is not", kToB, four(kMoreFollow, closed), bpf::DROP_POLICY}, kNothing},
-      {{"over sequence numbers and flags", kToB, four(1, Bytes(16, 0xff)), bpf::DROP_MALFORMED}, kNothing},
-      {{"over the checksum", kToB, four(2, Bytes(16, 0xff)), bpf::DROP_MALFORMED}, kNothing},
+      {{"over sequence numbers and flags", kToB, four(1, Bytes(16, 0xff)), bpf::DROP_FRAGMENT}, kNothing},
+      {{"over the checksum", kToB, four(2, Bytes(16, 0xff)), bpf::DROP_FRAGMENT}, kNothing},
       {{"behind the header, over what the first carries", kToB, four(3, Bytes(16)), bpf::COUNT_FORWARDED},
        kNothing},
       {{"over that again", kToB, four(3 | kMoreFollow, Bytes(24)), bpf::COUNT_FORWARDED}, kNothing},
@@ -203,11 +209,28 @@ TEST_F(HostileFrames, OfOverlappingFragmentsChangeNothingThatWasJudged) {
       {{"the first again", kToB, four(kMoreFollow, open), bpf::COUNT_FORWARDED}, kNothing},
       {{"IPv6: the first, to a port that is open", kToB, six(1, open), bpf::COUNT_FORWARDED}, kBoth},
       {{"IPv6: another first, to one that is not", kToB, six(1, closed), bpf::DROP_POLICY}, kNothing},
-      {{"IPv6: over sequence numbers and flags", kToB, six(8, Bytes(16, 0xff)), bpf::DROP_MALFORMED},
+      {{"IPv6: over sequence numbers and flags", kToB, six(8, Bytes(16, 0xff)), bpf::DROP_FRAGMENT},
        kNothing},
-      {{"IPv6: over the checksum", kToB, six(16 | 1, Bytes(16, 0xff)), bpf::DROP_MALFORMED}, kNothing},
+      {{"IPv6: over the checksum", kToB, six(16 | 1, Bytes(16, 0xff)), bpf::DROP_FRAGMENT}, kNothing},
       {{"IPv6: behind the header", kToB, six(24, Bytes(16)), bpf::COUNT_FORWARDED}, kNothing},
       {{"IPv6: beyond the largest packet", kToB, six(0xfff8, Bytes(64)), bpf::COUNT_FORWARDED}, kNothing},
+      {{"IPv6: over the ports, as if of another protocol", kToB, six(8, Bytes(16), 17), bpf::DROP_FRAGMENT},
+       kNothing},
+      {{"options before the header", kToB, behind_options(1, extension(6) + open), bpf::COUNT_FORWARDED},
+       kFirstFragment},
+      {{"over the ports behind them", kToB, behind_options(8, closed), bpf::DROP_FRAGMENT}, kNothing},
+      {{"over the checksum behind them", kToB, behind_options(24, Bytes(16)), bpf::DROP_FRAGMENT}, kNothing},
+      {{"behind it all", kToB, behind_options(32, Bytes(16)), bpf::COUNT_FORWARDED}, kNothing},
+      {{"another first without options", kToB, to_b(kFragmentHeader, fragment_header(6, 1, 11) + open),
+        bpf::COUNT_FORWARDED},
+       kNothing},
+      {{"which makes none shorter", kToB, behind_options(24, Bytes(16)), bpf::DROP_FRAGMENT}, kNothing},
+      {{"SCTP", kFromA, of_a(132, kMoreFollow, sctp(1, 2, {kData, kSack})), bpf::COUNT_FORWARDED}, kBoth},
+      {{"over its first chunk", kFromA, of_a(132, 1, Bytes(16)), bpf::DROP_FRAGMENT}, kNothing},
+      {{"over its second", kFromA, of_a(132, 2, Bytes(16)), bpf::DROP_FRAGMENT}, kNothing},
+      {{"behind it", kFromA, of_a(132, 3, Bytes(16)), bpf::COUNT_FORWARDED}, kNothing},
+      {{"UDP", kFromA, of_a(17, kMoreFollow, udp(1, 53)), bpf::COUNT_FORWARDED}, kBoth},
+      {{"behind its header", kFromA, of_a(17, 1, Bytes(16)), bpf::COUNT_FORWARDED}, kNothing},
   });
 }
 

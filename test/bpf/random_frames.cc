@@ -68,10 +68,11 @@ Bytes random_frame(Random& random) {
   auto payload = random_transport(random, pair, v4, protocol);
   const bool fragment = random.percent(15), later = random.percent(50);
   const auto id = static_cast<std::uint32_t>(random.below(3));
+  const auto offset = static_cast<std::uint16_t>(1 + random.below(4));  // in units of 8 bytes
   if (v4) {
     Ipv4 header{.source = pair.source, .destination = pair.destination, .protocol = protocol};
     if (random.percent(20)) header.options = Bytes(4 * (1 + random.below(10)), 1);
-    if (fragment) header.fragment = later ? 3 : kMore << 8;
+    if (fragment) header.fragment = later ? offset : kMore << 8;
     return ethernet(ipv4(header, payload));
   }
   for (std::size_t i = random.percent(25) ? 1 + random.below(8) : 0; i > 0; --i) {
@@ -79,7 +80,7 @@ Bytes random_frame(Random& random) {
     protocol = random.percent(80) ? 60 : 43;
   }
   if (fragment) {
-    payload = fragment_header(protocol, later ? 24 : 1, id) + payload;
+    payload = fragment_header(protocol, later ? static_cast<std::uint16_t>(offset << 3) : 1, id) + payload;
     protocol = 44;
   }
   return ethernet(ipv6({.source = pair.source, .destination = pair.destination, .next = protocol}, payload));

@@ -34,7 +34,8 @@ constexpr policy::ChainId kIn{1}, kOut{2}, kUntrackedIn{3}, kUntrackedOut{4};
 struct Passed {
   std::set<Flow> flows;
   std::set<Flow> of_host;  // those that the host itself began, which policy is not asked about
-  std::set<std::tuple<bool, IpAddress, IpAddress, std::uint32_t, Protocol>> first_fragments;
+  // Where what follows their headers begins, at the least.
+  std::map<std::tuple<bool, IpAddress, IpAddress, std::uint32_t, Protocol>, std::size_t> first_fragments;
 };
 
 class RandomFrames : public WorkloadPrograms {
@@ -65,6 +66,7 @@ class RandomFrames : public WorkloadPrograms {
       programs_.emplace(name, std::move(*program));
     }
     bed_.host().run([&] {
+      shell("ip link set uplink address ee:ee:ee:ee:ee:ee");  // whom the frames are for
       for (const auto* name : {"calia", "calib", "uplink"})
         interfaces_.emplace(name, static_cast<int>(::if_nametoindex(name)));
     });
@@ -167,8 +169,10 @@ class RandomFrames : public WorkloadPrograms {
       return "the address is not the workload's";
     auto& passed = passed_[at_a ? "a" : "b"];
     if (reading->part == Reading::Part::kLater) {
-      return passed.first_fragments.contains(fragment_of(*reading, from)) ? nullptr
-                                                                          : "it follows no first fragment";
+      const auto first = passed.first_fragments.find(fragment_of(*reading, from));
+      if (first == passed.first_fragments.end()) return "it follows no first fragment";
+      return reading->begins < first->second ? "it begins before the end of the first one's headers"
+                                             : nullptr;
     }
     if (is_of_known(passed, *reading) || passed.of_host.contains(reading->flow)) return nullptr;
     const ProgramId program{(at_a ? 1U : 3U) + (from ? 1U : 0U)};
@@ -206,8 +210,11 @@ class RandomFrames : public WorkloadPrograms {
     const bool at_host = place >= Place::kInput;
     auto& passed = passed_[at_host ? "host" : at_a ? "a" : "b"];
     if (reading.part == Reading::Part::kLater) return;
-    if (reading.part == Reading::Part::kFirst)
-      passed.first_fragments.insert(fragment_of(reading, place == Place::kFromA || place == Place::kFromB));
+    if (reading.part == Reading::Part::kFirst) {
+      const auto fragment = fragment_of(reading, place == Place::kFromA || place == Place::kFromB);
+      auto& begins = passed.first_fragments.emplace(fragment, reading.begins).first->second;
+      begins = std::min(begins, reading.begins);
+    }
     if (reading.is_error) return;
     passed.flows.insert(reading.flow);
     if (place == Place::kHostToA) passed.of_host.insert(reading.flow);

@@ -25,11 +25,6 @@ IpAddress address_v4(Span bytes) {
   return IpAddress::v4(static_cast<std::uint32_t>(word(bytes, 0)) << 16 | word(bytes, 2));
 }
 
-// A later fragment that would write over the first one's TCP header.
-bool is_over_tcp(const Reading& reading, Protocol protocol, unsigned offset) {
-  return protocol == kTcp && reading.part == Reading::Part::kLater && offset < 24;
-}
-
 // What follows the IP header; nothing: there is none.
 std::optional<Span> read_v4(Span packet, bool quoted, Reading& reading) {
   if (packet.size() < 20 || packet[0] >> 4 != 4) return std::nullopt;
@@ -43,8 +38,8 @@ std::optional<Span> read_v4(Span packet, bool quoted, Reading& reading) {
   if (offset != 0 || (flags & 0x2000) != 0) {
     reading.part = offset != 0 ? Reading::Part::kLater : Reading::Part::kFirst;
     reading.fragment_id = word(packet, 4);
+    reading.begins = offset;
   }
-  if (is_over_tcp(reading, packet[9], offset)) return std::nullopt;
   return packet.subspan(header, length - header);
 }
 
@@ -64,14 +59,15 @@ std::optional<Span> read_v6(Span packet, bool quoted, Reading& reading) {
     if (headers == kMostExtensions || rest.size() < 8) return std::nullopt;
     std::size_t size = (std::size_t{rest[1]} + 1) * 8;
     if (next == kAuthentication) size = (std::size_t{rest[1]} + 2) * 4;
+    if (reading.part == Reading::Part::kFirst) reading.begins += size;
     if (next == kFragment) {
       const unsigned offset = word(rest, 2) & 0xfff8U;
       if (reading.part != Reading::Part::kWhole) return std::nullopt;
       if (offset != 0 || rest[3] % 2 != 0) {
         reading.part = offset != 0 ? Reading::Part::kLater : Reading::Part::kFirst;
         reading.fragment_id = static_cast<std::uint32_t>(word(rest, 4)) << 16 | word(rest, 6);
+        reading.begins = offset;
       }
-      if (is_over_tcp(reading, rest[0], offset)) return std::nullopt;
       size = 8;
     }
     next = rest[0];
@@ -107,6 +103,7 @@ std::uint8_t question_of(Family family, std::uint8_t type) {
 
 bool read_icmp(Span bytes, Family family, Reading& reading) {
   if (bytes.size() < 8) return false;
+  reading.begins += 8;
   auto& packet = reading.packet;
   packet.icmp_type = bytes[0];
   packet.icmp_code = bytes[1];
@@ -131,6 +128,7 @@ bool read_ports(Span bytes, bool quoted, Reading& reading) {
   auto& packet = reading.packet;
   const std::size_t least = quoted ? 8 : packet.protocol == kTcp ? 20 : packet.protocol == kSctp ? 12 : 8;
   if (bytes.size() < least) return false;
+  reading.begins += packet.protocol == kTcp ? std::size_t{bytes[12]} / 16 * 4 : least;
   packet.source_port = word(bytes, 0);
   packet.destination_port = word(bytes, 2);
   reading.flow = {packet.protocol, packet.source, packet.source_port, packet.destination,

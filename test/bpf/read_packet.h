@@ -21,6 +21,8 @@ struct Reading {
   Flow flow;
   Part part = Part::kWhole;
   std::uint32_t fragment_id = 0;
+  std::size_t begins =
+      0;  // of a later fragment, where; of the first, where what follows the headers does: in bytes
   std::uint8_t tcp_flags = 0;
   bool is_error = false;      // of ICMP
   std::optional<Flow> about;  // of the packet that it quotes, where that has ports and who sent it is told

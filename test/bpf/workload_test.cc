@@ -183,7 +183,7 @@ TEST_F(WorkloadPrograms, LetFragmentsFollowTheirFirstOneOrDropThem) {
       {"a first one without its ports", At::kFromA, fragment(kMoreFragments, Bytes(7)), bpf::DROP_MALFORMED},
       {"a first one without all of its TCP header", At::kFromA, fragment(kMoreFragments, Bytes(16), 6),
        bpf::DROP_MALFORMED},
-      {"one that writes over a TCP header", At::kFromA, fragment(1, Bytes(16), 6), bpf::DROP_MALFORMED},
+      {"one that would write over a TCP header", At::kFromA, fragment(1, Bytes(16), 6), bpf::DROP_FRAGMENT},
       {"the first", At::kFromA, fragment(kMoreFragments, udp(1, 53)), bpf::COUNT_FORWARDED},
       {"one that follows", At::kFromA, fragment(2, Bytes(16)), bpf::COUNT_FORWARDED},
       {"one that overlaps", At::kFromA, fragment(1, Bytes(16)),
