@@ -10,9 +10,13 @@
  */
 #pragma once
 
+#include <linux/if_packet.h>
+
 #include "lib/forward.h"
 #include "lib/way_back.h"
 #include "lib/workbench.h"
+
+enum { VLAN_ID = 0xfff }; /* of a tag; 0: it has a priority, and belongs to no VLAN */
 
 static __always_inline int comes_by_its_way(const struct __sk_buff* skb, const struct packet* packet,
                                             const struct connection* known) {
@@ -96,7 +100,9 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   skb->tc_index = 0;
   if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) return PASS;
-  if (skb->vlan_present) return PASS; /* comes by again, at the VLAN's interface */
+  if (skb->pkt_type == PACKET_OTHERHOST)
+    return PASS; /* for who has another MAC here, and routes of its own */
+  if (skb->vlan_present && skb->vlan_tci & VLAN_ID) return PASS; /* comes by again, at the VLAN's interface */
   struct workbench* bench = workbench();
   if (!bench || !parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
   __u32 now = clock_now(), version;

@@ -1,4 +1,7 @@
 // The program at the host's own interfaces: what comes from where no route leads.
+#include <netpacket/packet.h>
+#include <sys/socket.h>
+
 #include "bpf/workload_programs.h"
 
 namespace ocicat::test {
@@ -18,7 +21,8 @@ class ReversePath : public WorkloadPrograms {
       shell(
           "ip -4 route del default 2> /dev/null; ip -6 route del default 2> /dev/null;"
           "ip link add aside type veth peer name beyond; ip link set aside up; ip link set beyond up;"
-          "ip addr add 198.51.100.1/24 dev aside; ip addr add 2001:db8:a::1/64 dev aside nodad");
+          "ip addr add 198.51.100.1/24 dev aside; ip addr add 2001:db8:a::1/64 dev aside nodad;"
+          "ip link set uplink address ee:ee:ee:ee:ee:ee");  // whom the frames are for
     });
   }
   void check(WayBack how) {
@@ -88,6 +92,42 @@ TEST_F(ReversePath, IsAskedOfAKnownConnectionAsWell) {
   check(WayBack::kStrict);
   EXPECT_EQ(run(At::kFromB, ethernet(ipv4({.source = kB4, .destination = kAside4}, udp(4000, 53)))), kPass);
   EXPECT_EQ(comes(ethernet(ipv4({.source = kAside4, .destination = kB4}, udp(53, 4000)))), kDrop);
+}
+
+// A device on top of the interface has it, or whoever looks on, and its own routes.
+TEST_F(ReversePath, IsNotAskedOfFramesForAnotherMac) {
+  const auto frame = ethernet(ipv4({.source = kNowhere4, .destination = kA4}, udp(53, 4000)));
+  EXPECT_EQ(comes(frame), kDrop);
+  EXPECT_EQ(comes(with(frame, 5, 0xef)), kPass);
+}
+
+TEST_F(ReversePath, IsAskedOfFramesThatHaveAPriorityAndNoVlan) {
+  const auto frame = [](const Bytes& tag, std::string_view source) {
+    return Bytes(12, 0xee) + tag + Bytes{0x08, 0x00} +
+           ipv4({.source = source, .destination = kA4}, udp(53, 4000));
+  };
+  const Bytes none, priority{0x81, 0x00, 0x60, 0x00}, vlan_7{0x81, 0x00, 0x00, 0x07};
+  events();
+  bed_.outside().ns().run([&] {
+    const UniqueFd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
+    for (const auto& [tag, source] : {std::pair(vlan_7, "100.64.0.7"), std::pair(priority, "100.64.0.8"),
+                                      std::pair(none, "100.64.0.9")}) {
+      const auto bytes = frame(tag, source);
+      ASSERT_EQ(::sendto(socket.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                         sizeof to),
+                static_cast<ssize_t>(bytes.size()));
+    }
+  });
+  std::vector<std::uint32_t> refused;
+  const auto last = inet_addr("100.64.0.9");
+  while (refused.empty() || refused.back() != last) {
+    for (const auto& event : events())
+      if (event.reason == bpf::DROP_NO_WAY_BACK) refused.push_back(event.source.word[3]);
+  }
+  EXPECT_EQ(refused, (std::vector{inet_addr("100.64.0.8"), last}));
 }
 
 }  // namespace
