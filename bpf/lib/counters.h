@@ -83,7 +83,10 @@ __noinline int drop_unread(__u32 why) {
 }
 
 /* Of one that has been changed in part already: it is not what it was, and passes in no case. */
-static __always_inline int drop_half_made(void) {
+__noinline int drop_half_made(void) {
+  begin_telling();
+  struct telling* now = telling();
+  if (now) now->why = DROP_NO_MEMORY;
   count(DROP_NO_MEMORY);
   return DROP;
 }

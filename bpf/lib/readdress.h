@@ -64,7 +64,8 @@ static __always_inline int mend_sum(struct __sk_buff* skb, const struct packet* 
                                  flags | BPF_F_PSEUDO_HDR | 4)) {
     return PASS;
   }
-  return port != how->end.port && bpf_l4_csum_replace(skb, at, port, how->end.port, flags | 2) ? DROP : 0;
+  if (port == how->end.port || !bpf_l4_csum_replace(skb, at, port, how->end.port, flags | 2)) return 0;
+  return drop_half_made();
 }
 
 /* The packet is plain: TCP or UDP right behind an IP header without options. PASS: it is as it was; DROP: it
