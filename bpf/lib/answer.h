@@ -5,7 +5,7 @@
  * which the program there knows it; interfaces of other network namespaces cannot bring any.
  *
  *   closed    what cannot be answered is dropped: fragments, options, extension headers, resets, errors, what
- *             is for many, what the kernel will not reshape
+ *             is for many, what the kernel will not reshape; and TCP in the middle of what nobody knows here
  *   bounds    errors by the share of an interface, as the kernel has it by destination
  *   source    RFC 9293, section 3.10.7.1; RFC 792; RFC 4443, section 3.1; RFC 1122, section 3.2.2
  */
@@ -152,9 +152,11 @@ static __always_inline int send_back(struct __sk_buff* skb, const void* answer, 
   return bpf_redirect(skb->ifindex, from ? 0 : BPF_F_INGRESS);
 }
 
+/* A connection that nobody knows here and that this end may not begin is not ended: it may be one that has been
+ * pushed out, which the other end may take up again. */
 static __always_inline int answer_tcp(struct __sk_buff* skb, const struct packet* packet,
-                                      union answer* answer, int from) {
-  if (packet->tcp & TCP_RST) return DROP;
+                                      union answer* answer, __u32 why, int from) {
+  if (packet->tcp & TCP_RST || (why != DROP_REVOKED && !(packet->tcp & TCP_SYN))) return DROP;
   if (packet->ipv6) {
     if (!write_reset(skb, packet, ETH_HLEN + sizeof(struct ipv6hdr), &answer->reset6.tcp)) return DROP;
     write_ipv6(&answer->reset6.ip, &packet->ends, IPPROTO_TCP, sizeof answer->reset6);
@@ -213,6 +215,6 @@ __noinline int refuse(struct __sk_buff* skb, int from) {
   if ((now->why != DROP_POLICY && now->why != DROP_REVOKED) || !answer_mark() ||
       !may_answer(skb, packet, from))
     return DROP;
-  return packet->key.protocol == IPPROTO_TCP ? answer_tcp(skb, packet, answer, from)
+  return packet->key.protocol == IPPROTO_TCP ? answer_tcp(skb, packet, answer, now->why, from)
                                              : answer_others(skb, packet, answer, from);
 }

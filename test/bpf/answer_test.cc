@@ -57,7 +57,6 @@ TEST_F(WorkloadPrograms, AnswerWhatPolicyRefusesWhereTheSettingSaysSo) {
   const auto ping4 = v4(kFar4, kA4, 1, icmp(8, 0, 7));
   const std::vector<Case> cases{
       {"TCP's first packet, with data", At::kToA, v4(kFar4, kA4, 6, syn), reset(kRst | kAck, 0, 47)},
-      {"in the middle", At::kFromB, v4(kB4, kFar4, 6, ack), reset(kRst, 77, 0)},
       {"TCP over IPv6", At::kToA, v6(kFar6, kA6, 6, syn), reset(kRst | kAck, 0, 47)},
       {"from the workload", At::kFromB, v6(kB6, kFar6, 6, syn), reset(kRst | kAck, 0, 47)},
       {"UDP", At::kToA, udp4, error(3, 3, udp4, 28)},
@@ -106,6 +105,9 @@ TEST_F(WorkloadPrograms, AnswerWhatPolicyRefusesWhereTheSettingSaysSo) {
 
   const auto to_a = [](std::uint8_t protocol, const Bytes& payload) { return to_a4(protocol, payload); };
   expect({
+      {"TCP in the middle of what nobody knows", At::kFromB, ethernet(v4(kB4, kFar4, 6, ack)),
+       bpf::DROP_POLICY},
+      {"the same over IPv6", At::kToA, ethernet(v6(kFar6, kA6, 6, ack)), bpf::DROP_POLICY},
       {"a reset", At::kFromB, ethernet(v4(kB4, kFar4, 6, tcp(4000, 80, kRst))), bpf::DROP_INVALID},
       {"an error", At::kToA, to_a(1, icmp(3, 3, 0, udp4)), bpf::DROP_INVALID},
       {"a first fragment", At::kToA,
@@ -122,6 +124,29 @@ TEST_F(WorkloadPrograms, AnswerWhatPolicyRefusesWhereTheSettingSaysSo) {
       {"to many over IPv6", At::kFromB, ethernet(v6(kB6, "ff02::1", 17, udp(4000, 53))), bpf::DROP_POLICY},
       {"a stranger's", At::kFromB, ethernet(v4(kFar4, kA4, 17, udp(4000, 53))), bpf::DROP_SPOOFED},
   });
+}
+
+// What has been pushed out of the table waits for the side that may begin it, and is not ended by the other's packet.
+TEST_F(WorkloadPrograms, EndATcpConnectionByAResetOnlyWhereItIsKnown) {
+  HostChanges reject;
+  reject.settings.emplace().reject = true;
+  change(reject);
+  const auto out = [](std::uint8_t flags) { return of_a4(6, tcp(4000, 80, flags)); };
+  const auto in = [](std::uint8_t flags) { return to_a4(6, tcp(80, 4000, flags)); };
+  expect({{"the beginning", At::kFromA, out(kSyn), bpf::COUNT_FORWARDED},
+          {"the answer", At::kToA, in(kSyn | kAck), bpf::COUNT_FORWARDED}});
+  pins_.forget_connections();
+  expect({{"the other side first", At::kToA, in(kAck), bpf::DROP_POLICY},
+          {"the side that may begin", At::kFromA, out(kAck), bpf::COUNT_FORWARDED},
+          {"and now the other", At::kToA, in(kAck), bpf::COUNT_FORWARDED}});
+  HostChanges closed;
+  add_pod(closed, "a", a_, kDenyAll, kDenyAll);
+  change(closed);
+  const auto before = counters();
+  EXPECT_EQ(run_program(At::kToA, in(kAck)).answer, 7);  // TC_ACT_REDIRECT: a reset
+  const auto after = counters();
+  EXPECT_EQ(after[bpf::COUNT_ANSWERED] - before[bpf::COUNT_ANSWERED], 1U);
+  EXPECT_EQ(after[bpf::DROP_REVOKED] - before[bpf::DROP_REVOKED], 1U);
 }
 
 TEST_F(WorkloadPrograms, AnswerWithErrorsByTheShareOfAnInterface) {
