@@ -1,6 +1,7 @@
 #include "dataplane/host_keeper.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/ebpf/handover.h"
@@ -293,7 +294,7 @@ bool HostKeeper::attempt() {
   }
   report_.notes.clear();
   if (!policy_->enforces()) report_.notes.emplace_back(kNoPolicy);
-  if (auto note = policy_->note(); !note.empty()) report_.notes.push_back(std::move(note));
+  std::ranges::move(policy_->notes(), std::back_inserter(report_.notes));
   for (const auto& vxlan : vxlan_) {
     if (auto note = vxlan.note(); !note.empty()) report_.notes.push_back(std::move(note));
   }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "dataplane/hosts/host_interfaces.h"
@@ -50,8 +51,8 @@ class PolicyDatapath {
   // What is in force, in step, where open connections have to be judged by it from outside; nullptr: the
   // datapath judges them by itself.
   virtual const policy::Tables* tables_for_connections() const { return nullptr; }
-  // What it is kept from doing, and why; empty: nothing.
-  virtual std::string note() const { return {}; }
+  // What it is kept from doing, and why.
+  virtual std::vector<std::string> notes() const { return {}; }
   // What was written so far.
   virtual std::uint64_t writes() const = 0;
 };

@@ -156,7 +156,8 @@ struct NetfilterPlace {
   std::int32_t priority = 0;
 };
 Result<UniqueFd> attach(int program, const NetfilterPlace& place);
-// A program in an interface's driver, or where it has no place for one before everything else.
+// A program in an interface's driver, or where that takes none (EOPNOTSUPP), or not now (with so large an MTU, so
+// few queues, so little memory; each has errors of its own), before everything else on the stack.
 // kAlreadyExists: somebody else's is there.
 Result<UniqueFd> attach_to_driver(int program, int interface);
 // Of any link.

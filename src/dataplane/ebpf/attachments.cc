@@ -48,10 +48,15 @@ Result<void> Attachments::sync(ProgramPlaces& places, ProgramPlaces* others, con
   TRY(const auto there, places.read(interfaces));
   TRY_VOID(detach(places, there, programs, roles));
   std::set<int> workloads;
+  refused_.clear();
   TRY(const auto to_be, wanted(programs));
   for (const auto& [interface, role] : roles) {
-    TRY(const bool whole, settle(places, there, to_be, interface, role));
-    if (whole && role == Role::kWorkload) workloads.insert(interface);
+    const auto whole = settle(places, there, to_be, interface, role);
+    if (!whole) {
+      refused_.emplace(interface, whole.error().message);
+    } else if (*whole && role == Role::kWorkload) {
+      workloads.insert(interface);
+    }
   }
   workloads_ = std::move(workloads);
   if (others == nullptr) return {};

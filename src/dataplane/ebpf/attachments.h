@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -36,12 +37,14 @@ class Attachments {
  public:
   // Of all these interfaces, attaches at each with a role what that asks for, and detaches elsewhere. A
   // program takes the place of the one that is there at once. Of `others`, another kind of places, what is
-  // ours goes afterwards.
+  // ours goes afterwards. An interface that takes no program holds nobody else up.
   Result<void> sync(ProgramPlaces& places, ProgramPlaces* others, const Programs& programs,
                     const std::set<int>& interfaces, const std::map<int, Role>& roles);
   // Whether all programs of a workload are at this interface.
   bool is_workload(int interface) const { return workloads_.contains(interface); }
   const std::set<int>& workloads() const { return workloads_; }
+  // Interfaces that took no program, and why.
+  const std::map<int, std::string>& refused() const { return refused_; }
   std::uint64_t writes() const { return writes_; }
 
  private:
@@ -58,6 +61,7 @@ class Attachments {
                       const std::map<int, Role>& roles);
 
   std::set<int> workloads_;
+  std::map<int, std::string> refused_;
   std::uint64_t writes_ = 0;
 };
 

@@ -309,11 +309,30 @@ Result<void> EbpfPolicy::relax_tracking() {
   return std::unexpected(changed.error());
 }
 
-std::string EbpfPolicy::note() const {
-  if (!images_ || !wants_translation() || (usable_.conntrack && tracking_relaxed_)) return {};
-  return "what leaves by natOutgoing takes the kernel's stack: its connection tracking answers no programs "
-         "(needs "
-         "Linux 5.18 or newer, with BTF of nf_conntrack)";
+std::vector<std::string> EbpfPolicy::notes() const {
+  std::vector<std::string> notes;
+  if (images_ && wants_translation() && !(usable_.conntrack && tracking_relaxed_)) {
+    notes.emplace_back(
+        "what leaves by natOutgoing takes the kernel's stack: its connection tracking answers no programs "
+        "(needs Linux 5.18 or newer, with BTF of nf_conntrack)");
+  }
+  const auto name = [&](int index) {
+    const auto link = std::ranges::find(links_, index, &kernel::Link::index);
+    return link == links_.end() ? std::to_string(index) : link->name;
+  };
+  for (const auto& [interface, why] : attachments_.refused()) {
+    const auto own_name = name(interface);
+    notes.push_back(fmt::format("{} takes no program, so {}: {}", own_name,
+                                is_workload(own_name) ? "nothing passes there"
+                                                      : "nobody asks for the way back of what comes in there",
+                                why));
+  }
+  for (const auto& [interface, why] : host_hooks_.refused()) {
+    notes.push_back(
+        fmt::format("{} takes no XDP program, so what doNotTrack denies there ends behind the driver: {}",
+                    name(interface), why));
+  }
+  return notes;
 }
 
 // Once, what may be left of a time when the other kind of places was used goes.

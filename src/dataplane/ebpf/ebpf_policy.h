@@ -49,7 +49,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> take_tunnels(Family family, const OpenTunnels& tunnels) override;
   Result<void> take_translation(bool changed) override;
   bool serves(const std::string& interface_name) const override;
-  std::string note() const override;
+  std::vector<std::string> notes() const override;
   std::uint64_t writes() const override {
     return writes_ + attachments_.writes() + host_hooks_.writes() + guard_.writes();
   }

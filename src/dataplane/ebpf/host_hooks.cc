@@ -19,6 +19,17 @@ using kernel::bpf::NetfilterPlace;
 constexpr std::int32_t kPriority = 7;
 constexpr std::string_view kDriver = "driver-";
 
+struct At {
+  const char* name;
+  NetfilterPlace place;
+};
+constexpr std::array kPlaces{At{"input-4", {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
+                             At{"input-6", {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
+                             At{"forward-4", {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
+                             At{"forward-6", {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
+                             At{"output-4", {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
+                             At{"output-6", {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}};
+
 std::string driver_pin(int interface) {
   return fmt::format("{}{}", kDriver, interface);
 }
@@ -65,6 +76,7 @@ Result<void> HostHooks::settle(const std::string& name, int program, const Attac
 
 Result<void> HostHooks::sync_drivers(const HostPrograms& programs, const std::set<int>& drivers) {
   std::set<std::string> wanted;
+  refused_.clear();
   for (const auto interface : drivers) {
     const auto name = driver_pin(interface);
     if (const auto there = attached_.find(name); there != attached_.end()) {
@@ -80,36 +92,32 @@ Result<void> HostHooks::sync_drivers(const HostPrograms& programs, const std::se
     }
     const auto done = settle(name, programs.driver.get(),
                              [&] { return kernel::bpf::attach_to_driver(programs.driver.get(), interface); });
-    const auto code = done ? ErrorCode{} : done.error().code;
-    // It may have gone meanwhile, of which we shall hear.
-    if (!done && code != ErrorCode::kNotFound && code != ErrorCode::kAlreadyExists &&
-        code != ErrorCode::kUnsupported)
-      return done;
-    if (done) wanted.insert(name);
+    if (done) {
+      wanted.insert(name);
+    } else if (done.error().code != ErrorCode::kNotFound) {  // one that has gone, of which we shall hear
+      refused_.emplace(interface, done.error().message);
+    }
   }
+  keep_only(std::move(wanted));
+  return {};
+}
+
+// Drivers that are not wanted any more, and places that only another build knows.
+void HostHooks::keep_only(std::set<std::string> wanted) {
+  for (const auto& at : kPlaces) wanted.insert(at.name);
   std::vector<std::string> others;
   for (const auto& [name, unused] : attached_) {
-    if (name.starts_with(kDriver) && !wanted.contains(name)) others.push_back(name);
+    if (!wanted.contains(name)) others.push_back(name);
   }
   for (const auto& name : others) detach(name);
-  return {};
 }
 
 Result<void> HostHooks::sync(const HostPrograms& programs, bool wanted, const std::set<int>& drivers) {
   trusted_ = std::exchange(known_, false);
   if (!trusted_) TRY_VOID(read_pins());
   if (wanted) TRY_VOID(kernel::bpf::make_pin_folder(folder_));
-  struct At {
-    const char* name;
-    NetfilterPlace place;
-  };
   const int program = programs.host.get();
-  for (const auto& [name, place] : {At{"input-4", {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
-                                    At{"input-6", {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
-                                    At{"forward-4", {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
-                                    At{"forward-6", {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
-                                    At{"output-4", {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
-                                    At{"output-6", {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}}) {
+  for (const auto& [name, place] : kPlaces) {
     if (wanted) {
       TRY_VOID(settle(name, program, [&] { return kernel::bpf::attach(program, place); }));
     } else if (attached_.contains(name)) {

@@ -27,9 +27,11 @@ class HostHooks {
 
   // Makes it so: `wanted` says whether packets are judged at the host's hooks, `drivers` at which interfaces
   // before. Programs of another build are replaced by these; at the host's hooks both are in force for a
-  // moment. An interface in whose driver somebody else has a program has ours at the host's hooks only, which
-  // say the same.
+  // moment. An interface that takes no program before, as where somebody else has one there, has ours at the
+  // host's hooks only, which say the same.
   Result<void> sync(const HostPrograms& programs, bool wanted, const std::set<int>& drivers);
+  // Which of `drivers` took none, and why.
+  const std::map<int, std::string>& refused() const { return refused_; }
   // Others may have changed something: look at the pins again.
   void distrust() { known_ = false; }
   std::uint64_t writes() const { return writes_; }
@@ -40,11 +42,13 @@ class HostHooks {
   Result<void> read_pins();
   Result<void> settle(const std::string& name, int program, const Attach& attach);
   Result<void> sync_drivers(const HostPrograms& programs, const std::set<int>& drivers);
+  void keep_only(std::set<std::string> wanted);
   void detach(const std::string& name);
 
   std::filesystem::path folder_;
   bool known_ = false, trusted_ = false;      // what is attached; and so it was before this sync()
   std::map<std::string, UniqueFd> attached_;  // by the name of the pin
+  std::map<int, std::string> refused_;
   std::uint64_t writes_ = 0;
 };
 
