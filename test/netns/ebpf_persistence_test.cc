@@ -96,6 +96,28 @@ TEST_F(EbpfPersistence, RestartsWithoutASingleWrite) {
   EXPECT_TRUE(passes(b_, a_, answer_to(request)));
 }
 
+// A program that this build has by no name, and a link at a place of the host's that it does not know.
+TEST_F(EbpfPersistence, LeavesNothingPinnedThatOnlyAnotherBuildKnows) {
+  has_host_endpoint_ = true;
+  start(Datapath::kEbpf);
+  const auto pinned = host_pins();
+  agent_.reset();
+  pins_.change_build();
+  const auto again = [&](const char* what, const char* as) {
+    const auto object = kernel::bpf::open_pin(pins_.path() / what);
+    ASSERT_TRUE(object);
+    ASSERT_TRUE(kernel::bpf::pin(object->get(), pins_.path() / as));
+  };
+  again("programs/at_host", "programs/host_input");
+  again("hosts/input-4", "hosts/prerouting-4");
+  start(Datapath::kEbpf);
+  EXPECT_FALSE(std::filesystem::exists(pins_.path() / "programs/host_input"));
+  EXPECT_TRUE(std::filesystem::exists(pins_.path() / "programs/at_host"));
+  EXPECT_FALSE(std::filesystem::exists(pins_.path() / "hosts/prerouting-4"));
+  EXPECT_EQ(host_pins(), pinned);
+  EXPECT_FALSE(goes_out());
+}
+
 TEST_F(EbpfPersistence, ProgramsOfAnotherBuildAreReplacedAndConnectionsStay) {
   start(Datapath::kEbpf);
   const auto request = to_b(80);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <future>
+#include <iterator>
 #include <string_view>
 
 #include "base/digest.h"
@@ -109,10 +110,20 @@ Result<bool> open_pinned(const std::filesystem::path& folder, auto& programs) {
   return true;
 }
 
-Result<std::size_t> pin_programs(const std::filesystem::path& folder, auto& programs) {
-  for (const auto& [name, fd] : named(programs))
-    TRY_VOID(kernel::bpf::pin(fd->get(), folder / "programs" / name));
-  return named(programs).size();
+// Those of another build by other names go: each would keep all maps that it uses.
+Result<void> pin_programs(const std::filesystem::path& folder, const NamedPrograms& programs) {
+  std::set<std::filesystem::path> others;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failed)) others.insert(entry.path());
+  for (const auto& [name, fd] : programs) {
+    TRY_VOID(kernel::bpf::pin(fd->get(), folder / name));
+    others.erase(folder / name);
+  }
+  for (const auto& other : others) {
+    if (!failed) std::filesystem::remove(other, failed);
+  }
+  if (failed) return fail(ErrorCode::kPermission, "remove from {}: {}", folder.string(), failed.message());
+  return {};
 }
 
 }  // namespace
@@ -272,11 +283,9 @@ Result<std::size_t> Objects::keep() {
   TRY_VOID(kernel::bpf::make_pin_folder(map_folder(folder_)));
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
-  TRY(const auto at_workloads, pin_programs(folder_, attachable_));
-  std::size_t at_host = 0;
-  if (at_host_) {
-    TRY(at_host, pin_programs(folder_, host_programs_));
-  }
+  auto programs = named(attachable_);
+  if (at_host_) std::ranges::copy(named(host_programs_), std::back_inserter(programs));
+  TRY_VOID(pin_programs(folder_ / "programs", programs));
   std::ranges::copy(build().bytes, host().build);
   for (const auto& others : map_folders(folder_)) {
     std::error_code failed;
@@ -285,7 +294,7 @@ Result<std::size_t> Objects::keep() {
       return fail(ErrorCode::kPermission, "cannot remove {}: {}", others.string(), failed.message());
   }
   kept_ = true;
-  return maps_.size() + at_workloads + at_host;
+  return maps_.size() + programs.size();
 }
 
 namespace {
