@@ -142,6 +142,37 @@ TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutItsOwn) {
   });
 }
 
+// Each of them has been answered, and nobody has gone on with it.
+TEST_F(ConnectionTable, AFloodOfHalfOpenTcpConnectionsPushesOutNobodyElses) {
+  const auto out = [](std::string_view own, std::uint32_t number, std::uint8_t flags) {
+    const auto peer = peer_of(number).to_string();
+    const auto port = static_cast<std::uint16_t>(number);
+    return ethernet(ipv4({.source = own, .destination = peer, .protocol = 6}, tcp(port, 80, flags)));
+  };
+  const auto in = [](std::string_view own, std::uint32_t number, std::uint8_t flags) {
+    const auto peer = peer_of(number).to_string();
+    const auto port = static_cast<std::uint16_t>(number);
+    return ethernet(ipv4({.source = peer, .destination = own, .protocol = 6}, tcp(80, port, flags)));
+  };
+  constexpr std::uint8_t kSyn = 2, kAck = 16;
+  bed_.host().run([&] {
+    ASSERT_EQ(send("calia", out(kA, 0, kSyn)), kPass);
+    ASSERT_EQ(receive("calia", in(kA, 0, kSyn | kAck)), kPass);
+    fill_like_the_only_one();
+    for (std::uint32_t i = 0; i < kModest; ++i) {
+      ASSERT_EQ(send("calib", out(kB, i, kSyn)), kPass);
+      ASSERT_EQ(receive("calib", in(kB, i, kSyn | kAck)), kPass);
+      ASSERT_EQ(send("calib", out(kB, i, kAck)), kPass);
+    }
+    for (std::uint32_t i = 0; i < kFlood; ++i) {
+      ASSERT_EQ(send("calia", out(kA, i, kSyn)), kPass);
+      ASSERT_EQ(receive("calia", in(kA, i, kSyn | kAck)), kPass);
+    }
+    EXPECT_EQ(known_of(b_, true), kModest);
+    for (std::uint32_t i = 0; i < kModest; ++i) ASSERT_EQ(receive("calib", in(kB, i, kAck)), kPass) << i;
+  });
+}
+
 // Of these peers, the workload's end comes first in the key.
 constexpr std::uint32_t kFirst = 0x30000;
 
