@@ -411,5 +411,48 @@ TEST_F(WorkloadPrograms, JudgeWhatIsOpenAtAnAddressThatSomebodyElseHasByNow) {
   expect({{"and not the other's", At::kToB, to_b, bpf::DROP_REVOKED}});
 }
 
+// Where both ends are workloads here, a packet is counted once, whether it goes past the stack or comes by twice.
+TEST_F(WorkloadPrograms, CountThePacketsAndBytesOfAConnection) {
+  const auto sent = [](std::string_view to, std::size_t size) {
+    return ethernet(ipv4({.source = kA4, .destination = to}, udp(4000, 53, size)));
+  };
+  const auto answered = [](std::string_view from, std::size_t size) {
+    return ethernet(ipv4({.source = from, .destination = kA4}, udp(53, 4000, size)));
+  };
+  constexpr int kPass = -1;
+  const auto pass = [&](At from, At to, bool is_here, const Bytes& frame) {
+    if (run_program(from, frame).answer == kPass && is_here) {
+      EXPECT_EQ(run_program(to, frame).answer, kPass);
+    }
+  };
+  for (const auto peer : {kB4, kFar4}) {
+    SCOPED_TRACE(peer);
+    pins_.forget_connections();
+    std::uint64_t bytes_out = 0, bytes_back = 0;
+    for (const std::size_t size : {8, 100, 1000}) {
+      pass(At::kFromA, At::kToB, peer == kB4, sent(peer, size));
+      bytes_out += sent(peer, size).size();
+    }
+    for (const std::size_t size : {50, 500}) {
+      if (peer == kB4) {
+        pass(At::kFromB, At::kToA, true, answered(peer, size));
+      } else {
+        EXPECT_EQ(run_program(At::kToA, answered(peer, size)).answer, kPass);
+      }
+      bytes_back += answered(peer, size).size();
+    }
+    const auto places = pins_.connections();
+    CHECK(places);
+    const auto all = places->as<bpf::tracked>();
+    const auto known = std::ranges::find_if(all, [](const auto& place) { return place.version != 0; });
+    ASSERT_NE(known, all.end());
+    const bool second = (known->connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0;
+    EXPECT_EQ(known->connection.packets[second], 3U);
+    EXPECT_EQ(known->connection.bytes[second], bytes_out);
+    EXPECT_EQ(known->connection.packets[!second], 2U);
+    EXPECT_EQ(known->connection.bytes[!second], bytes_back);
+  }
+}
+
 }  // namespace
 }  // namespace ocicat::test
