@@ -41,10 +41,10 @@ Result<kernel::NamespaceClaim> claim_kernel(const dataplane::Options& options, s
   return fail(ErrorCode::kUnavailable, "another agent{} works on this network namespace: {}", who, advice);
 }
 
-// Which datapath, and why; no reason where somebody has said so, but for what everybody must know.
+// Which datapath, and why.
 std::string choose_datapath(Options& options) {
   if (options.dataplane.datapath == dataplane::Datapath::kNone) return std::string(dataplane::kNoPolicy);
-  return options.on_other_choice ? dataplane::decide(options.dataplane).reason : "";
+  return options.on_other_choice ? dataplane::decide(options.dataplane).reason : "as --dataplane says";
 }
 
 std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
@@ -183,8 +183,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   const auto datapath = dataplane::to_string(options.dataplane.datapath);
   const bool enforces = options.dataplane.datapath != dataplane::Datapath::kNone;
   spdlog::log(enforces ? spdlog::level::info : spdlog::level::warn,
-              "node {}, server {}, dataplane {}{}, {} ids adopted from the kernel", options.node,
-              options.server.text, datapath, reason.empty() ? "" : " (" + reason + ")", dictionary.size());
+              "node {}, server {}, dataplane {} ({}), {} ids adopted from the kernel", options.node,
+              options.server.text, datapath, reason, dictionary.size());
 
   // First: an address that cannot be had is said before anything is written anywhere.
   if (options.health) {

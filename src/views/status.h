@@ -48,7 +48,7 @@ struct AgentView {
   std::string version;
   std::uint64_t pid = 0;
   std::string dataplane;
-  std::string dataplane_reason;                     // empty: somebody has said which
+  std::string dataplane_reason;                     // why it is this one
   RevisionsByKey applied;                           // what is in the kernel
   std::map<std::string, std::string> incarnations;  // of the store, of each revision in `applied`
   std::uint64_t endpoints_wanted = 0;

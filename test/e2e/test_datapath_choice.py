@@ -14,6 +14,17 @@ def agents(lab):
     return {agent["node"]: agent for agent in lab.json("status", check=False)["agents"]}
 
 
+def log_of(lab, host):
+    return (lab.folder / "log" / ("agent-%s.log" % host)).read_text()
+
+
+def test_it_is_the_one_that_somebody_names(make_lab):
+    lab = make_lab(1, "nftables")
+    agent, = agents(lab).values()
+    assert (agent["dataplane"], agent["dataplaneReason"]) == ("nftables", "as --dataplane says")
+    assert "dataplane nftables (as --dataplane says)" in log_of(lab, "host1")
+
+
 def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, eventually):
     lab = make_lab(2, "auto")
     lab.together([lab.pod_words("shop/client", "host1", {"app": "client"}, PORTS),
@@ -24,6 +35,7 @@ def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, 
     for agent in agents(lab).values():
         assert agent["dataplane"] == "ebpf"
         assert "nothing speaks against it" in agent["dataplaneReason"]
+    assert "dataplane ebpf (%s)" % agents(lab)["host1"]["dataplaneReason"] in log_of(lab, "host1")
     lab.host_exec("host2", "nft", PROXY)
 
     def has_changed():
