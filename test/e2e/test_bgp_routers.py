@@ -1,8 +1,10 @@
 """Routers of others: a top-of-rack router run by FRR and another by GoBGP, each of an AS of its own."""
 import ipaddress
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -56,6 +58,9 @@ class Router:
     def run(self, *words, check=True):
         return subprocess.run(["ip", "netns", "exec", self.namespace, *[str(word) for word in words]], check=check,
                               text=True, capture_output=True).stdout
+
+    def popen(self, *words):
+        return subprocess.Popen(["ip", "netns", "exec", self.namespace, *words], text=True, stdout=subprocess.PIPE)
 
     def start(self, log, *words):
         self.processes.append(subprocess.Popen(["ip", "netns", "exec", self.namespace, *[str(w) for w in words]],
@@ -154,6 +159,32 @@ def test_frr_and_pods_reach_each_other_through_a_host(lab, frr, eventually):
     pod = lab.address("net/pod1")
     assert "3 received" in frr.run("ping", "-c", "3", "-i", "0.05", "-I", "203.0.113.1", pod)
     assert TOLD_BY_FRR not in kernel_routes(lab, "host2"), "beyond pools hosts tell each other nothing"
+
+
+def test_no_packet_to_or_from_frr_is_lost_where_bird_is_killed(lab, frr, eventually):
+    """FRR, like a host that has just begun, says for its first two minutes that it is restarting itself; then BIRD does
+    not wait for it."""
+    pod = lab.address("net/pod1")
+    eventually(lambda: TOLD_BY_FRR in kernel_routes(lab, "host1"), 40)
+    eventually(lambda: "1 received" in frr.run("ping", "-c", "1", "-I", "203.0.113.1", pod, check=False), 40)
+    out = lab.start_traffic("net/pod1", "ping", "203.0.113.1")
+    back = frr.popen("ping", "-i", "0.005", "-W", "2", "-I", "203.0.113.1", pod)
+    number = lab.folder / "run" / "host1" / "bird" / "bird.pid"
+    before = number.read_text()
+
+    def copies():
+        return lab.host_exec("host1", "ip", "route", "show", "proto", "81").stdout
+
+    os.kill(int(before), signal.SIGKILL)
+    eventually(lambda: TOLD_BY_FRR in copies(), 20)
+    eventually(lambda: not copies(), 60)
+    assert number.read_text() != before and kernel_routes(lab, "host1").get(TOLD_BY_FRR) == "192.0.2.2"
+    back.send_signal(signal.SIGINT)
+    summary = back.communicate()[0].splitlines()[-2]
+    report = out.stop()
+    assert report["sent"] > 100 and report["missing"] == [], "from the pod"
+    sent, received = (int(part.split()[0]) for part in summary.split(", ")[:2])
+    assert sent > 100 and received >= sent - 1, "to the pod: %s" % summary  # the last one may be on its way
 
 
 def test_gobgp_tells_its_host_and_hears_of_every_pod(lab, gobgp, eventually):

@@ -21,6 +21,7 @@
 #include "base/command.h"
 #include "base/unique_fd.h"
 #include "kernel/routes.h"
+#include "network/bgp/bird_configuration.h"
 
 namespace ocicat::dataplane {
 namespace {
@@ -29,6 +30,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kStartPatience{5};
 constexpr std::chrono::seconds kReconfigurePatience{1};
 constexpr std::chrono::milliseconds kPause{10};  // between looks at one that starts, or is busy
+// A neighbour whose session is up, and of which there is no news for so long, has said what it has to say.
+constexpr std::chrono::seconds kSpoken{3};
+// After so long neighbours, too, give up what they keep for one that died (BIRD's own restart time, RFC 4724).
+constexpr std::chrono::seconds kLongestCopies{120};
 
 Result<std::string> find_program(const std::string& wanted) {
   if (!wanted.empty() && wanted.find('/') != std::string::npos) {
@@ -73,6 +78,26 @@ bool routes_are_left() {
   if (!routes) return false;
   const auto left = (*routes)->routes(RTPROT_BIRD);
   return left && !left->empty();
+}
+
+// So that packets go where a dead BIRD's routes led until its successor knows better: the same routes, worse than
+// any of BIRD's, and not taken by it for its own.
+Result<void> copy_routes() {
+  TRY(const auto kernel, kernel::NetlinkRoutes::open());
+  TRY(auto copies, kernel->routes(RTPROT_BIRD));
+  std::erase_if(copies, [](const auto& route) { return !route.gateway; });
+  for (auto& route : copies) route.metric = network::bgp::kCopyMetric;
+  TRY(const auto failures, kernel->add(network::bgp::kCopyProtocol, copies));
+  if (!failures.empty()) return std::unexpected(failures.front().error);
+  return {};
+}
+
+// Whether one of the nets is this one or around it. The default route is around everything and does not count.
+bool covered(const Prefix& net, const std::set<Prefix>& nets) {
+  for (int length = net.length; length > 0; --length) {
+    if (nets.contains(Prefix{net.address, static_cast<std::uint8_t>(length)}.masked())) return true;
+  }
+  return false;
 }
 
 // Of routes those whose destination others have too.
@@ -209,9 +234,12 @@ Result<BirdStatus> Bird::look() {
   status.recovering = recovers(*general);
   if (!due_.empty()) TRY_VOID(pass_again());
   TRY_VOID(hear_of_routes());
-  if ((inherits_ || changed_) && configured_ && !status.recovering) {
-    TRY_VOID(drop_what_is_left());
+  if (status != last_) same_since_ = Clock::now();
+  last_ = status;
+  if (configured_ && !status.recovering) {
+    if (inherits_ || changed_) TRY_VOID(drop_what_is_left());
     inherits_ = changed_ = false;
+    if (copied_) TRY_VOID(drop_copies());
   }
   return status;
 }
@@ -236,11 +264,7 @@ Result<void> Bird::drop_what_is_left() {
   std::erase_if(left, [](const auto& route) { return !route.gateway; });
   if (!inherits_) left = several_to_one(std::move(left));
   if (left.empty()) return {};
-  std::set<Way> ways;
-  for (const auto* protocol : {"kernel4", "kernel6"}) {
-    TRY(const auto told, ask(fmt::format("show route export {} all", protocol)));
-    ways.merge(read_ways(told));
-  }
+  TRY(const auto ways, ask_ways());
   std::erase_if(left, [&](const auto& route) {
     return ways.contains({route.destination, *route.gateway, route.metric});
   });
@@ -249,6 +273,40 @@ Result<void> Bird::drop_what_is_left() {
   if (!failures.empty()) return std::unexpected(failures.front().error);
   spdlog::info("{} routes that BIRD has left, and nobody tells any more, are taken away", left.size());
   return {};
+}
+
+// BIRD's recovery ends when every neighbour has said that it has said everything; but it does not wait for one
+// that never says so (without RFC 4724), or that has itself begun just now (FRR says this of itself for two
+// minutes), and takes out of the kernel what these had told. What BIRD has by now needs no copy, nor what lies in
+// a net that it has: where a workload has moved that is the way to it.
+Result<void> Bird::drop_copies() {
+  const auto now = Clock::now();
+  const bool all_spoke =
+      std::ranges::all_of(last_.sessions, &SessionState::established) && now - same_since_ >= kSpoken;
+  const bool all = all_spoke || now - started_ >= kLongestCopies;
+  TRY(const auto kernel, kernel::NetlinkRoutes::open());
+  TRY(auto copies, kernel->routes(network::bgp::kCopyProtocol));
+  copied_ = !copies.empty() && !all;
+  if (copies.empty()) return {};
+  if (!all) {
+    std::set<Prefix> nets;
+    TRY(const auto ways, ask_ways());
+    for (const auto& way : ways) nets.insert(way.destination);
+    std::erase_if(copies, [&](const auto& route) { return !covered(route.destination, nets); });
+  }
+  TRY(const auto failures, kernel->remove(network::bgp::kCopyProtocol, copies));
+  if (failures.empty()) return {};
+  copied_ = true;
+  return std::unexpected(failures.front().error);
+}
+
+Result<std::set<Way>> Bird::ask_ways() {
+  std::set<Way> ways;
+  for (const auto* protocol : {"kernel4", "kernel6"}) {
+    TRY(const auto told, ask(fmt::format("show route export {} all", protocol)));
+    ways.merge(read_ways(told));
+  }
+  return ways;
 }
 
 Result<std::string> Bird::ask(std::string_view command) {
@@ -283,7 +341,13 @@ Result<void> Bird::start() {
                                    (options_.folder / "bird.pid").string()};
   read_.reset();  // also where it takes longer than we wait
   const bool gracefully = succeeds();
-  if (gracefully) command.emplace_back("-R");
+  if (gracefully) {
+    command.emplace_back("-R");
+    if (const auto copied = copy_routes(); !copied)
+      spdlog::warn("BGP: not every route stays until BIRD knows better: {}", copied.error().message);
+    copied_ = true;
+  }
+  started_ = Clock::now();
   TRY_VOID(launch(command));
   ++starts_;
   inherits_ |= gracefully;
@@ -318,7 +382,10 @@ Result<bool> Bird::remove(const std::filesystem::path& folder) {
   }
   // Those that lead nowhere too.
   for (const auto* family : {"-4", "-6"}) {
-    TRY([[maybe_unused]] const auto printed, run({"ip", family, "route", "flush", "proto", "bird"}));
+    for (const int protocol : {RTPROT_BIRD, network::bgp::kCopyProtocol}) {
+      TRY([[maybe_unused]] const auto printed,
+          run({"ip", family, "route", "flush", "proto", std::to_string(protocol)}));
+    }
   }
   std::error_code ignored;
   std::filesystem::remove(folder / "bird.conf", ignored);

@@ -2,7 +2,8 @@
 //
 //   adopts    one that runs is taken over as it is; when we go, it stays, and so do its routes
 //   restart   one that died is started again; what it left in the kernel, and what its neighbours have of it,
-//             stays until they have spoken with its successor (graceful restart, RFC 4724)
+//             stays until they have spoken with its successor (graceful restart, RFC 4724); for those that do
+//             not say when they have, copies of its routes stay seconds longer
 //   changes   sessions whose own settings are as before stay up, and so does every route that passes its filters
 //             as before
 //   errors    a configuration that BIRD refuses is not used: the last one stays in force
@@ -11,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -75,6 +77,8 @@ class Bird {
   bool succeeds() const;  // one that ran here before, and may have left routes anywhere
   Result<void> hear_of_routes();
   Result<void> drop_what_is_left();
+  Result<void> drop_copies();
+  Result<std::set<Way>> ask_ways();  // by which BIRD would have packets go
 
   Options options_;
   std::optional<BirdControl> control_;
@@ -87,6 +91,11 @@ class Bird {
   bool inherits_ = true;
   std::optional<kernel::RouteMonitor> monitor_;  // of the namespace of the first look
   bool changed_ = true;  // BIRD has changed routes of the kernel since these were compared
+  // The kernel may have copies of what a dead one has left there, also by an agent before.
+  bool copied_ = true;
+  BirdStatus last_;                                                                   // as last seen,
+  std::chrono::steady_clock::time_point same_since_{};                                // and since when
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();  // or taken over
   std::uint64_t starts_ = 0;
 };
 

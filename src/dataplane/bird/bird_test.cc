@@ -87,6 +87,12 @@ class Host {
     });
     return found;
   }
+  std::string ip_route(const std::string& words) {
+    std::string text;
+    network_.run([&] { text = run({"sh", "-c", "ip route " + words + "; ip -6 route " + words}).value(); });
+    return text;
+  }
+  std::string copies() { return ip_route("show proto 81"); }
   std::string blackholes() {
     std::string text;
     network_.run([&] { text = run({"ip", "route", "show", "type", "blackhole", "proto", "bird"}).value(); });
@@ -296,6 +302,61 @@ TEST_F(BirdTest, WhatADeadOneHasLeftGoesAlsoWhereItsSuccessorIsSlowToStart) {
   eventually([&] { return host(1).all_established() && !host(1).has_left_routes(); });
   EXPECT_EQ(host(1).bird().starts(), 2U);
   EXPECT_EQ(host(1).routes(), before);
+}
+
+// A neighbour without graceful restart says nowhere that it has said everything; here it says nothing for a while.
+TEST_F(BirdTest, WhereANeighbourThatSaysNoEndHasLedPacketsTheyGoUntilItHasSpoken) {
+  auto plain = configuration(2, cluster(2));
+  for (std::size_t at = 0; (at = plain.find("graceful restart on;", at)) != std::string::npos; at += 21)
+    plain.replace(at, 20, "graceful restart off;");
+  auto mute = plain;
+  for (std::size_t at = 0; (at = mute.find("export filter { export", at)) != std::string::npos; at += 24)
+    mute.insert(at + 15, " reject;");
+  ASSERT_NE(mute, plain);
+  const auto is_told = [&] {
+    return host(1).routes().contains("10.65.2.9/32") && host(1).routes().contains("fd65::2:9/128");
+  };
+  const auto kill = [&] {
+    const auto pid = host(1).look()->pid;
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    ASSERT_TRUE(host(2).apply(mute));
+    eventually([&] { return host(1).look().has_value(); });
+    // Its routes go when the session is up, not when it says the same again.
+    eventually([&] { return host(1).all_established() && host(1).routes().empty(); });
+  };
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  ASSERT_TRUE(host(2).apply(plain));
+  eventually([&] { return host(1).all_established() && is_told(); });
+  EXPECT_EQ(host(1).copies(), "");
+
+  kill();
+  EXPECT_THAT(host(1).copies(), HasSubstr("10.65.2.9 via 10.0.0.2 dev wire0"));
+  EXPECT_THAT(host(1).copies(), HasSubstr("fd65::2:9 via fd00::2 dev wire0"));
+  ASSERT_TRUE(host(2).apply(plain));
+  eventually([&] { return host(1).all_established() && is_told() && host(1).copies().empty(); });
+
+  kill();
+  EXPECT_THAT(host(1).copies(), HasSubstr("10.65.2.9 via 10.0.0.2 dev wire0"));
+  host(1).forget();  // another agent goes on
+  ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
+  eventually([&] { return host(1).all_established() && host(1).copies().empty(); });
+  EXPECT_EQ(host(1).routes(), Routes()) << "it has never been told again";
+
+  ASSERT_TRUE(host(2).apply(plain));
+  eventually([&] { return is_told(); });
+  auto input = cluster(2);
+  input.blocks = {{*Prefix::parse("10.65.2.0/26"), "host2", true}};
+  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  ASSERT_TRUE(host(2).apply(configuration(2, input)));
+  eventually([&] {
+    const auto recovered = host(1).all_established();
+    const bool has_net = host(1).routes().contains("10.65.2.0/26");
+    if (recovered && has_net) {
+      EXPECT_TRUE(host(1).look());
+      EXPECT_THAT(host(1).copies(), Not(HasSubstr("10.65.2.9"))) << "it has the net around it";
+    }
+    return recovered && has_net;
+  });
 }
 
 // What the kernel has is compared once there is a configuration of the agent's own.
@@ -587,8 +648,10 @@ TEST_F(BirdTest, AConfigurationThatIsRefusedLeavesTheLastOneInForce) {
 TEST_F(BirdTest, WhatIsRemovedTakesItsRoutesAlong) {
   begin();
   eventually([&] { return !host(1).routes().empty(); });
+  host(1).ip("route add 10.65.77.7/32 via 10.0.0.2 proto 81 metric 4000000001\n");
   host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(true)); });
   EXPECT_TRUE(host(1).routes().empty());
+  EXPECT_EQ(host(1).copies(), "");
   EXPECT_EQ(BirdControl::connect(host(1).folder() / "bird.ctl").error().code, ErrorCode::kNotFound);
   host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(false)); });
 }

@@ -154,9 +154,11 @@ class Writer {
     // What the agent wrote, protocol 80, is where a workload of this host is: it comes before what others
     // say. Its routes by other hosts stand in until what these say themselves is heard; its blackholes are
     // this host's blocks, which BIRD knows itself, and leaves to the agent: written here, each one would wait
-    // for the kernel before a neighbour is told.
+    // for the kernel before a neighbour is told. Protocol 81 are the agent's copies of what a BIRD that died
+    // has left.
     line("filter from_kernel{}\n{{\n  if krt_source = 80 && krt_metric = {} then reject;", digit(family),
          kStandInMetric);
+    line("  if krt_source = {} then reject;", kCopyProtocol);
     line("  if krt_source = 80 && dest = RTD_BLACKHOLE then reject;");
     line("  if krt_source = 80 then preference = 200;\n  accept;\n}}\n");
     line("filter to_kernel{}\n{{\n  if source = RTS_DEVICE || proto = \"blocks{}\" then reject;",

@@ -17,6 +17,10 @@ namespace ocicat::network::bgp {
 // The metric of the agent's own routes by other hosts, worse than any that BIRD writes (2³¹−1 at most): they
 // count only where BIRD has none yet, and BIRD does not take them for what this host has to tell.
 inline constexpr std::uint32_t kStandInMetric = 4'000'000'000;
+// The protocol and the metric of the agent's copies of what a BIRD that died has left in the kernel, which BIRD
+// does not tell either. Another metric: for IPv6 two routes of one metric and way would be one to the kernel.
+inline constexpr int kCopyProtocol = 81;
+inline constexpr std::uint32_t kCopyMetric = kStandInMetric + 1;
 
 // `log_file`: where BIRD writes what it has to say, at most 4 MiB and as much again of what came before; a
 // path without quotes. Empty: its standard error.
