@@ -21,8 +21,13 @@ router bgp 65010
  no bgp ebgp-requires-policy
  neighbor 192.0.2.1 remote-as 64512
  neighbor 192.0.2.1 timers 3 9
+ neighbor 2001:db8:2::1 remote-as 64512
+ neighbor 2001:db8:2::1 timers 3 9
  address-family ipv4 unicast
   network %s
+  no neighbor 2001:db8:2::1 activate
+ address-family ipv6 unicast
+  neighbor 2001:db8:2::1 activate
 """
 
 GOBGP = """
@@ -93,13 +98,15 @@ def frr(lab):
     (folder / "bgpd.conf").write_text(FRR % TOLD_BY_FRR)
     (folder / "zebra.conf").write_text("hostname tor\n")
     router.run("ip", "addr", "add", "203.0.113.1/25", "dev", "lo")
+    router.run("ip", "addr", "add", "2001:db8:2::2/64", "dev", "host0", "nodad")
+    lab.host_exec("host1", "ip", "addr", "add", "2001:db8:2::1/64", "dev", "tor-frr", "nodad")
     for path in (folder, *folder.iterdir()):
         shutil.chown(path, "frr", "frr")  # whom FRR's programs become
     common = ["-z", folder / "zserv", "--vty_socket", folder, "-P", "0"]
     for daemon in ("zebra", "bgpd"):
         router.start(folder / "log", "/usr/lib/frr/" + daemon, "-f", folder / (daemon + ".conf"), "-i",
                      folder / (daemon + ".pid"), *common)
-    lab.apply(peer("tor-frr", "host1", "192.0.2.2", 65010))
+    lab.apply(peer("tor-frr", "host1", "192.0.2.2", 65010), peer("tor-frr-ipv6", "host1", "2001:db8:2::2", 65010))
     yield router
     router.end()
     shutil.rmtree(folder)
@@ -159,6 +166,44 @@ def test_frr_and_pods_reach_each_other_through_a_host(lab, frr, eventually):
     pod = lab.address("net/pod1")
     assert "3 received" in frr.run("ping", "-c", "3", "-i", "0.05", "-I", "203.0.113.1", pod)
     assert TOLD_BY_FRR not in kernel_routes(lab, "host2"), "beyond pools hosts tell each other nothing"
+
+
+def slices(**ready_by_host):
+    """Of the service `near`, for each family one: an endpoint on each host, ready or not."""
+    return [{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+             "metadata": {"name": "near-" + kind.lower(), "namespace": "net",
+                          "labels": {"kubernetes.io/service-name": "near"}},
+             "addressType": kind, "ports": [{"port": PORT}],
+             "endpoints": [{"addresses": [address % i], "nodeName": host, "conditions": {"ready": ready}}
+                           for i, (host, ready) in enumerate(ready_by_host.items(), start=1)]}
+            for kind, address in (("IPv4", "10.65.77.%d"), ("IPv6", "fd65::77:%d"))]
+
+
+def test_frr_hears_of_a_service_in_both_families_from_hosts_with_a_ready_endpoint(lab, frr, eventually):
+    addresses = {"10.96.0.7", "192.0.2.77", "192.0.2.177", "fd96::7", "2001:db8:e::7", "2001:db8:1b::7"}
+    nets = {"serviceClusterIPs": ["10.96.0.0/16", "fd96::/112"],
+            "serviceExternalIPs": ["192.0.2.64/26", "2001:db8:e::/64"],
+            "serviceLoadBalancerIPs": ["192.0.2.128/25", "2001:db8:1b::/64"]}
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "BGPConfiguration", "metadata": {"name": "default"},
+               "spec": {field: [{"cidr": cidr} for cidr in cidrs] for field, cidrs in nets.items()}})
+    lab.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "near", "namespace": "net"},
+               "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "clusterIP": "10.96.0.7",
+                        "clusterIPs": ["10.96.0.7", "fd96::7"], "externalIPs": ["192.0.2.77", "2001:db8:e::7"],
+                        "ports": [{"port": PORT}]},
+               "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.177"}, {"ip": "2001:db8:1b::7"}]}}})
+
+    def told():
+        routes = [route for family in ("-4", "-6")
+                  for route in json.loads(frr.run("ip", family, "-j", "route", "show", "proto", "bgp") or "[]")]
+        return {route["dst"] for route in routes}
+
+    lab.apply(*slices(host1=True, host2=False))
+    eventually(lambda: addresses <= told(), 60)
+    assert {cidr for cidrs in nets.values() for cidr in cidrs} <= told(), "the nets as wholes"
+    lab.apply(*slices(host1=False, host2=True))
+    eventually(lambda: not addresses & told(), 30)
+    lab.apply(*slices(host1=True, host2=False))
+    eventually(lambda: addresses <= told(), 30)
 
 
 def test_no_packet_to_or_from_frr_is_lost_where_bird_is_killed(lab, frr, eventually):
