@@ -1,5 +1,6 @@
 """Racks of an AS of their own: no mesh; each host speaks with the router on top of its rack (FRR in one, BIRD in the
 other) and with the hosts beside it, and packets pass from rack to rack through both routers."""
+import ipaddress
 import json
 import pathlib
 import shutil
@@ -268,6 +269,31 @@ def test_the_way_to_another_rack_is_its_router_and_to_a_neighbour_the_neighbour(
         assert way(lab, "host1", lab.address("net/pod2", family)) in racks[0].addresses()
         assert way(lab, "host2", lab.address("net/pod3", family)) in racks[1].addresses()
         assert way(lab, "host1", lab.address("net/pod3", family)) == lab.host_address(3, family)
+
+
+def tellers(rack, family):
+    """{block: the hosts of the rack that tell FRR of it}, of blocks of the rack."""
+    text = call("ip", "netns", "exec", rack.namespace, "vtysh", "--vty_socket", rack.folder, "-c",
+                "show bgp ipv%d unicast json" % family)
+    hosts = {rack.lab.host_address(rack.lab.hosts.index(host) + 1, family) for host in rack.hosts}
+    told = {net: {path["peerId"] for path in paths} & hosts for net, paths in json.loads(text)["routes"].items()}
+    pods = [ipaddress.ip_address(rack.lab.address(host.replace("host", "net/pod"), family)) for host in rack.hosts]
+    return {net: by for net, by in told.items() if any(pod in ipaddress.ip_network(net) for pod in pods)}
+
+
+def test_a_filter_of_one_family_decides_what_a_router_hears_of_that_one(site, eventually):
+    lab, racks = site
+
+    def counts(family):
+        return [len(by) for by in tellers(racks[0], family).values()]
+
+    for family in (4, 6):
+        eventually(lambda family=family: counts(family) == [1, 1], 60)
+    lab.apply(dict(OWN, spec={"exportV4": OWN["spec"]["exportV4"]}))
+    eventually(lambda: counts(6) == [2, 2], 30)
+    assert counts(4) == [1, 1]
+    lab.apply(OWN)
+    eventually(lambda: counts(6) == [1, 1], 30)
 
 
 def test_a_wrong_password_is_what_node_status_speaks_of(site, eventually):
