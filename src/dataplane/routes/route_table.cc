@@ -198,8 +198,8 @@ RoutePlan RouteTable::plan() {
 }
 
 // The kernel refuses a route of IPv6 by a gateway to which it has another way, as it has where the tunnel's end lies in
-// the block and the route before leads there without the tunnel. These are exchanged, one by one, so that each is
-// missing for as long as two messages take.
+// the block and the route before leads there without the tunnel. These are exchanged one by one, each while the
+// gateway has a way of its own, so that none is missing meanwhile.
 Result<std::vector<kernel::RouteFailure>> RouteTable::exchange(
     std::vector<kernel::RouteFailure> refused, const std::vector<kernel::KernelRoute>& removed) {
   std::multimap<Prefix, kernel::KernelRoute> before;
@@ -213,8 +213,13 @@ Result<std::vector<kernel::RouteFailure>> RouteTable::exchange(
       left.push_back(std::move(failure));
       continue;
     }
+    const auto& route = failure.route;
+    std::vector<kernel::KernelRoute> ways;
+    if (route.gateway) ways.push_back({Prefix::host(*route.gateway), route.link, std::nullopt, route.metric});
+    TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, ways));
+    TRY(auto not_added, kernel_.add(options_.protocol, {route}));
     TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, olds));
-    TRY(auto not_added, kernel_.add(options_.protocol, {failure.route}));
+    TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, ways));
     std::ranges::move(not_added, std::back_inserter(left));
   }
   return left;

@@ -211,5 +211,26 @@ TEST_F(RouteTableTest, WhatFailedIsDoneByTheNextSync) {
   EXPECT_EQ(there().size(), 2 * kBlocks + 2);
 }
 
+// As the kernel refuses it where it has another way to the gateway, which lies in the net itself.
+TEST_F(RouteTableTest, ARouteThatTheKernelRefusesForItsGatewayIsExchangedAndNeverMissing) {
+  const auto net = *Prefix::parse("fd65::40/122");
+  kernel_.link_by_index[4] = {4, "vxlan-v6.calico", true};
+  kernel_.next_hops[ip("fd31::3")] = {2, std::nullopt};
+  want(net, {Route::Kind::kHost, "", ip("fd31::3")});
+  EXPECT_EQ(sync(), 1U);
+  const kernel::KernelRoute old{net, 2, ip("fd31::3"), kRouteMetric};
+  const kernel::KernelRoute tunnelled{net, 4, ip("fd65::41"), kRouteMetric};
+  ASSERT_TRUE(there().contains(old));
+  kernel_.refuse = [&](const kernel::KernelRoute& route) -> std::optional<Error> {
+    EXPECT_TRUE(there().contains(old)) << "as " << route.destination.to_string() << " is added";
+    if (route.gateway != ip("fd65::41")) return std::nullopt;
+    const bool leads_there = there().contains({Prefix::host(*route.gateway), 4, std::nullopt, route.metric});
+    return leads_there ? std::nullopt : std::optional(Error{ErrorCode::kInvalid, "invalid gateway"});
+  };
+  want(net, {Route::Kind::kVxlan, "", ip("fd65::41")});
+  sync();
+  EXPECT_EQ(there(), (std::set<kernel::KernelRoute>{tunnelled}));
+}
+
 }  // namespace
 }  // namespace ocicat::dataplane
