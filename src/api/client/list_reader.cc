@@ -17,7 +17,8 @@ std::unexpected<Error> no_list(std::string_view why) {
 
 }  // namespace
 
-ListReader::ListReader(Kind kind) : kind_(kind), parser_({}, {.max_depth = kMostDepth}) {}
+ListReader::ListReader(Kind kind, TakeText take_text)
+    : kind_(kind), take_text_(std::move(take_text)), parser_({}, {.max_depth = kMostDepth}) {}
 
 Result<void> ListReader::feed(std::string_view data, const OnItem& on_item) {
   while (!data.empty()) {
@@ -67,7 +68,12 @@ Result<void> ListReader::take(std::string_view& data) {
       [[fallthrough]];
     case At::kItem:
       at_ = At::kItem;
-      begin_value();
+      if (const auto taken = take_text_ ? take_text_(data) : 0; taken > 0) {
+        data.remove_prefix(taken);
+        at_ = At::kAfterItem;
+      } else {
+        begin_value();
+      }
       return {};
     case At::kAfterItem:
       if (sign == ',') return go_on(At::kItem);

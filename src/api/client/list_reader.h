@@ -31,7 +31,12 @@ class ListReader {
   // The object is gone when it returns, and a copy needs a storage_ptr of its own. That items came says nothing about the list: it may break off yet.
   using OnItem = std::function<void(const boost::json::object& item)>;
 
-  explicit ListReader(Kind kind);
+  // Called before that with the text from where an item begins, as far as it has come: how many bytes of it are an
+  // item that has been taken. 0: it is to be parsed.
+  using TakeText = std::function<std::size_t(std::string_view text)>;
+
+  // `take_text` may be empty.
+  explicit ListReader(Kind kind, TakeText take_text = {});
   ListReader(const ListReader&) = delete;
   ListReader& operator=(const ListReader&) = delete;
 
@@ -64,6 +69,7 @@ class ListReader {
   Result<void> take_item(boost::json::value& value, const OnItem& on_item) const;
 
   const Kind kind_;
+  const TakeText take_text_;
   At at_ = At::kStart;
   bool in_value_ = false;  // of a name, a member or an item; which, says at_
   std::size_t bytes_ = 0;  // of that value

@@ -96,7 +96,10 @@ ListWatch::Step ListWatch::end(Result<void> result, Time now) {
 }
 
 void ListWatch::begin_list() {
-  list_ = std::make_unique<ListReader>(kind_);
+  ListReader::TakeText take_text;
+  if (kind_ == Kind::kWorkloadEndpoint)
+    take_text = [this](std::string_view text) { return take_plain_item(text); };
+  list_ = std::make_unique<ListReader>(kind_, std::move(take_text));
   ++lists_;
   if (answering_store_ == known_of_) return;
   for (auto& [key, known] : known_) known.revision = 0;
@@ -118,13 +121,27 @@ ListWatch::Step ListWatch::take_items(std::string_view data) {
 void ListWatch::take_item(const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;
+  take_item(*std::move(key), resource_version_of(object), [&] { return decode(kind_, object); });
+}
+
+std::size_t ListWatch::take_plain_item(std::string_view text) {
+  auto read = read_plain_endpoint(text);
+  if (!read) return 0;
+  const auto version = read->endpoint.metadata.resource_version;
+  take_item({kind_, read->endpoint.metadata.ns, read->endpoint.metadata.name}, version,
+            [&] { return Result<Resource>(std::move(read->endpoint)); });
+  return read->bytes;
+}
+
+void ListWatch::take_item(ResourceKey key, std::string_view version,
+                          const std::function<Result<Resource>()>& read) {
   // Lists are in order, or nearly so: next to the end is the place of the first list's items.
-  const auto place = known_.try_emplace(known_.end(), *std::move(key));
+  const auto place = known_.try_emplace(known_.end(), std::move(key));
   auto& [known_key, known] = *place;
   known.list = lists_;
-  const bool is_known = known.revision != 0 && known.readable_once && !known.unreadable &&
-                        known.revision == number_of(resource_version_of(object));
-  if (!is_known) put(held_, known_key, known, object);
+  const bool is_known =
+      known.revision != 0 && known.readable_once && !known.unreadable && known.revision == number_of(version);
+  if (!is_known) put(held_, known_key, known, version, read());
 }
 
 ListWatch::Step ListWatch::take_list() {
@@ -198,12 +215,12 @@ void ListWatch::put(Update& update, const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;  // nothing could be said about it, nor whom it would concern
   auto& known = known_[*key];
-  put(update, *key, known, object);
+  put(update, *key, known, resource_version_of(object), decode(kind_, object));
 }
 
-void ListWatch::put(Update& update, const ResourceKey& key, Known& known, const json::object& object) {
-  known.revision = known_of_.empty() ? 0 : number_of(resource_version_of(object));
-  auto resource = decode(kind_, object);
+void ListWatch::put(Update& update, const ResourceKey& key, Known& known, std::string_view version,
+                    Result<Resource> resource) {
+  known.revision = known_of_.empty() ? 0 : number_of(version);
   if (!resource) {
     known.unreadable = true;
     update.unreadable.update(key, resource.error().message);

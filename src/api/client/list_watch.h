@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -81,13 +82,17 @@ class ListWatch {
   void begin_list();
   Step take_items(std::string_view data);
   void take_item(const boost::json::object& object);
+  std::size_t take_plain_item(std::string_view text);
+  // `read` says what the item is, if anybody needs to know.
+  void take_item(ResourceKey key, std::string_view version, const std::function<Result<Resource>()>& read);
   Step take_list();
   Step end_watch(Result<void> result, std::chrono::nanoseconds took);
   Step try_again(const Error& error);
   // False: the watch is over.
   bool take_line(Update& update, std::string_view line);
   void put(Update& update, const boost::json::object& object);
-  void put(Update& update, const ResourceKey& key, Known& known, const boost::json::object& object);
+  void put(Update& update, const ResourceKey& key, Known& known, std::string_view version,
+           Result<Resource> resource);
   void forget(Update& update, const ResourceKey& key);
   static void tell_gone(Update& update, const ResourceKey& key, const Known& known);
   void progress(Update& update, std::string_view resource_version);
