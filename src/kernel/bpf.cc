@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstdarg>
@@ -126,12 +127,21 @@ Result<void> KernelMap::for_each(const std::function<void(Bytes, Bytes)>& visit)
   return {};
 }
 
+namespace {
+
+// In whole pages, as the kernel maps them.
+std::size_t size_of(const MapShape& array) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (rounded(array.value_size) * array.max_entries + page - 1) / page * page;
+}
+
+}  // namespace
+
 Result<MappedArray> MappedArray::of(const UniqueFd& map) {
   TRY(const auto shape, shape_of(map.get()));
   MappedArray array;
   array.entries_ = shape.max_entries;
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  array.size_ = (rounded(shape.value_size) * shape.max_entries + page - 1) / page * page;
+  array.size_ = size_of(shape);
   void* memory = ::mmap(nullptr, array.size_, PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
   if (memory == MAP_FAILED) return fail_errno("map an array into memory", errno);
   array.memory_ = memory;
@@ -146,6 +156,49 @@ MappedArray& MappedArray::operator=(MappedArray&& other) noexcept {
 }
 
 MappedArray::~MappedArray() {
+  if (memory_ != nullptr) ::munmap(memory_, size_);
+}
+
+Result<GrowingArray> GrowingArray::of(const UniqueFd& map) {
+  TRY(const auto shape, shape_of(map.get()));
+  GrowingArray array;
+  array.map_ = UniqueFd(::fcntl(map.get(), F_DUPFD_CLOEXEC, 3));
+  if (!array.map_) return fail_errno("copy a descriptor", errno);
+  array.element_ = rounded(shape.value_size);
+  array.entries_ = shape.max_entries;
+  array.size_ = size_of(shape);
+  // Addresses alone: nothing can be read or written there.
+  void* memory = ::mmap(nullptr, array.size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return fail_errno("find addresses for an array", errno);
+  array.memory_ = memory;
+  return array;
+}
+
+// Twice as far each time, so that there are few mappings. What can fail is memory for tables of pages alone.
+void GrowingArray::grow(std::size_t index) {
+  constexpr std::size_t kFirst = 64 * 1024;
+  CHECK(index < entries_);
+  const auto wanted = std::max({kFirst, 2 * mapped_, std::bit_ceil((index + 1) * element_)});
+  const auto until = std::min(size_, wanted);
+  auto* begin = static_cast<std::byte*>(memory_) + mapped_;
+  CHECK(::mmap(begin, until - mapped_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, map_.get(),
+               static_cast<off_t>(mapped_)) == begin);
+  mapped_ = until;
+  reached_ = std::min(entries_, mapped_ / element_);
+}
+
+GrowingArray& GrowingArray::operator=(GrowingArray&& other) noexcept {
+  std::swap(map_, other.map_);
+  std::swap(memory_, other.memory_);
+  std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
+  std::swap(element_, other.element_);
+  std::swap(entries_, other.entries_);
+  std::swap(reached_, other.reached_);
+  return *this;
+}
+
+GrowingArray::~GrowingArray() {
   if (memory_ != nullptr) ::munmap(memory_, size_);
 }
 

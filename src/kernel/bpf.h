@@ -82,6 +82,58 @@ class MappedArray {
   std::size_t size_ = 0, entries_ = 0;
 };
 
+// The same of a large one, of which only the beginning is in use: it is in this process's memory as far as anybody has
+// looked. What is mapped counts as a process's memory, looked at or not.
+class GrowingArray {
+ public:
+  static Result<GrowingArray> of(const UniqueFd& map);
+  GrowingArray() = default;
+  GrowingArray(GrowingArray&& other) noexcept { *this = std::move(other); }
+  GrowingArray& operator=(GrowingArray&& other) noexcept;
+  ~GrowingArray();
+
+  // Elements up to this one are there, where they stay. O(1), now and then a system call.
+  void reach(std::size_t index) {
+    if (index >= reached_) grow(index);
+  }
+  void* memory() const { return memory_; }
+  std::size_t size() const { return entries_; }
+
+ private:
+  void grow(std::size_t index);
+
+  UniqueFd map_;
+  void* memory_ = nullptr;             // of its size, most of it out of reach
+  std::size_t size_ = 0, mapped_ = 0;  // bytes
+  std::size_t element_ = 0, entries_ = 0, reached_ = 0;
+};
+
+// Elements of an array, by their numbers: of one that grows, or of memory that is there already. Borrows it.
+template <class T>
+class Elements {
+ public:
+  explicit Elements(std::span<T> all) : data_(all.data()), size_(all.size()) {}
+  // T is what its values are.
+  explicit Elements(GrowingArray& array)
+      : data_(static_cast<T*>(array.memory())), size_(array.size()), array_(&array) {}
+
+  std::size_t size() const { return size_; }
+  T& operator[](std::size_t index) const {
+    if (array_ != nullptr) array_->reach(index);
+    return data_[index];
+  }
+  // Within its size.
+  std::span<T> part(std::size_t first, std::size_t count) const {
+    if (array_ != nullptr && count > 0) array_->reach(first + count - 1);
+    return {data_ + first, count};
+  }
+
+ private:
+  T* data_;
+  std::size_t size_;
+  GrowingArray* array_ = nullptr;
+};
+
 // What a per-CPU array of 64-bit numbers adds up to.
 Result<std::vector<std::uint64_t>> sums_of(int map);
 

@@ -1,6 +1,26 @@
 #include "policy/tables.h"
 
 namespace ocicat::policy {
+namespace {
+
+// As Changes::apply_to(), for maps of which much changes at once: each entry is looked for beside the one before.
+template <class Key, class Value>
+void apply_in_order(const Changes<Key, Value>& changes, std::map<Key, Value>& map) {
+  auto next = map.begin();
+  for (const auto& [key, value] : changes.entries()) {
+    if (next == map.end() || next->first < key) next = map.lower_bound(key);
+    const bool there = next != map.end() && next->first == key;
+    if (there && value) {
+      (next++)->second = *value;
+    } else if (there) {
+      next = map.erase(next);
+    } else if (value) {
+      map.emplace_hint(next, key, *value);
+    }
+  }
+}
+
+}  // namespace
 
 void TablesChanges::absorb(TablesChanges later) {
   outcomes.absorb(std::move(later.outcomes));
@@ -27,7 +47,7 @@ void Tables::apply(const TablesChanges& changes) {
   changes.chain_programs.apply_to(chain_programs);
   changes.tables_by_projection.apply_to(tables_by_projection);
   changes.projections.apply_to(projections);
-  changes.classes.apply_to(classes);
+  apply_in_order(changes.classes, classes);
   changes.dictionary.apply_to(dictionary);
 }
 

@@ -28,7 +28,10 @@ struct Maps {
   kernel::bpf::SimulatedMap classes;
   std::unique_ptr<bpf::nets> nets = std::make_unique<bpf::nets>();
 
-  TableMemory memory() { return {programs, chains, vocabularies, entries, cells}; }
+  TableMemory memory() {
+    using kernel::bpf::Elements;
+    return {programs, chains, vocabularies, Elements<bpf::entry>(entries), Elements<bpf::cell>(cells)};
+  }
   std::size_t side() const { return host.batch & 1; }
 
   std::uint32_t class_of(const IpAddress& peer) const {

@@ -10,6 +10,7 @@ namespace {
 
 using kernel::bpf::Bytes;
 using kernel::bpf::bytes_of;
+using kernel::bpf::MappedArray;
 
 constexpr std::int64_t kSecond = 1'000'000'000;  // ns
 constexpr int kMostAttempts = 16;                // programs on other processors may take a place first
@@ -94,7 +95,7 @@ bpf::timeouts timeouts_of(const HostSettings::Timeouts& timeouts) {
 
 // A place that has it, is free, or has one that is over; nullptr: there is none.
 bpf::tracked* ConnectionTable::place_for(const bpf::connection_key& key, std::uint32_t now) const {
-  const auto places = memory_.as<bpf::tracked>();
+  const auto places = memory_->as<bpf::tracked>();
   const auto first = bpf::first_place_of(&key, secret_);
   bpf::tracked* over = nullptr;
   for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
@@ -114,6 +115,9 @@ Result<void> ConnectionTable::put(Bytes key_bytes, Bytes value_bytes) {
   CHECK(key_bytes.size() == sizeof key && value_bytes.size() == sizeof value);
   std::memcpy(&key, key_bytes.data(), sizeof key);
   std::memcpy(&value, value_bytes.data(), sizeof value);
+  if (!memory_) {
+    TRY(memory_, MappedArray::of(map_));
+  }
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
     const auto now = ticks_now();
     auto* there = place_for(key, now);
@@ -130,8 +134,9 @@ Result<void> ConnectionTable::remove(Bytes) {
   return fail(ErrorCode::kUnsupported, "connections end by themselves");
 }
 
-void ConnectionTable::forget_ways() {
-  for (auto& there : memory_.as<bpf::tracked>()) {
+Result<void> ConnectionTable::forget_ways() {
+  TRY(const auto memory, MappedArray::of(map_));
+  for (auto& there : memory.as<bpf::tracked>()) {
     if (version_of(there) == 0 || there.key.at_host != 0) continue;
     for (auto& endpoint : there.connection.endpoint) {
       auto way = __atomic_load_n(&endpoint, __ATOMIC_RELAXED);
@@ -140,10 +145,12 @@ void ConnectionTable::forget_ways() {
                                     __ATOMIC_RELAXED);
     }
   }
+  return {};
 }
 
 Result<void> ConnectionTable::for_each(const std::function<void(Bytes, Bytes)>& visit) {
-  for (const auto& there : memory_.as<bpf::tracked>()) {
+  TRY(const auto memory, MappedArray::of(map_));
+  for (const auto& there : memory.as<bpf::tracked>()) {
     const auto version = version_of(there);
     if (version == 0 || (version & 1) != 0) continue;
     const auto key = there.key;

@@ -2,24 +2,30 @@
 // places (bpf/lib/connections.h).
 #pragma once
 
+#include <optional>
+
+#include "base/unique_fd.h"
 #include "kernel/bpf.h"
 #include "maps/timeouts.h"
 #include "policy/host_settings.h"
 
 namespace ocicat::dataplane::ebpf {
 
+// It is in this process's memory only while somebody works on it: it is 32 MB.
 class ConnectionTable final : public kernel::bpf::ElementMap {
  public:
   // Borrows the secret, which is in the memory of map host, and the timeouts; nullptr: only to be read.
-  ConnectionTable(kernel::bpf::MappedArray memory, const bpf::secret* secret, const bpf::timeouts* timeouts)
-      : memory_(std::move(memory)), secret_(secret), timeouts_(timeouts) {}
+  ConnectionTable(UniqueFd map, const bpf::secret* secret, const bpf::timeouts* timeouts)
+      : map_(std::move(map)), secret_(secret), timeouts_(timeouts) {}
 
-  // Of one that is there the counters stay. kExhausted: its places have others, all of which count.
+  // Of one that is there the counters stay. kExhausted: its places have others, all of which count. The first call
+  // has the map in memory, until put_all_done().
   Result<void> put(kernel::bpf::Bytes key, kernel::bpf::Bytes value) override;
+  void put_all_done() { memory_.reset(); }
   Result<void> remove(kernel::bpf::Bytes key) override;
   // By which interfaces packets come from outside, translated by nobody: each is to be learned again, from what
   // the stack lets in. O(places): about 10 ms.
-  void forget_ways();
+  Result<void> forget_ways();
   // Those that are over as well, until others have their places.
   Result<void> for_each(
       const std::function<void(kernel::bpf::Bytes key, kernel::bpf::Bytes value)>& visit) override;
@@ -27,7 +33,8 @@ class ConnectionTable final : public kernel::bpf::ElementMap {
  private:
   bpf::tracked* place_for(const bpf::connection_key& key, std::uint32_t now) const;
 
-  kernel::bpf::MappedArray memory_;
+  UniqueFd map_;
+  std::optional<kernel::bpf::MappedArray> memory_;  // while there are more to put
   const bpf::secret* secret_;
   const bpf::timeouts* timeouts_;
 };

@@ -107,7 +107,7 @@ bool EbpfPolicy::serves(const std::string& name) const {
 }
 
 void EbpfPolicy::want(const HostChanges& changes) {
-  changes_ = changes;
+  new_words_ = changes.tables.dictionary;
   changes.apply_to(wanted_);
   if (!images_) return;
   images_->tables.want(changes.tables);
@@ -179,7 +179,7 @@ bool EbpfPolicy::may_translate() const {
 Result<void> EbpfPolicy::take_translation(bool changed) {
   translated_ = true;
   if (!images_ || !maps_known_) return {};
-  if (changed && wants_translation()) images_->objects.connections().forget_ways();
+  if (changed && wants_translation()) TRY_VOID(images_->objects.connections().forget_ways());
   Step step(images_->objects.host());
   write_settings(step);
   const auto shown = step.finish();
@@ -212,7 +212,7 @@ Result<void> EbpfPolicy::write_changes() {
   concerned.stay = connections_stay();
   TRY_VOID(endpoints.update(concerned, step));
   TRY_VOID(hosts.update(concerned, step));
-  TRY(const auto words, write_dictionary(objects.dictionary(), changes_.tables.dictionary));
+  TRY(const auto words, write_dictionary(objects.dictionary(), new_words_));
   const auto shown = step.finish();
   writes_ += step.writes() + words;
   forget_changes();
@@ -220,7 +220,7 @@ Result<void> EbpfPolicy::write_changes() {
 }
 
 void EbpfPolicy::forget_changes() {
-  changes_ = {};
+  new_words_.clear();
   images_->tables.want({});
   images_->addresses.want({});
 }
@@ -399,13 +399,13 @@ Result<void> EbpfPolicy::take_connections() {
                      .at_host = images_->hosts.has_endpoints(),
                      .timeouts = timeouts_of(wanted_.settings.timeouts)};
   auto& objects = images_->objects;
-  if (const auto* older = objects.older_connections()) {
-    TRY(const auto taken, ebpf::take_connections(*older, objects.connections(), ends, how));
-    writes_ += taken;
-    return {};
-  }
-  TRY(const auto written, ebpf::take_connections(connections_, objects.connections(), ends, how));
-  writes_ += written;
+  const auto* older = objects.older_connections();
+  const auto taken = older != nullptr
+                         ? ebpf::take_connections(*older, objects.connections(), ends, how)
+                         : ebpf::take_connections(connections_, objects.connections(), ends, how);
+  objects.connections().put_all_done();
+  if (!taken) return std::unexpected(taken.error());
+  writes_ += *taken;
   return {};
 }
 

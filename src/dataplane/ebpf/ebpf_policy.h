@@ -103,7 +103,7 @@ class EbpfPolicy final : public PolicyDatapath {
   kernel::ConnectionKernel& connections_;
   std::filesystem::path folder_;
   HostState wanted_;  // without routes
-  HostChanges changes_;
+  Changes<policy::DictionaryKey, std::uint32_t> new_words_;
   std::unique_ptr<Images> images_;
   std::map<Family, OpenTunnels> tunnels_;  // of which somebody has told
   HostInterfaces interfaces_;              // as they have been assigned

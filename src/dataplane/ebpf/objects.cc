@@ -138,8 +138,8 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(mapped("endpoints", endpoints_));
   TRY_VOID(mapped("programs", programs_));
   TRY_VOID(mapped("vocabularies", vocabularies_));
-  TRY_VOID(mapped("entries", entries_));
-  TRY_VOID(mapped("cells", cells_));
+  TRY(entries_, kernel::bpf::GrowingArray::of(fds.at("entries")));
+  TRY(cells_, kernel::bpf::GrowingArray::of(fds.at("cells")));
   TRY_VOID(mapped("chains", chains_));
   TRY_VOID(mapped("host_endpoints", host_endpoints_));
   TRY_VOID(mapped("tunnels", tunnels_));
@@ -155,7 +155,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("classes", classes_));
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
-  TRY(auto connections, MappedArray::of(fds.at("connections")));
+  TRY(auto connections, copy_of(fds.at("connections")));
   connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret, &timeouts());
   return elements("dictionary", dictionary_);
 }
@@ -323,10 +323,9 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::fil
   std::error_code failed;
   if (!std::filesystem::exists(map_folder(folder), failed)) return nullptr;
   TRY(const auto datapath, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
-  TRY(const auto fd, open_pinned_map(datapath, folder, "connections"));
+  TRY(auto fd, open_pinned_map(datapath, folder, "connections"));
   if (!fd) return nullptr;
-  TRY(auto memory, MappedArray::of(*fd));
-  return std::make_unique<ConnectionTable>(std::move(memory), nullptr, nullptr);
+  return std::make_unique<ConnectionTable>(std::move(*fd), nullptr, nullptr);
 }
 
 namespace {

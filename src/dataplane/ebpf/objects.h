@@ -37,9 +37,10 @@ class Objects {
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
   bpf::timeouts& timeouts() const { return timeouts_.as<bpf::timeouts>().front(); }
   std::span<bpf::endpoint> endpoints() const { return endpoints_.as<bpf::endpoint>(); }
-  TableMemory tables() const {
+  // Valid as long as this stays where it is.
+  TableMemory tables() {
     return {programs_.as<bpf::program>(), chains_.as<bpf::chain>(), vocabularies_.as<bpf::vocabulary>(),
-            entries_.as<bpf::entry>(), cells_.as<bpf::cell>()};
+            kernel::bpf::Elements<bpf::entry>(entries_), kernel::bpf::Elements<bpf::cell>(cells_)};
   }
   std::span<bpf::host_endpoint> host_endpoints() const { return host_endpoints_.as<bpf::host_endpoint>(); }
   std::span<bpf::tunnel> tunnels() const { return tunnels_.as<bpf::tunnel>(); }
@@ -82,8 +83,9 @@ class Objects {
   bool all_there_ = true;
   bool kept_ = false;
   bool tracks_anew_ = false;
-  kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, entries_, cells_, chains_,
-      host_endpoints_, tunnels_, nets_;
+  kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, chains_, host_endpoints_,
+      tunnels_, nets_;
+  kernel::bpf::GrowingArray entries_, cells_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, sources_, host_interfaces_, dictionary_,
       vteps_;
   std::unique_ptr<ConnectionTable> connections_;

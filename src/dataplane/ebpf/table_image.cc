@@ -38,7 +38,14 @@ TableImage::TableImage(TableMemory memory)
       cells_(static_cast<std::uint32_t>(memory.cells.size())) {}
 
 void TableImage::want(const TablesChanges& changes) {
-  changes_ = changes;
+  // Without classes, of which there may be hundreds of thousands, and the dictionary.
+  changes_.outcomes = changes.outcomes;
+  changes_.tables = changes.tables;
+  changes_.programs = changes.programs;
+  changes_.chains = changes.chains;
+  changes_.chain_programs = changes.chain_programs;
+  changes_.tables_by_projection = changes.tables_by_projection;
+  changes_.projections = changes.projections;
   projections_before_.clear();
   reworded_.clear();
   rechained_.clear();
@@ -355,7 +362,7 @@ bool TableImage::adopt_table(TableId id, std::uint32_t first) {
   // Second tables first: where they are is part of what the cells say.
   const std::uint64_t count = memory_.cells[first].first;
   if (count >= memory_.cells.size() - first) return false;
-  const auto there = memory_.cells.subspan(first, count + 1);
+  const auto there = memory_.cells.part(first, count + 1);
   for (const auto& interval : table->second) {
     if (interval.source_ports == TableId{} || interval.source_ports == id) continue;
     const auto cell = std::ranges::find(there.subspan(1), interval.first, &bpf::cell::first);
@@ -409,7 +416,7 @@ void TableImage::set_aside_table(std::uint32_t first, Step& step) {
     cells_.release(extent);
     return {};
   });
-  for (const auto& cell : memory_.cells.subspan(first + 1, size - 1)) {
+  for (const auto& cell : memory_.cells.part(first + 1, size - 1)) {
     if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS) set_aside_table(cell.answer & ANSWER_VALUE, step);
   }
 }
@@ -418,7 +425,7 @@ void TableImage::set_aside(const bpf::row& row, bool leads_to_tables, std::size_
   if (row.size == 0 || row.first >= memory_.entries.size() || row.size > memory_.entries.size() - row.first)
     return;
   if (leads_to_tables) {
-    for (const auto& entry : memory_.entries.subspan(row.first, row.size))
+    for (const auto& entry : memory_.entries.part(row.first, row.size))
       set_aside_table(entry.value[side], step);
   }
   const Extent extent{row.first, row.size};

@@ -14,6 +14,7 @@
 
 #include "dataplane/ebpf/extents.h"
 #include "dataplane/ebpf/step.h"
+#include "kernel/bpf.h"
 #include "maps/chains.h"
 #include "maps/tables.h"
 #include "policy/tables.h"
@@ -24,8 +25,8 @@ struct TableMemory {
   std::span<bpf::program> programs;
   std::span<bpf::chain> chains;
   std::span<bpf::vocabulary> vocabularies;
-  std::span<bpf::entry> entries;
-  std::span<bpf::cell> cells;
+  kernel::bpf::Elements<bpf::entry> entries;  // both are filled from the beginning
+  kernel::bpf::Elements<bpf::cell> cells;
 };
 
 // What may answer differently after a change.
