@@ -20,6 +20,7 @@
 #include "agent/policy_loop.h"
 #include "agent/status_reporter.h"
 #include "api/client/informer.h"
+#include "base/spare_memory.h"
 #include "base/unique_fd.h"
 #include "dataplane/datapath_choice.h"
 #include "http/server.h"
@@ -94,9 +95,12 @@ struct Agent::State {
   std::unique_ptr<http::Server> health;
   std::unique_ptr<CniDoor> cni;
   std::atomic<bool> whole = false;  // all of the above are there
+  bool started = false;             // of the dataplane's thread: it is in force
 
   void on_report(const dataplane::Report& report) {
     metrics.reported(report);
+    // To start takes far more than to go on.
+    if (metrics.applied_once() && !std::exchange(started, true)) give_back_spare_memory();
     News news;
     news.report = report;
     reporter->tell(std::move(news));
