@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* The decision tables looked up (policy/tables.h says how, policy/simulator.cc does the same).
  *
- *   cost     the class: one hash, and the nets only where that does not know; then four array reads and a
- *            binary search
+ *   cost     the class: a node for each six bits that tell addresses apart, and its place there; then four
+ *            array reads and a binary search
  *   errors   whatever is missing denies
  */
 #pragma once
 
 #include "lib/counters.h"
 #include "maps/chains.h"
-#include "maps/classes.h"
 #include "maps/nets.h"
 #include "maps/tables.h"
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, CLASSES_MAX);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct address);
-  __type(value, struct class_block);
-} classes SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -79,19 +70,10 @@ struct question {
   __u32 peer; /* its class */
 };
 
-/* The class of an address: its own, or that of the longest net around it. */
+/* The class of an address: that of the longest net around it, which may be the address alone. */
 __noinline __u32 class_of(const struct address* address, __u32 side) {
-  if (!address) return 0;
-  struct address first = *address;
-  __u32 in_block = bpf_ntohl(first.word[3]) % CLASS_BLOCK;
-  first.word[3] &= ~bpf_htonl(CLASS_BLOCK - 1);
-  const struct class_block* block = bpf_map_lookup_elem(&classes, &first);
-  if (block) {
-    __u32 id = READ_ONCE(block->id[side & 1][in_block]);
-    if (id != CLASS_UNKNOWN) return id;
-  }
-  first.word[0] = 0; /* the only key there; the stack has no room for another */
-  const struct nets* tree = bpf_map_lookup_elem(&nets, &first.word[0]);
+  __u32 first = 0;
+  const struct nets* tree = address ? bpf_map_lookup_elem(&nets, &first) : 0;
   return tree ? net_class_of(tree, address, side) : 0;
 }
 
@@ -125,6 +107,7 @@ __noinline __u32 search(__u32 table, __u32 key) {
 
 /* The same, through a second table where there is one. */
 static __always_inline __u32 search_both(__u32 table, const struct question* question) {
+  if (table & ANSWER_KIND) return table; /* for whatever key */
   __u32 answer = search(table, question->key);
   if ((answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return answer;
   return search(answer & ANSWER_VALUE, question->source_port);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Map nets: one value, the classes of nets. The longest prefix that holds an address says which it has.
+/* Map nets: one value, the classes of addresses. The longest prefix that holds one says which it has; a single
+ * address is a prefix, too.
  * Written by dataplane/ebpf/net_image.h, by memory mapping; read by bpf/lib/lookup.h.
  *
  *   tree      each node tells apart six bits. An address of IPv4 meets three at the most; where all prefixes
@@ -23,10 +24,14 @@ enum {
   NET_ROOTS_V4 = 1 << NET_ROOT_BITS_V4,
   NET_ROOTS = NET_ROOTS_V4 + (1 << NET_ROOT_BITS_V6),
   NET_NODES_MAX = 256 * 1024, /* both are powers of two; the first of each is never used */
-  NET_CLASSES_MAX = 512 * 1024,
+  NET_CLASSES_MAX = 1024 * 1024,
   NET_CLASSES_HERE = 4,
+  NET_PLACE_SHIFT = 8,
   NET_DEPTH = (128 - NET_ROOT_BITS_V6) / NET_BITS,
 };
+
+#define NET_BITS_MASK 0x7fU
+#define NET_SKIPS 0x80U /* some of those bits have not been looked at by the node above */
 
 /* An address in halves, host order; IPv4 as IPv4-mapped. */
 struct net_bits {
@@ -34,18 +39,17 @@ struct net_bits {
   __u64 low;
 };
 
-/* A cache line. In `below` and `begins`, the lowest bit is that of addresses whose next six bits are zeros. */
+/* A cache line. In `below` and `which`, the lowest bit is that of addresses whose next six bits are zeros. */
 struct net_node {
   struct net_bits first; /* of the addresses it is for: the bits that they share, and zeros */
   __u64 below;           /* of which longer prefixes say more: there is a node for those */
-  __u64 begins;          /* from which on another class counts than for those before */
-  __u32 children;        /* index of the first of the nodes for `below`, which stand side by side */
-  __u32 classes;         /* index of the first of the classes that begin; 0: they are all in `here` */
-  __u32 own;   /* the class that counts where this node says none, plus one; 0: that of those above */
-  __u8 bits;   /* how many they share */
-  __u8 skips;  /* 1: some of those have not been looked at by the node above */
-  __u8 pad[2]; /* 0 */
-  __u32 here[NET_CLASSES_HERE]; /* plus one; 0: none of this node's */
+  __u64 which[2];        /* with two bits, which of `here` counts; where there are more classes than that, in
+                            the first: from where on another counts than for those before */
+  __u32 place;   /* of the nodes for `below`, which stand side by side: index of the first << NET_PLACE_SHIFT;
+                    NET_SKIPS; how many bits the addresses share */
+  __u32 classes; /* index of the first of the classes that begin; 0: they are all in `here` */
+  __u32 here[NET_CLASSES_HERE]; /* plus one. The first counts where this node says none itself; 0: that of
+                                   those above does */
 };
 OCICAT_SIZE(struct net_node, 64);
 
@@ -98,17 +102,24 @@ static inline __attribute__((always_inline)) __u32 net_class_of(const struct net
   __u32 said = 0;
   node += side & 1;
   for (int i = 0; i <= NET_DEPTH; ++i) {
-    if (node->own) said = node->own;
-    if (node->skips && !net_agrees(&bits, &node->first, node->bits)) break;
-    __u64 bit = 1ULL << net_bits_behind(&bits, node->bits);
-    if (node->below & bit) {
-      __u32 child = node->children + (__u32)__builtin_popcountll(node->below & (bit - 1));
-      node = &nets->nodes[child % NET_NODES_MAX];
+    __u32 place = node->place, shared = place & NET_BITS_MASK;
+    if (node->here[0]) said = node->here[0];
+    if (place & NET_SKIPS && !net_agrees(&bits, &node->first, shared)) break;
+    __u32 behind = net_bits_behind(&bits, shared);
+    if (node->below >> behind & 1) {
+      __u32 before = (__u32)__builtin_popcountll(node->below & ((1ULL << behind) - 1));
+      node = &nets->nodes[((place >> NET_PLACE_SHIFT) + before) % NET_NODES_MAX];
       continue;
     }
-    __u32 at = (__u32)__builtin_popcountll(node->begins & (bit | (bit - 1))) - 1;
-    __u32 here = node->classes ? nets->classes[(node->classes + at) % NET_CLASSES_MAX]
-                               : node->here[at % NET_CLASSES_HERE];
+    __u32 here;
+    if (node->classes) {
+      __u32 at = (__u32)__builtin_popcountll(node->which[0] & (~0ULL >> (63 - behind))) - 1;
+      here = nets->classes[(node->classes + at) % NET_CLASSES_MAX];
+    } else {
+      __u32 at = (node->which[0] >> behind & 1) | (node->which[1] >> behind & 1) << 1;
+      asm("" : "+r"(at)); /* older verifiers do not see how large it can be */
+      here = node->here[at % NET_CLASSES_HERE];
+    }
     if (here) said = here;
     break;
   }

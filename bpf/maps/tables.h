@@ -8,6 +8,8 @@
  *   entries[row + projection] → table              of a program's row
  *   cells[table]              → how many cells follow; from each cell's key on, its answer holds
  *
+ * A table that has one answer for all keys has no cells: where it would be named, the answer stands.
+ *
  * Rows and tables are stretches of entries and cells. What is beyond the end of a row is 0: the empty
  * projection, the base table. Cells never change while anything leads to them.
  */
@@ -31,7 +33,7 @@ struct row {
 OCICAT_SIZE(struct row, 8);
 
 struct program_version {
-  __u32 base; /* index of cells; 0: the program is not there, which denies */
+  __u32 base; /* index of cells, or answer; 0: the program is not there, which denies */
   __u32 vocabulary;
   struct row tables; /* by projection */
 };

@@ -11,7 +11,6 @@
 #include "cli/run.h"
 #include "dataplane/ebpf/address_image.h"
 #include "dataplane/ebpf/connection_table.h"
-#include "maps/classes.h"
 #include "maps/host.h"
 #include "maps/timeouts.h"
 #include "maps/translations.h"
@@ -103,12 +102,14 @@ class TableLister {
 
   void list(std::uint32_t table, std::uint32_t program, const json::value& projection,
             bool source_ports = false) {
-    if (table == 0 || table >= cells_.size() || !listed_.insert(table).second) return;
+    const bool is_answer = (table & ANSWER_KIND) != 0;
+    if (!is_answer && (table == 0 || table >= cells_.size() || !listed_.insert(table).second)) return;
     for (auto& row : views::rows_of_table(cells_, table, source_ports)) {
       row["program"] = program;
       row["projection"] = projection;
       found_.add(std::move(row));
     }
+    if (is_answer) return;
     for (const auto& cell : cells_.subspan(table + 1).first(
              std::min<std::size_t>(cells_[table].first, cells_.size() - table - 1))) {
       if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS && !source_ports)
@@ -157,16 +158,15 @@ Result<int> show_counters(const PinnedMaps& maps, const BpfOptions& options) {
   return found.show(options, "counters", {"counter", "count", "what"});
 }
 
-// With an address: what counts for it, the exact one or the longest net around it.
+// With an address: what counts for it, the longest net around it.
 Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto side, side_of(maps));
   TRY(const auto wanted, wanted_address(options));
-  TRY(const auto classes, maps.elements("classes"));
   TRY(const auto tree, maps.array("nets"));
   Found found(options.most);
   std::optional<std::pair<Prefix, std::uint32_t>> best;
-  const auto visit = [&](const Prefix& prefix, std::uint32_t id) {
-    if (id == CLASS_UNKNOWN) return;
+  for (const auto& [prefix, class_id] : dataplane::ebpf::nets_in(tree.as<const bpf::nets>().front(), side)) {
+    const auto id = static_cast<std::uint32_t>(class_id);
     if (wanted) {
       if (prefix.contains(*wanted) && (!best || prefix.length >= best->first.length)) best = {prefix, id};
     } else if (found.full()) {
@@ -174,15 +174,7 @@ Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
     } else {
       found.add({{"addresses", prefix.to_string()}, {"class", id}});
     }
-  };
-  for (const auto& [net, id] : dataplane::ebpf::nets_in(tree.as<const bpf::nets>().front(), side))
-    visit(net, static_cast<std::uint32_t>(id));
-  TRY_VOID(classes->for_each([&](auto key, auto value) {
-    const auto first = dataplane::ebpf::address_of(read_as<bpf::address>(key));
-    const auto block = read_as<bpf::class_block>(value);
-    for (std::size_t i = 0; i < bpf::CLASS_BLOCK; ++i)
-      visit(Prefix::host(dataplane::ebpf::address_in_block(first, i)), block.id[side][i]);
-  }));
+  }
   if (wanted) {
     found.add(
         {{"addresses", best ? best->first.to_string() : "all others"}, {"class", best ? best->second : 0}});
@@ -240,7 +232,7 @@ Result<int> show_programs(const PinnedMaps& maps, const BpfOptions& options) {
     const bpf::program_version program = programs[id].version[side];
     if (program.base == 0 || !is_wanted(wanted, id)) continue;
     found.add({{"program", id},
-               {"baseTable", program.base},
+               {"baseTable", views::table_named(program.base)},
                {"vocabulary", program.vocabulary},
                {"projections", program.tables.size}});
   }

@@ -149,9 +149,19 @@ std::string answer_text(std::uint32_t answer) {
   }
 }
 
+json::value table_named(std::uint32_t table) {
+  return (table & ANSWER_KIND) != 0 ? json::value(answer_text(table)) : json::value(table);
+}
+
 std::vector<json::object> rows_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
                                         bool source_ports) {
   std::vector<json::object> rows;
+  if ((table & ANSWER_KIND) != 0) {
+    rows.push_back({{"keys", keys_text(0, policy::kLastTableKey)},
+                    {"answer", answer_text(table)},
+                    {"outcome", table & ANSWER_VALUE}});
+    return rows;
+  }
   if (table == 0 || table >= cells.size()) return rows;
   const std::size_t count = cells[table].first;
   if (count > cells.size() - table - 1) return rows;

@@ -44,6 +44,14 @@ TEST(BpfMaps, ListATableRowByRowToItsEnd) {
             R"({"table":5,"keys":"from port 0-65535","answer":"allow","outcome":9})");
 }
 
+TEST(BpfMaps, ShowAnAnswerThatStandsInTheTablesPlace) {
+  const auto rows = rows_of_table({}, ANSWER_DENY | 7);
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(json::serialize(rows[0]), R"({"keys":"all","answer":"deny","outcome":7})");
+  EXPECT_EQ(table_named(ANSWER_DENY | 7), "deny");
+  EXPECT_EQ(table_named(7), 7);
+}
+
 TEST(BpfMaps, ShowNothingOfATableThatRunsOutOfTheCells) {
   const std::vector<bpf::cell> cells{{0, 0}, {9, 0}, {0, ANSWER_ALLOW}};
   EXPECT_TRUE(rows_of_table(cells, 0).empty());

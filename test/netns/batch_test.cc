@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 #include "netns/agent_host.h"
+#include "test/support/random.h"
 #include "test/support/world.h"
 
 namespace ocicat::test {
@@ -74,6 +75,62 @@ TEST_P(OneBatch, IsWhatKeepsThemApartFromTwo) {
   EXPECT_TRUE(passes());
   become("blue", "red");
   EXPECT_FALSE(passes());
+}
+
+// a is of a class that b lets nobody of in; addresses beside it are of one that b lets in, one time, and of
+// others or of none the next.
+TEST(AddressesBesideOneAnother, ComeAndGoWithoutAMomentInWhichOneIsTakenForAnother) {
+  constexpr int kRounds = 300, kFlooded = 600;  // at least
+  const auto seed = any_seed();
+  SCOPED_TRACE(fmt::format("OCICAT_SEED={}", seed));
+  Random random(seed);
+  Testbed bed;
+  Station& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
+  Station& b = bed.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
+  PinFolder pins;
+  AgentHost agent(bed, pins.options(Datapath::kEbpf));
+  auto state = first_state(0);
+  add_pod(state, "a", a, kDenyAll, kAllowAll);
+  add_pod(state, "b", b, kWebFromClass1, kDenyAll);
+  state.tables.classes.update(Prefix::host(a.address(Family::kIpv4)), policy::ClassId{2});
+  agent.apply(std::move(state));
+  std::atomic<bool> ended = false;
+  std::atomic<int> sent = 0;
+  b.received();
+  std::thread flood([&] {
+    for (std::uint16_t port = 1024; !ended;) {
+      std::vector<RawPacket> packets(16);
+      for (auto& packet : packets) {
+        packet = probe(a.address(Family::kIpv4), b.address(Family::kIpv4), kTcp, 80);
+        packet.packet.source_port = port++;  // each a new connection
+      }
+      a.send(packets);
+      sent += static_cast<int>(packets.size());
+    }
+  });
+  for (int i = 0; i < kRounds || sent < kFlooded; ++i) {
+    HostChanges changes;
+    for (auto left = 1 + random.below(6); left > 0; --left) {
+      const auto address = IpAddress::v4(0x0a410000 + static_cast<std::uint32_t>(random.below(80)));
+      const Prefix beside{address, static_cast<std::uint8_t>(random.percent(80) ? 32 : 26 + random.below(6))};
+      if (address == a.address(Family::kIpv4)) continue;
+      if (random.percent(30)) {
+        changes.tables.classes.remove(beside.masked());
+      } else {
+        changes.tables.classes.update(beside.masked(),
+                                      policy::ClassId{1 + 2 * static_cast<unsigned>(random.below(8))});
+      }
+    }
+    agent.apply(std::move(changes));
+  }
+  ended = true;
+  flood.join();
+  EXPECT_EQ(b.received().size(), 0U);
+  HostChanges last;
+  last.tables.classes.update(Prefix::host(a.address(Family::kIpv4)), policy::ClassId{1});
+  agent.apply(std::move(last));
+  EXPECT_FALSE(
+      bed.arriving(a, b, {probe(a.address(Family::kIpv4), b.address(Family::kIpv4), kTcp, 80)}).empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OneBatch,

@@ -61,7 +61,7 @@ Result<std::uint64_t> write_dictionary(kernel::bpf::ElementMap& map,
 EbpfPolicy::Images::Images(Objects made)
     : objects(std::move(made)),
       tables(objects.tables()),
-      addresses(objects.classes(), objects.nets()),
+      addresses(objects.nets()),
       endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
       hosts(objects.host_endpoints(), objects.host_interfaces()),
       tunnels(objects.tunnels(), objects.vteps()) {}

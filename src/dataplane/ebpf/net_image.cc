@@ -75,15 +75,125 @@ std::uint32_t plus_one(ClassId id) {
   return static_cast<std::uint32_t>(id) + 1;
 }
 
+unsigned bits_of(const net_node& node) {
+  return node.place & NET_BITS_MASK;
+}
+std::uint32_t children_of(const net_node& node) {
+  return node.place >> bpf::NET_PLACE_SHIFT;
+}
+// The node above has looked at so many bits.
+void set_skips(net_node& node, unsigned looked_at) {
+  node.place &= ~NET_SKIPS;
+  if (bits_of(node) > looked_at) node.place |= NET_SKIPS;
+}
+bool is_empty(const net_node& root) {
+  return root.place == 0;
+}
+
 bool is_same(const net_node& a, const net_node& b) {
   return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
+const Prefix& net_of(const Prefix& net) {
+  return net;
+}
+const Prefix& net_of(const std::pair<const Prefix, ClassId>& entry) {
+  return entry.first;
+}
+
+// Those within this one and longer.
+template <class Sorted>
+Stretch<Sorted> longer_than(const Prefix& around, const Sorted& nets) {
+  const auto longer = static_cast<std::uint8_t>(around.length + 1);
+  return {nets.lower_bound({around.address, longer}), nets.upper_bound({around.last(), 255})};
+}
+
+// The first one that does not share so many bits with it.
+template <class Sorted>
+typename Sorted::const_iterator beyond(const Prefix& net, unsigned length, const Sorted& nets) {
+  return nets.upper_bound({Prefix{net.address, static_cast<std::uint8_t>(length)}.last(), 255});
+}
+
+// Of nets that share so many bits, and are longer: whether the node for those bits says any of them itself,
+// and behind which of the next six bits there are longer ones.
+struct Places {
+  bool here = false;
+  std::uint64_t below = 0;
+};
+template <class Sorted>
+Places places_in(Stretch<Sorted> stretch, unsigned bits, const Sorted& nets) {
+  Places found;
+  for (auto at = stretch.begin; at != stretch.end;) {
+    const auto& net = net_of(*at);
+    const auto end_bits = bits + bpf::NET_BITS - bits_before(net.family());
+    if (net.length <= end_bits) {
+      found.here = true;
+      ++at;
+      continue;
+    }
+    const auto address = bits_of(net.address);
+    found.below |= std::uint64_t{1} << bpf::net_bits_behind(&address, bits);
+    at = beyond(net, end_bits, nets);
+  }
+  return found;
+}
+
+// What a node says itself of each of the next six bits: a class plus one; 0: nothing.
+using Said = std::array<std::uint32_t, 1U << bpf::NET_BITS>;
+
+Said said_by(const bpf::nets& memory, const net_node& node) {
+  Said said{};
+  std::uint32_t at = node.classes - 1;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    const auto low = node.which[0] >> i & 1, high = node.which[1] >> i & 1;
+    at += static_cast<std::uint32_t>(low);
+    if (node.classes != 0) said.at(i) = memory.classes[at % bpf::NET_CLASSES_MAX];
+    if (node.classes == 0 && (low | high) != 0) said.at(i) = node.here[low | high << 1];
+  }
+  return said;
+}
+
+// The node for so many bits, around these nets.
+Said said_by(Stretch<NetImage::Nets> nets, unsigned bits, const NetImage::Nets& wanted) {
+  Said said{};
+  for (auto at = nets.begin; at != nets.end;) {  // what holds others comes before them
+    const auto& [net, id] = *at;
+    const auto end_bits = bits + bpf::NET_BITS - bits_before(net.family());
+    if (net.length > end_bits) {
+      at = beyond(net, end_bits, wanted);
+      continue;
+    }
+    const auto address = bits_of(net.address);
+    std::fill_n(said.begin() + bpf::net_bits_behind(&address, bits), 1U << (end_bits - net.length),
+                plus_one(id));
+    ++at;
+  }
+  return said;
+}
+
+// False, and nothing is put: there are too many classes.
+bool put_here(net_node& node, std::span<const std::uint32_t> said) {
+  auto filled = node;
+  std::uint32_t end = 1;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    if (said[i] == 0) continue;
+    std::uint32_t at = 1;
+    while (at < end && filled.here[at] != said[i]) ++at;
+    if (at == bpf::NET_CLASSES_HERE) return false;
+    filled.here[at] = said[i];
+    end = std::max(end, at + 1);
+    filled.which[0] |= std::uint64_t{at & 1} << i;
+    filled.which[1] |= std::uint64_t{at >> 1} << i;
+  }
+  node = filled;
+  return true;
+}
+
 Extent children_extent(const net_node& node) {
-  return {node.children, static_cast<std::uint32_t>(std::popcount(node.below))};
+  return {children_of(node), static_cast<std::uint32_t>(std::popcount(node.below))};
 }
 Extent classes_extent(const net_node& node) {
-  return {node.classes, static_cast<std::uint32_t>(std::popcount(node.begins))};
+  return {node.classes, static_cast<std::uint32_t>(std::popcount(node.which[0]))};
 }
 
 Error no_room(std::string_view what, std::size_t size) {
@@ -107,7 +217,7 @@ Result<void> NetImage::update(Family family, const Nets& wanted, const std::set<
   }
   for (const auto root : roots) {
     const Node& old = memory_.roots[root][step.now()];
-    TRY_VOID(put_root(root, old.bits == 0 ? OldNode{} : old, pass));
+    TRY_VOID(put_root(root, is_empty(old) ? OldNode{} : old, pass));
   }
   put_all(pass);
   finish(step);
@@ -128,11 +238,11 @@ Result<void> NetImage::resync(const Nets& ipv4, const Nets& ipv6, Step& step) {
   std::vector<OldNode> olds(bpf::NET_ROOTS);
   for (std::uint32_t root = 0; root < bpf::NET_ROOTS; ++root) {
     const Node& old = memory_.roots[root][step.now()];
-    if (old.bits == 0) continue;
+    if (is_empty(old)) continue;
     const auto around = prefix_of_root(root);
     const auto nodes = free_nodes_.size(), classes = free_classes_.size();
-    if (old.bits != around.length + bits_before(around.family()) || address_of(old.first) != around.address ||
-        !claim(old))
+    if (bits_of(old) != around.length + bits_before(around.family()) ||
+        address_of(old.first) != around.address || !claim(old))
       continue;  // is made anew; what it leads to is free once the step shows
     free_nodes_.resize(nodes);
     free_classes_.resize(classes);
@@ -159,12 +269,12 @@ bool NetImage::claim(const Node& node) {
   if (!nodes_.claim(children_extent(node))) return false;
   free_nodes_.push_back(children_extent(node));
   auto left = node.below;
-  return std::ranges::all_of(children_of(node), [&](const Node& child) {
+  return std::ranges::all_of(nodes_below(node), [&](const Node& child) {
     const auto behind = static_cast<std::uint64_t>(std::countr_zero(left));
     left &= left - 1;
-    const auto from = node.bits + unsigned{bpf::NET_BITS};
-    return child.bits >= from && child.bits + unsigned{bpf::NET_BITS} <= 128 &&
-           bits_in_common(child.first, with_bits(node.first, node.bits, behind)) >= from && claim(child);
+    const auto from = bits_of(node) + bpf::NET_BITS;
+    return bits_of(child) >= from && bits_of(child) + bpf::NET_BITS <= 128 &&
+           bits_in_common(child.first, with_bits(node.first, bits_of(node), behind)) >= from && claim(child);
   });
 }
 
@@ -178,8 +288,9 @@ void NetImage::finish(Step& step) {
   });
 }
 
-std::span<const net_node> NetImage::children_of(const Node& node) const {
-  return std::span(memory_.nodes).subspan(node.children, static_cast<std::size_t>(std::popcount(node.below)));
+std::span<const net_node> NetImage::nodes_below(const Node& node) const {
+  return std::span(memory_.nodes)
+      .subspan(children_of(node), static_cast<std::size_t>(std::popcount(node.below)));
 }
 
 void NetImage::release_arrays(const Node& node) {
@@ -188,7 +299,7 @@ void NetImage::release_arrays(const Node& node) {
 }
 
 void NetImage::release(const Node& node) {
-  for (const auto& child : children_of(node)) release(child);
+  for (const auto& child : nodes_below(node)) release(child);
   release_arrays(node);
 }
 
@@ -197,27 +308,27 @@ void NetImage::release(const Node& node) {
 NetImage::OldChildren NetImage::open(const net_bits& first, unsigned bits, OldNode& old) {
   OldChildren result;
   if (!old) return result;
-  if (bits_in_common(first, old->first) < std::min<unsigned>(bits, old->bits)) {
+  if (bits_in_common(first, old->first) < std::min(bits, bits_of(*old))) {
     release(*old);
     old.reset();
-  } else if (old->bits > bits) {
+  } else if (bits_of(*old) > bits) {
     result.at(bpf::net_bits_behind(&old->first, bits)) = old;
     old.reset();
   } else {
     OldNode closer;
     auto left = old->below;
-    for (const auto& child : children_of(*old)) {
+    for (const auto& child : nodes_below(*old)) {
       const auto behind = static_cast<std::size_t>(std::countr_zero(left));
       left &= left - 1;
-      if (old->bits == bits) {
+      if (bits_of(*old) == bits) {
         result.at(behind) = child;
-      } else if (behind == bpf::net_bits_behind(&first, old->bits)) {
+      } else if (behind == bpf::net_bits_behind(&first, bits_of(*old))) {
         closer = child;
       } else {
         release(child);
       }
     }
-    if (old->bits == bits) return result;
+    if (bits_of(*old) == bits) return result;
     release_arrays(*old);
     old = closer;
     return open(first, bits, old);
@@ -225,105 +336,95 @@ NetImage::OldChildren NetImage::open(const net_bits& first, unsigned bits, OldNo
   return result;
 }
 
-bool NetImage::is_changed(const Prefix& around, const Pass& pass) const {
-  if (pass.changed == nullptr) return true;
-  const auto longer = static_cast<std::uint8_t>(around.length + 1);
-  const auto found = pass.changed->lower_bound({around.address, longer});
-  return found != pass.changed->end() && around.contains(found->address);
-}
-
 // The node for what follows one another, all longer than what is around it.
-Result<net_node> NetImage::make_child(unsigned most, Stretch nets, const OldNode& old, const Pass& pass) {
+Result<net_node> NetImage::make_child(unsigned most, Stretch<Nets> nets, const OldNode& old,
+                                      const Pass& pass) {
   const auto before = bits_before(pass.family);
   const auto address = bits_of(nets.begin->first.address);
   const auto common = std::min(nets.begin->first.length + before - 1,
                                bits_in_common(address, bits_of(std::prev(nets.end)->first.address)));
   const auto bits = common - (common - most) % bpf::NET_BITS;
   TRY(auto node, make(bits_of(prefix_of(address, bits, pass.family).address), bits, nets, old, pass));
-  node.skips = bits > most ? 1 : 0;
+  set_skips(node, most);
   return node;
 }
 
-Result<net_node> NetImage::make(const net_bits& first, unsigned bits, Stretch nets, const OldNode& old,
+Result<net_node> NetImage::make(const net_bits& first, unsigned bits, Stretch<Nets> nets, const OldNode& old,
                                 const Pass& pass) {
-  const auto before = bits_before(pass.family);
   const auto end_bits = bits + bpf::NET_BITS;
   auto same = old;
   const auto old_children = open(first, bits, same);
+  Places changed{.here = true, .below = ~0ULL};
+  if (pass.changed != nullptr)
+    changed = places_in(longer_than(prefix_of(first, bits, pass.family), *pass.changed), bits, *pass.changed);
+  const bool stands = same && pass.changed != nullptr;  // but for what has changed
   Node node{};
   node.first = first;
-  node.bits = static_cast<std::uint8_t>(bits);
-  std::array<std::uint32_t, 1U << bpf::NET_BITS> said{};
+  node.place = bits;
+  const auto said = stands && !changed.here ? said_by(memory_, *same) : said_by(nets, bits, pass.wanted);
+  auto maybe = stands ? changed.below : places_in(nets, bits, pass.wanted).below;
+  for (std::size_t i = 0; i < old_children.size(); ++i)
+    maybe |= std::uint64_t{old_children.at(i).has_value()} << i;
   std::vector<Node> children;
-  for (auto at = nets.begin; at != nets.end;) {  // what holds others comes before them
-    const auto& [net, id] = *at;
-    const auto address = bits_of(net.address);
-    const auto behind = bpf::net_bits_behind(&address, bits);
-    if (net.length + before <= end_bits) {
-      std::fill_n(said.begin() + behind, 1U << (end_bits - before - net.length), plus_one(id));
-      ++at;
-      continue;
-    }
-    const auto around = prefix_of(address, end_bits, pass.family);
-    const Stretch longer{at, pass.wanted.upper_bound({around.last(), 255})};
+  for (; maybe != 0; maybe &= maybe - 1) {
+    const auto behind = static_cast<std::size_t>(std::countr_zero(maybe));
     const auto& there = old_children.at(behind);
-    if (there && !is_changed(around, pass)) {
+    if (there && (changed.below >> behind & 1) == 0) {
       children.push_back(*there);
-      children.back().skips = there->bits > end_bits ? 1 : 0;
+      set_skips(children.back(), end_bits);
     } else {
+      const auto longer =
+          longer_than(prefix_of(with_bits(first, bits, behind), end_bits, pass.family), pass.wanted);
+      if (longer.empty()) {
+        if (there) release(*there);
+        continue;
+      }
       TRY(auto child, make_child(end_bits, longer, there, pass));
       children.push_back(child);
     }
-    children.back().own = said.at(behind);
+    children.back().here[0] = said.at(behind);
     node.below |= std::uint64_t{1} << behind;
-    at = longer.end;
-  }
-  for (std::size_t i = 0; i < old_children.size(); ++i) {
-    if (old_children.at(i) && (node.below >> i & 1) == 0) release(*old_children.at(i));
   }
   TRY_VOID(place_children(node, children, same, pass.step));
-  std::vector<std::uint32_t> classes;
-  for (std::size_t i = 0; i < said.size(); ++i) {
-    if (i != 0 && said.at(i) == said.at(i - 1)) continue;
-    classes.push_back(said.at(i));
-    node.begins |= std::uint64_t{1} << i;
-  }
-  TRY_VOID(place_classes(node, classes, same, pass.step));
+  TRY_VOID(place_classes(node, said, same, pass.step));
   return node;
 }
 
 Result<void> NetImage::place_children(Node& node, const std::vector<Node>& children, const OldNode& same,
                                       Step& step) {
   const bool had_some = same && same->below != 0;
-  if (had_some && same->below == node.below && std::ranges::equal(children_of(*same), children, is_same)) {
-    node.children = same->children;
+  if (had_some && same->below == node.below && std::ranges::equal(nodes_below(*same), children, is_same)) {
+    node.place |= children_of(*same) << bpf::NET_PLACE_SHIFT;
     return {};
   }
   if (had_some) free_nodes_.push_back(children_extent(*same));
   if (children.empty()) return {};
   const auto extent = nodes_.allocate(static_cast<std::uint32_t>(children.size()));
   if (!extent) return std::unexpected(no_room("nodes", bpf::NET_NODES_MAX));
-  node.children = extent->first;
-  for (std::size_t i = 0; i < children.size(); ++i) step.write(memory_.nodes[node.children + i], children[i]);
+  node.place |= extent->first << bpf::NET_PLACE_SHIFT;
+  for (std::size_t i = 0; i < children.size(); ++i) step.write(memory_.nodes[extent->first + i], children[i]);
   return {};
 }
 
-Result<void> NetImage::place_classes(Node& node, const std::vector<std::uint32_t>& classes,
-                                     const OldNode& same, Step& step) {
+Result<void> NetImage::place_classes(Node& node, std::span<const std::uint32_t> said, const OldNode& same,
+                                     Step& step) {
   const bool had_some = same && same->classes != 0;
-  const auto there =
-      had_some
-          ? std::span<const std::uint32_t>(memory_.classes).subspan(same->classes, classes_extent(*same).size)
-          : std::span<const std::uint32_t>();
-  if (had_some && same->begins == node.begins && std::ranges::equal(there, classes)) {
+  if (put_here(node, said)) {
+    if (had_some) free_classes_.push_back(classes_extent(*same));
+    return {};
+  }
+  std::vector<std::uint32_t> classes;
+  for (std::size_t i = 0; i < said.size(); ++i) {
+    if (i != 0 && said[i] == said[i - 1]) continue;
+    classes.push_back(said[i]);
+    node.which[0] |= std::uint64_t{1} << i;
+  }
+  if (had_some && same->which[0] == node.which[0] &&
+      std::ranges::equal(std::span(memory_.classes).subspan(same->classes, classes.size()), classes)) {
     node.classes = same->classes;
     return {};
   }
   if (had_some) free_classes_.push_back(classes_extent(*same));
-  if (classes.size() <= bpf::NET_CLASSES_HERE) {
-    std::ranges::copy(classes, node.here);
-    return {};
-  }
   const auto extent = classes_.allocate(static_cast<std::uint32_t>(classes.size()));
   if (!extent) return std::unexpected(no_room("classes", bpf::NET_CLASSES_MAX));
   node.classes = extent->first;
@@ -331,23 +432,33 @@ Result<void> NetImage::place_classes(Node& node, const std::vector<std::uint32_t
   return {};
 }
 
-Result<void> NetImage::put_root(std::uint32_t root, const OldNode& old, const Pass& pass) {
-  const auto around = prefix_of_root(root);
-  const auto longer = static_cast<std::uint8_t>(around.length + 1);
-  const Stretch nets{pass.wanted.lower_bound({around.address, longer}),
-                     pass.wanted.upper_bound({around.last(), 255})};
+// Of all that a root is for: what the longest net says that is no longer than roots are.
+std::uint32_t NetImage::class_around(const Prefix& root, const OldNode& old, const Pass& pass) {
   std::uint32_t own = 0;
-  for (unsigned length = around.length; length > 0 && own == 0; --length) {
-    const auto found = pass.wanted.find(Prefix{around.address, static_cast<std::uint8_t>(length)}.masked());
+  bool changed = pass.changed == nullptr || !old;
+  for (unsigned length = 1; length <= root.length; ++length) {
+    const auto net = Prefix{root.address, static_cast<std::uint8_t>(length)}.masked();
+    changed = changed || pass.changed->contains(net);
+  }
+  if (!changed) return old->here[0];
+  for (unsigned length = root.length; length > 0 && own == 0; --length) {
+    const auto found = pass.wanted.find(Prefix{root.address, static_cast<std::uint8_t>(length)}.masked());
     if (found != pass.wanted.end()) own = plus_one(found->second);
   }
+  return own;
+}
+
+Result<void> NetImage::put_root(std::uint32_t root, const OldNode& old, const Pass& pass) {
+  const auto around = prefix_of_root(root);
+  const auto nets = longer_than(around, pass.wanted);
+  const auto own = class_around(around, old, pass);
   if (nets.empty() && own == 0) {
     if (old) release(*old);
     pass.step.set(memory_.roots[root], Node{});
     return {};
   }
   TRY(auto node, make(bits_of(around.address), around.length + bits_before(pass.family), nets, old, pass));
-  node.own = own;
+  node.here[0] = own;
   pass.step.set(memory_.roots[root], node);
   return {};
 }
@@ -360,21 +471,16 @@ class Reading {
   Reading(const bpf::nets& nets, std::map<Prefix, ClassId>& found) : nets_(nets), found_(found) {}
 
   void read(const net_node& node, Family family) {
-    for (std::uint64_t i = 0; i < 1U << bpf::NET_BITS; ++i) {
-      const auto first = with_bits(node.first, node.bits, i);
-      const auto bit = std::uint64_t{1} << i;
-      const auto around = prefix_of(first, node.bits + unsigned{bpf::NET_BITS}, family);
+    const auto said = said_by(nets_, node);
+    auto at = children_of(node);
+    const auto end_bits = bits_of(node) + bpf::NET_BITS;
+    for (std::size_t i = 0; i < said.size(); ++i) {
+      const auto around = prefix_of(with_bits(node.first, bits_of(node), i), end_bits, family);
       if (around.family() != family) continue;  // IPv4-mapped, which nobody asks the other tree about
-      if ((node.below & bit) != 0) {
-        const auto behind = static_cast<std::uint32_t>(std::popcount(node.below & (bit - 1)));
-        const auto& child = nets_.nodes[(node.children + behind) % bpf::NET_NODES_MAX];
-        say(around, child.own);
-        read(child, family);
-        continue;
-      }
-      const auto at = static_cast<std::uint32_t>(std::popcount(node.begins & (bit | (bit - 1)))) - 1;
-      say(around, node.classes != 0 ? nets_.classes[(node.classes + at) % bpf::NET_CLASSES_MAX]
-                                    : node.here[at % bpf::NET_CLASSES_HERE]);
+      say(around, said.at(i));
+      if ((node.below >> i & 1) == 0) continue;
+      const auto& child = nets_.nodes[at++ % bpf::NET_NODES_MAX];
+      if (bits_of(child) >= end_bits) read(child, family);  // else somebody is about to change it
     }
   }
   void say(const Prefix& prefix, std::uint32_t one_more) {
@@ -410,8 +516,8 @@ std::map<Prefix, ClassId> nets_in(const bpf::nets& nets, std::size_t side) {
   Reading reading(nets, found);
   for (std::uint32_t root = 0; root < bpf::NET_ROOTS; ++root) {
     const auto& node = nets.roots[root][side];
-    if (node.bits == 0) continue;
-    reading.say(prefix_of_root(root), node.own);
+    if (is_empty(node)) continue;
+    reading.say(prefix_of_root(root), node.here[0]);
     reading.read(node, family_of_root(root));
   }
   for (const auto& all : {Prefix{{}, 0}, Prefix{IpAddress::v4(0), 0}})

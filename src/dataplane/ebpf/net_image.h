@@ -1,11 +1,13 @@
-// The classes of nets (bpf/maps/nets.h): which nodes say what, and what an update writes.
+// The classes of addresses and nets (bpf/maps/nets.h): which nodes say what, and what an update writes.
 //
 //   tree    is the map itself: no copy of it is kept here
-//   cost    of an update: for each net, the nodes above it, with those beside each of them; of a net shorter
-//           than roots are, its roots
+//   cost    of an update: for each net, the nodes above it, with those beside each of them, but no look at what
+//           is wanted there beside it; of a net shorter than roots are, its roots
 //   errors  kExhausted: nodes or classes do not fit, with what is to be replaced by them; what was in force
 //           stays, and the map counts as unknown until resync() has succeeded
 #pragma once
+
+#include <absl/container/btree_map.h>
 
 #include <array>
 #include <map>
@@ -23,9 +25,16 @@
 
 namespace ocicat::dataplane::ebpf {
 
+// Of prefixes in order, those that follow one another.
+template <class Sorted>
+struct Stretch {
+  typename Sorted::const_iterator begin, end;
+  bool empty() const { return begin == end; }
+};
+
 class NetImage {
  public:
-  using Nets = std::map<Prefix, policy::ClassId>;  // masked, of one family
+  using Nets = absl::btree_map<Prefix, policy::ClassId>;  // masked, of one family; single addresses as well
 
   // Borrows the map.
   explicit NetImage(bpf::nets& memory)
@@ -42,10 +51,6 @@ class NetImage {
   using Node = bpf::net_node;
   using OldNode = std::optional<Node>;
   using OldChildren = std::array<OldNode, 1U << bpf::NET_BITS>;
-  struct Stretch {  // of nets that follow one another
-    Nets::const_iterator begin, end;
-    bool empty() const { return begin == end; }
-  };
   // What a pass over a tree goes by.
   struct Pass {
     Family family;
@@ -55,16 +60,16 @@ class NetImage {
   };
 
   void put_all(const Pass& pass);
+  static std::uint32_t class_around(const Prefix& root, const OldNode& old, const Pass& pass);
   Result<void> put_root(std::uint32_t root, const OldNode& old, const Pass& pass);
-  Result<Node> make(const bpf::net_bits& first, unsigned bits, Stretch nets, const OldNode& old,
+  Result<Node> make(const bpf::net_bits& first, unsigned bits, Stretch<Nets> nets, const OldNode& old,
                     const Pass& pass);
-  Result<Node> make_child(unsigned most, Stretch nets, const OldNode& old, const Pass& pass);
-  bool is_changed(const Prefix& below, const Pass& pass) const;
+  Result<Node> make_child(unsigned most, Stretch<Nets> nets, const OldNode& old, const Pass& pass);
   Result<void> place_children(Node& node, const std::vector<Node>& children, const OldNode& same, Step& step);
-  Result<void> place_classes(Node& node, const std::vector<std::uint32_t>& classes, const OldNode& same,
+  Result<void> place_classes(Node& node, std::span<const std::uint32_t> said, const OldNode& same,
                              Step& step);
   OldChildren open(const bpf::net_bits& first, unsigned bits, OldNode& old);
-  std::span<const Node> children_of(const Node& node) const;
+  std::span<const Node> nodes_below(const Node& node) const;
   void release_arrays(const Node& node);
   void release(const Node& node);
   bool claim(const Node& node);

@@ -132,9 +132,11 @@ TEST_F(NetImageTest, IsMadeAnewWhereSomebodyHasWrittenIntoIt) {
   // A tree that leads to itself, and one that leads out of the map.
   auto& root = memory_->roots[10 << 6][host_.batch & 1];
   ASSERT_NE(root.below, 0U);
-  for (const auto children : {root.children, std::uint32_t{bpf::NET_NODES_MAX} - 1, 0U}) {
-    memory_->nodes[root.children].children = children;
-    memory_->nodes[root.children].below = 7;
+  const auto first = root.place >> bpf::NET_PLACE_SHIFT;
+  for (const auto children : {first, std::uint32_t{bpf::NET_NODES_MAX} - 1, 0U}) {
+    auto& child = memory_->nodes[first];
+    child.place = children << bpf::NET_PLACE_SHIFT | (child.place & NET_BITS_MASK);
+    child.below = 7;
     start();
     for (unsigned i = 0; i < 100; ++i) EXPECT_EQ(class_of(IpAddress::v4(0x0a000000 + (i << 8))), i + 1);
   }
@@ -166,6 +168,23 @@ TEST_F(NetImageTest, SaysSoWhereNetsDoNotFitAndLeavesWhatWasInForce) {
   set("198.51.100.0/24", 3);
   apply();
   EXPECT_EQ(class_of("198.51.100.1"), 3U);
+}
+
+TEST_F(NetImageTest, WritesForOneAddressOfManyNoMoreThanTheNodesAboveIt) {
+  start();
+  for (unsigned i = 0; i < 200'000; ++i) set(Prefix::host(IpAddress::v4(0x0a000000 + i)), i % 1'000);
+  Step first(host_);
+  ASSERT_TRUE(update(first));
+  ASSERT_TRUE(first.finish());
+  for (const unsigned at : {0U, 77'777U, 199'999U}) {
+    set(Prefix::host(IpAddress::v4(0x0a000000 + at)), 5'000);
+    Step step(host_);
+    ASSERT_TRUE(update(step));
+    ASSERT_TRUE(step.finish());
+    EXPECT_LE(step.writes(), 64U * 3 + 4);  // classes, nodes beside two of those above, root, batch
+    EXPECT_EQ(class_of(IpAddress::v4(0x0a000000 + at)), 5'000U);
+  }
+  EXPECT_LE(image_->places_in_use(), 200'000U + 200'000 / 64 * 2);
 }
 
 TEST_F(NetImageTest, GivesBackAllThatItTook) {
@@ -246,16 +265,20 @@ class RandomNets : public NetImageTest {
       const auto& nets = wanted_[family];
       const auto net = nets.empty() || random_.percent(50) ? some_net(family) : Prefix(pick_net(nets));
       if (net.family() != family) continue;
-      const auto id = static_cast<unsigned>(random_.below(5));
+      const auto id = static_cast<unsigned>(random_.below(ids_));
       set(net, random_.percent(40) ? std::nullopt : std::optional(id));
     }
   }
+
+  std::size_t ids_ = 5;
 };
 
+// Few classes stand in the nodes themselves, many beside them.
 TEST_F(RandomNets, SayWhatEachNetLookedAtWouldSay) {
   start();
   for (int round = 0; round < 300; ++round) {
     auto before = wanted_;
+    ids_ = random_.percent(50) ? 3 : 30;
     change();
     Step step(host_);
     ASSERT_TRUE(update(step));

@@ -17,9 +17,9 @@ using kernel::bpf::KernelMap;
 using kernel::bpf::MappedArray;
 using kernel::bpf::MapShape;
 
-constexpr std::array kDecisionMaps{"host",     "endpoints",    "addresses",      "classes",        "nets",
-                                   "programs", "vocabularies", "entries",        "cells",          "chains",
-                                   "sources",  "dictionary",   "host_endpoints", "host_interfaces"};
+constexpr std::array kDecisionMaps{"host",         "endpoints",      "addresses",      "nets",   "programs",
+                                   "vocabularies", "entries",        "cells",          "chains", "sources",
+                                   "dictionary",   "host_endpoints", "host_interfaces"};
 constexpr std::array kTraces{"connections", "fragments", "at_drivers", "translations"};
 
 struct ProgramName {
@@ -146,13 +146,12 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(mapped("nets", nets_));
   const auto elements = [&](const char* name, std::unique_ptr<kernel::bpf::ElementMap>& map) -> Result<void> {
     TRY(auto fd, copy_of(fds.at(name)));
-    const bool in_place = std::string_view(name) == "classes" || std::string_view(name) == "host_interfaces";
+    const bool in_place = std::string_view(name) == "host_interfaces";
     TRY(map, KernelMap::of(std::move(fd), in_place));
     return {};
   };
   TRY_VOID(elements("addresses", addresses_));
   TRY_VOID(elements("vteps", vteps_));
-  TRY_VOID(elements("classes", classes_));
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, copy_of(fds.at("connections")));
@@ -278,6 +277,21 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
   return objects;
 }
 
+// Of an older datapath, maps that this one has none of.
+Result<void> Objects::remove_leftovers() {
+  std::vector<std::filesystem::path> leftovers;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(map_folder(folder_), failed)) {
+    if (!maps_.contains(entry.path().filename().string())) leftovers.push_back(entry.path());
+  }
+  for (const auto& leftover : leftovers) {
+    if (!failed) std::filesystem::remove(leftover, failed);
+    if (failed)
+      return fail(ErrorCode::kPermission, "cannot remove {}: {}", leftover.string(), failed.message());
+  }
+  return {};
+}
+
 Result<std::size_t> Objects::keep() {
   if (kept_) return 0;
   TRY_VOID(kernel::bpf::make_pin_folder(map_folder(folder_)));
@@ -287,6 +301,7 @@ Result<std::size_t> Objects::keep() {
   if (at_host_) std::ranges::copy(named(host_programs_), std::back_inserter(programs));
   TRY_VOID(pin_programs(folder_ / "programs", programs));
   std::ranges::copy(build().bytes, host().build);
+  TRY_VOID(remove_leftovers());
   for (const auto& others : map_folders(folder_)) {
     std::error_code failed;
     if (others != map_folder(folder_)) std::filesystem::remove_all(others, failed);

@@ -48,7 +48,6 @@ class Objects {
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
-  kernel::bpf::ElementMap& classes() const { return *classes_; }
   bpf::nets& nets() const { return nets_.as<bpf::nets>().front(); }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
@@ -74,6 +73,7 @@ class Objects {
   Result<void> make_maps(kernel::bpf::Object& object);
   Result<void> load_programs();
   Result<void> find_older();
+  Result<void> remove_leftovers();
 
   std::filesystem::path folder_;
   Fds maps_;
@@ -86,8 +86,7 @@ class Objects {
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, chains_, host_endpoints_,
       tunnels_, nets_;
   kernel::bpf::GrowingArray entries_, cells_;
-  std::unique_ptr<kernel::bpf::ElementMap> addresses_, classes_, sources_, host_interfaces_, dictionary_,
-      vteps_;
+  std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };

@@ -161,6 +161,24 @@ Result<void> TableImage::place_table(TableId id, Step& step) {
   return {};
 }
 
+std::uint32_t TableImage::only_answer(TableId id) const {
+  const auto table = wanted_.tables.find(id);
+  if (table == wanted_.tables.end() || table->second.size() != 1) return 0;
+  const auto all = *table->second.begin();
+  if (all.first != 0 || all.last != kLastTableKey || all.source_ports != TableId{}) return 0;
+  return answer_of(wanted_.outcomes, all.outcome);
+}
+
+Result<void> TableImage::place_named(TableId id, Step& step) {
+  return only_answer(id) != 0 ? Result<void>() : place_table(id, step);
+}
+
+std::uint32_t TableImage::named(TableId id) const {
+  if (const auto answer = only_answer(id)) return answer;
+  const auto place = tables_.find(id);
+  return place == tables_.end() ? 0 : place->second.first;
+}
+
 template <class Id>
 void TableImage::release(Places<Id>& places, Id id, Extents& extents, Step& step) {
   const auto place = places.find(id);
@@ -192,9 +210,7 @@ std::uint32_t TableImage::row_size(VocabularyId id) const {
 
 std::uint32_t TableImage::entry_of(ProgramId id, std::uint32_t projection) const {
   const auto found = wanted_.tables_by_projection.find({id, ProjectionId{projection}});
-  if (found == wanted_.tables_by_projection.end()) return 0;
-  const auto place = tables_.find(found->second);
-  return place == tables_.end() ? 0 : place->second.first;
+  return found == wanted_.tables_by_projection.end() ? 0 : named(found->second);
 }
 
 std::uint32_t TableImage::entry_of(ChainId id, std::uint32_t projection) const {
@@ -233,18 +249,17 @@ Result<void> TableImage::write_program(ProgramId id, Step& step) {
   const auto program = wanted_.programs.find(id);
   const bool known = program != wanted_.programs.end();
   if (known) {
-    TRY_VOID(place_table(program->second.base, step));
+    TRY_VOID(place_named(program->second.base, step));
     for (auto key = wanted_.tables_by_projection.lower_bound({id, {}});
          key != wanted_.tables_by_projection.end() && key->first.program == id; ++key) {
-      TRY_VOID(place_table(key->second, step));
+      TRY_VOID(place_named(key->second, step));
     }
   }
   TRY_VOID(make_room(
       program_rows_, id, known ? row_size(id) : 0, [&](std::uint32_t i) { return entry_of(id, i); }, step));
   if (known) {
-    const auto base = tables_.find(program->second.base);
     const auto row = program_rows_.find(id);
-    version.base = base == tables_.end() ? 0 : base->second.first;
+    version.base = named(program->second.base);
     version.vocabulary = number(program->second.vocabulary);
     if (row != program_rows_.end()) version.tables = {row->second.first, row->second.size};
   }
@@ -380,6 +395,10 @@ bool TableImage::adopt_table(TableId id, std::uint32_t first) {
   return true;
 }
 
+void TableImage::adopt_named(TableId id, std::uint32_t there) {
+  if (only_answer(id) == 0) adopt_table(id, there);
+}
+
 void TableImage::adopt(std::size_t side) {
   const auto adopt_row = [&](auto& rows, auto id, const bpf::row& row, std::uint32_t size) {
     if (size != 0 && row.size >= size && entries_.claim({row.first, row.size}))
@@ -388,7 +407,7 @@ void TableImage::adopt(std::size_t side) {
   for (const auto& [id, program] : wanted_.programs) {
     if (number(id) >= memory_.programs.size()) continue;
     const auto& there = memory_.programs[number(id)].version[side];
-    adopt_table(program.base, there.base);
+    adopt_named(program.base, there.base);
     adopt_row(program_rows_, id, there.tables, row_size(id));
   }
   for (const auto& [id, chain] : wanted_.chains) {
@@ -398,7 +417,7 @@ void TableImage::adopt(std::size_t side) {
   for (const auto& [key, table] : wanted_.tables_by_projection) {
     const auto row = program_rows_.find(key.program);
     if (row != program_rows_.end())
-      adopt_table(table, memory_.entries[row->second.first + number(key.projection)].value[side]);
+      adopt_named(table, memory_.entries[row->second.first + number(key.projection)].value[side]);
   }
   for (std::uint32_t id = 0; id < memory_.vocabularies.size(); ++id) {
     adopt_row(vocabulary_rows_, VocabularyId{id}, memory_.vocabularies[id].projections[side],

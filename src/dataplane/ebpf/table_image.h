@@ -60,6 +60,12 @@ class TableImage {
   using Places = std::map<Id, Extent>;
 
   std::vector<bpf::cell> cells_of(const policy::Table& table) const;
+  // Of a table that says the same of all keys, that; else 0.
+  std::uint32_t only_answer(policy::TableId id) const;
+  // What stands where a table is named; 0: there is none.
+  std::uint32_t named(policy::TableId id) const;
+  Result<void> place_named(policy::TableId id, Step& step);
+  void adopt_named(policy::TableId id, std::uint32_t there);
   Result<void> place_table(policy::TableId id, Step& step);
   template <class Id>
   void release(Places<Id>& places, Id id, Extents& extents, Step& step);
