@@ -107,11 +107,12 @@ class Lab:
         return self.run("lab", "down")
 
     @staticmethod
-    def pod_words(name, host, labels=None, listen="", service_account="", addresses=""):
+    def pod_words(name, host, labels=None, listen="", service_account="", addresses="", floating=""):
         words = ["lab", "pod", "add", name, "--host", host]
         if labels:
             words += ["--labels", ",".join("%s=%s" % item for item in labels.items())]
-        for option, value in (("--listen", listen), ("--service-account", service_account), ("--ip", addresses)):
+        for option, value in (("--listen", listen), ("--service-account", service_account), ("--ip", addresses),
+                              ("--floating-ip", floating)):
             if value:
                 words += [option, value]
         return words

@@ -67,6 +67,10 @@ static __always_inline int tell_event(const struct packet* packet, const struct 
   event->time = bpf_ktime_get_ns();
   event->source = packet->ends.source;
   event->destination = packet->ends.destination;
+  if (packet->floating) { /* as it was judged */
+    event->source = packet->key.address[packet->sender & 1];
+    event->destination = packet->key.address[~packet->sender & 1];
+  }
   event->source_port = packet->ends.source_port;
   event->destination_port = packet->kind >= KIND_ERROR && is_icmp(packet->key.protocol)
                                 ? bpf_htons(packet->detail)

@@ -77,7 +77,8 @@ __noinline int forward(struct __sk_buff* skb, const struct packet* packet, struc
   const struct connection* connection = &tracked->connection;
   const struct endpoint* own = endpoint_at(slot_at(connection, packet->sender));
   if (!own || !(READ_ONCE(own->flags) & ENDPOINT_OPEN) || !is_plain(skb, packet) ||
-      !is_underway(packet, connection) || connection->flags & (CONNECTION_FROM_HOST | CONNECTION_TO_HOST)) {
+      !is_underway(packet, connection) ||
+      connection->flags & (CONNECTION_FROM_HOST | CONNECTION_TO_HOST | CONNECTION_FLOATING)) {
     return PASS;
   }
   __u32 to = connection->endpoint[~packet->sender & 1];

@@ -52,9 +52,10 @@ struct packet {
   __u8 tcp;          /* enum tcp_flag; of SCTP, what its chunks say in TCP's words */
   __u8 ipv6;
   __u8 icmp_type;
-  __u8 hops;    /* that it has left */
-  __u8 traffic; /* type of service, or traffic class */
-  __u8 headers; /* of IP and transport together, bytes; 0: there are others, or options of IP */
+  __u8 hops;     /* that it has left */
+  __u8 traffic;  /* type of service, or traffic class */
+  __u8 floating; /* an end is known by a floating address: the key has what is behind it (floating.h) */
+  __u8 headers;  /* of IP and transport together, bytes; 0: there are others, or options of IP */
 };
 
 static __always_inline int is_same(const struct address* a, const struct address* b) {

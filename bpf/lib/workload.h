@@ -9,6 +9,7 @@
 #pragma once
 
 #include "lib/answer.h"
+#include "lib/floating.h"
 #include "lib/forward.h"
 #include "lib/fragments.h"
 #include "lib/noting.h"
@@ -140,6 +141,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   int begins = !known || begins_at(next, slot);
   int unanswered = known && !slot_at(next, own) && !next->packets[(packet->sender ^ 1) & 1];
   __u32 ends = draft(skb, packet, known != 0, slot, from, next);
+  if (packet->floating) next->flags |= CONNECTION_FLOATING;
   expect(packet->sender != beginner(next), begins);
   __u32 why = known ? judge(&packet->key, next, ends) : judge_new(skb, packet, next, from);
   count(known && ends == BOTH_ENDS ? COUNT_REJUDGED : COUNT_JUDGED);
@@ -178,6 +180,7 @@ __noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
     return judge_invalid(skb, bench, slot, from);
   }
   int own = from ? !about->sender : about->sender;
+  if (knows_floating() && see_through(about, !own)) own = from ? !about->sender : about->sender;
   __u32 now = clock_now(), version;
   struct connection* known = look_up(&about->key, &version);
   struct connection* next = &bench->next;
@@ -198,6 +201,27 @@ __noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
   return PASS;
 }
 
+/* Whether the other end is known here by a floating address; and, if so, whether the packet is of a connection
+ * that has passed here by that, and still may: it does, by the stack. */
+__noinline int at_floating(struct __sk_buff* skb, struct workbench* bench, __u32 slot, int from) {
+  if (!bench) return 0;
+  struct packet* packet = &bench->packet;
+  if (!see_through(packet, from ? !packet->sender : packet->sender)) return 0;
+  __u32 now = clock_now(), version;
+  int own = from ? packet->sender : !packet->sender;
+  struct connection* known = find_connection(packet, now, &version);
+  bench->is_known = known != 0;
+  if (!known || !stands(known) ||
+      (known->flags & (CONNECTION_DENIED | CONNECTION_FLOATING)) != CONNECTION_FLOATING ||
+      known->endpoint[own & 1] != slot || !is_still(known, version)) {
+    return 0;
+  }
+  account(skb, packet, from, known, now);
+  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, known->judged, from);
+  count(COUNT_FORWARDED);
+  return 1;
+}
+
 /* Of no connection that has passed here and still may. */
 __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from) {
   if (!bench) return DROP;
@@ -215,6 +239,7 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   if (skb->mark && is_answer(skb, packet)) return PASS;
   if (from && is_discovery(packet) && !is_forwarded(skb, packet)) return PASS;
   if (by_host && packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return PASS;
+  if (knows_floating() && at_floating(skb, bench, slot, from)) return PASS;
   switch (packet->kind) {
     case KIND_ERROR:
       return judge_error(skb, slot, from);

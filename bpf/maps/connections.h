@@ -37,6 +37,7 @@ enum connection_flags {
   CONNECTION_DENIED = 2,    /* was let through once and is not any more; nothing passes until it is idle */
   CONNECTION_FROM_HOST = 4, /* the host itself began it: ingress is not asked */
   CONNECTION_TO_HOST = 8,   /* to the host itself: the host's setting is asked after egress */
+  CONNECTION_FLOATING = 16, /* one end knows the other by a floating address: the stack translates */
 };
 
 #define END_OUTSIDE 0x8000

@@ -20,6 +20,7 @@ enum host_setting {
    * that it knows are taken over. */
   HOST_TAKES_OVER = 128,
   HOST_TRANSLATES = 1 << 13, /* what leaves some pools has its source translated, by the kernel */
+  HOST_FLOATING = 1 << 14,   /* some destinations are floating addresses (maps/floating.h) */
   HOST_MARK_SHIFT = 8,
   HOST_MARK_BITS = 31,
 };

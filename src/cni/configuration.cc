@@ -127,9 +127,6 @@ Outcome<void> check_supported(const json::object& config) {
   }
   if (fields::find(*ipam, "subnet") != nullptr)
     return unsupported("ipam.subnet belongs to host-local address management");
-  TRY(const auto* features, checked(part_of(config, "feature_control")));
-  TRY(const bool floating, checked(flag_at(*features, "floating_ips", false)));
-  if (floating) return unsupported("feature_control.floating_ips: there are no floating addresses");
   TRY(const auto device, checked(fields::string_at(config, "device_type")));
   if (!device.empty() && device != "veth")
     return unsupported(fmt::format("device_type is \"{}\", and there is veth alone", device));
@@ -156,6 +153,7 @@ Result<void> read_wiring(const json::object& config, Configuration& configuratio
     return fields::wrong("readiness_gates", fmt::format("are more than {}", kMostGates));
   TRY(const auto* features, part_of(config, "feature_control"));
   TRY(configuration.addresses_without_ipam, flag_at(*features, "ip_addrs_no_ipam", false));
+  TRY(configuration.floating_addresses, flag_at(*features, "floating_ips", false));
   TRY(const auto* settings, part_of(config, "container_settings"));
   TRY(configuration.ip_forwarding, flag_at(*settings, "allow_ip_forwarding", false));
   TRY(const auto* dns, part_of(config, "dns"));

@@ -34,6 +34,7 @@ struct Configuration {
   std::vector<std::string> ipv4_pools;  // names or CIDRs; empty: those that select host and namespace
   std::vector<std::string> ipv6_pools;
   bool addresses_without_ipam = false;  // `feature_control.ip_addrs_no_ipam`
+  bool floating_addresses = false;      // `feature_control.floating_ips`
   bool ip_forwarding = false;           // `container_settings.allow_ip_forwarding`
   std::uint32_t queues = 1;             // `num_queues`
   // `policy_setup_timeout_seconds`: then the workload starts without its policy (and without traffic, as

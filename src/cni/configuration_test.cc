@@ -49,7 +49,7 @@ TEST(Configuration, TakesCalicosKeys) {
               "ipv6_pools":["six"]},
       "container_settings":{"allow_ip_forwarding":true},"num_queues":4,"policy_setup_timeout_seconds":7,
       "readiness_gates":["http://localhost:9099/readiness"],
-      "feature_control":{"ip_addrs_no_ipam":true,"floating_ips":false},"dns":{"nameservers":["10.0.0.1"]})");
+      "feature_control":{"ip_addrs_no_ipam":true,"floating_ips":"true"},"dns":{"nameservers":["10.0.0.1"]})");
   ASSERT_TRUE(read.has_value()) << read.error().details;
   EXPECT_EQ(read->node, "host1");
   EXPECT_EQ(read->mtu, 1440U);
@@ -58,6 +58,7 @@ TEST(Configuration, TakesCalicosKeys) {
   EXPECT_THAT(read->ipv6_pools, ElementsAre("six"));
   EXPECT_TRUE(read->ip_forwarding);
   EXPECT_TRUE(read->addresses_without_ipam);
+  EXPECT_TRUE(read->floating_addresses);
   EXPECT_EQ(read->queues, 4U);
   EXPECT_EQ(read->policy_timeout, std::chrono::seconds(7));
   EXPECT_THAT(read->readiness_gates, ElementsAre("http://localhost:9099/readiness"));
@@ -92,7 +93,7 @@ TEST(Configuration, WhatCannotBeDoneIsRefusedAndNeverPassedOver) {
   const std::tuple<const char*, FailureCode, const char*> kCases[] = {
       {R"("ipam":{"type":"host-local"})", FailureCode::kUnsupportedField, "host-local"},
       {R"("ipam":{"subnet":"usePodCidr"})", FailureCode::kUnsupportedField, "ipam.subnet"},
-      {R"("feature_control":{"floating_ips":true})", FailureCode::kUnsupportedField, "floating_ips"},
+      {R"("feature_control":{"floating_ips":"yes"})", FailureCode::kInvalidConfiguration, "floating_ips"},
       {R"("device_type":"netkit")", FailureCode::kUnsupportedField, "netkit"},
       {R"("include_default_routes":"no")", FailureCode::kInvalidConfiguration, "include_default_routes"},
       {R"("ipam":{"assign_ipv4":"no"})", FailureCode::kInvalidConfiguration, "ipam.assign_ipv4"},
@@ -194,6 +195,15 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   EXPECT_EQ(bare.error().code, FailureCode::kUnsupportedField);
   const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
   EXPECT_EQ(floating.error().code, FailureCode::kUnsupportedField);
+  EXPECT_THAT(floating.error().details, HasSubstr("feature_control.floating_ips"));
+  const auto floats = *configuration(R"("feature_control":{"floating_ips":true})");
+  EXPECT_THAT(settle(floats, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {})->floating,
+              ElementsAre(*IpAddress::parse("1.2.3.4")));
+  for (const auto* value : {R"(["fd00::1"])", R"(["x"])", "1.2.3.4"}) {
+    const auto settled = settle(floats, annotations({{"floatingIPs", value}}), {});
+    EXPECT_EQ(settled.error().code, FailureCode::kInvalidConfiguration) << value;
+    EXPECT_THAT(settled.error().details, HasSubstr("floatingIPs"));
+  }
   const auto limited = settle(plain, {{"kubernetes.io/egress-bandwidth", "1Mbit"}}, {});
   EXPECT_EQ(limited.error().code, FailureCode::kInvalidConfiguration);
   EXPECT_THAT(limited.error().details, HasSubstr("kubernetes.io/egress-bandwidth"));

@@ -1,5 +1,6 @@
 #include "cni/endpoint.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "resources/fields.h"
@@ -52,6 +53,16 @@ json::array profiles_of(const Attachment& attachment, const Configuration& confi
   return profiles;
 }
 
+json::array nats_of(const Attachment& attachment, const Wishes& wishes) {
+  json::array nats;
+  for (const auto& address : wishes.floating) {
+    const auto own = std::ranges::find(attachment.addresses, address.family(), &IpAddress::family);
+    if (own == attachment.addresses.end()) continue;
+    nats.push_back(json::object{{"externalIP", address.to_string()}, {"internalIP", own->to_string()}});
+  }
+  return nats;
+}
+
 }  // namespace
 
 Labels annotations_of(const json::object& document) {
@@ -81,6 +92,7 @@ json::object endpoint_document(const Attachment& attachment, const std::string& 
     for (const auto& prefix : wishes.source_prefixes) prefixes.emplace_back(prefix);
     spec["allowSpoofedSourcePrefixes"] = std::move(prefixes);
   }
+  if (auto nats = nats_of(attachment, wishes); !nats.empty()) spec["ipNATs"] = std::move(nats);
   if (!wishes.qos.empty()) {
     json::object controls;
     for (const auto& [name, number] : wishes.qos) controls[name] = number;

@@ -97,6 +97,26 @@ Outcome<void> choose_addresses(const Configuration& configuration, const Labels&
   return {};
 }
 
+// In Calico's way: nobody has them by an annotation alone.
+Outcome<void> choose_floating(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
+  const auto* text = find(pod, "floatingIPs");
+  if (text == nullptr) return {};
+  if (!configuration.floating_addresses) {
+    return refuse(
+        FailureCode::kUnsupportedField, "floating addresses are not allowed",
+        "annotation cni.projectcalico.org/floatingIPs needs feature_control.floating_ips in the file "
+        "in /etc/cni/net.d, and floatingIPs: Enabled in FelixConfiguration");
+  }
+  TRY(wishes.floating, read_addresses("floatingIPs", *text));
+  for (const auto& address : wishes.floating) {
+    if (wishes.has(address.family())) continue;
+    return wrong("pod", "floatingIPs",
+                 fmt::format("has \"{}\", and the pod is to have no {} address", address.to_string(),
+                             address.is_v4() ? "IPv4" : "IPv6"));
+  }
+  return {};
+}
+
 // What annotations say of a direction counts over the runtime, which may have it from there.
 Outcome<std::map<std::string, std::int64_t>> limits(const Configuration& configuration, const Labels& pod) {
   auto asked = qos_of_annotations(pod);
@@ -132,11 +152,8 @@ Outcome<Wishes> settle_addresses(const Configuration& configuration, const Label
 
 Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
                        const Labels& namespace_annotations) {
-  if (find(pod_annotations, "floatingIPs") != nullptr) {
-    return refuse(FailureCode::kUnsupportedField, "there are no floating addresses",
-                  "take the annotation cni.projectcalico.org/floatingIPs from the pod");
-  }
   TRY(auto wishes, settle_addresses(configuration, pod_annotations, namespace_annotations));
+  TRY_VOID(choose_floating(configuration, pod_annotations, wishes));
   TRY(wishes.qos, limits(configuration, pod_annotations));
   if (const auto* text = find(pod_annotations, "hwAddr")) {
     wishes.mac = MacAddress::parse(*text);

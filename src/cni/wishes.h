@@ -23,6 +23,7 @@ struct Wishes {
   std::vector<IpAddress> addresses;  // these besides, at most one a family
   bool without_ipam = false;         // `addresses` are nobody's to give, and there are no others
   std::optional<MacAddress> mac;     // of the interface in the container
+  std::vector<IpAddress> floating;   // under which it is reached besides; of families that has() says
   std::vector<std::string> source_prefixes;  // allowedSourcePrefixes, as the endpoint document has them
   std::map<std::string, std::int64_t> qos;   // likewise
 

@@ -24,8 +24,8 @@ Choice choose(const Circumstances& circumstances) {
   return {Datapath::kEbpf, "the kernel can, and nothing speaks against it"};
 }
 
-Result<void> look_again(Circumstances& circumstances) {
-  TRY(const auto translators, kernel::destination_translators());
+Result<void> look_again(const Options& options, Circumstances& circumstances) {
+  TRY(const auto translators, kernel::destination_translators(options.nat_table()));
   circumstances.translator = translators.empty() ? "" : translators.front();
   circumstances.unseen.clear();
   return {};
@@ -50,7 +50,7 @@ Choice decide(Options& options) {
   if (!options.chosen_by) {
     options.chosen_by.emplace();
     look_at_kernel(options, *options.chosen_by);
-    if (const auto seen = look_again(*options.chosen_by); !seen)
+    if (const auto seen = look_again(options, *options.chosen_by); !seen)
       options.chosen_by->unseen = first_line(seen.error().message);
   }
   auto choice = choose(*options.chosen_by);

@@ -28,6 +28,6 @@ Choice choose(const Circumstances& circumstances);
 Choice decide(Options& options);
 // That part of the circumstances which may change while an agent runs. Where it cannot be seen they stay as
 // they are.
-Result<void> look_again(Circumstances& circumstances);
+Result<void> look_again(const Options& options, Circumstances& circumstances);
 
 }  // namespace ocicat::dataplane

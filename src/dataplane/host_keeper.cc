@@ -26,7 +26,7 @@ std::unique_ptr<PolicyDatapath> datapath_of(const Options& options, const HostKe
 
 HostKeeper::HostKeeper(const Kernels& kernels, const Options& options)
     : policy_(datapath_of(options, kernels)),
-      nat_(kernels.nat_table),
+      nat_(kernels.nat_table, kernels.connections),
       routes_(kernels.routes, {options.route_protocol, options.sweep, options.host_metric}),
       vxlan_{Vxlan(kernels.tunnels, Family::kIpv4), Vxlan(kernels.tunnels, Family::kIpv6)},
       ipip_(kernels.tunnels),
@@ -97,6 +97,7 @@ void HostKeeper::take(const HostChanges& changes) {
   if (changes.settings) mtu_known_ = false;
   if (changes.settings) nat_.want(changes.settings->nat);
   nat_.want(changes.peers);
+  nat_.want(changes.floating);
   want_overlays(changes);
   bandwidth_.want(changes.endpoints);
   routes_.want(changes.routes, changes.endpoints);
@@ -174,7 +175,7 @@ Result<void> HostKeeper::sync_translation() {
 Result<void> HostKeeper::sync_ways() {
   auto done = bandwidth_.sync(routes_.links());
   if (!done) done = within("bandwidth", done.error());
-  if (const auto nat = sync_translation(); !nat) done = within("natOutgoing", nat.error());
+  if (const auto nat = sync_translation(); !nat) done = within("translation", nat.error());
   if (const auto overlays = for_overlays(&Overlay::sync); !overlays) done = overlays;
   if (const auto routes = routes_.sync(); !routes) {
     done = within("routes", routes.error());

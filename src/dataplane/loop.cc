@@ -222,7 +222,7 @@ struct DataplaneLoop::State {
     if (message) circumstances.has_host_endpoints = !host_endpoints.empty();
     if (Clock::now() >= look_at) {
       look_at = Clock::now() + kLookPeriod;
-      [[maybe_unused]] const auto seen = look_again(circumstances);
+      [[maybe_unused]] const auto seen = look_again(options, circumstances);
       if (circumstances.may_pass && Clock::now() >= load_again) circumstances.kernel_cannot.clear();
     }
     if (choose(circumstances).datapath == options.datapath) return false;

@@ -15,6 +15,7 @@ void Engine::State::settle_settings() {
   policies.set_encapsulation(now.encapsulation);
   policies.set_failsafes(now.failsafes);
   if (settings == now) return;
+  if (settings.value_or(HostSettings{}).floating_addresses != now.floating_addresses) floating.touch_all();
   const bool judge_spoofers = settings.value_or(HostSettings{}).allow_spoofing != now.allow_spoofing;
   settings = now;
   out.settings = std::move(now);
@@ -55,6 +56,7 @@ HostChanges Engine::settle() {
   state.settle_hosts(replanned);
   state.settle_locals(replanned, addresses.any);
   state.settle_overlays();
+  state.settle_floating();
   state.settle_routes();
   state.settle_programs(addresses);
   state.out.tables.classes = std::move(addresses.classes);

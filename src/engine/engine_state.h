@@ -3,6 +3,7 @@
 //   intake.cc           resources in: policies, members, nodes, settings
 //   local_endpoints.cc  endpoints of this host: who has which interface, and which programs
 //   host_endpoints.cc   host endpoints of this host, and their chains
+//   local_floating.cc   who is reached under which floating address
 //   local_routes.cc     the ways to addresses
 //   entry_bound.cc      what becomes of endpoints whose programs would take too many entries
 //   engine.cc           the steps in order
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "network/floating_addresses.h"
 #include "network/route_resolver.h"
 #include "policy/host_settings.h"
 #include "policy/key_pool.h"
@@ -55,6 +57,9 @@ struct LocalEndpoint {
   std::array<policy::ProgramStore::ChainIndex, 2> source_chains{};
   BandwidthLimits limits;
   BandwidthLimits shown_limits;  // as they were told last
+  // What there is to tell beside: of its limits, and of floating addresses that it is not reached under.
+  std::string limits_told;
+  std::string floating_told;
 };
 
 // A host endpoint of this host.
@@ -79,6 +84,8 @@ struct Engine::State {
 
   std::optional<std::string> node;
   network::RouteResolver ways;
+  network::FloatingAddresses floating;
+  std::map<IpAddress, IpAddress> translated;  // as HostState has it
   std::size_t most_entries;
   Router router;
   policy::IdRegistry ids;
@@ -173,6 +180,13 @@ struct Engine::State {
   void compute_host(const ResourceKey& key, LocalHost& host);
   void settle_hosts(const std::vector<MemberId>& replanned);
   void settle_overlays();
+  std::string why_not_floating(const IpAddress& address) const;
+  const ResourceKey* floating_at(const IpAddress& address) const;
+  std::optional<network::Claim> floating_claim(const IpAddress& address) const;
+  void touch_floating();
+  void tell_floating(const ResourceKey& key);
+  void remark_local(const ResourceKey& key, const LocalEndpoint& local);
+  void settle_floating();
   void settle_routes();
   std::optional<Route> route(const Prefix& prefix) const;
 };

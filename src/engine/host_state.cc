@@ -19,6 +19,7 @@ void HostChanges::apply_to(HostState& state) const {
   if (vxlan) state.vxlan = *vxlan;
   if (ipip) state.ipip = *ipip;
   peers.apply_to(state.peers);
+  floating.apply_to(state.floating);
 }
 
 void HostChanges::absorb(HostChanges later) {
@@ -30,13 +31,14 @@ void HostChanges::absorb(HostChanges later) {
   if (later.vxlan) vxlan = later.vxlan;
   if (later.ipip) ipip = later.ipip;
   peers.absorb(std::move(later.peers));
+  floating.absorb(std::move(later.floating));
   refused.absorb(std::move(later.refused));
   for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
 }
 
 bool HostChanges::empty() const {
   return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
-         !vxlan && !ipip && peers.empty() && refused.empty() && revisions.empty();
+         !vxlan && !ipip && peers.empty() && floating.empty() && refused.empty() && revisions.empty();
 }
 
 }  // namespace ocicat

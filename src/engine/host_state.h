@@ -103,6 +103,9 @@ struct HostState {
   VxlanDevices vxlan;
   std::optional<IpipDevice> ipip;
   std::map<IpAddress, network::Peer> peers;  // the other hosts of the cluster
+  // What the host translates: an address to that of a workload of its own which is reached under it, of the
+  // same family.
+  std::map<IpAddress, IpAddress> floating;
 };
 
 // A step from one HostState to the next.
@@ -115,6 +118,7 @@ struct HostChanges {
   std::optional<VxlanDevices> vxlan;
   std::optional<std::optional<IpipDevice>> ipip;
   Changes<IpAddress, network::Peer> peers;
+  Changes<IpAddress, IpAddress> floating;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;
   Revisions revisions;  // how far the engine has seen each kind; reported once it is in the kernel

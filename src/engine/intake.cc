@@ -198,9 +198,11 @@ void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint
     rerouted.insert(rerouted.end(), before.begin(), before.end());
     for (const auto place : places) rerouted.push_back(addresses.prefix(place));
   }
+  floating.set(key, endpoint.floating);
+  floating.touch(key);  // it may be elsewhere
   if (is_local(endpoint)) {
     set_local(key, member, endpoint);
-    remark(key, endpoint.qos.told);
+    remark_local(key, locals.at(key));
   } else {
     retire_local(key);
     remark(key, {});
@@ -264,6 +266,7 @@ void Engine::State::set(const ResourceKey& key, const Resource& resource) {
 }
 
 void Engine::State::remove_member(const ResourceKey& key) {
+  floating.remove(key);
   const auto member = keys.find(key);
   if (member == 0 || gone_members.contains(member)) return;
   retire_local(key);

@@ -48,6 +48,7 @@ void Engine::State::set_local(const ResourceKey& key, MemberId member, const Wor
   auto& local = locals.at(key);
   local.profiles = endpoint.profiles;
   local.limits = endpoint.qos.limits;
+  local.limits_told = endpoint.qos.told;
   if (local.in_force && !local.denied && local.limits != local.shown_limits) restart.insert(key);
   if (local.in_force) policies.set_local(member, local.profiles);
 }
@@ -98,6 +99,7 @@ void Engine::State::settle_interfaces() {
       if (has_it == local.in_force) continue;
       local.in_force = has_it;
       for (const auto& address : local.addresses) rerouted.push_back(Prefix::host(address.address));
+      floating.touch(key);
       if (has_it) {
         policies.set_local(local.member, local.profiles);
         restart.insert(key);

@@ -25,6 +25,9 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
   std::vector<network::Claim> in_order;
   in_order.reserve(claims.size());
   for (const auto& claim : claims) in_order.push_back(claim.second);
+  if (in_order.empty() && prefix.is_host()) {
+    if (const auto claim = floating_claim(prefix.address)) in_order.push_back(*claim);
+  }
   auto way = ways.way(prefix, in_order);
   // Where a pool asks for tunnels, the ways beside them are ours as well.
   const auto tunnelled = [&](const auto& pool) {

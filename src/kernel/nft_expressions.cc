@@ -249,6 +249,16 @@ Expressions& Expressions::translate_source(Family family, Register address, std:
   return *this;
 }
 
+Expressions& Expressions::translate_destination(Family family, Register address) {
+  const auto expression = begin("nat");
+  attributes_.put_be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+  attributes_.put_be32(NFTA_NAT_FAMILY, family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
+  attributes_.put_be32(NFTA_NAT_REG_ADDR_MIN, number_of(address));
+  attributes_.put_be32(NFTA_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS);
+  end(expression);
+  return *this;
+}
+
 Expressions& Expressions::reject_with_tcp_reset() {
   const auto expression = begin("reject");
   attributes_.put_be32(NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST);

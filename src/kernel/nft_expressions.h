@@ -65,6 +65,8 @@ class Expressions {
   // of two registers to the second (16 bits each, network order).
   Expressions& masquerade(std::optional<Register> ports = {});
   Expressions& translate_source(Family family, Register address, std::optional<Register> ports = {});
+  // Likewise: the destination becomes the address in the register, its port stays.
+  Expressions& translate_destination(Family family, Register address);
   Expressions& reject_with_tcp_reset();
   Expressions& reject_unreachable();  // port unreachable, ICMP or ICMPv6
 

@@ -22,6 +22,14 @@ ByteView packet_bytes(const IpAddress& address) {
   return address_bytes(address);
 }
 
+IpAddress address_of(ByteView bytes) {
+  CHECK(bytes.size() == 4 || bytes.size() == 16);
+  IpAddress::Bytes all{};
+  std::ranges::copy(bytes, all.end() - static_cast<std::ptrdiff_t>(bytes.size()));
+  if (bytes.size() == 4) all[10] = all[11] = 0xff;
+  return IpAddress::v6(all);
+}
+
 Expressions of_family(Family family) {
   const std::array<std::uint8_t, 1> number{family == Family::kIpv4 ? std::uint8_t{NFPROTO_IPV4}
                                                                    : std::uint8_t{NFPROTO_IPV6}};
@@ -36,6 +44,11 @@ void load_address(Expressions& rule, Family family, End end) {
   const std::uint32_t source = v4 ? 12 : 8;
   const std::uint32_t length = v4 ? 4 : 16;
   rule.payload(HeaderBase::kNetwork, end == End::kSource ? source : source + length, length, 0);
+}
+
+void load_addresses(Expressions& rule, Family family) {
+  const bool v4 = family == Family::kIpv4;
+  rule.payload(HeaderBase::kNetwork, v4 ? 12 : 8, v4 ? 8 : 32, 0);
 }
 
 Expressions within(const Prefix& net, End end) {

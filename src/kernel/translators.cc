@@ -170,8 +170,9 @@ int virtual_services(std::string_view text) {
   return services;
 }
 
-Result<std::vector<std::string>> destination_translators() {
-  TRY(const auto tables, nftables_translators());
+Result<std::vector<std::string>> destination_translators(const std::string& own) {
+  TRY(auto tables, nftables_translators());
+  tables.erase(fmt::format("nftables, table inet {}", own));
   std::vector<std::string> found(tables.begin(), tables.end());
   if (has_line(text_of("/proc/thread-self/net/ip_tables_names"), "nat")) {
     TRY(const bool translates, (legacy_table_translates<ipt_getinfo, ipt_get_entries>(

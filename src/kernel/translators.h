@@ -23,7 +23,8 @@ namespace ocicat::kernel {
 
 // In words, one for each table: "nftables, table ip kube-proxy"; none: nobody does. In the network namespace
 // of the calling thread. O(rules of the namespace).
-Result<std::vector<std::string>> destination_translators();
+// `own`: a table of family inet that is not another's.
+Result<std::vector<std::string>> destination_translators(const std::string& own = {});
 
 // The parts of it that look at what the kernel has said.
 // Of a message that tells of a rule: its table, if it leads packets elsewhere.

@@ -15,9 +15,16 @@ struct PodOptions {
   std::string service_account;
   std::string listen;
   std::string addresses;
+  std::vector<std::string> floating;
   bool no_wait = false;
   std::vector<std::string> changes;
 };
+
+Result<IpAddress> parse_address(std::string_view text) {
+  const auto address = IpAddress::parse(text);
+  if (!address) return fail(ErrorCode::kInvalid, "\"{}\" is no IP address", text);
+  return *address;
+}
 
 PodRequest request_of(const PodOptions& options) {
   const auto names = typed(split_pod_name(options.pod));
@@ -29,6 +36,7 @@ PodRequest request_of(const PodOptions& options) {
   request.pod.listens = typed(parse_ports(options.listen));
   request.labels = typed(parse_labels(options.labels));
   request.pod.addresses = typed(parse_pod_addresses(options.addresses));
+  for (const auto& text : options.floating) request.pod.floating.push_back(typed(parse_address(text)));
   request.wait = !options.no_wait;
   return request;
 }
@@ -120,6 +128,9 @@ void add_pod_add(CLI::App& pod) {
       ->type_name("[NAME=]PROTO/PORT,...");
   command->add_option("--ip", options->addresses,
                       "Addresses instead of the next free ones, at most one a family");
+  command->add_option("--floating-ip", options->floating, "Addresses under which it is reached besides")
+      ->delimiter(',')
+      ->type_name("ADDRESS,...");
   command->add_flag("--no-wait", options->no_wait, "Do not wait for the agents");
   command->footer(
       "Examples:\n  ocicat lab pod add shop/db --host host1 --labels app=db,tier=data --listen "

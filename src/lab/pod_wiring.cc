@@ -76,12 +76,17 @@ std::string network_configuration(const Layout& layout, const PodRecord& pod, co
   }
   json::object ours{{"ports", std::move(ports)}};
   if (!pod.service_account.empty()) ours["serviceAccount"] = pod.service_account;
+  if (!pod.floating.empty()) {
+    ours["annotations"] =
+        json::object{{"cni.projectcalico.org/floatingIPs", json::serialize(texts(pod.floating))}};
+  }
   return json::serialize(json::object{
       {"cniVersion", "1.1.0"},
       {"name", kNetwork},
       {"type", "ocicat-cni"},
       {"agent_dir", layout.cni_folder(pod.host).string()},
       {"ipam", json::object{{"type", "calico-ipam"}, {"assign_ipv4", true}, {"assign_ipv6", true}}},
+      {"feature_control", json::object{{"floating_ips", true}}},
       {"args",
        json::object{{"cni", json::object{{"labels", std::move(pairs)}, {"ips", texts(pod.addresses)}}},
                     {"ocicat", std::move(ours)}}}});

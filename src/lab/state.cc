@@ -56,30 +56,41 @@ std::string text_of(const json::object& object, std::string_view field) {
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
+std::vector<IpAddress> addresses_of(const json::object& object, std::string_view field) {
+  std::vector<IpAddress> addresses;
+  for (const auto& piece : split_list(text_of(object, field))) {
+    if (const auto address = IpAddress::parse(piece)) addresses.push_back(*address);
+  }
+  return addresses;
+}
+
 PodRecord pod_of(const json::object& object) {
   PodRecord pod{.ns = text_of(object, "namespace"),
                 .name = text_of(object, "name"),
                 .host = text_of(object, "host"),
                 .service_account = text_of(object, "serviceAccount"),
-                .addresses = {},
+                .addresses = addresses_of(object, "addresses"),
                 .listens = parse_ports(text_of(object, "listens")).value_or(std::vector<NamedPort>{}),
+                .floating = addresses_of(object, "floating"),
                 .container = text_of(object, "container")};
-  for (const auto& piece : split_list(text_of(object, "addresses"))) {
-    if (const auto address = IpAddress::parse(piece)) pod.addresses.push_back(*address);
-  }
   return pod;
 }
 
+std::string text_of(const std::vector<IpAddress>& addresses) {
+  std::vector<std::string> texts;
+  texts.reserve(addresses.size());
+  for (const auto& address : addresses) texts.push_back(address.to_string());
+  return fmt::format("{}", fmt::join(texts, ","));
+}
+
 json::object object_of(const PodRecord& pod) {
-  std::vector<std::string> addresses;
-  addresses.reserve(pod.addresses.size());
-  for (const auto& address : pod.addresses) addresses.push_back(address.to_string());
   return {{"namespace", pod.ns},
           {"name", pod.name},
           {"host", pod.host},
           {"serviceAccount", pod.service_account},
-          {"addresses", fmt::format("{}", fmt::join(addresses, ","))},
+          {"addresses", text_of(pod.addresses)},
           {"listens", ports_text(pod.listens)},
+          {"floating", text_of(pod.floating)},
           {"container", pod.container}};
 }
 

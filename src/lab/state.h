@@ -38,6 +38,7 @@ struct PodRecord {
   std::string service_account;
   std::vector<IpAddress> addresses;  // before it is wired: those asked for
   std::vector<NamedPort> listens;
+  std::vector<IpAddress> floating = {};  // under which it is reached besides
   std::string container;  // what the container runtime would call it; another one wherever it is wired anew
 
   std::string full_name() const { return ns + "/" + name; }

@@ -37,6 +37,7 @@ TEST_F(StateTest, WhatIsWrittenIsRead) {
 
   auto first = pod("b");
   first.addresses = {pod_address(1, Family::kIpv4), pod_address(1, Family::kIpv6)};
+  first.floating = {*IpAddress::parse("172.16.0.5"), *IpAddress::parse("fd00:172::5")};
   ASSERT_TRUE(write_pod(layout_, first).has_value());
   auto second = pod("a");
   second.container = "0123456789abcdef";

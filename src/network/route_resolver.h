@@ -65,6 +65,8 @@ class RouteResolver {
   const BlockMap& blocks() const { return blocks_; }
   // The other host at an address.
   std::optional<Peer> peer(const IpAddress& address) const { return hosts_.peer(address, own_); }
+  // Whether it is the address of a host, this one or another.
+  bool is_host(const IpAddress& address) const { return hosts_.has(address); }
   const Host* own() const { return own_ ? hosts_.find(*own_) : nullptr; }
 
  private:

@@ -331,6 +331,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     settings.nat.hosts_inside = lower(*text) == "ippoolsandhostips";
   if (const auto* text = value("natPortRange")) settings.nat.ports = parse_port_range(*text);
   if (const auto* text = value("iptablesNATOutgoingInterfaceFilter")) settings.nat.interface = *text;
+  if (const auto* text = value("floatingIPs")) settings.floating_addresses = lower(*text) == "enabled";
   if (const auto* text = value("logPrefix")) settings.log_prefix = lower(*text) == "none" ? "" : *text;
   if (const auto* text = value("logActionRateLimit")) settings.log_limit = parse_log_limit(*text);
   if (const auto* text = value("logActionRateLimitBurst"))

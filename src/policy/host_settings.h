@@ -110,6 +110,7 @@ struct HostSettings {
   ServiceLoops service_loops = ServiceLoops::kDrop;  // serviceLoopPrevention
   std::vector<Prefix> service_nets;                  // masked, ascending
   NatOutgoing nat;
+  bool floating_addresses = false;  // floatingIPs: Enabled
 
   bool operator==(const HostSettings&) const = default;
 };

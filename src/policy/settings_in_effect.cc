@@ -18,6 +18,7 @@ constexpr std::array kInEffect{
     SettingInEffect{"failsafeInboundHostPorts"},
     SettingInEffect{"failsafeOutboundHostPorts"},
     SettingInEffect{"featureDetectOverride"},
+    SettingInEffect{"floatingIPs"},
     SettingInEffect{"flowLogsFlushInterval"},
     SettingInEffect{"interfacePrefix"},
     SettingInEffect{"ipipEnabled"},

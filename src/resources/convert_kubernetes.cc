@@ -1,6 +1,7 @@
 // Namespaces and service accounts as profiles, pods as workload endpoints.
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -18,6 +19,7 @@ constexpr std::string_view kEndpoint = "eth0";
 constexpr std::string_view kIpsAnnotation = "cni.projectcalico.org/podIPs";
 constexpr std::string_view kIpAnnotation = "cni.projectcalico.org/podIP";
 constexpr std::string_view kAwsIpsAnnotation = "vpc.amazonaws.com/pod-ips";
+constexpr std::string_view kFloatingAnnotation = "cni.projectcalico.org/floatingIPs";
 constexpr std::string_view kSourcePrefixesAnnotation = "cni.projectcalico.org/allowedSourcePrefixes";
 // A longer one is no label value, and so does not become one.
 constexpr std::size_t kMaxServiceAccountLabel = 62;
@@ -95,10 +97,10 @@ Result<void> add_container_ports(const json::object& container, std::vector<Endp
   return {};
 }
 
-// They only ever widen what a pod may send, so what cannot be read allows nothing.
-std::vector<Prefix> allowed_source_prefixes(const json::object& annotations) {
+// An annotation that is a JSON list of addresses or CIDRs. Nothing, where one of it cannot be read.
+std::vector<Prefix> prefixes_in(const json::object& annotations, std::string_view name) {
   std::vector<Prefix> prefixes;
-  const auto text = fields::string_at(annotations, kSourcePrefixesAnnotation);
+  const auto text = fields::string_at(annotations, name);
   if (!text || text->empty()) return prefixes;
   boost::system::error_code error;
   const auto parsed = json::parse(*text, error);
@@ -107,9 +109,27 @@ std::vector<Prefix> allowed_source_prefixes(const json::object& annotations) {
     const auto cidr = fields::text_of(entry);
     const auto prefix = cidr ? Prefix::parse(*cidr, true) : std::nullopt;
     if (!prefix) return {};
-    prefixes.push_back(prefix->masked());
+    prefixes.push_back(*prefix);
   }
   return prefixes;
+}
+
+// They only ever widen what a pod may send, so what cannot be read allows nothing.
+std::vector<Prefix> allowed_source_prefixes(const json::object& annotations) {
+  auto prefixes = prefixes_in(annotations, kSourcePrefixesAnnotation);
+  for (auto& prefix : prefixes) prefix = prefix.masked();
+  return prefixes;
+}
+
+// Of a family of which the pod has no address, there is nothing to lead to.
+std::vector<FloatingAddress> floating_addresses(const json::object& annotations,
+                                                const std::vector<IpAddress>& own) {
+  std::vector<FloatingAddress> floating;
+  for (const auto& asked : prefixes_in(annotations, kFloatingAnnotation)) {
+    const auto target = std::ranges::find(own, asked.family(), &IpAddress::family);
+    if (asked.is_host() && target != own.end()) floating.push_back({asked.address, *target});
+  }
+  return floating;
 }
 
 // Most pods ask for nothing. What cannot be read limits nothing, and is told.
@@ -213,6 +233,7 @@ Result<WorkloadEndpoint> endpoint_of_pod(const json::object& document) {
   auto addresses = pod_addresses(*annotations, *status);
   if (!addresses) return fields::inside("status", std::move(addresses).error());
   endpoint.addresses = *std::move(addresses);
+  endpoint.floating = floating_addresses(*annotations, endpoint.addresses);
   return endpoint;
 }
 

@@ -121,6 +121,20 @@ TEST(Pod, MaySendFromPrefixesOnlyWhereTheyCanBeRead) {
   EXPECT_TRUE(prefixes("[").empty());
 }
 
+TEST(Pod, IsReachedUnderFloatingAddressesOfItsFamilies) {
+  const auto floating = [](std::string_view text) {
+    return pod(fmt::format(R"("annotations": {{"cni.projectcalico.org/floatingIPs": "{}"}})", text),
+               R"("nodeName": "h")", R"("podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}])")
+        .floating;
+  };
+  const auto address = [](std::string_view text) { return *IpAddress::parse(text); };
+  EXPECT_EQ(floating(R"([\"172.16.0.5\", \"fd00::5\", \"172.16.0.6\"])"),
+            (std::vector<FloatingAddress>{{address("172.16.0.5"), address("10.0.0.1")},
+                                          {address("172.16.0.6"), address("10.0.0.1")}}));
+  EXPECT_TRUE(floating(R"([\"172.16.0.5\", \"x\"])").empty());
+  EXPECT_TRUE(floating(R"([\"172.16.0.0/24\"])").empty());
+}
+
 TEST(Pod, HasTheLimitsThatItsAnnotationsAskFor) {
   const auto qos = pod(R"("annotations": {"kubernetes.io/ingress-bandwidth": "10M", "other": "1",
                           "qos.projectcalico.org/ingressBurst": "1M"})",

@@ -48,6 +48,29 @@ Result<QosControls> read_qos(const json::object& spec) {
   return qos_controls(values);
 }
 
+Result<std::vector<FloatingAddress>> read_floating(const json::object& spec,
+                                                   const std::vector<IpAddress>& own) {
+  TRY(const auto entries, fields::objects_at(spec, "ipNATs"));
+  std::vector<FloatingAddress> floating;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto read = [&]() -> Result<FloatingAddress> {
+      TRY(const auto outside, fields::string_at(*entries[i], "externalIP"));
+      TRY(const auto inside, fields::string_at(*entries[i], "internalIP"));
+      const auto address = IpAddress::parse(outside), target = IpAddress::parse(inside);
+      if (!address) return fields::wrong("externalIP", json::value(outside), "must be an IP address");
+      if (!target || target->family() != address->family() || std::ranges::find(own, *target) == own.end()) {
+        return fields::wrong("internalIP", json::value(inside),
+                             "must be one of ipNetworks, of the family of externalIP");
+      }
+      return FloatingAddress{*address, *target};
+    };
+    auto entry = read();
+    if (!entry) return fields::inside("ipNATs", i, entry.error());
+    floating.push_back(*entry);
+  }
+  return floating;
+}
+
 Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint) {
   using Field = std::pair<std::string_view, std::string*>;
   std::string pod;
@@ -66,6 +89,7 @@ Result<void> read_workload(const json::object& spec, WorkloadEndpoint& endpoint)
   TRY(endpoint.ports, read_named_ports(spec));
   TRY(endpoint.allowed_source_prefixes, fields::prefixes_at(spec, "allowSpoofedSourcePrefixes"));
   TRY(endpoint.qos, read_qos(spec));
+  TRY(endpoint.floating, read_floating(spec, endpoint.addresses));
   return {};
 }
 

@@ -13,26 +13,29 @@ TEST(DecodeWorkloadEndpoint, ReadsEveryField) {
              "interfaceName": "cali1", "ipNetworks": ["10.65.0.2/32", "fd00::2/128", "10.65.0.3"],
              "profiles": ["kns.shop", "ksa.shop.default"], "serviceAccountName": "default",
              "allowSpoofedSourcePrefixes": ["10.0.0.0/8"],
+             "ipNATs": [{"internalIP": "10.65.0.3", "externalIP": "172.16.0.5"}],
              "ports": [{"name": "http", "protocol": "TCP", "port": 8080}, {"name": "dns", "protocol": 17, "port": 53},
                        {"port": 1, "protocol": "TCP", "hostPort": 1}]}})");
-  const WorkloadEndpoint expected{.metadata = {.name = "h1-k8s-api-eth0",
-                                               .ns = "shop",
-                                               .uid = "u",
-                                               .resource_version = "7",
-                                               .labels = {{"app", "api"},
-                                                          {"projectcalico.org/namespace", "shop"},
-                                                          {"projectcalico.org/orchestrator", "k8s"},
-                                                          {"projectcalico.org/serviceaccount", "default"}}},
-                                  .node = "h1",
-                                  .orchestrator = "k8s",
-                                  .workload = "api",
-                                  .interface_name = "cali1",
-                                  .addresses = {*IpAddress::parse("10.65.0.2"), *IpAddress::parse("fd00::2"),
-                                                *IpAddress::parse("10.65.0.3")},
-                                  .profiles = {"kns.shop", "ksa.shop.default"},
-                                  .ports = {{"http", kTcp, 8080}, {"dns", kUdp, 53}},
-                                  .allowed_source_prefixes = {prefix("10.0.0.0/8")},
-                                  .service_account = "default"};
+  const WorkloadEndpoint expected{
+      .metadata = {.name = "h1-k8s-api-eth0",
+                   .ns = "shop",
+                   .uid = "u",
+                   .resource_version = "7",
+                   .labels = {{"app", "api"},
+                              {"projectcalico.org/namespace", "shop"},
+                              {"projectcalico.org/orchestrator", "k8s"},
+                              {"projectcalico.org/serviceaccount", "default"}}},
+      .node = "h1",
+      .orchestrator = "k8s",
+      .workload = "api",
+      .interface_name = "cali1",
+      .addresses = {*IpAddress::parse("10.65.0.2"), *IpAddress::parse("fd00::2"),
+                    *IpAddress::parse("10.65.0.3")},
+      .profiles = {"kns.shop", "ksa.shop.default"},
+      .ports = {{"http", kTcp, 8080}, {"dns", kUdp, 53}},
+      .allowed_source_prefixes = {prefix("10.0.0.0/8")},
+      .service_account = "default",
+      .floating = {{*IpAddress::parse("172.16.0.5"), *IpAddress::parse("10.65.0.3")}}};
   EXPECT_EQ(endpoint, expected);
 }
 
@@ -72,6 +75,10 @@ TEST(DecodeWorkloadEndpoint, StripsLabelsThatOnlyProfilesMayHandDown) {
 
 TEST(DecodeWorkloadEndpoint, SaysWhatCannotBeRead) {
   const std::map<std::string, std::string> errors{
+      {R"("ipNetworks": ["10.0.0.1"], "ipNATs": [{"internalIP": "10.0.0.2", "externalIP": "172.16.0.5"}])",
+       R"(spec.ipNATs[0].internalIP: "10.0.0.2": must be one of ipNetworks, of the family of externalIP)"},
+      {R"("ipNetworks": ["10.0.0.1"], "ipNATs": [{"internalIP": "10.0.0.1"}])",
+       R"(spec.ipNATs[0].externalIP: "": must be an IP address)"},
       {R"("ipNetworks": ["10.0.0.1", "x"])", R"(spec.ipNetworks[1]: "x": must be a CIDR or an IP address)"},
       {R"("ipNetworks": "10.0.0.1")", R"(spec.ipNetworks: "10.0.0.1": must be a list)"},
       {R"("profiles": [1])", "spec.profiles[0]: 1: must be a string"},

@@ -196,6 +196,14 @@ struct EndpointPort {
   auto operator<=>(const EndpointPort&) const = default;
 };
 
+// Another address under which an endpoint is reached: its host translates it (spec.ipNATs).
+struct FloatingAddress {
+  IpAddress address;
+  IpAddress own;  // one of the endpoint's, of the same family
+
+  auto operator<=>(const FloatingAddress&) const = default;
+};
+
 struct WorkloadEndpoint {
   Metadata metadata;  // labels as the engine sees them: namespace, orchestrator and service account added,
                       // pcns. and pcsa. stripped
@@ -209,6 +217,7 @@ struct WorkloadEndpoint {
   std::vector<Prefix> allowed_source_prefixes;
   std::string service_account;
   QosControls qos;
+  std::vector<FloatingAddress> floating;
 
   bool operator==(const WorkloadEndpoint&) const = default;
 };

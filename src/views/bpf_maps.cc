@@ -217,6 +217,8 @@ json::object to_json(const bpf::connection_key& key, const bpf::connection& conn
   if (!at_host && (connection.flags & bpf::CONNECTION_FROM_HOST) != 0)
     object["at"] = "workload, from the host";
   if (!at_host && (connection.flags & bpf::CONNECTION_TO_HOST) != 0) object["at"] = "workload, to the host";
+  if (!at_host && (connection.flags & bpf::CONNECTION_FLOATING) != 0)
+    object["at"] = "workload, by a floating address";
   return object;
 }
 

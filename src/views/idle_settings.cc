@@ -19,10 +19,9 @@ namespace {
 namespace json = boost::json;
 
 // What the server fills in (resources/rules_defaults.cc): nobody has set that.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kFilledIn{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kFilledIn{
     {{"bpfConnectTimeLoadBalancing", "TCP"},
      {"bpfHostNetworkedNATWithoutCTLB", "Enabled"},
-     {"floatingIPs", "Disabled"},
      {"nftablesFlowTableOffload", "Disabled"},
      {"nftablesMode", "Auto"}}};
 

@@ -65,6 +65,17 @@ std::string pod_addresses(const json::object& object) {
   return out.empty() ? text_at(object, {"status", "podIP"}) : out;
 }
 
+std::string floating_of(const json::object& object) {
+  std::string out;
+  const auto* nats = find_at(object, {"spec", "ipNATs"});
+  if (nats == nullptr || !nats->is_array()) return out;
+  for (const auto& nat : nats->get_array()) {
+    if (!out.empty()) out += ',';
+    if (nat.is_object()) out += text_at(nat.get_object(), {"externalIP"});
+  }
+  return out;
+}
+
 std::string tier_of(const json::object& object) {
   const std::string tier = text_at(object, {"spec", "tier"});
   return tier.empty() ? "default" : tier;
@@ -143,6 +154,7 @@ Columns columns_for(Kind kind) {
               {"NETWORKS", list("spec", "ipNetworks")},
               {"INTERFACE", field("spec", "interfaceName")},
               {"PROFILES", list("spec", "profiles"), true},
+              {"FLOATING", floating_of, true},
               {"SERVICE-ACCOUNT", field("spec", "serviceAccountName"), true}};
     case Kind::kHostEndpoint:
       return {{"NODE", field("spec", "node")},

@@ -99,6 +99,25 @@ RouteLine* line_for(std::map<Prefix, RouteLine>& lines, const IpAddress& address
   return &line;
 }
 
+// Of several workloads that ask for one address, the first by key is reached under it.
+void tell_floating(const policy::Snapshot& snapshot, const Inventory& inventory,
+                   std::map<Prefix, RouteLine>& lines) {
+  std::map<IpAddress, const Party*> holders;
+  for (const auto& party : inventory.endpoints()) {
+    const auto& endpoint = std::get<WorkloadEndpoint>(snapshot.at(*party.endpoint));
+    for (const auto& [address, own] : endpoint.floating) {
+      auto& holder = holders[address];
+      if (holder == nullptr || *party.endpoint < *holder->endpoint) holder = &party;
+    }
+  }
+  for (const auto& [address, holder] : holders) {
+    const auto line = lines.find(Prefix::host(address));
+    if (line == lines.end() || !line->second.workloads.empty()) continue;
+    line->second.workloads.push_back(holder->name);
+    line->second.node = holder->node;
+  }
+}
+
 std::string names_of(const std::vector<std::string>& workloads) {
   constexpr std::size_t kShown = 3;
   if (workloads.size() <= kShown) return fmt::format("{}", fmt::join(workloads, ","));
@@ -144,6 +163,7 @@ Result<std::vector<RouteLine>> wanted_routes(const policy::Snapshot& snapshot, c
       if (line->node.empty() || party.node == node) line->node = party.node;
     }
   }
+  tell_floating(snapshot, inventory, lines);
   std::vector<RouteLine> all;
   for (auto& [prefix, line] : lines) {
     if (!line.way) {

@@ -70,6 +70,21 @@ TEST(Routes, OfBlocksStandForTheWorkloadsInThem) {
               ElementsAre(State::kReady, State::kReady, State::kOther, State::kWaiting, State::kWaiting));
 }
 
+TEST(Routes, OfFloatingAddressesSayWhoIsReachedUnderThem) {
+  const auto cluster = std::string(kCluster) + R"(
+---
+{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {name: default}, spec: {floatingIPs: Enabled}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: d, namespace: x, annotations: {cni.projectcalico.org/floatingIPs: '["172.16.0.5"]'}}, spec: {nodeName: h2, containers: [{name: c, image: i}]}, status: {podIPs: [{ip: 10.0.0.4}]}}
+)";
+  const auto lines = *wanted_routes(snapshot_for_test(cluster), "h1");
+  const auto line = std::ranges::find(lines, net("172.16.0.5/32"), &RouteLine::destination);
+  ASSERT_NE(line, lines.end());
+  EXPECT_THAT(line->workloads, ElementsAre("x/d"));
+  EXPECT_EQ(line->node, "h2");
+  EXPECT_EQ(line->way->next_hop, address("192.0.2.2"));
+}
+
 TEST(Routes, OfAHostThatIsNotThereAreAnError) {
   EXPECT_EQ(wanted_routes(snapshot_for_test(kCluster), "h9").error().code, ErrorCode::kNotFound);
 }

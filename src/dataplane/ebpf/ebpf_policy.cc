@@ -64,7 +64,8 @@ EbpfPolicy::Images::Images(Objects made)
       addresses(objects.nets()),
       endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
       hosts(objects.host_endpoints(), objects.host_interfaces()),
-      tunnels(objects.tunnels(), objects.vteps()) {}
+      tunnels(objects.tunnels(), objects.vteps()),
+      floating(objects.floating()) {}
 
 bool EbpfPolicy::covered_by_prefix(const std::string& name) const {
   return std::ranges::any_of(wanted_.settings.workload_prefixes, [&](const std::string& prefix) {
@@ -114,6 +115,7 @@ void EbpfPolicy::want(const HostChanges& changes) {
   images_->addresses.want(changes.tables.classes);
   images_->endpoints.want(changes.endpoints);
   images_->hosts.want(changes.host_endpoints);
+  images_->floating.want(changes.floating);
   want_workloads();
 }
 
@@ -165,6 +167,7 @@ Result<void> EbpfPolicy::open() {
   images_->addresses.want(Changes<Prefix, policy::ClassId>::between({}, wanted_.tables.classes));
   images_->endpoints.want(Changes<ResourceKey, EndpointState>::between({}, wanted_.endpoints));
   images_->hosts.want(Changes<ResourceKey, HostEndpointState>::between({}, wanted_.host_endpoints));
+  images_->floating.want(Changes<IpAddress, IpAddress>::between({}, wanted_.floating));
   want_workloads();
   return {};
 }
@@ -181,11 +184,12 @@ Result<void> EbpfPolicy::take_translation(bool changed) {
   if (!images_ || !maps_known_) return {};
   if (changed && wants_translation()) TRY_VOID(images_->objects.connections().forget_ways());
   Step step(images_->objects.host());
+  auto done = images_->floating.settle(step);
   write_settings(step);
-  const auto shown = step.finish();
+  if (const auto shown = step.finish(); done) done = shown;
   writes_ += step.writes();
-  maps_known_ = shown.has_value();
-  return shown;
+  maps_known_ = done.has_value();
+  return done;
 }
 
 bool EbpfPolicy::write_settings(Step& step) {
@@ -197,12 +201,14 @@ bool EbpfPolicy::write_settings(Step& step) {
   std::uint32_t bits = bits_of(wanted_.settings);
   if (taking_over_) bits |= bpf::HOST_TAKES_OVER;
   if (may_translate()) bits |= bpf::HOST_TRANSLATES;
+  if (!images_->floating.empty()) bits |= bpf::HOST_FLOATING;
   return step.set(images_->objects.host().settings, bits);
 }
 
 Result<void> EbpfPolicy::write_changes() {
-  auto& [objects, tables, addresses, endpoints, hosts, unused] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused, floating] = *images_;
   Step step(objects.host());
+  TRY(const bool floats, floating.update(step));
   const bool settings_changed = write_settings(step);
   TRY_VOID(tables.update(step));
   TRY_VOID(addresses.update(step));
@@ -210,6 +216,7 @@ Result<void> EbpfPolicy::write_changes() {
       tables.concerned(addresses.moves(), [&](policy::ClassId id) { return addresses.is_kept(id); });
   concerned.all |= settings_changed;
   concerned.stay = connections_stay();
+  concerned.anew = floats;
   TRY_VOID(endpoints.update(concerned, step));
   TRY_VOID(hosts.update(concerned, step));
   TRY(const auto words, write_dictionary(objects.dictionary(), new_words_));
@@ -256,14 +263,18 @@ Result<void> EbpfPolicy::compare_dictionary() {
 }
 
 Result<void> EbpfPolicy::compare_all() {
-  auto& [objects, tables, addresses, endpoints, hosts, unused] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused, floating] = *images_;
   Step step(objects.host());
+  TRY(const bool floats, floating.resync(step));
   write_settings(step);
   TRY_VOID(tables.resync(step));
   TRY_VOID(addresses.resync(step));
   // Whatever differed: any verdict may have been another.
-  const Concerned concerned{
-      .all = step.shows_something(), .programs = {}, .chains = {}, .stay = connections_stay()};
+  const Concerned concerned{.all = step.shows_something(),
+                            .programs = {},
+                            .chains = {},
+                            .stay = connections_stay(),
+                            .anew = floats};
   TRY_VOID(endpoints.resync(concerned, step));
   TRY_VOID(hosts.resync(concerned, step));
   const auto shown = step.finish();
@@ -391,7 +402,11 @@ Result<void> EbpfPolicy::take_connections() {
     return found == slots.end() ? 0U : found->second;
   };
   const LocalEnds ends{.slot = slot,
-                       .is_host = [&](const IpAddress& address) { return own.contains(address); }};
+                       .is_host = [&](const IpAddress& address) { return own.contains(address); },
+                       .own = [&](const IpAddress& address) -> std::optional<IpAddress> {
+                         const auto found = wanted_.floating.find(address);
+                         return found == wanted_.floating.end() ? std::nullopt : std::optional(found->second);
+                       }};
   const auto batch = images_->objects.host().batch;
   const TakeOver how{.now = ticks_now(),
                      .judged = connections_stay() ? static_cast<std::uint32_t>(batch) : long_before(batch),

@@ -11,6 +11,7 @@
 
 #include "dataplane/ebpf/address_image.h"
 #include "dataplane/ebpf/endpoint_image.h"
+#include "dataplane/ebpf/floating_image.h"
 #include "dataplane/ebpf/guard.h"
 #include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/host_image.h"
@@ -65,6 +66,7 @@ class EbpfPolicy final : public PolicyDatapath {
     EndpointImage endpoints;
     HostImage hosts;
     TunnelImage tunnels;
+    FloatingImage floating;
   };
 
   void want(const HostChanges& changes);

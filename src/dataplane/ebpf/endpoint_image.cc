@@ -162,8 +162,8 @@ Result<void> EndpointImage::update(const Concerned& concerned, Step& step) {
     if (!places.contains(place)) leave_place(place, slot, step);
   }
   for (const auto& [place, served] : places) {
-    bool is_another = !slots_.contains(place);
-    if (is_another) TRY_VOID(take_place(place, step));
+    bool is_another = concerned.anew || !slots_.contains(place);
+    if (!slots_.contains(place)) TRY_VOID(take_place(place, step));
     auto& endpoint = memory_[slots_.at(place)];
     write_flags(place, slots_.at(place), step);
     bool changes = step.set(endpoint.programs, served.programs);
@@ -175,7 +175,10 @@ Result<void> EndpointImage::update(const Concerned& concerned, Step& step) {
     changes |= concerned.has(policy::ProgramId{served.programs.ingress}) ||
                concerned.has(policy::ProgramId{served.programs.egress}) ||
                concerned.has(policy::ChainId{served.chain});
-    if (is_another || (changes && !concerned.stay)) step.write(endpoint.changed, step.coming());
+    if (is_another || (changes && !concerned.stay)) {
+      step.write(endpoint.changed, step.coming());
+      step.show();
+    }
   }
   return {};
 }
@@ -229,8 +232,9 @@ Result<void> EndpointImage::resync(const Concerned& concerned, Step& step) {
     left.changed = step.coming();
     if (memory_[slot].interface != 0) step.write(memory_[slot], left);
   }
-  if (!odd) return update(concerned, step);
-  return update({.all = true, .programs = {}, .chains = {}, .stay = concerned.stay}, step);
+  auto all = concerned;
+  all.all |= odd;
+  return update(all, step);
 }
 
 }  // namespace ocicat::dataplane::ebpf

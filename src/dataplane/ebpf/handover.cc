@@ -132,6 +132,19 @@ bool is_translated(const kernel::Connection& connection) {
   return !is_same(key_at_sender(connection).first, key_at_receiver(connection).first);
 }
 
+// As programs know it: by the own addresses of workloads, whichever floating ones they are reached under.
+std::optional<kernel::Connection> behind_floating(const kernel::Connection& connection,
+                                                  const LocalEnds& ends) {
+  auto behind = connection;
+  if (ends.own(connection.asked) == connection.destination) {
+    behind.asked = connection.destination;
+    behind.asked_port = connection.destination_port;
+  }
+  if (ends.own(connection.seen) == connection.source) behind.seen = connection.source;
+  if (behind.asked == connection.asked && behind.seen == connection.seen) return std::nullopt;
+  return behind;
+}
+
 }  // namespace
 
 std::uint32_t long_before(std::uint64_t batch) {
@@ -140,6 +153,11 @@ std::uint32_t long_before(std::uint64_t batch) {
 
 std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connection, const LocalEnds& ends,
                                                 const TakeOver& how) {
+  if (const auto behind = behind_floating(connection, ends)) {
+    auto noted = noted_at_workloads(*behind, ends, how);
+    for (auto& one : noted) one.value.flags |= bpf::CONNECTION_FLOATING;
+    return noted;
+  }
   std::vector<NotedConnection> noted;
   const auto sender = ends.slot(connection.source), receiver = ends.slot(connection.destination);
   if (sender != 0) {

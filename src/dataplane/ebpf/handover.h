@@ -34,6 +34,10 @@ struct LocalEnds {
   std::function<std::uint32_t(const IpAddress&)> slot;
   // Whether it is an address of the host itself.
   std::function<bool(const IpAddress&)> is_host;
+  // The own address of the workload that is reached under a floating one; nothing: it is none.
+  std::function<std::optional<IpAddress>(const IpAddress&)> own = [](const IpAddress&) {
+    return std::optional<IpAddress>();
+  };
 };
 
 // How a connection that is taken over has been judged.

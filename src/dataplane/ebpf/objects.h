@@ -45,6 +45,7 @@ class Objects {
   std::span<bpf::host_endpoint> host_endpoints() const { return host_endpoints_.as<bpf::host_endpoint>(); }
   std::span<bpf::tunnel> tunnels() const { return tunnels_.as<bpf::tunnel>(); }
   kernel::bpf::ElementMap& vteps() const { return *vteps_; }
+  kernel::bpf::ElementMap& floating() const { return *floating_; }
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
@@ -86,7 +87,8 @@ class Objects {
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, chains_, host_endpoints_,
       tunnels_, nets_;
   kernel::bpf::GrowingArray entries_, cells_;
-  std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_;
+  std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
+      floating_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };

@@ -5,9 +5,10 @@
 namespace ocicat::dataplane::ebpf {
 
 Result<void> Step::finish() {
+  if (!shows_something()) return {};
+  shows_ = false;
   const auto stale = std::exchange(stale_, {});
   const auto afterwards = std::exchange(afterwards_, {});
-  if (stale.empty() && afterwards.empty()) return {};
   write(host_.batch, ++batch_);
   for (const auto& one : stale) std::memcpy(one.place, one.fresh, one.size);
   for (const auto& work : afterwards) TRY_VOID(work());

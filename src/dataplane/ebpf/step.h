@@ -57,7 +57,10 @@ class Step {
   void afterwards(std::function<Result<void>()> work) { afterwards_.push_back(std::move(work)); }
   void count_write() { ++writes_; }
 
-  bool shows_something() const { return !stale_.empty() || !afterwards_.empty(); }
+  // Shows the batch even where no pair says anything new: somebody is told of it as coming().
+  void show() { shows_ = true; }
+
+  bool shows_something() const { return shows_ || !stale_.empty() || !afterwards_.empty(); }
   // Nothing to show: nothing is written.
   Result<void> finish();
   std::uint64_t writes() const { return writes_; }
@@ -72,6 +75,7 @@ class Step {
   bpf::host& host_;
   decltype(bpf::host::batch) batch_;
   std::uint64_t writes_ = 0;
+  bool shows_ = false;
   std::vector<Stale> stale_;
   std::vector<std::function<Result<void>()>> afterwards_;
 };

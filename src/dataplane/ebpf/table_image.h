@@ -34,7 +34,8 @@ struct Concerned {
   bool all = false;
   std::set<policy::ProgramId> programs;
   std::set<policy::ChainId> chains;
-  bool stay = false;  // connections that are open do, whatever may answer differently
+  bool stay = false;  // connections that are open do, whatever may answer differently,
+  bool anew = false;  // but for this: some may have to be judged by other addresses than they were
 
   bool has(policy::ProgramId id) const { return all || programs.contains(id); }
   bool has(policy::ChainId id) const { return all || chains.contains(id); }

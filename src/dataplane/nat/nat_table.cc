@@ -18,6 +18,18 @@ namespace {
 using namespace kernel::nft;
 
 constexpr const char* kChain = "nat_outgoing";
+constexpr Register kAnswer = 8;  // behind all keys
+
+// A floating address → a workload's own; and twice the workload's own → the floating one that it sees itself
+// by. Key types are datatypes of the `nft` command: ipv4_addr 7, ipv6_addr 8; of two, six bits each.
+const Set& floating_map(Family family) {
+  static const Set v4{"floating4", 7, 4, 4}, v6{"floating6", 8, 16, 16};
+  return family == Family::kIpv4 ? v4 : v6;
+}
+const Set& hairpin_map(Family family) {
+  static const Set v4{"hairpin4", 7 << 6 | 7, 8, 4}, v6{"hairpin6", 8 << 6 | 8, 32, 16};
+  return family == Family::kIpv4 ? v4 : v6;
+}
 
 // Ends the rule for packets that leave by another interface. Names are compared with the zeros that fill
 // them.
@@ -37,15 +49,67 @@ class Writer {
  public:
   explicit Writer(const HostSettings::NatOutgoing& nat) : nat_(nat) {}
 
-  SmallTable write(const std::set<IpAddress>& hosts) {
-    table_.chains.push_back(Chain{kChain, Hook{NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, true}});
-    if (nat_.hosts_inside) add_hosts(hosts);
-    for (const auto& net : nat_.inside) add(kernel::nft::within(net, End::kDestination).verdict(NF_ACCEPT));
-    for (const auto& net : nat_.sources) add_source(net);
+  SmallTable write(const std::set<IpAddress>& hosts, const std::map<IpAddress, IpAddress>& floating) {
+    if (!nat_.sources.empty()) add_outgoing(hosts);
+    if (!floating.empty()) add_floating(floating);
     return std::move(table_);
   }
 
  private:
+  void add_outgoing(const std::set<IpAddress>& hosts) {
+    table_.chains.push_back(Chain{kChain, Hook{NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, true}});
+    if (nat_.hosts_inside) add_hosts(hosts);
+    for (const auto& net : nat_.inside) add(kernel::nft::within(net, End::kDestination).verdict(NF_ACCEPT));
+    for (const auto& net : nat_.sources) add_source(net);
+  }
+
+  void add_floating(const std::map<IpAddress, IpAddress>& floating) {
+    constexpr const char *kIn = "floating_in", *kOut = "floating_out", *kBack = "floating_back";
+    table_.chains.push_back(Chain{kIn, Hook{NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, true}});
+    table_.chains.push_back(Chain{kOut, Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST, true}});
+    table_.chains.push_back(Chain{kBack, Hook{NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, true}});
+    for (const auto family : kFamilies) {
+      table_.sets.emplace_back(floating_map(family), floating_elements(floating, family));
+      table_.sets.emplace_back(hairpin_map(family), hairpin_elements(floating, family));
+      for (const auto* chain : {kIn, kOut}) {
+        auto rule = of_family(family);
+        load_address(rule, family, End::kDestination);
+        rule.map(floating_map(family).name, 0, kAnswer).translate_destination(family, kAnswer);
+        table_.rules.push_back(marked_rule(chain, rule.take()));
+      }
+      auto rule = of_family(family);
+      load_addresses(rule, family);
+      rule.map(hairpin_map(family).name, 0, kAnswer).translate_source(family, kAnswer);
+      table_.rules.push_back(marked_rule(kBack, rule.take()));
+    }
+  }
+  static std::vector<Element> floating_elements(const std::map<IpAddress, IpAddress>& floating,
+                                                Family family) {
+    std::vector<Element> elements;
+    for (const auto& [address, own] : floating) {
+      if (address.family() != family) continue;
+      elements.push_back({.key = ElementKey(packet_bytes(address)), .data = ElementData(packet_bytes(own))});
+    }
+    std::ranges::sort(elements);
+    return elements;
+  }
+  // Of several floating addresses a workload sees itself by the first.
+  static std::vector<Element> hairpin_elements(const std::map<IpAddress, IpAddress>& floating,
+                                               Family family) {
+    std::map<IpAddress, IpAddress> firsts;
+    for (const auto& [address, own] : floating) firsts.emplace(own, address);
+    std::vector<Element> elements;
+    for (const auto& [own, address] : firsts) {
+      if (own.family() != family) continue;
+      const auto bytes = packet_bytes(own);
+      std::vector<std::uint8_t> twice(bytes.begin(), bytes.end());
+      twice.insert(twice.end(), bytes.begin(), bytes.end());
+      elements.push_back({.key = ElementKey(twice), .data = ElementData(packet_bytes(address))});
+    }
+    std::ranges::sort(elements);
+    return elements;
+  }
+
   void add(Expressions& rule) { table_.rules.push_back(marked_rule(kChain, rule.take())); }
 
   void add_hosts(const std::set<IpAddress>& hosts) {
@@ -108,16 +172,56 @@ void NatTable::want(const Changes<IpAddress, network::Peer>& peers) {
   }
 }
 
+void NatTable::want(const Changes<IpAddress, IpAddress>& floating) {
+  for (const auto& [address, own] : floating.entries()) moved_.insert(address);
+  floating.apply_to(floating_);
+  changed_ |= !floating.empty();
+}
+
 std::optional<SmallTable> NatTable::wanted() const {
-  if (nat_.sources.empty()) return std::nullopt;
-  return Writer(nat_).write(hosts_);
+  if (nat_.sources.empty() && floating_.empty()) return std::nullopt;
+  return Writer(nat_).write(hosts_, floating_);
+}
+
+// Nobody knows what the table has said meanwhile, but by reading it.
+Result<void> NatTable::find_moved() {
+  TRY(const auto shape, kernel_.read_shape());
+  if (!shape) return {};
+  for (const auto family : kFamilies) {
+    const auto& map = floating_map(family);
+    const auto there = shape->sets.find(map.name);
+    if (there == shape->sets.end() || !(there->second == map)) continue;
+    TRY(const auto elements, kernel_.read_elements(map));
+    for (const auto& element : elements) {
+      const auto address = address_of(element.key.view());
+      const auto leads = floating_.find(address);
+      const auto data = leads == floating_.end() ? kernel::ByteView() : packet_bytes(leads->second);
+      if (!std::ranges::equal(element.data.view(), data)) moved_.insert(address);
+    }
+  }
+  return {};
+}
+
+Result<void> NatTable::forget_moved() {
+  if (moved_.empty()) return {};
+  std::vector<kernel::Connection> old;
+  TRY_VOID(connections_.list([&](const kernel::Connection& connection) {
+    if (!moved_.contains(connection.asked)) return;
+    const auto leads = floating_.find(connection.asked);
+    const auto& to = leads == floating_.end() ? connection.asked : leads->second;
+    if (connection.destination != to) old.push_back(connection);
+  }));
+  TRY_VOID(connections_.remove(old));
+  moved_.clear();
+  return {};
 }
 
 Result<void> NatTable::sync() {
-  if (table_.known() && !changed_) return {};
+  if (table_.known() && !changed_) return forget_moved();
+  if (!table_.known()) TRY_VOID(find_moved());
   TRY_VOID(table_.sync(wanted()));
   changed_ = false;
-  return {};
+  return forget_moved();
 }
 
 }  // namespace ocicat::dataplane

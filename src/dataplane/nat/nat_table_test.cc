@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernel/simulated_connections.h"
 #include "kernel/simulated_nft.h"
 
 namespace ocicat::dataplane {
@@ -37,8 +38,34 @@ class Nat : public testing::Test {
     return changes;
   }
 
+  static Changes<IpAddress, IpAddress> floats(
+      std::initializer_list<std::pair<std::string_view, std::string_view>> to) {
+    Changes<IpAddress, IpAddress> changes;
+    for (const auto& [floating, own] : to) {
+      if (own.empty()) {
+        changes.remove(address(floating));
+      } else {
+        changes.update(address(floating), address(own));
+      }
+    }
+    return changes;
+  }
+  void begin(std::string_view asked, std::string_view destination) {
+    connections_.connections.push_back({.source = address("192.0.2.7"),
+                                        .destination = address(destination),
+                                        .protocol = 17,
+                                        .asked = address(asked)});
+  }
+  // To whom the connections that are still known were begun.
+  std::vector<std::string> known() {
+    std::vector<std::string> asked;
+    for (const auto& connection : connections_.connections) asked.push_back(connection.asked.to_string());
+    return asked;
+  }
+
   SimulatedKernel kernel_;
-  NatTable table_{kernel_};
+  kernel::SimulatedConnections connections_;
+  NatTable table_{kernel_, connections_};
   HostSettings::NatOutgoing nat_;
 };
 
@@ -60,7 +87,7 @@ TEST_F(Nat, WhatIsRightAfterARestartIsLeftAlone) {
   table_.want(come({"192.0.2.1", "2001:db8::1"}));
   ASSERT_TRUE(table_.sync());
   const auto commits = kernel_.commits();
-  NatTable again(kernel_);
+  NatTable again(kernel_, connections_);
   again.want(come({"192.0.2.1", "2001:db8::1"}));
   again.want(nat_);
   ASSERT_TRUE(again.sync());
@@ -71,7 +98,7 @@ TEST_F(Nat, WhatIsRightAfterARestartIsLeftAlone) {
 TEST_F(Nat, WhatIsNotWantedAfterARestartGoes) {
   table_.want(nat_);
   ASSERT_TRUE(table_.sync());
-  NatTable again(kernel_);
+  NatTable again(kernel_, connections_);
   ASSERT_TRUE(again.sync());
   EXPECT_FALSE(*kernel_.read_shape());
 }
@@ -123,6 +150,75 @@ TEST_F(Nat, WhatFailedIsTriedAgainAfterAReading) {
     ASSERT_TRUE(table_.sync());
     EXPECT_EQ(rules(), 9U);  // from each source TCP, UDP and the rest
   }
+}
+
+TEST_F(Nat, AFloatingAddressThatComesOrGoesIsTwoElements) {
+  table_.want(floats({{"172.16.0.5", "10.65.0.1"}, {"fd00:172::5", "fd00:65::1"}}));
+  ASSERT_TRUE(table_.sync());
+  auto writes = table_.writes();
+  table_.want(floats({{"172.16.0.6", "10.65.0.2"}}));
+  ASSERT_TRUE(table_.sync());
+  EXPECT_EQ(table_.writes(), writes + 2);
+  EXPECT_THAT(kernel_.elements("floating4"), SizeIs(2));
+  EXPECT_THAT(kernel_.elements("hairpin4"), SizeIs(2));
+  EXPECT_THAT(kernel_.elements("floating6"), SizeIs(1));
+  writes = table_.writes();
+  table_.want(floats({{"172.16.0.5", ""}}));
+  ASSERT_TRUE(table_.sync());
+  EXPECT_EQ(table_.writes(), writes + 2);
+  EXPECT_THAT(kernel_.elements("floating4"), SizeIs(1));
+}
+
+TEST_F(Nat, AWorkloadWithSeveralSeesItselfByTheFirst) {
+  table_.want(floats({{"172.16.0.6", "10.65.0.1"}, {"172.16.0.5", "10.65.0.1"}}));
+  ASSERT_TRUE(table_.sync());
+  ASSERT_THAT(kernel_.elements("hairpin4"), SizeIs(1));
+  EXPECT_EQ(kernel_.elements("hairpin4").begin()->data.be32_at(0), 0xac100005U);
+}
+
+TEST_F(Nat, TheTableGoesWithTheLastFloatingAddress) {
+  table_.want(floats({{"172.16.0.5", "10.65.0.1"}}));
+  ASSERT_TRUE(table_.sync());
+  table_.want(floats({{"172.16.0.5", ""}}));
+  ASSERT_TRUE(table_.sync());
+  EXPECT_FALSE(*kernel_.read_shape());
+}
+
+TEST_F(Nat, ConnectionsThatLeadElsewhereByNowBeginAnew) {
+  begin("172.16.0.5", "10.65.0.1");
+  begin("172.16.0.6", "10.65.0.2");
+  begin("172.16.0.7", "172.16.0.7");   // from before it was anybody's
+  begin("198.51.100.1", "10.65.0.1");  // by somebody else's port mapping
+  table_.want(
+      floats({{"172.16.0.5", "10.65.0.1"}, {"172.16.0.6", "10.65.0.2"}, {"172.16.0.7", "10.65.0.3"}}));
+  ASSERT_TRUE(table_.sync());
+  EXPECT_THAT(known(), testing::ElementsAre("172.16.0.5", "172.16.0.6", "198.51.100.1"));
+  table_.want(floats({{"172.16.0.5", "10.65.0.9"}, {"172.16.0.6", ""}}));
+  ASSERT_TRUE(table_.sync());
+  EXPECT_THAT(known(), testing::ElementsAre("198.51.100.1"));
+}
+
+TEST_F(Nat, WhatHasMovedWhileNobodyLookedIsForgottenAsWell) {
+  table_.want(
+      floats({{"172.16.0.5", "10.65.0.1"}, {"172.16.0.6", "10.65.0.2"}, {"fd00:172::5", "fd00:65::1"}}));
+  ASSERT_TRUE(table_.sync());
+  begin("172.16.0.5", "10.65.0.1");
+  begin("172.16.0.6", "10.65.0.2");
+  begin("fd00:172::5", "fd00:65::1");
+  NatTable again(kernel_, connections_);
+  again.want(floats({{"172.16.0.5", "10.65.0.1"}}));
+  ASSERT_TRUE(again.sync());
+  EXPECT_THAT(known(), testing::ElementsAre("172.16.0.5"));
+}
+
+TEST_F(Nat, WhatCouldNotBeForgottenIsTriedAgain) {
+  begin("172.16.0.5", "10.65.0.9");
+  connections_.error = Error{ErrorCode::kExhausted, "no memory"};
+  table_.want(floats({{"172.16.0.5", "10.65.0.1"}}));
+  EXPECT_FALSE(table_.sync());
+  connections_.error.reset();
+  ASSERT_TRUE(table_.sync());
+  EXPECT_THAT(known(), IsEmpty());
 }
 
 }  // namespace
