@@ -69,6 +69,7 @@ void Engine::State::tell_floating(const ResourceKey& key) {
 
 void Engine::State::settle_floating() {
   if (!floating.empty()) touch_floating();
+  for (const auto& key : floating.take_changed()) tell_floating(key);
   for (const auto& address : floating.take_touched()) {
     rerouted.push_back(Prefix::host(address));
     for (const auto& key : floating.claimants(address)) tell_floating(key);

@@ -22,6 +22,7 @@ void FloatingAddresses::set(const ResourceKey& endpoint, const std::vector<Float
   for (const auto& [address, own] : asked) now.emplace(address, own);
   const auto known = asked_.find(endpoint);
   if (known == asked_.end() ? now.empty() : known->second == now) return;
+  changed_.insert(endpoint);
   if (known != asked_.end()) {
     touch(endpoint);
     for (const auto& [address, own] : known->second) {

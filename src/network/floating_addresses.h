@@ -40,12 +40,15 @@ class FloatingAddresses {
   void touch_all();
   // Addresses of which something may be otherwise since the last call.
   std::set<IpAddress> take_touched() { return std::exchange(touched_, {}); }
+  // Endpoints that ask for something else than before the last call, or for nothing any more.
+  std::set<ResourceKey> take_changed() { return std::exchange(changed_, {}); }
   bool empty() const { return claims_.empty(); }
 
  private:
   std::map<ResourceKey, std::map<IpAddress, IpAddress>> asked_;
   std::map<IpAddress, std::set<ResourceKey>> claims_;
   std::set<IpAddress> touched_;
+  std::set<ResourceKey> changed_;
 };
 
 }  // namespace ocicat::network

@@ -40,6 +40,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"failsafeInboundHostPorts", {{"failsafeInboundHostPorts", "none"}}},
       {"failsafeOutboundHostPorts", {{"failsafeOutboundHostPorts", "none"}}},
       {"featureDetectOverride", {{"featureDetectOverride", "ChecksumOffloadBroken=true"}}},
+      {"floatingIPs", {{"floatingIPs", "Enabled"}}},
       {"flowLogsFlushInterval", {{"flowLogsFlushInterval", "15"}}},
       {"interfacePrefix", {{"interfacePrefix", "tap"}}},
       {"ipipEnabled", {{"ipipEnabled", "true"}}},
