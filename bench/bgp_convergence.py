@@ -10,7 +10,8 @@ A lab of five hosts in a mesh with a pod each, pings every 5 ms between neighbou
     kill   kills host1's BIRD: until all its sessions are up again, and how many pings of any pod were lost
            until its recovery has ended and nothing stands in for its routes any more
 
-Medians of the rounds, as the kernel announces routes, or is asked where it announces nothing; packets are summed up. Prints `figure value unit` lines.
+Medians of the rounds, as the kernel announces routes, or is asked where it announces nothing; packets are summed
+up. Prints `figure value unit` lines.
 """
 import json
 import os

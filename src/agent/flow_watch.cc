@@ -124,9 +124,11 @@ struct FlowWatch::State {
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
     source->learn(learned.host);
-    if (learned.host.settings) voice.learn(*learned.host.settings);
-    if (learned.host.settings) window = learned.host.settings->flow_window;
-    knows |= learned.host.settings.has_value();
+    if (!learned.host.settings) return;
+    read_events();  // what has happened so far is told as settings were
+    voice.learn(*learned.host.settings);
+    window = learned.host.settings->flow_window;
+    knows = true;
   }
 
   void tell(Follower& follower, const flows::Sighting& sighting) const {

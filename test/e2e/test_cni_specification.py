@@ -161,8 +161,8 @@ def test_del_takes_all_back_says_nothing_and_may_come_again_and_late(runtime, co
 
 
 @pytest.mark.parametrize("missing", ["server", "agent", "both"])
-def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_return(runtime, container, missing,
-                                                                                     eventually):
+def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_return(
+        runtime, container, missing, eventually):
     lab = runtime.lab
     result = runtime.call("ADD", container)
     if missing != "agent":

@@ -121,12 +121,12 @@ EVERYTHING = [{"action": "Allow"}]
 @contextlib.contextmanager
 def applied(lab, *documents):
     lab.apply(*documents)
-    lab.wait()
+    lab.settle()
     try:
         yield
     finally:
         lab.delete(*documents)
-        lab.wait()
+        lab.settle()
 
 
 @FAMILIES
@@ -397,7 +397,7 @@ def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
     traffic = lab.start_traffic("shop/near", "stream", lab.address("shop/far", family), 80)
     with applied(lab, host_endpoint("edge", interfaceName="to-host2"), host_endpoint("far", node="host2",
                                                                                      interfaceName="to-host1")):
-        lab.wait()
+        lab.settle()
     report = traffic.stop()
     assert report["received"] == report["sent"], report
 
