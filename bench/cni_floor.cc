@@ -28,7 +28,8 @@ ocicat::Result<void> run(std::string_view command, const char* host, const char*
     return {};
   }
   TRY_VOID(links.create(pair));
-  return links.address(pair, {*parsed});
+  TRY([[maybe_unused]] const auto tables, links.address(pair, {*parsed}));
+  return {};
 }
 
 }  // namespace
