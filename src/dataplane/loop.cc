@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/host_keeper.h"
 #include "dataplane/nftables/policy_table.h"
+#include "dataplane/retry.h"
 #include "kernel/nft_kernel.h"
 
 namespace ocicat::dataplane {
@@ -25,7 +26,6 @@ constexpr milliseconds kResyncPeriod{90'000};     // in case the kernel did not 
 constexpr milliseconds kLoadAgainAfter{300'000};  // eBPF that could not be loaded for a reason that passes
 constexpr milliseconds kLookPeriod{10'000};       // for what speaks for the other datapath
 constexpr int kPolicyResyncEvery = 7;             // times rarer: 200,000 elements take a second to read
-constexpr milliseconds kFirstPause{100}, kLongestPause{10'000};  // after an error
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 
@@ -92,8 +92,7 @@ struct DataplaneLoop::State {
 
   // Of the thread.
   HostKeeper::Doubts doubts{};
-  milliseconds pause = kFirstPause;
-  Clock::time_point not_before{};  // after an error
+  Retry retry;
   Clock::time_point policy_repair_from{}, route_repair_from{};
   Clock::time_point judge_from{};
   std::optional<Clock::time_point> judge_at;  // open connections wait for it
@@ -136,8 +135,8 @@ struct DataplaneLoop::State {
       Report report;
       report.error = doors.error().message;
       on_report(report);
-      const auto until = Clock::now() + std::exchange(pause, std::min(pause * 2, kLongestPause));
-      while (!stopping && Clock::now() < until) wait(nullptr, until);
+      retry.failed(Clock::now());
+      while (!stopping && Clock::now() < retry.not_before()) wait(nullptr, retry.not_before());
     }
     return std::nullopt;
   }
@@ -156,7 +155,7 @@ struct DataplaneLoop::State {
     if (events && std::ranges::any_of(events->vacated,
                                       [&](const auto& prefix) { return keeper.lacks_route(prefix); })) {
       doubts.routes = true;
-      not_before = std::min(not_before, std::max(Clock::now(), route_repair_from));
+      retry.at_latest(std::max(Clock::now(), route_repair_from));
     }
     if (Clock::now() < next_resync) return;
     next_resync = Clock::now() + kResyncPeriod;
@@ -193,15 +192,15 @@ struct DataplaneLoop::State {
     return keeper.report().revoked != revoked || keeper.report().error != error;
   }
 
-  Clock::time_point next_moment(bool started, bool failed) const {
+  Clock::time_point next_moment(bool started) const {
     auto moment = next_resync;
     if (options.chosen_by) moment = std::min(moment, look_at);
     if (!started) return moment;
     if (judge_at) moment = std::min(moment, *judge_at);
-    if (failed) moment = std::min(moment, not_before);
-    if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, not_before));
+    if (retry.failing()) moment = std::min(moment, retry.not_before());
+    if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, retry.not_before()));
     if (doubts.nat || doubts.routes || doubts.links || doubts.next_hops) {
-      moment = std::min(moment, std::max(route_repair_from, not_before));
+      moment = std::min(moment, std::max(route_repair_from, retry.not_before()));
     }
     return moment;
   }
@@ -230,38 +229,42 @@ struct DataplaneLoop::State {
     return true;
   }
 
+  void attempt(HostKeeper& keeper, kernel::RouteKernel& routes) {
+    if (keeper.attempt()) {
+      retry.succeeded();
+      remove_other_datapath(routes);
+    } else {
+      retry.failed(Clock::now());
+    }
+    if (on_attempt) on_attempt(keeper);
+    on_report(keeper.report());
+  }
+
   void run() {
     auto doors = open_until_stopped();
     if (!doors) return;
-    pause = kFirstPause;
+    retry.succeeded();
     HostKeeper keeper(
         {*doors->nft, *doors->nat, *doors->routes, *doors->tunnels, *doors->connections, *doors->queues},
         options);
-    bool failed = false;
     while (!stopping) {
       listen(*doors, keeper);
       auto message = inbox.take();
       if (chooses_other(message)) return;
       if (message) keeper.take(*message);
       const auto now = Clock::now();
-      if (keeper.started() && now >= not_before) {
+      if (message) retry.changed(now);
+      if (keeper.started() && now >= retry.not_before()) {
         const auto ripe = due(now, message.has_value());
         keeper.doubt(ripe);
-        if (message || failed || ripe.any()) {
+        if (message || retry.failing() || ripe.any()) {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
           if (ripe.any()) route_repair_from = now + kRouteRepairGap;
-          failed = !keeper.attempt();
-          if (!failed) remove_other_datapath(*doors->routes);
-          pause = failed ? std::min(pause * 2, kLongestPause) : kFirstPause;
-          if (failed) not_before = Clock::now() + pause;
-          if (on_attempt) on_attempt(keeper);
-          on_report(keeper.report());
+          attempt(keeper, *doors->routes);
         }
-      } else if (message) {
-        failed = true;  // to be written when the pause is over
       }
       if (judge_connections(keeper)) on_report(keeper.report());
-      wait(&*doors, next_moment(keeper.started(), failed));
+      wait(&*doors, next_moment(keeper.started()));
     }
   }
 };

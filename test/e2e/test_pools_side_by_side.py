@@ -33,7 +33,13 @@ class Site:
         self.lab = lab
         self.outside = Outside(lab)
 
-    def up(self):
+    def ends_are_between(self):
+        specs = [node["spec"] for node in self.lab.json("get", "nodes")["items"]]
+        four, six = NETS["between"]
+        return all(spec.get("ipv4VXLANTunnelAddr", "").startswith(four) and
+                   spec.get("ipv6VXLANTunnelAddr", "").startswith(six) for spec in specs)
+
+    def up(self, eventually):
         lab = self.lab
         for host in lab.hosts:
             lab.host_exec(host, "nft", COUNTER.format("arrived", "prerouting"))
@@ -44,11 +50,16 @@ class Site:
             words.append(lab.pod_words(name(pool, number), "host%d" % number, {"pool": pool}, "tcp/80",
                                        addresses=addresses) + ["--no-wait"])
         lab.together(words)
-        modes = {"always": "Always", "between": "CrossSubnet"}
-        for item in lab.json("get", "ippools")["items"]:
-            pool, = [pool for pool in modes if item["metadata"]["name"] in pools_of(pool)] or ["lab"]
-            item["spec"].update(natOutgoing=True, vxlanMode=modes.get(pool, "Never"))
-            lab.apply(item)
+        # Ends of tunnels have addresses of the pool that is first to need them: one that others of the same rack reach
+        # without a tunnel, whose addresses lead into the tunnels of the other pool all the same.
+        for pool, mode in ("between", "CrossSubnet"), ("always", "Always"), ("lab", "Never"):
+            for item in lab.json("get", "ippools")["items"]:
+                named = [name for name in NETS if NETS[name] and item["metadata"]["name"] in pools_of(name)] or ["lab"]
+                if pool in named:
+                    item["spec"].update(natOutgoing=True, vxlanMode=mode)
+                    lab.apply(item)
+            if pool == "between":
+                eventually(self.ends_are_between, 60)
         lab.wait()
         self.outside.up()
         for pod in PODS:
@@ -64,11 +75,11 @@ class Site:
 
 
 @pytest.fixture(scope="module", params=["plain", "bgp"])
-def site(make_lab, dataplane, request):
+def site(make_lab, dataplane, request, eventually):
     with contextlib.ExitStack() as stack:
         site = Site(make_lab(3, dataplane, network=request.param, racks=2))
         stack.callback(site.outside.down)
-        site.up()
+        site.up(eventually)
         yield site
 
 

@@ -119,6 +119,28 @@ TEST_P(OverlayHost, CarriesPacketsToAWorkloadOfAnotherHostAndBack) {
   });
 }
 
+// As where it has an address of a pool that needs no tunnel between the two, beside one that always has it.
+TEST_P(OverlayHost, HasRoutesByATunnelsEndThatIsItselfReachedWithoutTheTunnel) {
+  auto changes = with_overlay();
+  const Route plain{Route::Kind::kHost, "", cluster()};
+  const auto end = Prefix::host(there_.address);
+  const auto around = *Prefix::parse(v4() ? "10.65.2.0/26" : "fd00:65:2::/122");
+  changes.routes.update(end, plain);
+  changes.routes.update(around, plain);
+  start(std::move(changes));
+  HostChanges tunnel;
+  add_device(tunnel);
+  change(std::move(tunnel));
+  bed_.host().run([&] {
+    const auto leads = [&](const IpAddress& address, const std::string& link) {
+      shell(fmt::format("test \"$(ip -{} route show {} | grep -o 'dev [^ ]*')\" = 'dev {}'", v4() ? 4 : 6,
+                        Prefix::host(address).to_string(), link));
+    };
+    leads(far_, std::string(dataplane::vxlan_name(family())));
+    leads(there_.address, "uplink");
+  });
+}
+
 TEST_P(OverlayHost, MendsWhatSomebodyElseTakesAway) {
   auto changes = with_overlay();
   add_device(changes);

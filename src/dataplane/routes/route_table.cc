@@ -28,6 +28,9 @@ constexpr std::array kInterfaceSettings{
 constexpr Setting kReversePath{"net/ipv4/conf/{}/rp_filter", "1", false},
     kAnyPath{"net/ipv4/conf/{}/rp_filter", "0", false};
 
+// Before every metric of ours and of other programs, but for one set by hand to 0, which IPv6 takes for 1024.
+constexpr std::uint32_t kWayMetric = 1;
+
 Error first_of(const std::vector<kernel::RouteFailure>& failures) {
   Error error = failures.front().error;
   if (failures.size() > 1) error.message += fmt::format("; and {} more", failures.size() - 1);
@@ -197,31 +200,36 @@ RoutePlan RouteTable::plan() {
   return plan;
 }
 
-// The kernel refuses a route of IPv6 by a gateway to which it has another way, as it has where the tunnel's end lies in
-// the block and the route before leads there without the tunnel. These are exchanged one by one, each while the
-// gateway has a way of its own, so that none is missing meanwhile.
-Result<std::vector<kernel::RouteFailure>> RouteTable::exchange(
+// The kernel refuses a route of IPv6 by a gateway to which it has another way: as where the end of a tunnel lies in the
+// block itself, which leads there without the tunnel until now, or in a pool that has no tunnel to that host. It asks only
+// as the route is added, so a way to the gateway stands there meanwhile, before all others. What the routes replace is
+// removed while it does, so that none is ever missing.
+Result<std::vector<kernel::RouteFailure>> RouteTable::add_with_ways(
     std::vector<kernel::RouteFailure> refused, const std::vector<kernel::KernelRoute>& removed) {
-  std::multimap<Prefix, kernel::KernelRoute> before;
-  for (const auto& route : removed) before.emplace(route.destination, route);
+  std::set<kernel::KernelRoute> ways;
+  std::set<Prefix> destinations;
+  std::vector<kernel::KernelRoute> routes, replaced;
   std::vector<kernel::RouteFailure> left;
   for (auto& failure : refused) {
-    std::vector<kernel::KernelRoute> olds;
-    const auto [first, last] = before.equal_range(failure.route.destination);
-    for (auto it = first; it != last; ++it) olds.push_back(it->second);
-    if (failure.error.code != ErrorCode::kInvalid || olds.empty()) {
+    const auto& route = failure.route;
+    if (failure.error.code != ErrorCode::kInvalid || !route.gateway) {
       left.push_back(std::move(failure));
       continue;
     }
-    const auto& route = failure.route;
-    std::vector<kernel::KernelRoute> ways;
-    if (route.gateway) ways.push_back({Prefix::host(*route.gateway), route.link, std::nullopt, route.metric});
-    TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, ways));
-    TRY(auto not_added, kernel_.add(options_.protocol, {route}));
-    TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, olds));
-    TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, ways));
-    std::ranges::move(not_added, std::back_inserter(left));
+    ways.insert({Prefix::host(*route.gateway), route.link, std::nullopt, kWayMetric});
+    destinations.insert(route.destination);
+    routes.push_back(route);
   }
+  if (routes.empty()) return left;
+  std::ranges::copy_if(removed, std::back_inserter(replaced), [&](const kernel::KernelRoute& route) {
+    return destinations.contains(route.destination);
+  });
+  const std::vector all_ways(ways.begin(), ways.end());
+  TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, all_ways));
+  TRY(auto not_added, kernel_.add(options_.protocol, routes));
+  TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, replaced));
+  TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, all_ways));
+  std::ranges::move(not_added, std::back_inserter(left));
   return left;
 }
 
@@ -231,7 +239,7 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
   if (!routes_known_) {
     TRY(auto not_added, kernel_.add(options_.protocol, plan.add));
     if (!not_added.empty()) {
-      TRY(not_added, exchange(std::move(not_added), plan.remove));
+      TRY(not_added, add_with_ways(std::move(not_added), plan.remove));
     }
     TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
     writes_ += plan.add.size() - not_added.size() + plan.remove.size() - not_removed.size();

@@ -64,8 +64,8 @@ class RouteTable {
   RoutePlan plan();
   Result<void> carry_out(const RoutePlan& plan);
   // Of those that were refused, what still is.
-  Result<std::vector<kernel::RouteFailure>> exchange(std::vector<kernel::RouteFailure> refused,
-                                                     const std::vector<kernel::KernelRoute>& removed);
+  Result<std::vector<kernel::RouteFailure>> add_with_ways(std::vector<kernel::RouteFailure> refused,
+                                                          const std::vector<kernel::KernelRoute>& removed);
   void depend(const Prefix& destination, const Route& route);
   void no_longer_depend(const Prefix& destination, const Route& route);
 

@@ -211,25 +211,66 @@ TEST_F(RouteTableTest, WhatFailedIsDoneByTheNextSync) {
   EXPECT_EQ(there().size(), 2 * kBlocks + 2);
 }
 
-// As the kernel refuses it where it has another way to the gateway, which lies in the net itself.
-TEST_F(RouteTableTest, ARouteThatTheKernelRefusesForItsGatewayIsExchangedAndNeverMissing) {
-  const auto net = *Prefix::parse("fd65::40/122");
-  kernel_.link_by_index[4] = {4, "vxlan-v6.calico", true};
-  kernel_.next_hops[ip("fd31::3")] = {2, std::nullopt};
-  want(net, {Route::Kind::kHost, "", ip("fd31::3")});
+// As the kernel refuses routes by a gateway to which it has another way.
+class RoutesByATunnelsEnd : public RouteTableTest {
+ protected:
+  RoutesByATunnelsEnd() {
+    kernel_.link_by_index[4] = {4, "vxlan-v6.calico", true};
+    kernel_.next_hops[ip("fd31::3")] = {2, std::nullopt};
+    kernel_.refuse = [this](const kernel::KernelRoute& route) -> std::optional<Error> {
+      seen_.push_back(there());
+      if (!route.gateway || leads_to(*route.gateway) == route.link) return std::nullopt;
+      return Error{ErrorCode::kInvalid, "invalid gateway"};
+    };
+  }
+  // The link of the route that is taken to an address: the longest, then the least metric.
+  int leads_to(const IpAddress& address) {
+    const kernel::KernelRoute* best = nullptr;
+    for (const auto& route : there()) {
+      if (!route.destination.contains(address)) continue;
+      if (best == nullptr || route.destination.length > best->destination.length ||
+          (route.destination.length == best->destination.length && route.metric < best->metric))
+        best = &route;
+    }
+    return best == nullptr ? 2 : best->link;
+  }
+  Route tunnel() const { return {Route::Kind::kVxlan, "", end_}; }
+
+  const Prefix net_ = *Prefix::parse("fd65::40/122");
+  const IpAddress end_ = ip("fd65::41");
+  const Route plain_{Route::Kind::kHost, "", ip("fd31::3")};
+  std::vector<std::set<kernel::KernelRoute>> seen_;  // the routes there, as each was added
+};
+
+TEST_F(RoutesByATunnelsEnd, TakeThePlaceOfOthersWithoutAMomentInWhichThereIsNone) {
+  want(net_, plain_);
   EXPECT_EQ(sync(), 1U);
-  const kernel::KernelRoute old{net, 2, ip("fd31::3"), kRouteMetric};
-  const kernel::KernelRoute tunnelled{net, 4, ip("fd65::41"), kRouteMetric};
+  const kernel::KernelRoute old{net_, 2, ip("fd31::3"), kRouteMetric};
   ASSERT_TRUE(there().contains(old));
-  kernel_.refuse = [&](const kernel::KernelRoute& route) -> std::optional<Error> {
-    EXPECT_TRUE(there().contains(old)) << "as " << route.destination.to_string() << " is added";
-    if (route.gateway != ip("fd65::41")) return std::nullopt;
-    const bool leads_there = there().contains({Prefix::host(*route.gateway), 4, std::nullopt, route.metric});
-    return leads_there ? std::nullopt : std::optional(Error{ErrorCode::kInvalid, "invalid gateway"});
-  };
-  want(net, {Route::Kind::kVxlan, "", ip("fd65::41")});
+  seen_.clear();
+  want(net_, tunnel());
   sync();
-  EXPECT_EQ(there(), (std::set<kernel::KernelRoute>{tunnelled}));
+  EXPECT_EQ(there(), (std::set<kernel::KernelRoute>{{net_, 4, end_, kRouteMetric}}));
+  for (const auto& routes : seen_) EXPECT_TRUE(routes.contains(old));
+}
+
+// A tunnel to it is for other pools alone.
+TEST_F(RoutesByATunnelsEnd, AreAddedWhereTheEndItselfIsReachedWithoutTheTunnel) {
+  const auto far = *Prefix::parse("fd71::1/128");
+  for (const auto& around : {net_, Prefix::host(end_)}) {
+    want(around, plain_);
+    sync();
+    want(far, tunnel());
+    sync();
+    EXPECT_TRUE(there().contains({far, 4, end_, kRouteMetric})) << around.to_string();
+    EXPECT_EQ(leads_to(end_), 2);
+    EXPECT_FALSE(table_.lacks(far));
+    Changes<Prefix, Route> none;
+    none.remove(far);
+    table_.want(none, {});
+    sync();
+  }
+  EXPECT_EQ(there().size(), 2U);
 }
 
 }  // namespace
