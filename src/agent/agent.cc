@@ -82,8 +82,8 @@ struct Agent::State {
   UniqueFd lock;
   Metrics metrics;
   Mailbox<HostChanges> to_dataplane;
-  std::unique_ptr<StatusReporter> reporter;
   EnforcementWatch enforcement{to_dataplane};
+  std::unique_ptr<StatusReporter> reporter;
   std::unique_ptr<FlowWatch> flows;
   std::unique_ptr<FlowDoor> flow_door;
   std::unique_ptr<dataplane::DataplaneLoop> dataplane;
@@ -207,7 +207,10 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   state->reporter = std::make_unique<StatusReporter>(
       options.server, AgentStatus(options.node, std::string(datapath), reason, ::getpid()),
       StatusReporter::Observer{
-          [self](const News& news, const AgentStatus& status) { self->metrics.observe(news, status); },
+          [self](const News& news, const AgentStatus& status) {
+            self->metrics.observe(news, status);
+            self->enforcement.told(status);
+          },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
   state->flows = std::make_unique<FlowWatch>(FlowWatch::Options{options.node, options.dataplane});
   TRY(state->flow_door, FlowDoor::open(options.run_dir, *state->flows));

@@ -50,6 +50,13 @@ std::map<ResourceKey, std::string> AgentStatus::refused() const {
   return all;
 }
 
+std::string AgentStatus::why_not_enforced(const ResourceKey& key) const {
+  for (const auto* refusals : {&unreadable_, &uncompiled_}) {
+    if (const auto refusal = refusals->find(key); refusal != refusals->end()) return refusal->second;
+  }
+  return report_.error;
+}
+
 json::object AgentStatus::document(std::chrono::system_clock::time_point heartbeat) const {
   json::object applied;
   json::object incarnations;

@@ -29,6 +29,8 @@ class AgentStatus {
 
   // All that is refused and why; what cannot even be read counts before what cannot be compiled.
   std::map<ResourceKey, std::string> refused() const;
+  // Why the kernel does not enforce this object, as far as anybody has said so; empty: nobody has.
+  std::string why_not_enforced(const ResourceKey& key) const;
   const dataplane::Report& report() const { return report_; }
 
  private:

@@ -88,12 +88,16 @@ TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
   EXPECT_THAT(views::AgentView::read(status.document({})).refused,
               ElementsAre(views::Refusal{"NetworkPolicy shop/p1001", "not readable"},
                           views::Refusal{"NetworkPolicy shop/p1002", "too wide"}));
-  News mended;
+  EXPECT_EQ(status.why_not_enforced(policy(1)), "not readable");
+  EXPECT_EQ(status.why_not_enforced(policy(2)), "too wide");
+  EXPECT_EQ(status.why_not_enforced(policy(3)), "");
+  News mended = report_of({.error = "no room"});
   mended.unreadable.remove(policy(1));
   mended.refused.remove(policy(1));
   mended.refused.remove(policy(2));
   EXPECT_TRUE(status.apply(mended));
   EXPECT_THAT(status.refused(), IsEmpty());
+  EXPECT_EQ(status.why_not_enforced(policy(2)), "no room") << "whatever it is about";
 }
 
 TEST(AgentStatus, StaysSmallHoweverMuchIsRefusedAndSatisfiesItsSchema) {

@@ -29,6 +29,9 @@ class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
     }
   }
 
+  // Under the lock.
+  void hear(const AgentStatus& status) { why_not_ = status.why_not_enforced(endpoint_); }
+
   bool wait(std::uint64_t revision, const std::vector<IpAddress>& addresses,
             std::chrono::steady_clock::time_point until) override {
     auto wanted = addresses;
@@ -38,6 +41,11 @@ class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
                                    [&] { return looked_ && revision_ >= revision && addresses_ == wanted; });
   }
 
+  std::string why_not() const override {
+    const std::scoped_lock lock(all_.mutex_);
+    return why_not_;
+  }
+
  private:
   EnforcementWatch& all_;
   const ResourceKey endpoint_;
@@ -45,6 +53,7 @@ class EnforcementWatch::Waiting : public cni::Enforcement::Watch {
   bool looked_ = false;
   std::uint64_t revision_ = 0;
   std::vector<IpAddress> addresses_;  // in force, ascending; none: it is not
+  std::string why_not_;
 };
 
 void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
@@ -60,6 +69,11 @@ void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
     for (auto* waiting : waiting_) waiting->look(keeper);
   }
   looked_.notify_all();
+}
+
+void EnforcementWatch::told(const AgentStatus& status) {
+  const std::scoped_lock lock(mutex_);
+  for (auto* waiting : waiting_) waiting->hear(status);
 }
 
 void EnforcementWatch::on_mtu(std::function<void()> changed) {

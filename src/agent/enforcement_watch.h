@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 
+#include "agent/agent_status.h"
 #include "base/mailbox.h"
 #include "cni/service/enforcement.h"
 #include "dataplane/host_keeper.h"
@@ -21,6 +22,9 @@ class EnforcementWatch : public cni::Enforcement {
 
   // On the dataplane's thread, after each attempt.
   void attempted(const dataplane::HostKeeper& keeper);
+
+  // On the reporter's thread, at news.
+  void told(const AgentStatus& status);
 
   std::unique_ptr<Watch> watch(const ResourceKey& endpoint) override;
   void look() override { to_dataplane_.put({}); }

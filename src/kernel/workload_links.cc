@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <ranges>
@@ -29,6 +30,7 @@ namespace ocicat::kernel {
 namespace {
 
 constexpr std::uint16_t kChange = NLM_F_REQUEST | NLM_F_ACK;
+constexpr std::uint8_t kOperationalUp = 6;  // IF_OPER_UP of linux/if.h, which does not go with net/if.h
 constexpr std::uint16_t kMake = kChange | NLM_F_CREATE | NLM_F_EXCL;
 
 // Where another interface of the workload has the default route already, this one's is in a table of its own,
@@ -109,6 +111,7 @@ Result<void> inside(const std::string& path, const std::function<Result<void>()>
 struct LinkInfo {
   int index = 0;
   bool up = false;
+  bool sends = false;  // what is queued there goes out
   MacAddress mac;
 };
 
@@ -120,9 +123,12 @@ Result<std::optional<LinkInfo>> link_named(NetlinkSocket& socket, const std::str
   std::optional<LinkInfo> found;
   const auto asked = socket.query(request.bytes(), [&](MessageView message) {
     if (message.nlmsg_type != RTM_NEWLINK) return;
-    const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_ADDRESS + 1);
+    const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_OPERSTATE + 1);
     const auto& header = header_of<ifinfomsg>(message);
-    found = LinkInfo{.index = header.ifi_index, .up = (header.ifi_flags & IFF_UP) != 0};
+    const auto state = attributes.bytes(IFLA_OPERSTATE);
+    found = LinkInfo{.index = header.ifi_index,
+                     .up = (header.ifi_flags & IFF_UP) != 0,
+                     .sends = state.size() == 1 && state.front() == kOperationalUp};
     const auto mac = attributes.bytes(IFLA_ADDRESS);
     if (mac.size() == found->mac.bytes.size()) std::ranges::copy(mac, found->mac.bytes.begin());
   });
@@ -156,6 +162,22 @@ void put_make_pair(Batch& batch, const WorkloadPair& pair, int namespace_fd) {
   builder.end_nest(data);
   builder.end_nest(link_info);
   batch.end();
+}
+
+// The side that was brought up first drops what is sent by it until the kernel's link watch has seen the other
+// come up too. From Linux 6.8 on being asked for the link makes it look (rtnl_getlink).
+Result<void> await_sending(const std::string& name) {
+  constexpr auto kBetweenLooks = std::chrono::milliseconds(1);
+  constexpr auto kPatience = std::chrono::seconds(5);
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  for (const auto begin = std::chrono::steady_clock::now();;) {
+    TRY(const auto link, link_named(socket, name));
+    if (!link) return fail(ErrorCode::kNotFound, "interface {} has gone as soon as it was made", name);
+    if (link->sends) return {};
+    if (std::chrono::steady_clock::now() - begin > kPatience)
+      return fail(ErrorCode::kUnavailable, "interface {} does not come up", name);
+    std::this_thread::sleep_for(kBetweenLooks);
+  }
 }
 
 ifinfomsg raised(int index = 0) {
@@ -488,6 +510,7 @@ Result<DefaultTables> NetlinkWorkloadLinks::address(const WorkloadPair& pair,
     TRY(tables, give_addresses(pair, addresses));
     return {};
   }));
+  TRY_VOID(await_sending(pair.host_name));
   return tables;
 }
 

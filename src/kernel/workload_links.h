@@ -52,7 +52,7 @@ class WorkloadLinks {
   // Makes the pair, replacing a host interface of that name. kNotFound: there is no such namespace.
   // kAlreadyExists: the workload has an interface of that name, and no host side of ours.
   virtual Result<void> create(const WorkloadPair& pair) = 0;
-  // Gives the workload's side its addresses and routes.
+  // Gives the workload's side its addresses and routes; packets then pass both ways.
   virtual Result<DefaultTables> address(const WorkloadPair& pair,
                                         const std::vector<IpAddress>& addresses) = 0;
   // Both sides go. False: there was none.

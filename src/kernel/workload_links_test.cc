@@ -2,13 +2,17 @@
 #include "kernel/workload_links.h"
 
 #include <gmock/gmock.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/command.h"
+#include "kernel/netlink.h"
 #include "kernel/network_namespace.h"
+#include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
 namespace {
@@ -44,6 +48,23 @@ class WorkloadLinksTest : public testing::Test {
     });
     return state.value();
   }
+  // In a list, for which the kernel does not look anew, unlike when it is asked for one of them.
+  std::uint8_t operational_state(int number) {
+    std::uint8_t state = 0;
+    host_.run([&] {
+      auto socket = NetlinkSocket::open(NETLINK_ROUTE).value();
+      MessageBuilder request;
+      request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifinfomsg{});
+      request.end();
+      const auto asked = socket.query(request.bytes(), [&](MessageView message) {
+        const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_OPERSTATE + 1);
+        if (attributes.text(IFLA_IFNAME) == pair(number).host_name)
+          state = attributes.bytes(IFLA_OPERSTATE).front();
+      });
+      EXPECT_TRUE(asked);
+    });
+    return state;
+  }
   void in_workload(const char* family, const std::string& line) {
     workload_.run([&] {
       const auto done = run({"ip", family, "-batch", "-"}, line + "\n");
@@ -69,6 +90,14 @@ TEST_F(WorkloadLinksTest, TheSecondSaysWhichTablesItsDefaultRoutesAreIn) {
       EXPECT_THAT(*shown, testing::HasSubstr("net1"));
     }
   });
+}
+
+TEST_F(WorkloadLinksTest, TheHostsSideDropsNothingFromTheMomentThatItIsMade) {
+  constexpr std::uint8_t kUp = 6;  // IF_OPER_UP
+  for (int number = 0; number < 50; ++number) {
+    add(number);
+    ASSERT_EQ(operational_state(number), kUp) << number;
+  }
 }
 
 TEST_F(WorkloadLinksTest, AnAddressOfTheWorkloadsOwnNeedsNoRuleAndThoseThatWereGivenDo) {

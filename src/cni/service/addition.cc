@@ -131,10 +131,11 @@ Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, con
                  attachment.endpoint.to_string());
     return {};
   }
+  const auto why = watch->why_not();
   return refuse(FailureCode::kNotEnforced, "the workload's policy is not in force in time",
                 fmt::format("{} is at the server, and the dataplane of this host has not brought it to the "
-                            "kernel; see: ocicat status",
-                            attachment.endpoint.to_string()));
+                            "kernel{}{}; see: ocicat status",
+                            attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
 }
 
 Outcome<void> make(Context& context, ipam::Documents& documents, const std::string& namespace_path,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/ip.h"
@@ -22,6 +23,8 @@ class Enforcement {
     // in any order. False: it was not by then.
     virtual bool wait(std::uint64_t revision, const std::vector<IpAddress>& addresses,
                       std::chrono::steady_clock::time_point until) = 0;
+    // What the agent has said meanwhile of why it is not; empty: nothing.
+    virtual std::string why_not() const = 0;
   };
 
   virtual ~Enforcement() = default;

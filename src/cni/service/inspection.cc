@@ -64,8 +64,9 @@ Outcome<void> check_endpoint(Context& context, const Attachment& attachment) {
   }
   context.parts.enforcement->look();
   if (!watch->wait(0, attachment.addresses, std::chrono::steady_clock::now() + kLookPatience)) {
-    return changed(fmt::format("policy and routes of {} are not in force; see: ocicat status",
-                               attachment.endpoint.to_string()));
+    const auto why = watch->why_not();
+    return changed(fmt::format("policy and routes of {} are not in force{}{}; see: ocicat status",
+                               attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
   }
   return {};
 }

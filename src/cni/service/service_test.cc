@@ -169,6 +169,7 @@ class FakeEnforcement : public Enforcement {
       world_.step();
       return world_.enforces;
     }
+    std::string why_not() const override { return "too wide"; }
 
    private:
     World& world_;
@@ -315,7 +316,7 @@ TEST(Service, AFailureTakesEverythingBackAndSaysWhatToDo) {
   const auto not_enforced = agent.add("c1", "web");
   ASSERT_FALSE(not_enforced.done);
   EXPECT_EQ(code_of(not_enforced), 103U);
-  EXPECT_THAT(not_enforced.text, HasSubstr("ocicat status"));
+  EXPECT_THAT(not_enforced.text, HasSubstr("too wide; see: ocicat status"));
   expect_nothing(world);
 
   // Unless the network is configured to start workloads all the same.
