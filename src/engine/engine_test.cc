@@ -3,136 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/engine_host.h"
 #include "policy/id_registry.h"
-#include "policy/simulator.h"
 #include "test/support/state_meaning.h"
-#include "test/support/world.h"
 
 namespace ocicat {
 namespace {
 
 using policy::Verdict;
+using test::allow_from;
+using test::endpoint;
+using test::EngineHost;
+using test::key;
+using test::policy_key;
 using test::World;
 using testing::HasSubstr;
 
-WorkloadEndpoint endpoint(const std::string& name, const std::string& node, const std::string& interface_name,
-                          const std::string& address, Labels labels = {}) {
-  WorkloadEndpoint result;
-  result.metadata.name = name;
-  result.metadata.ns = "shop";
-  result.metadata.labels = std::move(labels);
-  result.node = node;
-  result.interface_name = interface_name;
-  result.addresses = {test::address(address)};
-  return result;
-}
-
-ResourceKey key(const std::string& name) {
-  return {Kind::kWorkloadEndpoint, "shop", name};
-}
-
-Node node(const std::string& name, const std::string& address) {
-  Node result;
-  result.metadata.name = name;
-  result.ipv4 = test::prefix(address);
-  return result;
-}
-
-NetworkPolicy allow_from(const std::string& name, const std::string& selector, const std::string& source) {
-  Rule rule;
-  rule.source.selector = source;
-  auto policy = test::global_ingress(name, {rule});
-  policy.selector = selector;
-  return policy;
-}
-
-ResourceKey policy_key(const std::string& name) {
-  return {Kind::kGlobalNetworkPolicy, "", name};
-}
-
-// An engine and the state that its changes lead to.
-struct Host {
-  explicit Host(std::optional<std::string> node, policy::Dictionary dictionary = {},
-                Engine::Router router = Engine::Router::kNone)
-      : engine({.node = std::move(node), .dictionary = std::move(dictionary), .router = router}) {}
-
-  HostChanges set(const ResourceKey& at, const Resource& resource) {
-    ResourceChanges changes;
-    changes.update(at, resource);
-    return step(changes);
-  }
-  HostChanges remove(const ResourceKey& at) {
-    ResourceChanges changes;
-    changes.remove(at);
-    return step(changes);
-  }
-  HostChanges step(const ResourceChanges& changes) {
-    auto out = engine.update(changes);
-    out.apply_to(state);
-    return out;
-  }
-  Verdict ingress(const ResourceKey& at, const std::string& from) const {
-    const auto& own = state.endpoints.at(at).addresses.front();
-    const policy::Packet packet{
-        .source = test::address(from), .destination = own.address, .destination_port = 80};
-    return policy::Simulator(state.tables).lookup(own.ingress, packet.source, packet).verdict;
-  }
-
-  Engine engine;
-  HostState state;
-};
-
-TEST(Engine, LeavesOutAnEndpointThatMaySpoofUntilTheSettingsAllowIt) {
-  Host host{"host1"};
-  auto spoofer = endpoint("a", "host1", "calia", "10.0.0.1");
-  spoofer.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
-  const auto changes = host.set(key("a"), spoofer);
-  EXPECT_TRUE(host.state.endpoints.empty());
-  ASSERT_TRUE(changes.refused.entries().contains(key("a")));
-  EXPECT_THAT(*changes.refused.entries().at(key("a")), HasSubstr("workloadSourceSpoofing"));
-
-  FelixConfiguration configuration;
-  configuration.metadata.name = "default";
-  configuration.values = {{"workloadSourceSpoofing", "Any"}};
-  const ResourceKey settings{Kind::kFelixConfiguration, "", "default"};
-  host.set(settings, configuration);
-  EXPECT_TRUE(host.state.endpoints.contains(key("a")));
-  host.remove(settings);
-  EXPECT_TRUE(host.state.endpoints.empty());
-}
-
-// What rules ask of the sender's side is asked of the address that it sends from.
-TEST(Engine, JudgesWhatAnEndpointSendsFromElsewhereByThatAddress) {
-  Host host{"host1"};
-  FelixConfiguration configuration;
-  configuration.metadata.name = "default";
-  configuration.values = {{"workloadSourceSpoofing", "Any"}};
-  host.set({Kind::kFelixConfiguration, "", "default"}, configuration);
-  Rule rule;
-  rule.source.nets = {test::prefix("192.0.2.0/25")};
-  host.set(policy_key("out"), test::global_egress("out", {rule}));
-  auto sender = endpoint("a", "host1", "calia", "10.0.0.1");
-  sender.allowed_source_prefixes = {test::prefix("192.0.2.128/25"), test::prefix("192.0.2.0/24")};
-  host.set(key("a"), sender);
-  const auto& state = host.state.endpoints.at(key("a"));
-  EXPECT_EQ(state.sources, std::vector{test::prefix("192.0.2.0/24")});
-  EXPECT_EQ(state.source_chain(Family::kIpv6), policy::ChainId{});
-  const auto sent_from = [&](const char* source) {
-    const policy::Packet packet{
-        .source = test::address(source), .destination = test::address("10.0.0.2"), .destination_port = 80};
-    return policy::Simulator(host.state.tables)
-        .lookup(state.source_chain(Family::kIpv4), packet.source, packet.destination, packet)
-        .verdict;
-  };
-  EXPECT_EQ(sent_from("192.0.2.7"), Verdict::kAllow);
-  EXPECT_EQ(sent_from("192.0.2.200"), Verdict::kDeny);
-  host.remove(key("a"));
-  EXPECT_TRUE(host.state.tables.chains.empty());
-}
-
 // Between the source ports of a rule for some peers, the rules behind it are asked.
 TEST(Engine, ARuleForSomePeersAndSourcePortsLeavesTheOthersToThoseBehindIt) {
-  Host host{"host1"};
+  EngineHost host{"host1"};
   Rule some{.action = Action::kDeny, .protocol = ProtocolMatch{kTcp}};
   some.source.selector = "role == 'web'";
   some.source.ports = {PortRange{1, 10}, PortRange{100, 200}};
@@ -163,15 +52,15 @@ TEST(Engine, ATableIsTheSameHoweverManyPeersWereLookedAtBefore) {
   Rule of_others{.protocol = ProtocolMatch{kUdp}};
   of_others.source.not_selector = "role == 'web'";
   of_others.source.ports = {PortRange{80, 80}, PortRange{82, 90}};
-  const auto set_up = [&](Host& host) {
+  const auto set_up = [&](EngineHost& host) {
     host.set(policy_key("both"), test::global_ingress("both", {of_net, of_others}));
     host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1"));
   };
   const auto both = endpoint("both", "host2", "calib", "10.8.0.2", {{"role", "web"}});
-  Host alone{"host1"};
+  EngineHost alone{"host1"};
   set_up(alone);
   alone.set(key("both"), both);
-  Host last{"host1"};
+  EngineHost last{"host1"};
   set_up(last);
   for (int i = 0; i < 3; ++i) {
     last.set(key("web"),
@@ -186,7 +75,7 @@ TEST(Engine, ATableIsTheSameHoweverManyPeersWereLookedAtBefore) {
 // What a program's thoughts were found to be is remembered, and an id is used again once many others became
 // free behind it.
 TEST(Engine, AnOutcomeWhoseIdMeansAnotherByNowIsLookedUpAgain) {
-  Host host{"host1"};
+  EngineHost host{"host1"};
   const auto denials = [](std::string_view name) {
     std::vector<Rule> rules;
     for (std::uint16_t port = 1; port <= policy::IdRegistry::kRest + 100; ++port) {
@@ -211,7 +100,7 @@ TEST(Engine, AnOutcomeWhoseIdMeansAnotherByNowIsLookedUpAgain) {
 }
 
 TEST(Engine, ALogRuleLeavesWhatItLogsToTheNextRuleForTheSame) {
-  Host host{"host1"};
+  EngineHost host{"host1"};
   Rule log{.action = Action::kLog, .protocol = ProtocolMatch{kTcp}};
   log.source.selector = "role == 'web'";
   Rule allow = log;
@@ -223,46 +112,8 @@ TEST(Engine, ALogRuleLeavesWhatItLogsToTheNextRuleForTheSame) {
   EXPECT_EQ(host.ingress(key("a"), "10.0.0.3"), Verdict::kDeny);
 }
 
-// Judged by the old settings and by the new ones in one batch, it goes and comes: its number stays its own.
-TEST(Engine, AnEndpointThatMaySpoofFromTheMomentItAsksToKeepsItsNumber) {
-  Host host{"host1"};
-  host.set(policy_key("allow"), allow_from("allow", "role == 'api'", "role == 'web'"));
-  auto spoofer = endpoint("a", "host1", "calia", "10.0.0.1", {{"role", "api"}});
-  host.set(key("a"), spoofer);
-  spoofer.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
-  FelixConfiguration configuration;
-  configuration.metadata.name = "default";
-  configuration.values = {{"workloadSourceSpoofing", "Any"}};
-  ResourceChanges both;
-  both.update(key("a"), spoofer);
-  both.update({Kind::kFelixConfiguration, "", "default"}, configuration);
-  host.step(both);
-
-  host.set(key("b"), endpoint("b", "host1", "calib", "10.0.0.2", {{"role", "web"}}));
-  EXPECT_EQ(host.engine.counters().endpoints, 2U);
-  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kAllow);
-  host.remove(key("b"));
-  EXPECT_TRUE(host.state.endpoints.contains(key("a")));
-  EXPECT_EQ(host.ingress(key("a"), "10.0.0.2"), Verdict::kDeny);
-}
-
-TEST(Engine, OnlyEndpointsOfItsHostGetPrograms) {
-  Host host("a");
-  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
-  host.set(key("other"), endpoint("other", "b", "cali1", "10.0.0.2"));
-  EXPECT_EQ(host.state.endpoints.size(), 1U);
-  EXPECT_EQ(host.state.endpoints.begin()->first, key("mine"));
-}
-
-TEST(Engine, WithoutAHostEveryEndpointIsLocal) {
-  Host everywhere(std::nullopt);
-  everywhere.set(key("one"), endpoint("one", "a", "cali1", "10.0.0.1"));
-  everywhere.set(key("two"), endpoint("two", "b", "cali1", "10.0.0.2"));
-  EXPECT_EQ(everywhere.state.endpoints.size(), 2U);
-}
-
 TEST(Engine, SetsThatNoActivePolicyMentionsCostNothing) {
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(key("peer"), endpoint("peer", "b", "cali2", "10.0.0.2", {{"role", "web"}}));
   host.set(policy_key("idle"), allow_from("idle", "role == 'db'", "role == 'web'"));
@@ -277,7 +128,7 @@ TEST(Engine, SetsThatNoActivePolicyMentionsCostNothing) {
 }
 
 TEST(Engine, ALabelChangeWritesOneClassEntryAndNothingElse) {
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   for (const std::string role : {"web", "db"}) {
     host.set(policy_key("from-" + role),
@@ -294,7 +145,7 @@ TEST(Engine, ALabelChangeWritesOneClassEntryAndNothingElse) {
 }
 
 TEST(Engine, ALabelThatNoActiveSelectorMentionsChangesNothing) {
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(policy_key("p"), allow_from("p", "role == 'api'", "role == 'web'"));
   host.set(key("peer"), endpoint("peer", "b", "", "10.0.0.2", {{"role", "web"}}));
@@ -303,7 +154,7 @@ TEST(Engine, ALabelThatNoActiveSelectorMentionsChangesNothing) {
 }
 
 TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
-  Host host("a");
+  EngineHost host("a");
   for (int i = 1; i <= 5; ++i) {
     const auto name = fmt::format("pod{}", i);
     host.set(key(name), endpoint(name, "a", "cali" + name, fmt::format("10.0.0.{}", i), {{"role", "api"}}));
@@ -314,8 +165,8 @@ TEST(Engine, EndpointsWithTheSamePolicyShareAProgram) {
 
 // A host with one endpoint of its own, that ten web endpoints elsewhere may reach; seven of them are also
 // blue.
-Host host_with_web() {
-  Host host("a");
+EngineHost host_with_web() {
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(policy_key("web"), allow_from("web", "role == 'api'", "role == 'web'"));
   for (int i = 2; i <= 11; ++i) {
@@ -353,7 +204,7 @@ TEST(Engine, ASetOfAddressesThatDividesAClassLeavesTheRestInAClassOfItsOwn) {
 }
 
 TEST(Engine, ANamedPortIsFollowedToItsNewNumber) {
-  Host host("a");
+  EngineHost host("a");
   Rule to_http;
   to_http.protocol = ProtocolMatch{kTcp};
   to_http.destination.ports = {std::string("http")};
@@ -370,7 +221,7 @@ TEST(Engine, ANamedPortIsFollowedToItsNewNumber) {
 }
 
 TEST(Engine, RulesThatDifferInAPortTheyLeaveOutByNameAloneAreTwo) {
-  Host host("a");
+  EngineHost host("a");
   Rule any;
   any.protocol = ProtocolMatch{kTcp};
   auto but_http = any;
@@ -389,7 +240,7 @@ TEST(Engine, RulesThatDifferInAPortTheyLeaveOutByNameAloneAreTwo) {
 }
 
 TEST(Engine, LabelsThatAProfileHandsDownAreThoseItHasNow) {
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(policy_key("web"), allow_from("web", "role == 'api'", "role == 'web'"));
   auto heir = endpoint("heir", "b", "", "10.0.0.2");
@@ -408,7 +259,7 @@ TEST(Engine, LabelsThatAProfileHandsDownAreThoseItHasNow) {
 // A selector's number is free once its last policy is gone; whoever matched it does not match the next one.
 TEST(Engine, ASelectorThatComesAfterAnotherHasNoneOfItsEndpoints) {
   const std::string anyone;
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(key("db"), endpoint("db", "a", "cali2", "10.0.0.2", {{"role", "db"}}));
   host.set(policy_key("first"), allow_from("first", "role == 'api'", anyone));
@@ -420,7 +271,7 @@ TEST(Engine, ASelectorThatComesAfterAnotherHasNoneOfItsEndpoints) {
 }
 
 TEST(Engine, OfPoliciesWithoutAnOrderTheFirstByNameDecides) {
-  Host host("a");
+  EngineHost host("a");
   host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   Rule rule;
   for (const auto& [name, action] :
@@ -447,20 +298,8 @@ TEST(Engine, ANetThatHoldsEveryoneWritesNoAddress) {
   }
 }
 
-TEST(Engine, OfTwoEndpointsWithOneInterfaceTheFirstNameHasItAndTheOtherWaits) {
-  Host host("a");
-  host.set(key("late"), endpoint("late", "a", "cali1", "10.0.0.2"));
-  const auto changes = host.set(key("early"), endpoint("early", "a", "cali1", "10.0.0.1"));
-  EXPECT_EQ(host.state.endpoints.size(), 1U);
-  EXPECT_TRUE(host.state.endpoints.contains(key("early")));
-  EXPECT_THAT(changes.refused.entries().at(key("late")).value(), HasSubstr("early"));
-  const auto after = host.remove(key("early"));
-  EXPECT_TRUE(host.state.endpoints.contains(key("late")));
-  EXPECT_EQ(after.refused.entries().at(key("late")), std::nullopt);
-}
-
 TEST(Engine, APolicyThatCannotBeCompiledDeniesForThoseItSelectsAndIsReported) {
-  Host host(std::nullopt);
+  EngineHost host(std::nullopt);
   host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(key("web"), endpoint("web", "a", "cali2", "10.0.0.2", {{"role", "web"}}));
   host.set(policy_key("all"), allow_from("all", "", "has(role)"));
@@ -476,7 +315,7 @@ TEST(Engine, APolicyThatCannotBeCompiledDeniesForThoseItSelectsAndIsReported) {
 }
 
 TEST(Engine, TiersAndProfilesThatAreNamedAndNotThereAreReportedUntilTheyAre) {
-  Host host(std::nullopt);
+  EngineHost host(std::nullopt);
   auto api = endpoint("api", "a", "cali1", "10.0.0.1", {});
   api.profiles = {"ghost-profile"};
   host.set(key("api"), api);
@@ -499,27 +338,6 @@ TEST(Engine, TiersAndProfilesThatAreNamedAndNotThereAreReportedUntilTheyAre) {
   EXPECT_EQ(host.remove(key("api")).refused.entries().at(profile), std::nullopt);
 }
 
-TEST(Engine, AnEndpointThatMayNoLongerSpoofIsReportedAlsoWhereItWaited) {
-  World world;
-  world.with_pod("shop/api", {"10.0.0.1"});
-  auto& api = std::get<WorkloadEndpoint>(world.snapshot.at(test::pod_key("shop/api")));
-  api.allowed_source_prefixes = {test::prefix("192.0.2.0/24")};
-  api.interface_name = "";
-  const ResourceKey settings{Kind::kFelixConfiguration, "", "default"};
-  FelixConfiguration configuration;
-  configuration.metadata.name = "default";
-  configuration.values["workloadSourceSpoofing"] = "Any";
-  world.snapshot.insert_or_assign(settings, configuration);
-  Engine engine({.node = "host1", .dictionary = {}});
-  std::map<ResourceKey, std::string> told;
-  engine.update(ResourceChanges::between({}, world.snapshot)).refused.apply_to(told);
-  EXPECT_THAT(told[test::pod_key("shop/api")], HasSubstr("names no interface"));
-  ResourceChanges gone;
-  gone.remove(settings);
-  engine.update(gone).refused.apply_to(told);
-  EXPECT_THAT(told[test::pod_key("shop/api")], HasSubstr("workloadSourceSpoofing is not Any"));
-}
-
 TEST(Engine, WhatIsMissedStaysReportedWhenItIsRemovedOnceMore) {
   World world;
   world.with_pod("shop/api", {"10.0.0.1"});
@@ -533,7 +351,7 @@ TEST(Engine, WhatIsMissedStaysReportedWhenItIsRemovedOnceMore) {
 }
 
 TEST(Engine, APolicyWhoseSelectorCannotBeReadStaysAsItWas) {
-  Host host(std::nullopt);
+  EngineHost host(std::nullopt);
   host.set(key("api"), endpoint("api", "a", "cali1", "10.0.0.1", {{"role", "api"}}));
   host.set(policy_key("p"), allow_from("p", "role == 'api'", "has(role)"));
   const auto changes = host.set(policy_key("p"), allow_from("p", "role ==", "!has(role)"));
@@ -544,140 +362,16 @@ TEST(Engine, APolicyWhoseSelectorCannotBeReadStaysAsItWas) {
   EXPECT_THAT(absent.refused.entries().at(policy_key("q")).value(), HasSubstr("absent"));
 }
 
-TEST(Engine, RoutesLeadToInterfacesOfLocalEndpointsAndToNodesOfOthers) {
-  Host host("a");
-  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
-  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
-  EXPECT_EQ(host.state.routes.size(), 1U);
-  const auto& mine = host.state.routes.at(test::prefix("10.0.0.1/32"));
-  EXPECT_EQ(mine, (Route{Route::Kind::kInterface, "cali1", {}}));
-  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
-            (Route{Route::Kind::kHost, "", test::address("192.0.2.2")}));
-  // It moves here.
-  host.set(key("other"), endpoint("other", "a", "cali2", "10.0.0.2"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kInterface, "cali2", {}}));
-  host.remove(key("other"));
-  EXPECT_EQ(host.state.routes.size(), 1U);
-}
-
-IpPool pool(const std::string& cidr, IpPool::Encapsulation vxlan) {
-  IpPool result;
-  result.metadata.name = "p";
-  result.cidr = test::prefix(cidr);
-  result.vxlan = vxlan;
-  return result;
-}
-
-Node with_tunnel(Node node, const std::string& address) {
-  node.vxlan[0].address = test::address(address);
-  return node;
-}
-
-TEST(Engine, LeavesTheWaysToOtherHostsToARouterUnlessTheirPoolAsksForTunnels) {
-  Host host("a", {}, Engine::Router::kRuns);
-  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
-  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
-  host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
-  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.size(), 1U) << "that of its own workload";
-  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kCrossSubnet));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kNever));
-  EXPECT_EQ(host.state.routes.size(), 1U);
-}
-
-TEST(Engine, StandsInForARouterThatIsStartingOnTheWaysToOtherHosts) {
-  Host host("a", {}, Engine::Router::kStarting);
-  host.set(key("mine"), endpoint("mine", "a", "cali1", "10.0.0.1"));
-  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
-  host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
-  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  host.engine.leave_to_router();
-  const auto left = host.engine.settle();
-  EXPECT_EQ(left.routes.size(), 2U) << "one goes, one is as it was";
-  left.apply_to(host.state);
-  EXPECT_EQ(host.state.routes.size(), 1U);
-  EXPECT_TRUE(host.state.routes.contains(test::prefix("10.0.0.1/32")));
-  host.set(key("third"), endpoint("third", "b", "cali3", "10.0.0.3"));
-  EXPECT_EQ(host.state.routes.size(), 1U) << "what comes later is the router's too";
-}
-
-TEST(Engine, AnOverlayLeadsThroughTheTunnelsOfItsHostsOnceBothEndsAreKnown) {
-  Host host("a");
-  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
-  host.set({Kind::kNode, "", "a"}, node("a", "192.0.2.1/24"));
-  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  EXPECT_EQ(host.state.peers.size(), 1U);
-  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kAlways));
-  EXPECT_TRUE(host.state.settings.overlays.vxlan4);
-  EXPECT_TRUE(host.state.routes.empty());
-  EXPECT_FALSE(host.state.vxlan[0]);
-  host.set({Kind::kNode, "", "b"}, with_tunnel(node("b", "192.0.2.2/24"), "10.0.2.0"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
-            (Route{Route::Kind::kVxlan, "", test::address("10.0.2.0")}));
-  EXPECT_EQ(host.state.peers.at(test::address("192.0.2.2")).vtep->address, test::address("10.0.2.0"));
-  host.set({Kind::kNode, "", "a"}, with_tunnel(node("a", "192.0.2.1/24"), "10.0.1.0"));
-  ASSERT_TRUE(host.state.vxlan[0]);
-  EXPECT_EQ(host.state.vxlan[0]->host, test::address("192.0.2.1"));
-  EXPECT_EQ(host.state.vxlan[0]->vni, 4096U);
-  // Hosts of one subnet need none.
-  host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kCrossSubnet));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  host.set({Kind::kNode, "", "a"}, with_tunnel(node("a", "192.0.2.1/32"), "10.0.1.0"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kVxlan);
-  host.remove({Kind::kIpPool, "", "p"});
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  EXPECT_FALSE(host.state.vxlan[0]);
-  host.remove({Kind::kNode, "", "b"});
-  EXPECT_TRUE(host.state.peers.empty());
-}
-
-TEST(Engine, IpipHasAnInterfaceWhereAPoolAsksForItAndLeadsToTheOtherHostItself) {
-  Host host("a");
-  host.set(key("other"), endpoint("other", "b", "cali2", "10.0.0.2"));
-  auto own = node("a", "192.0.2.1/24");
-  own.ipip = test::address("10.0.1.0");
-  host.set({Kind::kNode, "", "a"}, own);
-  host.set({Kind::kNode, "", "b"}, node("b", "198.51.100.2/24"));
-  EXPECT_FALSE(host.state.ipip);
-  auto asking = pool("10.0.0.0/16", IpPool::Encapsulation::kNever);
-  asking.ipip = IpPool::Encapsulation::kCrossSubnet;
-  host.set({Kind::kIpPool, "", "p"}, asking);
-  ASSERT_TRUE(host.state.ipip);
-  EXPECT_EQ(host.state.ipip->host, test::address("192.0.2.1"));
-  EXPECT_EQ(host.state.ipip->address, test::address("10.0.1.0"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
-            (Route{Route::Kind::kIpip, "", test::address("198.51.100.2")}));
-  // Hosts of one subnet need none.
-  host.set({Kind::kNode, "", "b"}, node("b", "192.0.2.2/24"));
-  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")).kind, Route::Kind::kHost);
-  host.remove({Kind::kIpPool, "", "p"});
-  EXPECT_FALSE(host.state.ipip);
-}
-
-TEST(Engine, AnEndpointWithoutAnAddressIsIgnored) {
-  Host host("a");
-  auto bare = endpoint("bare", "a", "cali1", "10.0.0.1");
-  bare.addresses.clear();
-  EXPECT_TRUE(host.state.endpoints.empty());
-  host.set(key("bare"), bare);
-  EXPECT_TRUE(host.state.endpoints.empty());
-  EXPECT_EQ(host.engine.counters().endpoints, 0U);
-}
-
 TEST(Engine, AnEngineWithTheDictionaryOfAnotherUsesItsIds) {
   World world;
   world.with_namespace("shop").with_pod("shop/api", {"10.0.0.1", "fd00::1"}, {{"role", "api"}});
   world.with_pod("shop/web", {"10.0.0.2"}, {{"role", "web"}});
   world.with_policy(allow_from("old", "", "role == 'old'")).with_policy(allow_from("p", "", "role == 'web'"));
-  Host first(std::nullopt);
+  EngineHost first(std::nullopt);
   first.step(ResourceChanges::between({}, world.snapshot));
   first.remove(policy_key("old"));  // so that the ids are not those that counting from one gives
   world.snapshot.erase(policy_key("old"));
-  Host second(std::nullopt, first.state.tables.dictionary);
+  EngineHost second(std::nullopt, first.state.tables.dictionary);
   second.step(ResourceChanges::between({}, world.snapshot));
   EXPECT_EQ(second.state.tables.dictionary, first.state.tables.dictionary);
   EXPECT_EQ(second.state.tables.classes, first.state.tables.classes);
