@@ -3,6 +3,7 @@ import ipaddress
 import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -288,6 +289,30 @@ def test_a_peer_that_cannot_be_is_left_out_and_named(lab, eventually):
     assert "left out: BGPPeer secret: the password %s cannot be read" % (lab.folder / "bgp-secrets/bgp/tor") in text
     lab.delete(secret)
     eventually(lambda: lab.run("node", "status", "host1", check=False).returncode == 0, 10)
+
+
+def answers(lab, host, address):
+    """Whether BIRD there takes a connection from this host that is not signed (RFC 2385)."""
+    knock = "import socket, sys; socket.create_connection((sys.argv[1], 179), 1)"
+    return lab.host_exec(host, sys.executable, "-c", knock, address, check=False).returncode == 0
+
+
+def test_a_mesh_with_a_password_speaks_with_nobody_who_does_not_know_it(lab, eventually):
+    folder = lab.folder / "bgp-secrets" / "mesh"
+    folder.mkdir(parents=True)
+    (folder / "password").write_text("cabbages\n")
+    addresses = [lab.host_address(1, family) for family in (4, 6)]
+    assert all(answers(lab, "host2", address) for address in addresses)
+    secret = configuration(nodeMeshPassword={"secretKeyRef": {"name": "mesh", "key": "password"}})
+    lab.apply(secret)
+    eventually(lambda: not any(answers(lab, "host2", address) for address in addresses), 20)
+    eventually(lambda: all_up(lab, lab.hosts, 2 * (HOSTS - 1)), 90)
+    eventually(lambda: all_reach_all(lab), 30)
+    assert "cabbages" not in lab.run("node", "status").stdout
+    lab.delete(secret)
+    eventually(lambda: all(answers(lab, "host2", address) for address in addresses), 20)
+    eventually(lambda: all_up(lab, lab.hosts, 2 * (HOSTS - 1)), 90)
+    eventually(lambda: all_reach_all(lab), 30)
 
 
 def test_a_mesh_becomes_a_pair_of_reflectors(lab, eventually):

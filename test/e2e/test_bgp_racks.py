@@ -1,10 +1,11 @@
-"""Racks of an AS of their own: no mesh; each host speaks with the router on top of its rack (FRR in one, BIRD in the
+"""Racks of an AS of their own: no mesh; each host speaks with the router on top of its rack (FRR in one, GoBGP in the
 other) and with the hosts beside it, and packets pass from rack to rack through both routers."""
 import ipaddress
 import json
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -13,7 +14,7 @@ PORT = 8080
 RACK = {"host1": 0, "host2": 1, "host3": 0}  # as `lab up --racks 2` deals them out
 HOSTS_AS = (64601, 64602)
 ROUTERS_AS = (65010, 65020)
-PASSWORD = "carrots-and-peas"
+PASSWORDS = ("carrots-and-peas", "leeks-and-beans")
 
 FRR = """
 hostname tor0
@@ -28,13 +29,25 @@ router bgp {own}
 {ipv6}
 """
 
-BIRD = """
-router id 172.31.1.254;
-protocol device {{}}
-protocol kernel {{ ipv4 {{ import none; export all; }}; }}
-protocol kernel {{ ipv6 {{ import none; export all; }}; }}
-{neighbours}
+GOBGP = """
+[global.config]
+  as = {own}
+  router-id = "172.31.1.254"
 """
+GOBGP_NEIGHBOUR = """
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "{address}"
+    peer-as = {number}
+    auth-password = "{password}"
+  [neighbors.timers.config]
+    connect-retry = 1
+    idle-hold-time-after-reset = 1
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = "{family}-unicast"
+"""
+GOBGP_ROUTES = pathlib.Path(__file__).with_name("gobgp_routes.py")
 
 
 def call(*words):
@@ -95,7 +108,7 @@ class Rack:
         for family in (4, 6):
             for host in self.hosts:
                 yield (self.lab.host_address(self.lab.hosts.index(host) + 1, family), HOSTS_AS[self.number],
-                       PASSWORD if self.number == 0 else "")
+                       PASSWORDS[self.number])
             yield between(1 - self.number, family), ROUTERS_AS[1 - self.number], ""
 
     def start(self, *words):
@@ -141,15 +154,14 @@ def start_frr(rack):
                    rack.folder / (daemon + ".pid"), *common)
 
 
-def start_bird(rack):
-    text = ""
-    for address, number, _ in rack.neighbours():
-        channel = "ipv6" if ":" in address else "ipv4"
-        text += ("protocol bgp { local as %d; neighbor %s as %d; connect delay time 1; connect retry time 1;"
-                 " error wait time 1, 2;"
-                 " %s { import all; export all; }; }\n" % (ROUTERS_AS[1], address, number, channel))
-    (rack.folder / "bird.conf").write_text(BIRD.format(neighbours=text))
-    rack.start("bird", "-f", "-c", rack.folder / "bird.conf", "-s", rack.folder / "bird.ctl")
+def start_gobgp(rack):
+    text = GOBGP.format(own=ROUTERS_AS[1])
+    for address, number, password in rack.neighbours():
+        text += GOBGP_NEIGHBOUR.format(address=address, number=number, password=password,
+                                       family="ipv6" if ":" in address else "ipv4")
+    (rack.folder / "gobgpd.toml").write_text(text)
+    rack.start("gobgpd", "-f", rack.folder / "gobgpd.toml", "--pprof-disable")
+    rack.start(sys.executable, GOBGP_ROUTES)
 
 
 def peer(name, selector, **spec):
@@ -157,11 +169,11 @@ def peer(name, selector, **spec):
             "spec": dict(spec, nodeSelector=selector)}
 
 
-def to_router(rack, family, secret="router"):
+def to_router(rack, family, secret=""):
     """Those of a rack speak with the router on top of it."""
-    more = {"password": {"secretKeyRef": {"name": secret, "key": "password"}}} if rack == 0 else {}
     return peer("tor%d-ipv%d" % (rack, family), "rack == '%d'" % rack, peerIP=own_address(rack, family),
-                asNumber=ROUTERS_AS[rack], filters=["own"], **more)
+                asNumber=ROUTERS_AS[rack], filters=["own"],
+                password={"secretKeyRef": {"name": secret or "router%d" % rack, "key": "password"}})
 
 
 # A router hears of each block from its host alone, and not also from the hosts beside that.
@@ -170,7 +182,7 @@ OWN = {"apiVersion": "projectcalico.org/v3", "kind": "BGPFilter", "metadata": {"
 
 
 def secrets(lab):
-    for name, password in (("router", PASSWORD), ("other", "onions")):
+    for name, password in (("router0", PASSWORDS[0]), ("router1", PASSWORDS[1]), ("other", "onions")):
         folder = lab.folder / "bgp-secrets" / name
         folder.mkdir(parents=True)
         (folder / "password").write_text(password + "\n")
@@ -213,7 +225,7 @@ def site(make_lab, dataplane):
             rack.ip("addr", "add", between(rack.number, 6) + "/64", "dev", "between", "nodad")
             rack.ip("link", "set", "between", "up")
         start_frr(racks[0])
-        start_bird(racks[1])
+        start_gobgp(racks[1])
         yield lab, racks
     finally:
         for rack in racks:
@@ -296,25 +308,26 @@ def test_a_filter_of_one_family_decides_what_a_router_hears_of_that_one(site, ev
     eventually(lambda: counts(6) == [1, 1], 30)
 
 
-def test_a_wrong_password_is_what_node_status_speaks_of(site, eventually):
+@pytest.mark.parametrize("rack,host,far", [(0, "host1", "net/pod2"), (1, "host2", "net/pod1")])
+def test_a_wrong_password_is_what_node_status_speaks_of(site, eventually, rack, host, far):
     lab, _ = site
-    for host, count in COUNTS.items():
-        eventually(lambda host=host, count=count: are_up(lab, host, count), 60)
-    lab.apply(to_router(0, 4, secret="other"))
-    router = own_address(0, 4)
+    for other, count in COUNTS.items():
+        eventually(lambda host=other, count=count: are_up(lab, host, count), 60)
+    lab.apply(to_router(rack, 4, secret="other"))
+    router = own_address(rack, 4)
 
     def is_down():
-        session = sessions(lab, "host1")[router]
+        session = sessions(lab, host)[router]
         return session["state"] != "Established" and "it has a password" in session["reason"]
 
     eventually(is_down, 30)
-    told = lab.run("node", "status", "host1", check=False)
+    told = lab.run("node", "status", host, check=False)
     assert told.returncode == 1
     line, = [line for line in told.stdout.splitlines() if router in line]
     assert "it has a password: see that both sides have the same" in line
-    assert PASSWORD not in told.stdout and "onions" not in told.stdout
-    eventually(lambda: lab.exec("net/pod1", "ping", "-c", "1", "-W", "1", lab.address("net/pod2", 6),
+    assert not any(word in told.stdout for word in (*PASSWORDS, "onions"))
+    eventually(lambda: lab.exec(host.replace("host", "net/pod"), "ping", "-c", "1", "-W", "1", lab.address(far, 6),
                                 check=False).returncode == 0, 30)  # IPv6 is another session
-    lab.apply(to_router(0, 4))
-    eventually(lambda: are_up(lab, "host1", COUNTS["host1"]), 60)
+    lab.apply(to_router(rack, 4))
+    eventually(lambda: are_up(lab, host, COUNTS[host]), 60)
     eventually(lambda: all_reach_all(lab), 60)
