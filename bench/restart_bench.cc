@@ -5,7 +5,8 @@
 //   method   benchmarks.md B15: to each workload a datagram every 10 ms from an endpoint whose flow policy
 //            allows, and one from an endpoint that it refuses; each arrival is counted at the workload
 //
-// Prints lines `figure value unit`. With the argument `restarts` it ends after them.
+// Prints lines `figure value unit`. With the argument `restarts` it ends after them, with `idle` it leaves
+// them out.
 #include <fmt/format.h>
 
 #include <array>
@@ -172,8 +173,9 @@ int main(int argc, char** argv) {
   using namespace ocicat::bench;
   const Load load;
   Host many(load, 200'000);
-  restarts(load, many);
-  if (argc > 1 && std::string_view(argv[1]) == "restarts") return 0;
+  const std::string_view only = argc > 1 ? argv[1] : "";
+  only == "idle" ? void(many.start()) : restarts(load, many);
+  if (only == "restarts") return 0;
   Host few(load, kSources);
   few.start();
   idle(many, few);

@@ -127,50 +127,30 @@ Result<void> KernelMap::for_each(const std::function<void(Bytes, Bytes)>& visit)
   return {};
 }
 
-namespace {
-
-// In whole pages, as the kernel maps them.
-std::size_t size_of(const MapShape& array) {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return (rounded(array.value_size) * array.max_entries + page - 1) / page * page;
-}
-
-}  // namespace
-
 Result<MappedArray> MappedArray::of(const UniqueFd& map) {
   TRY(const auto shape, shape_of(map.get()));
   MappedArray array;
   array.entries_ = shape.max_entries;
-  array.size_ = size_of(shape);
-  void* memory = ::mmap(nullptr, array.size_, PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
-  if (memory == MAP_FAILED) return fail_errno("map an array into memory", errno);
-  array.memory_ = memory;
+  const auto size = in_pages(rounded(shape.value_size) * shape.max_entries);
+  TRY(array.memory_, map_memory(map.get(), 0, size, Access::kWrite));
   return array;
-}
-
-MappedArray& MappedArray::operator=(MappedArray&& other) noexcept {
-  std::swap(memory_, other.memory_);
-  std::swap(size_, other.size_);
-  std::swap(entries_, other.entries_);
-  return *this;
-}
-
-MappedArray::~MappedArray() {
-  if (memory_ != nullptr) ::munmap(memory_, size_);
 }
 
 Result<GrowingArray> GrowingArray::of(const UniqueFd& map) {
   TRY(const auto shape, shape_of(map.get()));
+  return of(map, {0, rounded(shape.value_size), shape.max_entries});
+}
+
+Result<GrowingArray> GrowingArray::of(const UniqueFd& map, const Part& part) {
   GrowingArray array;
   array.map_ = UniqueFd(::fcntl(map.get(), F_DUPFD_CLOEXEC, 3));
   if (!array.map_) return fail_errno("copy a descriptor", errno);
-  array.element_ = rounded(shape.value_size);
-  array.entries_ = shape.max_entries;
-  array.size_ = size_of(shape);
-  // Addresses alone: nothing can be read or written there.
-  void* memory = ::mmap(nullptr, array.size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return fail_errno("find addresses for an array", errno);
-  array.memory_ = memory;
+  array.element_ = part.element;
+  array.entries_ = part.entries;
+  array.lead_ = part.offset % page_size();
+  array.first_ = part.offset - array.lead_;
+  array.size_ = in_pages(array.lead_ + part.element * part.entries);
+  TRY(array.memory_, addresses_alone(array.size_));
   return array;
 }
 
@@ -178,28 +158,13 @@ Result<GrowingArray> GrowingArray::of(const UniqueFd& map) {
 void GrowingArray::grow(std::size_t index) {
   constexpr std::size_t kFirst = 64 * 1024;
   CHECK(index < entries_);
-  const auto wanted = std::max({kFirst, 2 * mapped_, std::bit_ceil((index + 1) * element_)});
+  const auto wanted = std::max({kFirst, 2 * mapped_, std::bit_ceil(lead_ + (index + 1) * element_)});
   const auto until = std::min(size_, wanted);
-  auto* begin = static_cast<std::byte*>(memory_) + mapped_;
+  auto* begin = memory_.get() + mapped_;
   CHECK(::mmap(begin, until - mapped_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, map_.get(),
-               static_cast<off_t>(mapped_)) == begin);
+               static_cast<off_t>(first_ + mapped_)) == begin);
   mapped_ = until;
-  reached_ = std::min(entries_, mapped_ / element_);
-}
-
-GrowingArray& GrowingArray::operator=(GrowingArray&& other) noexcept {
-  std::swap(map_, other.map_);
-  std::swap(memory_, other.memory_);
-  std::swap(size_, other.size_);
-  std::swap(mapped_, other.mapped_);
-  std::swap(element_, other.element_);
-  std::swap(entries_, other.entries_);
-  std::swap(reached_, other.reached_);
-  return *this;
-}
-
-GrowingArray::~GrowingArray() {
-  if (memory_ != nullptr) ::munmap(memory_, size_);
+  reached_ = std::min(entries_, (mapped_ - lead_) / element_);
 }
 
 Result<std::vector<std::uint64_t>> sums_of(int map) {

@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "kernel/mapped_memory.h"
 
 struct bpf_object;
 
@@ -67,44 +68,45 @@ class KernelMap final : public ElementMap {
 class MappedArray {
  public:
   static Result<MappedArray> of(const UniqueFd& map);
-  MappedArray() = default;
-  MappedArray(MappedArray&& other) noexcept { *this = std::move(other); }
-  MappedArray& operator=(MappedArray&& other) noexcept;
-  ~MappedArray();
 
   template <class T>
   std::span<T> as() const {
-    return {static_cast<T*>(memory_), entries_};
+    return {reinterpret_cast<T*>(memory_.get()), entries_};
   }
 
  private:
-  void* memory_ = nullptr;
-  std::size_t size_ = 0, entries_ = 0;
+  MappedMemory memory_;
+  std::size_t entries_ = 0;
 };
 
 // The same of a large one, of which only the beginning is in use: it is in this process's memory as far as anybody has
 // looked. What is mapped counts as a process's memory, looked at or not.
 class GrowingArray {
  public:
+  // Where the elements stand in the map's values, which follow one another.
+  struct Part {
+    std::size_t offset = 0, element = 0;  // bytes
+    std::size_t entries = 0;
+  };
+
   static Result<GrowingArray> of(const UniqueFd& map);
-  GrowingArray() = default;
-  GrowingArray(GrowingArray&& other) noexcept { *this = std::move(other); }
-  GrowingArray& operator=(GrowingArray&& other) noexcept;
-  ~GrowingArray();
+  // Of elements within the map's memory, such as an array in its only value.
+  static Result<GrowingArray> of(const UniqueFd& map, const Part& part);
 
   // Elements up to this one are there, where they stay. O(1), now and then a system call.
   void reach(std::size_t index) {
     if (index >= reached_) grow(index);
   }
-  void* memory() const { return memory_; }
+  void* memory() const { return memory_.get() + lead_; }
   std::size_t size() const { return entries_; }
 
  private:
   void grow(std::size_t index);
 
   UniqueFd map_;
-  void* memory_ = nullptr;             // of its size, most of it out of reach
-  std::size_t size_ = 0, mapped_ = 0;  // bytes
+  MappedMemory memory_;                            // of its size, most of it out of reach
+  std::size_t first_ = 0, size_ = 0, mapped_ = 0;  // bytes, in whole pages: where it begins in the map
+  std::size_t lead_ = 0;                           // where elements begin in it
   std::size_t element_ = 0, entries_ = 0, reached_ = 0;
 };
 

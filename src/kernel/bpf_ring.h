@@ -1,17 +1,18 @@
 // A BPF ring buffer, as its only reader.
 //
-//   source   Documentation/bpf/ringbuf.rst; libbpf's ring_buffer
+//   memory   two pages, and a window over the records that are read at the moment: what is mapped counts as a
+//            process's memory, looked at or not
+//   source   Documentation/bpf/ringbuf.rst; linux/bpf.h
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
-#include <memory>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "kernel/bpf.h"
-
-struct ring_buffer;
+#include "kernel/mapped_memory.h"
 
 namespace ocicat::kernel::bpf {
 
@@ -24,14 +25,14 @@ class Ring {
   std::size_t read(std::size_t most, const std::function<void(Bytes record)>& visit);
 
  private:
-  struct Reading;
-  static int on_record(void* reading, void* record, std::size_t size);
-  struct Free {
-    void operator()(ring_buffer* ring) const;
-  };
-  // What libbpf calls back with; stays where it is.
-  std::shared_ptr<Reading> reading_;
-  std::unique_ptr<ring_buffer, Free> ring_;
+  // What stands at a position, so many bytes of it. Valid until the next call.
+  const std::byte* at(std::uint64_t position, std::size_t size);
+
+  UniqueFd map_;
+  std::size_t size_ = 0;              // of the ring: a power of two
+  MappedMemory consumer_, producer_;  // how far it has been read, and written: bytes since it was made
+  MappedMemory window_;
+  std::size_t window_first_ = 0, window_size_ = 0;  // of the ring, as it stands in memory twice
 };
 
 }  // namespace ocicat::kernel::bpf

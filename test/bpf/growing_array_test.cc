@@ -2,10 +2,9 @@
 #include <bpf/bpf.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <random>
-#include <string>
 
+#include "bpf/resident.h"
 #include "kernel/bpf.h"
 
 namespace ocicat::kernel::bpf {
@@ -25,17 +24,6 @@ std::uint64_t read(const UniqueFd& map, std::uint32_t index) {
   std::uint64_t value = 0;
   CHECK(::bpf_map_lookup_elem(map.get(), &index, &value) == 0);
   return value;
-}
-
-// Of files and maps, kilobytes.
-long resident() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    long kilobytes = 0;
-    if (word == "RssFile:" && status >> kilobytes) return kilobytes;
-  }
-  ADD_FAILURE() << "no such line";
-  return 0;
 }
 
 TEST(GrowingArray, IsTheMapWhereverItIsLookedAt) {
@@ -72,16 +60,36 @@ TEST(GrowingArray, IsNoLargerThanAPage) {
   EXPECT_EQ(read(map, 2), 5U);
 }
 
+// Of a map's only value, the second of two arrays, wherever that begins.
+TEST(GrowingArray, IsPartOfAValue) {
+  constexpr std::uint32_t kBefore = 5'000;
+  LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+  const UniqueFd map(::bpf_map_create(BPF_MAP_TYPE_ARRAY, "parts", sizeof(std::uint32_t),
+                                      (kBefore + kEntries) * sizeof(std::uint64_t), 1, &options));
+  ASSERT_TRUE(map);
+  auto part = GrowingArray::of(map, {kBefore * sizeof(std::uint64_t), sizeof(std::uint64_t), kEntries});
+  auto whole = MappedArray::of(map);
+  ASSERT_TRUE(part && whole);
+  const auto* there = whole->as<std::uint64_t>().data();
+  const Elements<std::uint64_t> elements(*part);
+  ASSERT_EQ(elements.size(), kEntries);
+  for (const auto index : {std::uint32_t{0}, std::uint32_t{9'000}, kEntries / 2, kEntries - 1}) {
+    elements[index] = index + 4;
+    EXPECT_EQ(there[kBefore + index], index + 4);
+  }
+  EXPECT_EQ(there[kBefore - 1], 0U);
+}
+
 TEST(GrowingArray, TakesMemoryAsFarAsItIsLookedAt) {
   const auto map = array_of(kEntries);
   auto array = GrowingArray::of(map);
   ASSERT_TRUE(array) << array.error().message;
   const Elements<std::uint64_t> elements(*array);
-  const auto before = resident();
+  const auto before = resident_of_files();
   elements[1'000] = 1;
-  EXPECT_LT(resident() - before, 512);
+  EXPECT_LT(resident_of_files() - before, 512);
   elements[kEntries - 1] = 1;
-  EXPECT_GE(resident() - before, 8 * 1024);
+  EXPECT_GE(resident_of_files() - before, 8 * 1024);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ struct Maps {
 };
 
 struct Images {
-  explicit Images(Maps& maps) : tables(maps.memory()), addresses(*maps.nets) {}
+  explicit Images(Maps& maps) : tables(maps.memory()), addresses(NetMemory::of(*maps.nets)) {}
   // As an agent does first.
   void begin(bpf::host& host) {
     Step step(host);

@@ -20,7 +20,7 @@ namespace ocicat::dataplane::ebpf {
 class AddressImage {
  public:
   // Borrows the map.
-  explicit AddressImage(bpf::nets& nets) : nets_(nets) {}
+  explicit AddressImage(const NetMemory& nets) : nets_(nets) {}
 
   void want(const Changes<Prefix, policy::ClassId>& changes);
   // Writes what the last want() changed.

@@ -141,7 +141,8 @@ Places places_in(Stretch<Sorted> stretch, unsigned bits, const Sorted& nets) {
 // What a node says itself of each of the next six bits: a class plus one; 0: nothing.
 using Said = std::array<std::uint32_t, 1U << bpf::NET_BITS>;
 
-Said said_by(const bpf::nets& memory, const net_node& node) {
+template <class Memory>  // NetMemory, or bpf::nets
+Said said_by(const Memory& memory, const net_node& node) {
   Said said{};
   std::uint32_t at = node.classes - 1;
   for (std::size_t i = 0; i < said.size(); ++i) {
@@ -289,8 +290,7 @@ void NetImage::finish(Step& step) {
 }
 
 std::span<const net_node> NetImage::nodes_below(const Node& node) const {
-  return std::span(memory_.nodes)
-      .subspan(children_of(node), static_cast<std::size_t>(std::popcount(node.below)));
+  return memory_.nodes.part(children_of(node), static_cast<std::size_t>(std::popcount(node.below)));
 }
 
 void NetImage::release_arrays(const Node& node) {
@@ -420,7 +420,7 @@ Result<void> NetImage::place_classes(Node& node, std::span<const std::uint32_t> 
     node.which[0] |= std::uint64_t{1} << i;
   }
   if (had_some && same->which[0] == node.which[0] &&
-      std::ranges::equal(std::span(memory_.classes).subspan(same->classes, classes.size()), classes)) {
+      std::ranges::equal(memory_.classes.part(same->classes, classes.size()), classes)) {
     node.classes = same->classes;
     return {};
   }

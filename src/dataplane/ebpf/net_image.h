@@ -20,6 +20,7 @@
 #include "base/result.h"
 #include "dataplane/ebpf/extents.h"
 #include "dataplane/ebpf/step.h"
+#include "kernel/bpf.h"
 #include "maps/nets.h"
 #include "policy/tables.h"
 
@@ -32,12 +33,30 @@ struct Stretch {
   bool empty() const { return begin == end; }
 };
 
+// The map, as far as it is looked at. Whoever makes one keeps what it stands in.
+struct NetMemory {
+  template <class T>
+  using Elements = kernel::bpf::Elements<T>;
+  using Roots = bpf::net_node[2];
+  using All = std::uint32_t[2];
+
+  static NetMemory of(bpf::nets& nets) {
+    return {Elements<Roots>(nets.roots), Elements<bpf::net_node>(nets.nodes),
+            Elements<std::uint32_t>(nets.classes), Elements<All>(nets.all)};
+  }
+
+  Elements<Roots> roots;
+  Elements<bpf::net_node> nodes;
+  Elements<std::uint32_t> classes;
+  Elements<All> all;
+};
+
 class NetImage {
  public:
   using Nets = absl::btree_map<Prefix, policy::ClassId>;  // masked, of one family; single addresses as well
 
   // Borrows the map.
-  explicit NetImage(bpf::nets& memory)
+  explicit NetImage(const NetMemory& memory)
       : memory_(memory), nodes_(bpf::NET_NODES_MAX), classes_(bpf::NET_CLASSES_MAX) {}
 
   // What is said of a family from the step on, where only these nets may differ from what has been said.
@@ -75,7 +94,7 @@ class NetImage {
   bool claim(const Node& node);
   void finish(Step& step);
 
-  bpf::nets& memory_;
+  NetMemory memory_;
   Extents nodes_, classes_;
   // Of the update at hand: what nothing leads to once it shows.
   std::vector<Extent> free_nodes_, free_classes_;

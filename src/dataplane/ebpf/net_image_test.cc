@@ -41,7 +41,7 @@ class NetImageTest : public testing::Test {
   }
   // As an agent that starts now.
   void start() {
-    image_ = std::make_unique<NetImage>(*memory_);
+    image_ = std::make_unique<NetImage>(NetMemory::of(*memory_));
     Step step(host_);
     ASSERT_TRUE(resync(*image_, step));
     ASSERT_TRUE(step.finish());
@@ -118,7 +118,7 @@ TEST_F(NetImageTest, WritesNothingForWhatIsThereAlready) {
     set(fmt::format("2001:db8:{:x}::/{}", i, 40 + i % 60).c_str(), i);
   }
   apply();
-  NetImage again(*memory_);
+  NetImage again(NetMemory::of(*memory_));
   Step step(host_);
   ASSERT_TRUE(resync(again, step));
   EXPECT_FALSE(step.shows_something());
@@ -196,7 +196,7 @@ TEST_F(NetImageTest, GivesBackAllThatItTook) {
     for (const auto& [net, unused] : Nets(wanted_[Family::kIpv4])) set(net, std::nullopt);
     apply();
   }
-  NetImage fresh(*memory_);
+  NetImage fresh(NetMemory::of(*memory_));
   Step step(host_);
   ASSERT_TRUE(resync(fresh, step));
   EXPECT_EQ(image_->places_in_use(), 0U);
@@ -298,7 +298,7 @@ TEST_F(RandomNets, SayWhatEachNetLookedAtWouldSay) {
     NetsByFamily shown;
     for (const auto& [net, id] : nets_in(*memory_, host_.batch & 1)) shown[net.family()].emplace(net, id);
     expect(shown, "as it is shown to people");
-    NetImage fresh(*memory_);
+    NetImage fresh(NetMemory::of(*memory_));
     Step look(host_);
     ASSERT_TRUE(resync(fresh, look));
     EXPECT_EQ(image_->places_in_use(), fresh.places_in_use());

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <future>
 #include <iterator>
 #include <string_view>
@@ -13,6 +14,7 @@
 namespace ocicat::dataplane::ebpf {
 namespace {
 
+using kernel::bpf::GrowingArray;
 using kernel::bpf::KernelMap;
 using kernel::bpf::MappedArray;
 using kernel::bpf::MapShape;
@@ -138,12 +140,19 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(mapped("endpoints", endpoints_));
   TRY_VOID(mapped("programs", programs_));
   TRY_VOID(mapped("vocabularies", vocabularies_));
-  TRY(entries_, kernel::bpf::GrowingArray::of(fds.at("entries")));
-  TRY(cells_, kernel::bpf::GrowingArray::of(fds.at("cells")));
+  TRY(entries_, GrowingArray::of(fds.at("entries")));
+  TRY(cells_, GrowingArray::of(fds.at("cells")));
   TRY_VOID(mapped("chains", chains_));
   TRY_VOID(mapped("host_endpoints", host_endpoints_));
   TRY_VOID(mapped("tunnels", tunnels_));
-  TRY_VOID(mapped("nets", nets_));
+  const auto part = [&](std::size_t offset, std::size_t element, std::size_t size) {
+    return GrowingArray::of(fds.at("nets"), {offset, element, size / element});
+  };
+  using bpf::nets;
+  TRY(net_roots_, part(offsetof(nets, roots), sizeof(NetMemory::Roots), sizeof(nets::roots)));
+  TRY(net_nodes_, part(offsetof(nets, nodes), sizeof(bpf::net_node), sizeof(nets::nodes)));
+  TRY(net_classes_, part(offsetof(nets, classes), sizeof(std::uint32_t), sizeof(nets::classes)));
+  TRY(net_all_, part(offsetof(nets, all), sizeof(NetMemory::All), sizeof(nets::all)));
   const auto elements = [&](const char* name, std::unique_ptr<kernel::bpf::ElementMap>& map) -> Result<void> {
     TRY(auto fd, copy_of(fds.at(name)));
     const bool in_place = std::string_view(name) == "host_interfaces";

@@ -17,6 +17,7 @@
 #include "dataplane/ebpf/attachments.h"
 #include "dataplane/ebpf/connection_table.h"
 #include "dataplane/ebpf/host_hooks.h"
+#include "dataplane/ebpf/net_image.h"
 #include "dataplane/ebpf/older_connections.h"
 #include "dataplane/ebpf/table_image.h"
 #include "kernel/bpf.h"
@@ -24,7 +25,6 @@
 #include "maps/endpoints.h"
 #include "maps/host.h"
 #include "maps/host_endpoints.h"
-#include "maps/nets.h"
 #include "maps/tunnels.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -42,6 +42,10 @@ class Objects {
     return {programs_.as<bpf::program>(), chains_.as<bpf::chain>(), vocabularies_.as<bpf::vocabulary>(),
             kernel::bpf::Elements<bpf::entry>(entries_), kernel::bpf::Elements<bpf::cell>(cells_)};
   }
+  NetMemory nets() {
+    return {NetMemory::Elements<NetMemory::Roots>(net_roots_), NetMemory::Elements<bpf::net_node>(net_nodes_),
+            NetMemory::Elements<std::uint32_t>(net_classes_), NetMemory::Elements<NetMemory::All>(net_all_)};
+  }
   std::span<bpf::host_endpoint> host_endpoints() const { return host_endpoints_.as<bpf::host_endpoint>(); }
   std::span<bpf::tunnel> tunnels() const { return tunnels_.as<bpf::tunnel>(); }
   kernel::bpf::ElementMap& vteps() const { return *vteps_; }
@@ -49,7 +53,6 @@ class Objects {
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
-  bpf::nets& nets() const { return nets_.as<bpf::nets>().front(); }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
   const Programs& attachable() const { return attachable_; }
@@ -85,8 +88,8 @@ class Objects {
   bool kept_ = false;
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, chains_, host_endpoints_,
-      tunnels_, nets_;
-  kernel::bpf::GrowingArray entries_, cells_;
+      tunnels_;
+  kernel::bpf::GrowingArray entries_, cells_, net_roots_, net_nodes_, net_classes_, net_all_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
       floating_;
   std::unique_ptr<ConnectionTable> connections_;
