@@ -20,6 +20,7 @@
 
 #include "base/command.h"
 #include "base/unique_fd.h"
+#include "kernel/route_copies.h"
 #include "kernel/routes.h"
 #include "network/bgp/bird_configuration.h"
 
@@ -80,16 +81,15 @@ bool routes_are_left() {
   return left && !left->empty();
 }
 
+Result<kernel::RouteCopies> open_copies() {
+  return kernel::RouteCopies::open(network::bgp::kCopyProtocol, network::bgp::kCopyMetric);
+}
+
 // So that packets go where a dead BIRD's routes led until its successor knows better: the same routes, worse than
 // any of BIRD's, and not taken by it for its own.
 Result<void> copy_routes() {
-  TRY(const auto kernel, kernel::NetlinkRoutes::open());
-  TRY(auto copies, kernel->routes(RTPROT_BIRD));
-  std::erase_if(copies, [](const auto& route) { return !route.gateway; });
-  for (auto& route : copies) route.metric = network::bgp::kCopyMetric;
-  TRY(const auto failures, kernel->add(network::bgp::kCopyProtocol, copies));
-  if (!failures.empty()) return std::unexpected(failures.front().error);
-  return {};
+  TRY(auto copies, open_copies());
+  return copies.make(RTPROT_BIRD);
 }
 
 // Whether one of the nets is this one or around it. The default route is around everything and does not count.
@@ -284,20 +284,15 @@ Result<void> Bird::drop_copies() {
   const bool all_spoke =
       std::ranges::all_of(last_.sessions, &SessionState::established) && now - same_since_ >= kSpoken;
   const bool all = all_spoke || now - started_ >= kLongestCopies;
-  TRY(const auto kernel, kernel::NetlinkRoutes::open());
-  TRY(auto copies, kernel->routes(network::bgp::kCopyProtocol));
-  copied_ = !copies.empty() && !all;
-  if (copies.empty()) return {};
+  std::set<Prefix> nets;
   if (!all) {
-    std::set<Prefix> nets;
     TRY(const auto ways, ask_ways());
     for (const auto& way : ways) nets.insert(way.destination);
-    std::erase_if(copies, [&](const auto& route) { return !covered(route.destination, nets); });
   }
-  TRY(const auto failures, kernel->remove(network::bgp::kCopyProtocol, copies));
-  if (failures.empty()) return {};
-  copied_ = true;
-  return std::unexpected(failures.front().error);
+  TRY(auto copies, open_copies());
+  TRY(const auto left, copies.drop([&](const Prefix& net) { return all || covered(net, nets); }));
+  copied_ = left > 0;
+  return {};
 }
 
 Result<std::set<Way>> Bird::ask_ways() {

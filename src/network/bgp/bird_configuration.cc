@@ -237,7 +237,8 @@ class Writer {
     } else {
       line("  hold time {};", kHoldTime);
     }
-    line("  graceful restart on;");
+    // FRR says of every net that it may be kept for ever, also where it does not restart gracefully itself.
+    line("  graceful restart on;\n  long lived graceful restart off;");
     if (session.restart_time)
       line("  graceful restart time {};", std::clamp<std::int64_t>(session.restart_time->count(), 0, 4095));
     line("  connect delay time 1;\n  connect retry time 5;\n  error wait time 1, 30;");
