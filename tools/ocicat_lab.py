@@ -214,6 +214,14 @@ class Lab:
         name = "-".join(part.replace("-", "--") for part in (about["host"], "k8s", about["name"], "eth0"))
         return "/apis/projectcalico.org/v3/namespaces/%s/workloadendpoints/%s" % (about["namespace"], name)
 
+    def limit(self, pod, **controls):
+        """Gives a pod these limits (qosControls) and no others; in force when it returns."""
+        path = self.endpoint_path(pod)
+        document = self.request("GET", path)
+        document["spec"]["qosControls"] = controls
+        self.request("PUT", path, document)
+        self.wait()
+
     def relabel(self, pod, **labels):
         """Sets labels by one PUT; gives the time just before it (CLOCK_MONOTONIC)."""
         path = self.endpoint_path(pod)

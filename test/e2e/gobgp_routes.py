@@ -1,4 +1,4 @@
-"""Holds the kernel of its network namespace to what the GoBGP there has chosen, until it is killed: what zebra is for FRR.
+"""Holds the kernel of its network namespace to what the GoBGP there has chosen, until it is killed: as zebra for FRR.
 
 GoBGP 3.10 (Debian 12) speaks zebra's protocol as FRR had it up to 8.1, and ends when it hears Debian's 8.4. So this
 asks its own tool.

@@ -42,18 +42,10 @@ def lab(make_lab, dataplane):
     return lab
 
 
-def limit(lab, pod="net/limited", **controls):
-    path = lab.endpoint_path(pod)
-    document = lab.request("GET", path)
-    document["spec"]["qosControls"] = controls
-    lab.request("PUT", path, document)
-    lab.wait()
-
-
 @pytest.fixture
 def limited(lab):
-    yield lambda **controls: limit(lab, **controls)
-    limit(lab)
+    yield lambda **controls: lab.limit("net/limited", **controls)
+    lab.limit("net/limited")
 
 
 class Transfer:
@@ -101,6 +93,33 @@ def test_all_streams_of_both_families_together_are_held_to_the_limit(lab, limite
     # The other direction is free: one of three times it is faster, whatever else the machine is at.
     other = FROM if direction == "ingress" else TO
     assert any(total * 8 > 2 * RATE * took for total, took in (transfer(lab, other, 3_000_000) for _ in range(3)))
+
+
+@pytest.fixture(scope="module")
+def tunnelled(make_lab, dataplane):
+    lab = make_lab(2, dataplane, network="vxlan")
+    lab.together([lab.pod_words("net/limited", "host1", {}, "tcp/80"), lab.pod_words("net/far", "host2", {}, "tcp/80")])
+    lab.apply(OPEN)
+    lab.wait()
+    return lab
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("direction,flow", [("ingress", ("net/far", "net/limited")),
+                                            ("egress", ("net/limited", "net/far"))])
+def test_what_goes_through_a_tunnel_is_held_to_the_limit(tunnelled, direction, flow, family):
+    def pass_on(source, target, size):
+        return transfer(tunnelled, [(source, target, family)], size)
+
+    def is_free(source, target):  # one of three times it is faster, whatever else the machine is at
+        tries = (pass_on(source, target, 3_000_000) for _ in range(3))
+        return any(total * 8 > 2 * RATE * took for total, took in tries)
+
+    tunnelled.limit("net/limited", **{direction + "Bandwidth": RATE, direction + "Burst": BURST})
+    is_held(*pass_on(*flow, 1_500_000))
+    assert is_free(*flow[::-1])
+    tunnelled.limit("net/limited")
+    assert is_free(*flow)
 
 
 def test_a_burst_passes_at_once_and_what_follows_does_not(lab, limited):

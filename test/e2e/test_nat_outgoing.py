@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from outside import ADDRESS, ASK, HOST, MIRROR, PORT, Outside
@@ -21,6 +22,7 @@ while True:
     client.sendall(all)
     client.close()
 """ % (PORT + 3)
+BORROWED = 20 << 20
 BORROW = """
 import os, socket, sys
 sent = os.urandom(1 << 20) * 20
@@ -222,6 +224,21 @@ def test_a_large_transfer_arrives_whole_and_comes_back(site, family):
     assert said == "whole\n"
     if site.lab.dataplane == "ebpf":
         assert site.past_the_stack() - before > 100
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_what_leaves_translated_and_comes_back_is_held_to_the_limit(site, family, direction):
+    rate, burst = 80_000_000, 800_000  # bits a second, bits
+    site.lab.limit("shop/client", **{direction + "Bandwidth": rate, direction + "Burst": burst})
+    try:
+        begin = time.monotonic()
+        said = site.lab.exec("shop/client", sys.executable, "-c", BORROW, ADDRESS[family], str(PORT + 3)).stdout
+        took = time.monotonic() - begin
+        assert said == "whole\n"
+        assert 8 * BORROWED <= burst + rate * took
+    finally:
+        site.lab.limit("shop/client")
 
 
 @contextlib.contextmanager
