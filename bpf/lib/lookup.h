@@ -2,7 +2,7 @@
 /* The decision tables looked up (policy/tables.h says how, policy/simulator.cc does the same).
  *
  *   cost     the class: a node for each six bits that tell addresses apart, and its place there; then four
- *            array reads and a binary search
+ *            array reads, and one more or a binary search
  *   errors   whatever is missing denies
  */
 #pragma once
@@ -84,22 +84,23 @@ static __always_inline __u32 entry_of(const struct row* row, __u32 index, __u32 
   return entry ? READ_ONCE(entry->value[side & 1]) : 0;
 }
 
-/* The answer of a table for a key. */
+/* The answer of the table of that name for a key. */
 __noinline __u32 search(__u32 table, __u32 key) {
-  const struct cell* cell = bpf_map_lookup_elem(&cells, &table);
+  __u32 at = table & TABLE_PLACE;
+  const struct cell* cell = bpf_map_lookup_elem(&cells, &at);
   if (!cell) return ANSWER_DENY;
-  __u32 low = table + 1,
-        high = low + cell->first; /* the answer is the last in [low, high) that begins at or before key */
+  if (table & TABLE_ONE_KEY) return cell->first == key ? cell->answer : ANSWER_BASE;
+  __u32 low = at + 1, left = cell->first; /* the last of so many from low on that begins at or before key */
   for (int i = 0; i < MAX_SEARCH_STEPS; ++i) {
-    if (high - low <= 1) break;
-    __u32 middle = low + (high - low) / 2;
+    if (left <= 1) break;
+    __u32 half = left / 2, middle = low + half;
     cell = bpf_map_lookup_elem(&cells, &middle);
     if (!cell) return ANSWER_DENY;
-    if (cell->first <= key) {
-      low = middle;
-    } else {
-      high = middle;
-    }
+    /* No branch, which could not be foretold: all ones where it begins at or before key. */
+    __u32 mask = (__u32)(((__u64)key - cell->first) >> 63) - 1;
+    asm("" : "+r"(mask));
+    low += half & mask;
+    left -= half;
   }
   cell = bpf_map_lookup_elem(&cells, &low);
   return cell ? cell->answer : ANSWER_DENY;

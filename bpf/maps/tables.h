@@ -6,9 +6,12 @@
  *   vocabularies[vocabulary]  → row of projections
  *   entries[row + class]      → projection         of a vocabulary's row
  *   entries[row + projection] → table              of a program's row
- *   cells[table]              → how many cells follow; from each cell's key on, its answer holds
+ *   cells[table]              → how many cells follow; from each cell's key on, its answer holds. Of a table
+ *                               named with TABLE_ONE_KEY: the one key that it speaks of, and its answer
  *
- * A table that has one answer for all keys has no cells: where it would be named, the answer stands.
+ * A table that has one answer for all keys has no cells: where it would be named, the answer stands. One that
+ * leaves all keys but one to the base table, as most peers have, is a single cell: eight bytes that a packet
+ * waits for, where a search took 32.
  *
  * Rows and tables are stretches of entries and cells. What is beyond the end of a row is 0: the empty
  * projection, the base table. Cells never change while anything leads to them.
@@ -33,7 +36,7 @@ struct row {
 OCICAT_SIZE(struct row, 8);
 
 struct program_version {
-  __u32 base; /* index of cells, or answer; 0: the program is not there, which denies */
+  __u32 base; /* name of a table, or answer; 0: the program is not there, which denies */
   __u32 vocabulary;
   struct row tables; /* by projection */
 };
@@ -57,8 +60,8 @@ OCICAT_SIZE(struct entry, 8);
 struct cell {
   __u32 first;  /* the first key it answers for: protocol << 16 | detail, or a source port. The first of a
                    table: 0 */
-  __u32 answer; /* ANSWER_* | outcome, or table of source ports; before a table: 0, and `first` counts its
-                   cells */
+  __u32 answer; /* ANSWER_* | outcome, or name of a table of source ports; before a table: 0, and `first`
+                   counts its cells */
 } OCICAT_WHOLE;
 OCICAT_SIZE(struct cell, 8);
 
@@ -72,5 +75,9 @@ OCICAT_SIZE(struct cell, 8);
 #define ANSWER_LOG_NONE 0x70000000U
 #define ANSWER_KIND 0xf0000000U
 #define ANSWER_VALUE 0x0fffffffU
+
+/* The name of a table: its index in cells, and how it stands there. */
+#define TABLE_ONE_KEY 0x08000000U
+#define TABLE_PLACE 0x07ffffffU
 
 OCICAT_LAYOUT_END

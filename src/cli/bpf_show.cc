@@ -103,15 +103,13 @@ class TableLister {
   void list(std::uint32_t table, std::uint32_t program, const json::value& projection,
             bool source_ports = false) {
     const bool is_answer = (table & ANSWER_KIND) != 0;
-    if (!is_answer && (table == 0 || table >= cells_.size() || !listed_.insert(table).second)) return;
+    if (!is_answer && !listed_.insert(table).second) return;
     for (auto& row : views::rows_of_table(cells_, table, source_ports)) {
       row["program"] = program;
       row["projection"] = projection;
       found_.add(std::move(row));
     }
-    if (is_answer) return;
-    for (const auto& cell : cells_.subspan(table + 1).first(
-             std::min<std::size_t>(cells_[table].first, cells_.size() - table - 1))) {
+    for (const auto& cell : views::cells_of_table(cells_, table, source_ports)) {
       if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS && !source_ports)
         list(cell.answer & ANSWER_VALUE, program, projection, true);
     }

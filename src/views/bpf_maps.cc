@@ -139,7 +139,7 @@ std::string answer_text(std::uint32_t answer) {
     case ANSWER_LOG_DENY:
       return "log and deny";
     case ANSWER_SOURCE_PORTS:
-      return fmt::format("by source port: table {}", answer & ANSWER_VALUE);
+      return fmt::format("by source port: table {}", answer & TABLE_PLACE);
     case ANSWER_NONE:
       return "no answer";
     case ANSWER_LOG_NONE:
@@ -150,7 +150,26 @@ std::string answer_text(std::uint32_t answer) {
 }
 
 json::value table_named(std::uint32_t table) {
-  return (table & ANSWER_KIND) != 0 ? json::value(answer_text(table)) : json::value(table);
+  return (table & ANSWER_KIND) != 0 ? json::value(answer_text(table)) : json::value(table & TABLE_PLACE);
+}
+
+std::vector<bpf::cell> cells_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
+                                      bool source_ports) {
+  const auto first = table & TABLE_PLACE;
+  if ((table & ANSWER_KIND) != 0 || first == 0 || first >= cells.size()) return {};
+  if ((table & TABLE_ONE_KEY) != 0) {
+    const auto only = cells[first];
+    std::vector<bpf::cell> spread;
+    if (only.first > 0) spread.push_back({0, ANSWER_BASE});
+    spread.push_back(only);
+    if (only.first < (source_ports ? kLastDetail : policy::kLastTableKey))
+      spread.push_back({only.first + 1, ANSWER_BASE});
+    return spread;
+  }
+  const std::size_t count = cells[first].first;
+  if (count > cells.size() - first - 1) return {};
+  const auto own = cells.subspan(first + 1, count);
+  return {own.begin(), own.end()};
 }
 
 std::vector<json::object> rows_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
@@ -162,14 +181,11 @@ std::vector<json::object> rows_of_table(std::span<const bpf::cell> cells, std::u
                     {"outcome", table & ANSWER_VALUE}});
     return rows;
   }
-  if (table == 0 || table >= cells.size()) return rows;
-  const std::size_t count = cells[table].first;
-  if (count > cells.size() - table - 1) return rows;
-  const auto own = cells.subspan(table + 1, count);
+  const auto own = cells_of_table(cells, table, source_ports);
   for (std::size_t i = 0; i < own.size(); ++i) {
     const auto end = source_ports ? kLastDetail : policy::kLastTableKey;
     const auto last = i + 1 < own.size() ? own[i + 1].first - 1 : end;
-    json::object row{{"table", table},
+    json::object row{{"table", table & TABLE_PLACE},
                      {"keys", source_ports ? "from port " + range_text(own[i].first, last)
                                            : keys_text(own[i].first, last)},
                      {"answer", answer_text(own[i].answer)}};

@@ -22,8 +22,11 @@ std::string keys_text(std::uint32_t first, std::uint32_t last);
 // "allow", "deny", "log and allow", "ask the base table", "by source port: table 17", …
 std::string answer_text(std::uint32_t answer);
 
-// What stands where a table is named: index of cells, or the words of the answer that it has for all keys.
+// What stands where a table is named: its place in the cells, or the words of the answer that it has for all keys.
 boost::json::value table_named(std::uint32_t table);
+// The cells of a table that is so named, from key 0 on; of one that they do not hold, none.
+std::vector<bpf::cell> cells_of_table(std::span<const bpf::cell> cells, std::uint32_t table,
+                                      bool source_ports = false);
 // The rows of a table that is so named: {"table","keys","answer","outcome"}, the first unless it is an answer; of
 // one that the cells do not hold, none. With `source_ports` its keys are source ports.
 std::vector<boost::json::object> rows_of_table(std::span<const bpf::cell> cells, std::uint32_t table,

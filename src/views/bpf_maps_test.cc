@@ -52,6 +52,21 @@ TEST(BpfMaps, ShowAnAnswerThatStandsInTheTablesPlace) {
   EXPECT_EQ(table_named(7), 7);
 }
 
+TEST(BpfMaps, ListATableOfOneKeyAsAnyOther) {
+  const std::vector<bpf::cell> cells{{0, 0}, {key(6, 80), ANSWER_ALLOW | 8}, {9, ANSWER_DENY | 3}};
+  const auto rows = rows_of_table(cells, TABLE_ONE_KEY | 1);
+  ASSERT_EQ(rows.size(), 3U);
+  EXPECT_EQ(json::serialize(rows[0]), R"({"table":1,"keys":"0/0-tcp/79","answer":"ask the base table"})");
+  EXPECT_EQ(json::serialize(rows[1]), R"({"table":1,"keys":"tcp/80","answer":"allow","outcome":8})");
+  EXPECT_EQ(json::serialize(rows[2]),
+            R"({"table":1,"keys":"tcp/81-255/65535","answer":"ask the base table"})");
+  EXPECT_EQ(json::serialize(rows_of_table(cells, TABLE_ONE_KEY | 2, true)[1]),
+            R"({"table":2,"keys":"from port 9","answer":"deny","outcome":3})");
+  EXPECT_EQ(answer_text(ANSWER_SOURCE_PORTS | TABLE_ONE_KEY | 2), "by source port: table 2");
+  EXPECT_EQ(table_named(TABLE_ONE_KEY | 1), 1);
+  EXPECT_TRUE(rows_of_table(cells, TABLE_ONE_KEY | 3).empty());
+}
+
 TEST(BpfMaps, ShowNothingOfATableThatRunsOutOfTheCells) {
   const std::vector<bpf::cell> cells{{0, 0}, {9, 0}, {0, ANSWER_ALLOW}};
   EXPECT_TRUE(rows_of_table(cells, 0).empty());

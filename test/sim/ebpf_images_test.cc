@@ -40,9 +40,12 @@ struct Maps {
     return index < row.size ? entries.at(row.first + index).value[side()] : 0;
   }
   std::uint32_t search(std::uint32_t table, std::uint32_t key) const {
+    const auto first = table & TABLE_PLACE;
+    if ((table & TABLE_ONE_KEY) != 0)
+      return cells.at(first).first == key ? cells.at(first).answer : ANSWER_BASE;
     std::uint32_t answer = 0;
-    for (std::uint32_t i = 1; i <= cells.at(table).first; ++i) {
-      if (cells.at(table + i).first <= key) answer = cells.at(table + i).answer;
+    for (std::uint32_t i = 1; i <= cells.at(first).first; ++i) {
+      if (cells.at(first + i).first <= key) answer = cells.at(first + i).answer;
     }
     return answer;
   }

@@ -26,6 +26,10 @@ std::uint32_t answer_of(const std::map<OutcomeId, Outcome>& outcomes, OutcomeId 
   return kind | (number(id) & ANSWER_VALUE);
 }
 
+bool speaks_of_one_key(const Table& table) {
+  return table.size() == 1 && (*table.begin()).first == (*table.begin()).last;
+}
+
 Error full(std::string_view what, std::size_t size) {
   return {ErrorCode::kExhausted, fmt::format("no room for more {}: there are {}", what, size)};
 }
@@ -127,21 +131,39 @@ void TableImage::add_chains(Concerned& concerned,
 }
 
 std::vector<bpf::cell> TableImage::cells_of(const Table& table) const {
+  const auto answer_at = [&](const Interval& interval) -> std::uint32_t {
+    if (interval.source_ports == TableId{}) return answer_of(wanted_.outcomes, interval.outcome);
+    return tables_.contains(interval.source_ports) ? ANSWER_SOURCE_PORTS | name_of(interval.source_ports)
+                                                   : ANSWER_DENY;
+  };
+  if (speaks_of_one_key(table)) {
+    const auto only = *table.begin();
+    return {{only.first, answer_at(only)}};
+  }
   std::vector<bpf::cell> cells(1);
   std::uint64_t next = 0;  // the first key that no cell answers for yet
   for (const auto& interval : table) {
     if (interval.first > next) cells.push_back({static_cast<std::uint32_t>(next), ANSWER_BASE});
-    const auto second =
-        interval.source_ports != TableId{} ? tables_.find(interval.source_ports) : tables_.end();
-    std::uint32_t answer = answer_of(wanted_.outcomes, interval.outcome);
-    if (interval.source_ports != TableId{})
-      answer = second == tables_.end() ? ANSWER_DENY : ANSWER_SOURCE_PORTS | second->second.first;
-    cells.push_back({interval.first, answer});
+    cells.push_back({interval.first, answer_at(interval)});
     next = std::uint64_t{interval.last} + 1;
   }
   if (next <= kLastTableKey) cells.push_back({static_cast<std::uint32_t>(next), ANSWER_BASE});
   cells.front().first = static_cast<std::uint32_t>(cells.size() - 1);
   return cells;
+}
+
+std::uint32_t TableImage::name_of(TableId id) const {
+  const auto& extent = tables_.at(id);
+  return extent.first | (extent.size == 1 ? TABLE_ONE_KEY : 0);
+}
+
+std::optional<Extent> TableImage::extent_of(std::uint32_t name) const {
+  const auto first = name & TABLE_PLACE;
+  if ((name & ANSWER_KIND) != 0 || first == 0 || first >= memory_.cells.size()) return std::nullopt;
+  if ((name & TABLE_ONE_KEY) != 0) return Extent{first, 1};
+  const std::uint64_t count = memory_.cells[first].first;
+  if (count >= memory_.cells.size() - first) return std::nullopt;
+  return Extent{first, static_cast<std::uint32_t>(count + 1)};
 }
 
 // Only what something leads to has a place.
@@ -175,8 +197,7 @@ Result<void> TableImage::place_named(TableId id, Step& step) {
 
 std::uint32_t TableImage::named(TableId id) const {
   if (const auto answer = only_answer(id)) return answer;
-  const auto place = tables_.find(id);
-  return place == tables_.end() ? 0 : place->second.first;
+  return tables_.contains(id) ? name_of(id) : 0;
 }
 
 template <class Id>
@@ -370,28 +391,28 @@ Result<void> TableImage::write_all_chains(Step& step) {
   return {};
 }
 
-bool TableImage::adopt_table(TableId id, std::uint32_t first) {
-  if (const auto known = tables_.find(id); known != tables_.end()) return known->second.first == first;
+bool TableImage::adopt_table(TableId id, std::uint32_t name) {
+  if (tables_.contains(id)) return name_of(id) == name;
   const auto table = wanted_.tables.find(id);
-  if (table == wanted_.tables.end() || first == 0 || first >= memory_.cells.size()) return false;
+  const auto extent = extent_of(name);
+  if (table == wanted_.tables.end() || !extent) return false;
+  const auto there = memory_.cells.part(extent->first, extent->size);
   // Second tables first: where they are is part of what the cells say.
-  const std::uint64_t count = memory_.cells[first].first;
-  if (count >= memory_.cells.size() - first) return false;
-  const auto there = memory_.cells.part(first, count + 1);
   for (const auto& interval : table->second) {
     if (interval.source_ports == TableId{} || interval.source_ports == id) continue;
-    const auto cell = std::ranges::find(there.subspan(1), interval.first, &bpf::cell::first);
-    if (cell == there.end() || (cell->answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return false;
+    const auto own = there.subspan(there.size() == 1 ? 0 : 1);
+    const auto cell = std::ranges::find(own, interval.first, &bpf::cell::first);
+    if (cell == own.end() || (cell->answer & ANSWER_KIND) != ANSWER_SOURCE_PORTS) return false;
     adopt_table(interval.source_ports, cell->answer & ANSWER_VALUE);
   }
   const auto cells = cells_of(table->second);
   const auto same = [](const bpf::cell& a, const bpf::cell& b) {
     return a.first == b.first && a.answer == b.answer;
   };
-  if (!std::ranges::equal(cells, there, same)) return false;
-  const Extent extent{first, static_cast<std::uint32_t>(cells.size())};
-  if (!cells_.claim(extent)) return false;
-  tables_.emplace(id, extent);
+  const bool one_key = (name & TABLE_ONE_KEY) != 0;
+  if (one_key != speaks_of_one_key(table->second) || !std::ranges::equal(cells, there, same)) return false;
+  if (!cells_.claim(*extent)) return false;
+  tables_.emplace(id, *extent);
   return true;
 }
 
@@ -425,17 +446,14 @@ void TableImage::adopt(std::size_t side) {
   }
 }
 
-void TableImage::set_aside_table(std::uint32_t first, Step& step) {
-  if (first == 0 || first >= memory_.cells.size()) return;
-  const std::uint64_t size = std::uint64_t{memory_.cells[first].first} + 1;
-  if (size > memory_.cells.size() - first) return;
-  const Extent extent{first, static_cast<std::uint32_t>(size)};
-  if (!cells_.claim(extent)) return;  // known already
-  step.afterwards([this, extent]() -> Result<void> {
+void TableImage::set_aside_table(std::uint32_t name, Step& step) {
+  const auto extent = extent_of(name);
+  if (!extent || !cells_.claim(*extent)) return;  // known already
+  step.afterwards([this, extent = *extent]() -> Result<void> {
     cells_.release(extent);
     return {};
   });
-  for (const auto& cell : memory_.cells.part(first + 1, size - 1)) {
+  for (const auto& cell : memory_.cells.part(extent->first, extent->size)) {
     if ((cell.answer & ANSWER_KIND) == ANSWER_SOURCE_PORTS) set_aside_table(cell.answer & ANSWER_VALUE, step);
   }
 }

@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <vector>
@@ -60,10 +61,11 @@ class TableImage {
   template <class Id>
   using Places = std::map<Id, Extent>;
 
+  // As they stand in memory.
   std::vector<bpf::cell> cells_of(const policy::Table& table) const;
   // Of a table that says the same of all keys, that; else 0.
   std::uint32_t only_answer(policy::TableId id) const;
-  // What stands where a table is named; 0: there is none.
+  // What stands where a table is named: its name, or its only answer; 0: there is none.
   std::uint32_t named(policy::TableId id) const;
   Result<void> place_named(policy::TableId id, Step& step);
   void adopt_named(policy::TableId id, std::uint32_t there);
@@ -92,9 +94,13 @@ class TableImage {
   void add_chains(Concerned& concerned, const std::function<bool(policy::VocabularyId)>& is_reworded) const;
 
   void adopt(std::size_t side);
-  bool adopt_table(policy::TableId id, std::uint32_t first);
+  bool adopt_table(policy::TableId id, std::uint32_t name);
   void set_aside(const bpf::row& row, bool leads_to_tables, std::size_t side, Step& step);
-  void set_aside_table(std::uint32_t first, Step& step);
+  void set_aside_table(std::uint32_t name, Step& step);
+  // The cells of the table of that name, the one in front included; nothing: it runs out of them.
+  std::optional<Extent> extent_of(std::uint32_t name) const;
+  // Of one that has a place.
+  std::uint32_t name_of(policy::TableId id) const;
 
   TableMemory memory_;
   policy::Tables wanted_;
