@@ -116,7 +116,7 @@ static inline __attribute__((always_inline)) __u32 net_class_of(const struct net
       __u32 at = (__u32)__builtin_popcountll(node->which[0] & (~0ULL >> (63 - behind))) - 1;
       here = nets->classes[(node->classes + at) % NET_CLASSES_MAX];
     } else {
-      __u32 at = (node->which[0] >> behind & 1) | (node->which[1] >> behind & 1) << 1;
+      __u32 at = (__u32)((node->which[0] >> behind & 1) | (node->which[1] >> behind & 1) << 1);
       asm("" : "+r"(at)); /* older verifiers do not see how large it can be */
       here = node->here[at % NET_CLASSES_HERE];
     }

@@ -83,7 +83,7 @@ TEST_F(WorkloadLinksTest, TheSecondSaysWhichTablesItsDefaultRoutesAreIn) {
   add(1);
   ASSERT_TRUE(tables_[0] != 0 && tables_[1] != 0);
   workload_.run([&] {
-    for (const std::size_t i : {0, 1}) {
+    for (const std::size_t i : {0U, 1U}) {
       const auto shown =
           run({"ip", i == 0 ? "-4" : "-6", "route", "show", "default", "table", std::to_string(tables_[i])});
       ASSERT_TRUE(shown) << shown.error().message;

@@ -157,7 +157,7 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
       spec["cidr"] = "10.0.0.0/31";
       spec["affinity"] = "host:n";
       spec["allocations"] = {0, nullptr};
-      spec["unallocated"] = {1};
+      spec["unallocated"] = boost::json::array{1};
       spec["attributes"] = {{{"handle_id", "h"}, {"secondary", {{"node", "m"}}}}};
     }
     std::size_t readable = 0;

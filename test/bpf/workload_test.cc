@@ -429,11 +429,11 @@ TEST_F(WorkloadPrograms, CountThePacketsAndBytesOfAConnection) {
     SCOPED_TRACE(peer);
     pins_.forget_connections();
     std::uint64_t bytes_out = 0, bytes_back = 0;
-    for (const std::size_t size : {8, 100, 1000}) {
+    for (const std::size_t size : {8U, 100U, 1000U}) {
       pass(At::kFromA, At::kToB, peer == kB4, sent(peer, size));
       bytes_out += sent(peer, size).size();
     }
-    for (const std::size_t size : {50, 500}) {
+    for (const std::size_t size : {50U, 500U}) {
       if (peer == kB4) {
         pass(At::kFromB, At::kToA, true, answered(peer, size));
       } else {

@@ -189,7 +189,7 @@ TEST_F(NetImageTest, WritesForOneAddressOfManyNoMoreThanTheNodesAboveIt) {
 
 TEST_F(NetImageTest, GivesBackAllThatItTook) {
   start();
-  for (int round = 0; round < 20; ++round) {
+  for (std::uint32_t round = 0; round < 20; ++round) {
     for (std::uint32_t i = 0; i < 5'000; ++i) set(Prefix{IpAddress::v4(0x40000000 + (i << 12)), 25}, round);
     for (unsigned i = 0; i < 64; ++i) set(Prefix{IpAddress::v4(0x0a000000 + i), 32}, i + 64 * round);
     apply();
