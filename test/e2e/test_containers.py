@@ -2,7 +2,10 @@
 
 OCICAT_STORM=200 sets how many containers come and go (`./do containers`)."""
 import concurrent.futures
+import json
 import os
+import pathlib
+import time
 
 import pytest
 
@@ -58,6 +61,43 @@ def left(lab):
     return {what: rest for what, rest in found.items() if rest}
 
 
+def lines(lab, host, *words):
+    return sorted(lab.host_exec(host, *words).stdout.splitlines())
+
+
+def kept(lab, runtimes):
+    """{what: all of it} that is on the hosts, and could grow with containers that have gone."""
+    found = {}
+    for runtime, host in zip(runtimes, lab.hosts):
+        pins = pathlib.Path("/sys/fs/bpf/ocicat-lab") / lab.name / host
+        here = {"links": [line.split(": ")[1] for line in lines(lab, host, "ip", "-o", "link")],
+                "addresses": [line.split()[1:4] for line in lines(lab, host, "ip", "-o", "address")],
+                "limits": lines(lab, host, "tc", "qdisc", "show"),
+                "nftables": lab.host_exec(host, "nft", "-s", "list", "ruleset").stdout.splitlines(),
+                "pins": sorted(str(path.relative_to(pins)) for path in pins.rglob("*")),
+                "tasks": os.listdir(runtime.folder / "state/io.containerd.runtime.v2.task/k8s.io")}
+        for family in ("-4", "-6"):
+            here["routes " + family] = lines(lab, host, "ip", family, "route", "show", "table", "all")
+            here["rules " + family] = lines(lab, host, "ip", family, "rule")
+        if lab.dataplane == "ebpf":
+            for what in ("endpoints", "programs", "classes"):
+                here["bpf " + what] = lab.json("bpf", what, "--host", host)
+        found.update({"%s %s" % (host, what): there for what, there in here.items()})
+    return found
+
+
+def cgroups(names):
+    """Those of containers of these names, of whatever controller."""
+    return [path for path, folders, _ in os.walk("/sys/fs/cgroup") for folder in folders if folder in names]
+
+
+def namespace(lab, host, container):
+    """The network namespace that ADD was told of."""
+    notes = [json.loads(path.read_text()) for path in (lab.folder / "cni" / host / "attachments").iterdir()
+             if container in path.name]
+    return pathlib.Path(notes[0]["netns"])
+
+
 def test_containers_on_two_hosts_talk_and_policy_holds(lab, runtimes, eventually):
     client_host, server_host = runtimes
     server = server_host.run_sandbox("shop", "server")
@@ -87,19 +127,30 @@ def test_containers_on_two_hosts_talk_and_policy_holds(lab, runtimes, eventually
     assert left(lab) == {}
 
 
-def test_containers_that_come_and_go_in_a_storm_leave_nothing(lab, runtimes):
+def test_containers_that_come_and_go_in_a_storm_leave_nothing(lab, runtimes, eventually):
     def life(number):
         runtime = runtimes[number % 2]
         sandbox = runtime.run_sandbox("shop", "storm-%d" % number)
         addresses = runtime.addresses(sandbox)
+        groups, network = cgroups({sandbox[0]}), namespace(lab, lab.hosts[number % 2], sandbox[0])
+        assert len(addresses) == 2 and groups and network.exists()
         runtime.remove_sandbox(sandbox)
-        return addresses
+        return sandbox[0], network
 
+    for number in (0, 1):  # what stays with a host that has had a container
+        life(number)
+    lab.wait()
+    before = kept(lab, runtimes)
+    begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
         lives = list(pool.map(life, range(STORM)))
-    assert all(len(addresses) == 2 for addresses in lives)
+    print("%d containers came and went in %.1f s" % (STORM, time.monotonic() - begin))
     lab.wait()
     assert left(lab) == {}
+    after = kept(lab, runtimes)
+    assert {what: there for what, there in after.items() if there != before[what]} == {}
+    assert cgroups({name for name, _ in lives}) == []
+    assert [network for _, network in lives if network.exists()] == []
 
 
 def test_containers_that_end_without_an_agent_are_forgotten_when_it_comes(lab, runtimes, eventually):
