@@ -132,6 +132,25 @@ def test_node_status_tells_of_every_session(lab, eventually):
                                          for session in sessions(lab, host).values()), 30)
 
 
+def test_routes_tells_which_ways_bird_has_written_and_which_are_missing(lab, eventually):
+    def told(check=True):
+        done = lab.host_exec("host1", lab.binary, "routes", "--node", "host1", "-o", "json", check=check)
+        return done.returncode, {line["destination"]: line for line in json.loads(done.stdout)}
+
+    code, lines = told()
+    assert code == 0 and all(line["state"] == "ready" for line in lines.values())
+    for family in (4, 6):
+        there = {to: by for to, by in routes(lab, "host1", family).items() if to != "default"}
+        assert len(there) == HOSTS - 1
+        for destination, by in there.items():
+            assert (lines[destination]["by"], lines[destination]["via"]) == ("bird", by)
+    gone = next(iter(routes(lab, "host1")))
+    lab.host_exec("host1", "ip", "route", "del", gone, "proto", "bird")
+    code, lines = told(check=False)
+    assert code == 1 and lines[gone]["state"] == "missing"
+    eventually(lambda: told(check=False)[0] == 0, 30)
+
+
 def test_a_killed_bird_is_started_again_and_no_packet_is_lost(lab, flows, eventually):
     before = {host: routes(lab, host) for host in lab.hosts}
     pid = bird_pid(lab, "host1")

@@ -283,11 +283,13 @@ def test_status_says_whether_add_would_be_served(runtime, eventually):
     named = {"ipam": {"type": "calico-ipam", "ipv4_pools": ["nowhere"]}}
     nowhere = runtime.refused(variables, runtime.with_version() | named)
     assert nowhere["code"] == 50 and "nowhere" in nowhere["details"]
-    runtime.lab.run("lab", "agent", "kill", "host1")
-    away = runtime.refused(variables, runtime.with_version())
-    assert away["code"] == 50
-    runtime.lab.run("lab", "agent", "start", "host1")
-    eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
+    for away in ("agent", "server"):
+        words = [away, "kill"] + (["host1"] if away == "agent" else [])
+        runtime.lab.run("lab", *words)
+        refused = runtime.refused(variables, runtime.with_version())
+        assert refused["code"] == 50 and "ocicat status" in refused["details"], away
+        runtime.lab.run("lab", words[0], "start", *words[2:])
+        eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
 
 
 def test_gc_frees_what_the_runtime_does_not_list_and_nothing_else(runtime):

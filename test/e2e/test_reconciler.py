@@ -44,7 +44,7 @@ def server(binary, tmp_path, eventually):
     running.wait()
 
 
-def test_what_leaked_is_freed_and_what_is_in_doubt_is_not(server, eventually):
+def test_what_leaked_is_freed_and_what_is_in_doubt_is_only_reported(server, tmp_path, eventually):
     documents = [{"apiVersion": CALICO, "kind": "IPPool", "metadata": {"name": "p"},
                   "spec": {"cidr": "10.0.0.0/24", "blockSize": 30}},
                  {"apiVersion": CALICO, "kind": "Node", "metadata": {"name": "host1"}, "spec": {}},
@@ -61,3 +61,9 @@ def test_what_leaked_is_freed_and_what_is_in_doubt_is_not(server, eventually):
     assert took > 0.5, "not before the grace period is over"
     addresses = json.loads(server("get", "ipamblock", "10-0-0-0-30", "-o", "json"))["spec"]["allocations"]
     assert addresses[0] is None and addresses[1] is not None
+
+    def said(*words):
+        return any(all(word in line for word in words) for line in (tmp_path / "log").read_text().splitlines())
+
+    eventually(lambda: said("10.0.0.0 freed: "), 10)
+    eventually(lambda: said("10.0.0.1 is for you to judge: ", "ocicat ipam check"), 10)
