@@ -272,9 +272,15 @@ def test_an_address_that_somebody_has_and_a_pool_that_is_full_have_codes_of_thei
     assert {ip["address"] for result in given for ip in result["ips"]} == {"10.70.0.0/32", "10.70.0.1/32"}
     full = runtime.refused(runtime.variables("ADD", container, "eth2"), runtime.with_version() | {"ipam": narrow})
     assert full["code"] == 100 and "ocicat ipam show" in full["details"]
+    status = {"CNI_COMMAND": "STATUS", "CNI_PATH": str(runtime.plugin.parent)}
+    none_left = runtime.refused(status, runtime.with_version() | {"ipam": narrow})
+    assert none_left["code"] == 50 and "no IPv4 address is left" in none_left["details"]
+    assert runtime.call("STATUS") is None, "other pools have some"
     taken = runtime.refused(runtime.variables("ADD", container, "eth2"),
                             runtime.with_version(args={"cni": {"ips": ["10.70.0.1"]}}) | {"ipam": narrow})
     assert taken["code"] == 101 and "10.70.0.1" in taken["details"]
+    runtime.call("DEL", container, ifname="eth1")
+    assert runtime.call("STATUS", ipam=narrow) is None, "one has been given back"
 
 
 def test_status_says_whether_add_would_be_served(runtime, eventually):

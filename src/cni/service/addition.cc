@@ -57,7 +57,7 @@ Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wi
   }
   const auto made = context.parts.links->create(pair);
   const auto assigned = promise->get_future().get();  // always: what is on its way is to be taken back
-  if (!assigned) return std::unexpected(no_address(assigned.error()));
+  if (!assigned) return std::unexpected(no_address(context, assigned.error()));
   for (const auto& item : assigned->items) attachment.addresses.push_back(item.address);
   if (!made) return std::unexpected(no_wire(made.error()));
   const auto tables = context.parts.links->address(pair, attachment.addresses);

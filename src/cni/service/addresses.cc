@@ -71,10 +71,10 @@ Outcome<void> give(Context& context, ipam::Documents& documents, const Configura
   if (const auto noted = context.journal->write(attachment, true); !noted)
     return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
   const auto assigned = assign(context, request_of(context, attachment, wishes));
-  if (!assigned) return std::unexpected(no_address(assigned.error()));
+  if (!assigned) return std::unexpected(no_address(context, assigned.error()));
   for (const auto& item : assigned->items) {
     const auto gateway = gateway_in(context, documents, item.block);
-    if (!gateway) return std::unexpected(no_address(gateway.error()));
+    if (!gateway) return std::unexpected(no_address(context, gateway.error()));
     attachment.addresses.push_back(item.address);
     attachment.nets.push_back({item.block.length, *gateway});
   }
@@ -127,7 +127,8 @@ ipam::AssignRequest request_of(const Context& context, const Attachment& attachm
   return request;
 }
 
-Failure no_address(const Error& error) {
+Failure no_address(Context& context, const Error& error) {
+  if (error.code == ErrorCode::kExhausted) context.ran_out = true;
   auto failure = failure_of(error, "no address was assigned");
   if (error.code == ErrorCode::kExhausted) failure.code = FailureCode::kNoAddress;
   if (error.code == ErrorCode::kAlreadyExists) failure.code = FailureCode::kAddressTaken;

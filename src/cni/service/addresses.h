@@ -30,7 +30,8 @@ Result<Known> ask(ipam::Documents& documents, const Attachment& attachment,
                   const Configuration& configuration);
 
 ipam::AssignRequest request_of(const Context& context, const Attachment& attachment, const Wishes& wishes);
-Failure no_address(const Error& error);
+// Where no address is left, STATUS is to look from now on.
+Failure no_address(Context& context, const Error& error);
 
 // ADD and CHECK of addresses alone. Idempotent; what fails leaves nothing, or an attachment that is taken
 // back later. Codes: 2, 4, 7, 11, 100, 101, and 102 of CHECK.

@@ -1,6 +1,7 @@
 // What the commands of a service work with.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "cni/service/documents_pool.h"
@@ -16,6 +17,8 @@ struct Context {
   std::unique_ptr<Journal> journal;
   DocumentsPool documents;
   Turns turns;
+  // Some ADD has found no address; STATUS then looks how full pools are, which it else does not.
+  std::atomic<bool> ran_out = false;
 };
 
 // Why a command cannot be carried out now: another time, or another way.

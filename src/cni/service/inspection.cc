@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <set>
 
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
 #include "cni/service/gates.h"
+#include "ipam/claims.h"
 #include "ipam/settings.h"
 #include "network/pool_choice.h"
+#include "network/pool_usage.h"
 #include "resources/decode.h"
 
 namespace ocicat::cni {
@@ -99,6 +102,22 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
   return check_endpoint(context, *attachment);
 }
 
+// Of pools that addresses could come from, those that have none left. Nothing where no ADD has found that.
+Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& documents,
+                                         const ipam::Settings& settings) {
+  std::set<std::string> full;
+  if (!context.ran_out) return full;
+  std::vector<IpamBlock> blocks;
+  TRY(const auto listing, ipam::list_blocks(documents));
+  for (const auto& [cidr, stored] : listing.blocks) blocks.push_back(stored.value);
+  const auto now = std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
+  for (const auto& pool : network::usage_of(settings.pools, blocks, settings.reservations, now).pools) {
+    if (!pool.disabled && pool.free == 0) full.insert(pool.name);
+  }
+  if (full.empty()) context.ran_out = false;
+  return full;
+}
+
 Outcome<void> status(Context& context, const Call& call) {
   TRY(const auto configuration, read_configuration(call));
   // Who wires the containers himself needs no policy of ours in force.
@@ -116,6 +135,9 @@ Outcome<void> status(Context& context, const Call& call) {
   if (node) {
     if (const auto decoded = decode(Kind::kNode, *node)) labels = std::get<Node>(*decoded).metadata.labels;
   }
+  const auto full = full_pools(context, *documents, *settings);
+  if (!full) return not_available(full.error().message + "; see: ocicat status");
+  const auto has_room = [&](const IpPool& pool) { return !full->contains(pool.metadata.name); };
   for (const auto family : kFamilies) {
     const bool wanted = family == Family::kIpv4 ? configuration.ipv4 : configuration.ipv6;
     if (!wanted) continue;
@@ -128,9 +150,16 @@ Outcome<void> status(Context& context, const Call& call) {
     const auto pools = network::choose_pools(settings->pools, query);
     // One for some namespaces only is enough: which ones come, nobody knows.
     const bool for_some = std::ranges::any_of(settings->pools, [&](const IpPool& pool) {
-      return pool.cidr.family() == family && !pool.disabled && !pool.namespace_selector.empty();
+      return pool.cidr.family() == family && !pool.disabled && !pool.namespace_selector.empty() &&
+             has_room(pool);
     });
-    if (!pools && !for_some) return not_available(pools.error().message + "; see: ocicat ipam show");
+    if (for_some) continue;
+    if (!pools) return not_available(pools.error().message + "; see: ocicat ipam show");
+    if (std::ranges::none_of(*pools, [&](const auto* pool) { return has_room(*pool); })) {
+      return not_available(
+          fmt::format("no IPv{} address is left in any pool for this host; see: ocicat ipam show",
+                      family == Family::kIpv4 ? 4 : 6));
+    }
   }
   return {};
 }
