@@ -74,3 +74,19 @@ def test_an_agent_that_finds_bird_at_work_writes_no_route_in_its_place(lab, even
         heard = monitor.stdout.read()
     assert "metric %d" % STAND_IN not in heard
     assert all_by_bird(lab, ["host1"])
+
+
+def test_routes_that_somebody_else_calls_birds_are_named_before_they_go_and_all_others_stay(make_lab, eventually):
+    lab = make_lab(2, network="plain")
+    via = ["via", lab.host_address(2), "dev", "to-host2", "onlink"]
+    nets = {"bird": "203.0.113.0/25", "static": "203.0.113.128/25"}
+    for protocol, net in nets.items():
+        lab.host_exec("host1", "ip", "route", "add", net, *via, "proto", protocol)
+    switch(lab, "bgp")
+    for host in lab.hosts:
+        restart(lab, host)
+    eventually(lambda: nets["bird"] not in by_hosts(lab, "host1", 4, "bird"), 60)
+    assert list(by_hosts(lab, "host1", 4, "static")) == [nets["static"]]
+    warned = [line for line in (lab.folder / "log" / "agent-host1.log").read_text().splitlines()
+              if "1 routes of protocol bird are there" in line]
+    assert len(warned) == 1 and nets["bird"] in warned[0] and "ip route show proto bird" in warned[0]

@@ -85,6 +85,19 @@ Result<kernel::RouteCopies> open_copies() {
   return kernel::RouteCopies::open(network::bgp::kCopyProtocol, network::bgp::kCopyMetric);
 }
 
+// Protocol `bird` of the main table is ours alone: what somebody else has written there with it does not stay.
+void tell_of_others_routes() {
+  auto routes = kernel::NetlinkRoutes::open();
+  if (!routes) return;
+  const auto found = (*routes)->routes(RTPROT_BIRD);
+  if (!found || found->empty()) return;
+  spdlog::warn(
+      "BGP: {} routes of protocol bird are there that no BIRD of this agent has left, such as to {}: those "
+      "that "
+      "neighbours do not tell go; give yours another protocol (ip route show proto bird)",
+      found->size(), found->front().destination.to_string());
+}
+
 // So that packets go where a dead BIRD's routes led until its successor knows better: the same routes, worse than
 // any of BIRD's, and not taken by it for its own.
 Result<void> copy_routes() {
@@ -335,6 +348,7 @@ Result<void> Bird::start() {
                                    "-P",
                                    (options_.folder / "bird.pid").string()};
   read_.reset();  // also where it takes longer than we wait
+  if (!ran_) tell_of_others_routes();
   const bool gracefully = succeeds();
   if (gracefully) {
     command.emplace_back("-R");
