@@ -42,7 +42,7 @@ Result<std::vector<views::KernelWay>> read_kernel() {
     for (const auto& route : found) {
       const auto link = std::ranges::find(links, route.link, &kernel::Link::index);
       ways.push_back({route.destination, link == links.end() ? "" : link->name, route.gateway,
-                      protocol == kProtocolOfBird, route.blackhole});
+                      protocol == kProtocolOfBird, route.blackhole, route.link == 0 && !route.blackhole});
     }
   }
   return ways;
@@ -79,7 +79,7 @@ addresses that are in no block or elsewhere than theirs; a block of the host its
 workloads have their own. For whom each is, and how the kernel of the machine (and network namespace) that this runs on
 has it:
 
-  ready     as it should be; BY says where a tunnel or BGP leads
+  ready     as it should be; BY says where a tunnel or BGP leads; VIA "several": by several gateways (ECMP)
   missing   it should be there, and is not
   other     it is there, and leads elsewhere
   stray     it is there with our mark, and nobody wants it

@@ -64,6 +64,7 @@ std::string_view tunnel_of(const RouteLine& line) {
   return line.way->kind == Way::Kind::kVxlan ? "vxlan" : line.way->kind == Way::Kind::kIpip ? "ipip" : "";
 }
 std::string via_of(const RouteLine& line) {
+  if (line.there && line.there->several) return "several";
   if (line.there) return line.there->gateway ? line.there->gateway->to_string() : "";
   return line.way && line.way->next_hop ? line.way->next_hop->to_string() : "";
 }

@@ -20,6 +20,7 @@ struct KernelWay {
   std::optional<IpAddress> gateway;
   bool by_bird = false;
   bool nowhere = false;  // a blackhole
+  bool several = false;  // by several gateways (ECMP), which are not told
 };
 
 struct RouteLine {

@@ -240,6 +240,10 @@ def test_packets_go_by_both_routers(site, flows):
     for name, router in routers.items():
         assert router.passed(4) + router.passed(6) > before[name] + 10, name
     assert go_by(lab, *ROUTERS_AS)
+    told = json.loads(lab.host_exec("host1", lab.binary, "routes", "--node", "host1", "-o", "json").stdout)
+    far = [line for line in told if line["node"] == "host2"]
+    assert len(far) == 2 and all((line["via"], line["by"], line["state"]) == ("several", "bird", "ready")
+                                 for line in far)
 
 
 def test_copies_of_a_dead_birds_routes_lead_by_both_routers_and_no_packet_is_lost(site, flows, eventually):
