@@ -25,7 +25,7 @@ using std::string_view_literals::operator""sv;
 inline constexpr auto kA4 = "10.65.0.2"sv, kB4 = "10.65.0.3"sv, kFar4 = "203.0.113.7"sv,
                       kHost4 = "192.0.2.254"sv;
 inline constexpr auto kA6 = "fd00:65::2"sv, kB6 = "fd00:65::3"sv, kFar6 = "2001:db8:f::7"sv;
-inline constexpr std::uint8_t kSyn = 2, kAck = 16, kFin = 1, kRst = 4;
+inline constexpr std::uint8_t kFin = 1, kRst = 4;
 // Of SCTP's chunks.
 inline constexpr std::uint8_t kData = 0, kInit = 1, kInitAck = 2, kSack = 3, kHeartbeat = 4, kAbort = 6,
                               kShutdown = 7, kShutdownAck = 8, kCookieEcho = 10, kCookieAck = 11,

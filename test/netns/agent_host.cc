@@ -96,6 +96,11 @@ void PinFolder::forget_connections() const {
   const auto workloads = connections();
   if (!workloads) return;
   std::ranges::fill(workloads->as<bpf::tracked>(), bpf::tracked{});
+  const auto fragments = kernel::bpf::KernelMap::of(*open_map("fragments"));
+  CHECK(fragments);
+  std::vector<std::vector<std::byte>> keys;
+  CHECK((*fragments)->for_each([&](auto key, auto) { keys.emplace_back(key.begin(), key.end()); }));
+  for (const auto& key : keys) CHECK((*fragments)->remove(key));
 }
 
 std::vector<std::uint64_t> PinFolder::counters() const {

@@ -10,7 +10,7 @@ namespace {
 using dataplane::Datapath;
 using policy::ProgramId;
 
-constexpr std::uint8_t kAck = 0x10, kSynAck = 0x12;
+constexpr std::uint8_t kSynAck = kSyn | kAck;
 
 RawPacket answer_to(RawPacket packet, std::uint8_t tcp_flags = kAck) {
   std::swap(packet.packet.source, packet.packet.destination);

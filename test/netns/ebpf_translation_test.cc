@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint8_t kSyn = 0x02, kAck = 0x10, kFin = 0x01;
+constexpr std::uint8_t kFin = 0x01;
 constexpr std::uint16_t kAsking = 4'321;
 
 class EbpfTranslation : public testing::TestWithParam<Family> {

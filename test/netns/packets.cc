@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -64,6 +65,7 @@ void put_token(Bytes& bytes, std::size_t at, std::uint32_t token) {
 
 Bytes transport_of(const RawPacket& raw) {
   const auto& packet = raw.packet;
+  const auto number = raw.number != 0 ? raw.number : raw.token;
   const auto with_ports = [&](std::size_t header) {
     Bytes bytes(header + 8);
     put16(bytes, 0, packet.source_port);
@@ -74,7 +76,8 @@ Bytes transport_of(const RawPacket& raw) {
   switch (packet.protocol) {
     case kTcp: {
       Bytes bytes = with_ports(20);
-      put32(bytes, 4, raw.token);
+      put32(bytes, 4, number);
+      if (raw.answers) put32(bytes, 8, number + 1);
       bytes[12] = 5 << 4;
       bytes[13] = raw.tcp_flags;
       put16(bytes, 14, 1024);
@@ -87,13 +90,15 @@ Bytes transport_of(const RawPacket& raw) {
       return bytes;
     }
     case kSctp: {
-      // Common header, then an INIT chunk whose last parameter is unknown and carries the token.
+      // Common header, then a chunk INIT (or INIT ACK) whose last parameter is unknown and carries the token.
       Bytes bytes(12 + 20 + 12);
       put16(bytes, 0, packet.source_port);
       put16(bytes, 2, packet.destination_port);
-      bytes[12] = 1;
+      constexpr std::uint32_t kTag = 1;  // of either side
+      if (raw.answers) put32(bytes, 4, kTag);
+      bytes[12] = raw.answers ? 2 : 1;
       put16(bytes, 14, 32);
-      put32(bytes, 16, raw.token | 1);
+      put32(bytes, 16, kTag);
       put32(bytes, 20, 65536);
       put16(bytes, 24, 1);
       put16(bytes, 26, 1);
@@ -106,10 +111,14 @@ Bytes transport_of(const RawPacket& raw) {
     }
     case kIcmp:
     case kIcmpV6: {
-      Bytes bytes(16);
+      Bytes bytes(raw.about.empty() ? 16 : 8);
       bytes[0] = packet.icmp_type;
       bytes[1] = packet.icmp_code;
-      put16(bytes, 4, raw.token);
+      if (!raw.about.empty()) {
+        bytes.insert(bytes.end(), raw.about.begin(), raw.about.end());
+        return bytes;
+      }
+      put16(bytes, 4, number);
       put_token(bytes, 8, raw.token);
       return bytes;
     }
@@ -137,48 +146,104 @@ std::size_t checksum_offset(Protocol protocol) {
   }
 }
 
-}  // namespace
+constexpr std::uint8_t kFragmentHeader = 44;  // IPv6's next header
 
-std::vector<std::uint8_t> bytes_of(const RawPacket& raw) {
+// Behind it comes `size` of payload; of IPv6 headers too.
+Bytes ip_header_of(const RawPacket& raw, std::uint8_t protocol, std::size_t size) {
   const auto& packet = raw.packet;
   const bool v4 = packet.family() == Family::kIpv4;
-  Bytes transport = transport_of(raw);
-  const std::size_t header = v4 ? 20 : 40;
-  Bytes bytes(header);
+  Bytes bytes(v4 ? 20 : 40);
   put_address(bytes, v4 ? 12 : 8, packet.source);
   put_address(bytes, v4 ? 16 : 24, packet.destination);
   if (v4) {
     bytes[0] = 0x45;
-    put16(bytes, 2, static_cast<std::uint32_t>(header + transport.size()));
+    put16(bytes, 2, static_cast<std::uint32_t>(bytes.size() + size));
     put16(bytes, 4, raw.token);
     bytes[8] = 64;
-    bytes[9] = packet.protocol;
-    put16(bytes, 10, folded(sum_of(bytes, 0, header)));
+    bytes[9] = protocol;
   } else {
     bytes[0] = 0x60;
-    put16(bytes, 4, static_cast<std::uint32_t>(transport.size()));
-    bytes[6] = packet.protocol;
+    put16(bytes, 4, static_cast<std::uint32_t>(size));
+    bytes[6] = protocol;
     bytes[7] = packet.protocol == kIcmpV6 ? 255 : 64;
   }
-  if (const auto at = checksum_offset(packet.protocol); at != 0) {
-    std::uint32_t sum = sum_of(transport, 0, transport.size());
-    if (packet.protocol != kIcmp) {
-      sum +=
-          sum_of(bytes, v4 ? 12 : 8, header) + packet.protocol + static_cast<std::uint32_t>(transport.size());
-    }
-    put16(transport, at, folded(sum));
-  }
-  bytes.insert(bytes.end(), transport.begin(), transport.end());
   return bytes;
 }
 
+void put_header_sum(Bytes& ip) {
+  if (ip.size() == 20) put16(ip, 10, folded(sum_of(ip, 0, ip.size())));
+}
+
+void put_transport_sum(Bytes& transport, const Bytes& ip, Protocol protocol) {
+  const auto at = checksum_offset(protocol);
+  if (at == 0) return;
+  std::uint32_t sum = sum_of(transport, 0, transport.size());
+  if (protocol != kIcmp) {
+    const std::size_t addresses = ip.size() == 20 ? 12 : 8;
+    sum += sum_of(ip, addresses, ip.size()) + protocol + static_cast<std::uint32_t>(transport.size());
+  }
+  put16(transport, at, folded(sum));
+}
+
+Bytes joined(Bytes front, std::span<const std::uint8_t> back) {
+  front.insert(front.end(), back.begin(), back.end());
+  return front;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> bytes_of(const RawPacket& raw) {
+  Bytes transport = transport_of(raw);
+  Bytes ip = ip_header_of(raw, raw.packet.protocol, transport.size());
+  put_transport_sum(transport, ip, raw.packet.protocol);
+  put_header_sum(ip);
+  return joined(std::move(ip), transport);
+}
+
+std::array<std::vector<std::uint8_t>, 2> fragments_of(const RawPacket& raw, std::uint32_t second_token) {
+  constexpr std::size_t kUnit = 8, kSecond = 16;
+  const auto protocol = raw.packet.protocol;
+  const bool v4 = raw.packet.family() == Family::kIpv4;
+  Bytes transport = transport_of(raw);
+  const std::size_t first = (transport.size() + kUnit - 1) / kUnit * kUnit;
+  transport.resize(first + kSecond);
+  put_token(transport, first, second_token);
+  if (protocol == kUdp || protocol == kUdpLite)
+    put16(transport, 4, static_cast<std::uint32_t>(transport.size()));
+  put_transport_sum(transport, ip_header_of(raw, protocol, transport.size()), protocol);
+
+  const auto fragment = [&](std::size_t from, std::size_t to) {
+    const auto payload = std::span(transport).subspan(from, to - from);
+    const bool more = to < transport.size();
+    if (v4) {
+      Bytes ip = ip_header_of(raw, protocol, payload.size());
+      put16(ip, 6, static_cast<std::uint32_t>(from / kUnit) | (more ? 0x2000U : 0U));
+      put_header_sum(ip);
+      return joined(std::move(ip), payload);
+    }
+    Bytes header(kUnit);
+    header[0] = protocol;
+    put16(header, 2, static_cast<std::uint32_t>(from) | (more ? 1U : 0U));
+    put32(header, 4, raw.token);
+    return joined(joined(ip_header_of(raw, kFragmentHeader, header.size() + payload.size()), header),
+                  payload);
+  };
+  return {fragment(0, first), fragment(first, transport.size())};
+}
+
 std::uint32_t token_of(const std::uint8_t* bytes, std::size_t size) {
+  const auto tokens = tokens_of(bytes, size);
+  return tokens.empty() ? 0 : tokens.front();
+}
+
+std::vector<std::uint32_t> tokens_of(const std::uint8_t* bytes, std::size_t size) {
+  std::vector<std::uint32_t> tokens;
   for (std::size_t at = 20; at + 8 <= size; ++at) {
     if (std::memcmp(bytes + at, kMagic.data(), kMagic.size()) != 0) continue;
-    return std::uint32_t{bytes[at + 4]} << 24 | std::uint32_t{bytes[at + 5]} << 16 |
-           std::uint32_t{bytes[at + 6]} << 8 | bytes[at + 7];
+    tokens.push_back(std::uint32_t{bytes[at + 4]} << 24 | std::uint32_t{bytes[at + 5]} << 16 |
+                     std::uint32_t{bytes[at + 6]} << 8 | bytes[at + 7]);
   }
-  return 0;
+  return tokens;
 }
 
 void send_raw(const RawPacket& raw) {

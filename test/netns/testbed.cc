@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -67,6 +68,24 @@ void Station::send(const std::vector<RawPacket>& packets) const {
   });
 }
 
+void Station::send_past_rules(const std::vector<Bytes>& packets) const {
+  ns_.run([&] {
+    stay_on_one_processor();
+    const UniqueFd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    CHECK(socket);
+    for (const auto& packet : packets) {
+      sockaddr_ll to{};
+      to.sll_family = AF_PACKET;
+      to.sll_protocol = htons(packet.front() >> 4 == 4 ? ETH_P_IP : ETH_P_IPV6);
+      to.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
+      to.sll_halen = ETH_ALEN;
+      std::ranges::fill_n(to.sll_addr, ETH_ALEN, std::uint8_t{0xee});  // kHostMac
+      CHECK(::sendto(socket.get(), packet.data(), packet.size(), 0, reinterpret_cast<sockaddr*>(&to),
+                     sizeof to) == static_cast<ssize_t>(packet.size()));
+    }
+  });
+}
+
 std::set<std::uint32_t> Station::received() const {
   std::set<std::uint32_t> tokens;
   std::array<std::uint8_t, 2048> buffer{};
@@ -77,7 +96,7 @@ std::set<std::uint32_t> Station::received() const {
                                     reinterpret_cast<sockaddr*>(&from), &length);
     if (size < 0) return tokens;
     if (from.sll_pkttype == PACKET_OUTGOING) continue;
-    if (const auto token = token_of(buffer.data(), static_cast<std::size_t>(size))) tokens.insert(token);
+    for (const auto token : tokens_of(buffer.data(), static_cast<std::size_t>(size))) tokens.insert(token);
   }
 }
 
@@ -209,8 +228,12 @@ std::set<std::uint32_t> those_seen(const std::vector<RawPacket>& packets,
 
 std::set<std::uint32_t> Testbed::arriving(const Station& from, const Station& to,
                                           const std::vector<RawPacket>& packets) const {
+  return those_seen(packets, arriving(to, [&] { from.send(packets); }));
+}
+
+std::set<std::uint32_t> Testbed::arriving(const Station& to, const std::function<void()>& send) const {
   to.received();
-  from.send(packets);
+  send();
   // From the host itself, which nothing polices. Twice: when the first has arrived, what was before it in the
   // queue has been forwarded, and stands before the second.
   std::set<std::uint32_t> seen;
@@ -224,7 +247,7 @@ std::set<std::uint32_t> Testbed::arriving(const Station& from, const Station& to
       to.await(marker.token, seen);
     }
   });
-  return those_seen(packets, seen);
+  return seen;
 }
 
 std::set<std::uint32_t> Testbed::leaving_host(const Station& sure,

@@ -33,6 +33,9 @@ class Station {
 
   // From a thread inside. In order, all on one processor.
   void send(const std::vector<RawPacket>& packets) const;
+  // The same, whole IP packets past the station's own rules, which keep it from answering.
+  using Bytes = std::vector<std::uint8_t>;
+  void send_past_rules(const std::vector<Bytes>& packets) const;
   // Tokens of packets that have arrived at the station's interface since the last call.
   std::set<std::uint32_t> received() const;
   // Waits for the packet.
@@ -72,6 +75,8 @@ class Testbed {
   // known to pass, sent after them on the same way, tells when all have arrived that will.
   std::set<std::uint32_t> arriving(const Station& from, const Station& to,
                                    const std::vector<RawPacket>& packets) const;
+  // All that arrives at `to` of what is sent meanwhile.
+  std::set<std::uint32_t> arriving(const Station& to, const std::function<void()>& send) const;
   // The same for packets that the host itself sends outside. `sure` sends what is known to pass.
   std::set<std::uint32_t> leaving_host(const Station& sure, const std::vector<RawPacket>& packets) const;
 
