@@ -69,9 +69,15 @@ static __always_inline void note(const struct packet* packet, struct connection*
   if ((connection->tcp[sender] & seen) != seen) connection->tcp[sender] |= seen;
 }
 
-static __always_inline void count_packet(FRAME* skb, __u32 sender, struct connection* connection) {
-  __sync_fetch_and_add(&connection->bytes[sender & 1], length_of(skb));
-  __sync_fetch_and_add(&connection->packets[sender & 1], segments_of(skb));
+/* A large one as those that it is cut into, each of which gets its headers. */
+static __always_inline void count_packet(FRAME* skb, const struct packet* packet,
+                                         struct connection* connection) {
+  __u32 sender = packet->sender & 1, segments = segments_of(skb);
+  __u64 bytes = length_of(skb);
+  if (segments > 1 && (packet->key.protocol == IPPROTO_TCP || packet->key.protocol == IPPROTO_UDP))
+    bytes += (__u64)(segments - 1) * packet->payload;
+  __sync_fetch_and_add(&connection->bytes[sender], bytes);
+  __sync_fetch_and_add(&connection->packets[sender], segments);
 }
 
 #ifndef OCICAT_AT_NETFILTER
@@ -80,6 +86,6 @@ static __always_inline void account(struct __sk_buff* skb, const struct packet* 
                                     struct connection* connection, __u32 now) {
   note(packet, connection, now);
   if (!from && slot_at(connection, packet->sender & 1)) return;
-  count_packet(skb, packet->sender, connection);
+  count_packet(skb, packet, connection);
 }
 #endif

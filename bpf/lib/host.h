@@ -340,7 +340,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   next.flags &= ~CONNECTION_DENIED;
   struct connection* noted = put_connection(&packet->key, &next, !known, next.seen);
   if (!noted) return refused(told, DROP_NO_MEMORY);
-  count_packet(ctx, packet->sender, noted);
+  count_packet(ctx, packet, noted);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
@@ -385,7 +385,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
       return refused(told, DROP_REVOKED);
     }
     note(packet, known, now);
-    count_packet(ctx, packet->sender, known);
+    count_packet(ctx, packet, known);
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
