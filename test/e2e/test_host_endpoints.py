@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from ears import PACKETS, Ear
+
 NODE = {4: {"host1": "172.31.0.1", "host2": "172.31.0.2"}, 6: {"host1": "fd31::1", "host2": "fd31::2"}}
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
@@ -477,3 +479,36 @@ def test_where_connections_are_to_stay_a_new_deny_of_a_host_endpoint_is_for_new_
         assert stayed > 1.0
         with applied(lab, closed):
             assert not open_ports(lab, "shop/far", address, "udp", ["80"])
+
+
+# A connection of the neighbour's own does not carry anything to whom policy forbids.
+@FAMILIES
+def test_an_icmp_error_is_forwarded_to_nobody_but_whom_its_connection_is_of(lab, family):
+    behind, net, inside = {4: ("10.99.0.2", "10.99.0.0/24", "10.99.0.1/24"),
+                           6: ("fd99::2", "fd99::/64", "fd99::1/64")}[family]
+    near = "to-host2"
+    host1, host2 = NODE[family]["host1"], NODE[family]["host2"]
+    for words in ("link add behind type veth peer name ear", "link set behind up", "link set ear up",
+                  f"addr add {inside} dev behind" + " nodad" * (family == 6),
+                  f"neigh replace {behind} lladdr 02:00:00:00:00:99 dev behind nud permanent"):
+        lab.host_exec("host1", "ip", *words.split())
+    lab.host_exec("host2", "ip", "route", "add", net, "via", host1, "dev", "to-host1", "onlink")
+    mac = json.loads(lab.host_exec("host1", "ip", "-j", "link", "show", near).stdout)[0]["address"]
+
+    def packets(*words):
+        lab.host_exec("host2", "env", f"WAY=to-host1 {mac}", sys.executable, PACKETS, *words)
+    try:
+        edge = host_endpoint("edge", interfaceName=near, profiles=["projectcalico-default-allow"])
+        forward = policy("forward", applyOnForward=True, types=["Ingress"],
+                         ingress=[{"action": "Deny", "destination": {"nets": [net]}}, *EVERYTHING])
+        ear = Ear(lab, "host", "exec", "host1", "--", "find", by="ear", texts=["open", "refused", "smuggled"])
+        packets("send", host2, behind, "9", "open")
+        with applied(lab, edge, forward, NEIGHBOURS):
+            packets("send", host2, behind, "10", "refused")
+            packets("send", host2, host1, "9", "known")
+            packets("error", host2, host1, behind, "smuggled")
+        packets("send", host2, behind, "9", "last")
+        assert ear.heard() == ["open", "last"]
+    finally:
+        lab.host_exec("host2", "ip", "route", "del", net)
+        lab.host_exec("host1", "ip", "link", "del", "behind")

@@ -1,11 +1,10 @@
 """A workload can send from its own addresses only."""
-import pathlib
-import subprocess
 import sys
 
 import pytest
 
-PACKETS = pathlib.Path(__file__).with_name("packets.py")
+from ears import PACKETS, Ear, send
+
 # Of each family: nobody's address, an outsider's, a node's.
 FOREIGN = {4: ["10.65.77.77", "192.0.2.1", "172.31.0.1"], 6: ["fd65::7777", "2001:db8::1", "fd31::1"]}
 
@@ -18,23 +17,6 @@ def lab(make_lab, dataplane):
                   lab.pod_words("shop/near", "host1", listen="udp/9"),
                   lab.pod_words("shop/far", "host2", listen="udp/9")])
     return lab
-
-
-class Ear:
-    def __init__(self, lab, *where):
-        """Where: the words of `ocicat lab` up to "--", then those of packets.py."""
-        split = where.index("--") + 1
-        words = [*where[:split], sys.executable, str(PACKETS), *where[split:], "last"]
-        self.process = subprocess.Popen([lab.binary, "lab", *words], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "+\n"
-
-    def heard(self):
-        """All that came up to the last, honest packet; those before it have been judged by then."""
-        return self.process.communicate(timeout=60)[0].split()
-
-
-def send(lab, source, target, *texts, pod="shop/sender"):
-    lab.exec(pod, sys.executable, str(PACKETS), "send", source, target, "9", *texts)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -81,7 +63,7 @@ def test_an_icmp_error_carries_nothing_to_whom_policy_forbids(lab, family):
     send(lab, sender, near, "allowed")
     send(lab, sender, host2, "refused")
     for target, text in [(host2, "smuggled"), (near, "in-an-error")]:
-        lab.exec("shop/sender", sys.executable, str(PACKETS), "error", sender, near, target, text)
+        lab.exec("shop/sender", sys.executable, PACKETS, "error", sender, near, target, text)
     send(lab, sender, near, "last")
     assert at_near.heard() == ["allowed", "in-an-error", "last"]
     send(lab, lab.address("shop/sibling", family), host2, "last", pod="shop/sibling")
