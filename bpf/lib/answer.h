@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Answers what policy refuses at a workload, where the setting wants it (iptablesFilterDenyAction: Reject):
- * the packet becomes the answer, a TCP reset or an ICMP error "port unreachable" from whom it was for, and
- * goes back to where it came from: to the workload, or as if the workload had sent it. It bears a mark by
+/* Answers what policy refuses at a workload, where the setting wants it (iptablesFilterDenyAction: Reject), and
+ * always what no route leads to: the packet becomes the answer, a TCP reset or an ICMP error "port unreachable",
+ * or "network unreachable" (of IPv6 "no route"), from whom it was for, and goes back to where it came from: to the workload, or as if the workload had sent it. It bears a mark by
  * which the program there knows it; interfaces of other network namespaces cannot bring any.
  *
  *   closed    what cannot be answered is dropped: fragments, options, extension headers, resets, errors, what
@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/batch.h"
+#include "lib/host_addresses.h"
 #include "lib/sums.h"
 #include "lib/workload_events.h"
 
@@ -22,7 +23,14 @@ struct {
   __type(value, struct event_share);
 } answer_shares SEC(".maps");
 
-enum { ICMP_UNREACHABLE = 3, ICMP_PORT = 3, ICMPV6_UNREACHABLE = 1, ICMPV6_PORT = 4, QUOTED = 8 };
+enum {
+  ICMP_UNREACHABLE = 3,
+  ICMPV6_UNREACHABLE = 1,
+  ICMP_NO_ROUTE = 0,
+  ICMP_PORT = 3,
+  ICMPV6_PORT = 4,
+  QUOTED = 8
+};
 
 /* From the IP header on. */
 union answer {
@@ -54,11 +62,18 @@ struct {
   __type(value, union answer);
 } answers SEC(".maps");
 
-/* The setting's mark; 0: nothing is to be answered. */
-static __always_inline __u32 answer_mark(void) {
+static __always_inline __u32 settings_now(void) {
   const struct host* now = the_host();
-  __u32 settings = now ? now->settings[READ_ONCE(now->batch) & 1] : 0;
-  return settings & HOST_REJECTS ? 1U << (settings >> HOST_MARK_SHIFT & HOST_MARK_BITS) : 0;
+  return now ? now->settings[READ_ONCE(now->batch) & 1] : 0;
+}
+
+/* Whether what policy refuses is to be answered. */
+static __always_inline int rejects(void) {
+  return (settings_now() & HOST_REJECTS) != 0;
+}
+
+static __always_inline __u32 answer_mark(void) {
+  return 1U << (settings_now() >> HOST_MARK_SHIFT & HOST_MARK_BITS);
 }
 
 /* Whether a program here has made it, at the other direction's hook of the same interface. */
@@ -141,8 +156,8 @@ static __always_inline int write_reset(struct __sk_buff* skb, const struct packe
 static __always_inline int send_back(struct __sk_buff* skb, const void* answer, __u32 length, int from) {
   __u8 ends[2][ETH_ALEN];
   __u32 mark = answer_mark();
-  if (!mark || bpf_skb_load_bytes(skb, 0, ends, sizeof ends) ||
-      bpf_skb_change_tail(skb, ETH_HLEN + length, 0) || bpf_skb_store_bytes(skb, 0, ends[1], ETH_ALEN, 0) ||
+  if (bpf_skb_load_bytes(skb, 0, ends, sizeof ends) || bpf_skb_change_tail(skb, ETH_HLEN + length, 0) ||
+      bpf_skb_store_bytes(skb, 0, ends[1], ETH_ALEN, 0) ||
       bpf_skb_store_bytes(skb, ETH_ALEN, ends[0], ETH_ALEN, 0) ||
       bpf_skb_store_bytes(skb, ETH_HLEN, answer, length, BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH)) {
     return DROP;
@@ -168,7 +183,7 @@ static __always_inline int answer_tcp(struct __sk_buff* skb, const struct packet
 }
 
 static __always_inline int answer_others(struct __sk_buff* skb, const struct packet* packet,
-                                         union answer* answer, int from) {
+                                         union answer* answer, __u32 why, int from) {
   if (packet->kind != KIND_PLAIN && packet->kind != KIND_FOLLOWS) return DROP;
   if (!has_share(&answer_shares, skb->ifindex)) return DROP;
   __builtin_memset(answer, 0, sizeof *answer);
@@ -176,7 +191,7 @@ static __always_inline int answer_others(struct __sk_buff* skb, const struct pac
     __u32 length = sizeof answer->error6 - sizeof(struct ipv6hdr);
     if (bpf_skb_load_bytes(skb, ETH_HLEN, answer->error6.quoted, sizeof answer->error6.quoted)) return DROP;
     answer->error6.icmp.type = ICMPV6_UNREACHABLE;
-    answer->error6.icmp.code = ICMPV6_PORT;
+    answer->error6.icmp.code = why == DROP_NO_ROUTE ? ICMP_NO_ROUTE : ICMPV6_PORT;
     balance(&answer->error6.icmp.sequence, &answer->error6.icmp.checksum, &answer->error6.icmp, length,
             pseudo_sum(&packet->ends, IPPROTO_ICMPV6, length));
     write_ipv6(&answer->error6.ip, &packet->ends, IPPROTO_ICMPV6, sizeof answer->error6);
@@ -184,17 +199,11 @@ static __always_inline int answer_others(struct __sk_buff* skb, const struct pac
   }
   if (bpf_skb_load_bytes(skb, ETH_HLEN, answer->error4.quoted, sizeof answer->error4.quoted)) return DROP;
   answer->error4.icmp.type = ICMP_UNREACHABLE;
-  answer->error4.icmp.code = ICMP_PORT;
+  answer->error4.icmp.code = why == DROP_NO_ROUTE ? ICMP_NO_ROUTE : ICMP_PORT;
   balance(&answer->error4.icmp.sequence, &answer->error4.icmp.checksum, &answer->error4.icmp,
           sizeof answer->error4 - sizeof(struct iphdr), 0);
   write_ipv4(&answer->error4.ip, &packet->ends, IPPROTO_ICMP, sizeof answer->error4);
   return send_back(skb, &answer->error4, sizeof answer->error4, from);
-}
-
-/* To one, and not to many or to nobody. */
-static __always_inline int is_of_one(const struct address* address) {
-  if (is_mapped(address)) return address->word[3] && bpf_ntohl(address->word[3]) < 0xe0000000;
-  return address->word[0] != 0 && (bpf_ntohl(address->word[0]) >> 24) != 0xff;
 }
 
 /* Whether it can be answered at all. */
@@ -211,10 +220,11 @@ __noinline int refuse(struct __sk_buff* skb, int from) {
   union answer* answer = bpf_map_lookup_elem(&answers, &first);
   if (!bench || !now || !answer) return DROP;
   const struct packet* packet = &bench->packet;
-  tell(skb, packet, now->why, from);
-  if ((now->why != DROP_POLICY && now->why != DROP_REVOKED) || !answer_mark() ||
-      !may_answer(skb, packet, from))
-    return DROP;
-  return packet->key.protocol == IPPROTO_TCP ? answer_tcp(skb, packet, answer, now->why, from)
-                                             : answer_others(skb, packet, answer, from);
+  __u32 why = now->why;
+  tell(skb, packet, why, from);
+  if (why != DROP_NO_ROUTE && !((why == DROP_POLICY || why == DROP_REVOKED) && rejects())) return DROP;
+  if (!may_answer(skb, packet, from)) return DROP;
+  return packet->key.protocol == IPPROTO_TCP && why != DROP_NO_ROUTE
+             ? answer_tcp(skb, packet, answer, why, from)
+             : answer_others(skb, packet, answer, why, from);
 }

@@ -22,7 +22,7 @@ static __always_inline int is_discovery(const struct packet* packet) {
   return packet->kind == KIND_LINK && type >= 130 && type <= 136 && type != 134;
 }
 
-/* Whether the host would forward it, rather than take it for itself. */
+/* Whether the host would forward it, rather than take it for itself or know no way. */
 __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) {
   if (!packet) return 0;
   struct bpf_fib_lookup route;
@@ -49,13 +49,15 @@ static __always_inline __u32 draft(const struct __sk_buff* skb, const struct pac
 }
 
 /* Judges what this packet begins; 0, or why not. Whether it is for the host itself is asked last, as a look
- * at the kernel's routes takes as long as a verdict: then it is judged again, as such. */
+ * at the kernel's routes takes as long as a verdict: then it is judged again, as such. So is what no route leads
+ * to; where the host takes what is for it, the stack says so to the sender. */
 static __always_inline __u32 judge_new(struct __sk_buff* skb, const struct packet* packet,
                                        struct connection* next, int from) {
   __u32 why = judge(&packet->key, next, BOTH_ENDS);
   if (why || !from || is_forwarded(skb, packet)) return why;
   next->flags |= CONNECTION_TO_HOST;
-  return judge(&packet->key, next, BOTH_ENDS);
+  why = judge(&packet->key, next, BOTH_ENDS);
+  return why == DROP_TO_HOST && !may_be_for_host(packet) ? DROP_NO_ROUTE : why;
 }
 
 /* Of no connection: policy's answer for this packet alone. */
@@ -149,7 +151,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   if (why) {
     if (!known || why == DROP_CHANGING) return drop(why);
     if (unanswered) {
-      if (!answer_mark()) end_connection(known, now); /* nothing to remember, but for what answers it */
+      if (!rejects()) end_connection(known, now); /* nothing to remember, but for what answers it */
       return drop(why);
     }
     next->flags |= CONNECTION_DENIED;

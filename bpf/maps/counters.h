@@ -25,11 +25,12 @@ enum counter {
   DROP_CHANGING,      /* batches came faster than it could be judged */
   COUNT_EVENTS_FULL,  /* events lost: nobody reads the ring, or not fast enough */
   COUNT_EVENTS_SHARE, /* the same, of an interface that had its share of what room there was */
-  COUNT_ANSWERED,     /* of those dropped by policy, with a reset or an ICMP error */
+  COUNT_ANSWERED,     /* of those dropped, with a reset or an ICMP error */
   COUNT_LOGGED,       /* packets that passed Log rules and were let through, and begin no connection */
   COUNT_ENCAPSULATED, /* of those redirected, into a tunnel to another host */
   DROP_NO_WAY_BACK,   /* came in from where no route leads */
   COUNT_TRANSLATED,   /* of those redirected, with another source, or destination, as the kernel translates */
+  DROP_NO_ROUTE,      /* from a workload to where no route leads */
   COUNTERS_MAX,
 };
 

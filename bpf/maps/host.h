@@ -12,7 +12,7 @@ enum host_setting {
   HOST_ACCEPTS_WORKLOADS = 1,  /* defaultEndpointToHostAction is not Drop */
   HOST_DROPS_INVALID = 2,      /* not disableConntrackInvalidCheck */
   HOST_MARKS_TUNNELS = 4,      /* what tunnels are taken and sent carries a mark, the bit with this number: */
-  HOST_REJECTS = 8,            /* what policy refuses at workloads is answered; the answer carries the mark */
+  HOST_REJECTS = 8,            /* what policy refuses at workloads is answered; answers carry the mark */
   HOST_KEEPS_CONNECTIONS = 16, /* no change of policy reaches open connections: endpoints do not say it */
   HOST_CHECKS_WAY_BACK = 32,   /* at the host's own interfaces: nothing comes from where no route leads, */
   HOST_CHECKS_STRICTLY = 64,   /* or none by the same interface */

@@ -244,7 +244,7 @@ Examples:
 
 constexpr std::string_view kDropsFooter =
     R"(Like `ocicat flows`, but only what was refused, with the policy that did it or the other reason: spoofed, not-ours,
-to-host, invalid, fragment, malformed, not-ip, revoked, tunnel, service, no-way-back.
+to-host, invalid, fragment, malformed, not-ip, revoked, tunnel, service, no-way-back, no-route.
 
 Examples:
   ocicat drops

@@ -26,6 +26,7 @@ constexpr std::array kWords{
     Words{"changing", "policy changed faster than it could be judged"},
     Words{"tunnel", "tunnelled, and from no host of the cluster"},
     Words{"no-way-back", "came in from where no route leads, which bpfEnforceRPF asks for"},
+    Words{"no-route", "no route leads there"},
     Words{"service", "for a service that nobody serves"},
     Words{"other", "the datapath gives a reason that this version does not know"},
 };
@@ -63,6 +64,8 @@ Reason reason_of(std::uint8_t counter) {
       return Reason::kChanging;
     case bpf::DROP_NO_WAY_BACK:
       return Reason::kNoWayBack;
+    case bpf::DROP_NO_ROUTE:
+      return Reason::kNoRoute;
     default:
       return Reason::kOther;
   }

@@ -33,6 +33,7 @@ enum class Reason : std::uint8_t {
   kChanging,   // policy changed faster than it could be judged
   kTunnel,     // tunnelled, and from no host of the cluster
   kNoWayBack,  // came in from where no route leads (bpfEnforceRPF)
+  kNoRoute,    // no route leads from the host to its destination
   kService,    // for a service that nobody serves (serviceLoopPrevention)
   kOther,      // a datapath of another version says so
 };

@@ -126,6 +126,48 @@ TEST_F(WorkloadPrograms, AnswerWhatPolicyRefusesWhereTheSettingSaysSo) {
   });
 }
 
+TEST_F(WorkloadPrograms, AnswerWhereNoRouteLeadsWhateverTheSetting) {
+  bed_.host().run([] { shell("ip route del default; ip -6 route del default"); });
+  const auto answers = [&](const Bytes& packet, std::size_t type_at, std::uint8_t type) {
+    const auto before = counters();
+    const auto done = run_program(At::kFromB, ethernet(packet));
+    const auto after = counters();
+    EXPECT_EQ(done.answer, 7);  // TC_ACT_REDIRECT
+    ASSERT_GT(done.frame.size(), type_at + 1);
+    EXPECT_EQ(done.frame[type_at], type);
+    EXPECT_EQ(done.frame[type_at + 1], 0);
+    EXPECT_EQ(after[bpf::DROP_NO_ROUTE] - before[bpf::DROP_NO_ROUTE], 1U);
+    EXPECT_EQ(after[bpf::COUNT_ANSWERED] - before[bpf::COUNT_ANSWERED], 1U);
+  };
+  const auto v4 = [](std::string_view to, const Bytes& payload, std::uint8_t protocol = 17) {
+    return ipv4({.source = kB4, .destination = to, .protocol = protocol}, payload);
+  };
+  const auto v6 = [](std::string_view to, const Bytes& payload, std::uint8_t protocol = 17) {
+    return ipv6({.source = kB6, .destination = to, .next = protocol}, payload);
+  };
+  constexpr std::string_view kNowhere4 = "198.51.100.9", kNowhere6 = "3fff::9";
+  answers(v4(kNowhere4, udp(4000, 53)), 34, 3);
+  answers(v4(kNowhere4, tcp(4000, 80, kSyn), 6), 34, 3);
+  answers(v6(kNowhere6, udp(4000, 53)), 54, 1);
+  answers(v6(kNowhere6, tcp(4000, 80, kSyn), 6), 54, 1);
+  expect({
+      {"the host", At::kFromB, ethernet(v4(kHost4, udp(4000, 53))), bpf::DROP_TO_HOST},
+      {"the host over IPv6", At::kFromB, ethernet(v6("2001:db8::fe", udp(4000, 53))), bpf::DROP_TO_HOST},
+      {"many", At::kFromB, ethernet(v4("224.0.0.9", udp(4000, 53))), bpf::DROP_TO_HOST},
+      {"all", At::kFromB, ethernet(v4("255.255.255.255", udp(4000, 53))), bpf::DROP_TO_HOST},
+      {"a reset, which nobody answers", At::kFromB, ethernet(v4(kNowhere4, tcp(4000, 80, kRst), 6)),
+       bpf::DROP_INVALID},
+      {"a first fragment, which nobody answers", At::kFromB,
+       ethernet(ipv4({.source = kB4, .destination = kNowhere4, .fragment = 0x2000}, udp(4000, 53))),
+       bpf::DROP_NO_ROUTE},
+  });
+  HostChanges open;
+  open.settings.emplace().endpoint_to_host = HostSettings::ToHost::kAccept;
+  change(open);
+  expect({{"where the host takes what is for it, the stack answers", At::kFromB,
+           ethernet(v4(kNowhere4, udp(4001, 53))), bpf::COUNT_FORWARDED}});
+}
+
 // What has been pushed out of the table waits for the side that may begin it, and is not ended by the other's packet.
 TEST_F(WorkloadPrograms, EndATcpConnectionByAResetOnlyWhereItIsKnown) {
   HostChanges reject;

@@ -3,6 +3,7 @@
 
 #include <sys/wait.h>
 #include <array>
+#include <cerrno>
 
 #include "netns/agent_host.h"
 #include "netns/host_ear.h"
@@ -37,22 +38,30 @@ class Enforcement : public testing::TestWithParam<std::tuple<Datapath, Family>> 
   // Whether what a sends to b is answered by a reset, or of UDP an error, within so many seconds. b itself
   // sends none.
   bool is_refused(double seconds, bool udp = false) {
+    return error_for(b_.address(family()), seconds, udp) == ECONNREFUSED;
+  }
+  // What the network tells a within so many seconds of what it sends there (errno); another one, or 0, where it
+  // says nothing.
+  int error_for(const IpAddress& destination, double seconds, bool udp) {
     int status = 0;
     a_.ns().run([&] {
       const char* socket_family = family() == Family::kIpv4 ? "AF_INET" : "AF_INET6";
       status = std::system(fmt::format("python3 -c \"import socket, sys\n"
                                        "s = socket.socket(socket.{}, socket.{})\n"
                                        "s.settimeout({})\n"
+                                       "s.setsockopt(*{}, 1)\n"  // to hear of what may pass as well
                                        "done = s.connect_ex(('{}', 80))\n"
                                        "if done == 0: s.send(b'x')\n"
                                        "try: s.recv(1)\n"
                                        "except OSError as failed: done = done or failed.errno\n"
-                                       "sys.exit(42 if done == 111 else 0)\"",
+                                       "sys.exit(done or 0)\"",
                                        socket_family, udp ? "SOCK_DGRAM" : "SOCK_STREAM", seconds,
-                                       b_.address(family()).to_string())
+                                       family() == Family::kIpv4 ? "(0, 11)" : "(41, 25)",  // IP_RECVERR
+                                       destination.to_string())
                                .c_str());
     });
-    return WIFEXITED(status) && WEXITSTATUS(status) == 42;
+    CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
   }
   // How many packets a chain of somebody else, after ours, has seen since the last call.
   int seen_by_host_input() { return bed_.counted_by("other", "seen"); }
@@ -134,6 +143,23 @@ TEST_P(Enforcement, DropsInvalidPacketsUnlessToldOtherwise) {
   lenient.settings.emplace().drop_invalid = false;
   change(lenient);
   EXPECT_TRUE(passes(a_, b_, odd));
+}
+
+TEST_P(Enforcement, TellsAWorkloadThatNoRouteLeadsThereAndNothingOfWhatIsForTheHost) {
+  start(kAllowAll, kAllowAll);
+  bed_.host().run([] { shell("ip route del default; ip -6 route del default"); });
+  const bool v4 = family() == Family::kIpv4;
+  const auto nowhere = *IpAddress::parse(v4 ? "198.51.100.9" : "3fff::9");
+  for (const bool udp : {false, true}) {
+    EXPECT_EQ(error_for(nowhere, 5, udp), ENETUNREACH) << udp;
+    EXPECT_NE(error_for(Testbed::host_address(family()), 0.3, udp), ENETUNREACH) << udp;
+  }
+  bed_.host().run(
+      [&] { shell(fmt::format("ip addr add {}/{} dev lo", nowhere.to_string(), v4 ? 32 : 128)); });
+  for (int tries = 0; error_for(nowhere, 0.3, false) == ENETUNREACH; ++tries) ASSERT_LT(tries, 100);
+  bed_.host().run(
+      [&] { shell(fmt::format("ip addr del {}/{} dev lo", nowhere.to_string(), v4 ? 32 : 128)); });
+  for (int tries = 0; error_for(nowhere, 0.3, false) != ENETUNREACH; ++tries) ASSERT_LT(tries, 100);
 }
 
 // What only one of them does.

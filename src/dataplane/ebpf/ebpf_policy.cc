@@ -65,7 +65,8 @@ EbpfPolicy::Images::Images(Objects made)
       endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
       hosts(objects.host_endpoints(), objects.host_interfaces()),
       tunnels(objects.tunnels(), objects.vteps()),
-      floating(objects.floating()) {}
+      floating(objects.floating()),
+      own(objects.host_addresses()) {}
 
 bool EbpfPolicy::covered_by_prefix(const std::string& name) const {
   return std::ranges::any_of(wanted_.settings.workload_prefixes, [&](const std::string& prefix) {
@@ -206,7 +207,7 @@ bool EbpfPolicy::write_settings(Step& step) {
 }
 
 Result<void> EbpfPolicy::write_changes() {
-  auto& [objects, tables, addresses, endpoints, hosts, unused, floating] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused, floating, own] = *images_;
   Step step(objects.host());
   TRY(const bool floats, floating.update(step));
   const bool settings_changed = write_settings(step);
@@ -263,7 +264,7 @@ Result<void> EbpfPolicy::compare_dictionary() {
 }
 
 Result<void> EbpfPolicy::compare_all() {
-  auto& [objects, tables, addresses, endpoints, hosts, unused, floating] = *images_;
+  auto& [objects, tables, addresses, endpoints, hosts, unused, floating, own] = *images_;
   Step step(objects.host());
   TRY(const bool floats, floating.resync(step));
   write_settings(step);
@@ -295,6 +296,12 @@ std::map<int, Role> EbpfPolicy::roles() const {
     }
   }
   return roles;
+}
+
+std::set<IpAddress> EbpfPolicy::own_addresses() const {
+  std::set<IpAddress> own;
+  for (const auto& link : links_) own.insert(link.addresses.begin(), link.addresses.end());
+  return own;
 }
 
 void EbpfPolicy::place_endpoints() {
@@ -395,8 +402,7 @@ Result<void> EbpfPolicy::sync_host_hooks() {
 
 Result<void> EbpfPolicy::take_connections() {
   const auto slots = images_->endpoints.slots();
-  std::set<IpAddress> own;
-  for (const auto& link : links_) own.insert(link.addresses.begin(), link.addresses.end());
+  const auto own = own_addresses();
   const auto slot = [&](const IpAddress& address) {
     const auto found = slots.find(address);
     return found == slots.end() ? 0U : found->second;
@@ -445,6 +451,8 @@ Result<bool> EbpfPolicy::resync() {
     want_workloads();
   }
   place_endpoints();
+  TRY(const auto addresses, images_->own.sync(own_addresses()));
+  writes_ += addresses;
   TRY_VOID(relax_tracking());
   if (!maps_known_) {
     TRY_VOID(compare_all());

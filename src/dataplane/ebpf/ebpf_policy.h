@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/endpoint_image.h"
 #include "dataplane/ebpf/floating_image.h"
 #include "dataplane/ebpf/guard.h"
+#include "dataplane/ebpf/host_address_image.h"
 #include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/host_image.h"
 #include "dataplane/ebpf/objects.h"
@@ -67,6 +68,7 @@ class EbpfPolicy final : public PolicyDatapath {
     HostImage hosts;
     TunnelImage tunnels;
     FloatingImage floating;
+    HostAddressImage own;
   };
 
   void want(const HostChanges& changes);
@@ -97,6 +99,8 @@ class EbpfPolicy final : public PolicyDatapath {
   bool may_translate() const;
   bool is_workload(const std::string& interface_name) const;
   std::map<int, Role> roles() const;
+  // Addresses that the host itself has.
+  std::set<IpAddress> own_addresses() const;
   // Puts the endpoints where their interfaces are.
   void place_endpoints();
   bool covered_by_prefix(const std::string& interface_name) const;

@@ -162,6 +162,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("addresses", addresses_));
   TRY_VOID(elements("vteps", vteps_));
   TRY_VOID(elements("floating", floating_));
+  TRY_VOID(elements("host_addresses", host_addresses_));
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, copy_of(fds.at("connections")));

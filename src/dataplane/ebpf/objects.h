@@ -50,6 +50,7 @@ class Objects {
   std::span<bpf::tunnel> tunnels() const { return tunnels_.as<bpf::tunnel>(); }
   kernel::bpf::ElementMap& vteps() const { return *vteps_; }
   kernel::bpf::ElementMap& floating() const { return *floating_; }
+  kernel::bpf::ElementMap& host_addresses() const { return *host_addresses_; }
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
@@ -91,7 +92,7 @@ class Objects {
       tunnels_;
   kernel::bpf::GrowingArray entries_, cells_, net_roots_, net_nodes_, net_classes_, net_all_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
-      floating_;
+      floating_, host_addresses_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };
