@@ -230,8 +230,8 @@ class RandomFrames : public WorkloadPrograms {
     std::uint64_t counted = 0, dropped = 0, unread = 0;
     for (std::size_t i = 0; i < kCounters; ++i) {
       const auto more = after[i] - before[i];
-      const bool is_drop =
-          (i >= bpf::DROP_MALFORMED && i <= bpf::DROP_CHANGING) || i == bpf::DROP_NO_WAY_BACK || i == bpf::DROP_NO_ROUTE;
+      const bool is_drop = (i >= bpf::DROP_MALFORMED && i <= bpf::DROP_CHANGING) ||
+                           i == bpf::DROP_NO_WAY_BACK || i == bpf::DROP_NO_ROUTE;
       if (i == bpf::COUNT_FORWARDED || is_drop) counted += more;
       if (is_drop) dropped += more;
       if (i == bpf::DROP_MALFORMED || i == bpf::DROP_NOT_IP) unread += more;
