@@ -129,7 +129,7 @@ struct Engine::State {
   std::vector<Prefix> rerouted;
   std::set<std::string, std::less<>> moved_nodes;
   std::vector<Prefix> moved_blocks;  // any address inside may have another way
-  bool moved_all = false;            // any way may be another
+  bool moved_all = true;             // any way may be another: none has been told yet
   std::vector<IpAddress> touched_peers;
   std::set<std::pair<std::string, std::string>> contested;
   bool resettle = true;
@@ -156,7 +156,8 @@ struct Engine::State {
   std::size_t expect(ResourceChanges::Entries::const_iterator at,
                      ResourceChanges::Entries::const_iterator end);
   void take(network::BlockMap::Changed changed);
-  void reroute_endpoints();
+  void settle_route(const Prefix& prefix, policy::PlaceId place);
+  void settle_routes_of_endpoints();
   void reroute_inside(const Prefix& block);
   MemberId member_of(const ResourceKey& key);
   void set_node_of(MemberId member, std::string_view name);
@@ -188,7 +189,7 @@ struct Engine::State {
   void remark_local(const ResourceKey& key, const LocalEndpoint& local);
   void settle_floating();
   void settle_routes();
-  std::optional<Route> route(const Prefix& prefix) const;
+  std::optional<Route> route(const Prefix& prefix, policy::PlaceId place) const;
 };
 
 }  // namespace ocicat

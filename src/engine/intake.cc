@@ -196,7 +196,9 @@ void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint
   if (!same_node || !same_places) {
     set_node_of(member, endpoint.node.empty() ? "-" : endpoint.node);
     rerouted.insert(rerouted.end(), before.begin(), before.end());
-    for (const auto place : places) rerouted.push_back(addresses.prefix(place));
+    if (!moved_all) {
+      for (const auto place : places) rerouted.push_back(addresses.prefix(place));
+    }
   }
   floating.set(key, endpoint.floating);
   floating.touch(key);  // it may be elsewhere

@@ -6,10 +6,12 @@
 
 namespace ocicat {
 
-std::optional<Route> Engine::State::route(const Prefix& prefix) const {
-  std::vector<std::pair<MemberId, network::Claim>> claims;
-  const auto place = prefix.is_host() ? addresses.find(prefix) : 0;
-  for (const auto member : place == 0 ? std::vector<MemberId>() : addresses.members(place)) {
+// `place`: where the address is somebody's; 0: it is nobody's, or the prefix is no single address.
+std::optional<Route> Engine::State::route(const Prefix& prefix, policy::PlaceId place) const {
+  auto owners = place == 0 ? std::vector<MemberId>() : addresses.members(place);
+  if (owners.size() > 1) std::ranges::sort(owners, {}, [this](MemberId member) { return keys[member]; });
+  std::vector<network::Claim> claims;
+  for (const auto member : owners) {
     if (member >= node_by_member.size() || node_by_member[member] == 0) continue;  // a network set
     network::Claim claim{.node = node_names[node_by_member[member]]};
     if (const auto it = local_by_member.find(member); it != local_by_member.end()) {
@@ -18,17 +20,12 @@ std::optional<Route> Engine::State::route(const Prefix& prefix) const {
       claim.local = true;
       claim.interface_name = local.interface_name;
     }
-    claims.emplace_back(member, claim);
+    claims.push_back(claim);
   }
-  if (claims.size() > 1)
-    std::ranges::sort(claims, {}, [this](const auto& claim) { return keys[claim.first]; });
-  std::vector<network::Claim> in_order;
-  in_order.reserve(claims.size());
-  for (const auto& claim : claims) in_order.push_back(claim.second);
-  if (in_order.empty() && prefix.is_host()) {
-    if (const auto claim = floating_claim(prefix.address)) in_order.push_back(*claim);
+  if (claims.empty() && prefix.is_host()) {
+    if (const auto claim = floating_claim(prefix.address)) claims.push_back(*claim);
   }
-  auto way = ways.way(prefix, in_order);
+  auto way = ways.way(prefix, claims);
   // Where a pool asks for tunnels, the ways beside them are ours as well.
   const auto tunnelled = [&](const auto& pool) {
     return pool.second.encapsulated() && pool.second.cidr.contains(prefix.address);
@@ -73,8 +70,17 @@ void Engine::State::settle_overlays() {
   if (tunnel != ipip) out.ipip.emplace(ipip = tunnel);
 }
 
+void Engine::State::settle_route(const Prefix& prefix, policy::PlaceId place) {
+  if (auto now = route(prefix, place)) {
+    routed.insert(prefix);
+    out.routes.update(prefix, *std::move(now));
+  } else if (routed.erase(prefix) > 0) {
+    out.routes.remove(prefix);
+  }
+}
+
 // Of hosts that have moved, or of all.
-void Engine::State::reroute_endpoints() {
+void Engine::State::settle_routes_of_endpoints() {
   std::vector<bool> moved(node_names.bound(), moved_all);
   for (const auto& name : moved_nodes) {
     if (const auto number = node_names.find(name); number != 0) moved[number] = true;
@@ -82,7 +88,7 @@ void Engine::State::reroute_endpoints() {
   for (MemberId member = 1; member < node_by_member.size(); ++member) {
     const auto number = node_by_member[member];
     if (number == 0 || !moved[number]) continue;
-    for (const auto place : members.places(member)) rerouted.push_back(addresses.prefix(place));
+    for (const auto place : members.places(member)) settle_route(addresses.prefix(place), place);
   }
 }
 
@@ -101,20 +107,13 @@ void Engine::State::settle_routes() {
     for (const auto& name : moved_nodes) ways.blocks().prefixes_of(name, rerouted);
     for (const auto& block : moved_blocks) reroute_inside(block);
   }
-  if (moved_all || !moved_nodes.empty()) reroute_endpoints();
+  if (moved_all || !moved_nodes.empty()) settle_routes_of_endpoints();
   moved_nodes.clear();
   moved_blocks.clear();
   moved_all = false;
   std::ranges::sort(rerouted);
   rerouted.erase(std::ranges::unique(rerouted).begin(), rerouted.end());
-  for (const auto& prefix : rerouted) {
-    if (auto now = route(prefix)) {
-      routed.insert(prefix);
-      out.routes.update(prefix, *std::move(now));
-    } else if (routed.erase(prefix) > 0) {
-      out.routes.remove(prefix);
-    }
-  }
+  for (const auto& prefix : rerouted) settle_route(prefix, prefix.is_host() ? addresses.find(prefix) : 0);
   rerouted.clear();
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "policy/string_pool.h"
@@ -27,37 +28,6 @@ std::size_t hash_of(std::initializer_list<std::string_view> texts) {
   std::size_t hash = 0;
   for (const auto text : texts) hash = (hash ^ std::hash<std::string_view>()(text)) * kMix;
   return hash;
-}
-
-struct Description {
-  PartyType type{};
-  std::string_view name;
-  const Labels* labels = nullptr;
-  std::vector<Prefix> places;
-};
-
-std::vector<Prefix> hosts_of(const std::vector<IpAddress>& addresses) {
-  std::vector<Prefix> prefixes;
-  prefixes.reserve(addresses.size());
-  for (const auto& address : addresses) prefixes.push_back(Prefix::host(address));
-  return prefixes;
-}
-
-// It borrows the name and the labels.
-std::optional<Description> description_of(const Resource& resource) {
-  if (const auto* workload = std::get_if<WorkloadEndpoint>(&resource)) {
-    const auto& metadata = workload->metadata;
-    const auto& shown = workload->workload.empty() ? metadata.name : workload->workload;
-    return Description{PartyType::kWorkload, shown, &metadata.labels, hosts_of(workload->addresses)};
-  }
-  if (const auto* host = std::get_if<HostEndpoint>(&resource)) {
-    return Description{PartyType::kHost, host->metadata.name, &host->metadata.labels,
-                       hosts_of(host->expected_addresses)};
-  }
-  if (const auto* set = std::get_if<NetworkSet>(&resource)) {
-    return Description{PartyType::kNetworkSet, set->metadata.name, &set->metadata.labels, set->nets};
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -94,6 +64,44 @@ bool is_private(const IpAddress& address) {
   return std::ranges::any_of(kNets, [&](const Prefix& net) { return net.contains(address); });
 }
 
+// It borrows the name and the labels.
+struct Directory::Description {
+  PartyType type{};
+  std::string_view name;
+  const Labels* labels = nullptr;
+  Places places;
+};
+
+std::optional<Directory::Description> Directory::description_of(const Resource& resource) {
+  const auto described = [](PartyType type, std::string_view name, const Metadata& metadata,
+                            const auto& addresses) {
+    Description description{type, name, &metadata.labels, {}};
+    for (const auto& address : addresses) {
+      if constexpr (std::is_same_v<decltype(address), const Prefix&>) {
+        description.places.push_back(address.masked());
+      } else {
+        description.places.push_back(Prefix::host(address));
+      }
+    }
+    auto& places = description.places;
+    if (places.size() > 1) {
+      std::ranges::sort(places);
+      places.erase(std::ranges::unique(places).begin(), places.end());
+    }
+    return description;
+  };
+  if (const auto* workload = std::get_if<WorkloadEndpoint>(&resource)) {
+    const auto& metadata = workload->metadata;
+    return described(PartyType::kWorkload, workload->workload.empty() ? metadata.name : workload->workload,
+                     metadata, workload->addresses);
+  }
+  if (const auto* host = std::get_if<HostEndpoint>(&resource))
+    return described(PartyType::kHost, host->metadata.name, host->metadata, host->expected_addresses);
+  if (const auto* set = std::get_if<NetworkSet>(&resource))
+    return described(PartyType::kNetworkSet, set->metadata.name, set->metadata, set->nets);
+  return std::nullopt;
+}
+
 Directory::Directory() {
   public_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pub"});
   private_.group = std::make_shared<const Group>(Group{PartyType::kNetwork, "", "pvt"});
@@ -108,9 +116,8 @@ std::size_t Directory::HashOfLabels::operator()(const Labels& labels) const {
   return hash;
 }
 
-void Directory::remove(const ResourceKey& key) {
-  const auto id = keys_.find(key);
-  if (id == 0) return;
+// Who it stands for is nobody's from here on.
+void Directory::clear(Id id) {
   auto& entry = entries_[id];
   for (const auto& place : entry.places) {
     auto& claims = *by_place_.find(place);
@@ -119,22 +126,36 @@ void Directory::remove(const ResourceKey& key) {
   }
   labels_.release(entry.labels);
   entry = {};
+}
+
+void Directory::remove(const ResourceKey& key) {
+  const auto id = keys_.find(key);
+  if (id == 0) return;
+  clear(id);
   keys_.release(id);
 }
 
-void Directory::add(const ResourceKey& key, Entry entry) {
-  const auto id = keys_.acquire(key).id;
+void Directory::add(const ResourceKey& key, Description described) {
+  const auto [id, is_new] = keys_.acquire(key);
   if (entries_.size() <= id) entries_.resize(id + 1);
+  if (!is_new) {
+    keys_.release(id);
+    clear(id);
+  }
   const auto counts_first = [this](Id a, Id b) {
     const auto key_a = keys_[a], key_b = keys_[b];
     const auto rank_a = rank_of(key_a.kind), rank_b = rank_of(key_b.kind);
     return rank_a != rank_b ? rank_a < rank_b : key_a < key_b;
   };
-  for (const auto& place : entry.places) {
+  for (const auto& place : described.places) {
     auto& claims = *by_place_.try_emplace(place).first;
     claims.insert(std::ranges::upper_bound(claims, id, counts_first), id);
   }
-  entries_[id] = std::move(entry);
+  auto& entry = entries_[id];
+  entry.type = described.type;
+  entry.labels = keep(*described.labels);
+  if (described.name != key.name) entry.name = described.name;
+  entry.places = std::move(described.places);
 }
 
 policy::SequencePool::Id Directory::keep(const Labels& labels) {
@@ -148,16 +169,12 @@ policy::SequencePool::Id Directory::keep(const Labels& labels) {
 
 void Directory::update(const Changes<ResourceKey, Resource>& changes) {
   for (const auto& [key, resource] : changes.entries()) {
-    remove(key);
-    if (!resource) continue;
-    auto described = description_of(*resource);
-    if (!described || described->places.empty()) continue;
-    auto& places = described->places;
-    for (auto& place : places) place = place.masked();
-    std::ranges::sort(places);
-    places.erase(std::ranges::unique(places).begin(), places.end());
-    const auto own_name = described->name == key.name ? std::string_view() : described->name;
-    add(key, {described->type, keep(*described->labels), std::string(own_name), std::move(places), nullptr});
+    auto described = resource ? description_of(*resource) : std::nullopt;
+    if (described && !described->places.empty()) {
+      add(key, *std::move(described));
+    } else {
+      remove(key);
+    }
   }
 }
 

@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -89,13 +91,15 @@ class Directory {
 
  private:
   using Id = policy::KeyPool::Id;
+  using Places = boost::container::small_vector<Prefix, 1>;  // nearly always one
   struct Entry {
     PartyType type = PartyType::kNetwork;
     policy::SequencePool::Id labels = 0;  // names and values, as texts among words
     std::string name;                     // empty: that of its key
-    std::vector<Prefix> places;
+    Places places;
     std::unique_ptr<Party> party;  // once somebody has asked for it
   };
+  struct Description;
   struct HashOfGroup {
     std::size_t operator()(const Group& group) const;
   };
@@ -103,13 +107,15 @@ class Directory {
     std::size_t operator()(const Labels& labels) const;
   };
 
+  static std::optional<Description> description_of(const Resource& resource);
   void remove(const ResourceKey& key);
-  void add(const ResourceKey& key, Entry entry);
+  void add(const ResourceKey& key, Description described);
+  void clear(Id id);
   policy::SequencePool::Id keep(const Labels& labels);
   std::unique_ptr<Party> make_party(Id id);
 
   policy::KeyPool keys_;
-  std::vector<Entry> entries_;  // by key
+  std::deque<Entry> entries_;  // by key; grows without a copy
   policy::SequencePool labels_;
   std::vector<std::uint32_t> packed_;
   PrefixMap<boost::container::small_vector<Id, 2>> by_place_;  // who counts first

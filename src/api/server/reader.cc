@@ -148,7 +148,8 @@ http::Response list_response(Kind kind, store::Listing listing, const Selection&
       fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)",
                   info(kind).name, info(kind).api_version(), listing.revision);
   std::size_t bytes = 0;
-  for (const auto& entry : listing.entries) bytes += entry.document->size();
+  for (auto at = listing.entries.begin(); at != listing.entries.end() && bytes <= kWholeBytes; ++at)
+    bytes += at->document->size();
 
   http::Response response;
   response.content_type = "application/json";

@@ -43,6 +43,19 @@ void AddressImage::want(const Changes<Prefix, ClassId>& changes) {
   }
 }
 
+void AddressImage::want_all(const std::map<Prefix, ClassId>& classes) {
+  want({});
+  users_.clear();
+  for (auto& [family, wanted] : wanted_) wanted.clear();
+  for (const auto& [prefix, id] : classes) {
+    auto& wanted = wanted_.at(prefix.family());
+    wanted.insert_or_assign(wanted.end(), prefix.masked(), id);
+  }
+  for (const auto& [family, wanted] : wanted_) {
+    for (const auto& [prefix, id] : wanted) ++users_[id];
+  }
+}
+
 std::optional<ClassId> AddressImage::wanted(const Prefix& prefix) const {
   const auto& classes = wanted_.at(prefix.family());
   const auto found = classes.find(prefix);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <absl/container/btree_map.h>
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <map>
 #include <optional>
@@ -23,6 +24,8 @@ class AddressImage {
   explicit AddressImage(const NetMemory& nets) : nets_(nets) {}
 
   void want(const Changes<Prefix, policy::ClassId>& changes);
+  // Those and no others; for a resync(), as none of them counts as a change.
+  void want_all(const std::map<Prefix, policy::ClassId>& classes);
   // Writes what the last want() changed.
   Result<void> update(Step& step);
   // Writes what differs, whatever the map holds.
@@ -40,7 +43,7 @@ class AddressImage {
 
   NetImage nets_;
   std::map<Family, NetImage::Nets> wanted_{{Family::kIpv4, {}}, {Family::kIpv6, {}}};
-  absl::btree_map<policy::ClassId, int> users_;  // addresses and nets
+  boost::unordered_flat_map<policy::ClassId, int> users_;  // addresses and nets
 
   // Of the last want():
   absl::btree_map<Prefix, std::optional<policy::ClassId>> before_;

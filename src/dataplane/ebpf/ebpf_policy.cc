@@ -165,7 +165,7 @@ Result<void> EbpfPolicy::open() {
       decltype(all.tables.tables_by_projection)::between({}, wanted_.tables.tables_by_projection);
   all.tables.projections = decltype(all.tables.projections)::between({}, wanted_.tables.projections);
   images_->tables.want(all.tables);
-  images_->addresses.want(Changes<Prefix, policy::ClassId>::between({}, wanted_.tables.classes));
+  images_->addresses.want_all(wanted_.tables.classes);
   images_->endpoints.want(Changes<ResourceKey, EndpointState>::between({}, wanted_.endpoints));
   images_->hosts.want(Changes<ResourceKey, HostEndpointState>::between({}, wanted_.host_endpoints));
   images_->floating.want(Changes<IpAddress, IpAddress>::between({}, wanted_.floating));

@@ -305,5 +305,35 @@ TEST_F(RandomNets, SayWhatEachNetLookedAtWouldSay) {
   }
 }
 
+TEST(AddressImageTest, TellsWhatMovedSinceAllWasWanted) {
+  const auto memory = std::make_unique<bpf::nets>();
+  bpf::host host{};
+  AddressImage image(NetMemory::of(*memory));
+  const auto net = [](const char* text) { return *Prefix::parse(text); };
+  image.want_all({{net("10.0.0.0/8"), ClassId{5}}});  // of before
+  image.want_all(
+      {{net("10.0.0.1/32"), ClassId{1}}, {net("10.0.0.2/32"), ClassId{1}}, {net("fd00::/64"), ClassId{2}}});
+  EXPECT_TRUE(image.moves().empty());
+  Step step(host);
+  ASSERT_TRUE(image.resync(step));
+  ASSERT_TRUE(step.finish());
+  const auto shown = nets_in(*memory, host.batch & 1);
+  EXPECT_EQ(shown.at(net("10.0.0.2/32")), ClassId{1});
+  EXPECT_FALSE(shown.contains(net("10.0.0.0/8")));
+  Changes<Prefix, ClassId> changes;
+  changes.update(net("10.0.0.1/32"), ClassId{2});
+  changes.remove(net("fd00::/64"));
+  image.want(changes);
+  using Moves = std::set<std::pair<ClassId, ClassId>>;
+  EXPECT_EQ(image.moves(), (Moves{{ClassId{1}, ClassId{2}}, {ClassId{2}, ClassId{}}}));
+  EXPECT_TRUE(image.is_kept(ClassId{1}));
+  EXPECT_TRUE(image.is_kept(ClassId{2}));
+  EXPECT_FALSE(image.is_kept(ClassId{5}));
+  changes.clear();
+  changes.remove(net("10.0.0.2/32"));
+  image.want(changes);
+  EXPECT_FALSE(image.is_kept(ClassId{1}));
+}
+
 }  // namespace
 }  // namespace ocicat::dataplane::ebpf
