@@ -11,14 +11,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
+#include <functional>
 #include <vector>
 
 #include "base/large_pages.h"
+#include "dataplane/host_keeper.h"
 #include "dataplane/routes/route_table.h"
 #include "engine/engine.h"
 #include "kernel/message.h"
 #include "kernel/network_namespace.h"
+#include "kernel/nft_kernel.h"
+#include "netns/agent_host.h"
 #include "test/support/shapes/block_cluster.h"
 
 namespace ocicat {
@@ -39,6 +44,15 @@ double cpu_seconds() {
   ::getrusage(RUSAGE_SELF, &usage);
   const auto seconds = [](const timeval& time) { return double(time.tv_sec) + double(time.tv_usec) / 1e6; };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+double thread_cpu_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return double(time.tv_sec) + double(time.tv_nsec) / 1e9;
+}
+double p99(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() * 99 / 100];
 }
 double median(std::vector<double> values) {
   std::ranges::sort(values);
@@ -63,10 +77,26 @@ void print(const std::string& figure, double value, const char* unit) {
 
 // --- computed
 
-void compute() {
+ResourceChanges large_cluster() {
   const test::BlockCluster cluster{.hosts = 5'001};
   ResourceChanges all;
   cluster.each([&](test::Item item) { all.update(std::move(item.key), std::move(item.resource)); });
+  return all;
+}
+
+// One of its hosts gets an address and a tunnel end that none had before.
+ResourceChanges move_of(int number) {
+  auto moved = test::BlockCluster::host(1 + static_cast<unsigned>(number) * 7 % 5'000,
+                                        1 + static_cast<unsigned>(number) % 3);
+  std::get<Node>(moved.resource).vxlan[0].address =
+      IpAddress::v4(0x64500000U + static_cast<unsigned>(number));
+  ResourceChanges change;
+  change.update(std::move(moved.key), std::move(moved.resource));
+  return change;
+}
+
+void compute() {
+  const auto all = large_cluster();
   Engine engine({.node = test::kShapeNode});
   const auto start = cpu_seconds();
   const auto whole = engine.update(all);
@@ -76,17 +106,12 @@ void compute() {
   std::vector<double> times;
   std::size_t routes = 0;
   for (int i = 0; i < kMoves; ++i) {
-    auto moved =
-        test::BlockCluster::host(1 + static_cast<unsigned>(i) * 7 % 5'000, 1 + static_cast<unsigned>(i) % 3);
-    std::get<Node>(moved.resource).vxlan[0].address = IpAddress::v4(0x64500000U + static_cast<unsigned>(i));
-    ResourceChanges change;
-    change.update(std::move(moved.key), std::move(moved.resource));
+    const auto change = move_of(i);
     const auto began = Clock::now();
     routes += engine.update(change).routes.size();
     times.push_back(seconds_since(began));
   }
-  std::ranges::sort(times);
-  print("routes-host-change", times[times.size() * 99 / 100] * 1e3, "ms");
+  print("routes-host-change", p99(times) * 1e3, "ms");
   print("routes-host-change-writes", double(routes) / kMoves, "routes");
 }
 
@@ -188,16 +213,69 @@ void in_kernel() {
   shell("rm -r " + folder);
 }
 
+// What an agent's threads do for one host's change, from the engine to the kernel, beside 5,000 others; and
+// whether one that comes after another finds everything in place.
+void change_hosts(dataplane::Datapath datapath) {
+  shell(
+      "ip link add here type veth peer name there; ip link set here up; ip link set there up; "
+      "ip addr add 172.16.0.0/12 dev here");
+  const auto policy = must(kernel::nft::NetlinkKernel::open("ocicat"));
+  const auto nat = must(kernel::nft::NetlinkKernel::open("ocicat_nat"));
+  const auto routes = must(kernel::NetlinkRoutes::open());
+  const auto tunnels = must(kernel::NetlinkTunnels::open());
+  const auto connections = must(kernel::NetlinkConnections::open());
+  const auto queues = must(kernel::NetlinkQueues::open());
+  const dataplane::HostKeeper::Kernels kernels{*policy, *nat, *routes, *tunnels, *connections, *queues};
+  const auto attempt = [](dataplane::HostKeeper& keeper, const HostChanges& changes) {
+    keeper.take(changes);
+    if (!keeper.attempt()) must(fail(ErrorCode::kInternal, "{}", keeper.report().error));
+    return keeper.report().kernel_writes;
+  };
+  Engine engine({.node = test::kShapeNode});
+  const auto whole = engine.update(large_cluster());
+  const test::PinFolder pins;
+  const auto options = pins.options(datapath);
+  {
+    dataplane::HostKeeper before(kernels, options);
+    const auto writes = attempt(before, whole);
+    const auto& report = before.report();
+    fmt::print(stderr, "{} of {} routes by {} writes\n", report.routes_ready, report.routes, writes);
+    if (report.routes_ready != report.routes || report.routes < 20'000)
+      must(fail(ErrorCode::kInternal, "routes wait"));
+  }
+  dataplane::HostKeeper keeper(kernels, options);
+  const auto found = attempt(keeper, whole);
+  std::vector<double> times;
+  for (int i = 0; i < kMoves; ++i) {
+    const auto change = move_of(i);
+    const auto began = thread_cpu_seconds();
+    attempt(keeper, engine.update(change));
+    times.push_back(thread_cpu_seconds() - began);
+  }
+  const std::string figure = "routes-host-change-kernel";
+  const auto* of = datapath == dataplane::Datapath::kEbpf ? "-ebpf" : "";
+  print(figure + of, median(times) * 1e3, "ms");
+  print(figure + of + "-p99", p99(times) * 1e3, "ms");
+  if (datapath == dataplane::Datapath::kEbpf) return;
+  print("routes-adopt-writes", double(found), "writes");
+  print(figure + "-writes", double(keeper.report().kernel_writes - found) / kMoves, "writes");
+}
+
 }  // namespace
 }  // namespace ocicat
 
 int main() {
   ocicat::use_large_pages();  // as the agent does
   ocicat::compute();
-  const auto ns = ocicat::kernel::NetworkNamespace::create();
-  if (!ns) {
-    fmt::print(stderr, "{} (needs root)\n", ns.error().message);
-    return 1;
+  using ocicat::dataplane::Datapath;
+  const std::function<void()> all[] = {[] { ocicat::change_hosts(Datapath::kNftables); },
+                                       [] { ocicat::change_hosts(Datapath::kEbpf); }, ocicat::in_kernel};
+  for (const auto& work : all) {
+    const auto ns = ocicat::kernel::NetworkNamespace::create();
+    if (!ns) {
+      fmt::print(stderr, "{} (needs root)\n", ns.error().message);
+      return 1;
+    }
+    ns->run(work);
   }
-  ns->run(ocicat::in_kernel);
 }
