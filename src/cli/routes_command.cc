@@ -83,7 +83,7 @@ has it:
   missing   it should be there, and is not
   other     it is there, and leads elsewhere
   stray     it is there with our mark, and nobody wants it
-  waiting   there is no way yet, and why
+  waiting   there is no way yet, and why; what is to travel in a tunnel is dropped meanwhile
 
 Run it on the host itself, or with --no-kernel for what is wanted anywhere. The exit code is 1 where a route is missing,
 other or stray.

@@ -48,23 +48,31 @@ void HostKeeper::want_overlays(const HostChanges& changes) {
 Result<void> HostKeeper::for_overlays(const std::function<Result<void>(Overlay&)>& act) {
   Result<void> first;
   for (auto* overlay : std::initializer_list<Overlay*>{&vxlan_[0], &vxlan_[1], &ipip_}) {
-    const auto writes = overlay->writes();
+    const auto link_writes = overlay->link_writes();
     const auto done = act(*overlay);
-    if (overlay->writes() != writes) {
+    if (overlay->link_writes() != link_writes) {
       routes_.distrust_links();
       mtu_known_ = false;
     }
     if (!done && first) first = within("overlay", done.error());
   }
-  for (const auto family : kFamilies) {
-    auto& vxlan = vxlan_[family == Family::kIpv4 ? 0 : 1];
-    const auto open = vxlan.newly_open();
-    if (!open) continue;
-    const auto taken = policy_->take_tunnels(family, *open);
-    if (!taken) vxlan.distrust_ends();  // they are told of again
-    if (!taken && first) first = within("overlay", taken.error());
+  for (std::size_t family = 0; family < vxlan_.size(); ++family) {
+    const auto told = tell_of_tunnels(family);
+    if (!told && first) first = within("overlay", told.error());
   }
   return first;
+}
+
+// What the policy has refused it has kept: then it is asked again, with nothing new.
+Result<void> HostKeeper::tell_of_tunnels(std::size_t family) {
+  const auto news = vxlan_[family].news();
+  if (!news) return {};
+  const auto of = family == 0 ? Family::kIpv4 : Family::kIpv6;
+  routes_.learn_ends(of, news->ends);
+  if (news->empty() && tunnels_taken_[family]) return {};
+  const auto taken = policy_->take_tunnels(of, *news);
+  tunnels_taken_[family] = taken.has_value();
+  return taken;
 }
 
 void HostKeeper::assign_interfaces() {
@@ -172,17 +180,20 @@ Result<void> HostKeeper::sync_translation() {
   return policy_->take_translation(nat_.writes() != before);
 }
 
+Result<void> HostKeeper::sync_overlays_and_routes() {
+  const auto overlays = for_overlays(&Overlay::sync);
+  if (const auto routes = routes_.sync(); !routes) return within("routes", routes.error());
+  const auto retired = for_overlays(&Overlay::retire);
+  return retired ? overlays : retired;
+}
+
 Result<void> HostKeeper::sync_ways() {
   auto done = bandwidth_.sync(routes_.links());
   if (!done) done = within("bandwidth", done.error());
   if (const auto nat = sync_translation(); !nat) done = within("translation", nat.error());
-  if (const auto overlays = for_overlays(&Overlay::sync); !overlays) done = overlays;
-  if (const auto routes = routes_.sync(); !routes) {
-    done = within("routes", routes.error());
-  } else if (const auto retired = for_overlays(&Overlay::retire); !retired) {
-    done = retired;
-  }
-  return done;
+  auto ways = sync_overlays_and_routes();
+  if (ways && std::ranges::any_of(vxlan_, &Vxlan::comes_anew)) ways = sync_overlays_and_routes();
+  return ways ? done : ways;
 }
 
 bool HostKeeper::must_know_links() const {

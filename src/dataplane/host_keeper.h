@@ -70,7 +70,8 @@ class HostKeeper {
   std::unique_ptr<PolicyDatapath> policy_;
   NatTable nat_;
   RouteTable routes_;
-  std::array<Vxlan, 2> vxlan_;  // by family (0: IPv4)
+  std::array<Vxlan, 2> vxlan_;           // by family (0: IPv4)
+  std::array<bool, 2> tunnels_taken_{};  // the policy has all news of them
   Ipip ipip_;
   BandwidthTable bandwidth_;
   // Gives host endpoints the interfaces that are theirs as far as is known.
@@ -78,6 +79,8 @@ class HostKeeper {
   void apply(const HostChanges& changes);
   void want_overlays(const HostChanges& changes);
   Result<void> for_overlays(const std::function<Result<void>(Overlay&)>& act);
+  Result<void> tell_of_tunnels(std::size_t family);
+  Result<void> sync_overlays_and_routes();
   Result<void> sync_translation();
   // Limits, translation, overlays, routes: what fails keeps nothing else from being tried.
   Result<void> sync_ways();

@@ -41,9 +41,10 @@ class PolicyDatapath {
   virtual void distrust_links() = 0;
   // Routes here have changed, or may have: ways that were remembered are to be asked for anew.
   virtual void reroute() {}
-  // What tunnels to other hosts there are by now between addresses of that family, into which it may put its
-  // packets without the interface. Told after that knows of them, and before routes lead there.
-  virtual Result<void> take_tunnels(Family, const OpenTunnels&) { return {}; }
+  // Tunnels to other hosts between addresses of that family, into which it may put its packets without the
+  // interface. Told of an end once the kernel knows it and before routes lead there; and that it goes before these
+  // leave. Takes the changes over, whatever happens; after an error it is called again.
+  virtual Result<void> take_tunnels(Family, const TunnelChanges&) { return {}; }
   // The kernel translates what leaves pools as is desired. Told after its table says so; `changed`: only now.
   virtual Result<void> take_translation(bool /*changed*/) { return {}; }
   // Whether packets at this interface are judged: where not, they are dropped.

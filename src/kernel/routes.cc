@@ -30,6 +30,9 @@ constexpr int kBuffer = 8 << 20;
 constexpr int kAnnounced = 16 << 20;
 constexpr int kAttempts = 5;
 
+// Where IPv6 has what leads nowhere. Said, as it would otherwise remove any route of that metric.
+constexpr std::uint32_t kLoopback = 1;
+
 void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t flags, std::uint32_t sequence,
                int protocol, const KernelRoute& route) {
   rtmsg header{};
@@ -43,7 +46,11 @@ void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t fla
   builder.begin(message, static_cast<std::uint16_t>(NLM_F_REQUEST | flags), sequence, header);
   builder.put(RTA_DST, address_bytes(route.destination.address));
   if (route.gateway) builder.put(RTA_GATEWAY, address_bytes(*route.gateway));
-  if (!route.blackhole) builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
+  if (!route.blackhole) {
+    builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
+  } else if (route.destination.family() == Family::kIpv6) {
+    builder.put_u32(RTA_OIF, kLoopback);
+  }
   builder.put_u32(RTA_PRIORITY, route.metric);
   builder.end();
 }

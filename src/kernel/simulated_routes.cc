@@ -24,6 +24,7 @@ Result<std::set<int>> SimulatedRoutes::controlled() {
 
 Result<std::vector<KernelRoute>> SimulatedRoutes::routes(int protocol) {
   if (const auto error = fault()) return std::unexpected(*error);
+  ++dumps;
   const auto& present = routes_by_protocol[protocol];
   return std::vector<KernelRoute>(present.begin(), present.end());
 }

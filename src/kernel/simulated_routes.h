@@ -30,6 +30,7 @@ class SimulatedRoutes final : public RouteKernel {
   std::function<std::optional<Error>(int call)> fail_when;
   // Asked for every route to be added.
   std::function<std::optional<Error>(const KernelRoute&)> refuse;
+  int dumps = 0;  // of all routes
 
  private:
   std::optional<Error> fault();

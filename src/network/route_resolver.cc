@@ -38,12 +38,13 @@ const IpPool* RouteResolver::pool_of(const IpAddress& address) const {
   return found;
 }
 
-bool RouteResolver::tunnelled(IpPool::Encapsulation mode, const IpAddress& host) const {
+bool RouteResolver::tunnelled(IpPool::Encapsulation mode, Family family,
+                              const std::optional<IpAddress>& host) const {
   if (mode != IpPool::Encapsulation::kCrossSubnet) return mode == IpPool::Encapsulation::kAlways;
   const auto* here = own();
-  const auto* address =
-      here == nullptr || !here->address(host.family()) ? nullptr : &*here->address(host.family());
-  return address == nullptr || !address->contains(host);
+  if (here == nullptr || !host) return true;
+  const auto& address = here->address(family);
+  return !address || !address->contains(*host);
 }
 
 // Empty: nobody's, or where the block around it leads anyway.
@@ -65,19 +66,19 @@ std::string_view RouteResolver::host_of(const Prefix& prefix, const std::vector<
 
 std::optional<Way> RouteResolver::way_to(std::string_view node, const IpAddress& address) const {
   const auto family = address.family();
-  const auto* host = hosts_.find(node);
-  if (host == nullptr || !host->address(family)) return std::nullopt;
-  const auto& next_hop = host->address(family)->address;
-  if (const auto* pool = pool_of(address)) {
-    if (tunnelled(pool->vxlan, next_hop)) {
-      const auto& vtep = host->vtep(family);
-      if (!vtep) return std::nullopt;
-      return Way{.kind = Way::Kind::kVxlan, .interface_name = {}, .next_hop = vtep->address};
-    }
-    if (tunnelled(pool->ipip, next_hop))
-      return Way{.kind = Way::Kind::kIpip, .interface_name = {}, .next_hop = next_hop};
+  std::optional<IpAddress> there, vtep;
+  if (const auto* host = hosts_.find(node); host != nullptr && host->address(family)) {
+    there = host->address(family)->address;
+    if (const auto& end = host->vtep(family)) vtep = end->address;
   }
-  return Way{.kind = Way::Kind::kHost, .interface_name = {}, .next_hop = next_hop};
+  if (const auto* pool = pool_of(address)) {
+    if (tunnelled(pool->vxlan, family, there))
+      return Way{.kind = Way::Kind::kVxlan, .interface_name = {}, .next_hop = vtep};
+    if (tunnelled(pool->ipip, family, there))
+      return Way{.kind = Way::Kind::kIpip, .interface_name = {}, .next_hop = there};
+  }
+  if (!there) return std::nullopt;
+  return Way{.kind = Way::Kind::kHost, .interface_name = {}, .next_hop = there};
 }
 
 std::optional<Way> RouteResolver::way(const Prefix& prefix, const std::vector<Claim>& claims) const {

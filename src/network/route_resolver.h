@@ -4,8 +4,8 @@
 //   out      for a block: the host that has it, or the tunnel that leads there; a block of our own leads
 //            nowhere, so that what no workload has is not sent round in circles. For one address: the
 //            interface of a local endpoint; where it is elsewhere than its block, or in no block, its host
-//   errors   none: what is of a host that is not known, has no address of the family, or not yet the end of
-//            the tunnel that its pool wants, has no way
+//   errors   none: what is of a host that is not known, or has no address of the family, has no way; but where
+//            its pool wants a tunnel, it leads there, without an end until one is known
 //
 // Who has an address: a local endpoint, whatever anybody else says, as what others say may be old; then whom
 // the block gave it to; then the endpoint that has it; then the owner of the block.
@@ -35,8 +35,9 @@ struct Claim {
 struct Way {
   enum class Kind : std::uint8_t { kInterface, kHost, kVxlan, kIpip, kNowhere };
   Kind kind = Kind::kInterface;
-  std::string interface_name;         // kInterface
-  std::optional<IpAddress> next_hop;  // kHost, kIpip: the host's address; kVxlan: its VTEP's
+  std::string interface_name;  // kInterface
+  // kHost, kIpip: the host's address; kVxlan: its VTEP's. Of tunnels nothing while that is not known.
+  std::optional<IpAddress> next_hop;
 
   bool operator==(const Way&) const = default;
 };
@@ -74,7 +75,8 @@ class RouteResolver {
   std::string_view host_of(const Prefix& prefix, const std::vector<Claim>& claims) const;
   std::optional<Way> way_to(std::string_view node, const IpAddress& address) const;
   const IpPool* pool_of(const IpAddress& address) const;
-  bool tunnelled(IpPool::Encapsulation mode, const IpAddress& host) const;
+  // Whether packets for a host at that address are; one that is not known may be in another subnet.
+  bool tunnelled(IpPool::Encapsulation mode, Family family, const std::optional<IpAddress>& host) const;
 
   std::optional<std::string> own_;
   Hosts hosts_;

@@ -106,12 +106,23 @@ TEST_F(Overlay, OnlyAcrossSubnetsSparesHostsOfTheOwnSubnet) {
   EXPECT_EQ(way(kFour, "c"), (Way{Way::Kind::kVxlan, "", IpAddress::parse("10.65.3.0")}));
 }
 
-TEST_F(Overlay, IsNotUsedBeforeTheOtherEndIsKnown) {
+TEST_F(Overlay, IsTheOnlyWayAlsoBeforeTheOtherEndIsKnown) {
   resolver_.set_pool(pool("six", "fd00::/48", kAlways));
-  EXPECT_EQ(way(kSix, "b"), std::nullopt);
+  EXPECT_EQ(way(kSix, "b"), (Way{Way::Kind::kVxlan, "", {}}));
   near_.vxlan[1].address = IpAddress::parse("fd00::b:0");
   EXPECT_TRUE(resolver_.set_node(near_).node);
   EXPECT_EQ(way(kSix, "b"), (Way{Way::Kind::kVxlan, "", IpAddress::parse("fd00::b:0")}));
+}
+
+TEST_F(Overlay, IsTheOnlyWayToAHostThatIsNotKnown) {
+  for (const auto mode : {kAlways, kCrossSubnet}) {
+    resolver_.set_pool(pool("p", "10.65.0.0/16", mode));
+    EXPECT_EQ(way(kFour, "d"), (Way{Way::Kind::kVxlan, "", {}}));
+    resolver_.set_pool(pool("p", "10.65.0.0/16", kNever, mode));
+    EXPECT_EQ(way(kFour, "d"), (Way{Way::Kind::kIpip, "", {}}));
+  }
+  resolver_.set_pool(pool("p", "10.65.0.0/16", kNever));
+  EXPECT_EQ(way(kFour, "d"), std::nullopt);
 }
 
 TEST_F(Overlay, OfOnePoolLeavesAnotherPoolAndForeignAddressesAlone) {

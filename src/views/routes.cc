@@ -16,6 +16,9 @@ namespace {
 using network::Way;
 using State = RouteLine::State;
 
+constexpr std::string_view kNoEnd =
+    "this host's kernel does not have the tunnel's end; `ocicat node status` says why";
+
 HostState state_of(const policy::Snapshot& snapshot, const std::string& node) {
   ResourceChanges everything;
   for (const auto& [key, resource] : snapshot) everything.update(key, resource);
@@ -39,6 +42,13 @@ std::string why_no_way(const policy::Snapshot& snapshot, const RouteLine& line, 
       return fmt::format("Node {} does not say where its {} tunnel ends", name, name_of_family);
   }
   return "no way is known";
+}
+
+bool is_tunnel(const Way& way) {
+  return way.kind == Way::Kind::kVxlan || way.kind == Way::Kind::kIpip;
+}
+bool has_no_way(const RouteLine& line) {
+  return !line.way || (is_tunnel(*line.way) && !line.way->next_hop);
 }
 
 bool leads_as(const KernelWay& there, const Way& way) {
@@ -167,7 +177,7 @@ Result<std::vector<RouteLine>> wanted_routes(const policy::Snapshot& snapshot, c
   tell_floating(snapshot, inventory, lines);
   std::vector<RouteLine> all;
   for (auto& [prefix, line] : lines) {
-    if (!line.way) {
+    if (has_no_way(line)) {
       line.state = State::kWaiting;
       line.reason = why_no_way(snapshot, line, node);
     }
@@ -188,6 +198,9 @@ void compare(std::vector<RouteLine>& lines, const std::vector<KernelWay>& kernel
     if (there != nullptr) line.there = *there;
     if (!line.way) {
       if (there != nullptr && !there->by_bird) line.state = State::kStray;
+    } else if (is_tunnel(*line.way) && there != nullptr && there->nowhere && !there->by_bird) {
+      line.state = State::kWaiting;
+      if (line.reason.empty()) line.reason = kNoEnd;
     } else if (there == nullptr) {
       line.state = State::kMissing;
     } else {

@@ -25,7 +25,8 @@ struct KernelWay {
 
 struct RouteLine {
   // missing: wanted, and not there; other: there, and leads elsewhere; stray: there, and nobody wants it;
-  // waiting: there is no way yet, for a reason; unknown: the kernel was not looked at
+  // waiting: there is no way yet, for a reason, and where it is to be a tunnel packets are dropped meanwhile;
+  // unknown: the kernel was not looked at
   enum class State : std::uint8_t { kUnknown, kReady, kMissing, kOther, kStray, kWaiting };
   Prefix destination;
   std::optional<network::Way> way;     // as wanted

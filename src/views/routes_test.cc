@@ -70,6 +70,36 @@ TEST(Routes, OfBlocksStandForTheWorkloadsInThem) {
               ElementsAre(State::kReady, State::kReady, State::kOther, State::kWaiting, State::kWaiting));
 }
 
+TEST(Routes, IntoTunnelsWaitForTheirEndsAndLeadNowhereMeanwhile) {
+  const auto lines_with = [](const std::string& tunnel_of_h2) {
+    std::string cluster(kCluster), address = "192.0.2.2/24}";
+    cluster.insert(cluster.find(address) + address.size(), tunnel_of_h2);
+    cluster += kBlocks;
+    cluster += R"(
+---
+{apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: p}, spec: {cidr: 10.0.0.0/24, vxlanMode: Always}}
+)";
+    auto lines = *wanted_routes(snapshot_for_test(cluster), "h1");
+    std::erase_if(lines, [](const auto& line) { return line.destination != net("10.0.0.2/31"); });
+    EXPECT_EQ(lines.size(), 1U);
+    return lines;
+  };
+  const KernelWay blackhole{net("10.0.0.2/31"), "", {}, false, true};
+  auto lines = lines_with("");
+  EXPECT_EQ(lines[0].state, State::kWaiting);
+  compare(lines, {blackhole});
+  EXPECT_EQ(lines[0].state, State::kWaiting);
+  EXPECT_EQ(lines[0].reason, "Node h2 does not say where its IPv4 tunnel ends");
+  lines = lines_with(", ipv4VXLANTunnelAddr: 10.0.0.64");
+  EXPECT_EQ(lines[0].state, State::kUnknown);
+  compare(lines, {blackhole});
+  EXPECT_EQ(lines[0].state, State::kWaiting);
+  EXPECT_THAT(to_text(lines), HasSubstr("waiting: this host's kernel does not have the tunnel's end"));
+  lines = lines_with(", ipv4VXLANTunnelAddr: 10.0.0.64");
+  compare(lines, {});
+  EXPECT_EQ(lines[0].state, State::kMissing) << "then packets leave without a tunnel";
+}
+
 TEST(Routes, OfFloatingAddressesSayWhoIsReachedUnderThem) {
   const auto cluster = std::string(kCluster) + R"(
 ---

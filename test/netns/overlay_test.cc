@@ -160,6 +160,41 @@ TEST_P(OverlayHost, MendsWhatSomebodyElseTakesAway) {
   });
 }
 
+TEST_P(OverlayHost, HasABlackholeInPlaceOfARouteIntoATunnelThatHasNoEnd) {
+  const auto& name = dataplane::vxlan_name(family());
+  const auto expect_route = [&](const std::string& start, const std::string& way) {
+    bed_.host().run([&] {
+      shell(
+          fmt::format("test \"$(ip -{} route show proto 80 | grep -w {} | tee /dev/stderr | sed -E 's/ "
+                      "+$//')\" = '{}{} {}'",
+                      v4() ? 4 : 6, far_.to_string(), start, far_.to_string(), way));
+    });
+  };
+  const auto dropped = v4() ? "metric 1024" : "dev lo metric 1024 pref medium";
+  const auto tunnelled = fmt::format("via {} dev {} metric 1024{}", there_.address.to_string(), name,
+                                     v4() ? " onlink" : " onlink pref medium");
+  auto changes = with_overlay();
+  add_device(changes);
+  changes.routes.clear();
+  start(changes);
+  HostChanges of_unknown;
+  of_unknown.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", {}});
+  change(of_unknown);
+  expect_route("blackhole ", dropped);
+  HostChanges known;
+  known.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", there_.address});
+  change(known);
+  expect_route("", tunnelled);
+  HostChanges gone;
+  gone.peers.remove(cluster());
+  change(gone);
+  expect_route("blackhole ", dropped);
+  HostChanges back;
+  back.peers.update(cluster(), network::Peer{.vtep = there_});
+  change(back);
+  expect_route("", tunnelled);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, OverlayHost,
                          testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
                                           testing::ValuesIn(kFamilies)));

@@ -84,18 +84,32 @@ void EbpfPolicy::reroute() {
   if (images_) std::atomic_ref(images_->objects.host().rerouted).store(ticks_now());
 }
 
-Result<void> EbpfPolicy::take_tunnels(Family family, const OpenTunnels& tunnels) {
-  tunnels_.insert_or_assign(family, tunnels);
-  return images_ ? write_tunnels() : Result<void>();
+Result<void> EbpfPolicy::take_tunnels(Family family, const TunnelChanges& changes) {
+  auto& tunnels = tunnels_[family];
+  tunnels.apply(changes);
+  if (!images_) return {};
+  if (changes.interface) {
+    images_->tunnels.want(family, {interface_of(tunnels), tunnels.ends});
+  } else {
+    images_->tunnels.want(interface_of(tunnels), changes.ends);
+  }
+  return write_tunnels();
 }
 
-// Where somebody has set up traffic control at their interface, packets go by that. What an agent before this
-// one has written stands until it is known what there is of both families.
+// Where somebody has set up traffic control at their interface, packets go by that.
+TunnelInterface EbpfPolicy::interface_of(const OpenTunnels& tunnels) const {
+  return controlled_.contains(tunnels.interface.link) ? TunnelInterface() : tunnels.interface;
+}
+
+void EbpfPolicy::want_tunnels() {
+  for (const auto& [family, tunnels] : tunnels_)
+    images_->tunnels.want(family, {interface_of(tunnels), tunnels.ends});
+}
+
+// What an agent before this one has written stands until it is known what there is of both families.
 Result<void> EbpfPolicy::write_tunnels() {
   if (tunnels_.size() < 2) return {};
   auto& image = images_->tunnels;
-  for (const auto& [family, tunnels] : tunnels_)
-    image.want(family, controlled_.contains(tunnels.link) ? OpenTunnels{} : tunnels);
   const auto before = image.writes();
   const auto done = image.update();
   writes_ += image.writes() - before;
@@ -472,6 +486,7 @@ Result<bool> EbpfPolicy::resync() {
     maps_known_ = false;  // or the next look would find everything in step
     return std::unexpected(hooks.error());
   }
+  want_tunnels();
   TRY_VOID(write_tunnels());
   TRY_VOID(sync_attachments());
   if (!taken_over_) TRY_VOID(finish_taking_over());

@@ -48,7 +48,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void distrust() override;
   void distrust_links() override { links_known_ = false; }
   void reroute() override;
-  Result<void> take_tunnels(Family family, const OpenTunnels& tunnels) override;
+  Result<void> take_tunnels(Family family, const TunnelChanges& changes) override;
   Result<void> take_translation(bool changed) override;
   bool serves(const std::string& interface_name) const override;
   std::vector<std::string> notes() const override;
@@ -86,6 +86,9 @@ class EbpfPolicy final : public PolicyDatapath {
   // Programs see every packet by now: what the kernel tracks is all that they have missed.
   Result<void> finish_taking_over();
   Result<void> sync_host_hooks();
+  // The interface that programs may go past.
+  TunnelInterface interface_of(const OpenTunnels& tunnels) const;
+  void want_tunnels();
   Result<void> write_tunnels();
   bool write_settings(Step& step);
   bool connections_stay() const { return wanted_.settings.open_connections == OpenConnections::kStay; }

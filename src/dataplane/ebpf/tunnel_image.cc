@@ -50,7 +50,7 @@ static_assert(kIpv6Header + kBehindIp == bpf::TUNNEL_HEADERS_V6);
 static_assert(sizeof bpf::tunnel::header >= bpf::TUNNEL_HEADERS_V6);
 
 // UDP, VXLAN, Ethernet. RFC 768, 7348.
-void put_behind_ip(Headers& headers, std::size_t udp, const OpenTunnels::End& end,
+void put_behind_ip(Headers& headers, std::size_t udp, const TunnelEnd& end,
                    const kernel::VxlanConfig& config) {
   const auto vxlan = udp + 8, ethernet = vxlan + 8;
   put16(headers, udp + 2, config.port);
@@ -63,7 +63,7 @@ void put_behind_ip(Headers& headers, std::size_t udp, const OpenTunnels::End& en
 }
 
 // RFC 791.
-Headers headers_v4(const OpenTunnels::End& end, const kernel::VxlanConfig& config) {
+Headers headers_v4(const TunnelEnd& end, const kernel::VxlanConfig& config) {
   Headers headers{};
   headers[0] = 0x45;
   headers[8] = kHops;
@@ -76,7 +76,7 @@ Headers headers_v4(const OpenTunnels::End& end, const kernel::VxlanConfig& confi
 }
 
 // RFC 8200; its section 8.1: UDP's sum is over addresses and protocol as well, and over all that is tunnelled.
-Headers headers_v6(const OpenTunnels::End& end, const kernel::VxlanConfig& config) {
+Headers headers_v6(const TunnelEnd& end, const kernel::VxlanConfig& config) {
   Headers headers{};
   put(headers, 8, config.local.bytes());
   put(headers, 24, end.host.bytes());
@@ -91,19 +91,41 @@ Headers headers_v6(const OpenTunnels::End& end, const kernel::VxlanConfig& confi
 
 }  // namespace
 
+// Between addresses of one family.
+void TunnelImage::want(const TunnelInterface& interface, const IpAddress& vtep, const TunnelEnd& end) {
+  const auto family = vtep.family();
+  if (interface.link == 0 || end.host.family() != family || interface.config.local.family() != family) return;
+  bpf::tunnel tunnel{};
+  const auto headers = vtep.is_v4() ? headers_v4(end, interface.config) : headers_v6(end, interface.config);
+  std::memcpy(tunnel.header, headers.data(), sizeof tunnel.header);
+  tunnel.device = static_cast<std::uint32_t>(interface.link);
+  tunnel.parent = static_cast<std::uint32_t>(interface.config.parent);
+  tunnel.port = interface.source_ports.first;
+  tunnel.ports = static_cast<std::uint16_t>(interface.source_ports.last - interface.source_ports.first);
+  wanted_.insert_or_assign(vtep, tunnel);
+}
+
 void TunnelImage::want(Family family, const OpenTunnels& tunnels) {
-  std::erase_if(wanted_, [&](const auto& entry) { return entry.first.family() == family; });
-  const auto is_ours = [&](const IpAddress& address) { return address.family() == family; };
+  for (auto it = wanted_.begin(); it != wanted_.end();) {
+    if (it->first.family() != family) {
+      ++it;
+      continue;
+    }
+    dirty_.insert(it->first);
+    it = wanted_.erase(it);
+  }
   for (const auto& [vtep, end] : tunnels.ends) {
-    if (!is_ours(vtep) || !is_ours(end.host) || !is_ours(tunnels.config.local)) continue;
-    bpf::tunnel tunnel{};
-    const auto headers = vtep.is_v4() ? headers_v4(end, tunnels.config) : headers_v6(end, tunnels.config);
-    std::memcpy(tunnel.header, headers.data(), sizeof tunnel.header);
-    tunnel.device = static_cast<std::uint32_t>(tunnels.link);
-    tunnel.parent = static_cast<std::uint32_t>(tunnels.config.parent);
-    tunnel.port = tunnels.source_ports.first;
-    tunnel.ports = static_cast<std::uint16_t>(tunnels.source_ports.last - tunnels.source_ports.first);
-    wanted_.emplace(vtep, tunnel);
+    if (vtep.family() != family) continue;
+    dirty_.insert(vtep);
+    want(tunnels.interface, vtep, end);
+  }
+}
+
+void TunnelImage::want(const TunnelInterface& interface, const Changes<IpAddress, TunnelEnd>& ends) {
+  for (const auto& [vtep, end] : ends.entries()) {
+    dirty_.insert(vtep);
+    wanted_.erase(vtep);
+    if (end) want(interface, vtep, *end);
   }
 }
 
@@ -129,7 +151,6 @@ Result<void> TunnelImage::leave(const IpAddress& vtep) {
 }
 
 Result<void> TunnelImage::add(const IpAddress& vtep, const bpf::tunnel& tunnel) {
-  if (free_.empty()) return {};
   const auto slot = *free_.begin();
   write(slot, tunnel);
   const auto key = address_of(vtep);
@@ -162,27 +183,32 @@ Result<void> TunnelImage::read() {
   return {};
 }
 
+// A slot that was free before goes to one that is new; one that comes to be free meanwhile does not.
 Result<void> TunnelImage::update() {
   if (!known_) return resync();
   known_ = false;
   std::set<std::uint32_t> left;
-  for (auto at = slots_.begin(); at != slots_.end();) {
-    if (wanted_.contains(at->first)) {
-      ++at;
-      continue;
-    }
-    TRY_VOID(leave(at->first));
-    write(at->second, {});
-    left.insert(at->second);
-    at = slots_.erase(at);
+  for (const auto& vtep : dirty_) {
+    const auto there = slots_.find(vtep);
+    if (there == slots_.end() || wanted_.contains(vtep)) continue;
+    TRY_VOID(leave(vtep));
+    write(there->second, {});
+    left.insert(there->second);
+    slots_.erase(there);
   }
-  for (const auto& [vtep, tunnel] : wanted_) {
+  std::set<IpAddress> without_room;
+  for (const auto& vtep : dirty_) {
+    const auto wanted = wanted_.find(vtep);
+    if (wanted == wanted_.end()) continue;
     if (const auto there = slots_.find(vtep); there != slots_.end()) {
-      write(there->second, tunnel);
+      write(there->second, wanted->second);
+    } else if (!free_.empty()) {
+      TRY_VOID(add(vtep, wanted->second));
     } else {
-      TRY_VOID(add(vtep, tunnel));
+      without_room.insert(vtep);
     }
   }
+  dirty_ = std::move(without_room);
   free_.merge(left);
   known_ = true;
   return {};
@@ -190,6 +216,8 @@ Result<void> TunnelImage::update() {
 
 Result<void> TunnelImage::resync() {
   TRY_VOID(read());
+  for (const auto& [vtep, slot] : slots_) dirty_.insert(vtep);
+  for (const auto& [vtep, tunnel] : wanted_) dirty_.insert(vtep);
   known_ = true;
   return update();
 }

@@ -17,7 +17,7 @@ constexpr std::uint32_t kRoom = 8;
 IpAddress vtep(std::uint32_t number) {
   return IpAddress::v4(0x0a410000U + number);
 }
-OpenTunnels::End end(std::uint32_t number) {
+TunnelEnd end(std::uint32_t number) {
   return {MacAddress{{0x66, 0, 0, 0, 0, static_cast<std::uint8_t>(number)}},
           IpAddress::v4(0xc0000200U + number)};
 }
@@ -26,12 +26,12 @@ class TunnelImageTest : public testing::Test {
  protected:
   OpenTunnels to(const std::map<std::uint32_t, std::uint32_t>& ends) const {
     OpenTunnels tunnels;
-    tunnels.link = 5;
-    tunnels.config = {.mac = *MacAddress::parse("66:00:00:00:00:01"),
-                      .local = IpAddress::v4(0xc0000201),
-                      .parent = 2,
-                      .vni = 0x123456,
-                      .port = 4789};
+    tunnels.interface.link = 5;
+    tunnels.interface.config = {.mac = *MacAddress::parse("66:00:00:00:00:01"),
+                                .local = IpAddress::v4(0xc0000201),
+                                .parent = 2,
+                                .vni = 0x123456,
+                                .port = 4789};
     for (const auto& [number, where] : ends) tunnels.ends.emplace(vtep(number), end(where));
     return tunnels;
   }
@@ -94,8 +94,8 @@ TEST_F(TunnelImageTest, HoldsTheHeadersOfAPacket) {
 TEST_F(TunnelImageTest, HoldsTheHeadersOfAPacketOverIpv6) {
   const auto at_end = *IpAddress::parse("fd00:65:2::");
   auto tunnels = to({});
-  tunnels.config.local = *IpAddress::parse("2001:db8::1");
-  tunnels.ends.emplace(at_end, OpenTunnels::End{end(2).mac, *IpAddress::parse("2001:db8::2")});
+  tunnels.interface.config.local = *IpAddress::parse("2001:db8::1");
+  tunnels.ends.emplace(at_end, TunnelEnd{end(2).mac, *IpAddress::parse("2001:db8::2")});
   tunnels.ends.emplace(vtep(3), end(3));  // of the other family: none that could be
   image_.want(Family::kIpv6, tunnels);
   ASSERT_TRUE(image_.update());
@@ -126,8 +126,8 @@ TEST_F(TunnelImageTest, HoldsTheHeadersOfAPacketOverIpv6) {
 TEST_F(TunnelImageTest, HoldsThoseOfBothFamiliesApart) {
   const auto at_end = *IpAddress::parse("fd00:65:2::");
   auto six = to({});
-  six.config.local = *IpAddress::parse("2001:db8::1");
-  six.ends.emplace(at_end, OpenTunnels::End{end(2).mac, *IpAddress::parse("2001:db8::2")});
+  six.interface.config.local = *IpAddress::parse("2001:db8::1");
+  six.ends.emplace(at_end, TunnelEnd{end(2).mac, *IpAddress::parse("2001:db8::2")});
   image_.want(Family::kIpv4, to({{2, 2}}));
   image_.want(Family::kIpv6, six);
   ASSERT_TRUE(image_.update());
@@ -153,6 +153,28 @@ TEST_F(TunnelImageTest, WritesWhatDiffersInPlace) {
   EXPECT_EQ(host_of(2), 4U);
   ASSERT_TRUE(image_.update());
   EXPECT_EQ(image_.writes(), writes + 1);
+}
+
+TEST_F(TunnelImageTest, TakesChangesToSomeAndLeavesTheOthers) {
+  const auto some = to({{2, 2}, {3, 3}});
+  image_.want(Family::kIpv4, some);
+  ASSERT_TRUE(image_.update());
+  const auto writes = image_.writes();
+  Changes<IpAddress, TunnelEnd> changes;
+  changes.update(vtep(3), end(4));
+  changes.update(vtep(5), end(5));
+  image_.want(some.interface, changes);
+  ASSERT_TRUE(image_.update());
+  EXPECT_EQ(image_.writes() - writes, 3U) << "one in place, one in its slot and under its key";
+  EXPECT_EQ(host_of(2), 2U);
+  EXPECT_EQ(host_of(3), 4U);
+  EXPECT_EQ(host_of(5), 5U);
+  changes.clear();
+  changes.remove(vtep(2));
+  image_.want(some.interface, changes);
+  ASSERT_TRUE(image_.update());
+  EXPECT_EQ(host_of(2), 0U);
+  EXPECT_EQ(host_of(5), 5U);
 }
 
 TEST_F(TunnelImageTest, GivesASlotToAnotherTunnelOnlyInALaterUpdate) {
@@ -185,13 +207,21 @@ TEST_F(TunnelImageTest, IsRightAfterAnyHistoryAndAnyFailureAndForWhoeverComesNex
   const auto seed = std::random_device{}();
   SCOPED_TRACE(seed);
   std::minstd_rand random(seed);
+  OpenTunnels before = to({});
+  image_.want(Family::kIpv4, before);
   for (int round = 0; round < 400; ++round) {
     std::map<std::uint32_t, std::uint32_t> ends;
     for (std::uint32_t number = 2; number < 6; ++number) {
       if (random() % 2 == 0) ends.emplace(number, 2 + random() % 4);
     }
     if (random() % 4 == 0) vteps_.fails_after = static_cast<int>(random() % 3);
-    image_.want(Family::kIpv4, to(ends));
+    const auto wanted_now = to(ends);
+    if (random() % 2 == 0) {
+      image_.want(Family::kIpv4, wanted_now);
+    } else {
+      image_.want(before.interface, Changes<IpAddress, TunnelEnd>::between(before.ends, wanted_now.ends));
+    }
+    before = wanted_now;
     if (!image_.update()) vteps_.fails_after.reset();
     vteps_.fails_after.reset();
     if (random() % 8 == 0) memory_.at(1 + random() % (kRoom - 1)).version |= 1;  // stopped in the middle

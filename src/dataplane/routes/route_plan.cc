@@ -25,11 +25,9 @@ std::optional<std::string> link_of(const Prefix& destination, const Route& route
 std::optional<kernel::KernelRoute> kernel_route(const Prefix& destination, const Route& route,
                                                 const Links& links,
                                                 const std::optional<kernel::NextHop>& hop) {
+  if (route.kind == Route::Kind::kNowhere) return blackhole_for(destination);
+  if (is_tunnelled(route) && !route.next_hop) return std::nullopt;
   kernel::KernelRoute result{destination, 0, std::nullopt, kRouteMetric};
-  if (route.kind == Route::Kind::kNowhere) {
-    result.blackhole = true;
-    return result;
-  }
   if (route.kind == Route::Kind::kHost) {
     if (!hop) return std::nullopt;
     result.link = hop->link;
@@ -41,6 +39,14 @@ std::optional<kernel::KernelRoute> kernel_route(const Prefix& destination, const
   result.link = link->second.index;
   result.gateway = route.next_hop;
   return result;
+}
+
+bool is_tunnelled(const Route& route) {
+  return route.kind == Route::Kind::kVxlan || route.kind == Route::Kind::kIpip;
+}
+
+kernel::KernelRoute blackhole_for(const Prefix& destination) {
+  return {destination, 0, std::nullopt, kRouteMetric, true};
 }
 
 std::vector<Prefix> KnownRoutes::learn(const std::vector<kernel::KernelRoute>& there) {
@@ -87,6 +93,11 @@ void KnownRoutes::remove(const kernel::KernelRoute& route) {
     it->second.route = *other;
     others_.erase(other);
   }
+}
+
+bool KnownRoutes::has(const kernel::KernelRoute& route) const {
+  const auto it = first_.find(route.destination);
+  return (it != first_.end() && it->second.route == route) || others_.contains(route);
 }
 
 std::vector<kernel::KernelRoute> KnownRoutes::to(const Prefix& destination) const {

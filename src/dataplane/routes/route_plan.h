@@ -24,11 +24,14 @@ using Links = std::map<std::string, kernel::Link>;  // by name
 // hop says which.
 std::optional<std::string> link_of(const Prefix& destination, const Route& route);
 
-// The route as the kernel is to have it; nothing where the link is not there or not up, or the next hop
-// cannot be reached. `hop` is for routes by a host.
+// The route as the kernel is to have it; nothing where the link is not there or not up, the next hop cannot be
+// reached, or the end of the tunnel is not known. `hop` is for routes by a host.
 std::optional<kernel::KernelRoute> kernel_route(const Prefix& destination, const Route& route,
                                                 const Links& links,
                                                 const std::optional<kernel::NextHop>& hop);
+
+bool is_tunnelled(const Route& route);
+kernel::KernelRoute blackhole_for(const Prefix& destination);
 
 // The routes that carry our protocol number, as far as is known.
 class KnownRoutes {
@@ -37,6 +40,7 @@ class KnownRoutes {
   std::vector<Prefix> learn(const std::vector<kernel::KernelRoute>& there);
   void add(const kernel::KernelRoute& route);
   void remove(const kernel::KernelRoute& route);
+  bool has(const kernel::KernelRoute& route) const;
   // Those to a destination: usually none or one.
   std::vector<kernel::KernelRoute> to(const Prefix& destination) const;
   std::size_t size() const { return first_.size() + others_.size(); }

@@ -41,7 +41,9 @@ Error first_of(const std::vector<kernel::RouteFailure>& failures) {
 
 void RouteTable::depend(const Prefix& destination, const Route& route) {
   if (const auto link = link_of(destination, route)) wanted_by_link_[*link].insert(destination);
-  if (route.kind == Route::Kind::kHost && route.next_hop) wanted_by_hop_[*route.next_hop].insert(destination);
+  if (!route.next_hop) return;
+  if (route.kind == Route::Kind::kVxlan) wanted_by_end_[*route.next_hop].insert(destination);
+  if (route.kind == Route::Kind::kHost) wanted_by_hop_[*route.next_hop].insert(destination);
 }
 
 void RouteTable::no_longer_depend(const Prefix& destination, const Route& route) {
@@ -54,8 +56,10 @@ void RouteTable::no_longer_depend(const Prefix& destination, const Route& route)
     return true;
   };
   if (const auto link = link_of(destination, route)) leave(wanted_by_link_, *link);
-  if (route.kind != Route::Kind::kHost || !route.next_hop) return;
-  if (leave(wanted_by_hop_, *route.next_hop)) next_hops_.erase(*route.next_hop);
+  if (!route.next_hop) return;
+  if (route.kind == Route::Kind::kVxlan) leave(wanted_by_end_, *route.next_hop);
+  if (route.kind == Route::Kind::kHost && leave(wanted_by_hop_, *route.next_hop))
+    next_hops_.erase(*route.next_hop);
 }
 
 void RouteTable::want(const Changes<Prefix, Route>& routes,
@@ -88,6 +92,19 @@ void RouteTable::want(const Changes<Prefix, Route>& routes,
   }
 }
 
+void RouteTable::learn_ends(Family family, const Changes<IpAddress, TunnelEnd>& ends) {
+  if (ends_known_.insert(family).second) {
+    for (const auto& [vtep, prefixes] : wanted_by_end_) {
+      if (vtep.family() == family) look_at(prefixes);
+    }
+  }
+  for (const auto& [vtep, end] : ends.entries()) {
+    const bool changed = end ? ends_.insert(vtep).second : ends_.erase(vtep) > 0;
+    const auto wanted = wanted_by_end_.find(vtep);
+    if (changed && wanted != wanted_by_end_.end()) look_at(wanted->second);
+  }
+}
+
 Result<void> RouteTable::learn_links() {
   if (links_known_) return {};
   TRY(auto links, kernel_.links());
@@ -102,7 +119,7 @@ Result<void> RouteTable::learn_links() {
     const bool same = before == links_.end() ? after == now.end()
                                              : after != now.end() && before->second.up == after->second.up &&
                                                    before->second.index == after->second.index;
-    if (!same) dirty_.insert(dirty_.end(), prefixes.begin(), prefixes.end());
+    if (!same) look_at(prefixes);
   }
   links_ = std::move(now);
   // A link that falls or goes takes its routes with it, and the kernel does not tell of each.
@@ -158,8 +175,7 @@ void RouteTable::ask_next_hop(const IpAddress& address, std::optional<kernel::Ne
   const auto answer = kernel_.next_hop(address);
   const auto now = answer ? std::optional(*answer) : std::nullopt;
   if (std::exchange(known, now) == now) return;
-  const auto& prefixes = wanted_by_hop_.at(address);
-  dirty_.insert(dirty_.end(), prefixes.begin(), prefixes.end());
+  look_at(wanted_by_hop_.at(address));
 }
 
 // One that cannot be reached is asked for each time.
@@ -171,12 +187,18 @@ void RouteTable::find_next_hops() {
   next_hops_known_ = true;
 }
 
-std::optional<kernel::KernelRoute> RouteTable::goal_of(const Prefix& destination, const Route& route) const {
+bool RouteTable::has_end(const kernel::KernelRoute& way) const {
+  if (ends_known_.contains(way.destination.family())) return ends_.contains(*way.gateway);
+  return known_.has(way);
+}
+
+std::optional<kernel::KernelRoute> RouteTable::way_of(const Prefix& destination, const Route& route) const {
   std::optional<kernel::NextHop> hop;
   if (route.kind == Route::Kind::kHost && route.next_hop) hop = next_hops_.at(*route.next_hop);
-  auto goal = kernel_route(destination, route, links_, hop);
-  if (goal && route.kind == Route::Kind::kHost) goal->metric = options_.host_metric;
-  return goal;
+  auto way = kernel_route(destination, route, links_, hop);
+  if (way && route.kind == Route::Kind::kHost) way->metric = options_.host_metric;
+  if (way && route.kind == Route::Kind::kVxlan && !has_end(*way)) return std::nullopt;
+  return way;
 }
 
 RoutePlan RouteTable::plan() {
@@ -187,11 +209,12 @@ RoutePlan RouteTable::plan() {
     const auto wanted = wanted_.find(destination);
     std::optional<kernel::KernelRoute> goal;
     if (wanted != wanted_.end()) {
-      goal = goal_of(destination, wanted->second);
+      goal = way_of(destination, wanted->second);
       if (goal) {
         waiting_.erase(destination);
       } else {
         waiting_.insert(destination);
+        if (is_tunnelled(wanted->second)) goal = blackhole_for(destination);
       }
     }
     const bool ours = wanted != wanted_.end() || options_.sweep || released_.contains(destination);
@@ -221,16 +244,33 @@ Result<std::vector<kernel::RouteFailure>> RouteTable::add_with_ways(
     routes.push_back(route);
   }
   if (routes.empty()) return left;
-  std::ranges::copy_if(removed, std::back_inserter(replaced), [&](const kernel::KernelRoute& route) {
-    return destinations.contains(route.destination);
-  });
   const std::vector all_ways(ways.begin(), ways.end());
   TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, all_ways));
   TRY(auto not_added, kernel_.add(options_.protocol, routes));
+  for (const auto& failure : not_added) destinations.erase(failure.route.destination);
+  std::ranges::copy_if(removed, std::back_inserter(replaced), [&](const kernel::KernelRoute& route) {
+    return destinations.contains(route.destination);
+  });
   TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, replaced));
   TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, all_ways));
   std::ranges::move(not_added, std::back_inserter(left));
   return left;
+}
+
+Result<std::vector<kernel::KernelRoute>> RouteTable::stand_in(
+    const std::vector<kernel::RouteFailure>& refused, std::vector<kernel::KernelRoute> removed) {
+  std::set<Prefix> without;
+  for (const auto& failure : refused) {
+    const auto wanted = wanted_.find(failure.route.destination);
+    if (wanted != wanted_.end() && is_tunnelled(wanted->second)) without.insert(wanted->first);
+  }
+  std::erase_if(removed,
+                [&](const auto& route) { return route.blackhole && without.erase(route.destination) > 0; });
+  std::vector<kernel::KernelRoute> blackholes;
+  for (const auto& destination : without) blackholes.push_back(blackhole_for(destination));
+  TRY(const auto not_added, kernel_.add(options_.protocol, blackholes));
+  writes_ += blackholes.size() - not_added.size();
+  return removed;
 }
 
 // What the kernel then has is not known where anything fails; all that was to be looked at still is.
@@ -241,8 +281,12 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
     if (!not_added.empty()) {
       TRY(not_added, add_with_ways(std::move(not_added), plan.remove));
     }
-    TRY(const auto not_removed, kernel_.remove(options_.protocol, plan.remove));
-    writes_ += plan.add.size() - not_added.size() + plan.remove.size() - not_removed.size();
+    auto remove = plan.remove;
+    if (!not_added.empty()) {
+      TRY(remove, stand_in(not_added, std::move(remove)));
+    }
+    TRY(const auto not_removed, kernel_.remove(options_.protocol, remove));
+    writes_ += plan.add.size() - not_added.size() + remove.size() - not_removed.size();
     for (const auto& failure : not_added) waiting_.insert(failure.route.destination);
     if (!not_added.empty()) return std::unexpected(first_of(not_added));
     if (!not_removed.empty()) return std::unexpected(first_of(not_removed));

@@ -4,6 +4,8 @@
 //   cost     of a step: what it changes, and the routes by links and next hops that have changed; of routes
 //            that were distrusted: a dump, compared as it comes
 //   errors   what failed is tried again at the next sync(); whatever else is possible is done
+//   tunnels  what is to travel in one never travels without: where its route cannot be, a blackhole is in its
+//            place
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -12,10 +14,12 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "dataplane/overlay/open_tunnels.h"
 #include "dataplane/routes/route_plan.h"
 #include "engine/host_state.h"
 #include "kernel/routes.h"
@@ -33,6 +37,10 @@ class RouteTable {
   RouteTable(kernel::RouteKernel& kernel, Options options) : kernel_(kernel), options_(options) {}
 
   void want(const Changes<Prefix, Route>& routes, const Changes<ResourceKey, EndpointState>& endpoints);
+
+  // Ends of that family's VXLAN tunnels that are there by now, or no more. A route into a tunnel waits for its
+  // own; before anything is said of ends, one that the kernel has stays.
+  void learn_ends(Family family, const Changes<IpAddress, TunnelEnd>& ends);
 
   // What the kernel says is known no longer.
   void distrust_links() { links_known_ = false; }
@@ -60,9 +68,14 @@ class RouteTable {
   Result<void> set_up_interfaces();
   void find_next_hops();
   void ask_next_hop(const IpAddress& address, std::optional<kernel::NextHop>& known);
-  std::optional<kernel::KernelRoute> goal_of(const Prefix& destination, const Route& route) const;
+  // The route as the kernel is to have it; nothing: it cannot be, so far.
+  std::optional<kernel::KernelRoute> way_of(const Prefix& destination, const Route& route) const;
+  bool has_end(const kernel::KernelRoute& way) const;
   RoutePlan plan();
   Result<void> carry_out(const RoutePlan& plan);
+  // Keeps or brings blackholes in place of those that were refused; what is left to be removed.
+  Result<std::vector<kernel::KernelRoute>> stand_in(const std::vector<kernel::RouteFailure>& refused,
+                                                    std::vector<kernel::KernelRoute> removed);
   // Of those that were refused, what still is.
   Result<std::vector<kernel::RouteFailure>> add_with_ways(std::vector<kernel::RouteFailure> refused,
                                                           const std::vector<kernel::KernelRoute>& removed);
@@ -70,13 +83,15 @@ class RouteTable {
   void no_longer_depend(const Prefix& destination, const Route& route);
 
   using Prefixes = boost::unordered_flat_set<Prefix>;
+  void look_at(const Prefixes& prefixes) { dirty_.insert(dirty_.end(), prefixes.begin(), prefixes.end()); }
 
   kernel::RouteKernel& kernel_;
   Options options_;
   boost::unordered_flat_map<Prefix, Route> wanted_;
-  // Which of them lead through a link, and by a host.
+  // Which of them lead through a link, by a host, and to the end of a VXLAN tunnel.
   std::map<std::string, Prefixes> wanted_by_link_;
   std::map<IpAddress, Prefixes> wanted_by_hop_;
+  std::map<IpAddress, Prefixes> wanted_by_end_;
   std::vector<Prefix> dirty_;  // to be looked at; may be there twice
   struct WorkloadInterface {
     std::string name;
@@ -88,9 +103,13 @@ class RouteTable {
   std::map<std::string, std::pair<int, bool>> set_up_;
   // Of all in wanted_by_hop_, once asked; nothing: it cannot be reached.
   std::map<IpAddress, std::optional<kernel::NextHop>> next_hops_;
+  boost::unordered_flat_set<IpAddress> ends_;  // of tunnels, that are there
+  std::set<Family> ends_known_;
   KnownRoutes known_;
   Prefixes released_;  // wanted once by us, and no longer
-  Prefixes waiting_;   // interface not there or not up, next hop not reachable, or refused by the kernel
+  // Interface not there or not up, end of the tunnel not there, next hop not reachable, or refused by the
+  // kernel.
+  Prefixes waiting_;
   bool links_known_ = false;
   bool next_hops_known_ = true;
   bool routes_known_ = false;

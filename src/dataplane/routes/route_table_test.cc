@@ -222,6 +222,9 @@ class RoutesByATunnelsEnd : public RouteTableTest {
       if (!route.gateway || leads_to(*route.gateway) == route.link) return std::nullopt;
       return Error{ErrorCode::kInvalid, "invalid gateway"};
     };
+    Changes<IpAddress, TunnelEnd> ends;
+    ends.update(end_, TunnelEnd{});
+    table_.learn_ends(Family::kIpv6, ends);
   }
   // The link of the route that is taken to an address: the longest, then the least metric.
   int leads_to(const IpAddress& address) {
