@@ -180,6 +180,21 @@ Result<int> show_classes(const PinnedMaps& maps, const BpfOptions& options) {
   return found.show(options, "classes", {"addresses", "class"});
 }
 
+Result<int> show_floating(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto wanted, wanted_address(options));
+  TRY(const auto elements, maps.elements("floating"));
+  std::map<IpAddress, IpAddress> addresses;
+  TRY_VOID(elements->for_each([&](auto key, auto value) {
+    const auto floating = dataplane::ebpf::address_of(read_as<bpf::address>(key));
+    const auto own = dataplane::ebpf::address_of(read_as<bpf::address>(value));
+    if (!wanted || *wanted == floating || *wanted == own) addresses.emplace(floating, own);
+  }));
+  Found found(options.most);
+  for (const auto& [floating, own] : addresses)
+    found.add({{"address", floating.to_string()}, {"own", own.to_string()}});
+  return found.show(options, "floating", {"address", "own"});
+}
+
 Result<int> show_endpoints(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto side, side_of(maps));
   TRY(const auto wanted, wanted_address(options));

@@ -28,5 +28,6 @@ Result<int> show_host_endpoints(const dataplane::ebpf::PinnedMaps& maps, const B
 Result<int> show_programs(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_tables(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_classes(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
+Result<int> show_floating(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 
 }  // namespace ocicat::cli

@@ -106,6 +106,7 @@ void HostKeeper::take(const HostChanges& changes) {
   if (changes.settings) nat_.want(changes.settings->nat);
   nat_.want(changes.peers);
   nat_.want(changes.floating);
+  floating_taken_ &= changes.floating.empty();
   want_overlays(changes);
   bandwidth_.want(changes.endpoints);
   routes_.want(changes.routes, changes.endpoints);
@@ -177,7 +178,9 @@ std::vector<TunnelLink> HostKeeper::tunnels() const {
 Result<void> HostKeeper::sync_translation() {
   const auto before = nat_.writes();
   TRY_VOID(nat_.sync());
-  return policy_->take_translation(nat_.writes() != before);
+  TRY_VOID(policy_->take_translation(nat_.writes() != before));
+  floating_taken_ = true;
+  return {};
 }
 
 Result<void> HostKeeper::sync_overlays_and_routes() {
@@ -257,7 +260,15 @@ Result<void> HostKeeper::take_connections_back() {
 bool HostKeeper::is_ready(const EndpointState& endpoint) const {
   // Without addresses it is one that is denied all.
   return policy_->in_step() && !endpoint.addresses.empty() && policy_->serves(endpoint.interface_name) &&
-         bandwidth_.is_ready(endpoint) && routes_.is_ready(endpoint);
+         bandwidth_.is_ready(endpoint) && routes_.is_ready(endpoint) && is_reached_by_floating(endpoint);
+}
+
+bool HostKeeper::is_reached_by_floating(const EndpointState& endpoint) const {
+  return std::ranges::all_of(endpoint.addresses, [&](const AddressPrograms& programs) {
+    const auto& floating = nat_.floating_of(programs.address);
+    const auto lacks = [&](const IpAddress& address) { return routes_.lacks(Prefix::host(address)); };
+    return floating.empty() || (floating_taken_ && std::ranges::none_of(floating, lacks));
+  });
 }
 
 const EndpointState* HostKeeper::in_force(const ResourceKey& endpoint) const {

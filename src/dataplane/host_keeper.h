@@ -59,7 +59,8 @@ class HostKeeper {
   const Report& report() const { return report_; }
   // How far what is desired has been taken, in the kernel or not.
   const Revisions& taken() const { return wanted_; }
-  // The endpoint as the kernel enforces it: policy and limits in force at its interface, routes in place.
+  // The endpoint as the kernel enforces it: policy and limits in force at its interface, routes in place, those of
+  // its floating addresses and their translation as well.
   // nullptr: it is not, or not as desired.
   const EndpointState* in_force(const ResourceKey& endpoint) const;
   // Whether a route to it is wanted that is not in the kernel.
@@ -69,6 +70,7 @@ class HostKeeper {
   bool started_ = false;
   std::unique_ptr<PolicyDatapath> policy_;
   NatTable nat_;
+  bool floating_taken_ = true;  // the kernel translates all floating addresses as is wanted
   RouteTable routes_;
   std::array<Vxlan, 2> vxlan_;           // by family (0: IPv4)
   std::array<bool, 2> tunnels_taken_{};  // the policy has all news of them
@@ -90,6 +92,7 @@ class HostKeeper {
   // Whether a host endpoint is found by addresses.
   bool must_know_links() const;
   bool is_ready(const EndpointState& endpoint) const;
+  bool is_reached_by_floating(const EndpointState& endpoint) const;
   bool connections_stay() const { return settings_.open_connections == OpenConnections::kStay; }
   // Remembers whose addresses come, go or move.
   void note_renewed(const Changes<ResourceKey, EndpointState>& changes);

@@ -316,6 +316,41 @@ TEST(HostKeeper, KeepsRoutesAloneWhereSomebodyAsksForThatAndSaysSo) {
     EXPECT_EQ(status, dataplane::HostEndpointStatus::kError);
 }
 
+TEST(HostKeeper, AnEndpointIsInForceOnceItIsReachedUnderItsFloatingAddress) {
+  KeptHost host(1);
+  HostKeeper keeper(host.kernels(), {});
+  const auto floating = Prefix::host(address("172.16.0.5"));
+  HostChanges changes;
+  changes.settings.emplace();
+  changes.endpoints.update(pod_key(0), {interface_of(0), {{pod_address(0), ProgramId{1}, ProgramId{1}}}});
+  changes.floating.update(floating.address, pod_address(0));
+  for (const auto& prefix : {Prefix::host(pod_address(0)), floating})
+    changes.routes.update(prefix, {Route::Kind::kInterface, interface_of(0), {}});
+  keeper.take(changes);
+  host.routes.refuse = [&](const kernel::KernelRoute& route) {
+    return route.destination == floating ? std::optional(kNoMemory) : std::nullopt;
+  };
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_EQ(keeper.in_force(pod_key(0)), nullptr);
+  EXPECT_EQ(keeper.report().endpoints_ready, 0U);
+  host.routes.refuse = {};
+  host.nat.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory}; });
+  HostChanges other;  // to be translated, too
+  other.floating.update(address("172.16.0.6"), pod_address(0));
+  keeper.take(other);
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_EQ(keeper.in_force(pod_key(0)), nullptr);
+  host.nat.fail_when({});
+  EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
+  EXPECT_NE(keeper.in_force(pod_key(0)), nullptr);
+  other.floating.clear();
+  other.floating.remove(address("172.16.0.6"));
+  other.floating.remove(floating.address);
+  keeper.take(other);
+  EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
+  EXPECT_NE(keeper.in_force(pod_key(0)), nullptr);
+}
+
 TEST(HostKeeper, SaysThatTheKernelHasNoIpipAndUsesItOnceItHas) {
   KeptHost host(1);
   HostKeeper keeper(host.kernels(), {});

@@ -173,9 +173,23 @@ void NatTable::want(const Changes<IpAddress, network::Peer>& peers) {
 }
 
 void NatTable::want(const Changes<IpAddress, IpAddress>& floating) {
-  for (const auto& [address, own] : floating.entries()) moved_.insert(address);
+  for (const auto& [address, own] : floating.entries()) {
+    moved_.insert(address);
+    if (const auto before = floating_.find(address); before != floating_.end()) {
+      const auto others = floating_by_own_.find(before->second);
+      others->second.erase(address);
+      if (others->second.empty()) floating_by_own_.erase(others);
+    }
+    if (own) floating_by_own_[*own].insert(address);
+  }
   floating.apply_to(floating_);
   changed_ |= !floating.empty();
+}
+
+const std::set<IpAddress>& NatTable::floating_of(const IpAddress& own) const {
+  static const std::set<IpAddress> none;
+  const auto found = floating_by_own_.find(own);
+  return found == floating_by_own_.end() ? none : found->second;
 }
 
 std::optional<SmallTable> NatTable::wanted() const {

@@ -32,6 +32,9 @@ class NatTable {
   // Somebody else may have changed the table.
   void distrust() { table_.distrust(); }
 
+  // The floating addresses under which a workload with that own one is to be reached.
+  const std::set<IpAddress>& floating_of(const IpAddress& own) const;
+
   // Makes it so. There is a table only where a pool or a floating address asks for translation. Connections
   // that the kernel translates as an address was before begin anew: O(connections), where one has changed.
   Result<void> sync();
@@ -49,6 +52,7 @@ class NatTable {
   HostSettings::NatOutgoing nat_;
   std::set<IpAddress> hosts_;                // the others of the cluster
   std::map<IpAddress, IpAddress> floating_;  // as HostState has it
+  std::map<IpAddress, std::set<IpAddress>> floating_by_own_;
   std::set<IpAddress> moved_;  // floating addresses that have led elsewhere while connections began
   bool changed_ = true;
 };
