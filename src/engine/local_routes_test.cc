@@ -81,7 +81,8 @@ TEST(LocalRoutes, AnOverlayLeadsThroughTheTunnelsOfItsHostsOnceBothEndsAreKnown)
   EXPECT_EQ(host.state.peers.size(), 1U);
   host.set({Kind::kIpPool, "", "p"}, pool("10.0.0.0/16", IpPool::Encapsulation::kAlways));
   EXPECT_TRUE(host.state.settings.overlays.vxlan4);
-  EXPECT_TRUE(host.state.routes.empty());
+  EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")), (Route{Route::Kind::kVxlan, "", {}}))
+      << "nowhere else meanwhile";
   EXPECT_FALSE(host.state.vxlan[0]);
   host.set({Kind::kNode, "", "b"}, with_tunnel(node("b", "192.0.2.2/24"), "10.0.2.0"));
   EXPECT_EQ(host.state.routes.at(test::prefix("10.0.0.2/32")),
