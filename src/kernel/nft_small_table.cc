@@ -95,4 +95,27 @@ Result<void> SmallTableKeeper::sync(const std::optional<SmallTable>& wanted) {
   return {};
 }
 
+Result<void> SmallTableKeeper::change(const Set& set, const std::vector<Element>& come,
+                                      const std::vector<Element>& gone) {
+  if (come.empty() && gone.empty()) return {};
+  if (!known_ || !there_)
+    return fail(ErrorCode::kUnavailable, "what is in the set {} is not known", set.name);
+  const auto of = std::ranges::find(there_->sets, set, [](const auto& entry) { return entry.first; });
+  if (of == there_->sets.end()) return fail(ErrorCode::kNotFound, "there is no set {}", set.name);
+  auto& elements = of->second;
+  Batch batch;
+  if (!gone.empty()) batch.emplace_back(DeleteElements{set, gone});
+  if (!come.empty()) batch.emplace_back(AddElements{set, come});
+  known_ = false;
+  TRY_VOID(kernel_.commit(batch));
+  writes_ += size_of(batch);
+  for (const auto& element : gone) {
+    const auto [first, last] = std::ranges::equal_range(elements, element);
+    elements.erase(first, last);
+  }
+  for (const auto& element : come) elements.insert(std::ranges::lower_bound(elements, element), element);
+  known_ = true;
+  return {};
+}
+
 }  // namespace ocicat::kernel::nft

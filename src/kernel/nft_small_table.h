@@ -28,6 +28,7 @@ Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
 // Holds a kernel's table to what is wanted.
 //
 //   writes   only what differs; where nothing is known of the kernel, it is read first
+//   cost     sync() the whole table; change() what changes, and moving what stands behind it in its set
 //   errors   what is there stays, counts as unknown, and is read again by the next sync()
 class SmallTableKeeper {
  public:
@@ -37,6 +38,9 @@ class SmallTableKeeper {
   // Makes it so, in one transaction. Whatever else stands in the table goes. Nothing: there is to be no
   // table.
   Result<void> sync(const std::optional<SmallTable>& wanted);
+  // Elements of one of its sets, and nothing else, in one transaction; both ascending. kUnavailable: what is there is
+  // not known.
+  Result<void> change(const Set& set, const std::vector<Element>& come, const std::vector<Element>& gone);
   // Somebody else may have changed it.
   void distrust() { known_ = false; }
   bool known() const { return known_; }

@@ -257,14 +257,21 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
   TRY_VOID(write_changes());
   TRY_VOID(sync_host_hooks());
   maps_known_ = true;
-  // A workload may be at an interface that was nobody's until now.
-  if (changes.settings || !changes.endpoints.empty() || !changes.peers.empty()) {
-    if (!links_known_) return {};
-    links_known_ = false;
+  return sync_places(changes);
+}
+
+// A workload may be at an interface that was nobody's until now.
+Result<void> EbpfPolicy::sync_places(const HostChanges& changes) {
+  const bool others_alone = !changes.settings && changes.endpoints.empty();
+  if (!links_known_ || (others_alone && changes.peers.empty())) return {};
+  links_known_ = false;
+  if (others_alone) {
+    TRY_VOID(guard_.sync_hosts(changes.peers));
+  } else {
     TRY_VOID(sync_attachments());
     TRY_VOID(sync_guard());
-    links_known_ = true;
   }
+  links_known_ = true;
   return {};
 }
 

@@ -79,6 +79,7 @@ class EbpfPolicy final : public PolicyDatapath {
   void forget_changes();  // the first are all there is
   Result<void> compare_all();
   Result<void> compare_dictionary();
+  Result<void> sync_places(const HostChanges& changes);
   Result<void> sync_attachments();
   Result<void> sync_guard();
   // Of connections that are older than the maps: what the kernel has tracked.

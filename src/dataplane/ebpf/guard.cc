@@ -126,6 +126,18 @@ Result<bool> Guard::stands_for_policy() {
   return shape && shape->chains.contains(kForwardOfPolicy);
 }
 
+Result<void> Guard::sync_hosts(const Changes<IpAddress, network::Peer>& peers) {
+  std::set<IpAddress> come, gone;
+  for (const auto& [address, peer] : peers.entries()) {
+    if (peer.has_value() != there_.hosts.contains(address)) (peer ? come : gone).insert(address);
+  }
+  for (const auto family : kFamilies)
+    TRY_VOID(table_.change(hosts_set(family), host_elements(come, family), host_elements(gone, family)));
+  there_.hosts.merge(come);
+  for (const auto& address : gone) there_.hosts.erase(address);
+  return {};
+}
+
 Result<void> Guard::sync(const GuardState& wanted) {
   if (table_.known() && there_ == wanted) return {};
   TRY_VOID(table_.sync(table_of(wanted)));

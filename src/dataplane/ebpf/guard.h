@@ -32,6 +32,8 @@ class Guard {
 
   // Makes it so, in one transaction. Whatever else stands in the table goes.
   Result<void> sync(const GuardState& wanted);
+  // Hosts that come and go, where nothing else has changed. Cost: theirs.
+  Result<void> sync_hosts(const Changes<IpAddress, network::Peer>& peers);
   // Whether what stands in its place is the table by which nftables enforces policy (nftables/).
   Result<bool> stands_for_policy();
   // Somebody else may have changed it.

@@ -1,0 +1,94 @@
+#include "dataplane/ebpf/guard.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "kernel/simulated_nft.h"
+#include "test/support/for_seeds.h"
+
+namespace ocicat::dataplane::ebpf {
+namespace {
+
+using kernel::nft::SimulatedKernel;
+
+using Peers = Changes<IpAddress, network::Peer>;
+
+IpAddress host(std::uint32_t number) {
+  return number % 2 == 0 ? IpAddress::v4(0xc0000200 + number)
+                         : *IpAddress::parse(fmt::format("2001:db8::{:x}", number));
+}
+
+SimulatedKernel::Elements elements_in(const SimulatedKernel& kernel) {
+  auto elements = kernel.all_elements();
+  std::erase_if(elements, [](const auto& set) { return set.second.empty(); });
+  return elements;
+}
+
+// What a guard leaves that is told of everything at once.
+SimulatedKernel::Elements straight(const GuardState& state) {
+  SimulatedKernel kernel;
+  Guard guard(kernel);
+  EXPECT_TRUE(guard.sync(state));
+  return elements_in(kernel);
+}
+
+TEST(Guard, HostsThatComeAndGoLeaveWhatAllAtOnceLeaves) {
+  test::for_seeds(50, [](std::uint64_t seed) {
+    std::minstd_rand random(static_cast<std::uint32_t>(seed));
+    SimulatedKernel kernel;
+    Guard guard(kernel);
+    GuardState state{.settings = {}, .names = {"odd"}, .attached = {7}, .hosts = {host(2), host(3)}};
+    EXPECT_TRUE(guard.sync(state));
+    for (int round = 0; round < 30; ++round) {
+      Peers peers;
+      for (auto left = random() % 4; left > 0; --left) {
+        const auto address = host(2 + static_cast<std::uint32_t>(random() % 12));
+        if (random() % 2 == 0) {
+          peers.update(address, {});
+          state.hosts.insert(address);
+        } else {
+          peers.remove(address);
+          state.hosts.erase(address);
+        }
+      }
+      const bool fails = random() % 4 == 0, lost = random() % 2 == 0;
+      kernel.fail_when([&](int) -> std::optional<SimulatedKernel::Fault> {
+        if (!fails) return std::nullopt;
+        return SimulatedKernel::Fault{{ErrorCode::kUnavailable, "busy"}, lost};
+      });
+      const auto done = guard.sync_hosts(peers);
+      kernel.fail_when({});
+      EXPECT_TRUE(done || guard.sync(state));
+      EXPECT_EQ(elements_in(kernel), straight(state));
+      if (testing::Test::HasFailure()) return false;
+    }
+    return true;
+  });
+}
+
+TEST(Guard, AHostWhoseTunnelAloneChangesWritesNothing) {
+  SimulatedKernel kernel;
+  Guard guard(kernel);
+  ASSERT_TRUE(guard.sync({.settings = {}, .names = {}, .attached = {}, .hosts = {host(2)}}));
+  const auto writes = guard.writes();
+  Peers peers;
+  peers.update(host(2), {});
+  EXPECT_TRUE(guard.sync_hosts(peers));
+  EXPECT_EQ(guard.writes(), writes);
+  peers.update(host(4), {});
+  EXPECT_TRUE(guard.sync_hosts(peers));
+  EXPECT_EQ(guard.writes(), writes + 1);
+}
+
+TEST(Guard, WhatItDoesNotKnowItDoesNotChange) {
+  SimulatedKernel kernel;
+  Guard guard(kernel);
+  Peers peers;
+  peers.update(host(2), {});
+  EXPECT_FALSE(guard.sync_hosts(peers));
+  EXPECT_EQ(kernel.commits(), 0);
+}
+
+}  // namespace
+}  // namespace ocicat::dataplane::ebpf
