@@ -84,6 +84,18 @@ std::string rule_by_rule(unsigned rules) {
   return ruleset(sets + chains + chain(jumps));
 }
 
+// The same for iptables, with ipset: a rule for each, with a set of its own.
+void ask_sets_by_iptables(Router& router, unsigned rules) {
+  std::string sets, filter = "*filter\n:FORWARD DROP [0:0]\n";
+  for (unsigned i = 0; i < rules; ++i) {
+    sets += fmt::format("create s{0} hash:ip\nadd s{0} {1}\n", i, known_address(i).to_string());
+    filter += fmt::format("-A FORWARD -p udp -m set --match-set s{} dst -m udp --dport {} -j ACCEPT\n", i,
+                          known_port(i));
+  }
+  router.shell("ipset restore <<'END'\n" + sets + "END\n");
+  router.shell("iptables-legacy-restore <<'END'\n" + filter + "COMMIT\nEND\n");
+}
+
 class Comparison {
  public:
   Comparison() {
@@ -102,6 +114,9 @@ class Comparison {
     auto& linear = peers_.emplace_back(Arm{"rules-1000", 1'000});
     linear.router->rules(rule_by_rule(1'000));
     linear.slow = 64;
+    auto& with_sets = peers_.emplace_back(Arm{"ipset-1000", 1'000});
+    ask_sets_by_iptables(*with_sets.router, with_sets.rules);
+    with_sets.slow = 64;
   }
 
   void verdicts() {
@@ -132,6 +147,7 @@ class Comparison {
       if (!hot) continue;
       std::printf("verdict-vs-peers-map %.3f x\n", over(last) / over(peers_[1]));
       std::printf("verdict-vs-peers-rules %.0f x\n", over(peers_[2]) / over(ours_[2]));
+      std::printf("verdict-vs-peers-ipset %.0f x\n", over(peers_[3]) / over(ours_[2]));
     }
   }
 

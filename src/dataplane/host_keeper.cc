@@ -66,11 +66,10 @@ Result<void> HostKeeper::for_overlays(const std::function<Result<void>(Overlay&)
 // What the policy has refused it has kept: then it is asked again, with nothing new.
 Result<void> HostKeeper::tell_of_tunnels(std::size_t family) {
   const auto news = vxlan_[family].news();
-  if (!news) return {};
   const auto of = family == 0 ? Family::kIpv4 : Family::kIpv6;
-  routes_.learn_ends(of, news->ends);
-  if (news->empty() && tunnels_taken_[family]) return {};
-  const auto taken = policy_->take_tunnels(of, *news);
+  if (news) routes_.learn_ends(of, news->ends);
+  if ((!news || news->empty()) && tunnels_taken_[family]) return {};
+  const auto taken = policy_->take_tunnels(of, news.value_or(TunnelChanges{}));
   tunnels_taken_[family] = taken.has_value();
   return taken;
 }
@@ -184,10 +183,11 @@ Result<void> HostKeeper::sync_translation() {
 }
 
 Result<void> HostKeeper::sync_overlays_and_routes() {
-  const auto overlays = for_overlays(&Overlay::sync);
-  if (const auto routes = routes_.sync(); !routes) return within("routes", routes.error());
+  auto done = for_overlays(&Overlay::sync);
+  if (const auto routes = routes_.sync(); !routes) done = within("routes", routes.error());
+  if (!routes_.old_ways_gone()) return done;
   const auto retired = for_overlays(&Overlay::retire);
-  return retired ? overlays : retired;
+  return retired ? done : retired;
 }
 
 Result<void> HostKeeper::sync_ways() {
@@ -195,7 +195,7 @@ Result<void> HostKeeper::sync_ways() {
   if (!done) done = within("bandwidth", done.error());
   if (const auto nat = sync_translation(); !nat) done = within("translation", nat.error());
   auto ways = sync_overlays_and_routes();
-  if (ways && std::ranges::any_of(vxlan_, &Vxlan::comes_anew)) ways = sync_overlays_and_routes();
+  if (std::ranges::any_of(vxlan_, &Vxlan::comes_anew)) ways = sync_overlays_and_routes();
   return ways ? done : ways;
 }
 

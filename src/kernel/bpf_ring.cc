@@ -32,18 +32,20 @@ Result<Ring> Ring::of(const UniqueFd& map) {
   return ring;
 }
 
-// The kernel has the ring in memory twice, one behind the other, so that nothing is torn at its end. What can fail is
-// memory for tables of pages alone.
+// The kernel has the ring in memory twice, one behind the other, so that nothing is torn at its end. nullptr: there is no
+// memory for tables of pages.
 const std::byte* Ring::at(Position position, std::size_t size) {
   const auto first = static_cast<std::size_t>(position & (size_ - 1));
   if (first < window_first_ || first + size > window_first_ + window_size_) {
     window_.reset();
     window_first_ = first / page_size() * page_size();
     const auto wanted = std::max(kWindow, in_pages(first - window_first_ + size));
-    window_size_ = std::min(wanted, 2 * size_ - window_first_);
-    auto window = map_memory(map_.get(), 2 * page_size() + window_first_, window_size_, Access::kRead);
-    CHECK(window);
+    const auto size_here = std::min(wanted, 2 * size_ - window_first_);
+    window_size_ = 0;
+    auto window = map_memory(map_.get(), 2 * page_size() + window_first_, size_here, Access::kRead);
+    if (!window) return nullptr;
     window_ = *std::move(window);
+    window_size_ = size_here;
   }
   return window_.get() + (first - window_first_);
 }
@@ -52,11 +54,15 @@ std::size_t Ring::read(std::size_t most, const std::function<void(Bytes)>& visit
   auto position = load<Position>(consumer_.get());
   std::size_t count = 0;
   while (count < most && position != load<Position>(producer_.get())) {
-    const auto header = load<std::uint32_t>(at(position, BPF_RINGBUF_HDR_SZ));
+    const auto* record = at(position, BPF_RINGBUF_HDR_SZ);
+    if (record == nullptr) break;  // for the next call
+    const auto header = load<std::uint32_t>(record);
     if ((header & BPF_RINGBUF_BUSY_BIT) != 0) break;  // somebody is still writing it
     const std::size_t size = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
     if ((header & BPF_RINGBUF_DISCARD_BIT) == 0) {
-      visit({at(position, BPF_RINGBUF_HDR_SZ + size) + BPF_RINGBUF_HDR_SZ, size});
+      record = at(position, BPF_RINGBUF_HDR_SZ + size);
+      if (record == nullptr) break;
+      visit({record + BPF_RINGBUF_HDR_SZ, size});
       ++count;
     }
     position += (BPF_RINGBUF_HDR_SZ + size + 7) / 8 * 8;

@@ -134,6 +134,26 @@ TEST(Tunnels, AHostThatChangesCostsWhatItChangesAndNoLookAtTheOthers) {
   EXPECT_EQ(host.routes.dumps, dumps);
 }
 
+// Somebody else's route in the place of one of ours stays for good.
+TEST(Tunnels, AnInterfaceIsMadeAnewWhateverElseTheKernelRefuses) {
+  TunnelledHost host(1);
+  ASSERT_TRUE(host.attempt(TunnelledHost::there(2, 2))) << host.keeper.report().error;
+  const auto taken = TunnelledHost::block(9);
+  host.routes.refuse = [&](const kernel::KernelRoute& route) {
+    return route.destination == taken ? std::optional(Error{ErrorCode::kAlreadyExists, "another's"})
+                                      : std::nullopt;
+  };
+  HostChanges changes;
+  changes.routes.update(taken, Route{Route::Kind::kNowhere, "", {}});
+  EXPECT_FALSE(host.attempt(changes));
+  host.devices[0]->vni = 4097;
+  changes = {};
+  changes.vxlan = host.devices;
+  EXPECT_FALSE(host.attempt(changes));
+  EXPECT_EQ(host.device().link.config.vni, 4097U);
+  EXPECT_TRUE(host.leads(2, 2));
+}
+
 TEST(Tunnels, OfFiveThousandHostsAreFoundInPlaceByTheNextAgentWhichWritesOnlyWhatChanges) {
   constexpr std::uint32_t kHosts = 5'000, kBlocks = 4;
   const auto mac = [](std::uint32_t number) {

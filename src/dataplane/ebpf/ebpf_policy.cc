@@ -359,6 +359,7 @@ std::vector<std::string> EbpfPolicy::notes() const {
     const auto link = std::ranges::find(links_, index, &kernel::Link::index);
     return link == links_.end() ? std::to_string(index) : link->name;
   };
+  if (!own_note_.empty()) notes.push_back(own_note_);
   for (const auto& [interface, why] : attachments_.refused()) {
     const auto own_name = name(interface);
     notes.push_back(fmt::format("{} takes no program, so {}: {}", own_name,
@@ -472,8 +473,10 @@ Result<bool> EbpfPolicy::resync() {
     want_workloads();
   }
   place_endpoints();
-  TRY(const auto addresses, images_->own.sync(own_addresses()));
-  writes_ += addresses;
+  const auto own = images_->own.sync(own_addresses());
+  writes_ += own.value_or(0);
+  own_note_ =
+      own ? "" : "workloads may be told wrongly that no route leads to this host: " + own.error().message;
   TRY_VOID(relax_tracking());
   if (!maps_known_) {
     TRY_VOID(compare_all());

@@ -130,6 +130,7 @@ class EbpfPolicy final : public PolicyDatapath {
   std::vector<kernel::Link> links_;
   std::set<int> controlled_;  // of those, by index
   bool maps_known_ = false;
+  std::string own_note_;  // of the map of the host's own addresses, which decides nothing but what is said
   bool links_known_ = false;
   bool taking_over_ = false;  // nftables is in force, and refuses what is to be refused
   bool taken_over_ = false;   // the connections that are older than the maps

@@ -19,9 +19,9 @@ using kernel::bpf::KernelMap;
 using kernel::bpf::MappedArray;
 using kernel::bpf::MapShape;
 
-constexpr std::array kDecisionMaps{"host",         "endpoints",      "addresses",      "nets",   "programs",
-                                   "vocabularies", "entries",        "cells",          "chains", "sources",
-                                   "dictionary",   "host_endpoints", "host_interfaces"};
+constexpr std::array kDecisionMaps{
+    "host",  "endpoints", "addresses", "nets",       "programs",       "vocabularies",    "entries",
+    "cells", "chains",    "sources",   "dictionary", "host_endpoints", "host_interfaces", "host_addresses"};
 constexpr std::array kTraces{"connections", "fragments", "at_drivers", "translations"};
 
 struct ProgramName {

@@ -275,7 +275,7 @@ Result<std::vector<kernel::KernelRoute>> RouteTable::stand_in(
 
 // What the kernel then has is not known where anything fails; all that was to be looked at still is.
 Result<void> RouteTable::carry_out(const RoutePlan& plan) {
-  routes_known_ = plan.add.empty() && plan.remove.empty();
+  routes_known_ = old_ways_gone_ = plan.add.empty() && plan.remove.empty();
   if (!routes_known_) {
     TRY(auto not_added, kernel_.add(options_.protocol, plan.add));
     if (!not_added.empty()) {
@@ -286,6 +286,7 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
       TRY(remove, stand_in(not_added, std::move(remove)));
     }
     TRY(const auto not_removed, kernel_.remove(options_.protocol, remove));
+    old_ways_gone_ = not_removed.empty();
     writes_ += plan.add.size() - not_added.size() + remove.size() - not_removed.size();
     for (const auto& failure : not_added) waiting_.insert(failure.route.destination);
     if (!not_added.empty()) return std::unexpected(first_of(not_added));
@@ -300,6 +301,7 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
 }
 
 Result<void> RouteTable::sync() {
+  old_ways_gone_ = false;
   TRY_VOID(learn());
   const auto set_up = set_up_interfaces();
   find_next_hops();

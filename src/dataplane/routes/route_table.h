@@ -58,6 +58,8 @@ class RouteTable {
   bool is_ready(const EndpointState& endpoint) const;
   // Whether a route to it is wanted that is not in the kernel.
   bool lacks(const Prefix& destination) const { return waiting_.contains(destination); }
+  // Whether the last sync() has left nothing that is not wanted any more, even where something new was refused.
+  bool old_ways_gone() const { return old_ways_gone_; }
   // How many are wanted, and how many of them are not in the kernel.
   std::size_t wanted() const { return wanted_.size(); }
   std::size_t waiting() const { return waiting_.size(); }
@@ -113,6 +115,7 @@ class RouteTable {
   bool links_known_ = false;
   bool next_hops_known_ = true;
   bool routes_known_ = false;
+  bool old_ways_gone_ = false;
   bool forwarding_ = false;
   std::uint64_t writes_ = 0;
 };
