@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Answers what policy refuses at a workload, where the setting wants it (iptablesFilterDenyAction: Reject), and
  * always what no route leads to: the packet becomes the answer, a TCP reset or an ICMP error "port unreachable",
- * or "network unreachable" (of IPv6 "no route"), from whom it was for, and goes back to where it came from: to the workload, or as if the workload had sent it. It bears a mark by
- * which the program there knows it; interfaces of other network namespaces cannot bring any.
+ * or "network unreachable" (of IPv6 "no route"), from whom it was for, and goes back to where it came from: to
+ * the workload, or as if the workload had sent it. It bears a mark by which the program there knows it;
+ * interfaces of other network namespaces cannot bring any.
  *
  *   closed    what cannot be answered is dropped: fragments, options, extension headers, resets, errors, what
  *             is for many, what the kernel will not reshape; and TCP in the middle of what nobody knows here
