@@ -79,9 +79,8 @@ Examples:
      "--address "
      "192.0.2.7"},
     {"floating", "Floating addresses and the own ones of workloads here", show_floating, true, false, false,
-     "The kernel translates, by a table that says the same: nft list table inet ocicat_nat.\n\nExamples:\n  "
-     "ocicat "
-     "bpf floating\n  ocicat bpf floating --address 172.16.0.5"},
+     "The kernel translates, by a table that says the same: nft list table inet ocicat_nat.\n\n"
+     "Examples:\n  ocicat bpf floating\n  ocicat bpf floating --address 172.16.0.5"},
 };
 
 constexpr std::string_view kBpfFooter =

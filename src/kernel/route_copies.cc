@@ -1,6 +1,7 @@
 #include "kernel/route_copies.h"
 
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <utility>
@@ -42,16 +43,9 @@ Result<RouteCopies> RouteCopies::open(int protocol, std::uint32_t metric) {
 }
 
 Result<std::vector<RouteCopies::Found>> RouteCopies::find(int protocol) {
-  std::vector<Found> found;
-  for (const auto family : kFamilies) {
-    rtmsg header{};
-    header.rtm_family = family_number(family);
-    header.rtm_protocol = static_cast<std::uint8_t>(protocol);
-    header.rtm_table = RT_TABLE_MAIN;
-    MessageBuilder request;
-    request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), header);
-    request.end();
-    const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
+  return repeated<std::vector<Found>>([&]() -> Result<std::vector<Found>> {
+    std::vector<Found> found;
+    TRY_VOID(dump_routes(socket_, protocol, [&](MessageView message) {
       const auto& told = header_of<rtmsg>(message);
       if (message.nlmsg_type != RTM_NEWROUTE || told.rtm_protocol != protocol ||
           told.rtm_table != RT_TABLE_MAIN || told.rtm_type != RTN_UNICAST)
@@ -61,17 +55,16 @@ Result<std::vector<RouteCopies::Found>> RouteCopies::find(int protocol) {
         const auto view = attributes.bytes(type);
         return std::vector<std::uint8_t>(view.begin(), view.end());
       };
-      Found route{.destination = {family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{}, told.rtm_dst_len},
+      const bool v4 = told.rtm_family == AF_INET;
+      Found route{.destination = {v4 ? IpAddress::v4(0) : IpAddress{}, told.rtm_dst_len},
                   .gateway = bytes(RTA_GATEWAY),
                   .hops = bytes(RTA_MULTIPATH),
                   .link = attributes.u32(RTA_OIF)};
       if (const auto address = address_of(attributes.bytes(RTA_DST))) route.destination.address = *address;
       if (!route.gateway.empty() || !route.hops.empty()) found.push_back(std::move(route));
-    });
-    // The kernel makes the main table with its first route: until then there is none.
-    if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
-  }
-  return found;
+    }));
+    return found;
+  });
 }
 
 Result<void> RouteCopies::change(std::uint16_t message, std::uint16_t flags, int harmless,

@@ -28,7 +28,6 @@ constexpr std::size_t kRoutesASend = 1024;
 constexpr int kBuffer = 8 << 20;
 // Of what the kernel announces while nobody listens: tens of thousands of routes.
 constexpr int kAnnounced = 16 << 20;
-constexpr int kAttempts = 5;
 
 // Where IPv6 has what leads nowhere. Said, as it would otherwise remove any route of that metric.
 constexpr std::uint32_t kLoopback = 1;
@@ -102,16 +101,6 @@ Error others_route(const KernelRoute& route) {
                   "keeps one; ours is written when that one has gone (ip -{} route show {})",
                   route.destination.to_string(), route.metric,
                   route.destination.family() == Family::kIpv4 ? 4 : 6, route.destination.to_string())};
-}
-
-template <class T, class Try>
-Result<T> repeated(Try attempt_once) {
-  Result<T> result = attempt_once();
-  for (int attempt = 1; attempt < kAttempts && !result && result.error().code == ErrorCode::kUnavailable;
-       ++attempt) {
-    result = attempt_once();
-  }
-  return result;
 }
 
 // Gives each link its addresses. An address that came with its link meanwhile is told of again.
@@ -199,20 +188,9 @@ Result<std::set<int>> NetlinkRoutes::controlled() {
 Result<std::vector<KernelRoute>> NetlinkRoutes::routes(int protocol) {
   return repeated<std::vector<KernelRoute>>([&]() -> Result<std::vector<KernelRoute>> {
     std::vector<KernelRoute> routes;
-    for (const auto family : kFamilies) {
-      rtmsg header{};
-      header.rtm_family = family_number(family);
-      header.rtm_protocol = static_cast<std::uint8_t>(protocol);
-      header.rtm_table = RT_TABLE_MAIN;
-      MessageBuilder request;
-      request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), header);
-      request.end();
-      const auto asked = socket_.query(request.bytes(), [&](MessageView message) {
-        if (const auto route = route_of(message, protocol)) routes.push_back(*route);
-      });
-      // The kernel makes the main table with its first route: until then there is none.
-      if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
-    }
+    TRY_VOID(dump_routes(socket_, protocol, [&](MessageView message) {
+      if (const auto route = route_of(message, protocol)) routes.push_back(*route);
+    }));
     return routes;
   });
 }

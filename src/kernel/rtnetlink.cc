@@ -1,5 +1,6 @@
 #include "kernel/rtnetlink.h"
 
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -24,6 +25,22 @@ std::optional<IpAddress> address_of(ByteView bytes) {
   IpAddress::Bytes raw{};
   std::ranges::copy(bytes, raw.begin());
   return IpAddress::v6(raw);
+}
+
+Result<void> dump_routes(NetlinkSocket& socket, int protocol, const std::function<void(MessageView)>& visit) {
+  for (const auto family : kFamilies) {
+    rtmsg header{};
+    header.rtm_family = family_number(family);
+    header.rtm_protocol = static_cast<std::uint8_t>(protocol);
+    header.rtm_table = RT_TABLE_MAIN;
+    MessageBuilder request;
+    request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
+    request.end();
+    const auto asked = socket.query(request.bytes(), visit);
+    // The kernel makes the main table with its first route: until then there is none.
+    if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
+  }
+  return {};
 }
 
 }  // namespace ocicat::kernel

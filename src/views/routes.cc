@@ -17,9 +17,8 @@ using network::Way;
 using State = RouteLine::State;
 
 constexpr std::string_view kNoEnd =
-    "this host's kernel does not have the tunnel's end, or its interface, or refuses the route; `ocicat node "
-    "status` says "
-    "why";
+    "this host's kernel does not have the tunnel's end, or its interface, or refuses the route; "
+    "`ocicat node status` says why";
 
 HostState state_of(const policy::Snapshot& snapshot, const std::string& node) {
   ResourceChanges everything;

@@ -92,9 +92,8 @@ void tell_of_others_routes() {
   const auto found = (*routes)->routes(RTPROT_BIRD);
   if (!found || found->empty()) return;
   spdlog::warn(
-      "BGP: {} routes of protocol bird are there that no BIRD of this agent has left, such as to {}: those "
-      "that "
-      "neighbours do not tell go; give yours another protocol (ip route show proto bird)",
+      "BGP: {} routes of protocol bird are there that no BIRD of this agent has left, such as to {}: "
+      "those that neighbours do not tell go; give yours another protocol (ip route show proto bird)",
       found->size(), found->front().destination.to_string());
 }
 

@@ -28,7 +28,7 @@ constexpr std::array kInterfaceSettings{
 constexpr Setting kReversePath{"net/ipv4/conf/{}/rp_filter", "1", false},
     kAnyPath{"net/ipv4/conf/{}/rp_filter", "0", false};
 
-// Before every metric of ours and of other programs, but for one set by hand to 0, which IPv6 takes for 1024.
+// Before every other metric: IPv6 takes 0 for 1024.
 constexpr std::uint32_t kWayMetric = 1;
 
 Error first_of(const std::vector<kernel::RouteFailure>& failures) {
