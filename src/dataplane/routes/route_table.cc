@@ -31,6 +31,9 @@ constexpr Setting kReversePath{"net/ipv4/conf/{}/rp_filter", "1", false},
 // Before every other metric: IPv6 takes 0 for 1024.
 constexpr std::uint32_t kWayMetric = 1;
 
+// At links, where routes are refused: each look may be followed by another that goes, as where many workloads end.
+constexpr int kMostLooks = 3;
+
 Error first_of(const std::vector<kernel::RouteFailure>& failures) {
   Error error = failures.front().error;
   if (failures.size() > 1) error.message += fmt::format("; and {} more", failures.size() - 1);
@@ -305,8 +308,16 @@ Result<void> RouteTable::sync() {
   TRY_VOID(learn());
   const auto set_up = set_up_interfaces();
   find_next_hops();
-  TRY_VOID(carry_out(plan()));
-  return set_up;
+  auto done = carry_out(plan());
+  // A link that goes takes its routes along, and tells of itself after them: added again they are refused.
+  for (int looks = 0; !done && looks < kMostLooks; ++looks) {
+    const auto before = links_;
+    distrust_links();
+    TRY_VOID(learn());
+    if (links_ == before) break;
+    done = carry_out(plan());
+  }
+  return done ? set_up : done;
 }
 
 bool RouteTable::is_ready(const EndpointState& endpoint) const {

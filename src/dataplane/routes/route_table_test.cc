@@ -111,6 +111,20 @@ TEST_F(RouteTableTest, ALinkThatIsMadeAnewGetsItsRouteAgain) {
   EXPECT_TRUE(there().contains({*Prefix::parse("10.66.0.1/32"), 9, std::nullopt, kRouteMetric}));
 }
 
+TEST_F(RouteTableTest, ALinkOfWhoseEndOnlyItsRoutesHaveToldFailsNothing) {
+  want_all();
+  sync();
+  kernel_.link_by_index.erase(3);
+  const auto address = *Prefix::parse("10.66.0.1/32");
+  there().erase({address, 3, std::nullopt, kRouteMetric});
+  table_.distrust_routes();
+  EXPECT_EQ(sync(), 0U);
+  EXPECT_TRUE(table_.lacks(address));
+  kernel_.link_by_index[9] = {9, "cali1", true};
+  table_.distrust_links();
+  EXPECT_EQ(sync(), 1U);
+}
+
 TEST_F(RouteTableTest, MendsWhatOthersHaveDoneToItsRoutesAndNothingElse) {
   want_all();
   sync();
