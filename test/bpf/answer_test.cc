@@ -196,11 +196,9 @@ TEST_F(WorkloadPrograms, AnswerWithErrorsByTheShareOfAnInterface) {
   reject.settings.emplace().reject = true;
   change(reject);
   const auto frame = to_a4(17, udp(4000, 53));
-  const auto program = kernel::bpf::open_pin(pins_.path() / "programs" / "to_workload");
-  CHECK(program);
   const auto before = counters();
   constexpr std::size_t kPackets = 10UL * bpf::EVENT_SHARE;
-  for (std::size_t i = 0; i < kPackets; ++i) run_program(At::kToA, frame);
+  run_program(At::kToA, frame, kPackets);
   const auto after = counters();
   EXPECT_EQ(after[bpf::DROP_POLICY] - before[bpf::DROP_POLICY], kPackets);
   const auto answered = after[bpf::COUNT_ANSWERED] - before[bpf::COUNT_ANSWERED];
