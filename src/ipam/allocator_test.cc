@@ -5,8 +5,10 @@
 
 #include "ipam/claims.h"
 #include "ipam/inventory.h"
+#include "ipam/settings.h"
 #include "ipam/simulated_documents.h"
 #include "ipam/tunnel_address.h"
+#include "network/pool_usage.h"
 
 namespace ocicat::ipam {
 namespace {
@@ -54,6 +56,17 @@ class Allocation : public testing::Test {
     return texts;
   }
   std::vector<std::string> assign(const AssignRequest& wanted) { return given(allocator_.assign(wanted)); }
+  // Whether STATUS would say that the host could be given one.
+  bool has_room(const std::string& host) {
+    const auto settings = read_settings(documents_);
+    const auto listing = list_blocks(documents_);
+    std::vector<IpamBlock> blocks;
+    for (const auto& [cidr, block] : listing->blocks) blocks.push_back(block.value);
+    return std::ranges::any_of(settings->pools, [&](const IpPool& pool) {
+      return network::has_room(pool, {BlockOwner::Type::kHost, host}, blocks, settings->configuration,
+                               settings->reservations, now_);
+    });
+  }
   std::size_t count(Kind kind) { return shared_.list(kind).size(); }
   // Blocks and who has them: "10.0.0.0/30 host:a".
   std::vector<std::string> blocks() {
@@ -104,11 +117,13 @@ TEST_F(Allocation, BorrowsWhereThereIsNoBlockLeftUnlessAffinityIsStrict) {
   pool("a", "10.0.0.0/30", 31);
   EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
   EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+  EXPECT_TRUE(has_room("c"));
   const auto borrowed = assign(request("c", "h3"));
   ASSERT_THAT(borrowed, SizeIs(1));
   EXPECT_THAT(borrowed[0], HasSubstr("10.0.0."));
   EXPECT_THAT(blocks(), SizeIs(2));
   configure({{"strictAffinity", true}});
+  EXPECT_FALSE(has_room("c"));
   EXPECT_THAT(assign(request("c", "h4")),
               ElementsAre(AllOf(HasSubstr("no IPv4 address is left for c"), HasSubstr("a (10.0.0.0/30)"),
                                 HasSubstr("strictAffinity"))));
@@ -118,6 +133,8 @@ TEST_F(Allocation, EndsAtTheLimitOfBlocksWithoutBorrowing) {
   pool("a", "10.0.0.0/29", 31);
   configure({{"strictAffinity", true}, {"maxBlocksPerHost", 1}});
   EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
+  EXPECT_FALSE(has_room("a"));
+  EXPECT_TRUE(has_room("b"));
   const auto refused = allocator_.assign(request("a", "h2"));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kExhausted);
@@ -129,7 +146,10 @@ TEST_F(Allocation, ClaimsNothingWhereHostsMayNot) {
   pool("a", "10.0.0.0/29", 31);
   EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
   configure({{"strictAffinity", true}, {"autoAllocateBlocks", false}});
+  EXPECT_TRUE(has_room("a"));
+  EXPECT_FALSE(has_room("b"));
   EXPECT_THAT(assign(request("a", "h2")), SizeIs(1));
+  EXPECT_FALSE(has_room("a"));
   EXPECT_THAT(assign(request("a", "h3")), ElementsAre(HasSubstr("no IPv4 address is left")));
   EXPECT_THAT(blocks(), SizeIs(1));
 }
@@ -139,8 +159,10 @@ TEST_F(Allocation, TakesAnEmptyBlockOfAnotherHostOnlyAfterAMinute) {
   configure({{"strictAffinity", true}});
   EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
   ASSERT_TRUE(allocator_.release("h1"));
+  EXPECT_FALSE(has_room("b"));
   EXPECT_THAT(assign(request("b", "h2")), ElementsAre(HasSubstr("no IPv4 address is left")));
   now_ += seconds(60);
+  EXPECT_TRUE(has_room("b"));
   EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
   EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:b"));
   EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/31 host:b confirmed"));
@@ -202,8 +224,10 @@ TEST_F(Allocation, KeepsReleasedAddressesBackForAWhile) {
   configure({{"ipCooldownSeconds", 30}});
   EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
   EXPECT_THAT(allocator_.release("h1")->addresses, SizeIs(2));
+  EXPECT_FALSE(has_room("a"));
   EXPECT_THAT(assign(request("a", "h2")), ElementsAre(HasSubstr("no IPv4 address is left")));
   now_ += seconds(30);
+  EXPECT_TRUE(has_room("a"));
   EXPECT_THAT(assign(request("a", "h2")), ElementsAre("10.0.0.0"));
 }
 

@@ -13,8 +13,6 @@ using network::selects_host;
 
 namespace {
 
-// What another host's empty block must have been left alone before it is taken over.
-constexpr std::chrono::minutes kEmptyFor{1};
 constexpr std::string_view kLoadBalancer = "load-balancer";
 
 std::size_t index_of(Family family) {
@@ -364,11 +362,8 @@ Result<bool> Assignment::reclaim_one(const Job& job, Family family) {
   for (const IpPool* pool : job.pools.at(index_of(family))) {
     for (auto at = blocks_.begin(); at != blocks_.end(); ++at) {
       const auto& [cidr, block] = *at;
-      const auto& value = block.value;
-      const bool is_others =
-          value.affinity && *value.affinity != job.owner && value.affinity->type == BlockOwner::Type::kHost;
-      const bool is_old = !value.claimed_at || *value.claimed_at + kEmptyFor <= now_;
-      if (!is_others || !is_old || !network::is_block_of(*pool, cidr) || !network::is_empty(value)) continue;
+      if (!network::is_block_of(*pool, cidr) || !network::may_be_taken_over(block.value, job.owner, now_))
+        continue;
       const auto given_up = give_up_block(documents_, block);
       if (!given_up && !is_stale(given_up.error())) return std::unexpected(given_up.error());
       if (given_up) taken_.erase(cidr);

@@ -10,6 +10,9 @@ namespace {
 using Ordinal = IpamBlock::Ordinal;
 using Attribute = IpamBlock::Attribute;
 
+// What another host's empty block must have been left alone before it is taken over.
+constexpr std::chrono::minutes kEmptyFor{1};
+
 std::uint32_t attribute_for(IpamBlock& block, const Grant& grant) {
   const Attribute wanted{grant.handle, grant.attributes, {}, {}};
   const auto at = std::ranges::find(block.attributes, wanted);
@@ -214,6 +217,13 @@ bool is_empty(const IpamBlock& block) {
     if (handle_of(attribute_of(block, ordinal)) != kWindowsHandle) return false;
   }
   return true;
+}
+
+bool may_be_taken_over(const IpamBlock& block, const BlockOwner& by, TimePoint now) {
+  const bool is_another_hosts =
+      block.affinity && *block.affinity != by && block.affinity->type == BlockOwner::Type::kHost;
+  const bool is_old = !block.claimed_at || *block.claimed_at + kEmptyFor <= now;
+  return is_another_hosts && is_old && is_empty(block);
 }
 
 }  // namespace ocicat::network

@@ -83,5 +83,7 @@ struct BlockCounts {
 BlockCounts counts_of(const IpamBlock& block, const Reservations& reservations);
 // Nobody has an address, and none cools down; what Windows keeps does not count.
 bool is_empty(const IpamBlock& block);
+// Whether it is another host's, empty, and has been left alone for long enough to become this owner's.
+bool may_be_taken_over(const IpamBlock& block, const BlockOwner& by, TimePoint now);
 
 }  // namespace ocicat::network

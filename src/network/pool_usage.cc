@@ -1,6 +1,7 @@
 #include "network/pool_usage.h"
 
 #include <algorithm>
+#include <set>
 
 #include "network/pool_choice.h"
 
@@ -81,6 +82,29 @@ Usage usage_of(std::span<const IpPool> pools, std::span<const IpamBlock> blocks,
   }
   std::ranges::sort(usage.blocks, {}, &BlockUsage::cidr);
   return usage;
+}
+
+bool has_room(const IpPool& pool, const BlockOwner& owner, std::span<const IpamBlock> blocks,
+              const IpamConfiguration& configuration, const Reservations& reservations, TimePoint now) {
+  std::set<Prefix> taken;
+  int own = 0;
+  bool left_empty = false, at_others = false;
+  for (IpamBlock block : blocks) {
+    taken.insert(block.cidr);
+    const bool is_own = block.affinity == owner;
+    own += is_own && block.cidr.family() == pool.cidr.family();
+    if (!is_block_of(pool, block.cidr)) continue;
+    settle(block, now, configuration.cooldown);
+    const bool has_free = counts_of(block, reservations).free > 0;
+    if (is_own && has_free) return true;
+    left_empty |= may_be_taken_over(block, owner, now);
+    at_others |= !is_own && has_free && !block.strict_affinity;
+  }
+  if (configuration.auto_allocate_blocks) {
+    if (own >= most_blocks(configuration)) return false;  // then nothing is taken from others either
+    if (left_empty || next_block(pool, owner, taken, reservations)) return true;
+  }
+  return at_others && !configuration.strict_affinity;
 }
 
 }  // namespace ocicat::network

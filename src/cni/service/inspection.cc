@@ -102,7 +102,7 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
   return check_endpoint(context, *attachment);
 }
 
-// Of pools that addresses could come from, those that have none left. Nothing where no ADD has found that.
+// Of the pools in use, those that have no address left for this host. Nothing where no ADD has found that.
 Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& documents,
                                          const ipam::Settings& settings) {
   std::set<std::string> full;
@@ -111,8 +111,11 @@ Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& docu
   TRY(const auto listing, ipam::list_blocks(documents));
   for (const auto& [cidr, stored] : listing.blocks) blocks.push_back(stored.value);
   const auto now = std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
-  for (const auto& pool : network::usage_of(settings.pools, blocks, settings.reservations, now).pools) {
-    if (!pool.disabled && pool.free == 0) full.insert(pool.name);
+  const BlockOwner host{BlockOwner::Type::kHost, context.options.node};
+  for (const auto& pool : settings.pools) {
+    if (!pool.disabled &&
+        !network::has_room(pool, host, blocks, settings.configuration, settings.reservations, now))
+      full.insert(pool.metadata.name);
   }
   if (full.empty()) context.ran_out = false;
   return full;

@@ -437,6 +437,38 @@ TEST(Service, StatusSaysWhetherAnyContainerCouldBeServed) {
   EXPECT_EQ(code_of(agent.call("STATUS", "", "")), 50U);
 }
 
+// Addresses that another host's block has left are none for this one.
+TEST(Service, StatusSaysThatNoAddressIsLeftForThisHostWhereBlocksAreStrictlyTheirHosts) {
+  World world;
+  const auto create = [&](std::string_view kind, std::string_view name, json::object spec) {
+    ASSERT_TRUE(world.documents.apply(ipam::create_of({{"apiVersion", "projectcalico.org/v3"},
+                                                       {"kind", kind},
+                                                       {"metadata", json::object{{"name", name}}},
+                                                       {"spec", std::move(spec)}})));
+  };
+  create("IPPool", "narrow", {{"cidr", "10.70.0.0/30"}, {"blockSize", 30}, {"assignmentMode", "Manual"}});
+  create("IPAMConfiguration", "default", {{"strictAffinity", true}});
+  FakeDocuments documents(world, false);
+  ipam::Allocator another(documents);
+  ipam::AssignRequest request;
+  request.host = "host2";
+  request.handle = "there";
+  request.ipv4 = 1;
+  request.pools = {"narrow"};
+  ASSERT_TRUE(another.assign(request));
+  Agent agent(world);
+  constexpr auto kNarrow = R"("ipam":{"assign_ipv4":true,"assign_ipv6":false,"ipv4_pools":["narrow"]})";
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", kNarrow)), 100U);
+  EXPECT_EQ(code_of(agent.call("STATUS", "", "", kNarrow)), 50U);
+  EXPECT_TRUE(agent.call("STATUS", "", "").done) << "other pools have some";
+  const ResourceKey key{Kind::kIpamConfiguration, "", "default"};
+  auto shared = world.documents.get(key);
+  ASSERT_TRUE(shared);
+  shared->at("spec").as_object()["strictAffinity"] = false;
+  ASSERT_TRUE(world.documents.apply(ipam::update_of(*shared)));
+  EXPECT_TRUE(agent.call("STATUS", "", "", kNarrow).done);
+}
+
 TEST(Service, StartsNothingWhileAReadinessGateIsClosed) {
   World world;
   Agent agent(world);
