@@ -12,7 +12,7 @@ MODULES = """
     """.split()
 PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc", "/usr/bin/ping"]
 APPLETS = "awk cat cut date echo env false find grep head kill ls mkdir mount od poweroff rm sed seq sleep stat "\
-          "sysctl tail test timeout touch tr true umount uname wc insmod".split()
+          "sysctl tail tee test timeout touch tr true umount uname wc insmod".split()
 HERE = pathlib.Path(__file__).parent
 
 

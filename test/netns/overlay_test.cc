@@ -1,6 +1,7 @@
 // Packets in tunnels: carried to other hosts, taken from other hosts of the cluster alone.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
@@ -160,7 +161,7 @@ TEST_P(OverlayHost, MendsWhatSomebodyElseTakesAway) {
   });
 }
 
-TEST_P(OverlayHost, HasABlackholeInPlaceOfARouteIntoATunnelThatHasNoEnd) {
+TEST_P(OverlayHost, DropsWhatIsForATunnelThatHasNoEndByABlackhole) {
   const auto& name = dataplane::vxlan_name(family());
   const auto expect_route = [&](const std::string& start, const std::string& way) {
     bed_.host().run([&] {
@@ -170,29 +171,40 @@ TEST_P(OverlayHost, HasABlackholeInPlaceOfARouteIntoATunnelThatHasNoEnd) {
                       v4() ? 4 : 6, far_.to_string(), start, far_.to_string(), way));
     });
   };
+  const auto comes_out_of_this_host = [&] {
+    return !bed_.arriving(a_, bed_.outside(), {probe(a_.address(family()), far_, kUdp, 53)}).empty();
+  };
+  // The kernel takes packets for an interface only after it has seen to its carrier, a second at most.
+  const auto await_coming_out = [&] {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::seconds(20);
+    while (!comes_out_of_this_host() && Clock::now() < end);
+    EXPECT_LT(Clock::now(), end);
+  };
   const auto dropped = v4() ? "metric 1024" : "dev lo metric 1024 pref medium";
   const auto tunnelled = fmt::format("via {} dev {} metric 1024{}", there_.address.to_string(), name,
                                      v4() ? " onlink" : " onlink pref medium");
   auto changes = with_overlay();
   add_device(changes);
-  changes.routes.clear();
+  changes.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", {}});
   start(changes);
-  HostChanges of_unknown;
-  of_unknown.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", {}});
-  change(of_unknown);
   expect_route("blackhole ", dropped);
+  EXPECT_FALSE(comes_out_of_this_host());
   HostChanges known;
   known.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", there_.address});
   change(known);
   expect_route("", tunnelled);
+  await_coming_out();
   HostChanges gone;
   gone.peers.remove(cluster());
   change(gone);
   expect_route("blackhole ", dropped);
+  EXPECT_FALSE(comes_out_of_this_host());
   HostChanges back;
   back.peers.update(cluster(), network::Peer{.vtep = there_});
   change(back);
   expect_route("", tunnelled);
+  await_coming_out();
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OverlayHost,
@@ -293,8 +305,8 @@ TEST_P(TunnelGuard, EndsPacketsForServicesThatNobodyServes) {
 INSTANTIATE_TEST_SUITE_P(All, TunnelGuard,
                          testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
                                           testing::ValuesIn(kFamilies)));
-INSTANTIATE_TEST_SUITE_P(Nftables, TunnelsAndHostPolicy,
-                         testing::Combine(testing::Values(Datapath::kNftables),
+INSTANTIATE_TEST_SUITE_P(All, TunnelsAndHostPolicy,
+                         testing::Combine(testing::Values(Datapath::kNftables, Datapath::kEbpf),
                                           testing::ValuesIn(kFamilies)));
 
 // IPIP carries IPv4 only.
@@ -309,48 +321,89 @@ TEST_P(IpipGuard, TakesIpipFromHostsOfTheClusterAlone) {
   EXPECT_EQ(counted(to_host(stranger(), kIpInIp)), 0);
 }
 
-using IpipHost = OverlayHost;
-
-// On a kernel that has it: ./do test-kernels runs this on some that do.
-TEST_P(IpipHost, CarriesPacketsToAWorkloadOfAnotherHostAndBackOrSaysThatTheKernelCannot) {
-  bool can = false;
-  bed_.host().run([&] {
-    can = std::system("{ ip link add tunl0 type ipip; ip link show tunl0; } > /dev/null 2>&1") == 0;
-  });
-  auto changes = with_overlay();
-  changes.settings->overlays.ipip = true;
-  auto& nat = changes.settings->nat;  // what stays in the pool keeps its address
-  nat.sources = nat.inside = {*Prefix::parse("10.64.0.0/10")};
-  changes.ipip.emplace(IpipDevice{.host = Testbed::host_address(family()), .address = {}, .mtu = 0});
-  changes.routes.update(Prefix::host(far_), Route{Route::Kind::kIpip, "", cluster()});
-  if (!can) {
-    agent_.put(std::move(changes));
-    const auto report = agent_.await([](const auto& one) { return !one.error.empty(); });
-    EXPECT_NE(report.error.find("this kernel has no IPIP"), std::string::npos) << report.error;
-    return;
+// On a kernel that has it: ./do test-kernels runs these on some that do.
+class IpipHost : public OverlayHost {
+ protected:
+  // Whether the kernel has it; the dataplane says so where it has not. What leaves the pools gets the host's address.
+  bool start_ipip() {
+    bool can = false;
+    bed_.host().run([&] {
+      can = std::system("{ ip link add tunl0 type ipip; ip link show tunl0; } > /dev/null 2>&1") == 0;
+    });
+    auto changes = with_overlay();
+    changes.settings->overlays.ipip = true;
+    auto& nat = changes.settings->nat;
+    nat.sources = nat.inside = {*Prefix::parse("10.64.0.0/10")};
+    changes.ipip.emplace(IpipDevice{.host = Testbed::host_address(family()), .address = {}, .mtu = 0});
+    changes.routes.update(Prefix::host(far_), Route{Route::Kind::kIpip, "", cluster()});
+    // Which keeps them from answering.
+    for (const auto* station : {&a_, &bed_.outside()})
+      station->ns().run([] { shell("nft delete table inet quiet"); });
+    if (!can) {
+      agent_.put(std::move(changes));
+      const auto report = agent_.await([](const auto& one) { return !one.error.empty(); });
+      EXPECT_NE(report.error.find("this kernel has no IPIP"), std::string::npos) << report.error;
+      return false;
+    }
+    start(std::move(changes));
+    bed_.outside().ns().run([&] {
+      shell("ip link set tunl0 up mtu 1480");
+      shell(fmt::format("ip addr add {}/32 dev lo", far_.to_string()));
+      shell(fmt::format("ip route replace {}/32 via {} dev tunl0 onlink", a_.address(family()).to_string(),
+                        Testbed::host_address(family()).to_string()));
+    });
+    return true;
   }
-  start(std::move(changes));
-  bed_.outside().ns().run([&] {
-    shell("ip link set tunl0 up mtu 1480");
-    shell(fmt::format("ip addr add {}/32 dev lo", far_.to_string()));
-    shell(fmt::format("ip route replace {}/32 via {} dev tunl0 onlink", a_.address(family()).to_string(),
-                      Testbed::host_address(family()).to_string()));
-    shell(
-        fmt::format("nft 'add table ip seen; add counter ip seen tunnelled;"
-                    "add chain ip seen in {{ type filter hook prerouting priority -300; }};"
-                    "add rule ip seen in iifname tunl0 ip saddr {} counter name tunnelled'",
-                    a_.address(family()).to_string()));
-  });
-  for (const auto* station : {&a_, &bed_.outside()})
-    station->ns().run([] { shell("nft delete table inet quiet"); });  // which keeps them from answering
+  // The kernel takes packets for an interface only after it has seen to its carrier, a second at most.
+  void await_ping_from_a(const IpAddress& to) const {
+    a_.ns().run([&] {
+      shell(fmt::format("timeout 20 sh -c 'until ping -c 1 -W 1 {}; do sleep 0.05; done' > /dev/null 2>&1",
+                        to.to_string()));
+    });
+  }
+  void ping_from_a(const IpAddress& to, const std::string& how) const {
+    a_.ns().run([&] { shell(fmt::format("ping -W 20 {} {} > /dev/null", how, to.to_string())); });
+  }
+  // Echo requests that come to the other host by this interface, by whom they are from.
+  void count_requests(const std::string& interface) {
+    bed_.outside().ns().run([&] {
+      shell(fmt::format(
+          "nft 'add table inet seen; add counter inet seen workload; add counter inet seen host;"
+          "add chain inet seen in {{ type filter hook prerouting priority -300; }};"
+          "add rule inet seen in iifname {0} icmp type echo-request ip saddr {1} counter name workload;"
+          "add rule inet seen in iifname {0} icmp type echo-request ip saddr {2} counter name host'",
+          interface, a_.address(family()).to_string(), Testbed::host_address(family()).to_string()));
+    });
+  }
+  void expect_requests(const std::string& sender, int count) {
+    bed_.outside().ns().run([&] {
+      shell(fmt::format("nft reset counter inet seen {} | tee /dev/stderr | grep -q 'packets {} '", sender,
+                        count));
+    });
+  }
+};
+
+TEST_P(IpipHost, CarriesPacketsToAWorkloadOfAnotherHostAndBackOrSaysThatTheKernelCannot) {
+  if (!start_ipip()) return;
+  await_ping_from_a(far_);
+  count_requests("tunl0");
   // Whole packets of the workload's own size as well: the tunnel's MTU leaves room.
-  a_.ns().run([&] {
-    shell(fmt::format("timeout 20 sh -c 'until ping -c 1 -W 1 {}; do sleep 0.05; done' > /dev/null 2>&1",
-                      far_.to_string()));
-    shell(fmt::format("ping -c 1 -W 20 -M do -s 1400 {} > /dev/null", far_.to_string()));
-  });
-  bed_.outside().ns().run([] { shell("nft list counter ip seen tunnelled | grep -q 'packets [1-9]'"); });
+  ping_from_a(far_, "-c 1 -M do -s 1400");
+  ping_from_a(far_, "-c 20 -i 0.01");
+  expect_requests("workload", 21);
+  expect_requests("host", 0);
   bed_.host().run([] { shell("ip -o link show tunl0 | grep -q 'mtu 1480'"); });
+}
+
+TEST_P(IpipHost, GivesWhatLeavesThePoolsItsOwnAddressWhetherTheKernelHasTheTunnelOrNot) {
+  start_ipip();
+  bed_.outside().ns().run([&] { shell(fmt::format("ip addr add {}/32 dev lo", stranger().to_string())); });
+  count_requests("eth0");
+  for (const auto& to : {stranger(), cluster()}) {
+    ping_from_a(to, "-c 20 -i 0.01");
+    expect_requests("host", 20);
+    expect_requests("workload", 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, IpipHost,
