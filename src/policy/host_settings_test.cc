@@ -68,7 +68,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"workloadSourceSpoofing", {{"workloadSourceSpoofing", "Any"}}},
       {"xdpEnabled", {{"xdpEnabled", "false"}}},
   };
-  for (const auto& [field, with_ebpf_alone] : settings_in_effect()) {
+  for (const auto& [field, with_ebpf_alone, only] : settings_in_effect()) {
     if (field == "nodeSelector") continue;  // says for whom it counts
     ASSERT_TRUE(samples.contains(field)) << field;
     auto with = samples.at(field);

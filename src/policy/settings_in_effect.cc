@@ -6,6 +6,8 @@
 namespace ocicat {
 namespace {
 
+constexpr std::string_view kNoEncryption = "opens the port of WireGuard; nothing is encrypted";
+
 constexpr std::array kInEffect{
     SettingInEffect{"allowIPIPPacketsFromWorkloads"},
     SettingInEffect{"allowVXLANPacketsFromWorkloads"},
@@ -40,8 +42,8 @@ constexpr std::array kInEffect{
     SettingInEffect{"vxlanMTUV6"},
     SettingInEffect{"vxlanPort"},
     SettingInEffect{"vxlanVNI"},
-    SettingInEffect{"wireguardEnabled"},
-    SettingInEffect{"wireguardEnabledV6"},
+    SettingInEffect{"wireguardEnabled", false, kNoEncryption},
+    SettingInEffect{"wireguardEnabledV6", false, kNoEncryption},
     SettingInEffect{"wireguardListeningPort"},
     SettingInEffect{"wireguardListeningPortV6"},
     SettingInEffect{"workloadSourceSpoofing"},

@@ -45,9 +45,11 @@ std::vector<IdleSetting> idle_settings(std::span<const json::object> configurati
       if (value.is_null() || is_filled_in(field, value)) continue;
       const auto* known = find_setting(field);
       if (known == nullptr) {
-        idle.push_back({object, field, ""});
+        idle.push_back({object, field, "", ""});
       } else if (known->with_ebpf_alone && dataplanes.contains("nftables")) {
-        idle.push_back({object, field, "nftables"});
+        idle.push_back({object, field, "nftables", ""});
+      } else if (!known->only.empty() && value == true) {
+        idle.push_back({object, field, "", std::string(known->only)});
       }
     }
   }
@@ -57,15 +59,16 @@ std::vector<IdleSetting> idle_settings(std::span<const json::object> configurati
 
 std::vector<std::string> in_words(const std::vector<IdleSetting>& settings) {
   std::map<std::pair<std::string, std::string>, std::string> fields;
-  for (const auto& [object, field, dataplane] : settings) {
-    auto& list = fields[{object, dataplane}];
+  for (const auto& [object, field, dataplane, only] : settings) {
+    const auto effect = !only.empty()       ? only
+                        : dataplane.empty() ? "no effect"
+                                            : "no effect with " + dataplane;
+    auto& list = fields[{object, effect}];
     list += (list.empty() ? "" : ", ") + field;
   }
   std::vector<std::string> lines;
-  for (const auto& [where, list] : fields) {
-    lines.push_back(fmt::format("{}: {}: no effect{}", where.first, list,
-                                where.second.empty() ? "" : " with " + where.second));
-  }
+  for (const auto& [where, list] : fields)
+    lines.push_back(fmt::format("{}: {}: {}", where.first, list, where.second));
   return lines;
 }
 

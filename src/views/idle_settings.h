@@ -1,4 +1,4 @@
-// Settings that somebody has made and that change nothing, with the datapath in use or with any.
+// Settings that somebody has made and that change nothing, with the datapath in use or with any, or less than they say.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -15,6 +15,7 @@ struct IdleSetting {
   std::string object;     // "FelixConfiguration default"
   std::string field;      // "bpfEnabled"
   std::string dataplane;  // it has no effect with this one; empty: with none
+  std::string only;       // what comes of it all the same; empty: nothing
 
   auto operator<=>(const IdleSetting&) const = default;
 };
@@ -23,7 +24,7 @@ struct IdleSetting {
 std::vector<IdleSetting> idle_settings(std::span<const boost::json::object> configurations,
                                        const std::set<std::string>& dataplanes);
 
-// A line for each object and datapath: "FelixConfiguration default: bpfEnabled, genericXDPEnabled: no
+// A line for each object and what is true of it: "FelixConfiguration default: bpfEnabled, genericXDPEnabled: no
 // effect".
 std::vector<std::string> in_words(const std::vector<IdleSetting>& settings);
 

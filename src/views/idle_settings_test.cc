@@ -31,6 +31,15 @@ TEST(IdleSettings, AreNamedByObjectAndByTheDatapathThatKnowsThemNot) {
               ElementsAre("FelixConfiguration default: bpfEnabled, genericXDPEnabled: no effect"));
 }
 
+TEST(IdleSettings, ThatDoLessThanTheySaySayWhatTheyDo) {
+  EXPECT_THAT(
+      lines_of(R"({"wireguardEnabled": true, "wireguardEnabledV6": true, "wireguardMTU": 1400})", {}),
+      ElementsAre("FelixConfiguration default: wireguardMTU: no effect",
+                  "FelixConfiguration default: wireguardEnabled, wireguardEnabledV6: opens the port of "
+                  "WireGuard; nothing is encrypted"));
+  EXPECT_THAT(lines_of(R"({"wireguardEnabled": false})", {}), ElementsAre());
+}
+
 // Of FelixConfiguration's spec.
 std::vector<std::string> all_fields() {
   std::vector<std::string> names;

@@ -247,8 +247,11 @@ json::object to_json(const SystemStatus& status, TimePoint now) {
   for (const std::string& node : status.silent_nodes) silent.emplace_back(node);
   object["silentNodes"] = std::move(silent);
   json::array idle;
-  for (const auto& [setting, field, dataplane] : status.idle)
-    idle.push_back(json::object{{"object", setting}, {"field", field}, {"dataplane", dataplane}});
+  for (const auto& [setting, field, dataplane, only] : status.idle) {
+    json::object one{{"object", setting}, {"field", field}, {"dataplane", dataplane}};
+    if (!only.empty()) one["only"] = only;
+    idle.emplace_back(std::move(one));
+  }
   object["withoutEffect"] = std::move(idle);
   return object;
 }

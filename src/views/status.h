@@ -95,7 +95,7 @@ std::string to_text(const SystemStatus& status, TimePoint now);
 //  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
 //  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
 //  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],
-//  "withoutEffect":[{"object","field","dataplane"}]}
+//  "withoutEffect":[{"object","field","dataplane","only"}]}, the last where something comes of it all the same
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 
 }  // namespace ocicat::views
