@@ -43,13 +43,16 @@ class Site:
         lab = self.lab
         for host in lab.hosts:
             lab.host_exec(host, "nft", COUNTER.format("arrived", "prerouting"))
-        words = []
+        words = {}
         for pool, number in PODS:
             nets = NETS[pool]
             addresses = "" if nets is None else ",".join(net + str(number) for net in nets)
-            words.append(lab.pod_words(name(pool, number), "host%d" % number, {"pool": pool}, "tcp/80",
-                                       addresses=addresses) + ["--no-wait"])
-        lab.together(words)
+            words[pool, number] = lab.pod_words(name(pool, number), "host%d" % number, {"pool": pool}, "tcp/80",
+                                                addresses=addresses) + ["--no-wait"]
+        # The only block of a pool is the first comer's, and single routes lead to the others' addresses in it.
+        for first in ("always", 2), ("between", 1):
+            lab.run(*words.pop(first))
+        lab.together(words.values())
         # Ends of tunnels have addresses of the pool that is first to need them: one that others of the same rack reach
         # without a tunnel, whose addresses lead into the tunnels of the other pool all the same.
         for pool, mode in ("between", "CrossSubnet"), ("always", "Always"), ("lab", "Never"):

@@ -231,7 +231,7 @@ class BirdTest : public testing::Test {
 
 TEST_F(BirdTest, HostsTellEachOtherOfTheirWorkloadsAndThePreferenceIsTheSameEverywhere) {
   begin();
-  EXPECT_EQ(host(1).routes(), (Routes{{"10.65.2.9/32", 1024}, {"fd65::2:9/128", 1024}}));
+  EXPECT_EQ(host(1).routes(), (Routes{{"10.65.2.9/32", 1025}, {"fd65::2:9/128", 1025}}));
   host(2).ip("route del 10.65.2.9/32 dev cali1\nroute add 10.65.2.9/32 dev cali1 proto 80 metric 512\n");
   host(2).ip("route del fd65::2:9/128 dev cali1\nroute add fd65::2:9/128 dev cali1 proto 80 metric 512\n");
   // BIRD leaves the route of the other metric beside it.
@@ -249,6 +249,17 @@ TEST_F(BirdTest, AWorkloadIsWhereItsHostSaysItIsWhateverOthersSay) {
   eventually([&] { return !host(1).routes().contains("10.65.2.9/32"); });
   host(1).ip("route del 10.65.2.9/32 dev cali1 proto 80\n");
   eventually([&] { return host(1).routes().contains("10.65.2.9/32"); });
+}
+
+// As into a tunnel. IPv6 makes one route of two by gateways that have one metric, and removes both with either.
+TEST_F(BirdTest, WhatTheAgentSendsAnotherWayStaysThatWayWhenBirdTakesBackItsOwn) {
+  begin();
+  const std::vector<std::string> ways{"10.65.2.9 via 10.0.0.77 dev wire0 proto 80 metric 1024",
+                                      "fd65::2:9 via fd00::77 dev wire0 proto 80 metric 1024"};
+  for (const auto& way : ways) host(1).ip("route append " + way + "\n");
+  eventually([&] { return host(1).routes().empty(); });
+  const auto ours = host(1).ip_route("show proto 80");
+  for (const auto& way : ways) EXPECT_THAT(ours, testing::HasSubstr(way.substr(0, way.find(" proto"))));
 }
 
 TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
@@ -373,7 +384,7 @@ TEST_F(BirdTest, NeighboursKeepTheRoutesToAHostThatLearnsNoneWhileItsBirdIsStart
   host(2).ip("route del 10.65.2.9/32 dev cali1\nroute del fd65::2:9/128 dev cali1\n");
   for (const int self : {1, 2}) ASSERT_TRUE(host(self).apply(configuration(self, cluster(self))));
   eventually([&] { return host(1).all_established() && host(2).all_established(); });
-  const Routes told{{"10.65.1.9/32", 1024}, {"fd65::1:9/128", 1024}};
+  const Routes told{{"10.65.1.9/32", 1025}, {"fd65::1:9/128", 1025}};
   eventually([&] { return host(2).routes() == told; });
   ASSERT_TRUE(host(1).routes().empty());
   std::optional<kernel::RouteMonitor> monitor;

@@ -165,7 +165,12 @@ class Writer {
          digit(family), digit(family));
     when_in(here.service_nets, true, "reject;");
     when_in(here.unprogrammed_pools, true, "reject;");
-    line("  if source = RTS_BGP && defined(bgp_local_pref) then krt_metric = 2147483647 - bgp_local_pref;");
+    // The agent's own routes are before those of the same metric: of two by gateways IPv6 would make one route of
+    // two ways, which goes as a whole when BIRD removes its own.
+    line(
+        "  if source = RTS_BGP && defined(bgp_local_pref) then {{\n    krt_metric = 2147483647 - "
+        "bgp_local_pref;");
+    line("    if krt_metric = {} then krt_metric = {};\n  }}", kAgentMetric, kAgentMetric + 1);
     line("  accept;\n}}\n");
   }
 

@@ -14,6 +14,8 @@
 
 namespace ocicat::network::bgp {
 
+// The metric of the agent's routes to workloads, into tunnels and to nowhere, which BIRD gives to none.
+inline constexpr std::uint32_t kAgentMetric = kDefaultMetric;
 // The metric of the agent's own routes by other hosts, worse than any that BIRD writes (2³¹−1 at most): they
 // count only where BIRD has none yet, and BIRD does not take them for what this host has to tell.
 inline constexpr std::uint32_t kStandInMetric = 4'000'000'000;
