@@ -65,8 +65,13 @@ void EnforcementWatch::attempted(const dataplane::HostKeeper& keeper) {
   }
   {
     const std::scoped_lock lock(mutex_);
-    if (waiting_.empty()) return;
+    if (waiting_.empty() && listed_ == asked_) return;
     for (auto* waiting : waiting_) waiting->look(keeper);
+    if (listed_ != asked_) {
+      endpoints_.clear();
+      for (const auto& [key, state] : keeper.endpoints()) endpoints_.push_back(key);
+      listed_ = asked_;
+    }
   }
   looked_.notify_all();
 }
@@ -79,6 +84,15 @@ void EnforcementWatch::told(const AgentStatus& status) {
 void EnforcementWatch::on_mtu(std::function<void()> changed) {
   const std::scoped_lock lock(mtu_mutex_);
   mtu_changed_ = std::move(changed);
+}
+
+std::optional<std::vector<ResourceKey>> EnforcementWatch::endpoints() {
+  constexpr std::chrono::seconds kPatience{10};
+  std::unique_lock lock(mutex_);
+  const auto call = ++asked_;
+  look();
+  if (!looked_.wait_for(lock, kPatience, [&] { return listed_ >= call; })) return std::nullopt;
+  return endpoints_;
 }
 
 std::unique_ptr<cni::Enforcement::Watch> EnforcementWatch::watch(const ResourceKey& endpoint) {

@@ -28,6 +28,7 @@ class EnforcementWatch : public cni::Enforcement {
 
   std::unique_ptr<Watch> watch(const ResourceKey& endpoint) override;
   void look() override { to_dataplane_.put({}); }
+  std::optional<std::vector<ResourceKey>> endpoints() override;
   bool judges() const override { return judges_; }
   std::uint32_t mtu() const override { return mtu_; }
   void on_mtu(std::function<void()> changed) override;
@@ -39,6 +40,8 @@ class EnforcementWatch : public cni::Enforcement {
   std::mutex mutex_;
   std::condition_variable looked_;
   std::set<Waiting*> waiting_;
+  std::uint64_t asked_ = 0, listed_ = 0;  // for and at which call of endpoints() they were listed last
+  std::vector<ResourceKey> endpoints_;
   std::atomic<bool> judges_ = true;
   std::atomic<std::uint32_t> mtu_ = 0;
   std::mutex mtu_mutex_;  // held while it is told

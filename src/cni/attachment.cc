@@ -68,13 +68,18 @@ Attachment attachment_of(const Call& call, const std::string& node) {
   }
   attachment.addresses_alone = call.role == Role::kAddresses;
   if (!attachment.addresses_alone) attachment.host_interface = host_interface_of(attachment);
-  attachment.handle = call.network + "." + call.container_id;
-  if (call.ifname != kFirstInterface) attachment.handle += "." + call.ifname;
+  attachment.handle = handle_name(call.network, call.container_id, call.ifname);
   const bool is_pod = !attachment.pod.empty();
   attachment.endpoint = {Kind::kWorkloadEndpoint, attachment.ns,
                          workload_endpoint_name(node, is_pod ? "k8s" : "cni",
                                                 is_pod ? attachment.pod : call.container_id, call.ifname)};
   return attachment;
+}
+
+std::string handle_name(const std::string& network, const std::string& container_id,
+                        const std::string& ifname) {
+  const auto name = network + "." + container_id;
+  return ifname == kFirstInterface ? name : name + "." + ifname;
 }
 
 json::object to_json(const Attachment& attachment) {

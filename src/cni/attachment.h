@@ -65,6 +65,9 @@ struct Attachment {
 //   pods          host interface and endpoint as Calico's for eth0; another interface of a pod has its own
 //   other         endpoint in the namespace "default", named after the container
 Attachment attachment_of(const Call& call, const std::string& node);
+// Under which a container has its addresses of a network, an interface other than eth0 its own.
+std::string handle_name(const std::string& network, const std::string& container_id,
+                        const std::string& ifname);
 
 boost::json::object to_json(const Attachment& attachment);
 Result<Attachment> read_attachment(std::string_view text);

@@ -106,6 +106,22 @@ json::object endpoint_document(const Attachment& attachment, const std::string& 
           {"spec", std::move(spec)}};
 }
 
+std::optional<Attachment> attachment_of(const ResourceKey& endpoint, const json::object& document,
+                                        const std::string& network) {
+  const auto& spec = child(document, "spec");
+  Attachment attachment;
+  attachment.container_id = word_at(spec, "containerID");
+  attachment.ifname = word_at(spec, "endpoint");
+  if (attachment.container_id.empty() || attachment.ifname.empty()) return std::nullopt;
+  attachment.network = network;
+  attachment.ns = endpoint.ns;
+  attachment.pod = word_at(spec, "pod");
+  attachment.host_interface = word_at(spec, "interfaceName");
+  attachment.handle = handle_name(network, attachment.container_id, attachment.ifname);
+  attachment.endpoint = endpoint;
+  return attachment;
+}
+
 json::object with_addresses(json::object pod, const Attachment& attachment, const Wishes& wishes) {
   const auto asked = qos_of_annotations(annotations_of(pod)).numbers;
   auto& annotations = annotations_in(pod);

@@ -3,6 +3,7 @@
 
 #include <boost/json/object.hpp>
 
+#include <optional>
 #include <string>
 
 #include "cni/attachment.h"
@@ -17,6 +18,11 @@ Labels annotations_of(const boost::json::object& document);
 // Of a workload that has no Pod document: what the runtime said of it.
 boost::json::object endpoint_document(const Attachment& attachment, const std::string& node,
                                       const Configuration& configuration, const Wishes& wishes);
+
+// The attachment that such a document was made of, if it was one of this network: names alone. Nothing: it names no
+// container.
+std::optional<Attachment> attachment_of(const ResourceKey& endpoint, const boost::json::object& document,
+                                        const std::string& network);
 
 // The Pod document once it has its addresses, and once it has given them back: Calico's annotations podIP,
 // podIPs and containerID, and those of limits that the runtime alone knew of.

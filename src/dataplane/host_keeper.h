@@ -57,6 +57,8 @@ class HostKeeper {
   // Whether there is policy here at all.
   bool enforces() const { return policy_->enforces(); }
   const Report& report() const { return report_; }
+  // All that are desired here, in force or not.
+  const std::map<ResourceKey, EndpointState>& endpoints() const { return endpoints_; }
   // How far what is desired has been taken, in the kernel or not.
   const Revisions& taken() const { return wanted_; }
   // The endpoint as the kernel enforces it: policy and limits in force at its interface, routes in place, those of

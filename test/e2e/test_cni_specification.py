@@ -298,6 +298,36 @@ def test_status_says_whether_add_would_be_served(runtime, eventually):
         eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
 
 
+def test_gc_frees_what_the_runtime_does_not_list_also_where_the_agent_has_lost_its_notes(runtime):
+    names = ["noted-kept", "noted-lost"]
+    for name in names:
+        runtime.make(name)
+    try:
+        for name in names:
+            runtime.call("ADD", name)
+        runtime.lab.run("lab", "agent", "kill", "host1")
+        notes = [note for name in names
+                 for note in (runtime.lab.folder / "cni" / "host1" / "attachments").glob("*%s*" % name)]
+        assert len(notes) == 2
+        for note in notes:
+            note.unlink()
+        runtime.lab.run("lab", "agent", "start", "host1")
+        valid = [{"containerID": names[0], "ifname": "eth0"}]
+        variables = {"CNI_COMMAND": "GC", "CNI_PATH": str(runtime.plugin.parent)}
+        for name, given in (("another-network", [1, 1]), (runtime.config["name"], [1, 0])):
+            config = runtime.with_version() | {"name": name, "cni.dev/valid-attachments": valid}
+            assert runtime.run(variables, json.dumps(config)) == (0, "")
+            assert [len(given_to(runtime, each)) for each in names] == given
+        assert set(links(runtime, names[0])) == {"lo", "eth0"} and set(links(runtime, names[1])) == {"lo"}
+        endpoints = [item["metadata"]["name"] for item in runtime.lab.json("get", "wep", "-A")["items"]]
+        assert [sum(name.replace("-", "--") in endpoint for endpoint in endpoints) for name in names] == [1, 0]
+    finally:
+        for name in names:
+            runtime.call("DEL", name)
+            runtime.end(name)
+        assert [given_to(runtime, name) for name in names] == [[], []]
+
+
 def test_gc_frees_what_the_runtime_does_not_list_and_nothing_else(runtime):
     names = ["collect-kept", "collect-lost", "collect-other"]
     for name in names:

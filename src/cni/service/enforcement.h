@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class Enforcement {
   virtual std::unique_ptr<Watch> watch(const ResourceKey& endpoint) = 0;
   // Asks for a look at what is in force, also where nothing changes.
   virtual void look() = 0;
+  // The endpoints of this host that its agent has been told of, in force or not; nothing where it does not say in time.
+  virtual std::optional<std::vector<ResourceKey>> endpoints() = 0;
   // Whether there is policy on this host at all: where its agent keeps routes alone, what is in force is the
   // rest.
   virtual bool judges() const = 0;

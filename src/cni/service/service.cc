@@ -8,10 +8,12 @@
 #include <condition_variable>
 #include <fstream>
 #include <mutex>
+#include <set>
 #include <sstream>
 #include <thread>
 
 #include "cni/configuration.h"
+#include "cni/endpoint.h"
 #include "cni/service/addition.h"
 #include "cni/service/addresses.h"
 #include "cni/service/inspection.h"
@@ -180,6 +182,36 @@ struct Service::State {
     return {};
   }
 
+  // Attachments of the network that this host's endpoints speak of and no note does, as where the notes were lost. That an
+  // endpoint is of the network its handle says.
+  Outcome<std::vector<Attachment>> unnoted(const std::string& network) {
+    TRY_VOID(check_ready(context));
+    const auto endpoints = context.parts.enforcement->endpoints();
+    if (!endpoints) {
+      return refuse(FailureCode::kTryAgainLater, "not everything could be looked at",
+                    "the agent does not say which endpoints are here; see: ocicat status");
+    }
+    std::set<ResourceKey> noted;
+    for (const auto& attachment : context.journal->all()) noted.insert(attachment.endpoint);
+    const auto documents = context.documents.lend();
+    const auto look = [&](const ResourceKey& key) -> Outcome<std::optional<boost::json::object>> {
+      auto document = documents->get(key);
+      if (document) return *std::move(document);
+      if (document.error().code == ErrorCode::kNotFound) return std::nullopt;
+      return std::unexpected(failure_of(document.error(), "the server does not answer"));
+    };
+    std::vector<Attachment> found;
+    for (const auto& key : *endpoints) {
+      if (key.kind != Kind::kWorkloadEndpoint || noted.contains(key)) continue;
+      TRY(const auto document, look(key));
+      const auto attachment = document ? attachment_of(key, *document, network) : std::nullopt;
+      if (!attachment) continue;
+      TRY(const auto handle, look(handle_key(attachment->handle)));
+      if (handle) found.push_back(*attachment);
+    }
+    return found;
+  }
+
   // Attachments of the network that the runtime does not know any more.
   Outcome<void> collect(const Call& call) {
     TRY(const auto valid, valid_attachments(call));
@@ -192,6 +224,15 @@ struct Service::State {
       // One that is being added now came after the runtime made its list.
       if (!now || *now != seen) continue;
       if (const auto done = remove(*now); !done) failures += "; " + done.error().details;
+    }
+    if (call.role == Role::kNetwork) {
+      TRY(const auto others, unnoted(call.network));
+      for (const auto& seen : others) {
+        if (valid.contains(seen.name())) continue;
+        const Turns::Turn turn(context.turns, seen.name());
+        if (context.journal->find(seen.name())) continue;
+        if (const auto done = remove(seen); !done) failures += "; " + done.error().details;
+      }
     }
     if (failures.empty()) return {};
     return refuse(FailureCode::kIo, "not everything could be collected", failures.substr(2));

@@ -154,6 +154,15 @@ class FakeEnforcement : public Enforcement {
     return std::make_unique<Waiting>(world_);
   }
   void look() override {}
+  std::optional<std::vector<ResourceKey>> endpoints() override {
+    std::vector<ResourceKey> keys;
+    for (const auto& document : world_.documents.list(Kind::kWorkloadEndpoint)) {
+      const auto& metadata = document.at("metadata");
+      keys.push_back({Kind::kWorkloadEndpoint, std::string(metadata.at("namespace").as_string()),
+                      std::string(metadata.at("name").as_string())});
+    }
+    return keys;
+  }
   bool judges() const override { return true; }
   std::uint32_t mtu() const override { return world_.mtu; }
   void on_mtu(std::function<void()> changed) override {
@@ -406,6 +415,25 @@ TEST(Service, GcTakesBackWhatTheRuntimeForgot) {
   EXPECT_TRUE(reply.done) << reply.text;
   EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
   EXPECT_EQ(code_of(agent.call("GC", "", "")), 7U);
+}
+
+TEST(Service, GcTakesBackWhatTheRuntimeForgotAlsoWhereTheNotesAreLost) {
+  World world;
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  ASSERT_TRUE(Agent(world).add("c2", "db").done);
+  std::filesystem::remove_all(world.folder());
+  Agent agent(world);
+  constexpr auto kValid = R"("cni.dev/valid-attachments":[{"containerID":"c2","ifname":"eth0"}])";
+  const auto others = agent.call("GC", "", "", std::string(R"("name":"others",)") + kValid);
+  EXPECT_TRUE(others.done) << others.text;
+  EXPECT_EQ(given(world).size(), 4U) << "another network's";
+  const auto reply = agent.call("GC", "", "", kValid);
+  EXPECT_TRUE(reply.done) << reply.text;
+  EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
+  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.documents.list(Kind::kWorkloadEndpoint).size(), 1U);
+  EXPECT_TRUE(agent.del("c2", "db").done);
+  expect_nothing(world);
 }
 
 TEST(Service, CheckSaysWhatHasChanged) {
