@@ -13,7 +13,7 @@ build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev li
 run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist bird2 ethtool frr gobgpd
   containerd runc busybox-static containernetworking-plugins python3-grpcio iptables user-mode-linux"
-bench_packages="iptables ipset ethtool"
+bench_packages="iptables ipset ethtool bird2 frr"
 kernel_packages="qemu-system-x86 busybox-static cpio apt"
 clang_packages="libclang-rt-19-dev"
 lint_packages="clang-tidy-19 clang-format-19 shellcheck python3-flake8 git"

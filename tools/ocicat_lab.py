@@ -29,6 +29,18 @@ class Failed(Exception):
         self.errors = errors
 
 
+def eventually(question, seconds):
+    """Asks until the answer is true; gives how long it took, or fails."""
+    begin = time.monotonic()
+    while True:
+        answer = question()
+        took = time.monotonic() - begin
+        if answer:
+            return took
+        assert took < seconds, "still not so after %.1f s" % took
+        time.sleep(0.02)  # between two looks at the condition
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=30)

@@ -5,12 +5,12 @@ import os
 import pathlib
 import shutil
 import sys
-import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import ocicat_lab  # noqa: E402
 from ocicat_lab import Lab  # noqa: E402
 
 NUMBERS = itertools.count(1)
@@ -76,16 +76,4 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def eventually():
-    """eventually(question, seconds): asks until the answer is true; gives how long it took, or fails."""
-
-    def ask(question, seconds):
-        begin = time.monotonic()
-        while True:
-            answer = question()
-            took = time.monotonic() - begin
-            if answer:
-                return took
-            assert took < seconds, "still not so after %.1f s" % took
-            time.sleep(0.02)  # between two looks at the condition
-
-    return ask
+    return ocicat_lab.eventually
