@@ -3,6 +3,7 @@
 
 #include <absl/container/btree_map.h>
 
+#include <concepts>
 #include <map>
 #include <optional>
 #include <utility>
@@ -21,8 +22,12 @@ class Changes {
   using Map = std::map<Key, Value>;                            // ordered: same input, same output
   using Entries = absl::btree_map<Key, std::optional<Value>>;  // many small values in a node
 
-  void update(Key key, Value value) { entries_.insert_or_assign(std::move(key), std::move(value)); }
-  void remove(Key key) { entries_.insert_or_assign(std::move(key), std::nullopt); }
+  // Keys that come in order cost one comparison each.
+  template <std::convertible_to<Value> T = Value>
+  void update(Key key, T&& value) {
+    put(std::move(key), std::forward<T>(value));
+  }
+  void remove(Key key) { put(std::move(key), std::nullopt); }
 
   // O(|before| + |after|).
   static Changes between(const Map& before, const Map& after) {
@@ -62,7 +67,7 @@ class Changes {
       entries_ = std::move(later.entries_);
       return;
     }
-    for (auto& [key, value] : later.entries_) entries_.insert_or_assign(key, std::move(value));
+    for (auto& [key, value] : later.entries_) put(key, std::move(value));
   }
 
   const Entries& entries() const { return entries_; }
@@ -73,6 +78,11 @@ class Changes {
   bool operator==(const Changes&) const = default;
 
  private:
+  template <class T>
+  void put(Key key, T&& value) {
+    entries_.insert_or_assign(entries_.end(), std::move(key), std::forward<T>(value));
+  }
+
   Entries entries_;
 };
 

@@ -47,16 +47,6 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   return std::nullopt;
 }
 
-Family IpAddress::family() const {
-  return std::memcmp(bytes_.data(), kMapped.data(), kMapped.size()) == 0 ? Family::kIpv4 : Family::kIpv6;
-}
-
-std::uint32_t IpAddress::v4_value() const {
-  std::uint32_t value = 0;
-  for (std::size_t i = 12; i < 16; ++i) value = value << 8 | bytes_[i];
-  return value;
-}
-
 bool IpAddress::bit(int index) const {
   const int at = index + (is_v4() ? 96 : 0);
   return (bytes_[static_cast<std::size_t>(at / 8)] >> (7 - at % 8) & 1) != 0;
@@ -90,11 +80,7 @@ std::string IpAddress::to_string() const {
 }
 
 std::size_t hash_value(const IpAddress& address) {
-  std::uint64_t high = 0;
-  std::uint64_t low = 0;
-  std::memcpy(&high, address.bytes_.data(), 8);
-  std::memcpy(&low, address.bytes_.data() + 8, 8);
-  return mix(high, low);
+  return mix(address.high(), address.low());
 }
 
 std::optional<Prefix> Prefix::parse(std::string_view text, bool bare_address_allowed) {
@@ -121,10 +107,6 @@ std::optional<Prefix> Prefix::parse(std::string_view text, bool bare_address_all
   return Prefix{*address, static_cast<std::uint8_t>(length)};
 }
 
-Prefix Prefix::host(const IpAddress& address) {
-  return {address, static_cast<std::uint8_t>(bits_of(address.family()))};
-}
-
 namespace {
 
 // The bytes of `address` with everything behind the first `length` bits of its family set to `fill`.
@@ -137,13 +119,6 @@ IpAddress::Bytes with_host_bits(const IpAddress& address, int length, bool fill)
     byte = static_cast<std::uint8_t>(fill ? byte | mask : byte & ~mask);
   }
   return bytes;
-}
-
-// Eight bytes from `at` on, as a number.
-std::uint64_t half(const IpAddress& address, std::size_t at) {
-  std::uint64_t number = 0;
-  std::memcpy(&number, address.bytes().data() + at, 8);
-  return __builtin_bswap64(number);
 }
 
 }  // namespace
@@ -159,8 +134,8 @@ IpAddress Prefix::last() const {
 bool Prefix::contains(const IpAddress& other) const {
   if (other.family() != family()) return false;
   const int bits = length + (address.is_v4() ? 96 : 0);
-  const auto high = half(address, 0) ^ half(other, 0);
-  const auto low = half(address, 8) ^ half(other, 8);
+  const auto high = address.high() ^ other.high();
+  const auto low = address.low() ^ other.low();
   if (bits <= 64) return bits == 0 || high >> (64 - bits) == 0;
   return high == 0 && low >> (128 - bits) == 0;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,12 +32,15 @@ class IpAddress {
   // Text as in RFC 4291 or dotted decimal; nothing where it is neither. No zone, no blanks.
   static std::optional<IpAddress> parse(std::string_view text);
 
-  Family family() const;
+  Family family() const { return high() == 0 && low() >> 32 == 0xffff ? Family::kIpv4 : Family::kIpv6; }
   bool is_v4() const { return family() == Family::kIpv4; }
   // Host order. Only for IPv4.
-  std::uint32_t v4_value() const;
+  std::uint32_t v4_value() const { return static_cast<std::uint32_t>(low()); }
   // All 16 bytes, network order, IPv4 mapped.
   const Bytes& bytes() const { return bytes_; }
+  // The first and the last eight of them as numbers.
+  std::uint64_t high() const { return number_at(0); }
+  std::uint64_t low() const { return number_at(8); }
   // Bit `index` from the most significant bit of the family's own width.
   bool bit(int index) const;
   // The next address of the family, or nothing after the last one.
@@ -45,10 +49,20 @@ class IpAddress {
 
   std::string to_string() const;  // RFC 5952
 
-  auto operator<=>(const IpAddress&) const = default;
+  bool operator==(const IpAddress&) const = default;
+  std::strong_ordering operator<=>(const IpAddress& other) const {
+    const auto order = high() <=> other.high();
+    return order != 0 ? order : low() <=> other.low();
+  }
   friend std::size_t hash_value(const IpAddress& address);
 
  private:
+  std::uint64_t number_at(std::size_t place) const {
+    std::uint64_t number = 0;
+    std::memcpy(&number, &bytes_[place], sizeof number);
+    return __builtin_bswap64(number);
+  }
+
   Bytes bytes_{};
 };
 
@@ -59,7 +73,9 @@ struct Prefix {
 
   // "10.0.0.0/8", "fd00::/8". With bare_address_allowed also "10.0.0.1", which means /32 (/128).
   static std::optional<Prefix> parse(std::string_view text, bool bare_address_allowed = false);
-  static Prefix host(const IpAddress& address);  // /32 or /128
+  static Prefix host(const IpAddress& address) {  // /32 or /128
+    return {address, static_cast<std::uint8_t>(bits_of(address.family()))};
+  }
 
   Family family() const { return address.family(); }
   bool is_host() const { return length == bits_of(family()); }

@@ -25,13 +25,11 @@ namespace ocicat {
 Result<Resource> decode(Kind kind, const boost::json::object& json);
 
 // A WorkloadEndpoint from the text of its document, in a third of the time that a parser and decode() take.
-struct PlainEndpoint {
-  WorkloadEndpoint endpoint;
-  std::size_t bytes = 0;  // of the text; what comes after them is of no interest here
-};
-// What decode() makes of the document with which the text begins, where that is plain (plain_json.h) and has no more
-// than nearly all of them have. Nothing: it is for a parser and decode() to tell. kind and apiVersion may be missing.
-std::optional<PlainEndpoint> read_plain_endpoint(std::string_view text);
+//
+// What decode() makes of the document with which the text begins goes into `endpoint`, a new one, where the document is
+// plain (plain_json.h) and has no more than nearly all of them have. Returns how long it is; 0: it is for a parser and
+// decode() to tell, and what `endpoint` has come to means nothing. kind and apiVersion may be missing.
+std::size_t read_plain_endpoint(std::string_view text, WorkloadEndpoint& endpoint);
 
 // The key under which a document is kept; fails where kind or name are missing.
 Result<ResourceKey> key_of(const boost::json::object& json);

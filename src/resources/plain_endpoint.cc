@@ -9,7 +9,6 @@
 
 #include "resources/decode.h"
 #include "resources/decoders.h"
-#include "resources/fields.h"
 #include "resources/plain_json.h"
 
 namespace ocicat {
@@ -23,15 +22,15 @@ constexpr std::array<std::string_view, 5> kIdleSpec{"endpoint", "containerID", "
 
 class EndpointText {
  public:
-  explicit EndpointText(std::string_view text) : json_(text) {}
+  EndpointText(std::string_view text, WorkloadEndpoint& endpoint) : json_(text), endpoint_(endpoint) {}
 
-  std::optional<PlainEndpoint> read() {
+  std::size_t read() {
     if (!document() || endpoint_.metadata.name.empty() || endpoint_.metadata.ns.empty() || !has(kSpec))
-      return std::nullopt;
+      return 0;
     if (!pod_.empty()) endpoint_.workload = std::move(pod_);
     decoding::settle_labels(endpoint_.metadata.labels, endpoint_.metadata.ns, endpoint_.orchestrator,
                             endpoint_.service_account);
-    return PlainEndpoint{std::move(endpoint_), json_.at()};
+    return json_.at();
   }
 
  private:
@@ -110,13 +109,15 @@ class EndpointText {
       return json_.text(value);
     });
     if (!read) return false;
-    std::ranges::sort(stated);
-    const auto same_name = [](const auto& a, const auto& b) { return a.first == b.first; };
-    if (std::ranges::adjacent_find(stated, same_name) != stated.end()) return false;
+    const auto out_of_order = [](const auto& a, const auto& b) { return a.first >= b.first; };
+    if (std::ranges::adjacent_find(stated, out_of_order) != stated.end()) {
+      std::ranges::sort(stated);
+      if (std::ranges::adjacent_find(stated, out_of_order) != stated.end()) return false;  // one comes twice
+    }
     Labels::sequence_type labels;
     labels.reserve(stated.size() + 3);  // room for what the kind adds
     for (const auto& [name, value] : stated) labels.emplace_back(name, value);
-    endpoint_.metadata.labels = fields::labels_from(std::move(labels));
+    endpoint_.metadata.labels.adopt_sequence(boost::container::ordered_unique_range, std::move(labels));
     return true;
   }
 
@@ -146,14 +147,14 @@ class EndpointText {
 
   PlainJson json_;
   std::uint32_t read_ = 0;
-  WorkloadEndpoint endpoint_;
+  WorkloadEndpoint& endpoint_;
   std::string pod_;
 };
 
 }  // namespace
 
-std::optional<PlainEndpoint> read_plain_endpoint(std::string_view text) {
-  return EndpointText(text).read();
+std::size_t read_plain_endpoint(std::string_view text, WorkloadEndpoint& endpoint) {
+  return EndpointText(text, endpoint).read();
 }
 
 }  // namespace ocicat

@@ -35,9 +35,20 @@ std::optional<WorkloadEndpoint> parsed(std::string_view text) {
   return endpoint;
 }
 
+struct PlainEndpoint {
+  WorkloadEndpoint endpoint;
+  std::size_t bytes = 0;
+};
+// Nothing: it is for decode() to tell.
+std::optional<PlainEndpoint> plain_from(std::string_view text) {
+  PlainEndpoint read;
+  read.bytes = read_plain_endpoint(text, read.endpoint);
+  return read.bytes == 0 ? std::nullopt : std::optional(std::move(read));
+}
+
 TEST(PlainEndpoint, IsReadWhole) {
   const auto text = std::string(kWhole) + R"(,{"another": "item"}])";
-  const auto read = read_plain_endpoint(text);
+  const auto read = plain_from(text);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->bytes, kWhole.size());
   EXPECT_EQ(read->endpoint, parsed(kWhole));
@@ -46,7 +57,7 @@ TEST(PlainEndpoint, IsReadWhole) {
 
 TEST(PlainEndpoint, NeedsNoKindAndNoLabels) {
   const std::string text = R"({"metadata":{"name":"a","namespace":"b"},"spec":{}})";
-  const auto read = read_plain_endpoint(text);
+  const auto read = plain_from(text);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->endpoint, parsed(text));
 }
@@ -55,7 +66,7 @@ TEST(PlainEndpoint, IsNoneWhereTheTextEndsBeforeIt) {
   for (std::size_t size = 0; size < kWhole.size(); ++size) {
     // Nothing behind the text is looked at: its copy has its own end.
     const std::vector<char> text(kWhole.begin(), kWhole.begin() + static_cast<std::ptrdiff_t>(size));
-    EXPECT_FALSE(read_plain_endpoint({text.data(), text.size()})) << size;
+    EXPECT_FALSE(plain_from({text.data(), text.size()})) << size;
   }
 }
 
@@ -93,7 +104,7 @@ TEST(PlainEndpoint, LeavesToDecodeWhatIsOutOfTheOrdinary) {
            {R"("kns.shop")", R"(true)"},
            {R"("spec")", R"("status")"},
        }) {
-    EXPECT_FALSE(read_plain_endpoint(with(before, after))) << after;
+    EXPECT_FALSE(plain_from(with(before, after))) << after;
   }
 }
 
@@ -125,7 +136,7 @@ TEST(PlainEndpoint, IsWhatDecodeSaysWhateverComes) {
           break;
       }
     }
-    const auto read = read_plain_endpoint(text);
+    const auto read = plain_from(text);
     if (!read) continue;
     ++read_plain;
     ASSERT_LE(read->bytes, text.size());

@@ -121,27 +121,30 @@ ListWatch::Step ListWatch::take_items(std::string_view data) {
 void ListWatch::take_item(const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;
-  take_item(*std::move(key), resource_version_of(object), [&] { return decode(kind_, object); });
+  const auto revision = number_of(resource_version_of(object));
+  if (auto* place = place_of(*std::move(key), revision)) put(held_, *place, revision, decode(kind_, object));
 }
 
 std::size_t ListWatch::take_plain_item(std::string_view text) {
-  auto read = read_plain_endpoint(text);
-  if (!read) return 0;
-  const auto version = read->endpoint.metadata.resource_version;
-  take_item({kind_, read->endpoint.metadata.ns, read->endpoint.metadata.name}, version,
-            [&] { return Result<Resource>(std::move(read->endpoint)); });
-  return read->bytes;
+  Resource resource(std::in_place_type<WorkloadEndpoint>);
+  auto& endpoint = std::get<WorkloadEndpoint>(resource);
+  const auto bytes = read_plain_endpoint(text, endpoint);
+  if (bytes == 0) return 0;
+  const auto& metadata = endpoint.metadata;
+  const auto revision = number_of(metadata.resource_version);
+  if (auto* place = place_of({kind_, metadata.ns, metadata.name}, revision))
+    put(held_, *place, revision, std::move(resource));
+  return bytes;
 }
 
-void ListWatch::take_item(ResourceKey key, std::string_view version,
-                          const std::function<Result<Resource>()>& read) {
+ListWatch::Place* ListWatch::place_of(ResourceKey key, std::uint64_t revision) {
   // Lists are in order, or nearly so: next to the end is the place of the first list's items.
   const auto place = known_.try_emplace(known_.end(), std::move(key));
-  auto& [known_key, known] = *place;
+  auto& known = place->second;
   known.list = lists_;
   const bool is_known =
-      known.revision != 0 && known.readable_once && !known.unreadable && known.revision == number_of(version);
-  if (!is_known) put(held_, known_key, known, version, read());
+      known.revision != 0 && known.readable_once && !known.unreadable && known.revision == revision;
+  return is_known ? nullptr : &*place;
 }
 
 ListWatch::Step ListWatch::take_list() {
@@ -214,21 +217,24 @@ ListWatch::Step ListWatch::end_watch(Result<void> result, std::chrono::nanosecon
 void ListWatch::put(Update& update, const json::object& object) {
   auto key = key_of(object);
   if (!key || key->kind != kind_) return;  // nothing could be said about it, nor whom it would concern
-  auto& known = known_[*key];
-  put(update, *key, known, resource_version_of(object), decode(kind_, object));
+  auto& place = *known_.try_emplace(*std::move(key)).first;
+  put(update, place, number_of(resource_version_of(object)), decode(kind_, object));
 }
 
-void ListWatch::put(Update& update, const ResourceKey& key, Known& known, std::string_view version,
-                    Result<Resource> resource) {
-  known.revision = known_of_.empty() ? 0 : number_of(version);
-  if (!resource) {
-    known.unreadable = true;
-    update.unreadable.update(key, resource.error().message);
-    return;
-  }
+void ListWatch::put(Update& update, Place& place, std::uint64_t revision, Result<Resource> resource) {
+  if (resource) return put(update, place, revision, *std::move(resource));
+  auto& [key, known] = place;
+  known.revision = known_of_.empty() ? 0 : revision;
+  known.unreadable = true;
+  update.unreadable.update(key, resource.error().message);
+}
+
+void ListWatch::put(Update& update, Place& place, std::uint64_t revision, Resource&& resource) {
+  auto& [key, known] = place;
+  known.revision = known_of_.empty() ? 0 : revision;
   if (std::exchange(known.unreadable, false)) update.unreadable.remove(key);
   known.readable_once = true;
-  update.resources.update(key, *std::move(resource));
+  update.resources.update(key, std::move(resource));
 }
 
 void ListWatch::forget(Update& update, const ResourceKey& key) {

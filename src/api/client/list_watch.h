@@ -78,21 +78,23 @@ class ListWatch {
     bool readable_once = false;  // a value was reported and stands
     bool unreadable = false;     // the newest version cannot be read
   };
+  using Objects = absl::btree_map<ResourceKey, Known>;
+  using Place = Objects::value_type;
 
   void begin_list();
   Step take_items(std::string_view data);
   void take_item(const boost::json::object& object);
   std::size_t take_plain_item(std::string_view text);
-  // `read` says what the item is, if anybody needs to know.
-  void take_item(ResourceKey key, std::string_view version, const std::function<Result<Resource>()>& read);
+  // Of an item of a list; null where this version of it is known already.
+  Place* place_of(ResourceKey key, std::uint64_t revision);
   Step take_list();
   Step end_watch(Result<void> result, std::chrono::nanoseconds took);
   Step try_again(const Error& error);
   // False: the watch is over.
   bool take_line(Update& update, std::string_view line);
   void put(Update& update, const boost::json::object& object);
-  void put(Update& update, const ResourceKey& key, Known& known, std::string_view version,
-           Result<Resource> resource);
+  void put(Update& update, Place& place, std::uint64_t revision, Result<Resource> resource);
+  void put(Update& update, Place& place, std::uint64_t revision, Resource&& resource);
   void forget(Update& update, const ResourceKey& key);
   static void tell_gone(Update& update, const ResourceKey& key, const Known& known);
   void progress(Update& update, std::string_view resource_version);
@@ -104,7 +106,7 @@ class ListWatch {
   std::string resource_version_;  // to watch from; empty: list first
   std::string store_;             // of which incarnation of the store that is
   Progress newest_;               // the furthest of an incarnation that has been heard of
-  absl::btree_map<ResourceKey, Known> known_;
+  Objects known_;
   std::string known_of_;  // of which incarnation their revisions are; empty: of none that could be told apart
   std::uint32_t lists_ = 0;  // begun
   // What lists have said and was not told yet. What one said that broke off stays: it was so, and the next one
