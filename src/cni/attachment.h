@@ -36,7 +36,9 @@ struct Attachment {
   std::string handle;            // under which it has its addresses
   ResourceKey endpoint;          // its WorkloadEndpoint or Pod
   bool addresses_alone = false;  // another plugin wires it: no interface and no endpoint of ours
-  std::string boot;  // of the kernel that it was made in; of another one nothing is left but documents
+  std::string
+      boot;  // of the kernel that it was made in; of another one nothing is left but documents. Empty: only
+             // its names are known, and not whether a Pod is its endpoint
 
   // Since kAdded.
   std::string netns;

@@ -373,6 +373,31 @@ TEST(Service, DelSucceedsWithoutAServerAndIsCarriedOutWhenThereIsOne) {
   expect_nothing(world);
 }
 
+TEST(Service, DelTakesAPodsAddressesBackAlsoWhereTheNotesAreLost) {
+  World world;
+  ASSERT_TRUE(world.documents.apply(
+      ipam::create_of({{"apiVersion", "v1"},
+                       {"kind", "Pod"},
+                       {"metadata", json::object{{"namespace", "shop"}, {"name", "web"}}},
+                       {"spec", json::object{{"nodeName", "host1"}}}})));
+  const auto addresses = [&] {
+    return world.documents.list(Kind::kPod)
+        .at(0)
+        .at("metadata")
+        .at("annotations")
+        .at("cni.projectcalico.org/podIPs");
+  };
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  EXPECT_NE(addresses(), "");
+  std::filesystem::remove_all(world.folder());
+  Agent agent(world);
+  EXPECT_TRUE(agent.del("another", "web").done);
+  EXPECT_NE(addresses(), "") << "that is another container's";
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_EQ(addresses(), "");
+  expect_nothing(world);
+}
+
 TEST(Service, WhatAPluginNotedWithoutAnAgentIsCarriedOutByTheNextOne) {
   World world;
   {
