@@ -24,6 +24,8 @@ import time
 GRACE = 1.0  # seconds without a reply after which the last ones are given up
 PATIENCE = 30.0  # seconds to wait for the first reply
 RECORD = struct.Struct("!Q")
+RECEIVE_BUFFER_FORCE = 33  # SO_RCVBUFFORCE
+BUFFER = 8 << 20  # bytes: what comes while others have the processor is not lost
 
 
 def checksum(data):
@@ -66,6 +68,7 @@ class Ping:
 class Datagrams:
     def __init__(self, address, port):
         self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, RECEIVE_BUFFER_FORCE, BUFFER)
         self.socket.connect((address, port))
 
     def send(self, number):

@@ -1,6 +1,8 @@
 // One nf_tables table of family inet: what it consists of, how it is changed, how it is read.
 //
 //   unit      a Batch is a transaction: all of it, or nothing
+//   packets   one that is on its way through rules when others are committed ends by those it began with, but finds no
+//             elements of a map that has gone with them: maps go later, by a commit behind let_packets_pass()
 //   order     numbers in keys and data are in network order, so that memcmp orders keys as numbers
 //   source    linux/netfilter/nf_tables.h; kernel net/netfilter/nf_tables_api.c
 #pragma once
@@ -73,6 +75,9 @@ struct DeleteTable {};  // with everything in it
 struct AddSet {
   Set set;
 };
+struct DeleteSet {  // with its elements; no rule may use it
+  std::string name;
+};
 struct AddChain {
   Chain chain;
 };
@@ -91,8 +96,8 @@ struct DeleteElements {
   Set set;
   std::vector<Element> elements;
 };
-using Operation = std::variant<AddTable, DeleteTable, AddSet, AddChain, DeleteChain, AddRule, DeleteRules,
-                               AddElements, DeleteElements>;
+using Operation = std::variant<AddTable, DeleteTable, AddSet, DeleteSet, AddChain, DeleteChain, AddRule,
+                               DeleteRules, AddElements, DeleteElements>;
 using Batch = std::vector<Operation>;
 
 // Elements and other things a batch changes.
@@ -115,6 +120,8 @@ class Kernel {
   // Nothing where there is no such table.
   virtual Result<std::optional<Shape>> read_shape() = 0;
   virtual Result<std::vector<Element>> read_elements(const Set& set) = 0;
+  // Returns once no packet is left that goes by rules of before the last commit.
+  virtual void let_packets_pass() = 0;
 };
 
 }  // namespace ocicat::kernel::nft

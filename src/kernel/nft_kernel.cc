@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "kernel/nft_messages.h"
+#include "kernel/rcu.h"
 
 namespace ocicat::kernel::nft {
 namespace {
@@ -79,6 +80,10 @@ Result<std::vector<Element>> NetlinkKernel::read_elements(const Set& set) {
     if (outcome.error().code != ErrorCode::kUnavailable) break;
   }
   return within("list set " + set.name, outcome.error());
+}
+
+void NetlinkKernel::let_packets_pass() {
+  wait_for_grace_period();
 }
 
 Result<Monitor> Monitor::open(std::string table, std::uint32_t own_port) {

@@ -15,6 +15,7 @@ class NetlinkKernel final : public Kernel {
   Result<void> commit(const Batch& batch) override;
   Result<std::optional<Shape>> read_shape() override;
   Result<std::vector<Element>> read_elements(const Set& set) override;
+  void let_packets_pass() override;
   // What changes of ours carry, so that a Monitor can tell them from others'.
   std::uint32_t port() const { return socket_.port(); }
 

@@ -96,6 +96,12 @@ void BatchMessages::add(const Operation& operation) {
     put_set(set->set);
     messages_.end();
     named("add set", set->set.name);
+  } else if (const auto* old = std::get_if<DeleteSet>(&operation)) {
+    begin(NFT_MSG_DELSET, 0);
+    messages_.put_string(NFTA_SET_TABLE, table_);
+    messages_.put_string(NFTA_SET_NAME, old->name);
+    messages_.end();
+    named("delete set", old->name);
   } else if (const auto* chain = std::get_if<AddChain>(&operation)) {
     begin(NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL);
     put_chain(chain->chain);

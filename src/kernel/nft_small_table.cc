@@ -51,46 +51,94 @@ Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions) 
   return {std::string(chain), std::move(expressions), std::move(mark)};
 }
 
-// What the kernel holds: `like`, but for its elements; or else something that has nothing in common with it.
-Result<void> SmallTableKeeper::read(const SmallTable& like) {
+SmallTableKeeper::Contents::Contents(const SmallTable& table) : shape(table.shape()) {
+  for (const auto& [set, content] : table.sets) elements.emplace(set.name, content);
+}
+
+Result<void> SmallTableKeeper::read(const Contents& wanted) {
   there_.reset();
-  TRY(const auto shape, kernel_.read_shape());
+  TRY(auto shape, kernel_.read_shape());
   if (!shape) return {};
-  there_.emplace();
-  if (!(*shape == like.shape())) return {};
-  SmallTable table{like.chains, like.rules};
-  for (const auto& [set, unused] : like.sets) {
+  Contents there;
+  there.shape = std::move(*shape);
+  for (const auto& [name, set] : wanted.shape.sets) {
+    const auto found = there.shape.sets.find(name);
+    if (found == there.shape.sets.end() || !(found->second == set)) continue;
     TRY(auto elements, kernel_.read_elements(set));
     std::ranges::sort(elements);
-    table.sets.emplace_back(set, std::move(elements));
+    there.elements.emplace(name, std::move(elements));
   }
-  there_ = std::move(table);
+  there_ = std::move(there);
   return {};
 }
 
-Result<Batch> SmallTableKeeper::difference(const std::optional<SmallTable>& wanted) {
-  if (!known_) TRY_VOID(read(wanted.value_or(SmallTable{})));
-  if (!wanted) return there_ ? Batch{DeleteTable{}} : Batch{};
-  if (!there_ || there_->rules != wanted->rules || !(there_->shape() == wanted->shape()))
-    return whole(*wanted);
+bool SmallTableKeeper::clash(const Contents& there, const Contents& wanted) {
+  const auto differs = [](const auto& of) {
+    return [&of](const auto& entry) {
+      const auto found = of.find(entry.first);
+      return found != of.end() && !(found->second == entry.second);
+    };
+  };
+  return std::ranges::any_of(wanted.shape.sets, differs(there.shape.sets)) ||
+         std::ranges::any_of(wanted.shape.chains, differs(there.shape.chains));
+}
+
+// Makes it as is wanted, but for what goes later.
+Batch SmallTableKeeper::step(const Contents& there, const SmallTable& wanted) {
   Batch batch;
-  for (std::size_t i = 0; i < wanted->sets.size(); ++i) {
-    const auto& [set, elements] = wanted->sets[i];
-    add_difference(set, there_->sets[i].second, elements, batch);
+  for (const auto& [set, elements] : wanted.sets) {
+    if (!there.shape.sets.contains(set.name)) batch.emplace_back(AddSet{set});
+  }
+  for (const auto& chain : wanted.chains) {
+    if (!there.shape.chains.contains(chain.name)) batch.emplace_back(AddChain{chain});
+  }
+  if (there.shape.rules_by_chain != wanted.shape().rules_by_chain) {
+    if (!there.shape.rules_by_chain.empty()) batch.emplace_back(DeleteRules{});
+    for (const auto& rule : wanted.rules) batch.emplace_back(AddRule{rule});
+  }
+  for (const auto& [set, elements] : wanted.sets) {
+    const auto before = there.elements.find(set.name);
+    add_difference(set, before == there.elements.end() ? std::vector<Element>{} : before->second, elements,
+                   batch);
   }
   return batch;
 }
 
-Result<void> SmallTableKeeper::sync(const std::optional<SmallTable>& wanted) {
-  if (known_ && there_ == wanted) return {};
-  auto batch = difference(wanted);
-  known_ = false;
-  if (!batch) return std::unexpected(std::move(batch).error());
-  if (!batch->empty()) {
-    TRY_VOID(kernel_.commit(*batch));
-    writes_ += size_of(*batch);
+// Maps first, as they lead to chains.
+Batch SmallTableKeeper::leftovers(const Contents& there, const Contents& wanted) {
+  Batch batch;
+  for (const auto& [name, set] : there.shape.sets) {
+    if (!wanted.shape.sets.contains(name)) batch.emplace_back(DeleteSet{name});
   }
-  there_ = wanted;
+  for (const auto& [name, chain] : there.shape.chains) {
+    if (!wanted.shape.chains.contains(name)) batch.emplace_back(DeleteChain{name});
+  }
+  return batch;
+}
+
+Result<void> SmallTableKeeper::commit(const Batch& batch) {
+  if (batch.empty()) return {};
+  TRY_VOID(kernel_.commit(batch));
+  writes_ += size_of(batch);
+  return {};
+}
+
+Result<void> SmallTableKeeper::write(const std::optional<SmallTable>& wanted) {
+  if (!wanted) return commit(there_ ? Batch{DeleteTable{}} : Batch{});
+  const Contents contents(*wanted);
+  if (!there_ || clash(*there_, contents)) return commit(whole(*wanted));
+  TRY_VOID(commit(step(*there_, *wanted)));
+  const auto rest = leftovers(*there_, contents);
+  if (!rest.empty()) kernel_.let_packets_pass();
+  return commit(rest);
+}
+
+Result<void> SmallTableKeeper::sync(const std::optional<SmallTable>& wanted) {
+  const auto contents = wanted ? std::optional(Contents(*wanted)) : std::nullopt;
+  if (!known_) TRY_VOID(read(contents.value_or(Contents())));
+  known_ = false;
+  if (there_ != contents) TRY_VOID(write(wanted));
+  there_ = contents;
   known_ = true;
   return {};
 }
@@ -100,8 +148,8 @@ Result<void> SmallTableKeeper::change(const Set& set, const std::vector<Element>
   if (come.empty() && gone.empty()) return {};
   if (!known_ || !there_)
     return fail(ErrorCode::kUnavailable, "what is in the set {} is not known", set.name);
-  const auto of = std::ranges::find(there_->sets, set, [](const auto& entry) { return entry.first; });
-  if (of == there_->sets.end()) return fail(ErrorCode::kNotFound, "there is no set {}", set.name);
+  const auto of = there_->elements.find(set.name);
+  if (of == there_->elements.end()) return fail(ErrorCode::kNotFound, "there is no set {}", set.name);
   auto& elements = of->second;
   Batch batch;
   if (!gone.empty()) batch.emplace_back(DeleteElements{set, gone});

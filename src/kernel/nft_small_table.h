@@ -1,9 +1,11 @@
-// A table that is held as one value: small enough to be made anew as a whole, and changed by its elements
-// where nothing else differs.
+// A table that is held as one value: small enough to have its rules written anew as a whole, and changed by its
+// elements where nothing else differs.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,6 +30,9 @@ Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
 // Holds a kernel's table to what is wanted.
 //
 //   writes   only what differs; where nothing is known of the kernel, it is read first
+//   packets  on their way through what stood there before end by that: sets and chains that are not wanted go in a
+//            second transaction, behind them. Only where a wanted one has the name of another that is there, all of
+//            it is replaced at once, and a packet may miss a map that it was about to ask
 //   cost     sync() the whole table; change() what changes, and moving what stands behind it in its set
 //   errors   what is there stays, counts as unknown, and is read again by the next sync()
 class SmallTableKeeper {
@@ -35,8 +40,8 @@ class SmallTableKeeper {
   // Borrows the kernel.
   explicit SmallTableKeeper(Kernel& kernel) : kernel_(kernel) {}
 
-  // Makes it so, in one transaction. Whatever else stands in the table goes. Nothing: there is to be no
-  // table.
+  // Makes it so, in one transaction, and in another removes whatever else stands in the table. Nothing: there is to
+  // be no table.
   Result<void> sync(const std::optional<SmallTable>& wanted);
   // Elements of one of its sets, and nothing else, in one transaction; both ascending. kUnavailable: what is there is
   // not known.
@@ -47,11 +52,23 @@ class SmallTableKeeper {
   std::uint64_t writes() const { return writes_; }
 
  private:
-  Result<Batch> difference(const std::optional<SmallTable>& wanted);
-  Result<void> read(const SmallTable& like);
+  struct Contents {
+    explicit Contents(const SmallTable& table);
+    Contents() = default;
+    bool operator==(const Contents&) const = default;
+
+    Shape shape;
+    std::map<std::string, std::vector<Element>> elements;  // ascending; when read, of sets that are wanted
+  };
+  Result<void> read(const Contents& wanted);
+  Result<void> commit(const Batch& batch);
+  Result<void> write(const std::optional<SmallTable>& wanted);
+  static bool clash(const Contents& there, const Contents& wanted);
+  static Batch step(const Contents& there, const SmallTable& wanted);
+  static Batch leftovers(const Contents& there, const Contents& wanted);
 
   Kernel& kernel_;
-  std::optional<SmallTable> there_;
+  std::optional<Contents> there_;
   bool known_ = false;
   std::uint64_t writes_ = 0;
 };

@@ -1,6 +1,8 @@
 #include "kernel/rcu.h"
 
 #include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -40,6 +42,11 @@ ExpeditedGracePeriods::~ExpeditedGracePeriods() {
   if (--all.holders > 0 || !all.setting) return;
   [[maybe_unused]] const auto written = ::pwrite(all.setting.get(), "0", 1, 0);  // it was written before
   all.setting = {};
+}
+
+void wait_for_grace_period() {
+  const ExpeditedGracePeriods at_once;
+  ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 }  // namespace ocicat::kernel

@@ -17,4 +17,9 @@ class ExpeditedGracePeriods {
   ExpeditedGracePeriods& operator=(const ExpeditedGracePeriods&) = delete;
 };
 
+// Returns once nobody is left who may still see what was replaced before: no packet that is on its way through what
+// was its rules. Where processors have no ticks (nohz_full) the kernel answers nobody, and it returns at once.
+// Source: membarrier(2), kernel/sched/membarrier.c.
+void wait_for_grace_period();
+
 }  // namespace ocicat::kernel

@@ -35,6 +35,12 @@ std::set<std::pair<Element, Element>> whole_intervals(const std::set<Element>& e
   return intervals;
 }
 
+template <typename Wanted>
+bool has(const Batch& batch) {
+  return std::ranges::any_of(
+      batch, [](const Operation& operation) { return std::holds_alternative<Wanted>(operation); });
+}
+
 bool overlaps(const std::set<Element>& elements) {
   bool open = false;
   for (const auto& element : in_order(elements)) {
@@ -93,6 +99,12 @@ Result<void> SimulatedKernel::remove(const DeleteElements& removed) {
   return {};
 }
 
+Result<void> SimulatedKernel::remove(const DeleteSet& gone) {
+  elements_.erase(gone.name);
+  if (shape_->sets.erase(gone.name) == 0) return fail(ErrorCode::kNotFound, "no set {}", gone.name);
+  return {};
+}
+
 Result<void> SimulatedKernel::remove(const DeleteChain& gone) {
   for (const auto& [name, set] : shape_->sets) {
     if (!set.verdicts) continue;
@@ -117,6 +129,8 @@ Result<void> SimulatedKernel::apply(const Operation& operation) {
   } else if (const auto* set = std::get_if<AddSet>(&operation)) {
     if (!shape_->sets.emplace(set->set.name, set->set).second)
       return fail(ErrorCode::kAlreadyExists, "set {}", set->set.name);
+  } else if (const auto* old = std::get_if<DeleteSet>(&operation)) {
+    return remove(*old);
   } else if (const auto* chain = std::get_if<AddChain>(&operation)) {
     if (!shape_->chains.emplace(chain->chain.name, chain->chain).second) {
       return fail(ErrorCode::kAlreadyExists, "chain {}", chain->chain.name);
@@ -163,6 +177,18 @@ void SimulatedKernel::show_late(const Elements& before) {
   });
 }
 
+void SimulatedKernel::note_maps(const Batch& batch, const std::optional<Shape>& before) {
+  const bool anew = has<DeleteTable>(batch);
+  if ((anew || has<DeleteRules>(batch)) && before && !before->rules_by_chain.empty()) {
+    for (const auto& [name, set] : before->sets) {
+      if (set.is_map()) used_.insert(name);
+    }
+  }
+  for (const auto& name : used_) {
+    if (anew || !shape_ || !shape_->sets.contains(name)) pulled_away_.insert(name);
+  }
+}
+
 Result<void> SimulatedKernel::commit(const Batch& batch) {
   bool lose_answer = false;
   const auto error = fault(&lose_answer);
@@ -177,9 +203,8 @@ Result<void> SimulatedKernel::commit(const Batch& batch) {
     }
   }
   ++commits_;
-  const bool anew = std::ranges::any_of(
-      batch, [](const Operation& operation) { return std::holds_alternative<DeleteTable>(operation); });
-  show_late(anew ? Elements{} : elements_before);
+  show_late(has<DeleteTable>(batch) ? Elements{} : elements_before);
+  note_maps(batch, shape_before);
   if (observer_) observer_(*this);
   if (error) return std::unexpected(*error);
   return {};

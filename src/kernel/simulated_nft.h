@@ -19,6 +19,7 @@ class SimulatedKernel final : public Kernel {
   Result<void> commit(const Batch& batch) override;
   Result<std::optional<Shape>> read_shape() override;
   Result<std::vector<Element>> read_elements(const Set& set) override;
+  void let_packets_pass() override { used_.clear(); }
 
   // Asked before every call, with its number from 1 on: an error is what the call answers, and nothing is
   // done. With `lose_answer`, a commit is done all the same.
@@ -37,6 +38,8 @@ class SimulatedKernel final : public Kernel {
   using LateObserver = std::function<void(const Elements& now, const Elements& before)>;
   void watch_late(LateObserver observer) { late_observer_ = std::move(observer); }
   int commits() const { return commits_; }
+  // Maps that went while packets were on their way through rules that may have used them.
+  const std::set<std::string>& pulled_away() const { return pulled_away_; }
 
   // Somebody else's hand: elements as they are now, to look at and to spoil.
   std::set<Element>& elements(const std::string& set);
@@ -48,7 +51,9 @@ class SimulatedKernel final : public Kernel {
   Result<void> apply(const Operation& operation);
   Result<void> add(const AddElements& added);
   Result<void> remove(const DeleteElements& removed);
+  Result<void> remove(const DeleteSet& gone);
   Result<void> remove(const DeleteChain& gone);
+  void note_maps(const Batch& batch, const std::optional<Shape>& before);
 
   std::optional<Shape> shape_;
   std::map<std::string, std::set<Element>> elements_;
@@ -56,6 +61,8 @@ class SimulatedKernel final : public Kernel {
   void show_late(const Elements& before);
   Observer observer_;
   LateObserver late_observer_;
+  std::set<std::string> used_;  // maps, by packets on their way
+  std::set<std::string> pulled_away_;
   int calls_ = 0;
   int commits_ = 0;
 };

@@ -20,6 +20,7 @@ port = %d
 listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+datagrams.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE: where others have the processor for long
 datagrams.bind(("::", port))
 clients = {}
 print("ready", flush=True)
@@ -105,7 +106,8 @@ class Site:
         lab.apply(*({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": name},
                      "spec": {"cidr": cidr, "assignmentMode": "Manual"}} for name, cidr in NETS.items()))
         self.felix(floatingIPs="Enabled")
-        lab.together([lab.pod_words("shop/web", "host1", {"app": "web"}, floating=",".join(FLOATING.values())),
+        lab.together([lab.pod_words("shop/web", "host1", {"app": "web"}, "tcp/80",
+                                    floating=",".join(FLOATING.values())),
                       lab.pod_words("shop/near", "host1", {"app": "client"}),
                       lab.pod_words("shop/far", "host2", {"app": "client"})])
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
@@ -276,6 +278,23 @@ def test_open_connections_outlive_an_agent_that_is_killed(site, who):
     for flow in flows:
         report = flow.stop()
         assert report["sent"] > 10 and report["missing"] == []
+
+
+@pytest.mark.parametrize("who", ["shop/near", "shop/far"])
+def test_open_connections_outlive_another_datapath_and_the_way_back(site, who, dataplane):
+    other = {"nftables": "ebpf", "ebpf": "nftables"}[dataplane]
+    flows = {(kind, family): site.lab.start_traffic(who, kind, FLOATING[family], port)
+             for kind, port in (("udp", PORT), ("stream", 80)) for family in (4, 6)}
+    for turn in (other, dataplane):
+        for host in site.lab.hosts:
+            site.lab.run("lab", "agent", "stop", host)
+            site.lab.run("lab", "agent", "start", host, "--dataplane", turn)
+        site.lab.wait()
+        assert {agent["dataplane"] for agent in site.lab.json("status")["agents"]} == {turn}
+    for name, flow in flows.items():
+        report = flow.stop()
+        assert report["sent"] > 100, name
+        assert (name, report["missing"], report["error"]) == (name, [], "")
 
 
 def test_what_it_no_longer_asks_for_ends_with_all_that_is_open(site):

@@ -58,8 +58,8 @@ void add_edges(SmallTable& table, const GuardState& state) {
   if (state.settings.overlays.any()) {
     add_rule(table, kFromWorkloads, Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
     for (const auto& [name, hook, target] :
-         {std::tuple{"to_host", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER}, kTunnelledIn},
-          {"from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels},
+         {std::tuple{"tunnelled_to_host", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER}, kTunnelledIn},
+          {"untracked_from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels},
           {"tunnelled_from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER}, kTunnelledOut}}) {
       table.chains.push_back({name, hook});
       // What carries the mark from here on is nothing for host endpoints, whose programs come next.
@@ -119,11 +119,11 @@ SmallTable table_of(const GuardState& state) {
 
 }  // namespace
 
-// The guard has no chain of this name.
+// The guard has no rules in a chain of this name.
 Result<bool> Guard::stands_for_policy() {
   constexpr const char* kForwardOfPolicy = "forward";
   TRY(const auto shape, kernel_.read_shape());
-  return shape && shape->chains.contains(kForwardOfPolicy);
+  return shape && shape->rules_by_chain.contains(kForwardOfPolicy);
 }
 
 Result<void> Guard::sync_hosts(const Changes<IpAddress, network::Peer>& peers) {

@@ -81,6 +81,52 @@ TEST(Guard, AHostWhoseTunnelAloneChangesWritesNothing) {
   EXPECT_EQ(guard.writes(), writes + 1);
 }
 
+TEST(Guard, PacketsOnTheirWayThroughAPolicyTableFindItsMapsAndThenNothingOfItIsLeft) {
+  using namespace kernel::nft;
+  const Set verdicts{.name = "spoofed", .key_length = 4, .verdicts = true};
+  const Chain forward{"forward", Hook{2, 0}}, led_to{"led_to", {}};
+  SimulatedKernel kernel;
+  ASSERT_TRUE(kernel.commit({AddTable{}, AddSet{verdicts}, AddChain{forward}, AddChain{led_to},
+                             AddRule{marked_rule("forward", {})}, AddRule{marked_rule("led_to", {})},
+                             AddElements{verdicts,
+                                         {{.key = ElementKey(std::array<std::uint8_t, 4>{1, 2, 3, 4}),
+                                           .data = verdict_data(-4, "led_to")}}}}));
+  const GuardState state{.settings = {}, .names = {"odd"}, .attached = {7}, .hosts = {host(2)}};
+  Guard guard(kernel);
+  EXPECT_EQ(guard.stands_for_policy(), true);
+  ASSERT_TRUE(guard.sync(state));
+  EXPECT_EQ(guard.stands_for_policy(), false);
+  EXPECT_TRUE(kernel.pulled_away().empty());
+  EXPECT_EQ(elements_in(kernel), straight(state));
+  SimulatedKernel fresh;
+  Guard alone(fresh);
+  ASSERT_TRUE(alone.sync(state));
+  EXPECT_EQ(*kernel.read_shape(), *fresh.read_shape());
+}
+
+TEST(Guard, WhatIsLeftOfAPolicyTableWhereItWasStoppedGoesTheNextTime) {
+  using namespace kernel::nft;
+  const Set verdicts{.name = "spoofed", .key_length = 4, .verdicts = true};
+  SimulatedKernel kernel;
+  ASSERT_TRUE(kernel.commit({AddTable{}, AddSet{verdicts}, AddChain{{"forward", Hook{2, 0}}},
+                             AddRule{marked_rule("forward", {})}}));
+  const GuardState state{.settings = {}, .names = {}, .attached = {7}, .hosts = {}};
+  Guard guard(kernel);
+  kernel.fail_when([&](int) -> std::optional<SimulatedKernel::Fault> {
+    if (kernel.commits() < 2) return std::nullopt;
+    return SimulatedKernel::Fault{{ErrorCode::kUnavailable, "killed"}};
+  });
+  EXPECT_FALSE(guard.sync(state));
+  kernel.fail_when({});
+  EXPECT_TRUE((*kernel.read_shape())->sets.contains("spoofed"));
+  EXPECT_EQ(guard.stands_for_policy(), false);
+  Guard next(kernel);
+  ASSERT_TRUE(next.sync(state));
+  EXPECT_FALSE((*kernel.read_shape())->sets.contains("spoofed"));
+  EXPECT_FALSE((*kernel.read_shape())->chains.contains("forward"));
+  EXPECT_TRUE(kernel.pulled_away().empty());
+}
+
 TEST(Guard, WhatItDoesNotKnowItDoesNotChange) {
   SimulatedKernel kernel;
   Guard guard(kernel);

@@ -184,6 +184,20 @@ TEST_F(Nat, TheTableGoesWithTheLastFloatingAddress) {
   EXPECT_FALSE(*kernel_.read_shape());
 }
 
+TEST_F(Nat, FloatingAddressesLeadWhereTheyDoWhilePoolsComeAndGo) {
+  table_.want(floats({{"172.16.0.5", "10.65.0.1"}}));
+  ASSERT_TRUE(table_.sync());
+  table_.want(nat_);
+  ASSERT_TRUE(table_.sync());
+  EXPECT_EQ(rules(), 5U);
+  nat_.sources.clear();
+  table_.want(nat_);
+  ASSERT_TRUE(table_.sync());
+  EXPECT_FALSE((*kernel_.read_shape())->chains.contains("nat_outgoing"));
+  EXPECT_THAT(kernel_.elements("floating4"), SizeIs(1));
+  EXPECT_THAT(kernel_.pulled_away(), IsEmpty());
+}
+
 TEST_F(Nat, ConnectionsThatLeadElsewhereByNowBeginAnew) {
   begin("172.16.0.5", "10.65.0.1");
   begin("172.16.0.6", "10.65.0.2");

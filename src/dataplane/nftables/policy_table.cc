@@ -173,7 +173,8 @@ Result<void> track_connections(kernel::nft::Kernel& kernel) {
   constexpr const char* kForwardOfPolicy = "forward";
   constexpr const char* kTracks = "tracks";
   TRY(const auto shape, kernel.read_shape());
-  if (shape && (shape->chains.contains(kForwardOfPolicy) || shape->chains.contains(kTracks))) return {};
+  const auto rules_in = [&](const char* chain) { return shape && shape->rules_by_chain.contains(chain); };
+  if (rules_in(kForwardOfPolicy) || rules_in(kTracks)) return {};
   const kernel::nft::Chain chain{kTracks, kernel::nft::Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER}};
   auto asks = kernel::nft::Expressions().conntrack_state(0).take();
   return kernel.commit({kernel::nft::AddTable{}, kernel::nft::AddChain{chain},
