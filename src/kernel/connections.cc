@@ -91,6 +91,8 @@ std::optional<Connection> connection_of(MessageView message) {
   const auto info = Attributes::of_nest(attributes[CTA_PROTOINFO], CTA_PROTOINFO_MAX + 1);
   const auto tcp = Attributes::of_nest(info[CTA_PROTOINFO_TCP], CTA_PROTOINFO_TCP_MAX + 1);
   connection.tcp_state = u8(tcp, CTA_PROTOINFO_TCP_STATE);
+  const auto sctp = Attributes::of_nest(info[CTA_PROTOINFO_SCTP], CTA_PROTOINFO_SCTP_MAX + 1);
+  connection.sctp_state = SctpState{u8(sctp, CTA_PROTOINFO_SCTP_STATE)};
   connection.timeout = attributes.be32(CTA_TIMEOUT);
   connection.mark = attributes.be32(CTA_MARK);
   keep(attributes[CTA_TUPLE_ORIG], connection.identity);

@@ -16,6 +16,19 @@
 
 namespace ocicat::kernel {
 
+// As enum sctp_conntrack has them (linux/netfilter/nf_conntrack_sctp.h, beside which netinet/in.h cannot stand).
+enum class SctpState : std::uint8_t {
+  kNone,
+  kClosed,
+  kCookieWait,
+  kCookieEchoed,
+  kEstablished,
+  kShutdownSent,
+  kShutdownReceived,
+  kShutdownAckSent,
+  kHeartbeatSent,
+};
+
 // As its first packet went where filters are: destination and its port are translated by then, the source is
 // not.
 struct Connection {
@@ -37,7 +50,8 @@ struct Connection {
   bool answered = false;       // packets have gone both ways
   bool assured = false;        // not forgotten early where room is short
   std::uint8_t tcp_state = 0;  // enum tcp_conntrack
-  std::uint32_t timeout = 0;   // seconds until the kernel forgets it, unless there are packets
+  SctpState sctp_state{};
+  std::uint32_t timeout = 0;  // seconds until the kernel forgets it, unless there are packets
   std::uint32_t mark = 0;
   std::vector<std::uint8_t> identity{};  // the attributes by which the kernel finds it again
 };

@@ -83,11 +83,31 @@ bool is_same(const bpf::connection_key& a, const bpf::connection_key& b) {
   return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
+constexpr std::uint8_t kAnything = bpf::SEEN_ANYTHING;
+constexpr std::uint8_t kSyn = kAnything | bpf::TCP_SEEN_SYN, kAck = bpf::TCP_SEEN_ACK,
+                       kFin = bpf::TCP_SEEN_FIN;
+
+// In TCP's words (bpf/lib/sctp.h). Of what comes from the middle the kernel knows heartbeats alone.
+std::array<std::uint8_t, 2> seen_of_sctp(kernel::SctpState state) {
+  switch (state) {
+    case kernel::SctpState::kEstablished:
+    case kernel::SctpState::kShutdownSent:
+    case kernel::SctpState::kShutdownReceived:
+      return {kSyn | kAck, kSyn | kAck};
+    case kernel::SctpState::kShutdownAckSent:
+      return {kSyn | kAck | kFin, kSyn | kAck | kFin};
+    case kernel::SctpState::kClosed:
+      return {kSyn | kAck | bpf::TCP_SEEN_RST, kSyn | kAck};
+    case kernel::SctpState::kCookieEchoed:
+      return {kSyn | kAck, kSyn};
+    default:
+      return {kSyn, 0};
+  }
+}
+
 // What both ends have said so far, who began it first.
 std::array<std::uint8_t, 2> seen_of(const kernel::Connection& connection) {
-  constexpr std::uint8_t kAnything = bpf::SEEN_ANYTHING;
-  constexpr std::uint8_t kSyn = kAnything | bpf::TCP_SEEN_SYN, kAck = bpf::TCP_SEEN_ACK,
-                         kFin = bpf::TCP_SEEN_FIN;
+  if (connection.protocol == IPPROTO_SCTP) return seen_of_sctp(connection.sctp_state);
   if (connection.protocol != IPPROTO_TCP)
     return {kAnything, connection.answered ? kAnything : std::uint8_t{0}};
   switch (connection.tcp_state) {
@@ -190,13 +210,14 @@ NotedConnection noted_at_host(const kernel::Connection& connection, const LocalE
   return {key, value};
 }
 
-// A program may have noted it meanwhile by a packet of the middle, and so mistaken who began it.
+// A program may have noted it meanwhile by a packet of the middle, and so mistaken who began it, or that it is open.
 std::optional<bpf::connection> corrected(const bpf::connection& there, const bpf::connection& heard) {
   constexpr auto kTold = bpf::CONNECTION_BEGUN_BY_SECOND | bpf::CONNECTION_DENIED;
   bool agrees = (there.flags & kTold) == (heard.flags & kTold);
   for (int end = 0; end < 2; ++end) {
     const bool known = there.endpoint[end] != 0 && (there.endpoint[end] & END_OUTSIDE) == 0;
     agrees = agrees && (heard.endpoint[end] == 0 || known);
+    agrees = agrees && (heard.tcp[end] & ~there.tcp[end] & bpf::TCP_SEEN_ACK) == 0;
   }
   if (agrees) return std::nullopt;
   auto result = heard;
@@ -385,7 +406,8 @@ void TrackingPlanner::hear(const kernel::Connection& there) {
 
 TrackingPlan TrackingPlanner::take() {
   for (auto& [key, wanted] : wanted_) {
-    if (!wanted.settled) plan_.put.push_back(std::move(wanted.connection));
+    const bool translated = (wanted.noted.value.flags & bpf::CONNECTION_FLOATING) != 0;
+    if (!wanted.settled && !translated) plan_.put.push_back(std::move(wanted.connection));
   }
   wanted_.clear();
   return std::exchange(plan_, {});

@@ -4,7 +4,8 @@
 //   to eBPF    each as its first packet was, at every place where programs will see it, and as one that has
 //              to be judged again: by the next packet, in either direction
 //   back       what the kernel does not know, has forgotten, or takes for a connection of the other side, as
-//              what went past the stack may be. Translated ones took the stack: the kernel knows better
+//              what went past the stack may be. Translated ones took the stack: the kernel knows better, and
+//              those of floating addresses that it has forgotten begin anew
 //   not        what workloads have begun from where they may send beside their own addresses, as the kernel
 //              does not know who sent it; SCTP that the kernel does not track (it asks for tags that nobody
 //              has noted), TCP that is closed

@@ -112,6 +112,20 @@ TEST(TakingOver, WhatTheHostSaysAndHearsIsKnownAsThat) {
   EXPECT_TRUE(at_host(kA, kHost) & bpf::HOST_CONNECTION_FROM_WORKLOAD);
 }
 
+TEST(TakingOver, AnAssociationIsAsFarAsTheKernelSays) {
+  auto association = open_tcp(kA, kOutside);
+  association.protocol = kSctp;
+  association.tcp_state = 0;
+  const auto left = [&](kernel::SctpState state) {
+    association.sctp_state = state;
+    return seconds_left(only(association).value, kSctp, kNow, timeouts_of({}));
+  };
+  EXPECT_EQ(left(kernel::SctpState::kCookieWait), 20);
+  EXPECT_EQ(left(kernel::SctpState::kCookieEchoed), 20);
+  EXPECT_EQ(left(kernel::SctpState::kEstablished), 3600);
+  EXPECT_EQ(left(kernel::SctpState::kShutdownAckSent), 40);
+}
+
 TEST(TakingOver, ADeniedConnectionStaysDenied) {
   auto connection = open_tcp(kA, kOutside);
   connection.mark = kRevoked | 1;
@@ -131,6 +145,10 @@ TEST(TakingOver, WhoBeganItIsCorrectedAndWhatHasBeenCountedStays) {
   EXPECT_EQ(right->flags, heard.flags);
   EXPECT_EQ(right->judged, heard.judged);
   EXPECT_EQ(right->packets[0], 5U);
+  auto opening = heard;
+  opening.tcp[0] = bpf::SEEN_ANYTHING | bpf::TCP_SEEN_ACK;
+  opening.tcp[1] = 0;
+  EXPECT_EQ(corrected(opening, heard)->tcp[1], heard.tcp[1]);
 }
 
 kernel::Connection udp(const IpAddress& from, const IpAddress& to) {
@@ -205,6 +223,14 @@ TEST_F(Planning, WhatTheKernelKnowsIsLeftAlone) {
 
 TEST_F(Planning, WhatItHasForgottenItIsTold) {
   EXPECT_THAT(plan({open_tcp(kA, kOutside), udp(kA, kB)}, {}).put, SizeIs(2));
+}
+
+TEST_F(Planning, WhatItHasForgottenOfAFloatingAddressBeginsAnew) {
+  auto noted = only(udp(kA, kB));
+  noted.value.flags |= bpf::CONNECTION_FLOATING;
+  TrackingPlanner planner;
+  planner.want(noted, giving());
+  expect_nothing(planner.take());
 }
 
 TEST_F(Planning, WhatItIsAboutToForgetItKeeps) {
