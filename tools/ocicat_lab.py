@@ -129,6 +129,12 @@ class Lab:
                 words += [option, value]
         return words
 
+    def switch(self, dataplane, how="stop"):
+        """Every host's agent ends, and another begins with that datapath."""
+        for host in self.hosts:
+            self.run("lab", "agent", how, host)
+            self.run("lab", "agent", "start", host, "--dataplane", dataplane)
+
     def add_pod(self, name, host, **options):
         return self.run(*self.pod_words(name, host, **options))
 

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""A flood of half-open TCP connections, and connections that wait while it lasts: run by tests through
-`ocicat lab exec`.
+"""Floods of half-open TCP connections and of echo requests, and connections that wait while they last: run by tests
+through `ocicat lab exec`.
 
     half_open.py flood SOURCE COUNT TARGET PORT...   so many SYNs, no two between the same ports; what comes back is
                                                  answered by nobody
+    half_open.py echoes SOURCE TARGET...         echo requests to each target, as many as there are identifiers; how
+                                                 many the kernel says were answered
     half_open.py serve FAMILY PORT               takes TCP connections and datagrams; for each line of its input it
                                                  says a word to everybody it knows, who need not have asked again
     half_open.py wait PORT COUNT ADDRESS...      has so many of both with each address, and says nothing more; for
                                                  each line of its input it prints how many have heard a word, once
-                                                 all have or three seconds are over
+                                                 all have or three seconds are over; where the line is "say" they
+                                                 say something first, and have ten seconds
 """
 import errno
 import ipaddress
@@ -30,10 +33,10 @@ def checksum(header):
     return ~total & 0xFFFF
 
 
-def header(source, target, size):
+def header(source, target, size, protocol=6):
     if source.version == 6:
-        return struct.pack("!IHBB16s16s", 0x60000000, size, 6, 64, source.packed, target.packed)
-    one = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + size, 1, 0, 64, 6, 0, source.packed, target.packed)
+        return struct.pack("!IHBB16s16s", 0x60000000, size, protocol, 64, source.packed, target.packed)
+    one = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + size, 1, 0, 64, protocol, 0, source.packed, target.packed)
     return one[:10] + struct.pack("!H", checksum(one)) + one[12:]
 
 
@@ -56,10 +59,14 @@ def flood(source, count, target, ports):
     subprocess.run(["nft", "add table inet mute; add chain inet mute out { type filter hook output priority 0; };"
                     "add rule inet mute out tcp flags & rst == rst drop"], check=True)
     source, target = ipaddress.ip_address(source), ipaddress.ip_address(target)
+    print(put_all(source.version, itertools.islice(syns(source, target, ports), count)))
+
+
+def put_all(version, packets):
     out = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-    to = ("eth0", 0x0800 if source.version == 4 else 0x86DD, 0, 0, b"\xee" * 6)
+    to = ("eth0", 0x0800 if version == 4 else 0x86DD, 0, 0, b"\xee" * 6)
     sent = 0
-    for packet in itertools.islice(syns(source, target, ports), count):
+    for packet in packets:
         while True:
             try:
                 out.sendto(packet, to)
@@ -68,7 +75,38 @@ def flood(source, count, target, ports):
                 if failed.errno != errno.ENOBUFS:  # else the other side's queue is full for a moment
                     raise
         sent += 1
-    print(sent)
+    return sent
+
+
+def requests(source, target):
+    kind, protocol = (8, 1) if source.version == 4 else (128, 58)
+    over = b"" if source.version == 4 else source.packed + target.packed + struct.pack("!II", 8, protocol)
+    rest = ~checksum(over + struct.pack("!BBHHH", kind, 0, 0, 0, 0)) & 0xFFFF
+    before = header(source, target, 8, protocol)
+    for number in range(65536):
+        total = rest + number
+        total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+        yield before + struct.pack("!BBHHH", kind, 0, total, number, 0)
+
+
+def replies(version):
+    if version == 4:
+        with open("/proc/net/snmp") as file:
+            names, values = [line.split() for line in file if line.startswith("Icmp:")]
+        return int(values[names.index("InEchoReps")])
+    with open("/proc/net/snmp6") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Icmp6InEchoReplies"))
+
+
+def echoes(source, targets):
+    source = ipaddress.ip_address(source)
+    before = replies(source.version)
+    for target in targets:
+        put_all(source.version, requests(source, ipaddress.ip_address(target)))
+    end = time.monotonic() + 1  # the last ones are on their way
+    while replies(source.version) - before < 65536 * len(targets) and time.monotonic() < end:
+        time.sleep(0.05)
+    print(replies(source.version) - before)
 
 
 def serve(family, port):
@@ -110,11 +148,14 @@ def wait(port, count, addresses):
             assert one.recv(10) == b"known"
             waiting.append(one)
     print("+", flush=True)
-    while sys.stdin.readline():
-        heard, end = set(), time.monotonic() + 3
+    while line := sys.stdin.readline():
+        says = line == "say\n"
+        for one in waiting if says else []:
+            one.send(b"hello")
+        heard, end = set(), time.monotonic() + (10 if says else 3)
         while len(heard) < len(waiting) and time.monotonic() < end:
             for one in select.select(set(waiting) - heard, [], [], 0.1)[0]:
-                if one.recv(10) == b"word":
+                if one.recv(10):
                     heard.add(one)
         print(len(heard), "of", len(waiting), flush=True)
 
@@ -122,6 +163,8 @@ def wait(port, count, addresses):
 if __name__ == "__main__":
     if sys.argv[1] == "flood":
         flood(sys.argv[2], int(sys.argv[3]), sys.argv[4], map(int, sys.argv[5:]))
+    elif sys.argv[1] == "echoes":
+        echoes(sys.argv[2], sys.argv[3:])
     elif sys.argv[1] == "serve":
         serve(int(sys.argv[2]), int(sys.argv[3]))
     else:

@@ -2,6 +2,13 @@
 """Raw packets from inside a pod, and an ear at another: run by tests through `ocicat lab exec`.
 
     packets.py send SOURCE TARGET PORT TEXT...   one UDP datagram a text, with any source address
+    packets.py from TARGET PORT TEXT=SOURCE...   the same, each text from a source of its own
+    packets.py put PACKET...                     packets, each one argument of words:
+                                                 udp SOURCE TARGET PORT PORT TEXT
+                                                 tcp SOURCE TARGET PORT PORT FLAGS TEXT    FLAGS: SYN,ACK
+                                                 sctp SOURCE TARGET PORT PORT TAG CHUNKS TEXT    CHUNKS: COOKIE_ACK,DATA
+                                                 echo, reply SOURCE TARGET NUMBER TEXT
+                                                 other SOURCE TARGET PROTOCOL TEXT
     packets.py error SOURCE FRIEND TARGET TEXT   an ICMP error "prohibited" to TARGET, about a datagram with that
                                                  text that FRIEND would have sent SOURCE in answer to the above
     packets.py overlap SOURCE TARGET             a datagram or, of IPv4, the beginning of a TCP connection to port 9 in
@@ -20,6 +27,11 @@ import struct
 import sys
 
 SOURCE_PORT = 40000
+TCP_FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "ACK": 16}
+SCTP_CHUNKS = {"DATA": 0, "INIT": 1, "INIT_ACK": 2, "SACK": 3, "ABORT": 6, "SHUTDOWN": 7, "SHUTDOWN_ACK": 8,
+               "COOKIE_ECHO": 10, "COOKIE_ACK": 11, "SHUTDOWN_COMPLETE": 14}
+SCTP_TAGS = 1000  # of both ends together
+ECHO = {"echo": {4: 8, 6: 128}, "reply": {4: 0, 6: 129}}
 PROHIBITED = {4: (1, 3, 13), 6: (58, 1, 1)}  # protocol, type and code: none that kernels send by themselves here
 
 
@@ -71,6 +83,80 @@ def send(source, target, port, texts):
     source, target = ipaddress.ip_address(source), ipaddress.ip_address(target)
     for text in texts:
         put(datagram(source, target, port, text.encode()))
+
+
+def send_from(target, port, texts):
+    for text in texts:
+        text, source = text.split("=")
+        send(source, target, port, [text])
+
+
+def udp(source, target, source_port, port, text):
+    return datagram(source, target, int(port), text.encode(), int(source_port))
+
+
+def icmp_query(kind):
+    def query(source, target, number, text):
+        body = struct.pack("!BBHHH", ECHO[kind][source.version], 0, 0, int(number), 1) + text.encode()
+        protocol = 1 if source.version == 4 else 58
+        over = b"" if source.version == 4 else pseudo_header(source, target, protocol, len(body))
+        return with_header(source, target, protocol, body[:2] + struct.pack("!H", checksum(over + body)) + body[4:])
+    return query
+
+
+def other(source, target, protocol, text):
+    return with_header(source, target, int(protocol), text.encode())
+
+
+def tcp(source, target, source_port, port, flags, text):
+    bits = sum(TCP_FLAGS[flag] for flag in flags.split(","))
+    ack = 1 if bits & TCP_FLAGS["ACK"] else 0
+    body = struct.pack("!HHIIBBHHH", int(source_port), int(port), 1, ack, 5 << 4, bits, 1000, 0, 0) + text.encode()
+    total = checksum(pseudo_header(source, target, 6, len(body)) + body)
+    return with_header(source, target, 6, body[:16] + struct.pack("!H", total) + body[18:])
+
+
+def crc32c(data):
+    """RFC 9260, appendix A, bit by bit."""
+    total = 0xFFFFFFFF
+    for byte in data:
+        total ^= byte
+        for _ in range(8):
+            total = total >> 1 ^ (0x82F63B78 if total & 1 else 0)
+    return total ^ 0xFFFFFFFF
+
+
+def chunk(kind, body=b"", flags=0):
+    return struct.pack("!BBH", kind, flags, 4 + len(body)) + body + bytes(-len(body) % 4)
+
+
+def sctp(source, target, source_port, port, tag, chunks, text):
+    parts, tag, text = b"", int(tag), text.encode()
+    for name in chunks.split(","):
+        if name in ("INIT", "INIT_ACK"):  # with a parameter that nobody knows, and who sends it says its own tag
+            parameter = struct.pack("!HH", 0xC000, 4 + len(text)) + text + bytes(-len(text) % 4)
+            parts += chunk(SCTP_CHUNKS[name], struct.pack("!IIHHI", SCTP_TAGS - tag, 65536, 1, 1, 1) + parameter)
+        elif name == "DATA":
+            parts += chunk(SCTP_CHUNKS[name], struct.pack("!IHHI", 1, 0, 0, 0) + text, flags=3)
+        elif name in ("SACK", "SHUTDOWN"):
+            parts += chunk(SCTP_CHUNKS[name], struct.pack("!IIHH", 1, 65536, 0, 0)[:12 if name == "SACK" else 4])
+        else:
+            parts += chunk(SCTP_CHUNKS[name], text if name == "COOKIE_ECHO" else b"")
+    if not chunks.startswith(("INIT", "DATA", "COOKIE_ECHO", "SHUTDOWN_COMPLETE")):
+        parts += chunk(0x84, text)  # filling (RFC 4820)
+    verification = 0 if chunks == "INIT" else tag
+    head = struct.pack("!HHI", int(source_port), int(port), verification)
+    total = crc32c(head + bytes(4) + parts)
+    return with_header(source, target, 132, head + struct.pack("<I", total) + parts)
+
+
+KINDS = {"udp": udp, "tcp": tcp, "sctp": sctp, "echo": icmp_query("echo"), "reply": icmp_query("reply"), "other": other}
+
+
+def put_all(packets):
+    for packet in packets:
+        kind, source, target, *words = packet.split()
+        put(KINDS[kind](ipaddress.ip_address(source), ipaddress.ip_address(target), *words))
 
 
 def error(source, friend, target, text):
@@ -156,6 +242,10 @@ def serve(address, port, last):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:])
+    elif sys.argv[1] == "from":
+        send_from(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    elif sys.argv[1] == "put":
+        put_all(sys.argv[2:])
     elif sys.argv[1] == "error":
         error(*sys.argv[2:])
     elif sys.argv[1] == "overlap":

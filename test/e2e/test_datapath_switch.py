@@ -48,12 +48,6 @@ def lab(make_lab):
     return lab
 
 
-def switch(lab, dataplane, how="stop"):
-    for host in ("host1", "host2"):
-        lab.run("lab", "agent", how, host)
-        lab.run("lab", "agent", "start", host, "--dataplane", dataplane)
-
-
 @contextlib.contextmanager
 def undisturbed(lab):
     """Flows to web, which answers and may not ask, in both families: all that is sent arrives."""
@@ -95,16 +89,16 @@ def closed(lab):
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_open_connections_do_not_notice(lab, how):
     with undisturbed(lab), closed(lab):
-        switch(lab, "ebpf", how)
-        switch(lab, "nftables", how)
+        lab.switch("ebpf", how)
+        lab.switch("nftables", how)
 
 
 def test_those_opened_under_ebpf_go_on_under_nftables_and_back(lab):
-    switch(lab, "ebpf")
+    lab.switch("ebpf")
     with undisturbed(lab), closed(lab):
-        switch(lab, "nftables")
-        switch(lab, "ebpf")
-    switch(lab, "nftables")
+        lab.switch("nftables")
+        lab.switch("ebpf")
+    lab.switch("nftables")
 
 
 def test_where_they_are_to_stay_they_do_though_policy_denies_them_by_then(lab):
@@ -118,8 +112,8 @@ def test_where_they_are_to_stay_they_do_though_policy_denies_them_by_then(lab):
             nobody["spec"]["ingress"] = []
             lab.apply(nobody)
             lab.wait()
-            switch(lab, "ebpf")
-            switch(lab, "nftables")
+            lab.switch("ebpf")
+            lab.switch("nftables")
     finally:
         lab.apply(*policies())
         lab.delete(stay)

@@ -280,17 +280,17 @@ def test_open_connections_outlive_an_agent_that_is_killed(site, who):
         assert report["sent"] > 10 and report["missing"] == []
 
 
-@pytest.mark.parametrize("who", ["shop/near", "shop/far"])
-def test_open_connections_outlive_another_datapath_and_the_way_back(site, who, dataplane):
+def test_open_connections_outlive_another_datapath_and_the_way_back(site, dataplane):
     other = {"nftables": "ebpf", "ebpf": "nftables"}[dataplane]
-    flows = {(kind, family): site.lab.start_traffic(who, kind, FLOATING[family], port)
-             for kind, port in (("udp", PORT), ("stream", 80)) for family in (4, 6)}
+    flows = {(who, kind, family): site.lab.start_traffic(who, kind, FLOATING[family], port)
+             for who in ("shop/near", "shop/far") for kind, port in (("udp", PORT), ("stream", 80))
+             for family in (4, 6)}
     for turn in (other, dataplane):
-        for host in site.lab.hosts:
-            site.lab.run("lab", "agent", "stop", host)
-            site.lab.run("lab", "agent", "start", host, "--dataplane", turn)
+        site.lab.switch(turn)
         site.lab.wait()
         assert {agent["dataplane"] for agent in site.lab.json("status")["agents"]} == {turn}
+    for flow in flows.values():
+        flow.end()
     for name, flow in flows.items():
         report = flow.stop()
         assert report["sent"] > 100, name

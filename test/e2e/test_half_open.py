@@ -1,5 +1,6 @@
-"""A workload's flood of half-open TCP connections, which are answered: others' connections that say nothing meanwhile
-are known afterwards. Nobody may begin anything but those who ask, so an answer tells what is known."""
+"""A workload's flood, of half-open TCP connections or of queries that are answered: others' connections that say
+nothing meanwhile are known afterwards, and its own that were pushed out begin anew. Nobody may begin anything but
+those who ask, so an answer tells what is known."""
 import pathlib
 import subprocess
 import sys
@@ -12,6 +13,8 @@ PORT = 5300
 FLOODED = ["81", "82", "83", "84", "85"]  # of one server
 FLOOD = 300_000  # more than a host keeps connections of
 WAITING = 40  # of each protocol with each server
+# Times 65,536 is more than a host keeps. What comes from outside counts for whom it goes to: nobody speaks with these.
+TARGETS = ["shop/more%d" % number for number in range(5)]
 
 
 def policy(name, apps, ingress, egress):
@@ -29,7 +32,10 @@ def lab(make_lab):
                   lab.pod_words("shop/flooder", "host1", {"app": "flooder"}),
                   lab.pod_words("shop/near", "host1", {"app": "near"}, listen),
                   lab.pod_words("shop/far", "host2", {"app": "far"}, listen)])
-    lab.apply(policy("who-asks", "'client', 'flooder'", [], [{"action": "Allow"}]),
+    lab.together([lab.pod_words(name, "host2", {"app": "far"}) for name in TARGETS])
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+               "spec": {"bpfConntrackTimeouts": {"icmpTimeout": "1h"}}},
+              policy("who-asks", "'client', 'flooder'", [], [{"action": "Allow"}]),
               policy("who-answers", "'near', 'far'", [{"action": "Allow"}], []))
     lab.wait()
     return lab
@@ -42,8 +48,8 @@ class Tool:
                                         stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == "+\n"
 
-    def go(self):
-        self.process.stdin.write("go\n")
+    def go(self, line="go"):
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def end(self):
@@ -73,4 +79,29 @@ def test_connections_that_wait_outlive_a_flood_of_half_open_ones(lab, family):
     everybody = 2 * WAITING * len(SERVERS)
     assert waiting.process.stdout.readline() == f"{everybody} of {everybody}\n"
     for tool in (waiting, *servers):
+        tool.end()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_flood_that_is_answered_pushes_out_its_own_which_go_on_once_who_may_begin_speaks(lab, family):
+    addresses = [lab.address(server, family) for server in SERVERS]
+    servers = [Tool(lab, server, "serve", family, PORT) for server in SERVERS]
+    others = Tool(lab, "shop/client", "wait", PORT, WAITING, *addresses)
+    own = Tool(lab, "shop/flooder", "wait", PORT, WAITING, *addresses)
+    answered = lab.exec("shop/flooder", sys.executable, str(TOOL), "echoes", lab.address("shop/flooder", family),
+                        *(lab.address(target, family) for target in TARGETS)).stdout
+    assert int(answered) > 0.9 * 65536 * len(TARGETS)
+    everybody = 2 * WAITING * len(SERVERS)
+    for tool in (others, own):
+        tool.go()
+    for server in servers:
+        server.go()
+    assert others.process.stdout.readline() == f"{everybody} of {everybody}\n"
+    heard = int(own.process.stdout.readline().split()[0])
+    assert heard < everybody / 2, "a flood that pushes out nothing shows nothing"
+    own.go("say")
+    for server in servers:
+        server.go()
+    assert own.process.stdout.readline() == f"{everybody} of {everybody}\n"
+    for tool in (own, others, *servers):
         tool.end()
