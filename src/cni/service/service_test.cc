@@ -58,6 +58,15 @@ class World {
   std::vector<std::pair<std::uint32_t, std::uint32_t>>
       mtus;  // before and after, of interfaces that were changed
 
+  std::size_t count_interfaces() {
+    const std::scoped_lock lock(mutex);
+    return interfaces.size();
+  }
+  void lose_interfaces() {
+    const std::scoped_lock lock(mutex);
+    interfaces.clear();
+  }
+
   void await_mtus(std::size_t count) {
     for (const auto begin = std::chrono::steady_clock::now();;
          std::this_thread::sleep_for(std::chrono::milliseconds(2))) {
@@ -251,7 +260,7 @@ std::vector<std::string> given(const World& world) {
 }
 
 void expect_nothing(World& world) {
-  EXPECT_THAT(world.interfaces, IsEmpty());
+  EXPECT_EQ(world.count_interfaces(), 0U);
   EXPECT_THAT(world.documents.list(Kind::kWorkloadEndpoint), IsEmpty());
   EXPECT_THAT(world.documents.list(Kind::kIpamHandle), IsEmpty());
   EXPECT_THAT(given(world), IsEmpty());
@@ -274,7 +283,7 @@ TEST(Service, GivesAnInterfaceAddressesAndAnEndpointAndTakesThemBack) {
   const auto endpoints = world.documents.list(Kind::kWorkloadEndpoint);
   ASSERT_EQ(endpoints.size(), 1U);
   EXPECT_EQ(endpoints[0].at("spec").at("containerID"), "c1");
-  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c1", "pods.c1"}));
   EXPECT_TRUE(agent.del("c1", "web").done);
   expect_nothing(world);
@@ -308,9 +317,9 @@ TEST(Service, AddAndDelMayBeRepeated) {
   EXPECT_EQ(first.text, second.text);
   EXPECT_EQ(given(world).size(), 2U);
   // An interface that somebody has taken away is made anew.
-  world.interfaces.clear();
+  world.lose_interfaces();
   EXPECT_TRUE(agent.add("c1", "web").done);
-  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_EQ(given(world).size(), 2U);
   EXPECT_TRUE(agent.del("c1", "web").done);
   EXPECT_TRUE(agent.del("c1", "web").done);
@@ -352,7 +361,7 @@ TEST(Service, ThePodsNextContainerKeepsWhatIsItsWhenTheLastOneGoes) {
   ASSERT_TRUE(agent.add("old", "web").done);
   ASSERT_TRUE(agent.add("new", "web").done);
   EXPECT_TRUE(agent.del("old", "web").done);
-  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   const auto endpoints = world.documents.list(Kind::kWorkloadEndpoint);
   ASSERT_EQ(endpoints.size(), 1U);
   EXPECT_EQ(endpoints[0].at("spec").at("containerID"), "new");
@@ -365,7 +374,7 @@ TEST(Service, DelSucceedsWithoutAServerAndIsCarriedOutWhenThereIsOne) {
   ASSERT_TRUE(agent.add("c1", "web").done);
   world.server_away = true;
   EXPECT_TRUE(agent.del("c1", "web").done);
-  EXPECT_THAT(world.interfaces, IsEmpty());  // that needs no server
+  EXPECT_EQ(world.count_interfaces(), 0U);  // that needs no server
   EXPECT_EQ(given(world).size(), 2U);
   EXPECT_EQ(code_of(agent.add("c1", "web")), 11U);
   world.server_away = false;
@@ -413,7 +422,7 @@ TEST(Service, WhatAPluginNotedWithoutAnAgentIsCarriedOutByTheNextOne) {
   std::ofstream(world.folder() / kDeletes / "half.json.new") << "{";
   Agent next(world);
   next.await_tidy();
-  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
   EXPECT_TRUE(next.add("c2", "db").done);  // it is whole
 }
@@ -424,7 +433,7 @@ TEST(Service, AfterABootOfTheHostNothingOfTheOneBeforeIsLeft) {
     Agent agent(world);
     ASSERT_TRUE(agent.add("c1", "web").done);
   }
-  world.interfaces.clear();
+  world.lose_interfaces();
   const Agent next(world, "another boot");
   next.await_tidy();
   expect_nothing(world);
@@ -455,7 +464,7 @@ TEST(Service, GcTakesBackWhatTheRuntimeForgotAlsoWhereTheNotesAreLost) {
   const auto reply = agent.call("GC", "", "", kValid);
   EXPECT_TRUE(reply.done) << reply.text;
   EXPECT_EQ(given(world), (std::vector<std::string>{"pods.c2", "pods.c2"}));
-  EXPECT_EQ(world.interfaces.size(), 1U);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_EQ(world.documents.list(Kind::kWorkloadEndpoint).size(), 1U);
   EXPECT_TRUE(agent.del("c2", "db").done);
   expect_nothing(world);
@@ -474,9 +483,12 @@ TEST(Service, CheckSaysWhatHasChanged) {
   world.enforces = false;
   EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
   world.enforces = true;
-  world.interfaces.begin()->second.clear();
+  {
+    const std::scoped_lock lock(world.mutex);
+    world.interfaces.begin()->second.clear();
+  }
   EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
-  world.interfaces.clear();
+  world.lose_interfaces();
   EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
 }
 
