@@ -89,10 +89,15 @@ def test_which_host_is_meant_must_be_said_and_be_there(lab):
     assert done.returncode == 1 and "no eBPF datapath is pinned" in done.stderr
 
 
-def test_status_names_settings_without_effect(lab):
+def test_status_names_settings_without_effect_and_those_that_do_less_than_they_say(lab):
     lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
-               "spec": {"bpfEnabled": True, "logPrefix": "x", "bpfRedirectToPeer": "Enabled"}})
+               "spec": {"bpfEnabled": True, "logPrefix": "x", "bpfRedirectToPeer": "Enabled",
+                        "wireguardEnabled": True}})
     lab.wait()
+    only = "opens the port of WireGuard; nothing is encrypted"
     assert lab.json("status")["withoutEffect"] == [
-        {"object": "FelixConfiguration default", "field": "bpfEnabled", "dataplane": ""}]
-    assert "FelixConfiguration default: bpfEnabled: no effect" in lab.run("status").stdout
+        {"object": "FelixConfiguration default", "field": "bpfEnabled", "dataplane": ""},
+        {"object": "FelixConfiguration default", "field": "wireguardEnabled", "dataplane": "", "only": only}]
+    told = lab.run("status").stdout
+    assert "FelixConfiguration default: bpfEnabled: no effect" in told
+    assert "FelixConfiguration default: wireguardEnabled: " + only in told
