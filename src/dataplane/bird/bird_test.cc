@@ -262,6 +262,21 @@ TEST_F(BirdTest, WhatTheAgentSendsAnotherWayStaysThatWayWhenBirdTakesBackItsOwn)
   for (const auto& way : ways) EXPECT_THAT(ours, testing::HasSubstr(way.substr(0, way.find(" proto"))));
 }
 
+// The end may be an address of another host's block; what leads into the tunnel others have of their agents.
+TEST_F(BirdTest, ThisEndOfATunnelIsToldOfAndNothingThatLeadsIntoTheTunnel) {
+  host(2).ip(
+      "link add vxlan.calico type veth peer name end0\nlink set vxlan.calico up\nlink set end0 up\n"
+      "addr add 10.65.7.1/32 dev vxlan.calico\naddr add fd65::7:1/128 dev vxlan.calico nodad\n"
+      "route add 10.65.8.0/26 dev vxlan.calico proto 80 metric 1024\n"
+      "route add fd65::8:0/122 dev vxlan.calico proto 80 metric 1024\n");
+  begin();
+  eventually([&] {
+    return host(1).routes().contains("10.65.7.1/32") && host(1).routes().contains("fd65::7:1/128");
+  });
+  for (const auto* net : {"10.65.8.0/26", "fd65::8:0/122"})
+    EXPECT_FALSE(host(1).routes().contains(net)) << net;
+}
+
 TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
   begin();
   const auto before = host(1).routes();

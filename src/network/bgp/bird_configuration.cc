@@ -136,8 +136,10 @@ class Writer {
     const auto& here = intent_.of(family);
     line("function export{}(bool internal_peer)\n{{", digit(family));
     when_in(here.hidden_pools, true, "reject;");
-    line("  if internal_peer && ifname ~ \"vxlan*.calico\" then reject;");
-    line("  if internal_peer && ifname ~ \"tunl0\" then reject;");
+    // What leads into a tunnel others have themselves, but not the way to this end of it, where that is an address
+    // of another host's block in a pool without a tunnel.
+    line("  if internal_peer && source != RTS_DEVICE && ifname ~ \"vxlan*.calico\" then reject;");
+    line("  if internal_peer && source != RTS_DEVICE && ifname ~ \"tunl0\" then reject;");
     line("  if internal_peer && ifname ~ \"w*g*.cali\" then reject;");
     line("  if source = RTS_INHERIT && defined(krt_metric) then bgp_local_pref = 2147483647 - krt_metric;");
     line("  communities{}();", digit(family));
