@@ -39,10 +39,11 @@ class Lab {
 
   // Creates the namespace and service account documents where they are missing.
   Result<PodRecord> add_pod(PodRequest request);
-  Result<void> delete_pod(std::string_view ns, std::string_view name);
+  // `wait`: for the agents, as in PodRequest.
+  Result<void> delete_pod(std::string_view ns, std::string_view name, bool wait);
   // The pod keeps its namespace, processes and addresses, and is wired to another host. The host that it was on
   // may be dead: what that has not given back is taken from it at the server.
-  Result<void> move_pod(std::string_view ns, std::string_view name, const std::string& host);
+  Result<void> move_pod(std::string_view ns, std::string_view name, const std::string& host, bool wait);
   // Sets labels, and removes those named.
   Result<void> label_pod(std::string_view ns, std::string_view name, const Labels& set,
                          const std::vector<std::string>& remove);

@@ -115,10 +115,10 @@ Result<void> Lab::start_listener(const PodRecord& pod, const std::string& progra
   return {};
 }
 
-Result<void> Lab::delete_pod(std::string_view ns, std::string_view name) {
+Result<void> Lab::delete_pod(std::string_view ns, std::string_view name, bool wait) {
   TRY(const auto pod, read_pod(layout_, ns, name));
   TRY_VOID(dismantle_pod(pod));
-  return wait_until_applied();
+  return wait ? wait_until_applied() : Result<void>{};
 }
 
 Result<void> Lab::dismantle_pod(const PodRecord& pod) {
@@ -135,7 +135,7 @@ Result<void> Lab::dismantle_pod(const PodRecord& pod) {
   return {};
 }
 
-Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std::string& host) {
+Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std::string& host, bool wait) {
   TRY(const auto lab, read_lab(layout_));
   TRY_VOID(lab.check_host(host));
   TRY(const auto before, read_pod(layout_, ns, name));
@@ -151,7 +151,7 @@ Result<void> Lab::move_pod(std::string_view ns, std::string_view name, const std
   if (!running_agents().contains(before.host)) TRY_VOID(take_from_dead_host(client, before));
   after.container = new_container_name();
   TRY_VOID(wire_pod(after, labels, lab));
-  return wait_until_applied();
+  return wait ? wait_until_applied() : Result<void>{};
 }
 
 // As an orchestrator does that knows a host to be gone. An agent that comes back finds its part done.

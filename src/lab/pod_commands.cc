@@ -52,7 +52,7 @@ Result<void> add(Lab& lab, const PodOptions& options) {
 
 Result<void> remove(Lab& lab, const PodOptions& options) {
   const auto names = typed(split_pod_name(options.pod));
-  TRY_VOID(lab.delete_pod(names.first, names.second));
+  TRY_VOID(lab.delete_pod(names.first, names.second, !options.no_wait));
   say("pod {} deleted\n", options.pod);
   return {};
 }
@@ -60,9 +60,9 @@ Result<void> remove(Lab& lab, const PodOptions& options) {
 Result<void> move(Lab& lab, const PodOptions& options) {
   const Stopwatch watch;
   const auto names = typed(split_pod_name(options.pod));
-  TRY_VOID(lab.move_pod(names.first, names.second, options.host));
-  say("pod {} moved to {}, in {:.0f} ms until every running agent had it in the kernel\n", options.pod,
-      options.host, watch.milliseconds());
+  TRY_VOID(lab.move_pod(names.first, names.second, options.host, !options.no_wait));
+  say("pod {} moved to {}, in {:.0f} ms{}\n", options.pod, options.host, watch.milliseconds(),
+      options.no_wait ? "" : " until every running agent had it in the kernel");
   return {};
 }
 
@@ -117,6 +117,10 @@ void add_pod_name(CLI::App& command, PodOptions& options) {
   command.add_option("NAMESPACE/NAME", options.pod, "The pod")->required();
 }
 
+void add_no_wait(CLI::App& command, PodOptions& options) {
+  command.add_flag("--no-wait", options.no_wait, "Do not wait for the agents");
+}
+
 void add_pod_add(CLI::App& pod) {
   CLI::App* command = nullptr;
   auto options = add_command(pod, command, "add", "Start a pod and wait until every host knows it", add);
@@ -131,7 +135,7 @@ void add_pod_add(CLI::App& pod) {
   command->add_option("--floating-ip", options->floating, "Addresses under which it is reached besides")
       ->delimiter(',')
       ->type_name("ADDRESS,...");
-  command->add_flag("--no-wait", options->no_wait, "Do not wait for the agents");
+  add_no_wait(*command, *options);
   command->footer(
       "Examples:\n  ocicat lab pod add shop/db --host host1 --labels app=db,tier=data --listen "
       "tcp/5432,udp/53");
@@ -150,12 +154,14 @@ void add_pod_commands(CLI::App& group) {
   CLI::App* command = nullptr;
   auto options = add_command(*pod, command, "delete", "Stop and remove a pod", remove);
   add_pod_name(*command, *options);
+  add_no_wait(*command, *options);
   command->footer("Examples:\n  ocicat lab pod delete shop/db");
 
   options = add_command(*pod, command, "move",
                         "Wire a pod, with its addresses and processes, to another host", move);
   add_pod_name(*command, *options);
   command->add_option("--host", options->host, "Where to")->required();
+  add_no_wait(*command, *options);
   command->footer("Examples:\n  ocicat lab pod move shop/db --host host2");
 
   options = add_command(*pod, command, "label", "Set (KEY=VALUE) and remove (KEY-) labels of a pod", label);
