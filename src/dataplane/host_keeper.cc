@@ -249,8 +249,12 @@ Result<void> HostKeeper::take_connections_back() {
   TRY(const auto map, ebpf::open_connections(options_.pin_folder));
   if (map) {
     TRY_VOID(track_connections(policy_kernel_));
-    TRY_VOID(ebpf::give_connections(connections_, *map, settings_.revoked_mark,
-                                    ebpf::timeouts_of(settings_.timeouts)));
+    const ebpf::GiveBack how{.revoked_mark = settings_.revoked_mark,
+                             .timeouts = ebpf::timeouts_of(settings_.timeouts),
+                             .translates = [&](const kernel::Connection& connection) {
+                               return nat_.translates(connection.source, connection.destination);
+                             }};
+    TRY_VOID(ebpf::give_connections(connections_, *map, how));
     TRY_VOID(revoke_connections(*tables));
   }
   connections_taken_back_ = true;

@@ -343,6 +343,15 @@ bool outweighs(const NotedConnection& a, const NotedConnection& b) {
   return static_cast<std::int32_t>(a.value.seen - b.value.seen) > 0;
 }
 
+bool floats(const NotedConnection& noted) {
+  return noted.key.at_host == 0 && (noted.value.flags & bpf::CONNECTION_FLOATING) != 0;
+}
+
+bool is_forwarded(const NotedConnection& noted) {
+  if (noted.key.at_host != 0) return (noted.value.flags & bpf::HOST_CONNECTION_FORWARDED) != 0;
+  return (noted.value.flags & bpf::CONNECTION_TO_HOST) == 0;
+}
+
 }  // namespace
 
 bool TrackingPlanner::Less::operator()(const bpf::connection_key& a, const bpf::connection_key& b) const {
@@ -358,6 +367,7 @@ void TrackingPlanner::want(const NotedConnection& noted, const GiveBack& how) {
   auto& wanted = found->second;
   const auto mark = wanted.connection.mark | connection->mark;  // denied at one place is denied
   if (is_first || outweighs(noted, wanted.noted)) {
+    wanted.translated = floats(noted) || (is_forwarded(noted) && how.translates(*connection));
     wanted.noted = noted;
     wanted.connection = std::move(*connection);
   }
@@ -385,7 +395,7 @@ void TrackingPlanner::hear(const kernel::Connection& there) {
   auto found = wanted_.find(key);
   if (found == wanted_.end()) found = wanted_.find(key_at_receiver(there).first);
   if (found == wanted_.end()) return;
-  auto& [noted, wanted, settled] = found->second;
+  auto& [noted, wanted, translated, settled] = found->second;
   settled = true;
   const bool unmarked = (there.mark & wanted.mark) != wanted.mark;
   if (is_translated(there)) {
@@ -406,19 +416,18 @@ void TrackingPlanner::hear(const kernel::Connection& there) {
 
 TrackingPlan TrackingPlanner::take() {
   for (auto& [key, wanted] : wanted_) {
-    const bool translated = (wanted.noted.value.flags & bpf::CONNECTION_FLOATING) != 0;
-    if (!wanted.settled && !translated) plan_.put.push_back(std::move(wanted.connection));
+    if (!wanted.settled && !wanted.translated) plan_.put.push_back(std::move(wanted.connection));
   }
   wanted_.clear();
   return std::exchange(plan_, {});
 }
 
 Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
-                                       std::uint32_t revoked_mark, const bpf::timeouts& timeouts) {
+                                       GiveBack how) {
   std::uint64_t writes = 0;
   for (int walk = 0; walk < kMostWalks; ++walk) {
     TrackingPlanner planner;
-    const GiveBack how{.now = ticks_now(), .revoked_mark = revoked_mark, .timeouts = timeouts};
+    how.now = ticks_now();
     TRY_VOID(map.for_each([&](auto key, auto value) {
       NotedConnection noted{};
       std::memcpy(&noted.key, key.data(), sizeof noted.key);
@@ -431,7 +440,7 @@ Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel:
     if (size == 0) break;
     TRY_VOID(kernel.remove(plan.remove));
     TRY_VOID(kernel.put(plan.put));
-    TRY_VOID(kernel.mark(plan.mark, revoked_mark, revoked_mark));
+    TRY_VOID(kernel.mark(plan.mark, how.revoked_mark, how.revoked_mark));
     writes += size;
   }
   return writes;

@@ -4,8 +4,8 @@
 //   to eBPF    each as its first packet was, at every place where programs will see it, and as one that has
 //              to be judged again: by the next packet, in either direction
 //   back       what the kernel does not know, has forgotten, or takes for a connection of the other side, as
-//              what went past the stack may be. Translated ones took the stack: the kernel knows better, and
-//              those of floating addresses that it has forgotten begin anew
+//              what went past the stack may be. Of translated ones the kernel knows better, and those that it has
+//              forgotten begin anew: they would go on as they are
 //   not        what workloads have begun from where they may send beside their own addresses, as the kernel
 //              does not know who sent it; SCTP that the kernel does not track (it asks for tags that nobody
 //              has noted), TCP that is closed
@@ -72,6 +72,8 @@ struct GiveBack {
   std::uint32_t now = 0;           // in ticks
   std::uint32_t revoked_mark = 0;  // of connections that are denied
   bpf::timeouts timeouts{};
+  // Whether the kernel translates what is forwarded of it.
+  std::function<bool(const kernel::Connection&)> translates = [](const auto&) { return false; };
 };
 // What the kernel is to know of it at this moment; nothing: it is over, or cannot be told.
 std::optional<kernel::Connection> tracked(const NotedConnection& noted, const GiveBack& how);
@@ -92,14 +94,15 @@ class TrackingPlanner {
   struct Wanted {
     NotedConnection noted;
     kernel::Connection connection;
+    bool translated = false;
     bool settled = false;
   };
   std::map<bpf::connection_key, Wanted, Less> wanted_;
   TrackingPlan plan_;
 };
 
-// Tells the kernel of what the map holds, until it agrees. How many connections were written. O(connections).
+// Tells the kernel of what the map holds, until it agrees; as of the moment, whatever `how` says of that. How many connections were written. O(connections).
 Result<std::uint64_t> give_connections(kernel::ConnectionKernel& kernel, kernel::bpf::ElementMap& map,
-                                       std::uint32_t revoked_mark, const bpf::timeouts& timeouts);
+                                       GiveBack how);
 
 }  // namespace ocicat::dataplane::ebpf

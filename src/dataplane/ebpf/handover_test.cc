@@ -225,12 +225,19 @@ TEST_F(Planning, WhatItHasForgottenItIsTold) {
   EXPECT_THAT(plan({open_tcp(kA, kOutside), udp(kA, kB)}, {}).put, SizeIs(2));
 }
 
-TEST_F(Planning, WhatItHasForgottenOfAFloatingAddressBeginsAnew) {
-  auto noted = only(udp(kA, kB));
-  noted.value.flags |= bpf::CONNECTION_FLOATING;
+// It would go on as it is, and not be translated.
+TEST_F(Planning, WhatItTranslatesAndHasForgottenBeginsAnew) {
+  auto floating = only(udp(kA, kB));
+  floating.value.flags |= bpf::CONNECTION_FLOATING;
+  auto how = giving();
+  how.translates = [](const kernel::Connection& connection) { return connection.source == kA; };
   TrackingPlanner planner;
-  planner.want(noted, giving());
+  planner.want(floating, giving());
+  planner.want(only(udp(kA, kOutside)), how);
   expect_nothing(planner.take());
+  planner.want(only(udp(kA, kHost)), how);  // not forwarded
+  planner.want(only(udp(kOutside, kA)), how);
+  EXPECT_THAT(planner.take().put, SizeIs(2));
 }
 
 TEST_F(Planning, WhatItIsAboutToForgetItKeeps) {
@@ -316,7 +323,7 @@ TEST(HandOver, AnErrorOfTheKernelIsToldAndNothingIsTakenForDone) {
   kernel.error = Error{ErrorCode::kExhausted, "no memory"};
   kernel::bpf::SimulatedMap map;
   EXPECT_FALSE(take_connections(kernel, map, local_ends(), how()));
-  EXPECT_FALSE(give_connections(kernel, map, kRevoked, timeouts_of({})));
+  EXPECT_FALSE(give_connections(kernel, map, giving()));
 }
 
 }  // namespace

@@ -192,6 +192,15 @@ const std::set<IpAddress>& NatTable::floating_of(const IpAddress& own) const {
   return found == floating_by_own_.end() ? none : found->second;
 }
 
+bool NatTable::translates(const IpAddress& source, const IpAddress& destination) const {
+  const auto has = [](const std::vector<Prefix>& nets, const IpAddress& address) {
+    return std::ranges::any_of(nets, [&](const Prefix& net) { return net.contains(address); });
+  };
+  const bool any_interface = nat_.interface.empty() || nat_.interface == "+";
+  return any_interface && has(nat_.sources, source) && !has(nat_.inside, destination) &&
+         !(nat_.hosts_inside && hosts_.contains(destination));
+}
+
 std::optional<SmallTable> NatTable::wanted() const {
   if (nat_.sources.empty() && floating_.empty()) return std::nullopt;
   return Writer(nat_).write(hosts_, floating_);

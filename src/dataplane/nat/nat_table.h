@@ -32,6 +32,8 @@ class NatTable {
   // Somebody else may have changed the table.
   void distrust() { table_.distrust(); }
 
+  // Whether what is sent from there to there, and forwarded, leaves with another source whichever interface it leaves by.
+  bool translates(const IpAddress& source, const IpAddress& destination) const;
   // The floating addresses under which a workload with that own one is to be reached.
   const std::set<IpAddress>& floating_of(const IpAddress& own) const;
 

@@ -184,6 +184,22 @@ TEST_F(Nat, TheTableGoesWithTheLastFloatingAddress) {
   EXPECT_FALSE(*kernel_.read_shape());
 }
 
+TEST_F(Nat, WhatLeavesThePoolsIsTranslatedWhereNoInterfaceDecides) {
+  const auto translates = [&](std::string_view source, std::string_view destination) {
+    return table_.translates(address(source), address(destination));
+  };
+  nat_.hosts_inside = true;
+  table_.want(nat_);
+  table_.want(come({"192.0.2.1"}));
+  EXPECT_TRUE(translates("10.65.0.1", "192.0.2.7"));
+  EXPECT_FALSE(translates("10.65.0.1", "10.66.0.1"));
+  EXPECT_FALSE(translates("10.65.0.1", "192.0.2.1"));
+  EXPECT_FALSE(translates("10.66.0.1", "192.0.2.7"));
+  nat_.interface = "eth0";
+  table_.want(nat_);
+  EXPECT_FALSE(translates("10.65.0.1", "192.0.2.7"));
+}
+
 TEST_F(Nat, FloatingAddressesLeadWhereTheyDoWhilePoolsComeAndGo) {
   table_.want(floats({{"172.16.0.5", "10.65.0.1"}}));
   ASSERT_TRUE(table_.sync());
