@@ -1,4 +1,6 @@
 """What is too large for a link arrives in fragments, put together by who it is for, under any policy."""
+import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -6,6 +8,27 @@ import pytest
 from ears import PACKETS, Ear, send
 
 SIZE = "4000"  # of what is asked and answered: three fragments
+# First fragments without end, each of a datagram of its own, until its input closes; prints how many.
+FLOOD = """
+import ipaddress, select, socket, sys
+sys.path.insert(0, sys.argv[1])
+import packets
+source, target = map(ipaddress.ip_address, sys.argv[2:])
+out = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+whole = packets.datagram(source, target, 9, bytes(32))
+print("+", flush=True)
+sent = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for _ in range(64):
+        packet = whole[:4] + (sent & 0xffff).to_bytes(2, "big") + b"\\x20\\0" + whole[8:10] + bytes(2) + whole[12:]
+        packet = packet[:10] + packets.checksum(packet[:20]).to_bytes(2, "big") + packet[12:]
+        try:
+            out.sendto(packet, ("eth0", 0x0800, 0, 0, b"\\xee" * 6))
+            sent += 1
+        except OSError:  # the other side's queue is full for a moment
+            pass
+print(sent)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +92,25 @@ def test_what_is_written_over_a_header_that_was_judged_never_arrives(lab, datapl
     assert "written-over" not in heard if dataplane == "nftables" else heard == ["judged-first", "the-rest", "last"]
     lab.delete(port_9)
     lab.wait()
+
+
+def test_fragments_of_others_arrive_while_a_workload_floods_with_first_ones(lab, dataplane):
+    if dataplane == "nftables":
+        pytest.skip("there the kernel puts fragments together for all, and has room for so many")
+    lab.together([lab.pod_words(f"shop/{name}", host) for name, host in (("flooder", "host1"), ("flooded", "host2"))])
+    words = [lab.binary, "lab", "exec", "shop/flooder", "--", sys.executable, "-c", FLOOD,
+             str(pathlib.Path(PACKETS).parent), lab.address("shop/flooder"), lab.address("shop/flooded")]
+
+    def forwarded():
+        return {one["counter"]: one["count"]
+                for one in lab.json("bpf", "counters", "--host", "host1")["counters"]}["forwarded"]
+    before = forwarded()
+    with subprocess.Popen(words, env=lab.environment, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as flood:
+        assert flood.stdout.readline() == "+\n"
+        for pod in ("shop/near", "shop/far"):
+            report = lab.exec("shop/client", "ping", "-c", "10", "-i", "0.1", "-W", "1", "-M", "dont", "-s", SIZE,
+                              lab.address(pod), check=False)
+            assert "10 packets transmitted, 10 received" in report.stdout, pod
+        assert int(flood.communicate()[0]) > 8192  # more than a host remembers of first ones (bpf/maps/fragments.h)
+    assert forwarded() - before > 8192  # and not refused
