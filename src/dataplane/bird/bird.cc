@@ -137,6 +137,8 @@ std::vector<kernel::KernelRoute> several_to_one(std::vector<kernel::KernelRoute>
   ::signal(SIGPIPE, SIG_DFL);
   const int null = ::open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2}) ::dup2(null, fd);
+  // Asio's sockets would stay open over exec, and who waits for the agent to close one would wait for BIRD's end.
+  ::closefrom(3);
   ::execv(command[0], command.data());
   ::_exit(1);
 }

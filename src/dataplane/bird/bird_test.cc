@@ -4,8 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -436,6 +438,18 @@ TEST_F(BirdTest, TheFirstOneWaitsForNobodyAndItsSuccessorDoesUntilItIsRemoved) {
   host(1).forget();
   ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
   EXPECT_FALSE(host(1).look()->recovering);
+}
+
+// As of a socket of the agent's: whoever waits for its end would wait as long as BIRD runs.
+TEST_F(BirdTest, HoldsNothingOpenThatTheAgentCloses) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  begin();
+  ::close(ends[1]);
+  pollfd end{.fd = ends[0], .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&end, 1, 1000), 1);
+  EXPECT_TRUE(end.revents & POLLHUP);
+  ::close(ends[0]);
 }
 
 TEST_F(BirdTest, OneThatRunsIsTakenOverAsItIs) {
