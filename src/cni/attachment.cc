@@ -12,7 +12,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view kFirstInterface = "eth0";
 constexpr std::string_view kDefaultNamespace = "default";
 constexpr std::int64_t kMostTable = std::numeric_limits<std::uint32_t>::max();
 constexpr std::string_view kHostMac = "ee:ee:ee:ee:ee:ee";

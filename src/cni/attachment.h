@@ -19,6 +19,9 @@
 
 namespace ocicat::cni {
 
+// Of a container, by which its pod is known.
+inline constexpr std::string_view kFirstInterface = "eth0";
+
 struct Attachment {
   enum class Phase : std::uint8_t {
     kAdding,    // parts of it may be there

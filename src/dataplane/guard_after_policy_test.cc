@@ -34,5 +34,16 @@ TEST(GuardAfterPolicy, LeavesPacketsOnTheirWayThroughThePolicyItsMapsWhateverThe
   }
 }
 
+TEST(TrackConnections, GoesOnWhereACleanUpWasEndedHalfWay) {
+  SimulatedKernel kernel;
+  ASSERT_TRUE(track_connections(kernel));
+  const auto whole = *kernel.read_shape();
+  ASSERT_TRUE(track_connections(kernel));
+  EXPECT_EQ(*kernel.read_shape(), whole);
+  ASSERT_TRUE(kernel.commit({kernel::nft::DeleteRules{}}));
+  ASSERT_TRUE(track_connections(kernel));
+  EXPECT_EQ(*kernel.read_shape(), whole);
+}
+
 }  // namespace
 }  // namespace ocicat::dataplane

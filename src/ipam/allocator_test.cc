@@ -63,7 +63,7 @@ class Allocation : public testing::Test {
     std::vector<IpamBlock> blocks;
     for (const auto& [cidr, block] : listing->blocks) blocks.push_back(block.value);
     return std::ranges::any_of(settings->pools, [&](const IpPool& pool) {
-      return network::has_room(pool, {BlockOwner::Type::kHost, host}, blocks, settings->configuration,
+      return network::has_room(pool, {BlockOwner::Type::kHost, host}, blocks, {}, settings->configuration,
                                settings->reservations, now_);
     });
   }
@@ -217,6 +217,16 @@ TEST_F(Allocation, OfANamedAddressSaysWhyNot) {
   ASSERT_TRUE(allocator_.release("h3"));
   EXPECT_THAT(assign(named("b", "h4", "10.0.0.0")), ElementsAre(HasSubstr("strictAffinity")));
   EXPECT_EQ(count(Kind::kIpamHandle), 1U);
+}
+
+TEST_F(Allocation, TakesABlockOfAnotherHostWhoseAddressesHaveCooledDown) {
+  pool("a", "10.0.0.0/31", 31);
+  configure({{"strictAffinity", true}, {"ipCooldownSeconds", 30}});
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  ASSERT_TRUE(allocator_.release("h1"));
+  now_ += seconds(60);
+  EXPECT_TRUE(has_room("b"));
+  EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
 }
 
 TEST_F(Allocation, KeepsReleasedAddressesBackForAWhile) {

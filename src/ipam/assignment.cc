@@ -361,9 +361,10 @@ Result<Stored<IpamBlock>*> Assignment::claim(const BlockOwner& owner, const Pref
 Result<bool> Assignment::reclaim_one(const Job& job, Family family) {
   for (const IpPool* pool : job.pools.at(index_of(family))) {
     for (auto at = blocks_.begin(); at != blocks_.end(); ++at) {
-      const auto& [cidr, block] = *at;
-      if (!network::is_block_of(*pool, cidr) || !network::may_be_taken_over(block.value, job.owner, now_))
-        continue;
+      auto& [cidr, block] = *at;
+      if (!network::is_block_of(*pool, cidr)) continue;
+      network::settle(block.value, now_, settings_.configuration.cooldown);
+      if (!network::may_be_taken_over(block.value, job.owner, now_)) continue;
       const auto given_up = give_up_block(documents_, block);
       if (!given_up && !is_stale(given_up.error())) return std::unexpected(given_up.error());
       if (given_up) taken_.erase(cidr);

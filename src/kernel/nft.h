@@ -120,7 +120,7 @@ class Kernel {
   // Nothing where there is no such table.
   virtual Result<std::optional<Shape>> read_shape() = 0;
   virtual Result<std::vector<Element>> read_elements(const Set& set) = 0;
-  // Returns once no packet is left that goes by rules of before the last commit.
+  // Returns once no packet is left that goes by rules of before the last commit, as far as the kernel says (rcu.h).
   virtual void let_packets_pass() = 0;
 };
 

@@ -18,7 +18,8 @@ class ExpeditedGracePeriods {
 };
 
 // Returns once nobody is left who may still see what was replaced before: no packet that is on its way through what
-// was its rules. Where processors have no ticks (nohz_full) the kernel answers nobody, and it returns at once.
+// was its rules. Returns at once where the kernel does not say when that is: where processors have no ticks
+// (nohz_full), there is but one, or the call is forbidden.
 // Source: membarrier(2), kernel/sched/membarrier.c.
 void wait_for_grace_period();
 

@@ -85,15 +85,17 @@ Usage usage_of(std::span<const IpPool> pools, std::span<const IpamBlock> blocks,
 }
 
 bool has_room(const IpPool& pool, const BlockOwner& owner, std::span<const IpamBlock> blocks,
-              const IpamConfiguration& configuration, const Reservations& reservations, TimePoint now) {
-  std::set<Prefix> taken;
+              std::span<const Prefix> unreadable, const IpamConfiguration& configuration,
+              const Reservations& reservations, TimePoint now) {
+  std::set<Prefix> taken(unreadable.begin(), unreadable.end());
   int own = 0;
   bool left_empty = false, at_others = false;
-  for (IpamBlock block : blocks) {
-    taken.insert(block.cidr);
-    const bool is_own = block.affinity == owner;
-    own += is_own && block.cidr.family() == pool.cidr.family();
-    if (!is_block_of(pool, block.cidr)) continue;
+  for (const auto& as_read : blocks) {
+    taken.insert(as_read.cidr);
+    const bool is_own = as_read.affinity == owner;
+    own += is_own && as_read.cidr.family() == pool.cidr.family();
+    if (!is_block_of(pool, as_read.cidr)) continue;
+    auto block = as_read;
     settle(block, now, configuration.cooldown);
     const bool has_free = counts_of(block, reservations).free > 0;
     if (is_own && has_free) return true;

@@ -53,10 +53,12 @@ Usage usage_of(std::span<const IpPool> pools, std::span<const IpamBlock> blocks,
                const Reservations& reservations, TimePoint now);
 
 // Whether the owner would be given an address of the pool: from a block of its own, one that nobody has, one that another
-// host has left empty, or, where blocks are not strictly their owners', from another's. `blocks` are those of all pools.
+// host has left empty, or, where blocks are not strictly their owners', from another's. `blocks` are those of all pools, and
+// `unreadable` those that are there and cannot be used.
 //
 //   cost     O(addresses of the pool's blocks, and what next_block takes)
 bool has_room(const IpPool& pool, const BlockOwner& owner, std::span<const IpamBlock> blocks,
-              const IpamConfiguration& configuration, const Reservations& reservations, TimePoint now);
+              std::span<const Prefix> unreadable, const IpamConfiguration& configuration,
+              const Reservations& reservations, TimePoint now);
 
 }  // namespace ocicat::network

@@ -10,8 +10,8 @@ through `ocicat lab exec`.
                                                  says a word to everybody it knows, who need not have asked again
     half_open.py wait PORT COUNT ADDRESS...      has so many of both with each address, and says nothing more; for
                                                  each line of its input it prints how many have heard a word, once
-                                                 all have or three seconds are over; where the line is "say" they
-                                                 say something first, and have ten seconds
+                                                 all have or half a minute is over, and of how many; after "some"
+                                                 three seconds; after "say" they say something first
 """
 import errno
 import ipaddress
@@ -149,15 +149,15 @@ def wait(port, count, addresses):
             waiting.append(one)
     print("+", flush=True)
     while line := sys.stdin.readline():
-        says = line == "say\n"
-        for one in waiting if says else []:
+        for one in waiting if line == "say\n" else []:
             one.send(b"hello")
-        heard, end = set(), time.monotonic() + (10 if says else 3)
+        heard, end = set(), time.monotonic() + (3 if line == "some\n" else 30)
         while len(heard) < len(waiting) and time.monotonic() < end:
             for one in select.select(set(waiting) - heard, [], [], 0.1)[0]:
                 if one.recv(10):
                     heard.add(one)
-        print(len(heard), "of", len(waiting), flush=True)
+        missed = {one.type.name for one in set(waiting) - heard} if line != "some\n" else ()
+        print(len(heard), "of", len(waiting), *missed, flush=True)
 
 
 if __name__ == "__main__":

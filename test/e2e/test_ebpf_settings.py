@@ -181,8 +181,8 @@ def test_a_connection_is_over_when_it_was_idle_for_as_long_as_is_said(lab, famil
         say("server", "late")
         now_it_is("1h")
         say("server", "again")
-        now_it_is("1s")
-        eventually(forgotten, 10)
+        now_it_is("5s")  # what follows goes on within it
+        eventually(forgotten, 20)
         say("client", "anew")
         say("server", "answer")
         raw.say("client", "udp 40000 85 last")

@@ -285,10 +285,13 @@ def test_open_connections_outlive_another_datapath_and_the_way_back(site, datapl
     flows = {(who, kind, family): site.lab.start_traffic(who, kind, FLOATING[family], port)
              for who in ("shop/near", "shop/far") for kind, port in (("udp", PORT), ("stream", 80))
              for family in (4, 6)}
-    for turn in (other, dataplane):
-        site.lab.switch(turn)
+    with contextlib.ExitStack() as stack:
+        stack.callback(site.lab.switch, dataplane)  # whatever becomes of it, for the tests that follow
+        site.lab.switch(other)
         site.lab.wait()
-        assert {agent["dataplane"] for agent in site.lab.json("status")["agents"]} == {turn}
+        assert {agent["dataplane"] for agent in site.lab.json("status")["agents"]} == {other}
+    site.lab.wait()
+    assert {agent["dataplane"] for agent in site.lab.json("status")["agents"]} == {dataplane}
     for flow in flows.values():
         flow.end()
     for name, flow in flows.items():

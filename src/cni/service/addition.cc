@@ -143,7 +143,7 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
   const auto known = ask(documents, attachment, configuration);
   if (!known) return std::unexpected(failure_of(known.error(), "the server does not answer"));
   TRY(const auto wishes, settle(configuration, known->pod_annotations, known->namespace_annotations));
-  if (known->pod && attachment.ifname == "eth0") {
+  if (known->pod && attachment.ifname == kFirstInterface) {
     TRY_VOID(check_pod(*known->pod, context.options.node));
     attachment.endpoint = {Kind::kPod, attachment.ns, attachment.pod};
   }

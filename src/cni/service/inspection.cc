@@ -113,8 +113,8 @@ Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& docu
   const auto now = std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
   const BlockOwner host{BlockOwner::Type::kHost, context.options.node};
   for (const auto& pool : settings.pools) {
-    if (!pool.disabled &&
-        !network::has_room(pool, host, blocks, settings.configuration, settings.reservations, now))
+    if (!pool.disabled && !network::has_room(pool, host, blocks, listing.unreadable, settings.configuration,
+                                             settings.reservations, now))
       full.insert(pool.metadata.name);
   }
   if (full.empty()) context.ran_out = false;

@@ -226,8 +226,9 @@ struct Service::State {
       if (const auto done = remove(*now); !done) failures += "; " + done.error().details;
     }
     if (call.role == Role::kNetwork) {
-      TRY(const auto others, unnoted(call.network));
-      for (const auto& seen : others) {
+      const auto others = unnoted(call.network);
+      if (!others) failures += "; " + others.error().details;
+      for (const auto& seen : others ? *others : std::vector<Attachment>{}) {
         if (valid.contains(seen.name())) continue;
         const Turns::Turn turn(context.turns, seen.name());
         if (context.journal->find(seen.name())) continue;

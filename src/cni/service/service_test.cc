@@ -402,6 +402,7 @@ TEST(Service, DelTakesAPodsAddressesBackAlsoWhereTheNotesAreLost) {
   Agent agent(world);
   EXPECT_TRUE(agent.del("another", "web").done);
   EXPECT_NE(addresses(), "") << "that is another container's";
+  EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_TRUE(agent.del("c1", "web").done);
   EXPECT_EQ(addresses(), "");
   expect_nothing(world);

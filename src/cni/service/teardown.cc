@@ -22,17 +22,34 @@ Result<void> remove_endpoint(ipam::Documents& documents, const ResourceKey& endp
   }
 }
 
+// Whether a document says that another container is what it speaks of, which then has the interface that is named after it.
+Result<bool> is_anothers(ipam::Documents& documents, const ResourceKey& endpoint,
+                         const std::string& container_id) {
+  const auto document = documents.get(endpoint);
+  if (!document && document.error().code == ErrorCode::kNotFound) return false;
+  if (!document) return std::unexpected(document.error());
+  const auto container = container_of(*document);
+  return !container.empty() && container != container_id;
+}
+
 Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal, ipam::Documents& documents,
                              const Attachment& attachment) {
   // First what carries traffic; the address last, when nobody has it any more.
   if (!attachment.addresses_alone) {
-    if (!journal.has_rival(attachment)) TRY_VOID(parts.links->remove(attachment.host_interface));
-    TRY_VOID(remove_endpoint(documents, attachment.endpoint, attachment.container_id));
-    // What is known from a call alone may have a Pod's document, as addition.cc gives the first interface of a pod.
-    if (attachment.boot.empty() && !attachment.pod.empty() && attachment.ifname == "eth0") {
-      const ResourceKey pod{Kind::kPod, attachment.ns, attachment.pod};
-      TRY_VOID(remove_endpoint(documents, pod, attachment.container_id));
+    std::vector endpoints{attachment.endpoint};
+    bool has_rival = journal.has_rival(attachment);
+    // Of what no note speaks: it may have a Pod's document, and another container of that Pod have come meanwhile.
+    if (attachment.boot.empty()) {
+      if (!attachment.pod.empty() && attachment.ifname == kFirstInterface)
+        endpoints.push_back({Kind::kPod, attachment.ns, attachment.pod});
+      for (const auto& endpoint : endpoints) {
+        TRY(const bool anothers, is_anothers(documents, endpoint, attachment.container_id));
+        has_rival |= anothers;
+      }
     }
+    if (!has_rival) TRY_VOID(parts.links->remove(attachment.host_interface));
+    for (const auto& endpoint : endpoints)
+      TRY_VOID(remove_endpoint(documents, endpoint, attachment.container_id));
   }
   TRY_VOID(parts.allocator->release(attachment.handle));
   return {};

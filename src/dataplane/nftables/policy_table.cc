@@ -177,8 +177,11 @@ Result<void> track_connections(kernel::nft::Kernel& kernel) {
   if (rules_in(kForwardOfPolicy) || rules_in(kTracks)) return {};
   const kernel::nft::Chain chain{kTracks, kernel::nft::Hook{NF_INET_FORWARD, NF_IP_PRI_FILTER}};
   auto asks = kernel::nft::Expressions().conntrack_state(0).take();
-  return kernel.commit({kernel::nft::AddTable{}, kernel::nft::AddChain{chain},
-                        kernel::nft::AddRule{kernel::nft::marked_rule(kTracks, std::move(asks))}});
+  kernel::nft::Batch batch{kernel::nft::AddTable{}};
+  // One without rules is what a clean-up left that was ended half-way.
+  if (!shape || !shape->chains.contains(kTracks)) batch.push_back(kernel::nft::AddChain{chain});
+  batch.push_back(kernel::nft::AddRule{kernel::nft::marked_rule(kTracks, std::move(asks))});
+  return kernel.commit(batch);
 }
 
 Result<void> remove_table(kernel::nft::Kernel& kernel) {

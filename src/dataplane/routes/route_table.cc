@@ -306,7 +306,7 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
 Result<void> RouteTable::sync() {
   old_ways_gone_ = false;
   TRY_VOID(learn());
-  const auto set_up = set_up_interfaces();
+  auto set_up = set_up_interfaces();
   find_next_hops();
   auto done = carry_out(plan());
   // A link that goes takes its routes along, and tells of itself after them: added again they are refused.
@@ -315,6 +315,9 @@ Result<void> RouteTable::sync() {
     distrust_links();
     TRY_VOID(learn());
     if (links_ == before) break;
+    distrust_next_hops();
+    set_up = set_up_interfaces();
+    find_next_hops();
     done = carry_out(plan());
   }
   return done ? set_up : done;
