@@ -81,6 +81,20 @@ std::optional<Way> RouteResolver::way_to(std::string_view node, const IpAddress&
   return Way{.kind = Way::Kind::kHost, .interface_name = {}, .next_hop = there};
 }
 
+bool RouteResolver::is_idle_end(std::string_view node, const IpAddress& address) const {
+  const auto* host = hosts_.find(node);
+  if (host == nullptr) return false;
+  const auto travels_in = [&](IpPool::Encapsulation IpPool::* tunnel) {
+    return std::ranges::any_of(pools_, [&](const auto& entry) {
+      const auto& [name, pool] = entry;
+      return pool.cidr.family() == address.family() && pool.*tunnel != IpPool::Encapsulation::kNever;
+    });
+  };
+  if (const auto& end = host->vtep(address.family()); end && end->address == address)
+    return !travels_in(&IpPool::vxlan);
+  return host->ipip == address && !travels_in(&IpPool::ipip);
+}
+
 std::optional<Way> RouteResolver::way(const Prefix& prefix, const std::vector<Claim>& claims) const {
   const auto local = std::ranges::find_if(claims, &Claim::local);
   if (local != claims.end()) {
@@ -89,7 +103,10 @@ std::optional<Way> RouteResolver::way(const Prefix& prefix, const std::vector<Cl
   }
   const auto node = host_of(prefix, claims);
   if (node.empty()) return std::nullopt;
-  if (!is_own(node)) return way_to(node, prefix.address);
+  if (!is_own(node)) {
+    if (prefix.is_host() && claims.empty() && is_idle_end(node, prefix.address)) return std::nullopt;
+    return way_to(node, prefix.address);
+  }
   if (prefix.is_host()) return std::nullopt;
   return Way{.kind = Way::Kind::kNowhere, .interface_name = {}, .next_hop = {}};
 }

@@ -74,6 +74,8 @@ class RouteResolver {
   bool is_own(std::string_view name) const { return own_ && *own_ == name; }
   std::string_view host_of(const Prefix& prefix, const std::vector<Claim>& claims) const;
   std::optional<Way> way_to(std::string_view node, const IpAddress& address) const;
+  // Whether it is the host's end of a tunnel that no pool travels in: its Node keeps the address, no interface has it.
+  bool is_idle_end(std::string_view node, const IpAddress& address) const;
   const IpPool* pool_of(const IpAddress& address) const;
   // Whether packets for a host at that address are; one that is not known may be in another subnet.
   bool tunnelled(IpPool::Encapsulation mode, Family family, const std::optional<IpAddress>& host) const;

@@ -220,6 +220,24 @@ TEST_F(Blocks, TravelAsTheirPoolSays) {
   EXPECT_EQ(route("10.65.2.0/26"), far_way_);
 }
 
+TEST_F(Blocks, LeadToTheEndOfATunnelWhileAnyPoolTravelsInIt) {
+  const auto end = *IpAddress::parse("10.65.3.0");  // of c, borrowed
+  const auto prefix = Prefix::host(end).to_string();
+  near_.ipip = IpAddress::parse("10.65.3.1");  // of b, likewise
+  resolver_.set_node(near_);
+  resolver_.set_block(block("10.65.3.0/26", "a", {{end, "c"}, {*near_.ipip, "b"}}));
+  resolver_.set_pool(pool("p", "10.65.0.0/16", kNever));
+  resolver_.set_pool(pool("six", "fd00::/48", kAlways));
+  EXPECT_EQ(route(prefix), std::nullopt) << "no interface has it";
+  EXPECT_EQ(route("10.65.3.1/32"), std::nullopt);
+  EXPECT_TRUE(resolver_.set_pool(pool("other", "10.66.0.0/16", kAlways)));
+  EXPECT_EQ(route(prefix), far_way_);
+  EXPECT_EQ(route("10.65.3.1/32"), std::nullopt) << "that is of the other kind of tunnel";
+  EXPECT_TRUE(resolver_.set_pool(pool("other", "10.66.0.0/16", kNever, kCrossSubnet)));
+  EXPECT_EQ(route(prefix), std::nullopt);
+  EXPECT_EQ(route("10.65.3.1/32"), near_way_);
+}
+
 TEST_F(Blocks, SayWhatTheirChangeConcerns) {
   const auto prefixes = [](const std::string& first, const auto&... more) {
     return std::vector{*Prefix::parse(first), *Prefix::parse(more)...};
