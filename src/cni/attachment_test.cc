@@ -133,6 +133,11 @@ TEST(Endpoint, OfAPodDocumentIsThatDocument) {
                          {"spec", json::object{{"nodeName", "host1"}}}};
   EXPECT_TRUE(check_pod(pod, "host1").has_value());
   EXPECT_FALSE(check_pod(pod, "host2").has_value());
+  auto at_host = pod;
+  at_host["spec"].as_object()["hostNetwork"] = true;
+  const auto refused = check_pod(at_host, "host1");
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().details.contains("; see: ocicat get pods"));
   Wishes limited;
   limited.qos = {{"ingressBandwidth", 1'000'000}};
   const auto with = with_addresses(pod, added(), limited);

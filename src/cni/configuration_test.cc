@@ -196,6 +196,7 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
   EXPECT_EQ(floating.error().code, FailureCode::kUnsupportedField);
   EXPECT_THAT(floating.error().details, HasSubstr("feature_control.floating_ips"));
+  EXPECT_THAT(floating.error().details, HasSubstr("see: ocicat get felixconfiguration"));
   const auto floats = *configuration(R"("feature_control":{"floating_ips":true})");
   EXPECT_THAT(settle(floats, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {})->floating,
               ElementsAre(*IpAddress::parse("1.2.3.4")));

@@ -166,7 +166,10 @@ Outcome<void> check_pod(const json::object& pod, const std::string& node) {
                              bound, node));
   const auto* host_network = spec.if_contains("hostNetwork");
   if (host_network != nullptr && host_network->is_bool() && host_network->get_bool())
-    return wrong("its spec.hostNetwork is true, so it has its host's addresses and none of its own");
+    return wrong(
+        "its spec.hostNetwork is true, so it has its host's addresses and none of its own; see: ocicat get "
+        "pods -o "
+        "yaml");
   return {};
 }
 

@@ -104,8 +104,10 @@ Outcome<void> choose_floating(const Configuration& configuration, const Labels& 
   if (!configuration.floating_addresses) {
     return refuse(
         FailureCode::kUnsupportedField, "floating addresses are not allowed",
-        "annotation cni.projectcalico.org/floatingIPs needs feature_control.floating_ips in the file "
-        "in /etc/cni/net.d, and floatingIPs: Enabled in FelixConfiguration");
+        fmt::format("annotation cni.projectcalico.org/floatingIPs needs feature_control.floating_ips in {}, "
+                    "and floatingIPs: Enabled in FelixConfiguration; see: ocicat get felixconfiguration "
+                    "default -o yaml",
+                    kNetworkFile));
   }
   TRY(wishes.floating, read_addresses("floatingIPs", *text));
   for (const auto& address : wishes.floating) {

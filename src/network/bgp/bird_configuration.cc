@@ -115,8 +115,8 @@ class Writer {
     line("}}\n");
   }
 
-  // A block of this host stands for what is inside. What is better than an ordinary route, as while a
-  // workload moves, is told by itself; a reflector passes on what others say of addresses inside.
+  // A block of this host stands for what is inside. What is better than an ordinary route, and than what the agent
+  // writes, as while a workload moves, is told by itself; a reflector passes on what others say of addresses inside.
   void aggregation(Family family) {
     const auto& here = intent_.of(family);
     line("function aggregate{}()\n{{", digit(family));
@@ -125,7 +125,8 @@ class Writer {
     if (!here.confirmed_blocks.empty()) {
       line("  if net ~ {} then {{", prefix_set(here.confirmed_blocks, true));
       if (intent_.reflector_cluster) line("    if source = RTS_BGP then accept;");
-      line("    if route_metric() > 0 && route_metric() < {} then accept;", here.metric);
+      line("    if route_metric() > 0 && route_metric() < {} then accept;",
+           std::min(here.metric, kAgentMetric));
       line("    reject;\n  }}");
     }
     line("}}\n");

@@ -32,6 +32,16 @@ TEST(BirdConfiguration, OfAMeshOfThreeHosts) {
   expect_golden("mesh", intent_for(input, no_secrets));
 }
 
+TEST(BirdConfiguration, TellsOfNoWorkloadBesideItsBlockWhateverMetricIsOrdinary) {
+  auto intent = intent_for(cluster(2), no_secrets);
+  intent.families[0].confirmed_blocks = {prefix("10.65.0.0/26")};
+  for (const std::uint32_t ordinary : {2000U, 1024U, 100U}) {
+    intent.families[0].metric = ordinary;
+    const auto better = fmt::format("route_metric() < {} then accept", std::min(ordinary, kAgentMetric));
+    EXPECT_THAT(bird_configuration(intent), testing::HasSubstr(better));
+  }
+}
+
 TEST(BirdConfiguration, OfARouteReflector) {
   auto input = cluster(2);
   auto& configuration = input.configurations["default"];
