@@ -157,8 +157,9 @@ def connected(lab):
         for router in routers:
             router.start()
         # What a router tells it has in its own kernel (suppress-fib-pending); of the other way round nobody tells.
+        # A session that is lost once, where nobody had a moment for a hold time, is tried again after a minute or two.
         eventually(lambda: go_by(lab, *ROUTERS_AS) and all(router.leads(host) for router in routers
-                                                           for host in lab.hosts), 90)
+                                                           for host in lab.hosts), 200)
         yield dict(zip(ROUTERS_AS, routers))
     finally:
         for router in routers:
