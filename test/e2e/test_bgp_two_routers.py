@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from two_routers import COPIES, HOLD_TIME, ROUTERS_AS, Flows, connected, gateways, go_by
+from two_routers import COPIES, HOLD_TIME, ROUTERS_AS, Flows, connected, gateways, go_by, until_told
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,15 @@ def test_where_a_routers_bgp_dies_packets_go_by_the_other_router_at_once(site, f
     assert flows().end("without the router since %.2f s" % took)[0] == 0
     _, gap = running.end("a router's BGP dies")
     assert gap < HOLD_TIME / 2, "nobody waits until a neighbour has said nothing for too long"
-    loses_nothing(flows, "the router comes back", lambda: routers["left"].run("bgpd"),
-                  lambda: go_by(lab, *ROUTERS_AS) and routers["left"].leads("host1"), eventually)
+
+    def is_back():
+        return go_by(lab, *ROUTERS_AS) and routers["left"].leads("host1")
+
+    def come_back():
+        routers["left"].run("bgpd")
+        until_told(lab, [routers["left"]], is_back)
+
+    loses_nothing(flows, "the router comes back", come_back, is_back, eventually)
 
 
 def test_a_router_that_says_nothing_any_more_is_given_up_after_the_hold_time(site, flows, eventually):
