@@ -61,11 +61,25 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group("%s-%s" % (item.path.name, dataplane)))
 
 
+def queue_drops():
+    """Packets for which a processor's queue had no room: all labs on the machine share these."""
+    with open("/proc/net/softnet_stat") as file:
+        return sum(int(line.split()[1], 16) for line in file)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.queue_drops = queue_drops()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
+        if dropped := queue_drops() - item.queue_drops:
+            report.sections.append(("the machine", "%d packets, of this lab or another, found no room in a processor's "
+                                    "queue (net.core.netdev_max_backlog)" % dropped))
         labs = [value for value in item.funcargs.values() if isinstance(value, Lab)]
         for lab in labs:
             for log in sorted((lab.folder / "log").glob("*.log")):
