@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A flood of UDP datagrams, and somebody who counts what arrives: run by tests through `ocicat lab exec`.
 
-    flood.py send ADDRESS PORT    from many ports, as fast as the kernel takes them
+    flood.py send ADDRESS PORT    from many ports, with breath for others every few milliseconds
     flood.py count ADDRESS PORT   how many of them arrive, and from how many ports
 
 Both print "+" when they are at it, go on until their standard input closes, and print one JSON object.
@@ -13,9 +13,11 @@ import json
 import select
 import socket
 import sys
+import time
 
 SOCKETS = 64
 AT_ONCE = 32  # datagrams a call
+BREATH = 0.0001  # seconds after a round of all sockets: whoever is tested needs the processor as well
 
 
 class Piece(ctypes.Structure):
@@ -55,6 +57,7 @@ def send(address, port):
                 sent += result
             else:
                 errors[errno.errorcode.get(ctypes.get_errno())] += 1
+        time.sleep(BREATH)
     print(json.dumps({"sent": sent, "errors": errors}), flush=True)
 
 
