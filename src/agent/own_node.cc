@@ -72,11 +72,6 @@ struct Held {
   Prefix block;
 };
 
-bool is_held(const IpamBlock& block, IpamBlock::Ordinal ordinal, const std::string& handle) {
-  const auto* attribute = network::attribute_of(block, ordinal);
-  return attribute != nullptr && !attribute->released_at && attribute->handle == handle;
-}
-
 Result<std::vector<Held>> held_under(ipam::Documents& documents, const std::string& handle) {
   const auto document = documents.get(handle_key(handle));
   if (!document && document.error().code == ErrorCode::kNotFound) return {};
@@ -88,9 +83,7 @@ Result<std::vector<Held>> held_under(ipam::Documents& documents, const std::stri
     if (!there && there.error().code == ErrorCode::kNotFound) continue;
     if (!there) return std::unexpected(there.error());
     TRY(const auto block, decode_block(*there));
-    for (IpamBlock::Ordinal i = 0; i < block.value.size(); ++i) {
-      if (is_held(block.value, i, handle)) held.push_back({address_at(cidr, i), cidr});
-    }
+    for (const auto& address : network::given_under(block.value, handle)) held.push_back({address, cidr});
   }
   return held;
 }
@@ -100,7 +93,8 @@ Result<std::vector<Held>> held_under(ipam::Documents& documents, const std::stri
 Result<bool> keep(ipam::Documents& documents, const Held& held, const std::string& handle) {
   bool is_there = false;
   const ipam::BlockEdit edit = [&](const IpamBlock& block, bool /*unsure*/) {
-    is_there = is_held(block, *network::ordinal_of(held.block, held.address), handle);
+    const auto given = network::given_under(block, handle);
+    is_there = std::ranges::find(given, held.address) != given.end();
     return is_there;
   };
   ipam::BlockCache nothing;

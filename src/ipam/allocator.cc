@@ -10,17 +10,18 @@
 namespace ocicat::ipam {
 namespace {
 
-// A handle whose addresses are on their way back.
-struct Leaving {
+// A handle whose document is to be written as its blocks are.
+struct Handled {
   std::string handle;
   std::optional<Stored<IpamHandle>> stored;
-  std::set<IpAddress> addresses;
+  std::map<Prefix, int> there;  // what is left in the blocks that it names
+  std::set<IpAddress> released;
   std::optional<Error> error;
   bool done = false;
 };
 
 // The documents of those that are not done yet; those that have none are.
-void read_handles(Documents& documents, std::vector<Leaving*>& open) {
+void read_handles(Documents& documents, std::vector<Handled*>& open) {
   std::vector<ResourceKey> keys;
   for (const auto* one : open) keys.push_back(handle_key(one->handle));
   auto answers = documents.get(keys);
@@ -36,23 +37,28 @@ void read_handles(Documents& documents, std::vector<Leaving*>& open) {
   std::erase_if(open, [](const auto* one) { return one->done || one->error; });
 }
 
-// Each block that one of them names is written, also where it holds nothing of it any more: so that a write
-// that is still on its way, of an assignment to that handle, counts for nothing.
-void empty_blocks(Documents& documents, BlockCache& cache, std::vector<Leaving*>& open, TimePoint now,
-                  std::chrono::seconds cooldown) {
-  std::map<Prefix, std::vector<Leaving*>> by_block;
+// Each block that one of them names is written, also where nothing of it changes: so that a write that is still
+// on its way, of an assignment to that handle, counts for nothing.
+void write_blocks(Documents& documents, BlockCache& cache, std::vector<Handled*>& open, bool release,
+                  TimePoint now, std::chrono::seconds cooldown) {
+  std::map<Prefix, std::vector<Handled*>> by_block;
   for (auto* one : open) {
+    one->there.clear();
     for (const auto& [cidr, count] : one->stored->value.blocks) by_block[cidr].push_back(one);
   }
   std::map<Prefix, BlockEdit> edits;
-  std::map<Prefix, std::map<Leaving*, std::set<IpAddress>>> released;
-  for (const auto& [cidr, leaving] : by_block) {
-    edits[cidr] = [&all = leaving, &here = released[cidr], now, cooldown](IpamBlock& block, bool unsure) {
+  std::map<Prefix, std::map<Handled*, std::set<IpAddress>>> released;
+  for (const auto& [cidr, handles] : by_block) {
+    edits[cidr] = [&all = handles, &here = released[cidr], release, now, cooldown](IpamBlock& block,
+                                                                                   bool unsure) {
       network::settle(block, now, cooldown);
       if (!unsure) here.clear();
       for (auto* one : all) {
-        for (const auto& address : network::release_handle(block, one->handle, now, cooldown))
-          here[one].insert(address);
+        if (release) {
+          for (const auto& address : network::release_handle(block, one->handle, now, cooldown))
+            here[one].insert(address);
+        }
+        one->there[block.cidr] = static_cast<int>(network::given_under(block, one->handle).size());
       }
       return true;
     };
@@ -60,22 +66,30 @@ void empty_blocks(Documents& documents, BlockCache& cache, std::vector<Leaving*>
   for (const auto& [cidr, outcome] : edit_blocks(documents, cache, edits)) {
     for (auto* one : by_block.at(cidr)) {
       if (!outcome) one->error = outcome.error();
-      if (outcome) one->addresses.merge(released[cidr][one]);
+      if (outcome && !*outcome) one->there.erase(cidr);
+      if (outcome) one->released.merge(released[cidr][one]);
     }
   }
   std::erase_if(open, [](const auto* one) { return one->error.has_value(); });
 }
 
 // Those whose document has changed meanwhile stay open.
-void remove_handles(Documents& documents, std::vector<Leaving*>& open) {
+void write_handles(Documents& documents, std::vector<Handled*>& open) {
   std::vector<Write> writes;
-  for (const auto* one : open) writes.push_back(delete_of(handle_key(one->handle), one->stored->revision()));
+  std::vector<Handled*> written;
+  for (auto* one : open) {
+    std::erase_if(one->there, [](const auto& entry) { return entry.second == 0; });
+    one->done = !one->there.empty() && one->there == one->stored->value.blocks;
+    if (one->done) continue;
+    writes.push_back(rewrite_of(*one->stored, one->there));
+    written.push_back(one);
+  }
   const auto answers = documents.write(std::move(writes));
-  for (std::size_t i = 0; i < open.size(); ++i) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
     if (answers[i] || answers[i].error().code == ErrorCode::kNotFound) {
-      open[i]->done = true;
+      written[i]->done = true;
     } else if (!is_stale(answers[i].error())) {
-      open[i]->error = answers[i].error();
+      written[i]->error = answers[i].error();
     }
   }
   std::erase_if(open, [](const auto* one) { return one->done || one->error; });
@@ -95,17 +109,17 @@ Result<Assigned> Allocator::assign(const AssignRequest& request) {
   return std::move(assign(std::span(&request, 1)).front());
 }
 
-std::vector<Result<Released>> Allocator::release(std::span<const std::string> handles) {
+std::vector<Result<Released>> Allocator::go_through(std::span<const std::string> handles, bool release) {
   if (handles.empty()) return {};
-  std::vector<Leaving> all;
-  for (const auto& handle : handles) all.push_back({handle, {}, {}, {}, false});
-  std::vector<Leaving*> open;
+  std::vector<Handled> all;
+  for (const auto& handle : handles) all.push_back({handle, {}, {}, {}, {}, false});
+  std::vector<Handled*> open;
   for (auto& one : all) open.push_back(&one);
   const auto configuration = read_configuration(documents_);
   for (int tries = 0; configuration && !open.empty() && tries < kMostTries; ++tries) {
     read_handles(documents_, open);
-    empty_blocks(documents_, blocks_, open, options_.now(), configuration->cooldown);
-    remove_handles(documents_, open);
+    write_blocks(documents_, blocks_, open, release, options_.now(), configuration->cooldown);
+    write_handles(documents_, open);
   }
   std::vector<Result<Released>> answers;
   for (auto& one : all) {
@@ -116,14 +130,25 @@ std::vector<Result<Released>> Allocator::release(std::span<const std::string> ha
     } else if (!one.done) {
       answers.emplace_back(fail(ErrorCode::kConflict, "handle {}: others write it all the time", one.handle));
     } else {
-      answers.emplace_back(Released{{one.addresses.begin(), one.addresses.end()}});
+      answers.emplace_back(Released{{one.released.begin(), one.released.end()}});
     }
   }
   return answers;
 }
 
+std::vector<Result<Released>> Allocator::release(std::span<const std::string> handles) {
+  return go_through(handles, true);
+}
+
 Result<Released> Allocator::release(const std::string& handle) {
   return std::move(release(std::span(&handle, 1)).front());
+}
+
+std::vector<Result<void>> Allocator::correct(std::span<const std::string> handles) {
+  std::vector<Result<void>> answers;
+  for (auto& answer : go_through(handles, false))
+    answers.push_back(answer ? Result<void>() : std::unexpected(std::move(answer).error()));
+  return answers;
 }
 
 }  // namespace ocicat::ipam

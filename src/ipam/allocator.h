@@ -88,8 +88,14 @@ class Allocator {
   std::vector<Result<Released>> release(std::span<const std::string> handles);
   Result<Released> release(const std::string& handle);
 
+  // Has the documents of handles say what is there, where they say too much: after a crash, a lost answer, or
+  // the release of single addresses. Releases nothing, whatever has been given meanwhile.
+  std::vector<Result<void>> correct(std::span<const std::string> handles);
+
  private:
   friend class Assignment;
+
+  std::vector<Result<Released>> go_through(std::span<const std::string> handles, bool release);
 
   Documents& documents_;
   Options options_;

@@ -67,6 +67,13 @@ class Allocation : public testing::Test {
                                settings->reservations, now_);
     });
   }
+  // What the document of a handle says of a block; 0: there is none, or it does not name the block.
+  std::int64_t says(const std::string& handle, const char* cidr) {
+    const auto document = documents_.get(handle_key(handle));
+    if (!document) return 0;
+    const auto* count = document->at("spec").at("block").as_object().if_contains(cidr);
+    return count == nullptr ? 0 : count->as_int64();
+  }
   std::size_t count(Kind kind) { return shared_.list(kind).size(); }
   // Blocks and who has them: "10.0.0.0/30 host:a".
   std::vector<std::string> blocks() {
@@ -368,6 +375,102 @@ TEST_F(Allocation, AWriteThatComesAfterAnotherAddressWasPickedGivesNothing) {
   EXPECT_THAT(given(answers[1]), ElementsAre("10.0.0.0"));
   EXPECT_EQ(documents.land().error().code, ErrorCode::kConflict);
   EXPECT_THAT(fresh().release("h1")->addresses, ElementsAre(*IpAddress::parse("10.0.0.1")));
+}
+
+// --- what a handle says
+
+// While `allocator_` remembers the block as it was, another agent's allocator gives an address of it.
+TEST_F(Allocation, AHandleSaysNoMoreThanThereIsWhereAnotherOfItsHostWroteTheBlockFirst) {
+  pool("a", "10.0.0.0/29", 29);
+  EXPECT_THAT(assign(request("a", "pod0")), SizeIs(1));
+  auto other = fresh();
+  EXPECT_THAT(given(other.assign(tunnel_request(Tunnel::kVxlan, "a"))), ElementsAre("10.0.0.1"));
+  EXPECT_THAT(assign(request("a", "pod1", 2)), ElementsAre("10.0.0.2", "10.0.0.3"));
+  EXPECT_THAT(given(other.assign(tunnel_request(Tunnel::kIpip, "a"))), ElementsAre("10.0.0.4"));
+  EXPECT_EQ(says("pod1", "10.0.0.0/29"), 2);
+  EXPECT_EQ(says("ipip-tunnel-addr-a", "10.0.0.0/29"), 1);
+}
+
+TEST_F(Allocation, AHandleThatHadSomethingBeforeSaysThatAndWhatItWasGivenAfterAConflict) {
+  pool("a", "10.0.0.0/29", 29);
+  EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
+  EXPECT_THAT(given(fresh().assign(request("a", "h2"))), SizeIs(1));
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  EXPECT_EQ(says("h1", "10.0.0.0/29"), 3);
+  // What fails after a conflict leaves it as it was.
+  EXPECT_THAT(given(fresh().assign(request("a", "h3"))), SizeIs(1));
+  auto named = request("a", "h1", 1);
+  named.addresses = {*IpAddress::parse("10.0.0.3")};  // that is h3's, as only those know who look again
+  EXPECT_THAT(assign(named), ElementsAre(HasSubstr("assigned already")));
+  EXPECT_EQ(says("h1", "10.0.0.0/29"), 3);
+  EXPECT_THAT(allocator_.release("h1")->addresses, SizeIs(3));
+}
+
+// Does something once, before writes of a kind of document.
+class Meanwhile : public Documents {
+ public:
+  Meanwhile(Documents& documents, Kind kind, std::function<void()> what)
+      : documents_(documents), kind_(kind), what_(std::move(what)) {}
+
+  using Documents::get;
+  Result<std::vector<json::object>> list(Kind kind) override { return documents_.list(kind); }
+  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
+    return documents_.get(keys);
+  }
+  std::vector<Result<json::object>> write(std::vector<Write> writes) override {
+    const bool is_it =
+        std::ranges::any_of(writes, [&](const Write& write) { return write.key.kind == kind_; });
+    if (is_it && what_) std::exchange(what_, {})();
+    return documents_.write(std::move(writes));
+  }
+
+ private:
+  Documents& documents_;
+  const Kind kind_;
+  std::function<void()> what_;
+};
+
+TEST_F(Allocation, AHandleIsPutRightOnlyAsFarAsNobodyIsBeingGivenAnything) {
+  pool("a", "10.0.0.0/29", 29);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  const auto say_too_much = [&] {
+    auto stored = *decode_handle(*documents_.get(handle_key("h1")));
+    stored.value.blocks = {{*Prefix::parse("10.0.0.0/29"), 4}, {*Prefix::parse("10.0.1.0/29"), 1}};
+    ASSERT_TRUE(documents_.update(encode(stored)));
+  };
+  say_too_much();
+  const std::vector<std::string> handles{"h1"};
+  EXPECT_TRUE(fresh().correct(handles).front());
+  EXPECT_EQ(says("h1", "10.0.0.0/29"), 1);
+  EXPECT_EQ(says("h1", "10.0.1.0/29"), 0);
+  // It is put right between the announcement of another address and the write that gives it.
+  auto between = [&] { EXPECT_TRUE(fresh().correct(handles).front()); };
+  Meanwhile documents(documents_, Kind::kIpamBlock, between);
+  Allocator allocator(documents, {[this] { return now_; }, 1});
+  EXPECT_THAT(given(allocator.assign(request("a", "h1"))), SizeIs(1));
+  EXPECT_EQ(says("h1", "10.0.0.0/29"), 2);
+  // And an address is given just before what it was put right to is written.
+  say_too_much();
+  Meanwhile slow(documents_, Kind::kIpamHandle, [&] { EXPECT_THAT(assign(request("a", "h1")), SizeIs(1)); });
+  EXPECT_TRUE(Allocator(slow).correct(handles).front());
+  EXPECT_EQ(says("h1", "10.0.0.0/29"), 3);
+  EXPECT_THAT(allocator_.release("h1")->addresses, SizeIs(3));
+  EXPECT_EQ(count(Kind::kIpamHandle), 0U);
+}
+
+// A person takes a tunnel's address back; its agent sees that before the handle's document is lowered.
+TEST_F(Allocation, AHandleThatIsGivenAnewWhileASingleAddressOfItIsReleasedIsStillFound) {
+  pool("a", "10.0.0.0/29", 29);
+  const auto tunnel = tunnel_request(Tunnel::kVxlan, "a");
+  EXPECT_THAT(assign(tunnel), ElementsAre("10.0.0.0"));
+  Meanwhile documents(documents_, Kind::kIpamHandle, [&] {
+    ASSERT_TRUE(allocator_.release(tunnel.handle));
+    EXPECT_THAT(assign(tunnel), ElementsAre("10.0.0.1"));
+  });
+  const std::vector<network::Release> releases{{*IpAddress::parse("10.0.0.0"), {}, {}}};
+  EXPECT_EQ(release_addresses(documents, releases, now_).front(), true);
+  EXPECT_EQ(says(tunnel.handle, "10.0.0.0/29"), 1);
+  EXPECT_THAT(allocator_.release(tunnel.handle)->addresses, SizeIs(1));
 }
 
 // Another host claims the block that is about to be made.

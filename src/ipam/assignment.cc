@@ -93,6 +93,7 @@ std::vector<Result<Assigned>> Assignment::run() {
     if (job.error) roll_back(job);
     answers.push_back(job.error ? Result<Assigned>(std::unexpected(*job.error)) : assigned(job));
   }
+  lower_handles();
   forget_others();
   return answers;
 }
@@ -386,24 +387,27 @@ void Assignment::announce() {
     for (const auto& [cidr, count] : job.standing) more[cidr] -= count;
     std::erase_if(more, [](const auto& entry) { return entry.second <= 0; });
     if (job.error || more.empty()) continue;
-    additions.push_back({job.grant.handle, std::move(more), job.handle, {}});
+    additions.push_back({job.grant.handle, std::move(more), job.handle, false, {}});
     jobs.push_back(&job);
   }
   std::vector<HandleAddition*> all;
   for (auto& addition : additions) all.push_back(&addition);
   add_to_handles(documents_, std::move(all));
   for (std::size_t i = 0; i < additions.size(); ++i) {
-    auto& [id, more, handle, outcome] = additions[i];
-    if (outcome) {
-      for (const auto& [cidr, count] : more) {
-        jobs[i]->announced[cidr] += count;
-        jobs[i]->standing[cidr] += count;
-      }
-      jobs[i]->handle = std::move(handle);
-    } else {
-      jobs[i]->error = outcome.error();
-      drop_unwritten(*jobs[i]);
+    auto& [id, more, handle, read_anew, outcome] = additions[i];
+    Job& job = *jobs[i];
+    if (!outcome) {
+      job.error = outcome.error();
+      drop_unwritten(job);
+      continue;
     }
+    if (read_anew) job.before = handle->value.blocks;
+    for (const auto& [cidr, count] : more) {
+      job.announced.insert(cidr);
+      job.standing[cidr] += count;
+      if (read_anew && (job.before[cidr] -= count) == 0) job.before.erase(cidr);
+    }
+    job.handle = std::move(handle);
   }
 }
 
@@ -491,12 +495,15 @@ void Assignment::take_back_doubtful() {
 }
 
 // What a failed request has been given. Of a handle that had something before, only what is known to be from
-// now; its document then says too much, and not too little.
+// now.
 void Assignment::roll_back(Job& job) {
-  if (job.error->code == ErrorCode::kUnavailable || job.announced.empty()) return;
-  const bool all_ours = job.handle && job.handle->value.blocks == job.announced;
+  if (job.error->code == ErrorCode::kUnavailable) {
+    job.handle.reset();  // who knows what it has; it says enough
+    return;
+  }
+  const bool all_ours = job.before.empty();
   std::map<Prefix, BlockEdit> edits;
-  for (const auto& [cidr, count] : job.announced) {
+  for (const auto& cidr : job.announced) {
     edits[cidr] = [&](IpamBlock& block, bool) {
       if (all_ours) network::release_handle(block, job.grant.handle, now_, std::chrono::seconds(0));
       for (const auto* picks : {&job.picks, &job.doubtful}) {
@@ -510,7 +517,29 @@ void Assignment::roll_back(Job& job) {
   const auto outcomes = edit_blocks(documents_, blocks_, edits);
   const bool all_done =
       std::ranges::all_of(outcomes, [](const auto& entry) { return entry.second.has_value(); });
-  if (all_done && all_ours) std::ignore = take_from_handle(documents_, job.grant.handle, job.announced);
+  if (!all_done) job.handle.reset();
+}
+
+// Handles say what they said before and what has been given, and no more. Each against the revision that was
+// written here last, so that nothing is taken off that another has added, or that a release has taken off by
+// then; whoever wrote it since leaves it too high at worst.
+void Assignment::lower_handles() {
+  std::vector<Write> writes;
+  for (const auto& job : jobs_) {
+    if (!job.handle) continue;
+    auto most = job.before;
+    if (!job.error) {
+      for (const auto& pick : job.picks) ++most[pick.block];
+    }
+    auto counts = job.handle->value.blocks;
+    for (auto& [cidr, count] : counts) {
+      const auto at = most.find(cidr);
+      count = std::min(count, at == most.end() ? 0 : at->second);
+    }
+    std::erase_if(counts, [](const auto& entry) { return entry.second <= 0; });
+    if (counts != job.handle->value.blocks) writes.push_back(rewrite_of(*job.handle, std::move(counts)));
+  }
+  if (!writes.empty()) std::ignore = documents_.write(std::move(writes));
 }
 
 void Assignment::forget_others() {

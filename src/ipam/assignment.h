@@ -4,7 +4,9 @@
 //   announce  in the documents of the handles
 //   write     the blocks; what was picked in one that somebody else wrote first is picked anew
 //
-// and again, until every request has all or has failed.
+// and again, until every request has all or has failed. In the end documents of handles say no more than there
+// is: what was picked anew was announced anew, since whoever wrote the block first may have released the handle,
+// and then its document is gone or about to go.
 #pragma once
 
 #include <array>
@@ -41,10 +43,11 @@ class Assignment {
     network::Grant grant;
     std::array<std::vector<const IpPool*>, 2> pools;  // by family, those to choose from
     std::vector<Pick> picks;
-    std::vector<Pick> doubtful;       // picked no more, though a write of them may come yet
-    std::map<Prefix, int> announced;  // in the document of the handle, all in all
-    std::map<Prefix, int> standing;   // of it, what counts for picks to come: announced since the block last
-                                      // changed under us, when the handle may have been removed
+    std::vector<Pick> doubtful;      // picked no more, though a write of them may come yet
+    std::set<Prefix> announced;      // blocks that the document of the handle names for the sake of picks
+    std::map<Prefix, int> before;    // what it says beside that, as far as is known
+    std::map<Prefix, int> standing;  // of it, what counts for picks to come: announced since the block last
+                                     // changed under us, when the handle may have been removed
     std::optional<Stored<IpamHandle>> handle;
     std::optional<Error> error;
 
@@ -78,6 +81,7 @@ class Assignment {
   void release_now(IpamBlock& block, const Job& job, const network::Given& given) const;
   void take_back_doubtful();
   void roll_back(Job& job);
+  void lower_handles();
   void forget_others();
   Error none_left(const Job& job, Family family) const;
   Assigned assigned(const Job& job) const;

@@ -1,7 +1,5 @@
 #include "ipam/handles.h"
 
-#include <algorithm>
-
 namespace ocicat::ipam {
 namespace {
 
@@ -65,28 +63,16 @@ void add_to_handles(Documents& documents, std::vector<HandleAddition*> additions
         continue;
       }
       again[i]->stored = *std::move(stored);
+      again[i]->read_anew = true;
       additions.push_back(again[i]);
     }
   }
 }
 
-Result<void> take_from_handle(Documents& documents, const std::string& id,
-                              const std::map<Prefix, int>& blocks) {
-  for (int tries = 0; tries < kMostTries; ++tries) {
-    TRY(auto stored, handle_of(documents, documents.get(handle_key(id))));
-    if (!stored) return {};
-    auto& counts = stored->value.blocks;
-    for (const auto& [cidr, count] : blocks) {
-      const auto at = counts.find(cidr);
-      if (at != counts.end() && (at->second -= count) <= 0) counts.erase(at);
-    }
-    const auto answer = counts.empty() ? documents.remove(handle_key(id), stored->revision())
-                                       : documents.update(encode(*stored));
-    if (answer) return {};
-    if (answer.error().code == ErrorCode::kUnavailable) return {};  // too high at worst
-    if (!is_stale(answer.error())) return std::unexpected(answer.error());
-  }
-  return fail(ErrorCode::kConflict, "handle {}: others write it all the time", id);
+Write rewrite_of(Stored<IpamHandle> handle, std::map<Prefix, int> blocks) {
+  if (blocks.empty()) return delete_of(handle_key(handle.value.id), handle.revision());
+  handle.value.blocks = std::move(blocks);
+  return update_of(encode(handle));
 }
 
 }  // namespace ocicat::ipam

@@ -1,7 +1,9 @@
 // The documents that say where the addresses of a handle are.
 //
-// What a handle says of a block is never less than what is there: it is raised before addresses are given and
-// lowered after they are released, and where the answer to a write is lost it stays too high.
+// What a handle says of a block is never less than what is there: it is raised before addresses are given, once
+// more after a conflict (Assignment says why), and lowered after they are released or turned out not to be
+// needed. Who lowers it does so against a revision of which is known what it counts; where another has written
+// it since, or an answer is lost, it stays too high until Allocator::correct().
 #pragma once
 
 #include <map>
@@ -24,14 +26,15 @@ struct HandleAddition {
   std::string id;
   std::map<Prefix, int> blocks;              // how many more in each
   std::optional<Stored<IpamHandle>> stored;  // as last seen, where it was; afterwards as it stands
+  bool read_anew = false;  // afterwards: that was seen no more, and `blocks` were added to what was found
   Result<void> outcome;
 };
 // All at once. One handle stands in the list once.
 void add_to_handles(Documents& documents, std::vector<HandleAddition*> additions);
 
-// Takes so many off, and the document away where nothing is left.
-Result<void> take_from_handle(Documents& documents, const std::string& id,
-                              const std::map<Prefix, int>& blocks);
+// The write by which the document says this and no more, if it is still the one that was seen; where nothing is
+// left it goes.
+Write rewrite_of(Stored<IpamHandle> handle, std::map<Prefix, int> blocks);
 
 // Nothing: there is none, or it is on its way out, and is removed.
 Result<std::optional<Stored<IpamHandle>>> handle_of(Documents& documents, Result<boost::json::object> answer);

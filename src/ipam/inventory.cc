@@ -4,7 +4,6 @@
 
 #include "ipam/allocator.h"
 #include "ipam/block_edits.h"
-#include "ipam/handles.h"
 #include "ipam/settings.h"
 #include "network/address_block.h"
 #include "resources/decode.h"
@@ -31,8 +30,8 @@ Result<std::vector<WorkloadEndpoint>> read_endpoints(Documents& documents) {
 
 // What one block is to lose, and what became of it.
 struct BlockReleases {
-  std::vector<std::size_t> wanted;     // places in `releases`
-  std::map<std::string, int> handles;  // how many of each were released
+  std::vector<std::size_t> wanted;  // places in `releases`
+  std::set<std::string> handles;    // of which one was released
 };
 
 // The handle that an address is under; empty: of none.
@@ -100,7 +99,7 @@ std::vector<Result<bool>> release_addresses(Documents& documents, std::span<cons
         auto released = network::release_this(block, releases[i], now, configuration->cooldown);
         if (released && *released) {
           any = true;
-          if (!handle.empty()) ++here.handles[handle];
+          if (!handle.empty()) here.handles.insert(handle);
         }
         // After a lost answer it may be gone by the write whose answer that was.
         const bool was_ours = unsure && answers[i] && *answers[i] && released && !*released;
@@ -114,12 +113,11 @@ std::vector<Result<bool>> release_addresses(Documents& documents, std::span<cons
     for (const auto i : by_block.at(cidr).wanted) answers[i] = std::unexpected(outcome.error());
     by_block.erase(cidr);
   }
-  std::map<std::string, std::map<Prefix, int>> by_handle;
-  for (const auto& [cidr, block_releases] : by_block) {
-    for (const auto& [handle, count] : block_releases.handles) by_handle[handle][cidr] = count;
-  }
+  std::set<std::string> handles;
+  for (auto& [cidr, block_releases] : by_block) handles.merge(block_releases.handles);
   // A handle that stays too high is no harm: it is found as stale.
-  for (const auto& [handle, blocks] : by_handle) std::ignore = take_from_handle(documents, handle, blocks);
+  std::ignore =
+      Allocator(documents, {[now] { return now; }, 0}).correct(std::vector(handles.begin(), handles.end()));
   return answers;
 }
 
@@ -141,8 +139,7 @@ std::vector<Freed> free_garbage(Documents& documents, std::span<const Finding> f
   Allocator allocator(documents, {[now] { return now; }, 0});
   for (auto& [finding, outcome] : freed) {
     if (finding->fault == Fault::kStaleHandle) {
-      auto released = allocator.release(finding->handle);
-      if (!released) outcome = std::unexpected(std::move(released).error());
+      outcome = std::move(allocator.correct(std::span(&finding->handle, 1)).front());
     } else if (finding->fault == Fault::kEmptyBlock) {
       const auto document = documents.get(block_key(*finding->block));
       auto block = document ? decode_block(*document) : std::unexpected(document.error());

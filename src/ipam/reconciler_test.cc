@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "ipam/allocator.h"
+#include "ipam/inventory.h"
 #include "ipam/simulated_documents.h"
 
 namespace ocicat::ipam {
@@ -116,6 +117,35 @@ TEST_F(Reconciling, KeepsTheLastBlockOfAHostAndFreesOthersThatStayEmpty) {
   now_ += minutes(2);
   EXPECT_THAT(freed(look()), IsEmpty());
   EXPECT_EQ(shared_.list(Kind::kIpamBlock).size(), 1U);
+}
+
+// As a lost answer leaves it, under the end of a tunnel that lasts as long as its host.
+TEST_F(Reconciling, PutsAHandleRightThatSaysMoreThanThereIsAndTakesNothingFromIt) {
+  give("a", "vxlan-tunnel-addr-a", {{"type", "vxlanTunnelAddress"}});
+  auto handle = *decode_handle(*documents_.get(handle_key("vxlan-tunnel-addr-a")));
+  ++handle.value.blocks.begin()->second;
+  ASSERT_TRUE(documents_.update(encode(handle)));
+  EXPECT_THAT(freed(look()), IsEmpty());
+  now_ += minutes(16);
+  EXPECT_THAT(freed(look()), ElementsAre("StaleHandle vxlan-tunnel-addr-a"));
+  now_ += minutes(16);
+  EXPECT_EQ(look().waiting, 0U);
+  Allocator allocator(documents_);
+  EXPECT_EQ(allocator.release("vxlan-tunnel-addr-a")->addresses.size(), 1U);
+}
+
+TEST_F(Reconciling, TakesNoAddressThatIsGivenUnderAHandleAfterItWasFoundEmpty) {
+  ASSERT_TRUE(documents_.create(encode(Stored<IpamHandle>{{"vxlan-tunnel-addr-a", {}, false}, {}})));
+  const auto read = read_inventory(documents_);
+  ASSERT_TRUE(read);
+  const auto first = network::find_garbage(read->inventory, {}, now_);
+  ASSERT_EQ(first.size(), 1U);
+  now_ += minutes(16);
+  const auto findings = network::find_garbage(read->inventory, {{first[0].key(), first[0].since}}, now_);
+  give("a", "vxlan-tunnel-addr-a", {{"type", "vxlanTunnelAddress"}});
+  for (const auto& [finding, outcome] : free_garbage(documents_, findings, now_)) EXPECT_TRUE(outcome);
+  Allocator allocator(documents_);
+  EXPECT_EQ(allocator.release("vxlan-tunnel-addr-a")->addresses.size(), 1U) << "it was given";
 }
 
 TEST_F(Reconciling, DoesNothingWhereNotEverythingCanBeRead) {

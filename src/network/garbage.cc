@@ -234,8 +234,7 @@ class Judge {
                           surplus.empty() ? "has no addresses" : fmt::format("says that it has {}", surplus));
       finding.handle = handle.id;
       date(finding);
-      // One that has addresses is put right when they are released.
-      if (there.empty() && lasted(finding, grace_.leak)) finding.verdict = Verdict::kFree;
+      if (lasted(finding, grace_.leak)) finding.verdict = Verdict::kFree;
     }
     for (const auto& allocation : allocations_) {
       if (allocation.handle.empty() || documents.contains(handle_key(allocation.handle).name)) continue;

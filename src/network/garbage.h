@@ -50,7 +50,7 @@ enum class Fault : std::uint8_t {
 std::string_view to_string(Fault fault);  // "LeakedAddress"
 
 enum class Verdict : std::uint8_t {
-  kFree,    // nobody needs it
+  kFree,    // nobody needs it; of a handle, what it says too much
   kWait,    // not seen for long enough, or others of its handle are needed
   kReport,  // for a person to judge
 };

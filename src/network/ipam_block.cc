@@ -73,6 +73,15 @@ std::string_view handle_of(const Attribute* attribute) {
   return handle.substr(0, handle.find('\r'));
 }
 
+std::vector<Ordinal> ordinals_of(const IpamBlock& block, std::string_view handle) {
+  std::vector<Ordinal> ordinals;
+  if (handle.empty()) return ordinals;
+  for (Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
+    if (handle_of(attribute_of(block, ordinal)) == handle) ordinals.push_back(ordinal);
+  }
+  return ordinals;
+}
+
 }  // namespace
 
 IpamBlock new_block(const Prefix& cidr, const BlockOwner& owner, TimePoint now) {
@@ -136,16 +145,17 @@ bool holds(const IpamBlock& block, std::string_view handle, const Given& given) 
   return sequence != block.allocated_at.end() && sequence->second == given.sequence;
 }
 
+std::vector<IpAddress> given_under(const IpamBlock& block, std::string_view handle) {
+  std::vector<IpAddress> addresses;
+  for (const Ordinal ordinal : ordinals_of(block, handle))
+    addresses.push_back(address_at(block.cidr, ordinal));
+  return addresses;
+}
+
 std::vector<IpAddress> release_handle(IpamBlock& block, std::string_view handle, TimePoint now,
                                       std::chrono::seconds cooldown) {
-  std::vector<Ordinal> ordinals;
-  std::vector<IpAddress> addresses;
-  for (Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
-    if (handle.empty() || handle_of(attribute_of(block, ordinal)) != handle) continue;
-    ordinals.push_back(ordinal);
-    addresses.push_back(address_at(block.cidr, ordinal));
-  }
-  release(block, ordinals, now, cooldown);
+  auto addresses = given_under(block, handle);
+  release(block, ordinals_of(block, handle), now, cooldown);
   return addresses;
 }
 

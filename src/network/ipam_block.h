@@ -54,6 +54,9 @@ void take_back(IpamBlock& block, const Given& given);
 // Whether the address is given, under the handle, by this very giving.
 bool holds(const IpamBlock& block, std::string_view handle, const Given& given);
 
+// What is given under the handle.
+std::vector<IpAddress> given_under(const IpamBlock& block, std::string_view handle);
+
 // Released addresses cool down, and come back through settle(); without a cool-down at once. Who asks again
 // is told again: nothing is released twice.
 std::vector<IpAddress> release_handle(IpamBlock& block, std::string_view handle, TimePoint now,
