@@ -46,6 +46,7 @@ Result<Finished> run_to_end(const std::vector<std::string>& command, std::string
   posix_spawn_file_actions_adddup2(&actions, in.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.get(), STDERR_FILENO);
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   pid_t pid = 0;
   const auto given = variables ? argv_of(*variables) : std::vector<char*>{};
   const int failed = posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, argv_of(command).data(),

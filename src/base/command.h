@@ -14,7 +14,8 @@ struct Finished {
   int exit_code = 0;    // -1: ended by a signal
   std::string printed;  // on both outputs
 };
-// command[0] is looked up in PATH. Variables "NAME=VALUE" are all that the program has; nothing: ours.
+// command[0] is looked up in PATH. Variables "NAME=VALUE" are all that the program has; nothing: ours. Of our files it
+// has none: a socket at which somebody waits closes when we close it.
 Result<Finished> run_to_end(const std::vector<std::string>& command, std::string_view input = {},
                             const std::optional<std::vector<std::string>>& variables = {});
 // Gives what it printed; an error with that where it fails.
