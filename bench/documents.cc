@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <boost/json/serialize.hpp>
+
+#include "network/ipam_block.h"
+
 namespace ocicat::bench {
 namespace {
 
@@ -70,6 +74,33 @@ std::string spec_of(const NetworkSet& set) {
 }
 std::string spec_of(const Profile& profile) {
   return fmt::format(R"({{"labelsToApply":{}}})", labels_of(profile.labels_to_apply));
+}
+std::string spec_of(const Node& node) {
+  return fmt::format(R"({{"bgp":{{"ipv4Address":"{}"}},"ipv4VXLANTunnelAddr":"{}"}})", node.ipv4->to_string(),
+                     node.vxlan[0].address->to_string());
+}
+std::string spec_of(const IpPool& pool) {
+  const auto* vxlan = pool.vxlan == IpPool::Encapsulation::kAlways        ? "Always"
+                      : pool.vxlan == IpPool::Encapsulation::kCrossSubnet ? "CrossSubnet"
+                                                                          : "Never";
+  return fmt::format(R"({{"blockSize":{},"cidr":"{}","vxlanMode":"{}"}})", pool.block_size,
+                     pool.cidr.to_string(), vxlan);
+}
+std::string spec_of(const AddressBlock& said) {
+  const TimePoint made{std::chrono::seconds(1'770'091'445)};
+  auto block = network::new_block(said.cidr, {BlockOwner::Type::kHost, said.node}, made);
+  const auto grant_of = [&](const std::string& node, unsigned number) {
+    const auto pod = fmt::format("web-7c9d8b5f4-{:05}", number);
+    return network::Grant{fmt::format("k8s-pod-network.{:064x}", test::mixed(number, 1)),
+                          {{"namespace", "shop"},
+                           {"node", node},
+                           {"pod", pod},
+                           {"timestamp", "2026-02-03 04:05:06 +0000 UTC"}}};
+  };
+  for (const auto& [address, node] : said.elsewhere)
+    CHECK(network::give_this(block, address, grant_of(node, 0)));
+  for (unsigned i = 1; i <= kGivenOfBlock; ++i) network::give(block, 1, grant_of(said.node, i), {});
+  return boost::json::serialize(encode(Stored<IpamBlock>{std::move(block), {}}).at("spec"));
 }
 template <class T>
 std::string spec_of(const T&) {

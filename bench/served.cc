@@ -84,8 +84,8 @@ Clock::time_point Served::change(const test::Item& item) {
   return taken_up;
 }
 
-AgentProcess::AgentProcess(const Served& served, const kernel::NetworkNamespace& host)
-    : served_(served), host_(host) {
+AgentProcess::AgentProcess(const Served& served, const kernel::NetworkNamespace& host, std::string dataplane)
+    : served_(served), host_(host), dataplane_(std::move(dataplane)) {
   static std::atomic<int> next = 0;
   pin_folder_ = fmt::format("/sys/fs/bpf/ocicat-bench/{}-agent-{}", ::getpid(), ++next);
 }
@@ -102,7 +102,7 @@ std::vector<std::string> AgentProcess::command() const {
           "--server",     served_.address(),
           "--run-dir",    folder + "/run",
           "--health",     "unix://" + folder + "/health.sock",
-          "--dataplane",  "ebpf",
+          "--dataplane",  dataplane_,
           "--bpf-folder", pin_folder_,
           "--cni-dir",    "none"};
 }
@@ -142,16 +142,14 @@ void AgentProcess::kill() {
   pid_ = 0;
 }
 
-double AgentProcess::processor_seconds() const {
+AgentProcess::ProcessorSeconds AgentProcess::processor() const {
   std::ifstream stat(fmt::format("/proc/{}/stat", pid_));
   std::string word;
-  double ticks = 0, value = 0;
+  ProcessorSeconds used;
   for (int field = 1; field <= 13; ++field) stat >> word;  // the name has no blanks
-  for (int field = 14; field <= 15; ++field) {
-    CHECK(stat >> value);
-    ticks += value;
-  }
-  return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  CHECK(stat >> used.user >> used.kernel);
+  const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return {used.user / ticks, used.kernel / ticks};
 }
 
 double AgentProcess::megabytes(const std::string& line) const {

@@ -59,11 +59,11 @@ class Served {
   std::unique_ptr<http::Server> http_;
 };
 
-// `ocicat agent` with eBPF in a host's network namespace; what it has made goes with it.
+// `ocicat agent` in a host's network namespace; what it has made in maps goes with it.
 class AgentProcess {
  public:
   // Borrows both.
-  AgentProcess(const Served& served, const kernel::NetworkNamespace& host);
+  AgentProcess(const Served& served, const kernel::NetworkNamespace& host, std::string dataplane = "ebpf");
   ~AgentProcess();
   AgentProcess(const AgentProcess&) = delete;
   AgentProcess& operator=(const AgentProcess&) = delete;
@@ -73,7 +73,11 @@ class AgentProcess {
   void await_ready() const;
   void kill();  // -9
 
-  double processor_seconds() const;
+  struct ProcessorSeconds {
+    double user = 0, kernel = 0;
+  };
+  ProcessorSeconds processor() const;  // to a hundredth
+  double processor_seconds() const { return processor().user + processor().kernel; }
   // Of the line in /proc/PID/status, MB of 2^20 bytes.
   double megabytes(const std::string& line) const;
   const std::filesystem::path& pin_folder() const { return pin_folder_; }
@@ -83,6 +87,7 @@ class AgentProcess {
 
   const Served& served_;
   const kernel::NetworkNamespace& host_;
+  const std::string dataplane_;
   ScratchFolder folder_;
   std::filesystem::path pin_folder_;
   int pid_ = 0;

@@ -186,7 +186,8 @@ Result<void> read_sequences(const json::object& spec, IpamBlock& block) {
   return {};
 }
 
-Result<void> read_block(const json::object& spec, IpamBlock& block) {
+// Whose the block is, and which attribute each of its addresses has.
+Result<void> read_places(const json::object& spec, IpamBlock& block) {
   TRY(block.cidr, prefix_at(spec, "cidr"));
   TRY(const auto affinity, fields::string_at(spec, "affinity"));
   if (!affinity.empty()) {
@@ -194,10 +195,14 @@ Result<void> read_block(const json::object& spec, IpamBlock& block) {
     if (!block.affinity)
       return fields::wrong("affinity", json::value(affinity), "must be host:NAME or virtual:NAME");
   }
+  TRY(block.deleted, fields::bool_at(spec, "deleted"));
+  return read_allocations(spec, block);
+}
+
+Result<void> read_block(const json::object& spec, IpamBlock& block) {
+  TRY_VOID(read_places(spec, block));
   TRY(block.claimed_at, time_at(spec, "affinityClaimTime"));
   TRY(block.strict_affinity, fields::bool_at(spec, "strictAffinity"));
-  TRY(block.deleted, fields::bool_at(spec, "deleted"));
-  TRY_VOID(read_allocations(spec, block));
   TRY_VOID(read_unallocated(spec, block));
   TRY_VOID(read_attributes(spec, block));
   return read_sequences(spec, block);
@@ -216,6 +221,41 @@ json::object encode_attribute(const IpamBlock::Attribute& attribute) {
   if (!attribute.alternate.empty()) object["alternateOwnerAttrs"] = encode_labels(attribute.alternate);
   if (attribute.released_at) object["releasedAt"] = seconds_text(*attribute.released_at);
   return object;
+}
+
+// The host that each attribute is of; empty: none is named, or the address cools down and is nobody's.
+Result<std::vector<std::string_view>> nodes_of_attributes(const json::object& spec) {
+  std::vector<std::string_view> nodes;
+  TRY(const auto attributes, fields::objects_at(spec, "attributes"));
+  nodes.reserve(attributes.size());
+  for (const auto* attribute : attributes) {
+    TRY(const auto* secondary, fields::object_at(*attribute, "secondary"));
+    TRY(const auto released_at, time_at(*attribute, "releasedAt"));
+    auto& node = nodes.emplace_back();
+    if (secondary != nullptr && !released_at) {
+      TRY(node, fields::string_at(*secondary, kNodeAttribute));
+    }
+  }
+  return nodes;
+}
+
+// Reads no more of the block than that: an agent reads those of all hosts.
+Result<void> read_ways(const json::object& spec, AddressBlock& found) {
+  IpamBlock block;
+  TRY_VOID(read_places(spec, block));
+  found.cidr = block.cidr;
+  if (block.deleted) return {};
+  TRY(const auto nodes, nodes_of_attributes(spec));
+  if (block.affinity && block.affinity->type == BlockOwner::Type::kHost)
+    found.node = std::move(block.affinity->name);
+  for (Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
+    const auto index = block.allocations[ordinal];
+    if (!index || *index >= nodes.size()) continue;
+    const auto node = nodes[*index];
+    if (!node.empty() && node != found.node)
+      found.elsewhere.push_back({address_at(block.cidr, ordinal), std::string(node)});
+  }
+  return {};
 }
 
 // --- handles and affinities
@@ -383,24 +423,15 @@ std::string_view node_of(const IpamBlock::Attribute& attribute) {
 }
 
 Result<AddressBlock> decode_address_block(const json::object& document) {
-  TRY(auto metadata, decoding::read_identity(Kind::kIpamBlock, document));
-  TRY(const auto stored, decode_block(document));
-  const auto& block = stored.value;
-  if (metadata.name != name_of(block.cidr))
-    return fields::wrong("metadata.name", json::value(metadata.name),
-                         fmt::format("must be {} for this block", name_of(block.cidr)));
-  AddressBlock found{.metadata = std::move(metadata), .cidr = block.cidr, .node = {}, .elsewhere = {}};
-  if (block.deleted) return found;
-  if (block.affinity && block.affinity->type == BlockOwner::Type::kHost) found.node = block.affinity->name;
-  for (Ordinal ordinal = 0; ordinal < block.size(); ++ordinal) {
-    const auto index = block.allocations[ordinal];
-    if (!index || *index >= block.attributes.size()) continue;
-    const auto& attribute = block.attributes[*index];
-    const auto node = node_of(attribute);
-    // One that cools down is nobody's.
-    if (node.empty() || node == found.node || attribute.released_at) continue;
-    found.elsewhere.push_back({address_at(block.cidr, ordinal), std::string(node)});
-  }
+  AddressBlock found;
+  TRY(found.metadata, decoding::read_identity(Kind::kIpamBlock, document));
+  TRY(const auto* spec, fields::object_at(document, "spec"));
+  if (spec == nullptr) return fields::wrong("spec", "must be there");
+  if (auto done = read_ways(*spec, found); !done) return fields::inside("spec", std::move(done).error());
+  const auto& name = found.metadata.name;
+  if (name != name_of(found.cidr))
+    return fields::wrong("metadata.name", json::value(name),
+                         fmt::format("must be {} for this block", name_of(found.cidr)));
   return found;
 }
 
