@@ -74,6 +74,15 @@ Result<void> HostKeeper::tell_of_tunnels(std::size_t family) {
   return taken;
 }
 
+// The routes read them on their own where this fails.
+Result<bool> HostKeeper::learn_links() {
+  if (links_told_ && routes_.knows_links()) return false;
+  TRY_VOID(routes_.learn_links());
+  policy_->learn_links(routes_.links());
+  heard_of_links_ = links_told_ = true;
+  return true;
+}
+
 void HostKeeper::assign_interfaces() {
   const auto before =
       std::exchange(interfaces_, dataplane::assign_interfaces(host_endpoints_, routes_.links()));
@@ -96,6 +105,8 @@ void HostKeeper::take(const HostChanges& changes) {
   if (std::exchange(started_, true)) note_renewed(changes.endpoints);
   mending_routes_ = false;
   changes.host_endpoints.apply_to(host_endpoints_);
+  // A workload's link comes just before it. Where links cannot be read attempt() says so.
+  [[maybe_unused]] const auto learned = learn_links();
   assign_interfaces();
   apply(changes);
   connections_wait_ |= changes.settings || !changes.tables.empty() || !changes.endpoints.empty() ||
@@ -147,16 +158,16 @@ void HostKeeper::doubt(const Doubts& doubts) {
     routes_.distrust_routes();
     for (auto& vxlan : vxlan_) vxlan.distrust_ends();
   }
-  if (doubts.links) {
-    policy_->distrust_links();
-    routes_.distrust_links();
+  if (doubts.links.any()) {
+    routes_.distrust_links(doubts.links);
+    links_told_ = false;
     bandwidth_.distrust();
     mtu_known_ = false;
     for (auto& vxlan : vxlan_) vxlan.distrust_device();
     ipip_.distrust();
   }
-  if (doubts.links || doubts.next_hops) routes_.distrust_next_hops();
-  if (doubts.routes || doubts.links || doubts.next_hops) policy_->reroute();
+  if (doubts.links.any() || doubts.next_hops) routes_.distrust_next_hops();
+  if (doubts.routes || doubts.links.any() || doubts.next_hops) policy_->reroute();
 }
 
 std::uint64_t HostKeeper::writes() const {
@@ -284,10 +295,11 @@ bool HostKeeper::attempt() {
   if (!started_) return true;
   // Without the links, what is known of them stays; the routes will say what is wrong. Where nothing is known
   // yet, an interface that is found by its addresses would be let go.
-  if (const auto learned = routes_.learn_links(); learned) {
-    heard_of_links_ = true;
-    assign_interfaces();
-    apply({});
+  if (const auto learned = learn_links(); learned) {
+    if (*learned || !assigned_) {
+      assign_interfaces();
+      apply({});
+    }
   } else if (!heard_of_links_ && must_know_links()) {
     report_.error = "links: " + learned.error().message;
     return false;
@@ -302,6 +314,7 @@ bool HostKeeper::attempt() {
     mending_policy_ = mending_policy_ && !done;
   }
   const bool policy_in_force = policy_->in_step();
+  if (!policy_in_force) routes_.distrust_links();
   if (policy_in_force) {
     const auto writes = this->writes();
     const auto done = sync_ways();

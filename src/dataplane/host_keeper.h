@@ -38,8 +38,9 @@ class HostKeeper {
 
   // Somebody else may have changed something.
   struct Doubts {
-    bool policy = false, nat = false, routes = false, links = false, next_hops = false;
-    bool any() const { return policy || nat || routes || links || next_hops; }
+    bool policy = false, nat = false, routes = false, next_hops = false;
+    kernel::LinkDoubts links{};
+    bool any() const { return policy || nat || routes || next_hops || links.any(); }
   };
   void doubt(const Doubts& doubts);
 
@@ -78,6 +79,8 @@ class HostKeeper {
   std::array<bool, 2> tunnels_taken_{};  // the policy has all news of them
   Ipip ipip_;
   BandwidthTable bandwidth_;
+  // Reads the links where they are not known, for all parts. Whether they may be others now.
+  Result<bool> learn_links();
   // Gives host endpoints the interfaces that are theirs as far as is known.
   void assign_interfaces();
   void apply(const HostChanges& changes);
@@ -115,6 +118,7 @@ class HostKeeper {
   HostInterfaces interfaces_;
   bool assigned_ = true;  // the policy has taken them
   bool heard_of_links_ = false;
+  bool links_told_ = false;  // to the policy, as the routes know them
   bool mtu_known_ = false;
   Revisions wanted_;
   std::string take_error_;

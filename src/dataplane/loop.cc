@@ -149,7 +149,7 @@ struct DataplaneLoop::State {
     doubts.nat |= !nat_changed || *nat_changed;
     const auto events = doors.route_monitor->read(options.route_protocol);
     doubts.routes |= !events || events->own;
-    doubts.links |= !events || events->links;
+    doubts.links.add(events ? events->links : kernel::LinkDoubts{.all = true});
     doubts.next_hops |= !events || events->others;
     // Another's route that has gone may have stood in the way of ours, which need not wait for its next try.
     if (events && std::ranges::any_of(events->vacated,
@@ -159,7 +159,7 @@ struct DataplaneLoop::State {
     }
     if (Clock::now() < next_resync) return;
     next_resync = Clock::now() + kResyncPeriod;
-    doubts.nat = doubts.routes = doubts.links = doubts.next_hops = true;
+    doubts.nat = doubts.routes = doubts.links.all = doubts.next_hops = true;
     if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
   }
 
@@ -173,7 +173,7 @@ struct DataplaneLoop::State {
       ripe.routes = std::exchange(doubts.routes, false);
       ripe.next_hops = std::exchange(doubts.next_hops, false);
     }
-    if (changing || now >= route_repair_from) ripe.links = std::exchange(doubts.links, false);
+    if (changing || now >= route_repair_from) ripe.links = std::exchange(doubts.links, {});
     return ripe;
   }
 
@@ -199,7 +199,7 @@ struct DataplaneLoop::State {
     if (judge_at) moment = std::min(moment, *judge_at);
     if (retry.failing()) moment = std::min(moment, retry.not_before());
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, retry.not_before()));
-    if (doubts.nat || doubts.routes || doubts.links || doubts.next_hops) {
+    if (doubts.nat || doubts.routes || doubts.links.any() || doubts.next_hops) {
       moment = std::min(moment, std::max(route_repair_from, retry.not_before()));
     }
     return moment;
@@ -251,15 +251,18 @@ struct DataplaneLoop::State {
       listen(*doors, keeper);
       auto message = inbox.take();
       if (chooses_other(message)) return;
-      if (message) keeper.take(*message);
       const auto now = Clock::now();
       if (message) retry.changed(now);
-      if (keeper.started() && now >= retry.not_before()) {
-        const auto ripe = due(now, message.has_value());
+      const bool acts = (message || keeper.started()) && now >= retry.not_before();
+      auto ripe = acts ? due(now, message.has_value()) : HostKeeper::Doubts();
+      const bool any_ripe = ripe.any();
+      keeper.doubt({.links = std::exchange(ripe.links, {})});  // first: what comes may depend on them
+      if (message) keeper.take(*message);
+      if (acts) {
         keeper.doubt(ripe);
-        if (message || retry.failing() || ripe.any()) {
+        if (message || retry.failing() || any_ripe) {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
-          if (ripe.any()) route_repair_from = now + kRouteRepairGap;
+          if (any_ripe) route_repair_from = now + kRouteRepairGap;
           attempt(keeper, *doors->routes);
         }
       }

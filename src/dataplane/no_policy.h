@@ -13,7 +13,6 @@ class NoPolicy final : public PolicyDatapath {
   bool enforces() const override { return false; }
   bool in_step() const override { return true; }
   void distrust() override {}
-  void distrust_links() override {}
   bool serves(const std::string&) const override { return true; }
   std::uint64_t writes() const override { return 0; }
 };

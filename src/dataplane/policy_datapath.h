@@ -37,8 +37,8 @@ class PolicyDatapath {
   virtual bool in_step() const = 0;
   // Somebody else may have changed what this half has written.
   virtual void distrust() = 0;
-  // Interfaces may have come, gone or been renamed.
-  virtual void distrust_links() = 0;
+  // Which interfaces there are: some may have come, gone or been renamed, and so may what is attached to them.
+  virtual void learn_links(const Links& /*links*/) {}
   // Routes here have changed, or may have: ways that were remembered are to be asked for anew.
   virtual void reroute() {}
   // Tunnels to other hosts between addresses of that family, into which it may put its packets without the

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <span>
 
@@ -103,11 +104,15 @@ Error others_route(const KernelRoute& route) {
                   route.destination.family() == Family::kIpv4 ? 4 : 6, route.destination.to_string())};
 }
 
-// Gives each link its addresses. An address that came with its link meanwhile is told of again.
-Result<void> add_addresses(NetlinkSocket& socket, std::vector<Link>& links) {
+// Gives each link its addresses, all of them or the only one. An address that came with its link meanwhile is told of
+// again.
+Result<void> add_addresses(NetlinkSocket& socket, std::span<Link> links) {
+  if (links.empty()) return {};
   std::map<int, std::vector<IpAddress>> addresses_by_link;
+  ifaddrmsg asked{};
+  if (links.size() == 1) asked.ifa_index = static_cast<std::uint32_t>(links.front().index);
   MessageBuilder request;
-  request.begin(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), ifaddrmsg{});
+  request.begin(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), asked);
   request.end();
   TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
     if (message.nlmsg_type != RTM_NEWADDR) return;
@@ -132,6 +137,44 @@ bool is_pair(const nlattr* info) {
   return kind == "veth" || kind == "netkit";
 }
 
+Link link_of(MessageView message) {
+  const auto& header = header_of<ifinfomsg>(message);
+  const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
+  Link link{header.ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header.ifi_flags & IFF_UP) != 0};
+  link.ethernet = header.ifi_type == ARPHRD_ETHER;
+  link.mtu = attributes.u32(IFLA_MTU);
+  link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
+  link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
+  return link;
+}
+
+// With index 0 all links.
+Result<std::vector<Link>> read_links(NetlinkSocket& socket, int index) {
+  return repeated<std::vector<Link>>([&]() -> Result<std::vector<Link>> {
+    ifinfomsg asked{};
+    asked.ifi_index = index;
+    MessageBuilder request;
+    request.begin(RTM_GETLINK, NLM_F_REQUEST | (index == 0 ? NLM_F_DUMP : NLM_F_ACK), socket.next_sequence(),
+                  asked);
+    request.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    request.end();
+    std::vector<Link> links;
+    TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
+      if (message.nlmsg_type == RTM_NEWLINK) links.push_back(link_of(message));
+    }));
+    TRY_VOID(add_addresses(socket, links));
+    return links;
+  });
+}
+
+// A link as it is told of. Where one end of a pair comes from elsewhere, the other changes as well, and does not tell.
+void doubt_link(MessageView message, LinkDoubts& doubts) {
+  doubts.add(header_of<ifinfomsg>(message).ifi_index);
+  const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
+  if (attributes.has(IFLA_LINK_NETNSID) || !is_pair(attributes[IFLA_LINKINFO])) return;
+  if (const auto other = attributes.u32(IFLA_LINK); other != 0) doubts.add(static_cast<int>(other));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
@@ -142,26 +185,18 @@ Result<std::unique_ptr<NetlinkRoutes>> NetlinkRoutes::open() {
 }
 
 Result<std::vector<Link>> NetlinkRoutes::links() {
-  return repeated<std::vector<Link>>([&]() -> Result<std::vector<Link>> {
-    MessageBuilder request;
-    request.begin(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(), ifinfomsg{});
-    request.put_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-    request.end();
-    std::vector<Link> links;
-    TRY_VOID(socket_.query(request.bytes(), [&](MessageView message) {
-      const auto& header = header_of<ifinfomsg>(message);
-      const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
-      Link link{header.ifi_index, std::string(attributes.text(IFLA_IFNAME)),
-                (header.ifi_flags & IFF_UP) != 0};
-      link.ethernet = header.ifi_type == ARPHRD_ETHER;
-      link.mtu = attributes.u32(IFLA_MTU);
-      link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
-      link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
-      links.push_back(std::move(link));
-    }));
-    TRY_VOID(add_addresses(socket_, links));
-    return links;
-  });
+  return read_links(socket_, 0);
+}
+
+Result<std::vector<Link>> NetlinkRoutes::links(const std::set<int>& indexes) {
+  std::vector<Link> links;
+  for (const auto index : indexes) {
+    auto read = read_links(socket_, index);
+    if (!read && read.error().code == ErrorCode::kNotFound) continue;
+    if (!read) return read;
+    std::ranges::move(*read, std::back_inserter(links));
+  }
+  return links;
 }
 
 Result<std::set<int>> NetlinkRoutes::controlled() {
@@ -295,15 +330,21 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
   Events events;
   const auto received = socket_.receive_waiting([&](MessageView message) {
     switch (message.nlmsg_type) {
+      case RTM_DELLINK:  // it may have gone elsewhere: of what that is to others here they do not tell
+        events.links.add({.all = true});
+        break;
       case RTM_NEWLINK:
-      case RTM_DELLINK:
+        doubt_link(message, events.links);
+        break;
       case RTM_NEWADDR:
       case RTM_DELADDR:
+        events.links.add(static_cast<int>(header_of<ifaddrmsg>(message).ifa_index));
+        break;
       case RTM_NEWQDISC:
       case RTM_DELQDISC:
       case RTM_NEWTFILTER:
-      case RTM_DELTFILTER:
-        events.links = true;
+      case RTM_DELTFILTER:  // filters that several links share say none
+        events.links.add(header_of<tcmsg>(message).tcm_ifindex);
         break;
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
@@ -322,7 +363,7 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
     }
   });
   if (!received && received.error().code != ErrorCode::kExhausted) return std::unexpected(received.error());
-  if (!received) return Events{true, true, true};
+  if (!received) return Events{{.all = true}, true, true};
   return events;
 }
 

@@ -30,6 +30,21 @@ struct Link {
   bool operator==(const Link&) const = default;
 };
 
+// Links that may have come, gone or changed: all, or some by index, no more than there are.
+struct LinkDoubts {
+  bool all = false;
+  std::set<int> some{};
+
+  bool any() const { return all || !some.empty(); }
+  // An index that is no link's stands for all.
+  void add(int index) { add(index > 0 ? LinkDoubts{.some = {index}} : LinkDoubts{.all = true}); }
+  void add(const LinkDoubts& others) {
+    all |= others.all;
+    some.insert(others.some.begin(), others.some.end());
+    if (all) some.clear();
+  }
+};
+
 // A route as the kernel has it.
 struct KernelRoute {
   Prefix destination;
@@ -58,6 +73,8 @@ class RouteKernel {
   virtual ~RouteKernel() = default;
 
   virtual Result<std::vector<Link>> links() = 0;
+  // Those of these that there are. Each costs two calls, however many links there are.
+  virtual Result<std::vector<Link>> links(const std::set<int>& indexes) = 0;
   // Indexes of links at which somebody has set up traffic control: limits, filters but ours, actions.
   virtual Result<std::set<int>> controlled() = 0;
   virtual Result<std::vector<KernelRoute>> routes(int protocol) = 0;
@@ -78,6 +95,7 @@ class NetlinkRoutes final : public RouteKernel {
   explicit NetlinkRoutes(NetlinkSocket socket) : socket_(std::move(socket)) {}
 
   Result<std::vector<Link>> links() override;
+  Result<std::vector<Link>> links(const std::set<int>& indexes) override;
   Result<std::set<int>> controlled() override;
   Result<std::vector<KernelRoute>> routes(int protocol) override;
   Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
@@ -102,7 +120,7 @@ class RouteMonitor {
 
   int fd() const { return socket_.fd(); }
   struct Events {
-    bool links = false;             // a link, an address of one, or traffic control there
+    LinkDoubts links{};             // a link, an address of one, or traffic control there
     bool own = false;               // a route that carries `protocol`
     bool others = false;            // any other route of the main table
     std::vector<Prefix> vacated{};  // destinations that one of those has left

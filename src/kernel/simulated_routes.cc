@@ -17,6 +17,12 @@ Result<std::vector<Link>> SimulatedRoutes::links() {
   return links;
 }
 
+Result<std::vector<Link>> SimulatedRoutes::links(const std::set<int>& indexes) {
+  TRY(auto links, this->links());
+  std::erase_if(links, [&](const Link& link) { return !indexes.contains(link.index); });
+  return links;
+}
+
 Result<std::set<int>> SimulatedRoutes::controlled() {
   if (const auto error = fault()) return std::unexpected(*error);
   return controlled_links;

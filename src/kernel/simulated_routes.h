@@ -13,6 +13,7 @@ namespace ocicat::kernel {
 class SimulatedRoutes final : public RouteKernel {
  public:
   Result<std::vector<Link>> links() override;
+  Result<std::vector<Link>> links(const std::set<int>& indexes) override;
   Result<std::set<int>> controlled() override;
   Result<std::vector<KernelRoute>> routes(int protocol) override;
   Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;

@@ -44,7 +44,12 @@ void PolicyOfHost::assign(const dataplane::HostInterfaces& interfaces) {
 
 bool PolicyOfHost::resync() {
   bool wrote = false;
-  bed_.host().run([&] { wrote = expect_done(policy_->resync()); });
+  bed_.host().run([&] {
+    dataplane::Links links;
+    for (auto& link : expect_done(routes_->links())) links.emplace(link.name, link);
+    policy_->learn_links(links);
+    wrote = expect_done(policy_->resync());
+  });
   return wrote;
 }
 

@@ -119,7 +119,7 @@ TEST_P(AnyFailure, NeverOpensWhatNeitherTheOldNorTheNewStateAllowsAndIsMendedOnc
     EXPECT_EQ(host.nft.elements(set), elements) << set;
   }
   EXPECT_EQ(*host.nft.read_shape(), *fresh_nft.read_shape());
-  keeper.doubt({.links = true});  // what was let go is empty
+  keeper.doubt({.links = {.all = true}});  // what was let go is empty
   ASSERT_TRUE(keeper.attempt());
   ASSERT_EQ(host.queues.held.size(), fresh_queues.held.size());
   for (const auto& [passing, held] : fresh_queues.held) {
@@ -374,7 +374,7 @@ TEST(HostKeeper, SaysThatTheKernelHasNoIpipAndUsesItOnceItHas) {
   EXPECT_TRUE(tunnel.link.up);
   EXPECT_EQ(tunnel.link.mtu, 1480U);
   host.routes.link_by_index[900] = {.index = 900, .name = "tunl0", .up = true};
-  keeper.doubt({.links = true});
+  keeper.doubt({.links = {.all = true}});
   EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
   EXPECT_TRUE(host.routes.routes_by_protocol[80].contains({far, 900, hop, dataplane::kRouteMetric}));
 }

@@ -127,7 +127,7 @@ std::string SimulatedAgent::turn_link(std::size_t number) {
     for (auto& [protocol, routes] : routes_.routes_by_protocol)
       std::erase_if(routes, [&](const auto& route) { return route.link == link.index; });
   }
-  process_->keeper.doubt({.routes = true, .links = true});
+  process_->keeper.doubt({.routes = true, .links = {.all = true}});
   return fmt::format("{}: {} is {}", node_, link.name, link.up ? "up" : "down");
 }
 

@@ -334,7 +334,8 @@ TEST(Tunnels, PropertyPacketsAreTunnelledToAKnownEndOrDroppedAtEveryMomentWhatev
     }
     fails = random.percent(50);
     (void)host.attempt(changes);
-    if (random.percent(30)) host.keeper.doubt({.routes = random.percent(50), .links = random.percent(50)});
+    if (random.percent(30))
+      host.keeper.doubt({.routes = random.percent(50), .links = {.all = random.percent(50)}});
     (void)host.keeper.attempt();
     if (random.percent(50)) continue;
     fails = false;

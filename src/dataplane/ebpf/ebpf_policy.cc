@@ -118,8 +118,18 @@ Result<void> EbpfPolicy::write_tunnels() {
 }
 
 bool EbpfPolicy::serves(const std::string& name) const {
-  const auto link = std::ranges::find(links_, name, &kernel::Link::name);
-  return link != links_.end() && attachments_.is_workload(link->index);
+  const auto link = links_.find(name);
+  return link != links_.end() && attachments_.is_workload(link->second.index);
+}
+
+void EbpfPolicy::learn_links(const Links& links) {
+  for (const auto& [name, link] : links) {
+    const auto before = links_.find(name);
+    // Until somebody has looked.
+    if (before == links_.end() || before->second.index != link.index) controlled_.insert(link.index);
+  }
+  links_ = links;
+  links_known_ = false;
 }
 
 void EbpfPolicy::want(const HostChanges& changes) {
@@ -138,8 +148,8 @@ void EbpfPolicy::want(const HostChanges& changes) {
 void EbpfPolicy::want_workloads() {
   std::set<std::string> names;
   for (const auto& [key, endpoint] : wanted_.endpoints) names.insert(endpoint.interface_name);
-  for (const auto& link : links_) {
-    if (covered_by_prefix(link.name)) names.insert(link.name);
+  for (const auto& [name, link] : links_) {
+    if (covered_by_prefix(name)) names.insert(name);
   }
   images_->hosts.want_workloads(std::move(names));
   images_->hosts.want_at(interfaces_);
@@ -309,8 +319,8 @@ Result<void> EbpfPolicy::compare_all() {
 // What comes in by an interface that is part of another, comes in by that.
 std::map<int, Role> EbpfPolicy::roles() const {
   std::map<int, Role> roles;
-  for (const auto& link : links_) {
-    if (is_workload(link.name)) {
+  for (const auto& [name, link] : links_) {
+    if (is_workload(name)) {
       roles.emplace(link.index, Role::kWorkload);
     } else if (link.ethernet && link.master == 0) {
       roles.emplace(link.index, Role::kHost);
@@ -321,7 +331,7 @@ std::map<int, Role> EbpfPolicy::roles() const {
 
 std::set<IpAddress> EbpfPolicy::own_addresses() const {
   std::set<IpAddress> own;
-  for (const auto& link : links_) own.insert(link.addresses.begin(), link.addresses.end());
+  for (const auto& [name, link] : links_) own.insert(link.addresses.begin(), link.addresses.end());
   return own;
 }
 
@@ -332,8 +342,8 @@ void EbpfPolicy::place_endpoints() {
     if (endpoint.limits.any()) limited.insert(endpoint.interface_name);
   }
   const bool redirect = wanted_.settings.redirect && !images_->hosts.asks_forwarded();
-  for (const auto& link : links_) {
-    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index) && !limited.contains(link.name))
+  for (const auto& [name, link] : links_) {
+    if (redirect && link.peer_elsewhere && !controlled_.contains(link.index) && !limited.contains(name))
       open.insert(link.index);
   }
   images_->endpoints.want_at(links_, open);
@@ -356,8 +366,8 @@ std::vector<std::string> EbpfPolicy::notes() const {
         "(needs Linux 5.18 or newer, with BTF of nf_conntrack)");
   }
   const auto name = [&](int index) {
-    const auto link = std::ranges::find(links_, index, &kernel::Link::index);
-    return link == links_.end() ? std::to_string(index) : link->name;
+    const auto link = std::ranges::find(links_, index, [](const auto& entry) { return entry.second.index; });
+    return link == links_.end() ? std::to_string(index) : link->first;
   };
   if (!own_note_.empty()) notes.push_back(own_note_);
   for (const auto& [interface, why] : attachments_.refused()) {
@@ -378,7 +388,7 @@ std::vector<std::string> EbpfPolicy::notes() const {
 // Once, what may be left of a time when the other kind of places was used goes.
 Result<void> EbpfPolicy::sync_attachments() {
   std::set<int> interfaces;
-  for (const auto& link : links_) interfaces.insert(link.index);
+  for (const auto& [name, link] : links_) interfaces.insert(link.index);
   if (!filters_at_ && !(usable_.tcx && attached_)) {
     TRY(filters_at_, FilterPlaces::open());
   }
@@ -415,8 +425,8 @@ Result<void> EbpfPolicy::sync_host_hooks() {
                 "run the agent with --dataplane nftables, or auto");
   }
   std::set<int> drivers;
-  for (const auto& link : links_) {
-    if (wanted_.settings.at_driver && !is_workload(link.name) && images_->hosts.has_untracked(link.name))
+  for (const auto& [name, link] : links_) {
+    if (wanted_.settings.at_driver && !is_workload(name) && images_->hosts.has_untracked(name))
       drivers.insert(link.index);
   }
   return host_hooks_.sync(images_->objects.host_programs(), images_->hosts.has_endpoints(), drivers);
@@ -468,7 +478,6 @@ Result<bool> EbpfPolicy::resync() {
   const auto before = writes();
   TRY_VOID(open());
   if (!links_known_) {
-    TRY(links_, routes_.links());
     TRY(controlled_, routes_.controlled());
     want_workloads();
   }

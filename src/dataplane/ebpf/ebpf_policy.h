@@ -26,8 +26,8 @@ namespace ocicat::dataplane::ebpf {
 
 class EbpfPolicy final : public PolicyDatapath {
  public:
-  // Borrows the kernels; the routes' tells which interfaces there are, the connections' what nftables has let
-  // through. Pins are in `folder`, one for each host. Of what the running kernel can do, no more than
+  // Borrows the kernels; the routes' tells at which interfaces there is traffic control, the connections' what nftables
+  // has let through. Pins are in `folder`, one for each host. Of what the running kernel can do, no more than
   // `usable` is used. `objects`: loaded already.
   EbpfPolicy(kernel::nft::Kernel& nft, kernel::RouteKernel& routes, kernel::ConnectionKernel& connections,
              std::filesystem::path folder, const kernel::bpf::Abilities& usable,
@@ -46,7 +46,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<bool> resync() override;
   bool in_step() const override { return maps_known_ && links_known_; }
   void distrust() override;
-  void distrust_links() override { links_known_ = false; }
+  void learn_links(const Links& links) override;
   void reroute() override;
   Result<void> take_tunnels(Family family, const TunnelChanges& changes) override;
   Result<void> take_translation(bool changed) override;
@@ -127,7 +127,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Attachments attachments_;
   HostHooks host_hooks_;
   Guard guard_;
-  std::vector<kernel::Link> links_;
+  Links links_;
   std::set<int> controlled_;  // of those, by index
   bool maps_known_ = false;
   std::string own_note_;  // of the map of the host's own addresses, which decides nothing but what is said

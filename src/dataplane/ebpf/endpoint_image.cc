@@ -37,10 +37,11 @@ EndpointImage::EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::El
                              kernel::bpf::ElementMap& sources)
     : memory_(endpoints), addresses_(addresses), source_rights_(sources) {}
 
-void EndpointImage::want_at(const std::vector<kernel::Link>& links, const std::set<int>& open) {
+void EndpointImage::want_at(const Links& links, const std::set<int>& open) {
   open_ = {open.begin(), open.end()};
   interfaces_.clear();
-  for (const auto& link : links) interfaces_.emplace(link.name, static_cast<std::uint32_t>(link.index));
+  for (const auto& [name, link] : links)
+    interfaces_.emplace_hint(interfaces_.end(), name, static_cast<std::uint32_t>(link.index));
 }
 
 bool EndpointImage::is_interface(const std::string& name) const {

@@ -17,9 +17,9 @@
 
 #include "dataplane/ebpf/step.h"
 #include "dataplane/ebpf/table_image.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "kernel/bpf.h"
-#include "kernel/routes.h"
 #include "maps/endpoints.h"
 #include "maps/sources.h"
 
@@ -33,7 +33,7 @@ class EndpointImage {
 
   void want(const Changes<ResourceKey, EndpointState>& changes) { changes.apply_to(endpoints_); }
   // `open`: indexes of those that packets may be redirected from and to (bpf/maps/endpoints.h).
-  void want_at(const std::vector<kernel::Link>& links, const std::set<int>& open);
+  void want_at(const Links& links, const std::set<int>& open);
   bool is_interface(const std::string& name) const;
 
   // The slots that are taken, by own address: of several workloads that have one, any.

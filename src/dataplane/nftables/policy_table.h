@@ -32,7 +32,6 @@ class PolicyTable final : public PolicyDatapath {
   // Whether the kernel holds what is desired, as far as is known.
   bool in_step() const override { return in_step_; }
   void distrust() override { in_step_ = false; }
-  void distrust_links() override {}  // rules match interfaces by name
   bool serves(const std::string&) const override { return true; }
   const policy::Tables* tables_for_connections() const override { return &desired_.tables(); }
   std::uint64_t writes() const override { return writes_; }

@@ -31,6 +31,9 @@ constexpr Setting kReversePath{"net/ipv4/conf/{}/rp_filter", "1", false},
 // Before every other metric: IPv6 takes 0 for 1024.
 constexpr std::uint32_t kWayMetric = 1;
 
+// More links than these are read together with all others.
+constexpr std::size_t kMostLinks = 16;
+
 // At links, where routes are refused: each look may be followed by another that goes, as where many workloads end.
 constexpr int kMostLooks = 3;
 
@@ -108,14 +111,26 @@ void RouteTable::learn_ends(Family family, const Changes<IpAddress, TunnelEnd>& 
   }
 }
 
-Result<void> RouteTable::learn_links() {
-  if (links_known_) return {};
-  TRY(auto links, kernel_.links());
+Result<Links> RouteTable::read_links() const {
+  const auto& [all, some] = link_doubts_;
+  const bool anew = all || some.size() > kMostLinks;
+  TRY(auto links, anew ? kernel_.links() : kernel_.links(some));
   Links now;
+  if (!anew) {
+    now = links_;
+    std::erase_if(now, [&](const auto& entry) { return some.contains(entry.second.index); });
+  }
+  // Whose name another has by now is renamed or gone, which is about to be told.
   for (auto& link : links) {
     auto name = link.name;
-    now.emplace(std::move(name), std::move(link));
+    now.insert_or_assign(std::move(name), std::move(link));
   }
+  return now;
+}
+
+Result<void> RouteTable::learn_links() {
+  if (knows_links()) return {};
+  TRY(auto now, read_links());
   for (const auto& [name, prefixes] : wanted_by_link_) {
     const auto before = links_.find(name);
     const auto after = now.find(name);
@@ -126,7 +141,7 @@ Result<void> RouteTable::learn_links() {
   }
   links_ = std::move(now);
   // A link that falls or goes takes its routes with it, and the kernel does not tell of each.
-  links_known_ = true;
+  link_doubts_ = {};
   routes_known_ = false;
   return {};
 }

@@ -43,10 +43,11 @@ class RouteTable {
   void learn_ends(Family family, const Changes<IpAddress, TunnelEnd>& ends);
 
   // What the kernel says is known no longer.
-  void distrust_links() { links_known_ = false; }
+  void distrust_links(const kernel::LinkDoubts& doubts = {.all = true}) { link_doubts_.add(doubts); }
   void distrust_next_hops() { next_hops_known_ = false; }
   void distrust_routes() { routes_known_ = false; }
 
+  bool knows_links() const { return !link_doubts_.any(); }
   // The links of the host, read where they are not known.
   Result<void> learn_links();
   const Links& links() const { return links_; }
@@ -66,6 +67,7 @@ class RouteTable {
   std::uint64_t writes() const { return writes_; }
 
  private:
+  Result<Links> read_links() const;
   Result<void> learn();
   Result<void> set_up_interfaces();
   void find_next_hops();
@@ -112,7 +114,7 @@ class RouteTable {
   // Interface not there or not up, end of the tunnel not there, next hop not reachable, or refused by the
   // kernel.
   Prefixes waiting_;
-  bool links_known_ = false;
+  kernel::LinkDoubts link_doubts_{.all = true};
   bool next_hops_known_ = true;
   bool routes_known_ = false;
   bool old_ways_gone_ = false;

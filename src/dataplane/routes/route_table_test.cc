@@ -67,6 +67,40 @@ TEST_F(RouteTableTest, WritesEachRouteOnceAndTheBlackholeOfAnOwnBlockWithoutALin
   EXPECT_TRUE(there().contains({block(1, 3), 2, ip("192.0.2.254"), kRouteMetric}));
 }
 
+TEST_F(RouteTableTest, OfLinksInDoubtOthersAreNotRead) {
+  want_all();
+  sync();
+  kernel_.link_by_index[3].name = "cali2";
+  kernel_.link_by_index[4] = {4, "cali1", true};
+  kernel_.link_by_index.erase(2);
+  table_.distrust_links({.all = false, .some = {3, 4, 5}});
+  EXPECT_FALSE(table_.knows_links());
+  ASSERT_TRUE(table_.learn_links());
+  EXPECT_TRUE(table_.knows_links());
+  const auto index = [&](const std::string& name) { return table_.links().at(name).index; };
+  EXPECT_EQ(index("cali2"), 3);
+  EXPECT_EQ(index("cali1"), 4);
+  EXPECT_EQ(index("eth0"), 2);  // nobody has told that it has gone
+  sync();
+  EXPECT_TRUE(there().contains({*Prefix::parse("10.66.0.1/32"), 4, std::nullopt, kRouteMetric}));
+  table_.distrust_links({.all = false, .some = {2}});
+  ASSERT_TRUE(table_.learn_links());
+  EXPECT_FALSE(table_.links().contains("eth0"));
+}
+
+// What is in doubt and cannot be read stays in doubt.
+TEST_F(RouteTableTest, LinksThatCannotBeReadAreReadAgain) {
+  want_all();
+  sync();
+  kernel_.link_by_index[3].up = false;
+  table_.distrust_links({.all = false, .some = {3}});
+  kernel_.fail_when = [](int) { return std::optional(Error{ErrorCode::kUnavailable, "busy"}); };
+  EXPECT_FALSE(table_.learn_links());
+  kernel_.fail_when = {};
+  ASSERT_TRUE(table_.learn_links());
+  EXPECT_FALSE(table_.links().at("cali1").up);
+}
+
 TEST_F(RouteTableTest, AHostThatMovesCostsTwoWritesForEachOfItsBlocks) {
   want_all();
   sync();
