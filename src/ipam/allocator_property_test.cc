@@ -1,6 +1,7 @@
 // Many allocators at once over documents that fail: whatever happens, no address is given twice and none is
-// lost. More than 100,000 operations: a fifth by each of the parts, which may run at once. OCICAT_SEED=N runs a
-// failure again; OCICAT_PROPERTY_SECONDS=N has each part go on with new seeds for so long.
+// lost, and of the rules that the seed turns on (Rules) none is broken. More than 100,000 operations: a fifth by
+// each of the parts, which may run at once. OCICAT_SEED=N runs a failure again; OCICAT_PROPERTY_SECONDS=N has each
+// part go on with new seeds for so long.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -21,7 +22,50 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kActors = 32;
-constexpr int kHosts = 24;  // so some hosts have two allocators, as while an agent restarts
+constexpr int kHosts =
+    24;  // so some hosts have two allocators, as an agent has for pods and for ends of tunnels
+
+// What holds besides.
+struct Rules {
+  bool strict_affinity = false;  // a host has addresses of its own blocks alone
+  int most_blocks = 0;           // that a host may have of a family; 0: as many as there are
+  bool reserved = false;         // some addresses are given to nobody who does not name them
+  int cooldown = 0;              // s, until a released address is given again
+  bool named = false;            // some ask for addresses by name
+
+  static Rules any(test::Random& random) {
+    Rules rules;
+    rules.strict_affinity = random.percent(50);
+    if (rules.strict_affinity && random.percent(60))
+      rules.most_blocks = 1 + static_cast<int>(random.below(3));
+    rules.reserved = random.percent(50);
+    if (random.percent(50)) rules.cooldown = 4 + static_cast<int>(random.below(8));
+    // A block whose address is asked for by name is claimed whatever the limit.
+    rules.named = rules.most_blocks == 0 && random.percent(60);
+    return rules;
+  }
+  json::object configuration() const {
+    return {{"strictAffinity", strict_affinity},
+            {"maxBlocksPerHost", most_blocks},
+            {"ipCooldownSeconds", cooldown}};
+  }
+  std::string to_string() const {
+    return fmt::format("strict affinity {}, blocks of a host {}, reservations {}, cool-down {} s, named {}",
+                       strict_affinity, most_blocks, reserved, cooldown, named);
+  }
+};
+
+const std::vector<std::string> kReserved{"10.0.0.16/29", "10.0.0.33/32", "10.0.1.2/31", "fd00::8/126",
+                                         "fd00::11/128"};
+
+bool is_reserved(const IpAddress& address) {
+  return std::ranges::any_of(kReserved,
+                             [&](const auto& cidr) { return Prefix::parse(cidr)->contains(address); });
+}
+
+TimePoint time_of(std::int64_t seconds) {
+  return TimePoint(std::chrono::seconds(seconds));
+}
 
 json::object pool(std::string_view name, std::string_view cidr, int block_size, json::object more = {}) {
   more["cidr"] = cidr;
@@ -71,7 +115,7 @@ class Baton {
   int turn_ = 0;
 };
 
-// Who has which address, as those believe who were given them.
+// Who has which address, as those believe who were given them, and when it was last given back.
 class Registry {
  public:
   // Nothing, or who has it.
@@ -80,9 +124,18 @@ class Registry {
     const auto [at, is_new] = owners_.try_emplace(address, handle);
     return is_new ? std::nullopt : std::optional(at->second);
   }
-  void drop(const std::vector<IpAddress>& addresses) {
+  void drop(const std::vector<IpAddress>& addresses, std::int64_t now) {
     const std::scoped_lock lock(mutex_);
-    for (const auto& address : addresses) owners_.erase(address);
+    for (const auto& address : addresses) {
+      owners_.erase(address);
+      dropped_[address] = now;
+    }
+  }
+  // Not released before then.
+  std::optional<std::int64_t> dropped(const IpAddress& address) const {
+    const std::scoped_lock lock(mutex_);
+    const auto at = dropped_.find(address);
+    return at == dropped_.end() ? std::nullopt : std::optional(at->second);
   }
   std::map<IpAddress, std::string> owners() const {
     const std::scoped_lock lock(mutex_);
@@ -92,6 +145,7 @@ class Registry {
  private:
   mutable std::mutex mutex_;
   std::map<IpAddress, std::string> owners_;
+  std::map<IpAddress, std::int64_t> dropped_;
 };
 
 struct World {
@@ -104,7 +158,7 @@ struct World {
 struct Plan {
   Faults faults;
   int operations = 0;  // of each actor
-  json::object configuration;
+  Rules rules;
 };
 
 class Actor {
@@ -121,7 +175,7 @@ class Actor {
 
   void run() {
     for (int i = 0; i < plan_.operations; ++i) {
-      world_.seconds += 1;
+      if (random_.percent(10)) ++world_.seconds;  // an assignment takes a few
       try {
         step();
       } catch (const Crash&) {
@@ -154,9 +208,8 @@ class Actor {
     documents_ =
         std::make_unique<SimulatedDocuments>(world_.documents, random_.below(1'000'000), faults, between_);
     allocator_ = std::make_unique<Allocator>(
-        *documents_,
-        Allocator::Options{[this] { return TimePoint(std::chrono::seconds(world_.seconds.load())); },
-                           static_cast<std::uint32_t>(random_.below(1'000'000))});
+        *documents_, Allocator::Options{[this] { return time_of(world_.seconds); },
+                                        static_cast<std::uint32_t>(random_.below(1'000'000))});
   }
 
   void step() {
@@ -173,7 +226,7 @@ class Actor {
       auto at = live_.begin();
       std::advance(at, random_.below(live_.size()));
       const auto handle = at->first;
-      world_.registry.drop(at->second);
+      world_.registry.drop(at->second, world_.seconds);
       live_.erase(at);
       unsure_.insert(handle);
       if (allocator_->release(handle)) unsure_.erase(handle);
@@ -195,12 +248,12 @@ class Actor {
     for (std::size_t i = 0; i < count; ++i) {
       auto& request = requests.emplace_back();
       request.host = host_;
-      request.handle = "net." + std::to_string(number_) + "-" + std::to_string(++made_);
+      request.handle = a_handle();
       request.attributes = {{"node", host_}, {"pod", request.handle}};
       request.ipv4 = 1 + static_cast<int>(random_.percent(10) ? random_.below(3) : 0);
       request.ipv6 = random_.percent(30) ? 1 : 0;
-      if (random_.percent(3)) {
-        request.addresses = {IpAddress::v4(0x0a000000U + static_cast<std::uint32_t>(random_.below(512)))};
+      if (plan_.rules.named && random_.percent(8)) {
+        request.addresses = {an_address()};
         request.ipv4 = 0;
       }
       unsure_.insert(request.handle);
@@ -219,8 +272,55 @@ class Actor {
         addresses.push_back(item.address);
         const auto other = world_.registry.take(item.address, handle);
         EXPECT_FALSE(other) << item.address.to_string() << " was given to " << handle << " and to " << *other;
+        check_rules(requests[i], item);
       }
     }
+    check_limit();
+  }
+
+  // As pods have them, one of its own each; or the one that an end of a tunnel has again and again.
+  std::string a_handle() {
+    const auto end = fmt::format("tunnel-{}", number_);
+    if (random_.percent(10) && !live_.contains(end) && !unsure_.contains(end)) return end;
+    return fmt::format("net.{}-{}", number_, ++made_);
+  }
+  // Of a pool at random, or beside one that it has.
+  IpAddress an_address() {
+    auto number = 0x0a000000U + static_cast<std::uint32_t>(random_.below(320));
+    if (!live_.empty() && random_.percent(50)) {
+      const auto& mine = live_.begin()->second.front();
+      if (mine.family() == Family::kIpv4)
+        number = mine.v4_value() ^ static_cast<std::uint32_t>(random_.below(8));
+    }
+    return IpAddress::v4(number);
+  }
+
+  void check_rules(const AssignRequest& request, const Assigned::Item& item) const {
+    const auto text = item.address.to_string();
+    const bool is_named = !request.addresses.empty() && request.addresses.front() == item.address;
+    EXPECT_FALSE(plan_.rules.reserved && !is_named && is_reserved(item.address))
+        << text << " is reserved, and was given to " << request.handle;
+    const auto free_from = world_.registry.dropped(item.address).value_or(0) + plan_.rules.cooldown;
+    EXPECT_GE(world_.seconds, free_from) << text << " was given before it had cooled down";
+    if (!plan_.rules.strict_affinity) return;
+    const auto document = world_.documents.get(block_key(item.block));
+    ASSERT_TRUE(document) << text << " is of no block";
+    const auto owner = decode_block(*document)->value.affinity;
+    EXPECT_TRUE(owner && owner->name == host_)
+        << text << " was given to " << request.handle << " of " << host_;
+  }
+  // At any time.
+  void check_limit() const {
+    if (plan_.rules.most_blocks == 0) return;
+    int v4 = 0, v6 = 0;
+    for (const auto& document : world_.documents.list(Kind::kIpamBlock)) {
+      const auto& spec = document.at("spec").as_object();
+      const auto* owner = spec.if_contains("affinity");
+      if (owner == nullptr || *owner != json::value("host:" + host_)) continue;
+      ++(spec.at("cidr").as_string().find(':') != json::string::npos ? v6 : v4);
+    }
+    EXPECT_LE(v4, plan_.rules.most_blocks) << host_;
+    EXPECT_LE(v6, plan_.rules.most_blocks) << host_;
   }
 
   World& world_;
@@ -303,13 +403,21 @@ void run(std::uint64_t seed, const Plan& plan, bool in_turns) {
     SimulatedDocuments documents(world.documents, 1);
     ASSERT_TRUE(documents.create(std::move(object)));
   };
-  put(pool("a", "10.0.0.0/25", 29));
-  put(pool("b", "10.0.1.0/26", 30));
-  put(pool("six", "fd00::/122", 126));
+  // Nearly full, but for those who are to reach their limit first.
+  const bool limited = plan.rules.most_blocks > 0;
+  put(pool("a", limited ? "10.0.0.0/24" : "10.0.0.0/25", limited ? 30 : 29));
+  put(pool("b", "10.0.1.0/26", limited ? 31 : 30));
+  put(pool("six", limited ? "fd00::/120" : "fd00::/122", 126));
   put({{"apiVersion", "projectcalico.org/v3"},
        {"kind", "IPAMConfiguration"},
        {"metadata", json::object{{"name", "default"}}},
-       {"spec", plan.configuration}});
+       {"spec", plan.rules.configuration()}});
+  if (plan.rules.reserved) {
+    put({{"apiVersion", "projectcalico.org/v3"},
+         {"kind", "IPReservation"},
+         {"metadata", json::object{{"name", "some"}}},
+         {"spec", json::object{{"reservedCIDRs", json::array(kReserved.begin(), kReserved.end())}}}});
+  }
   Baton baton(seed, kActors);
   std::vector<std::unique_ptr<Actor>> actors;
   for (int i = 0; i < kActors; ++i) {
@@ -330,8 +438,9 @@ void run(std::uint64_t seed, const Plan& plan, bool in_turns) {
   world.documents.land();
   check_addresses(world);
   check_handles(world);
-  EXPECT_GT(world.given, 0U);
+  EXPECT_GT(world.given, static_cast<std::size_t>(plan.operations));
   EXPECT_GT(world.crashes, 0U);
+  std::printf("%s\n", plan.rules.to_string().c_str());
   std::printf("given %zu, exhausted %zu, failed %zu, crashes %zu, writes %zu\n", world.given.load(),
               world.exhausted.load(), world.failed.load(), world.crashes.load(), world.documents.writes());
 }
@@ -344,18 +453,21 @@ static_assert(kParts * kStepsOfPart * kActors > 100'000);
 
 class AllocatorProperty : public testing::TestWithParam<int> {};
 
-TEST_P(AllocatorProperty, NoAddressIsGivenTwiceOrLostWhateverTheOrder) {
+TEST_P(AllocatorProperty, NoAddressIsGivenTwiceOrLostNorARuleBrokenWhateverTheOrder) {
   test::for_seeds(1, [](std::uint64_t seed) {
-    run(seed * kParts + static_cast<std::uint64_t>(GetParam()), {kFaults, kStepsOfPart, {}}, true);
+    const auto own = seed * kParts + static_cast<std::uint64_t>(GetParam());
+    test::Random random(own);
+    run(own, {kFaults, kStepsOfPart, Rules::any(random)}, true);
     return !HasFailure();
   });
 }
 
 INSTANTIATE_TEST_SUITE_P(Parts, AllocatorProperty, testing::Range(0, kParts));
 
-TEST(AllocatorByThreadsProperty, NoAddressIsGivenTwiceOrLost) {
+TEST(AllocatorByThreadsProperty, NoAddressIsGivenTwiceOrLostNorARuleBroken) {
   test::for_seeds(1, [](std::uint64_t seed) {
-    run(seed, {kFaults, 600, {{"ipCooldownSeconds", 60}}}, false);
+    test::Random random(seed);
+    run(seed, {kFaults, 600, Rules::any(random)}, false);
     return !HasFailure();
   });
 }

@@ -21,6 +21,30 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
+// Does something once, before writes of a kind of document.
+class Meanwhile : public Documents {
+ public:
+  Meanwhile(Documents& documents, Kind kind, std::function<void()> what)
+      : documents_(documents), kind_(kind), what_(std::move(what)) {}
+
+  using Documents::get;
+  Result<std::vector<json::object>> list(Kind kind) override { return documents_.list(kind); }
+  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
+    return documents_.get(keys);
+  }
+  std::vector<Result<json::object>> write(std::vector<Write> writes) override {
+    const bool is_it =
+        std::ranges::any_of(writes, [&](const Write& write) { return write.key.kind == kind_; });
+    if (is_it && what_) std::exchange(what_, {})();
+    return documents_.write(std::move(writes));
+  }
+
+ private:
+  Documents& documents_;
+  const Kind kind_;
+  std::function<void()> what_;
+};
+
 class Allocation : public testing::Test {
  protected:
   void put(std::string_view kind, std::string_view name, json::object spec, json::object labels = {}) {
@@ -147,6 +171,19 @@ TEST_F(Allocation, EndsAtTheLimitOfBlocksWithoutBorrowing) {
   EXPECT_EQ(refused.error().code, ErrorCode::kExhausted);
   EXPECT_THAT(refused.error().message, HasSubstr("maxBlocksPerHost"));
   EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+}
+
+// As an agent's does for pods and its other one for the end of a tunnel, both before the host has any.
+TEST_F(Allocation, TwoThatClaimBlocksOfAHostAtOnceStayWithinItsLimit) {
+  pool("a", "10.0.0.0/29", 31);
+  configure({{"strictAffinity", true}, {"maxBlocksPerHost", 1}});
+  Meanwhile documents(documents_, Kind::kBlockAffinity,
+                      [&] { EXPECT_THAT(assign(request("a", "h1")), SizeIs(1)); });
+  Allocator other(documents, {[this] { return now_; }, 1});
+  EXPECT_THAT(given(other.assign(request("a", "h2"))), SizeIs(1)) << "in the one that there is";
+  EXPECT_THAT(given(other.assign(request("a", "h3"))), ElementsAre(HasSubstr("maxBlocksPerHost")));
+  EXPECT_THAT(blocks(), SizeIs(1));
+  EXPECT_THAT(affinities(), SizeIs(1));
 }
 
 TEST_F(Allocation, ClaimsNothingWhereHostsMayNot) {
@@ -405,30 +442,6 @@ TEST_F(Allocation, AHandleThatHadSomethingBeforeSaysThatAndWhatItWasGivenAfterAC
   EXPECT_EQ(says("h1", "10.0.0.0/29"), 3);
   EXPECT_THAT(allocator_.release("h1")->addresses, SizeIs(3));
 }
-
-// Does something once, before writes of a kind of document.
-class Meanwhile : public Documents {
- public:
-  Meanwhile(Documents& documents, Kind kind, std::function<void()> what)
-      : documents_(documents), kind_(kind), what_(std::move(what)) {}
-
-  using Documents::get;
-  Result<std::vector<json::object>> list(Kind kind) override { return documents_.list(kind); }
-  std::vector<Result<json::object>> get(const std::vector<ResourceKey>& keys) override {
-    return documents_.get(keys);
-  }
-  std::vector<Result<json::object>> write(std::vector<Write> writes) override {
-    const bool is_it =
-        std::ranges::any_of(writes, [&](const Write& write) { return write.key.kind == kind_; });
-    if (is_it && what_) std::exchange(what_, {})();
-    return documents_.write(std::move(writes));
-  }
-
- private:
-  Documents& documents_;
-  const Kind kind_;
-  std::function<void()> what_;
-};
 
 TEST_F(Allocation, AHandleIsPutRightOnlyAsFarAsNobodyIsBeingGivenAnything) {
   pool("a", "10.0.0.0/29", 29);

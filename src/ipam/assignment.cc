@@ -14,6 +14,8 @@ using network::selects_host;
 namespace {
 
 constexpr std::string_view kLoadBalancer = "load-balancer";
+// From claims that others for the same owner stand in the way of.
+constexpr int kMostWithdrawals = 10;
 
 std::size_t index_of(Family family) {
   return family == Family::kIpv4 ? 0 : 1;
@@ -217,11 +219,20 @@ Result<void> Assignment::pick_some(Job& job, Family family, std::size_t missing)
   if (!listed_) TRY_VOID(list_all());
   TRY_VOID(tidy_up(job.owner));
   missing -= pick_from_own(job, family, missing);
+  int withdrawn = 0;
   while (missing > 0 && settings_.configuration.auto_allocate_blocks) {
     TRY_VOID(at_limit(job, family));
-    TRY(auto* block, claim_any(job, family));
-    if (block == nullptr) break;
-    missing -= pick_from(job, *block, *network::pool_of(settings_.pools, block->value.cidr.address), missing);
+    const auto block = claim_any(job, family);
+    if (!block && block.error().code == ErrorCode::kExhausted && ++withdrawn < kMostWithdrawals) {
+      // Somebody else claims for this owner; what he gets is its own as well.
+      TRY_VOID(list_all());
+      missing -= pick_from_own(job, family, missing);
+      continue;
+    }
+    if (!block) return std::unexpected(block.error());
+    if (*block == nullptr) break;
+    const IpPool& pool = *network::pool_of(settings_.pools, (*block)->value.cidr.address);
+    missing -= pick_from(job, **block, pool, missing);
   }
   if (missing > 0 && !settings_.configuration.strict_affinity)
     missing -= pick_from_others(job, family, missing);
@@ -306,7 +317,7 @@ Result<void> Assignment::tidy_up(const BlockOwner& owner) {
     return pool != nullptr && !pool->disabled && network::is_block_of(*pool, cidr) &&
            (owner.type == BlockOwner::Type::kVirtual || selects_host(*pool, labels_of_host(owner.name)));
   };
-  TRY_VOID(repair_claims(documents_, blocks_, affinities_, owner, may_have, now_));
+  TRY_VOID(repair_claims(documents_, blocks_, affinities_, owner, may_have, now_, stated_limit()));
   std::vector<Prefix> unwanted;
   for (const auto& [cidr, block] : blocks_) {
     taken_.insert(cidr);
@@ -336,11 +347,18 @@ Result<void> Assignment::at_limit(const Job& job, Family family) const {
               job.owner.to_string(), has, static_cast<int>(family));
 }
 
+// One that somebody has set is kept also where others claim for the same host, which costs a list; the usual one is
+// there against hosts that run wild.
+std::optional<int> Assignment::stated_limit() const {
+  const int most = settings_.configuration.max_blocks_per_host;
+  return most > 0 ? std::optional(most) : std::nullopt;
+}
+
 Result<Stored<IpamBlock>*> Assignment::claim_any(Job& job, Family family) {
   while (true) {
     for (const IpPool* pool : job.pools.at(index_of(family))) {
       while (const auto cidr = network::next_block(*pool, job.owner, taken_, settings_.reservations)) {
-        TRY(auto* block, claim(job.owner, *cidr));
+        TRY(auto* block, claim(job.owner, *cidr, stated_limit()));
         if (block != nullptr) return block;
       }
     }
@@ -350,9 +368,10 @@ Result<Stored<IpamBlock>*> Assignment::claim_any(Job& job, Family family) {
 }
 
 // nullptr: somebody else has it.
-Result<Stored<IpamBlock>*> Assignment::claim(const BlockOwner& owner, const Prefix& cidr) {
+Result<Stored<IpamBlock>*> Assignment::claim(const BlockOwner& owner, const Prefix& cidr,
+                                             std::optional<int> most) {
   taken_.insert(cidr);
-  auto block = claim_block(documents_, cidr, owner, now_);
+  auto block = claim_block(documents_, cidr, owner, now_, most);
   if (block) return &blocks_.insert_or_assign(cidr, *std::move(block)).first->second;
   if (block.error().code == ErrorCode::kConflict) return nullptr;
   return std::unexpected(std::move(block).error());

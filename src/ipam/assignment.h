@@ -70,9 +70,10 @@ class Assignment {
   Result<void> list_all();
   Result<void> tidy_up(const BlockOwner& owner);
   Result<Stored<IpamBlock>*> claim_any(Job& job, Family family);
-  Result<Stored<IpamBlock>*> claim(const BlockOwner& owner, const Prefix& cidr);
+  Result<Stored<IpamBlock>*> claim(const BlockOwner& owner, const Prefix& cidr, std::optional<int> most = {});
   Result<bool> reclaim_one(const Job& job, Family family);
   Result<void> at_limit(const Job& job, Family family) const;
+  std::optional<int> stated_limit() const;
 
   void announce();
   void write();

@@ -63,6 +63,17 @@ Result<Stored<IpamBlock>> make_block(Documents& documents, const Prefix& cidr, c
               block.value.affinity ? block.value.affinity->to_string() : "nobody");
 }
 
+// How many blocks of the family it has, is about to have or to give up.
+Result<int> count_affinities(Documents& documents, const BlockOwner& owner, Family family) {
+  int count = 0;
+  TRY(const auto affinities, documents.list(Kind::kBlockAffinity));
+  for (const auto& document : affinities) {
+    const auto affinity = decode_affinity(document);
+    if (affinity && affinity->value.owner == owner && affinity->value.cidr.family() == family) ++count;
+  }
+  return count;
+}
+
 // What an unreadable block stands in the way of.
 std::optional<Prefix> cidr_of_block(const boost::json::object& document) {
   const auto* spec = document.if_contains("spec");
@@ -75,8 +86,18 @@ std::optional<Prefix> cidr_of_block(const boost::json::object& document) {
 }  // namespace
 
 Result<Stored<IpamBlock>> claim_block(Documents& documents, const Prefix& cidr, const BlockOwner& owner,
-                                      TimePoint now) {
+                                      TimePoint now, std::optional<int> most) {
   TRY_VOID(set_affinity(documents, owner, cidr, State::kPending, true));
+  if (most) {
+    TRY(const auto wanted, count_affinities(documents, owner, cidr.family()));
+    if (wanted > *most) {
+      TRY_VOID(remove_affinity(documents, owner, cidr));
+      return fail(ErrorCode::kExhausted,
+                  "{} has IPv{} blocks, or is about to, as many as it may have ({}); raise maxBlocksPerHost "
+                  "(ocicat ipam configure), or give the pool larger blocks",
+                  owner.to_string(), static_cast<int>(cidr.family()), *most);
+    }
+  }
   auto block = make_block(documents, cidr, owner, now);
   if (!block) {
     if (block.error().code == ErrorCode::kConflict) TRY_VOID(remove_affinity(documents, owner, cidr));
@@ -131,7 +152,8 @@ Result<BlockListing> list_blocks(Documents& documents) {
 
 Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlock>>& blocks,
                            const std::vector<Stored<BlockAffinity>>& affinities, const BlockOwner& owner,
-                           const std::function<bool(const Prefix&)>& wanted, TimePoint now) {
+                           const std::function<bool(const Prefix&)>& wanted, TimePoint now,
+                           std::optional<int> most) {
   std::set<Prefix> announced;
   for (const auto& [affinity, metadata] : affinities) {
     if (affinity.owner != owner) continue;
@@ -141,8 +163,10 @@ Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlo
       if (affinity.state != State::kConfirmed)
         TRY_VOID(set_affinity(documents, owner, affinity.cidr, State::kConfirmed, true));
     } else if (at == blocks.end() && affinity.state != State::kPendingDeletion && wanted(affinity.cidr)) {
-      auto block = claim_block(documents, affinity.cidr, owner, now);
-      if (!block && block.error().code != ErrorCode::kConflict) return std::unexpected(block.error());
+      auto block = claim_block(documents, affinity.cidr, owner, now, most);
+      const auto code = block ? ErrorCode{} : block.error().code;
+      if (!block && code != ErrorCode::kConflict && code != ErrorCode::kExhausted)
+        return std::unexpected(block.error());
       if (block) blocks.emplace(affinity.cidr, *std::move(block));
     } else {
       TRY_VOID(remove_affinity(documents, owner, affinity.cidr));

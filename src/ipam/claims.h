@@ -16,9 +16,11 @@
 
 namespace ocicat::ipam {
 
-// kConflict: somebody else has it. kUnavailable: it may have been made; repair() finds it.
+// kConflict: somebody else has it. kUnavailable: it may have been made; repair() finds it. kExhausted: with those that
+// it has and those that others claim for it at the same time, it would have more than `most` of the family; those
+// are counted between the announcement and the making, so of two who claim its last one not both have it.
 Result<Stored<IpamBlock>> claim_block(Documents& documents, const Prefix& cidr, const BlockOwner& owner,
-                                      TimePoint now);
+                                      TimePoint now, std::optional<int> most = {});
 
 // Gives up a block that was empty when it was read. kConflict: it is not any more, and stays.
 Result<void> give_up_block(Documents& documents, const Stored<IpamBlock>& block);
@@ -35,10 +37,11 @@ struct BlockListing {
 Result<BlockListing> list_blocks(Documents& documents);
 
 // Puts right what a crash of the owner's left behind: a block that was announced is made, one that was made
-// is confirmed, an affinity to somebody else's block goes. Blocks made are added to `blocks`. `wanted` says
-// whether the owner may still have such a block.
+// is confirmed, an affinity to somebody else's block goes. Blocks made are added to `blocks`, up to `most` of a
+// family that the owner has. `wanted` says whether it may still have such a block.
 Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlock>>& blocks,
                            const std::vector<Stored<BlockAffinity>>& affinities, const BlockOwner& owner,
-                           const std::function<bool(const Prefix&)>& wanted, TimePoint now);
+                           const std::function<bool(const Prefix&)>& wanted, TimePoint now,
+                           std::optional<int> most = {});
 
 }  // namespace ocicat::ipam
