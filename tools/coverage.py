@@ -2,7 +2,8 @@
 """tools/coverage.py: which test holds each statement of docs/spec/semantics.md, sections 1 to 6.
 
 Reads docs/spec/coverage.md, whose rows are `| statement | tests |`. A statement is the text of a bold passage, or
-`row: FIRST CELL` for a row of a table (`row: TABLE / FIRST CELL` where two tables share one). Tests are named as
+`row: FIRST CELL` for a row of a table (`row: TABLE / FIRST CELL` where two tables share one). Of the sections that are
+read whole each item of a list has a row as well, `item: ITS FIRST WORDS`. Tests are named as
 `Suite.Name`, `test/e2e/FILE.py::NAME` or `KIND of FILE` for a fuzz target; a row may say `open: WHY` instead, where
 what it is about is not built. Fails where a statement has no row, a row no statement, or a test does not exist.
 """
@@ -14,6 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPEC = ROOT / "docs/spec/semantics.md"
 COVERAGE = ROOT / "docs/spec/coverage.md"
 SECTIONS = ("1", "2", "3", "4", "5", "6")
+WHOLE = ("4.1", "5", "6")
+WORDS_OF_AN_ITEM = 5
 
 
 def flat(text):
@@ -26,9 +29,15 @@ def cells(line):
 
 
 def section(text, number):
-    start = re.search(rf"^## {number}\. ", text, re.M).start()
-    end = re.search(r"^## ", text[start + 3:], re.M)
-    return text[start:start + 3 + end.start()] if end else text[start:]
+    head = re.search(rf"^##+ {re.escape(number)}\.? ", text, re.M)
+    end = re.search(r"^##", text[head.end():], re.M) if "." in number else re.search(r"^## ", text[head.end():], re.M)
+    return text[head.start():head.end() + end.start()] if end else text[head.start():]
+
+
+def items(part):
+    """What stands in lists, each by its first words."""
+    texts = re.findall(r"^(?:-|\d+\.) (.+(?:\n  .+)*)", part, re.M)
+    return ["item: " + " ".join(flat(text.replace("**", "")).split()[:WORDS_OF_AN_ITEM]) for text in texts]
 
 
 def statements(text):
@@ -45,6 +54,8 @@ def statements(text):
                 header = False
             elif not header:
                 found.append("row: " + cells(line)[0])
+    for number in WHOLE:
+        found += items(section(text, number))
     return found
 
 

@@ -77,6 +77,35 @@ class WorkloadLinksTest : public testing::Test {
   NetworkNamespace workload_ = NetworkNamespace::create().value();
 };
 
+TEST_F(WorkloadLinksTest, AWorkloadHasItsAddressesAloneAndTheHostForItsGateway) {
+  using testing::HasSubstr;
+  using testing::Not;
+  host_.run([&] {
+    const auto old = run({"ip", "link", "add", "cali0", "type", "veth", "peer", "name", "old"});
+    ASSERT_TRUE(old) << old.error().message;  // it is replaced
+  });
+  add(0);
+  const auto shown = [](std::vector<std::string> words) {
+    words.insert(words.begin(), "ip");
+    const auto text = run(words);
+    EXPECT_TRUE(text) << text.error().message;
+    return text.value_or("");
+  };
+  host_.run([&] {
+    EXPECT_THAT(shown({"link", "show", "cali0"}), HasSubstr("ee:ee:ee:ee:ee:ee"));
+    EXPECT_THAT(shown({"link", "show"}), Not(HasSubstr("old")));
+  });
+  workload_.run([&] {
+    EXPECT_THAT(shown({"address", "show", "net0"}), HasSubstr("inet 10.65.0.9/32 "));
+    EXPECT_THAT(shown({"address", "show", "net0"}), HasSubstr("inet6 fd65::9/128 "));
+    EXPECT_THAT(shown({"address", "show", "net0", "tentative"}), Not(HasSubstr("fd65::9")));
+    EXPECT_THAT(shown({"route"}), HasSubstr("default via 169.254.1.1 dev net0"));
+    EXPECT_THAT(shown({"route"}), HasSubstr("169.254.1.1 dev net0 scope link"));
+    EXPECT_THAT(shown({"-6", "route"}), HasSubstr("default via fe80::ecee:eeff:feee:eeee dev net0"))
+        << "which the host has by its MAC";
+  });
+}
+
 TEST_F(WorkloadLinksTest, TheSecondSaysWhichTablesItsDefaultRoutesAreIn) {
   add(0);
   EXPECT_EQ(tables_, DefaultTables{});

@@ -235,8 +235,9 @@ TEST_F(Persistence, WaitsForAnInterfaceAndServesItWhenItComesAndComesBack) {
     EXPECT_EQ(output_of(bed_,
                         "sysctl -n net.ipv4.conf.calilate.proxy_arp net.ipv4.conf.calilate.rp_filter "
                         "net.ipv4.conf.calilate.route_localnet net.ipv6.conf.calilate.proxy_ndp "
-                        "net.ipv6.conf.calilate.accept_ra"),
-              "1\n1\n1\n1\n0\n");
+                        "net.ipv6.conf.calilate.accept_ra net.ipv4.conf.calilate.forwarding "
+                        "net.ipv6.conf.calilate.forwarding net.ipv4.neigh.calilate.proxy_delay"),
+              "1\n1\n1\n1\n0\n1\n1\n0\n");
     bed_.host().run([] { shell("ip link del calilate"); });
     agent_->await([](const auto& report) { return report.endpoints_ready == 2; });
   }
