@@ -34,6 +34,25 @@ TEST(GuardAfterPolicy, LeavesPacketsOnTheirWayThroughThePolicyItsMapsWhateverThe
   }
 }
 
+TEST(PolicyAfterGuard, LeavesNothingOfIt) {
+  SimulatedKernel kernel, fresh;
+  ebpf::Guard guard(kernel);
+  ASSERT_TRUE(guard.sync({.settings = with_everything(), .names = {}, .attached = {7}, .hosts = {}}));
+  HostChanges changes;
+  changes.settings = with_everything();
+  for (auto* of : {&kernel, &fresh}) {
+    PolicyTable policy(*of);
+    ASSERT_TRUE(policy.apply(changes));
+    const auto done = policy.resync();
+    ASSERT_TRUE(done) << done.error().message;
+  }
+  EXPECT_EQ(*kernel.read_shape(), *fresh.read_shape());
+  for (const auto& [set, elements] : fresh.all_elements()) {
+    if (set.starts_with("step")) continue;  // how many there were
+    EXPECT_TRUE(kernel.elements(set) == elements) << set;
+  }
+}
+
 TEST(TrackConnections, GoesOnWhereACleanUpWasEndedHalfWay) {
   SimulatedKernel kernel;
   ASSERT_TRUE(track_connections(kernel));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/digest.h"
+#include "kernel/nft_shapes.h"
 
 namespace ocicat::kernel::nft {
 namespace {
@@ -55,13 +56,13 @@ SmallTableKeeper::Contents::Contents(const SmallTable& table) : shape(table.shap
   for (const auto& [set, content] : table.sets) elements.emplace(set.name, content);
 }
 
-Result<void> SmallTableKeeper::read(const Contents& wanted) {
+Result<void> SmallTableKeeper::read(const Sets& wanted) {
   there_.reset();
   TRY(auto shape, kernel_.read_shape());
   if (!shape) return {};
   Contents there;
   there.shape = std::move(*shape);
-  for (const auto& [name, set] : wanted.shape.sets) {
+  for (const auto& [name, set] : wanted) {
     const auto found = there.shape.sets.find(name);
     if (found == there.shape.sets.end() || !(found->second == set)) continue;
     TRY(auto elements, kernel_.read_elements(set));
@@ -70,17 +71,6 @@ Result<void> SmallTableKeeper::read(const Contents& wanted) {
   }
   there_ = std::move(there);
   return {};
-}
-
-bool SmallTableKeeper::clash(const Contents& there, const Contents& wanted) {
-  const auto differs = [](const auto& of) {
-    return [&of](const auto& entry) {
-      const auto found = of.find(entry.first);
-      return found != of.end() && !(found->second == entry.second);
-    };
-  };
-  return std::ranges::any_of(wanted.shape.sets, differs(there.shape.sets)) ||
-         std::ranges::any_of(wanted.shape.chains, differs(there.shape.chains));
 }
 
 // Makes it as is wanted, but for what goes later.
@@ -104,18 +94,6 @@ Batch SmallTableKeeper::step(const Contents& there, const SmallTable& wanted) {
   return batch;
 }
 
-// Maps first, as they lead to chains.
-Batch SmallTableKeeper::leftovers(const Contents& there, const Contents& wanted) {
-  Batch batch;
-  for (const auto& [name, set] : there.shape.sets) {
-    if (!wanted.shape.sets.contains(name)) batch.emplace_back(DeleteSet{name});
-  }
-  for (const auto& [name, chain] : there.shape.chains) {
-    if (!wanted.shape.chains.contains(name)) batch.emplace_back(DeleteChain{name});
-  }
-  return batch;
-}
-
 Result<void> SmallTableKeeper::commit(const Batch& batch) {
   if (batch.empty()) return {};
   TRY_VOID(kernel_.commit(batch));
@@ -125,20 +103,20 @@ Result<void> SmallTableKeeper::commit(const Batch& batch) {
 
 Result<void> SmallTableKeeper::write(const std::optional<SmallTable>& wanted) {
   if (!wanted) return commit(there_ ? Batch{DeleteTable{}} : Batch{});
-  const Contents contents(*wanted);
-  if (!there_ || clash(*there_, contents)) return commit(whole(*wanted));
+  const auto shape = wanted->shape();
+  if (!there_ || clash(there_->shape, shape)) return commit(whole(*wanted));
   TRY_VOID(commit(step(*there_, *wanted)));
-  const auto rest = leftovers(*there_, contents);
+  const auto rest = leftovers(there_->shape, shape);
   if (!rest.empty()) kernel_.let_packets_pass();
   return commit(rest);
 }
 
 Result<void> SmallTableKeeper::sync(const std::optional<SmallTable>& wanted) {
-  const auto contents = wanted ? std::optional(Contents(*wanted)) : std::nullopt;
-  if (!known_) TRY_VOID(read(contents.value_or(Contents())));
+  auto contents = wanted ? std::optional(Contents(*wanted)) : std::nullopt;
+  if (!known_) TRY_VOID(read(wanted ? contents->shape.sets : Sets()));
   known_ = false;
   if (there_ != contents) TRY_VOID(write(wanted));
-  there_ = contents;
+  there_ = std::move(contents);
   known_ = true;
   return {};
 }

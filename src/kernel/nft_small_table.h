@@ -60,12 +60,11 @@ class SmallTableKeeper {
     Shape shape;
     std::map<std::string, std::vector<Element>> elements;  // ascending; when read, of sets that are wanted
   };
-  Result<void> read(const Contents& wanted);
+  using Sets = std::map<std::string, Set>;  // by name
+  Result<void> read(const Sets& wanted);
   Result<void> commit(const Batch& batch);
   Result<void> write(const std::optional<SmallTable>& wanted);
-  static bool clash(const Contents& there, const Contents& wanted);
   static Batch step(const Contents& there, const SmallTable& wanted);
-  static Batch leftovers(const Contents& there, const Contents& wanted);
 
   Kernel& kernel_;
   std::optional<Contents> there_;

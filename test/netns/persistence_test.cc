@@ -4,12 +4,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "dataplane/nftables/maps.h"
 #include "dataplane/nftables/policy_table.h"
 #include "kernel/nft_kernel.h"
 #include "netns/agent_host.h"
+#include "netns/policy_of_host.h"
 
 namespace ocicat::test {
 namespace {
@@ -295,6 +298,55 @@ TEST_F(Persistence, IsNeverFoundHalfwayAfterAKill) {
     EXPECT_EQ(elements->size(), kAddresses + 1);
     EXPECT_EQ(classes.size(), 1U);
   });
+}
+
+// Each packet opens a connection.
+TEST(OlderLayout, GivesWayWithoutALostPacket) {
+  constexpr int kRounds = 40;
+  constexpr std::size_t kFlooded = 600;  // at least
+  Testbed bed;
+  Station& a = bed.add_pod("a", "10.65.0.2", "fd00:65::2");
+  Station& b = bed.add_pod("b", "10.65.0.3", "fd00:65::3");
+  PolicyOfHost host(bed, dataplane::Datapath::kNftables);
+  auto state = first_state(0);
+  add_pod(state, "a", a, kAllowAll, kAllowAll);
+  add_pod(state, "b", b, kWebFromClass1, kAllowAll);
+  state.tables.classes.update(Prefix::host(a.address(Family::kIpv4)), policy::ClassId{1});
+  host.apply(state);
+  host.resync();
+  std::atomic<bool> ended = false;
+  std::set<std::uint32_t> sent, arrived;
+  std::atomic<std::size_t> count = 0;
+  const auto flood = [&] {
+    for (std::uint16_t port = 1024; !ended;) {
+      std::vector<RawPacket> packets(16);
+      for (auto& packet : packets) {
+        packet = probe(a.address(Family::kIpv4), b.address(Family::kIpv4), kTcp, 80);
+        packet.packet.source_port = port++;
+        sent.insert(packet.token);
+      }
+      a.send(packets);
+      arrived.merge(b.received());  // at once, or there is no room for more
+      count = sent.size();
+    }
+  };
+  auto last = bed.arriving(b, [&] {
+    std::thread flooding(flood);
+    for (int i = 0; i < kRounds || count < kFlooded; ++i) {
+      bed.host().run([] {
+        shell(
+            "nft 'add chain inet ocicat older; add map inet ocicat olders { type mark : verdict; };"
+            " add element inet ocicat olders { 7 : goto older }'");
+      });
+      EXPECT_TRUE(host.resync());
+    }
+    ended = true;
+    flooding.join();
+  });
+  arrived.merge(last);
+  for (const auto token : arrived) sent.erase(token);
+  EXPECT_EQ(sent.size(), 0U) << "lost of " << count;
+  EXPECT_EQ(output_of(bed, "nft list table inet ocicat | grep -c older || true"), "0\n");
 }
 
 }  // namespace

@@ -15,7 +15,8 @@
 
 namespace ocicat::dataplane {
 
-// Those whose elements follow the HostState.
+// Those whose elements follow the HostState. One whose keys or data come to be others, or to mean something else, gets
+// another name: after an upgrade it is filled beside the old one, and packets meet either of them whole.
 enum class Map : std::uint8_t {
   kCells,     // (table . protocol . detail) interval → (0 . outcome or second table . 0 . answer), or a LogId
               // for the last two

@@ -113,13 +113,13 @@ void add_difference(Entries before, Entries after, Transaction& transaction) {
   std::ranges::set_difference(after, before, std::back_inserter(transaction.added));
 }
 
-PolicyDelta difference(const Entries& actual, const Entries& wanted) {
+PolicyDelta difference(const Entries& actual, const Entries& wanted, const std::set<Map>& unread) {
   PolicyDelta delta;
   std::ranges::set_difference(actual, wanted, std::back_inserter(delta.step.removed));
   std::ranges::set_difference(wanted, actual, std::back_inserter(delta.step.added));
   const auto in_use = tables_in_use(actual), wanted_there = tables_with_cells(wanted);
   move_if(delta.step.added, delta.prepared.added, [&](const Entry& entry) {
-    return entry.map == Map::kCells && !in_use.contains(entry.key.be32_at(0));
+    return unread.contains(entry.map) || (entry.map == Map::kCells && !in_use.contains(entry.key.be32_at(0)));
   });
   move_if(delta.step.removed, delta.prepared.removed, [&](const Entry& entry) {
     return entry.map == Map::kRanges4 || entry.map == Map::kRanges6 || is_source(entry) ||

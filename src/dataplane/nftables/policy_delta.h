@@ -17,6 +17,8 @@
 //   garbage   what nothing leads to any more: a packet that is being judged meanwhile finds its way out
 #pragma once
 
+#include <set>
+
 #include "dataplane/nftables/entries.h"
 #include "kernel/nft.h"
 
@@ -51,8 +53,9 @@ bool needs_number(const Transaction& step, bool two_classes);
 void add_difference(Entries before, Entries after, Transaction& transaction);
 
 // The difference between what the kernel holds and what it should; both in order. Intervals of addresses that
-// are not what they should be go first, so that strangers in them are dropped until the step is over.
-PolicyDelta difference(const Entries& actual, const Entries& wanted);
+// are not what they should be go first, so that strangers in them are dropped until the step is over. What rules do not
+// read before the step (`unread`) is there by then.
+PolicyDelta difference(const Entries& actual, const Entries& wanted, const std::set<Map>& unread = {});
 
 // Of each map, what goes before what comes.
 kernel::nft::Batch to_batch(const Transaction& transaction);

@@ -7,6 +7,7 @@
 
 #include "dataplane/nftables/ruleset.h"
 #include "kernel/nft_expressions.h"
+#include "kernel/nft_shapes.h"
 #include "kernel/nft_small_table.h"
 
 namespace ocicat::dataplane {
@@ -40,13 +41,20 @@ void replace_rules(const Ruleset& ruleset, Batch& batch) {
   add_rules(ruleset, batch);
 }
 
-bool is_log_chain(const std::string& name) {
-  return name.starts_with(kLogChainPrefix);
-}
-
-std::map<std::string, kernel::nft::Chain> fixed(std::map<std::string, kernel::nft::Chain> chains) {
-  std::erase_if(chains, [](const auto& chain) { return is_log_chain(chain.first); });
-  return chains;
+// Sets and chains that are not there yet, constants filled.
+Batch add_missing(const kernel::nft::Shape& there, const Ruleset& ruleset) {
+  Batch batch;
+  for (const auto& [name, set] : ruleset.shape().sets) {
+    if (!there.sets.contains(name)) batch.emplace_back(kernel::nft::AddSet{set});
+  }
+  for (const auto& chain : ruleset.chains) {
+    if (!there.chains.contains(chain.name)) batch.emplace_back(kernel::nft::AddChain{chain});
+  }
+  for (const auto& constant : ruleset.constants) {
+    if (!there.sets.contains(constant.set.name))
+      batch.emplace_back(kernel::nft::AddElements{constant.set, constant.elements});
+  }
+  return batch;
 }
 
 }  // namespace
@@ -80,31 +88,31 @@ Result<void> PolicyTable::assign(const HostInterfaces& interfaces) {
   return {};
 }
 
-Result<PolicyTable::Actual> PolicyTable::read(const Ruleset& ruleset) {
-  Actual actual;
+Result<std::optional<PolicyTable::Actual>> PolicyTable::read(const Ruleset& ruleset) {
   TRY(auto shape, kernel_.read_shape());
-  if (!shape) return actual;
-  const auto wanted = ruleset.shape();
-  if (shape->sets != wanted.sets || fixed(shape->chains) != fixed(wanted.chains)) return actual;
+  if (!shape || kernel::nft::clash(*shape, ruleset.shape())) return std::nullopt;
   for (const auto& constant : ruleset.constants) {
+    if (!shape->sets.contains(constant.set.name)) continue;
     TRY(auto elements, kernel_.read_elements(constant.set));
     auto expected = constant.elements;
     std::ranges::sort(elements);
     std::ranges::sort(expected);
-    if (elements != expected) return actual;
+    if (elements != expected) return std::nullopt;
   }
+  Actual actual;
   for (std::size_t map = 0; map < kMapCount; ++map) {
-    TRY(auto elements, kernel_.read_elements(set_of(static_cast<Map>(map))));
+    const auto& set = set_of(static_cast<Map>(map));
+    if (!shape->sets.contains(set.name)) {
+      actual.missing.insert(static_cast<Map>(map));
+      continue;
+    }
+    TRY(auto elements, kernel_.read_elements(set));
     const auto entries = entries_of(static_cast<Map>(map), std::move(elements));
-    if (!entries) return actual;
+    if (!entries) return std::nullopt;
     actual.entries.insert(actual.entries.end(), entries->begin(), entries->end());
   }
   std::ranges::sort(actual.entries);
-  actual.shape_fits = true;
-  actual.rules_fit = shape->rules_by_chain == wanted.rules_by_chain;
-  for (const auto& [name, unused] : shape->chains) {
-    if (is_log_chain(name)) actual.log_chains.insert(name);
-  }
+  actual.shape = *std::move(shape);
   return actual;
 }
 
@@ -126,7 +134,7 @@ Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
   const auto differing = [&] {
     auto wanted = desired_.entries();
     std::ranges::sort(wanted);
-    return difference(actual.entries, wanted);
+    return difference(actual.entries, wanted, actual.missing);
   };
   desired_.continue_from(step_of(actual.entries));
   auto delta = differing();
@@ -134,18 +142,18 @@ Result<void> PolicyTable::mend(const Actual& actual, const Ruleset& ruleset) {
     desired_.next_step();
     delta = differing();
   }
-  TRY_VOID(commit(to_batch(delta.prepared)));
-  Batch batch;
-  auto old_chains = actual.log_chains;
-  for (const auto& chain : ruleset.chains) {
-    if (is_log_chain(chain.name) && old_chains.erase(chain.name) == 0)
-      batch.emplace_back(kernel::nft::AddChain{chain});
-  }
-  append(to_batch(delta.step), batch);
-  if (!actual.rules_fit) replace_rules(ruleset, batch);
-  for (const auto& name : old_chains) batch.emplace_back(kernel::nft::DeleteChain{name});
-  TRY_VOID(commit(batch));
-  return commit(to_batch(delta.settled));
+  auto prepared = add_missing(actual.shape, ruleset);
+  append(to_batch(delta.prepared), prepared);
+  TRY_VOID(commit(prepared));
+  const auto shape = ruleset.shape();
+  Batch step;
+  if (actual.shape.rules_by_chain != shape.rules_by_chain) replace_rules(ruleset, step);
+  append(to_batch(delta.step), step);
+  TRY_VOID(commit(step));
+  TRY_VOID(commit(to_batch(delta.settled)));
+  const auto rest = kernel::nft::leftovers(actual.shape, shape);
+  if (!rest.empty()) kernel_.let_packets_pass();
+  return commit(rest);
 }
 
 Result<bool> PolicyTable::resync() {
@@ -153,7 +161,7 @@ Result<bool> PolicyTable::resync() {
   const auto writes_before = writes_;
   const auto ruleset = desired_.ruleset();
   TRY(const auto actual, read(ruleset));
-  TRY_VOID(actual.shape_fits ? mend(actual, ruleset) : rebuild(ruleset));
+  TRY_VOID(actual ? mend(*actual, ruleset) : rebuild(ruleset));
   in_step_ = true;
   return writes_ != writes_before;
 }

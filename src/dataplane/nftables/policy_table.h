@@ -25,8 +25,10 @@ class PolicyTable final : public PolicyDatapath {
   Result<void> apply(const HostChanges& changes) override;
   Result<void> assign(const HostInterfaces& interfaces) override;
 
-  // Reads the kernel and writes what differs, the ruleset included; replaces a table that is not of this
-  // shape in one transaction. Whether anything had to be written.
+  // Reads the kernel and writes what differs, the ruleset included. Sets and chains that are not wanted, as of an older
+  // layout or of the guard of eBPF, go in the end, behind the packets that are on their way through them. Only where a
+  // wanted one has the name of another that is there, or constants are not what they should be, the table is replaced
+  // at once, and a packet may miss a map that it was about to ask. Whether anything had to be written.
   Result<bool> resync() override;
 
   // Whether the kernel holds what is desired, as far as is known.
@@ -38,13 +40,13 @@ class PolicyTable final : public PolicyDatapath {
 
  private:
   struct Actual {
-    bool shape_fits = false;  // sets and fixed chains, constants included
-    bool rules_fit = false;
-    std::set<std::string> log_chains;
-    Entries entries;
+    kernel::nft::Shape shape;
+    std::set<Map> missing;
+    Entries entries;  // of those that are there, in order
   };
   Result<void> commit(const kernel::nft::Batch& batch);
-  Result<Actual> read(const struct Ruleset& ruleset);
+  // Nothing: there is no table, or none beside which what is wanted can stand.
+  Result<std::optional<Actual>> read(const struct Ruleset& ruleset);
   Result<void> rebuild(const struct Ruleset& ruleset);
   Result<void> mend(const Actual& actual, const struct Ruleset& ruleset);
 
