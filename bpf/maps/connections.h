@@ -97,14 +97,18 @@ struct secret {
 };
 OCICAT_SIZE(struct secret, 80);
 
-/* Each word of the key times a secret twice as wide: of such a sum the upper half is strongly universal
- * (Lemire and Kaser, "Strongly universal string hashing is fast", 2014).
+typedef __u32 __attribute__((may_alias)) key_word; /* keys are written by their members, and read as words */
+
+/* Each word of the key times a secret twice as wide, so that of the sum any two keys have the same upper half as
+ * rarely as can be (Lemire and Kaser, "Strongly universal string hashing is fast", 2014). That is said of two: keys
+ * one after the other make sums one after the other, and of twenty secrets one has these fall together. So they are
+ * mixed (Knuth's multiplicative hashing).
  */
 static inline __u64 hash_of(const struct connection_key* key, const struct secret* secret) {
-  const __u32* word = (const __u32*)key;
+  const key_word* word = (const key_word*)key;
   __u64 sum = 0;
   for (int i = 0; i < 10; ++i) sum += word[i] * secret->word[i];
-  return sum;
+  return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15;
 }
 
 /* The first of the places that a connection can have. */
