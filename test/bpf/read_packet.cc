@@ -169,7 +169,8 @@ std::optional<Reading> read_packet(Span packet, Family family, bool quoted) {
 bool is_discovery(const Reading& reading) {
   const auto type = reading.packet.icmp_type;
   return reading.packet.protocol == kIcmpV6 && reading.packet.source.family() == Family::kIpv6 &&
-         reading.part != Reading::Part::kLater && type >= 130 && type <= 136 && type != 134;
+         reading.part != Reading::Part::kLater &&
+         ((type >= 130 && type <= 136 && type != 134) || type == 143);
 }
 
 }  // namespace ocicat::test

@@ -34,7 +34,7 @@ class Writer {
   Ruleset write() {
     // Listener and router discovery, neighbours: what a workload needs to speak IPv6 at all.
     StaticElements types{{kNeighbourTypes, 4, 1, 0, false, false}, {}};
-    for (const int type : {130, 131, 132, 133, 135, 136}) {
+    for (const int type : {130, 131, 132, 133, 135, 136, 143}) {
       const std::array<std::uint8_t, 1> key{static_cast<std::uint8_t>(type)};
       types.elements.push_back({kernel::nft::ElementKey(key), false, {}});
     }
