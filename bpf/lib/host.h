@@ -278,7 +278,18 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
   }
   __u32 workloads = known_to_workloads(packet, now);
   if (workloads == NOT_ANY_MORE) return AGAIN;
-  if (workloads != NOT_KNOWN) return workloads & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
+  if (workloads != NOT_KNOWN) {
+    if (workloads & CONNECTION_DENIED) return refused(told, DROP_REVOKED);
+    if (!(passage->flags & HOST_CONNECTION_FORWARDED)) return NF_ACCEPT;
+    /* What a workload's interface has let through and noted may have been refused here. The error goes to whom a
+     * packet came from. */
+    struct connection next = {.flags = passage->flags | (workloads & CONNECTION_BEGUN_BY_SECOND)};
+    set_ends(&next, packet->sender, passage->out, passage->in);
+    __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
+    if (READ_ONCE(host->batch) != batch) return AGAIN;
+    count(COUNT_JUDGED);
+    return why ? refused(told, why) : NF_ACCEPT;
+  }
   /* Of one that passes here and that nobody has to judge. */
   return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
              ? NF_ACCEPT

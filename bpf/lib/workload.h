@@ -19,7 +19,7 @@
 
 static __always_inline int is_discovery(const struct packet* packet) {
   __u8 type = packet->icmp_type;
-  return packet->kind == KIND_LINK && type >= 130 && type <= 136 && type != 134;
+  return packet->kind == KIND_LINK && ((type >= 130 && type <= 136 && type != 134) || type == 143);
 }
 
 /* Whether the host would forward it, rather than take it for itself or know no way. */
@@ -34,7 +34,7 @@ __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) 
  * `next`: as it has been, where it is known. */
 static __always_inline __u32 draft(const struct __sk_buff* skb, const struct packet* packet, int known,
                                    __u32 slot, int from, struct connection* next) {
-  int own = from ? packet->sender : !packet->sender, by_host = !from && skb->ingress_ifindex == 0;
+  int own = from ? packet->sender : !packet->sender, by_host = !from && is_by_host(skb, packet);
   if (known) {
     __u32 was = slot_at(next, own);
     if (was == slot) return BOTH_ENDS;
@@ -134,7 +134,7 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   /* An answer to what this workload was never asked begins a connection of its own. */
   if (known && !slot_at(next, own) && packet->sender != beginner(next)) known = 0;
   if (!known && packet->kind == KIND_FOLLOWS) {
-    return !from && skb->ingress_ifindex == 0 ? PASS : judge_invalid(skb, bench, slot, from);
+    return !from && is_by_host(skb, packet) ? PASS : judge_invalid(skb, bench, slot, from);
   }
   if (known && next->flags & CONNECTION_DENIED && stands(next) && !keeps_connections()) {
     known->seen = now; /* denied until idle */
@@ -231,7 +231,7 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   const struct address* address = from ? &packet->ends.source : &packet->ends.destination;
   __u32 slot = slot_of(skb->ifindex, address);
   if (!slot) slot = slot_of_source(skb->ifindex, address);
-  int by_host = !from && skb->ingress_ifindex == 0;
+  int by_host = !from && is_by_host(skb, packet);
   begin_telling();
   if (!slot) {
     if (by_host) return PASS;
@@ -266,18 +266,21 @@ __noinline int drop_not_ip(struct workbench* bench) {
 }
 
 static __always_inline int at_workload(struct __sk_buff* skb, int from) {
-  int by_host = !from && skb->ingress_ifindex == 0, ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+  int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   struct workbench* bench = workbench();
   if (!bench) return drop(DROP_NO_MEMORY);
   if (from) skb->tc_index = 0; /* no stamp of ours */
   struct packet* packet = &bench->packet;
   if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) {
-    if (by_host || skb->protocol == bpf_htons(ETH_P_ARP)) return PASS;
+    if ((!from && !skb->ingress_ifindex) || skb->protocol == bpf_htons(ETH_P_ARP)) return PASS;
     return drop_not_ip(bench);
   }
-  if (!parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, packet))
-    return by_host ? PASS : drop_unread(DROP_MALFORMED);
-  if (packet->fragment == FRAGMENT_LATER) return by_host ? PASS : later_fragment(skb, packet, from);
+  if (!parse_ip(skb, ETH_HLEN, ipv6 ? PARSE_IPV6 : 0, packet)) {
+    int is_own = !from && !skb->ingress_ifindex && skb->sk; /* as it may be a fragment */
+    return is_own ? PASS : drop_unread(DROP_MALFORMED);
+  }
+  if (packet->fragment == FRAGMENT_LATER)
+    return !from && is_by_host(skb, packet) ? PASS : later_fragment(skb, packet, from);
 
   __u32 now = clock_now(), version;
   int own = from ? packet->sender : !packet->sender;

@@ -181,6 +181,17 @@ class RandomFrames : public WorkloadPrograms {
     return "policy refuses it";
   }
 
+  // Whether the host endpoint does, of what is forwarded.
+  bool lets_begin(const Flow& flow) const {
+    const auto& [protocol, source, source_port, destination, destination_port] = flow;
+    policy::Packet first{source, destination, protocol, source_port, destination_port};
+    if (protocol == kIcmp || protocol == kIcmpV6) {
+      first.icmp_type = static_cast<std::uint8_t>(destination_port >> 8);
+      first.icmp_code = static_cast<std::uint8_t>(destination_port & 0xff);
+    }
+    return says(kIn, first) != Verdict::kDeny && says(kOut, first) != Verdict::kDeny;
+  }
+
   const char* refused_at_host(Place place, const std::optional<Reading>& reading) {
     if (!reading) return "it cannot be read";
     if (reading->part == Reading::Part::kLater) return "it is a later fragment";
@@ -190,8 +201,14 @@ class RandomFrames : public WorkloadPrograms {
     const bool in = place != Place::kOutput && untracked == Verdict::kNone, out = place != Place::kInput;
     if (untracked == Verdict::kAllow && place != Place::kForward) return nullptr;
     if (is_of_known(passed_["host"], *reading)) return nullptr;
-    // Of a workload's connection that has passed before anybody asked here, it is known who began it.
-    if (is_of_any(*reading)) return nullptr;
+    // Of a workload's connection that has passed before anybody asked here, it is known who began it. What has
+    // been refused here its workload's interface knows as well: errors about it are no way past that.
+    const bool is_error_of_any = reading->is_error && is_of_any(*reading);
+    if (is_error_of_any && place == Place::kForward && untracked == Verdict::kNone) {
+      const bool either = lets_begin(*reading->about) || lets_begin(reversed(*reading->about));
+      return either ? nullptr : "policy refuses the connection that it is about";
+    }
+    if (is_of_any(*reading) && !(is_error_of_any && place == Place::kForward)) return nullptr;
     // Of a TCP connection, or SCTP's, that is older than the programs, either end may have begun it.
     if (packet.protocol == kSctp || (packet.protocol == kTcp && reading->tcp_flags & kAck)) {
       auto back = packet;

@@ -13,6 +13,8 @@
                                                  text that FRIEND would have sent SOURCE in answer to the above
     packets.py overlap SOURCE TARGET             a datagram or, of IPv4, the beginning of a TCP connection to port 9 in
                                                  fragments: "judged-first", "written-over" over its header, "the-rest"
+    packets.py cut SOURCE TARGET PORT TEXT       a datagram of IPv6 of more than a kilobyte, the text at its beginning, in
+                                                 two fragments: whoever puts it together has to cut both anew
     packets.py find LAST TEXT...                 prints each of these texts, and the last one, that an arriving packet
                                                  has anywhere, one a line, from "+" to the last; by the interface
                                                  WAY alone if there is one
@@ -185,6 +187,18 @@ def overlap(source, target):
     put(fragment(4, 0, b"the-rest"))
 
 
+def cut(source, target, port, text):
+    source, target = ipaddress.ip_address(source), ipaddress.ip_address(target)
+    body = datagram(source, target, port, (text + " ").encode().ljust(1056, b"x"))[40:]
+
+    def fragment(payload, offset, more):
+        return struct.pack("!BBHI", 17, 0, offset | more, os.getpid()) + payload
+    # Options (RFC 8200, section 4.6) in front of the first one, whose end is not where the second begins to be cut.
+    options = struct.pack("!BBBB", 44, 12, 0x1E, 100) + bytes(100)
+    put(with_header(source, target, 60, options + fragment(body[:64], 0, 1)))
+    put(with_header(source, target, 44, fragment(body[64:], 64, 0)))
+
+
 def find(last, texts):
     ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
     if "WAY" in os.environ:
@@ -250,6 +264,8 @@ if __name__ == "__main__":
         error(*sys.argv[2:])
     elif sys.argv[1] == "overlap":
         overlap(*sys.argv[2:])
+    elif sys.argv[1] == "cut":
+        cut(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
     elif sys.argv[1] == "find":
         find(sys.argv[2], sys.argv[3:])
     elif sys.argv[1] == "serve":

@@ -94,6 +94,27 @@ def test_what_is_written_over_a_header_that_was_judged_never_arrives(lab, datapl
     lab.wait()
 
 
+# The kernel forgets by which interface such came in.
+def test_what_the_host_has_put_together_and_cut_again_is_judged(lab):
+    port_10 = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+               "metadata": {"name": "port-10", "namespace": "shop"},
+               "spec": {"selector": "has(app)", "types": ["Ingress"],
+                        "ingress": [{"action": "Allow", "protocol": "UDP", "destination": {"ports": [10]}}]}}
+    puts_together = host_endpoint(1)
+    lab.apply(port_10, puts_together)
+    lab.wait()
+    source, target = lab.address("shop/client", 6), lab.address("shop/near", 6)
+    ear = Ear(lab, "exec", "shop/near", "--", "find", texts=["refused", "follows"])
+    served = Ear(lab, "exec", "shop/near", "--", "serve", target, "10")
+    for kind, port, text in (("cut", "9", "refused"), ("send", "9", "follows"), ("cut", "10", "allowed"),
+                             ("send", "10", "last")):
+        lab.exec("shop/client", sys.executable, PACKETS, kind, source, target, port, text)
+    assert ear.heard() == ["last"]
+    assert [text.strip("x") for text in served.heard()] == ["allowed", "", "last"]
+    lab.delete(port_10, puts_together)
+    lab.wait()
+
+
 def test_fragments_of_others_arrive_while_a_workload_floods_with_first_ones(lab, dataplane):
     if dataplane == "nftables":
         pytest.skip("there the kernel puts fragments together for all, and has room for so many")

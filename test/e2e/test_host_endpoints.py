@@ -512,3 +512,27 @@ def test_an_icmp_error_is_forwarded_to_nobody_but_whom_its_connection_is_of(lab,
     finally:
         lab.host_exec("host2", "ip", "route", "del", net)
         lab.host_exec("host1", "ip", "link", "del", "behind")
+
+
+# Its interface has let it through, and knows of the connection.
+@FAMILIES
+def test_what_forward_policy_refuses_a_workload_neither_leaves_nor_comes_in_an_icmp_error(lab, family):
+    near, host2 = lab.address("shop/near", family), NODE[family]["host2"]
+    mac = json.loads(lab.host_exec("host1", "ip", "-j", "link", "show", "to-host2").stdout)[0]["address"]
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    forward = policy("forward", applyOnForward=True, types=["Egress"],
+                     egress=[{"action": "Deny", "protocol": "UDP", "destination": {"ports": [9, 40000]}}, *EVERYTHING])
+
+    def packets(*words):
+        lab.exec("shop/near", sys.executable, PACKETS, *words)
+    with applied(lab, edge, forward):
+        outside = Ear(lab, "host", "exec", "host2", "--", "find", by="to-host1", texts=["refused", "leaves"])
+        inside = Ear(lab, "exec", "shop/near", "--", "find", texts=["comes"])
+        packets("send", near, host2, "9", "refused")
+        packets("error", near, host2, host2, "leaves")
+        packets("send", near, host2, "11", "last")
+        assert outside.heard() == ["last"]
+        packets("put", f"udp {near} {host2} 9 40000 refused")
+        for words in (("error", host2, near, near, "comes"), ("send", host2, near, "11", "last")):
+            lab.host_exec("host2", "env", f"WAY=to-host1 {mac}", sys.executable, PACKETS, *words)
+        assert inside.heard() == ["last"]
