@@ -13,8 +13,8 @@
                                                  text that FRIEND would have sent SOURCE in answer to the above
     packets.py overlap SOURCE TARGET             a datagram or, of IPv4, the beginning of a TCP connection to port 9 in
                                                  fragments: "judged-first", "written-over" over its header, "the-rest"
-    packets.py cut SOURCE TARGET PORT TEXT       a datagram of IPv6 of more than a kilobyte, the text at its beginning, in
-                                                 two fragments: whoever puts it together has to cut both anew
+    packets.py cut SOURCE TARGET PORT TEXT       a datagram of IPv6 of more than a kilobyte, the text at its beginning,
+                                                 in two fragments: whoever puts it together has to cut both anew
     packets.py find LAST TEXT...                 prints each of these texts, and the last one, that an arriving packet
                                                  has anywhere, one a line, from "+" to the last; by the interface
                                                  WAY alone if there is one
