@@ -63,7 +63,7 @@ struct connection {
   __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
-  __u64 bytes[2];   /* of whole frames */
+  __u64 bytes[2];   /* of whole frames; at the host's hooks, from the IP header on */
   __u32 packets[2]; /* modulo 2^32 */
 };
 OCICAT_SIZE(struct connection, 40);
@@ -101,8 +101,8 @@ typedef __u32 __attribute__((may_alias)) key_word; /* keys are written by their 
 
 /* Each word of the key times a secret twice as wide, so that of the sum any two keys have the same upper half as
  * rarely as can be (Lemire and Kaser, "Strongly universal string hashing is fast", 2014). That is said of two: keys
- * one after the other make sums one after the other, and of twenty secrets one has these fall together. So they are
- * mixed (Knuth's multiplicative hashing).
+ * one after the other make sums one after the other, and one secret of twenty to seventy, as the keys are, has these
+ * fall together. So they are mixed (Knuth's multiplicative hashing).
  */
 static inline __u64 hash_of(const struct connection_key* key, const struct secret* secret) {
   const key_word* word = (const key_word*)key;

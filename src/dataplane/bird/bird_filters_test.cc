@@ -1,6 +1,5 @@
 // Filters and resources that change while BIRD runs.
 #include <gmock/gmock.h>
-#include <signal.h>
 
 #include <cstdio>
 
@@ -70,12 +69,8 @@ TEST_F(BirdTest, FiltersThatChangeWhileRoutesAreKeptForNeighboursCountOnceTheseH
   begin();
   const auto before = host(1).routes();
   const auto others = host(2).routes();
-  const auto pid = host(1).look()->pid;
-  ASSERT_EQ(::kill(pid, SIGKILL), 0);
-  eventually([&] {
-    const auto status = host(1).look();
-    return status && status->pid != pid;
-  });
+  const auto pid = host(1).kill();
+  eventually([&] { return host(1).has_another_than(pid); });
   ASSERT_TRUE(host(1).look()->recovering);
   auto input = cluster(1);
   input.blocks = {{*Prefix::parse("10.65.1.0/26"), "host1", true}};

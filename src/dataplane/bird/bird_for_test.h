@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -104,6 +105,16 @@ class Host {
     Result<BirdStatus> status;
     network_.run([&] { status = bird_->look(); });
     return status;
+  }
+  // The id of the one that was killed.
+  pid_t kill() {
+    const auto pid = look()->pid;
+    EXPECT_EQ(::kill(pid, SIGKILL), 0);
+    return pid;
+  }
+  bool has_another_than(pid_t pid) {
+    const auto status = look();
+    return status && status->pid != pid;
   }
   bool all_established() {
     const auto status = look();

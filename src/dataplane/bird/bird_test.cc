@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "dataplane/bird/bird_for_test.h"
@@ -68,8 +67,7 @@ TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
   begin();
   const auto before = host(1).routes();
   const auto others = host(2).routes();
-  const auto pid = host(1).look()->pid;
-  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  const auto pid = host(1).kill();
   eventually([&] {
     EXPECT_THAT(host(1).routes(), IsSupersetOf(before));
     EXPECT_THAT(host(2).routes(), IsSupersetOf(others));
@@ -84,13 +82,9 @@ TEST_F(BirdTest, OneThatIsKilledIsStartedAgainAndNoRouteIsMissingMeanwhile) {
 TEST_F(BirdTest, WhatADeadOneHasLeftGoesAlsoWhereAnotherAgentFindsItsSuccessor) {
   begin();
   const auto before = host(1).routes();
-  const auto pid = host(1).look()->pid;
-  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  const auto pid = host(1).kill();
   host(1).leave_routes();
-  eventually([&] {
-    const auto status = host(1).look();
-    return status && status->pid != pid;
-  });
+  eventually([&] { return host(1).has_another_than(pid); });
   ASSERT_TRUE(host(1).look()->recovering);
   host(1).forget();
   EXPECT_TRUE(host(1).look()->recovering);
@@ -106,7 +100,7 @@ TEST_F(BirdTest, WhatADeadOneHasLeftGoesAlsoWhereItsSuccessorIsSlowToStart) {
   std::ofstream(host(1).gate()).close();
   begin();
   const auto before = host(1).routes();
-  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  host(1).kill();
   host(1).leave_routes();
   std::filesystem::remove(host(1).gate());
   EXPECT_EQ(host(1).look().error().code, ErrorCode::kUnavailable);
@@ -130,8 +124,7 @@ TEST_F(BirdTest, WhereANeighbourThatSaysNoEndHasLedPacketsTheyGoUntilItHasSpoken
     return host(1).routes().contains("10.65.2.9/32") && host(1).routes().contains("fd65::2:9/128");
   };
   const auto kill = [&] {
-    const auto pid = host(1).look()->pid;
-    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    host(1).kill();
     ASSERT_TRUE(host(2).apply(mute));
     eventually([&] { return host(1).look().has_value(); });
     // Its routes go when the session is up, not when it says the same again.
@@ -159,7 +152,7 @@ TEST_F(BirdTest, WhereANeighbourThatSaysNoEndHasLedPacketsTheyGoUntilItHasSpoken
   eventually([&] { return is_told(); });
   auto input = cluster(2);
   input.blocks = {{*Prefix::parse("10.65.2.0/26"), "host2", true}};
-  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  host(1).kill();
   ASSERT_TRUE(host(2).apply(configuration(2, input)));
   eventually([&] {
     const auto recovered = host(1).all_established();
@@ -192,8 +185,7 @@ TEST_F(BirdTest, NeighboursKeepTheRoutesToAHostThatLearnsNoneWhileItsBirdIsStart
   std::optional<kernel::RouteMonitor> monitor;
   host(2).network().run([&] { monitor.emplace(kernel::RouteMonitor::open(0).value()); });
   for (const bool agent_too : {false, true}) {
-    const auto pid = host(1).look()->pid;
-    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    const auto pid = host(1).kill();
     if (agent_too) {
       host(1).forget();
       eventually([&] { return host(1).apply(configuration(1, cluster(1))).has_value(); });
@@ -212,12 +204,8 @@ TEST_F(BirdTest, TheFirstOneWaitsForNobodyAndItsSuccessorDoesUntilItIsRemoved) {
   host(1).ip("route add blackhole 10.65.1.0/26 proto 80 metric 1024\n");
   ASSERT_TRUE(host(1).apply(configuration(1, cluster(1))));
   EXPECT_FALSE(host(1).look()->recovering);
-  const auto pid = host(1).look()->pid;
-  ASSERT_EQ(::kill(pid, SIGKILL), 0);
-  eventually([&] {
-    const auto status = host(1).look();
-    return status && status->pid != pid;
-  });
+  const auto pid = host(1).kill();
+  eventually([&] { return host(1).has_another_than(pid); });
   EXPECT_TRUE(host(1).look()->recovering);
   host(1).network().run([&] { EXPECT_EQ(Bird::remove(host(1).folder()), Result<bool>(true)); });
   host(1).forget();
@@ -274,7 +262,7 @@ TEST_F(BirdTest, AConfigurationThatIsRefusedLeavesTheLastOneInForce) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("the last configuration stays"));
   EXPECT_TRUE(host(1).all_established());
-  ASSERT_EQ(::kill(host(1).look()->pid, SIGKILL), 0);
+  host(1).kill();
   eventually([&] { return host(1).all_established(); });
 }
 
