@@ -63,7 +63,7 @@ struct connection {
   __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
   __u8 pad;
-  __u64 bytes[2];   /* of whole frames; at the host's hooks, from the IP header on */
+  __u64 bytes[2];   /* of whole frames, at the host's hooks from the IP header on */
   __u32 packets[2]; /* modulo 2^32 */
 };
 OCICAT_SIZE(struct connection, 40);
