@@ -268,7 +268,7 @@ class EbpfTunnel : public testing::TestWithParam<Family> {
     ASSERT_TRUE(there);
     const auto sent = text(1'000'001);
     for (const auto& [from, to] : {std::pair{&here, &there}, std::pair{&there, &here}}) {
-      std::thread sender([&, from = from] {
+      std::thread sender([&] {
         for (std::size_t at = 0; at < sent.size();) {
           const auto some = ::send(from->get(), sent.data() + at, sent.size() - at, 0);
           CHECK(some > 0);

@@ -360,8 +360,8 @@ TEST_P(NeighbourDiscovery, OfTheKindsThatAWorkloadNeedsReachesItsHostWhateverPol
   agent.await_revision(1);
   const HostEar ear(bed, Family::kIpv6);
   std::vector<RawPacket> packets;
-  for (const std::uint32_t type :
-       {127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 142, 143, 144}) {
+  for (const auto type :
+       {127U, 128U, 129U, 130U, 131U, 132U, 133U, 134U, 135U, 136U, 137U, 138U, 142U, 143U, 144U}) {
     RawPacket packet{.packet = {}, .token = type};
     packet.packet.source = a.address(Family::kIpv6);
     packet.packet.destination = Testbed::host_address(Family::kIpv6);
