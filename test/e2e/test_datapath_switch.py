@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from raw import Raw
+
 PORTS = {"stream": [80], "udp": [53], "ping": []}
 CLIENTS = ("shop/near", "shop/far")
 # Knocks at a port until its input closes, and tells how often it was let in.
@@ -99,6 +101,37 @@ def test_those_opened_under_ebpf_go_on_under_nftables_and_back(lab):
         lab.switch("nftables")
         lab.switch("ebpf")
     lab.switch("nftables")
+
+
+def test_connections_without_ports_go_on_there_and_back(lab):
+    """Of GRE, protocol 47, the kernel tells those of version 1 further apart: these texts are of no such."""
+    early, late, never = (47, 99), (98,), (97,)  # known first to nftables, to eBPF, to nobody
+    raws = [Raw(lab, "shop/far", "shop/web", family) for family in (4, 6)]
+
+    def named(family, step, protocols):
+        return [f"{protocol}-{step}-{family}" for protocol in protocols]
+
+    def say(who, step, *protocols):
+        for raw in raws:
+            raw.say(who, *map("other {} {}".format, protocols, named(raw.family, step, protocols)))
+
+    with contextlib.ExitStack() as stack:
+        for raw in raws:
+            stack.enter_context(raw.listening(*(text for step in ("first", "ebpf", "back")
+                                                for text in named(raw.family, step, early + late + never))))
+        say("client", "first", *early)
+        lab.switch("ebpf")
+        say("server", "ebpf", *early, *never)
+        say("client", "ebpf", *early, *late)
+        say("server", "ebpf", *late)
+        lab.switch("nftables")
+        say("server", "back", *early, *late, *never)
+        say("client", "back", *early, *late)
+        for raw in raws:
+            raw.say("client", "udp 40000 53 last")
+            raw.say("server", "udp 53 40000 last")
+            go_on = named(raw.family, "ebpf", early + late) + named(raw.family, "back", early + late)
+            assert raw.heard() == {"client": go_on, "server": named(raw.family, "first", early) + go_on}
 
 
 def test_where_they_are_to_stay_they_do_though_policy_denies_them_by_then(lab):
