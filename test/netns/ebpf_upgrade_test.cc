@@ -188,30 +188,45 @@ TEST_F(EbpfUpgrade, KeepsThemWhereEveryMapIsOfAnotherVersionAndLeavesNoneOfThose
   EXPECT_FALSE(std::filesystem::exists(older));
 }
 
-// Answers go on all the time: b may send nothing else.
+// Datagrams and streams go on all the time, a packet of each every millisecond: b may send nothing but answers, and
+// in the middle of a connection of TCP nothing begins.
 TEST_F(EbpfUpgrade, LosesNoPacketOfAnOpenConnection) {
   start();
   install_other_build();
-  const auto udp = of_a(kUdp, Family::kIpv4);
-  EXPECT_TRUE(passes(a_, b_, udp));
+  std::vector<RawPacket> of_both;  // what a and b say, in turn
+  for (const auto family : kFamilies) {
+    for (const auto protocol : {kUdp, kTcp}) {
+      auto said = of_a(protocol, family);
+      auto answer = answer_to(said);
+      EXPECT_TRUE(passes(a_, b_, said));
+      EXPECT_TRUE(passes(b_, a_, answer));
+      said.tcp_flags = answer.tcp_flags = kAck;
+      of_both.push_back(said);
+      of_both.push_back(answer);
+    }
+  }
   a_.received();
+  b_.received();
   std::atomic<bool> upgraded = false;
-  std::set<std::uint32_t> sent;
-  std::thread sender([&] {
+  std::set<std::uint32_t> sent, seen;
+  std::thread traffic([&] {
     while (!upgraded) {
-      const auto answer = answer_to(udp);
-      b_.send({answer});
-      sent.insert(answer.token);
-      std::this_thread::sleep_for(
-          std::chrono::milliseconds(20));  // the pace: the receiver reads at the end, and has room for 250
+      for (std::size_t i = 0; i < of_both.size(); ++i) {
+        of_both[i].token = new_token();
+        (i % 2 == 0 ? a_ : b_).send({of_both[i]});
+        sent.insert(of_both[i].token);
+      }
+      seen.merge(a_.received());
+      seen.merge(b_.received());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the pace
     }
   });
   start();
   upgraded = true;
-  sender.join();
-  std::set<std::uint32_t> seen;
-  a_.await(*sent.rbegin(), seen);
-  EXPECT_GT(sent.size(), 5U);
+  traffic.join();
+  a_.await(of_both.back().token, seen);
+  b_.await(of_both[of_both.size() - 2].token, seen);
+  EXPECT_GT(sent.size(), 100 * of_both.size());
   for (const auto token : sent) EXPECT_TRUE(seen.contains(token)) << token;
 }
 
