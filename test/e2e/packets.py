@@ -9,6 +9,7 @@
                                                  sctp SOURCE TARGET PORT PORT TAG CHUNKS TEXT    CHUNKS: COOKIE_ACK,DATA
                                                  echo, reply SOURCE TARGET NUMBER TEXT
                                                  other SOURCE TARGET PROTOCOL TEXT
+                                                 later SOURCE TARGET PROTOCOL TEXT    a fragment, not the first one
     packets.py error SOURCE FRIEND TARGET TEXT   an ICMP error "prohibited" to TARGET, about a datagram with that
                                                  text that FRIEND would have sent SOURCE in answer to the above
     packets.py overlap SOURCE TARGET             a datagram or, of IPv4, the beginning of a TCP connection to port 9 in
@@ -110,6 +111,15 @@ def other(source, target, protocol, text):
     return with_header(source, target, int(protocol), text.encode())
 
 
+def later(source, target, protocol, text):
+    text = text.encode()
+    if source.version == 6:
+        return with_header(source, target, 44, struct.pack("!BBHI", int(protocol), 0, 64, 78) + text)
+    packet = with_header(source, target, int(protocol), text)
+    packet = packet[:6] + struct.pack("!HHH", 8, 64 << 8 | packet[9], 0) + packet[12:]
+    return packet[:10] + struct.pack("!H", checksum(packet[:20])) + packet[12:]
+
+
 def tcp(source, target, source_port, port, flags, text):
     bits = sum(TCP_FLAGS[flag] for flag in flags.split(","))
     ack = 1 if bits & TCP_FLAGS["ACK"] else 0
@@ -152,7 +162,8 @@ def sctp(source, target, source_port, port, tag, chunks, text):
     return with_header(source, target, 132, head + struct.pack("<I", total) + parts)
 
 
-KINDS = {"udp": udp, "tcp": tcp, "sctp": sctp, "echo": icmp_query("echo"), "reply": icmp_query("reply"), "other": other}
+KINDS = {"udp": udp, "tcp": tcp, "sctp": sctp, "echo": icmp_query("echo"), "reply": icmp_query("reply"), "other": other,
+         "later": later}
 
 
 def put_all(packets):

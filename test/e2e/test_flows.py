@@ -8,6 +8,8 @@ import time
 import pytest
 
 import shop
+from ears import PACKETS
+from raw import Raw
 
 EGRESS, INGRESS = ("src", "egress"), ("dst", "ingress")
 
@@ -140,6 +142,67 @@ def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
                 and flow["traffic"] == "udp/53"]
 
     eventually(spoofed, 5)
+
+
+def ask_for_nobody_at(lab, pod, family):
+    """Host2 sends a datagram to an address that nobody has, and that the pod's host has a route to the pod for."""
+    nobody = {4: "10.65.99.99", 6: "fd65:99::99"}[family]
+    found = lab.pod(pod)
+    index = json.loads(lab.exec(pod, "ip", "-j", "link", "show", "dev", "eth0").stdout)[0]["link_index"]
+    links = {link["ifindex"]: link for link in json.loads(lab.host_exec(found["host"], "ip", "-j", "link").stdout)}
+    lab.host_exec(found["host"], "ip", "route", "replace", nobody, "via", lab.address(pod, family),
+                  "dev", links[index]["ifname"], "onlink")
+    mac = next(link["address"] for link in links.values() if link["ifname"] == "to-host2")
+    lab.host_exec("host2", "env", "WAY=to-host1 " + mac, sys.executable, PACKETS, "send",
+                  lab.host_address(2, family), nobody, "9", "nobody")
+
+
+def test_what_is_refused_whatever_policy_says_is_told_with_its_reason(lab, dataplane, eventually):
+    """One packet of each kind in each family."""
+    source, target = "shop/frontend", "shop/api"
+    for family in (4, 6):
+        Raw(lab, source, target, family).say("client", "tcp 40000 8080 RST unknown", "other 6 short", "later 17 later")
+        ask_for_nobody_at(lab, source, family)
+    expected = {("invalid", "src", source, target, "tcp/8080"), ("not-ours", "dst", "None/pvt", "None/pvt", "udp/9")}
+    if dataplane == "ebpf":
+        expected |= {("malformed", "src", source, target, "tcp"), ("fragment", "src", source, target, "udp")}
+    else:  # the kernel holds back what it waits for more fragments of, and takes what is short for invalid
+        where_ports_are = int.from_bytes(b"or", "big")
+        expected |= {("invalid", "src", source, target, "tcp/%d" % where_ports_are)}
+
+    def refused():
+        return {(flow["reason"], flow["reporter"], *key(flow)): flow["refused"] for flow in told(lab, "drops")}
+
+    eventually(lambda: expected <= {what for what, count in refused().items() if count == 2}, 5)
+
+
+def test_what_policy_denies_by_now_of_a_connection_is_told_as_revoked(lab, eventually):
+    source, target = "shop/frontend", "shop/api"
+    no_more = shop.policy("shop", "no-more", {"selector": "app == 'frontend'", "order": 1, "types": ["Egress"],
+                                              "egress": [{"action": "Deny", "protocol": "UDP"}]})
+    raw = Raw(lab, source, target, 4)
+
+    def revoked(*flow):
+        return [one for one in told(lab, "drops") if one["reason"] == "revoked" and key(one) == flow]
+
+    def say_and_look():
+        raw.say("client", "udp 40001 8125 more")
+        return revoked(source, target, "udp/8125")
+
+    raw.say("client", "udp 40001 8125 first")
+    raw.say("server", "udp 8125 40001 answer")
+    lab.apply(no_more)
+    lab.wait()
+    try:
+        eventually(say_and_look, 5)
+        explained = texts(lab.explain(source, target, "udp/8125")["egress"])
+        sentence = "was let through before, and policy denies it by now"
+        assert [sentence, *explained] in [flow["why"] for flow in revoked(source, target, "udp/8125")]
+        raw.say("server", "udp 8125 40001 answer")
+        eventually(lambda: revoked(target, source, "udp/40001"), 5)
+    finally:
+        lab.delete(no_more)
+        lab.wait()
 
 
 def test_who_does_not_read_holds_nobody_up(lab, root, eventually):

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from ears import PACKETS, Ear
+
 # From the moment that the change is in force at the host until the last answer comes through.
 AT_MOST = 1.0
 WATCHED = 1.5
@@ -183,6 +185,27 @@ def test_who_opened_it_may_not_go_on_either(lab):
         watch_it_for_a_while()
     assert_ended(reports["shop/near", "stream", 6], since)
     assert_undisturbed(reports["shop/far", "stream", 6])
+
+
+def test_an_icmp_error_about_what_a_new_deny_has_ended_does_not_arrive(lab):
+    """Of both families; what is allowed all the time tells when all has come that will."""
+    allowed_still = policy("far")
+    allowed_still["spec"]["ingress"].append({"action": "Allow", "protocol": "UDP", "destination": {"ports": [11]}})
+    ends = [(lab.address("shop/near", family), lab.address("shop/web", family)) for family in (4, 6)]
+
+    def say(*texts):
+        for near, web in ends:
+            lab.exec("shop/near", sys.executable, PACKETS, "send", near, web, "9", texts[0])
+            lab.exec("shop/near", sys.executable, PACKETS, "error", near, web, web, texts[1])
+        lab.exec("shop/near", sys.executable, PACKETS, "send", *ends[0], "11", *texts[2:])
+
+    ear = Ear(lab, "exec", "shop/web", "--", "hear")
+    say("open", "error")
+    lab.apply(allowed_still)
+    in_force(lab)
+    watch_it_for_a_while()
+    say("denied", "error-about-denied", "last")
+    assert ear.heard() == ["open", "error"] * 2 + ["last"]
 
 
 def test_what_is_allowed_again_goes_on(lab):

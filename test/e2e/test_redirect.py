@@ -1,5 +1,6 @@
 """Past the stack or through it (bpfRedirectToPeer): all that is sent arrives, and paths' limits are heard of."""
 import json
+import time
 
 import pytest
 from transfer import transfer
@@ -81,6 +82,41 @@ def test_the_last_router_says_that_hops_have_run_out(lab, redirect, family):
         lab.exec("net/client", *ping)
         report = lab.exec("net/client", *ping, "-t", "1", check=False).stdout
         assert "Time to live exceeded" in report or "Hop limit" in report
+
+
+LATE = 0.2  # seconds in which what has come is read
+OWN_RULE = """
+table inet own {
+  chain forward {
+    type filter hook forward priority 20
+    udp dport 53 drop
+  }
+}
+"""
+
+
+def test_rules_of_the_hosts_own_end_what_begins_and_what_is_open_only_where_it_passes_the_stack(lab):
+    set_redirect(lab, "Enabled")
+    flows = {(pod, family): lab.start_traffic("net/client", "udp", lab.address(pod, family), 53)
+             for pod in ("net/near", "net/far") for family in (4, 6)}
+    lab.host_exec("host1", "nft", "-f", "-", stdin=OWN_RULE)
+    changes = []
+    try:
+        for value in ("Enabled", "Disabled", "Enabled"):
+            set_redirect(lab, value)
+            changes.append(time.monotonic())
+            answers = lab.probe("udp/53,tcp/80", "--pods", "net/client,net/near,net/far")
+            denied = {cell[1:] for cell, answer in answers.items() if cell[0] == "net/client" and answer == "deny"}
+            assert denied == {(pod, "udp/53", family) for pod, family in flows}
+            changes.append(time.monotonic())
+    finally:
+        lab.host_exec("host1", "nft", "delete", "table", "inet", "own")
+    for flow in flows.values():
+        flow.end()
+    for name, flow in flows.items():
+        times = flow.stop()["replies"]
+        came = [any(begin + LATE < time < end for time in times) for begin, end in zip(changes[::2], changes[1::2])]
+        assert came == [True, False, True], name
 
 
 def test_turning_it_on_and_off_loses_nothing(lab):
