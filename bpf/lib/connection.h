@@ -69,23 +69,29 @@ static __always_inline void note(const struct packet* packet, struct connection*
   if ((connection->tcp[sender] & seen) != seen) connection->tcp[sender] |= seen;
 }
 
-/* A large one as those that it is cut into, each of which gets its headers. */
-static __always_inline void count_packet(FRAME* skb, const struct packet* packet,
-                                         struct connection* connection) {
-  __u32 sender = packet->sender & 1, segments = segments_of(skb);
-  __u64 bytes = length_of(skb);
-  if (segments > 1 && (packet->key.protocol == IPPROTO_TCP || packet->key.protocol == IPPROTO_UDP))
-    bytes += (__u64)(segments - 1) * packet->payload;
-  __sync_fetch_and_add(&connection->bytes[sender], bytes);
-  __sync_fetch_and_add(&connection->packets[sender], segments);
+static __always_inline void add_sent(struct connection* connection, __u32 end, __u64 bytes, __u32 packets) {
+  __sync_fetch_and_add(&connection->bytes[end & 1], bytes);
+  __sync_fetch_and_add(&connection->packets[end & 1], packets);
+}
+
+/* Of a packet that is cut into so many, each of which gets its headers. */
+static __always_inline __u64 bytes_of(const struct packet* packet, __u32 length, __u32 segments) {
+  int is_cut = packet->key.protocol == IPPROTO_TCP || packet->key.protocol == IPPROTO_UDP;
+  return length + (is_cut ? (__u64)(segments - 1) * packet->payload : 0);
 }
 
 #ifndef OCICAT_AT_NETFILTER
-/* Both. A packet from one workload here to another comes by twice: it counts where it comes from. */
+/* A packet from one workload here to another comes by twice: it counts where it comes from. */
+static __always_inline int counts_here(const struct connection* connection, __u32 sender, int from) {
+  return from || !slot_at(connection, sender & 1);
+}
+
+/* Notes the packet, and counts it. */
 static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
                                     struct connection* connection, __u32 now) {
   note(packet, connection, now);
-  if (!from && slot_at(connection, packet->sender & 1)) return;
-  count_packet(skb, packet, connection);
+  if (!counts_here(connection, packet->sender, from)) return;
+  __u32 segments = segments_of(skb, packet->payload);
+  add_sent(connection, packet->sender, bytes_of(packet, skb->len, segments), segments);
 }
 #endif

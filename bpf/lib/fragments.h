@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lib/judge.h"
+#include "lib/workload_events.h"
 #include "maps/fragments.h"
 
 struct {
@@ -31,12 +32,21 @@ static __always_inline int is_awaited(const struct fragment* first, __u32 now) {
   return now - first->seen + SECONDS(1) <= SECONDS(31);
 }
 
-/* Who sends several first ones of a packet makes none of them shorter. */
-__noinline int note_first_fragment(struct __sk_buff* skb, const struct packet* packet, __u32 slot,
-                                   __u32 judged, int from) {
-  if (!packet) return 0;
+/* `judged`: as its connection has been judged. `found`: where that is, as find_place() says it; 0: nowhere. Who sends
+ * several first ones of a packet makes none of them shorter. */
+__noinline int note_first_fragment(struct __sk_buff* skb, const struct packet* packet,
+                                   const struct connection* judged, __u64 found, int from) {
+  if (!packet || !judged) return 0;
   struct fragment_key key = fragment_key_of(skb, packet, from);
-  struct fragment fragment = {.seen = clock_now(), .judged = judged, .slot = slot, .header = packet->offset};
+  int own = from ? packet->sender : !packet->sender;
+  if (!counts_here(judged, packet->sender, from)) found = 0;
+  struct fragment fragment = {.seen = clock_now(),
+                              .judged = judged->judged,
+                              .slot = slot_at(judged, own),
+                              .header = packet->offset,
+                              .place = (__u32)found,
+                              .version = found >> 32,
+                              .sender = packet->sender};
   if (!bpf_map_update_elem(&fragments, &key, &fragment, BPF_NOEXIST)) return 1;
   struct fragment* before = bpf_map_lookup_elem(&fragments, &key);
   if (!before) return 0; /* the others are dropped */
@@ -45,20 +55,31 @@ __noinline int note_first_fragment(struct __sk_buff* skb, const struct packet* p
   } else {
     before->header = fragment.header;
   }
-  before->judged = judged;
-  before->slot = slot;
+  before->judged = fragment.judged;
+  before->slot = fragment.slot;
+  before->place = fragment.place;
+  before->version = fragment.version;
+  before->sender = fragment.sender;
   before->seen = fragment.seen;
   return 1;
 }
 
+static __always_inline void count_fragment(const struct __sk_buff* skb, const struct fragment* first) {
+  struct tracked* there = first->version ? tracked_at(first->place) : 0;
+  if (there && is_still(&there->connection, first->version))
+    add_sent(&there->connection, first->sender, skb->len, 1);
+}
+
+/* The host's own pass whatever is known of their first one. */
 __noinline int later_fragment(struct __sk_buff* skb, const struct packet* packet, int from) {
   if (!packet) return DROP;
   struct fragment_key key = fragment_key_of(skb, packet, from);
   const struct fragment* first = bpf_map_lookup_elem(&fragments, &key);
   if (!first || !is_awaited(first, clock_now()) || packet->offset < first->header ||
       !is_fresh(first->slot, first->judged)) {
-    return drop_unread(DROP_FRAGMENT);
+    return !from && is_by_host(skb, packet) ? PASS : drop_unread(DROP_FRAGMENT);
   }
+  count_fragment(skb, first);
   count(COUNT_FORWARDED);
   return PASS;
 }

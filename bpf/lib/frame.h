@@ -9,6 +9,13 @@
 
 #define LAST_HEADER 0x7fff /* no honest packet has headers beyond; and the verifier wants a bound */
 
+/* How many packets a large one is cut into (GSO), or has been put together from (GRO). Nobody has counted those of a
+ * virtual machine. */
+static __always_inline __u32 segments_by(__u32 size, __u32 counted, __u32 length, __u32 headers) {
+  if (counted) return counted;
+  return length > headers + size ? (length - headers + size - 1) / size : 1;
+}
+
 #ifdef OCICAT_AT_NETFILTER
 
 #include "lib/kernel_types.h"
@@ -20,8 +27,10 @@ extern int bpf_dynptr_from_skb(struct __sk_buff* skb, __u64 flags, struct bpf_dy
 static __always_inline __u32 length_of(FRAME* frame) {
   return frame->skb->len;
 }
-static __always_inline __u32 segments_of(FRAME* frame) {
-  return 1;
+static __always_inline __u32 segments_of(FRAME* frame, __u32 headers) {
+  const struct skb_shared_info* shared = (void*)frame->skb->head + frame->skb->end;
+  __u32 size = BPF_CORE_READ(shared, gso_size);
+  return size ? segments_by(size, BPF_CORE_READ(shared, gso_segs), frame->skb->len, headers) : 1;
 }
 /* Than a header's field can say. */
 static __always_inline int may_be_longer(FRAME* frame) {
@@ -58,8 +67,8 @@ static __always_inline int may_be_longer(FRAME* frame) {
 static __always_inline __u32 length_of(FRAME* frame) {
   return frame->len;
 }
-static __always_inline __u32 segments_of(FRAME* frame) {
-  return frame->gso_segs ? frame->gso_segs : 1;
+static __always_inline __u32 segments_of(FRAME* frame, __u32 headers) {
+  return frame->gso_size ? segments_by(frame->gso_size, frame->gso_segs, frame->len, headers) : 1;
 }
 static __always_inline int may_be_longer(FRAME* frame) {
   return frame->gso_segs != 0;

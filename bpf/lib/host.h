@@ -7,7 +7,7 @@
  *            kernel's connection tracking remembers it
  *   known    connections pass; others are judged, and what policy lets through is noted, so that replies
  *            pass. What untracked policy allows is not
- *   whole    fragments have been put together before these hooks
+ *   whole    fragments have been put together before these hooks, or the host cuts what it sends behind them
  *   stack    everything is on it: tasks may overtake each other here, and processors' arrays would be shared
  *   design   docs/design/ebpf.md#host-endpoints
  */
@@ -21,7 +21,11 @@
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
 /* NF_INET_* */
 enum host_place { AT_INPUT = 1, AT_FORWARD, AT_OUTPUT };
-enum { PF_IPV6 = 10 };
+enum {
+  PF_IPV6 = 10,
+  LOOPBACK = 1 /* its index, always */,
+  PASSES_EVERYWHERE = 576 /* RFC 791: the largest */
+};
 
 /* States of the kernel's connection tracking, in the low bits of _nfct. */
 enum { TRACKED_RELATED = 1, TRACKED_REPLIES = 3, TRACKED_STATE = 7, TRACKED_DESTINATION_TRANSLATED = 1 << 5 };
@@ -296,6 +300,48 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
              : -1;
 }
 
+static __always_inline __u32 index_of(struct net_device* device) {
+  return device ? (__u32)BPF_CORE_READ(device, ifindex) : 0;
+}
+
+/* Of what has come in fragments, the size of the largest; of what leaves, that which its interface takes. */
+static __always_inline __u32 largest_fragment(struct bpf_nf_ctx* ctx) {
+  __u32 size = ctx->state->pf == PF_IPV6 ? ((struct inet6_skb_parm*)ctx->skb->cb)->frag_max_size
+                                         : ((struct inet_skb_parm*)ctx->skb->cb)->frag_max_size;
+  if (size || ctx->state->hook != AT_OUTPUT || ctx->skb->len <= PASSES_EVERYWHERE) return size;
+  struct net_device* out = way_out(ctx);
+  return out ? BPF_CORE_READ(out, mtu) : 0;
+}
+
+/* A packet as the fragments that it has come in, or leaves in; each carries a multiple of eight bytes (RFC 791; RFC
+ * 8200, section 4.5: behind a header of its own, eight bytes as well). */
+static __always_inline void count_fragments(struct bpf_nf_ctx* ctx, const struct packet* packet,
+                                            struct connection* connection) {
+  __u32 length = length_of(ctx), largest = largest_fragment(ctx), count = 1, more = 0;
+  __u32 ip = packet->ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr), extra = packet->ipv6 ? 8 : 0;
+  if (largest >= ip + extra + 8 && (length > largest || ctx->state->hook != AT_OUTPUT)) {
+    count = (length - ip - 1) / ((largest - ip - extra) & ~7) + 1;
+    more = (count - 1) * ip + count * extra;
+  }
+  add_sent(connection, packet->sender, length + more, count);
+}
+
+/* Counts what is on the wire: of a large packet those that it is cut into, or has been put together from, each with
+ * its headers. What comes by the loopback interface has counted as it left. A function of its own: the stack is full.
+ */
+__noinline int count_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
+                          struct connection* connection) {
+  if (!packet || !connection) return 0;
+  if (ctx->state->hook == AT_INPUT && index_of(ctx->state->in) == LOOPBACK) return 0;
+  __u32 segments = segments_of(ctx, packet->payload);
+  if (segments > 1) {
+    add_sent(connection, packet->sender, bytes_of(packet, length_of(ctx), segments), segments);
+  } else {
+    count_fragments(ctx, packet, connection);
+  }
+  return 1;
+}
+
 /* Of no connection: policy's answer for this packet alone. */
 static __always_inline int alone_here(struct packet* packet, const struct host* host,
                                       const struct passage* passage, __u64 batch, struct telling* told) {
@@ -351,7 +397,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   next.flags &= ~CONNECTION_DENIED;
   struct connection* noted = put_connection(&packet->key, &next, !known, next.seen);
   if (!noted) return refused(told, DROP_NO_MEMORY);
-  count_packet(ctx, packet, noted);
+  count_here(ctx, packet, noted);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
@@ -396,7 +442,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
       return refused(told, DROP_REVOKED);
     }
     note(packet, known, now);
-    count_packet(ctx, packet, known);
+    count_here(ctx, packet, known);
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
@@ -437,10 +483,6 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* to
     }
   }
   return tracked_here(ctx, &packet, host, &passage, batch, told);
-}
-
-static __always_inline __u32 index_of(struct net_device* device) {
-  return device ? (__u32)BPF_CORE_READ(device, ifindex) : 0;
 }
 
 /* Tells of the packet. It is read once more: what was made of it before is not on the stack any longer, and

@@ -13,6 +13,7 @@
 struct net_device {
   char name[16];
   int ifindex;
+  unsigned int mtu;
 };
 
 struct dst_entry {
@@ -24,6 +25,21 @@ struct sk_buff {
   __u32 mark;
   unsigned long _nfct;       /* connection tracking: pointer | state */
   unsigned long _skb_refdst; /* route: pointer | whether it is counted */
+  char cb[48]; /* what the layer that has it now remembers: struct inet_skb_parm or inet6_skb_parm */
+  unsigned char* head;
+  unsigned int end; /* from head: where struct skb_shared_info is */
+};
+
+struct skb_shared_info {
+  unsigned short gso_size, gso_segs;
+};
+
+struct inet_skb_parm {
+  __u16 frag_max_size; /* of what came in fragments: the largest of these, from its IP header on */
+};
+
+struct inet6_skb_parm {
+  __u16 frag_max_size;
 };
 
 struct nf_hook_state {

@@ -75,7 +75,7 @@ __noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32
   __u32 why = judge_new(skb, packet, alone, from);
   count(COUNT_JUDGED);
   if (why) return drop(why);
-  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, alone->judged, from);
+  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, alone, 0, from);
   tell_if_logged(skb, packet, from);
   count(COUNT_FORWARDED);
   return PASS;
@@ -163,7 +163,8 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
   if (!noted) return drop(DROP_NO_MEMORY);
   account(skb, packet, from, noted, now);
   if (!from) learn_way(skb, packet, noted);
-  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, next->judged, from);
+  if (packet->fragment == FRAGMENT_FIRST)
+    note_first_fragment(skb, packet, next, find_place(&packet->key), from);
   if (has_begun()) tell(skb, packet, COUNT_JUDGED, from);
   count(COUNT_FORWARDED);
   return PASS;
@@ -219,7 +220,8 @@ __noinline int at_floating(struct __sk_buff* skb, struct workbench* bench, __u32
     return 0;
   }
   account(skb, packet, from, known, now);
-  if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, slot, known->judged, from);
+  if (packet->fragment == FRAGMENT_FIRST)
+    note_first_fragment(skb, packet, known, find_place(&packet->key), from);
   count(COUNT_FORWARDED);
   return 1;
 }
@@ -279,8 +281,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     int is_own = !from && !skb->ingress_ifindex && skb->sk; /* as it may be a fragment */
     return is_own ? PASS : drop_unread(DROP_MALFORMED);
   }
-  if (packet->fragment == FRAGMENT_LATER)
-    return !from && is_by_host(skb, packet) ? PASS : later_fragment(skb, packet, from);
+  if (packet->fragment == FRAGMENT_LATER) return later_fragment(skb, packet, from);
 
   __u32 now = clock_now(), version;
   int own = from ? packet->sender : !packet->sender;
@@ -296,7 +297,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     learn_translated_way(skb, packet, known);
   }
   if (packet->fragment == FRAGMENT_FIRST) {
-    note_first_fragment(skb, packet, known->endpoint[own & 1], known->judged, from);
+    note_first_fragment(skb, packet, known, find_place(&packet->key), from);
   }
   count(COUNT_FORWARDED);
   return from ? forward(skb, packet, tracked_of(known), now) : PASS;

@@ -22,11 +22,14 @@ struct fragment_key {
 OCICAT_SIZE(struct fragment_key, 44);
 
 struct fragment {
-  __u32 seen;   /* in ticks */
-  __u32 judged; /* low half of the batch */
-  __u32 slot;   /* of the endpoint that judged it */
-  __u32 header; /* where the others may begin, in units of 8 bytes: behind what was read of the first */
+  __u32 seen;    /* in ticks */
+  __u32 judged;  /* low half of the batch */
+  __u32 slot;    /* of the endpoint that judged it */
+  __u32 header;  /* where the others may begin, in units of 8 bytes: behind what was read of the first */
+  __u32 place;   /* of the connection that they count for, */
+  __u32 version; /* and its version; 0: of none, or they are counted elsewhere */
+  __u32 sender;  /* the end that sends them */
 };
-OCICAT_SIZE(struct fragment, 16);
+OCICAT_SIZE(struct fragment, 28);
 
 OCICAT_LAYOUT_END

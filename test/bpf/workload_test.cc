@@ -1,4 +1,9 @@
 // The programs at a workload's interface: what becomes of a frame, and which counter says so.
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+
+#include <ostream>
+
 #include "bpf/workload_programs.h"
 
 namespace ocicat::test {
@@ -411,8 +416,54 @@ TEST_F(WorkloadPrograms, JudgeWhatIsOpenAtAnAddressThatSomebodyElseHasByNow) {
   expect({{"and not the other's", At::kToB, to_b, bpf::DROP_REVOKED}});
 }
 
+struct Sent {
+  std::uint32_t packets = 0;
+  std::uint64_t bytes = 0;
+  bool operator==(const Sent&) const = default;
+};
+
+// What the only connection's ends have sent.
+struct Counted {
+  Sent beginner, other;
+  bool operator==(const Counted&) const = default;
+  friend std::ostream& operator<<(std::ostream& out, const Counted& counted) {
+    const auto& [beginner, other] = counted;
+    return out << fmt::format("{} packets of {} bytes, {} back of {}", beginner.packets, beginner.bytes,
+                              other.packets, other.bytes);
+  }
+};
+
+class WorkloadCounts : public WorkloadPrograms {
+ protected:
+  Counted counted() const {
+    const auto places = pins_.connections();
+    CHECK(places);
+    const auto all = places->as<bpf::tracked>();
+    const auto known = std::ranges::find_if(all, [](const auto& place) { return place.version != 0; });
+    CHECK(known != all.end());
+    const auto& connection = known->connection;
+    const bool second = (connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0;
+    return {{connection.packets[second], connection.bytes[second]},
+            {connection.packets[!second], connection.bytes[!second]}};
+  }
+  // From a, as one of so many pieces of that size.
+  int send_large(const Bytes& frame, std::uint32_t size, std::uint32_t pieces) const {
+    const auto program = kernel::bpf::open_pin(pins_.path() / "programs/from_workload");
+    CHECK(program);
+    __sk_buff context{};
+    context.gso_size = size;
+    context.gso_segs = pieces;
+    bed_.host().run([&] { context.ifindex = context.ingress_ifindex = ::if_nametoindex("calia"); });
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
+                .data_size_in = static_cast<std::uint32_t>(frame.size()), .ctx_in = &context,
+                .ctx_size_in = sizeof context);
+    bed_.host().run([&] { EXPECT_EQ(::bpf_prog_test_run_opts(program->get(), &options), 0); });
+    return static_cast<int>(options.retval);
+  }
+};
+
 // Where both ends are workloads here, a packet is counted once, whether it goes past the stack or comes by twice.
-TEST_F(WorkloadPrograms, CountThePacketsAndBytesOfAConnection) {
+TEST_F(WorkloadCounts, CountThePacketsAndBytesOfAConnection) {
   const auto sent = [](std::string_view to, std::size_t size) {
     return ethernet(ipv4({.source = kA4, .destination = to}, udp(4000, 53, size)));
   };
@@ -441,17 +492,68 @@ TEST_F(WorkloadPrograms, CountThePacketsAndBytesOfAConnection) {
       }
       bytes_back += answered(peer, size).size();
     }
+    EXPECT_EQ(counted(), (Counted{{3, bytes_out}, {2, bytes_back}}));
+  }
+}
+
+// Where the first one counts, and for the same connection; not for one that has its place since.
+TEST_F(WorkloadCounts, CountFragmentsForTheConnectionOfTheirFirstOne) {
+  struct Datagram {
+    At at;
+    std::string_view source, destination;
+    bool counts;
+  };
+  const Datagram sent[] = {
+      {At::kFromA, kA4, kFar4, true}, {At::kFromA, kA6, kFar6, true},    {At::kToB, kFar4, kB4, true},
+      {At::kToB, kFar6, kB6, true},   {At::kHostToA, kHost4, kA4, true}, {At::kHostToA, kFar6, kA6, true},
+      {At::kFromA, kA4, kB4, true},   {At::kToB, kA4, kB4, false},       {At::kFromB, kB6, kA6, true}};
+  std::uint32_t id = 0;
+  for (const auto& [at, source, destination, counts] : sent) {
+    SCOPED_TRACE(fmt::format("{} to {}, at {}", source, destination, static_cast<int>(at)));
+    const auto fragment = [&, six = source.contains(':'), id = ++id](std::uint16_t eights, bool more,
+                                                                     const Bytes& payload) {
+      return six ? ethernet(ipv6(
+                       {.source = source, .destination = destination, .next = 44},
+                       fragment_header(17, static_cast<std::uint16_t>(eights << 3 | more), id) + payload))
+                 : ethernet(ipv4({.source = source,
+                                  .destination = destination,
+                                  .fragment = static_cast<std::uint16_t>((more ? kMore << 8 : 0) | eights)},
+                                 payload));
+    };
+    const Bytes frames[] = {fragment(0, true, udp(4000, 53, 1'192)), fragment(150, true, Bytes(1'200)),
+                            fragment(300, false, Bytes(77))};
+    if (counts) pins_.forget_connections();
+    const auto before = counts ? Counted{} : counted();
+    std::uint64_t bytes = 0;
+    for (const auto& frame : frames) {
+      EXPECT_EQ(run(at, frame), -1);
+      bytes += frame.size();
+    }
+    EXPECT_EQ(counted(), counts ? (Counted{{3, bytes}, {}}) : before);
+    if (!counts) continue;
     const auto places = pins_.connections();
     CHECK(places);
-    const auto all = places->as<bpf::tracked>();
-    const auto known = std::ranges::find_if(all, [](const auto& place) { return place.version != 0; });
-    ASSERT_NE(known, all.end());
-    const bool second = (known->connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND) != 0;
-    EXPECT_EQ(known->connection.packets[second], 3U);
-    EXPECT_EQ(known->connection.bytes[second], bytes_out);
-    EXPECT_EQ(known->connection.packets[!second], 2U);
-    EXPECT_EQ(known->connection.bytes[!second], bytes_back);
+    for (auto& place : places->as<bpf::tracked>()) {
+      if (place.version != 0) place.version += 2;
+    }
+    EXPECT_EQ(run(at, frames[2]), -1);
+    EXPECT_EQ(counted(), (Counted{{3, bytes}, {}})) << "of another connection";
   }
+}
+
+// As the kernel cuts it; a virtual machine says how large the pieces are, and not how many.
+TEST_F(WorkloadCounts, CountALargePacketAsThoseThatItIsCutInto) {
+  constexpr std::size_t kHeaders = 14 + 20 + 20, kSize = 1'000;
+  for (const std::uint32_t said : {3U, 0U}) {
+    pins_.forget_connections();
+    const Bytes frame = of_a4(6, tcp(4000, 80, kSyn) + Bytes(2 * kSize + 1));
+    EXPECT_EQ(send_large(frame, kSize, said), -1);
+    EXPECT_EQ(counted(), (Counted{{3, frame.size() + 2 * kHeaders}, {}})) << said;
+  }
+  pins_.forget_connections();
+  const Bytes full = of_a4(6, tcp(4000, 80, kSyn) + Bytes(kSize));
+  EXPECT_EQ(send_large(full, kSize, 0), -1);
+  EXPECT_EQ(counted(), (Counted{{1, full.size()}, {}})) << "as large as one piece";
 }
 
 }  // namespace

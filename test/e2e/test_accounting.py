@@ -1,5 +1,5 @@
 """Packets and bytes of a connection are those that a link would carry, however large those are that the kernel hands on
-(GSO, GRO): by the counters of the sockets at both ends."""
+(GSO, GRO), or puts together for the host's own hooks: by the counters of the sockets at both ends, and by arithmetic."""
 import json
 import subprocess
 import sys
@@ -35,6 +35,9 @@ while one.recv(1): pass
 told(one)
 """
 ETHERNET, IP, TCP, OF_SYN = 14, {4: 20, 6: 40}, 32, 8  # headers; TCP's with time stamps, and what SYN has more
+ICMP, OF_FRAGMENTS = 8, {4: 20, 6: 48}  # headers of those
+PINGS, PING, FRAGMENTS = 3, 4000, 3
+HOST2 = {4: "172.31.0.2", 6: "fd31::2"}
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +48,107 @@ def lab(make_lab):
     return lab
 
 
-def connection(lab, host, server):
-    found = [one for one in lab.json("bpf", "connections", "--host", host, "--address", server)["connections"]
-             if one["traffic"] == "tcp/%d" % PORT]
+def connection(lab, host, address, traffic=f"tcp/{PORT}", at="workload"):
+    found = [one for one in lab.json("bpf", "connections", "--host", host, "--address", address)["connections"]
+             if one["traffic"].startswith(traffic) and one["at"] == at]
     assert len(found) == 1, found
     return found[0]
+
+
+def stream(lab, sender, receiver, address):
+    """Sends SIZE bytes from a pod or host to another; what both ends' sockets have counted."""
+    run = lab.exec if "/" in sender else lab.host_exec
+    where = ["lab", "exec", receiver] if "/" in receiver else ["lab", "host", "exec", receiver]
+    receiver = subprocess.Popen([lab.binary, *where, "--", sys.executable, "-c", RECEIVE, str(PORT)],
+                                env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert receiver.stdout.readline() == "+\n"
+    sent = json.loads(run(sender, sys.executable, "-c", SEND, address, str(PORT), str(SIZE)).stdout)
+    received = json.loads(receiver.communicate()[0])
+    assert received["received"] in (SIZE, SIZE + 1)  # the end counts as one
+    return sent, received
+
+
+def check_stream(counted, sent, received, headers):
+    print(counted, sent, received)
+    assert counted["sent"] == sent["out"]
+    if sent["repeated"] == 0:
+        assert counted["sent"] == received["in"]
+        assert counted["sentBytes"] == SIZE + received["in"] * headers + OF_SYN
+
+
+def ping(lab, sender, address):
+    run = lab.exec if "/" in sender else lab.host_exec
+    report = run(sender, "ping", "-c", str(PINGS), "-i", "0.1", "-W", "2", "-M", "dont", "-s", str(PING), address).stdout
+    assert f"{PINGS} received" in report
+
+
+def check_pings(counted, headers):
+    for sent in ("sent", "answered"):
+        assert counted[sent] == PINGS * FRAGMENTS, counted
+        assert counted[sent + "Bytes"] == PINGS * (ICMP + PING + FRAGMENTS * headers), counted
 
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("server", ["near", "far"])
 def test_a_streams_packets_and_bytes_are_those_on_a_link(lab, server, family):
     address = lab.address("shop/" + server, family)
-    receiver = subprocess.Popen([lab.binary, "lab", "exec", "shop/" + server, "--", sys.executable, "-c", RECEIVE,
-                                 str(PORT)], env=lab.environment, text=True, stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE)
-    assert receiver.stdout.readline() == "+\n"
-    sender = json.loads(lab.exec("shop/client", sys.executable, "-c", SEND, address, str(PORT), str(SIZE)).stdout)
-    received = json.loads(receiver.communicate()[0])
-    assert received["received"] in (SIZE, SIZE + 1)  # the end counts as one
+    ends = stream(lab, "shop/client", "shop/" + server, address)
     for host in ("host1",) if server == "near" else ("host1", "host2"):
-        counted = connection(lab, host, address)
-        print(host, counted, sender, received)
-        assert counted["sent"] == sender["out"]
-        if sender["repeated"] == 0:
-            assert counted["sent"] == received["in"]
-            headers = ETHERNET + IP[family] + TCP
-            assert counted["sentBytes"] == SIZE + received["in"] * headers + OF_SYN
+        check_stream(connection(lab, host, address), *ends, ETHERNET + IP[family] + TCP)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("server", ["near", "far"])
+def test_fragments_count_for_the_connection_of_their_first_one(lab, server, family):
+    address = lab.address("shop/" + server, family)
+    ping(lab, "shop/client", address)
+    for host in ("host1",) if server == "near" else ("host1", "host2"):
+        check_pings(connection(lab, host, address, "icmp"), ETHERNET + OF_FRAGMENTS[family])
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_a_host_sends_its_own_workload_counts_in_fragments(lab, family):
+    address = lab.address("shop/near", family)
+    ping(lab, "host1", address)
+    check_pings(connection(lab, "host1", address, "icmp", "workload, from the host"), ETHERNET + OF_FRAGMENTS[family])
+
+
+def host_endpoint(number):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
+            "metadata": {"name": f"link-{number}", "labels": {"host": "yes"}},
+            "spec": {"node": f"host{number}", "interfaceName": "to-host%d" % (3 - number),
+                     "profiles": ["projectcalico-default-allow"]}}
+
+
+ALLOWED = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "allowed"},
+           "spec": {"selector": "has(host)", "applyOnForward": True, "types": ["Ingress", "Egress"],
+                    "ingress": [{"action": "Allow"}], "egress": [{"action": "Allow"}]}}
+
+
+@pytest.fixture(scope="module")
+def host_endpoints(lab):
+    documents = [host_endpoint(1), host_endpoint(2), ALLOWED]
+    lab.apply(*documents)
+    lab.settle()
+    yield
+    lab.delete(*documents)
+    lab.settle()
+
+
+# At the host's own hooks a packet begins with its IP header.
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("kind", ["forwarded", "own"])
+def test_host_endpoints_count_a_stream_as_the_link_carries_it(lab, host_endpoints, kind, family):
+    address = HOST2[family] if kind == "own" else lab.address("shop/far", family)
+    ends = stream(lab, *(("host1", "host2") if kind == "own" else ("shop/client", "shop/far")), address)
+    for host in ("host1", "host2"):
+        check_stream(connection(lab, host, address, at="host endpoint"), *ends, IP[family] + TCP)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("kind", ["forwarded", "own"])
+def test_host_endpoints_count_the_fragments_that_the_link_carries(lab, host_endpoints, kind, family):
+    address = HOST2[family] if kind == "own" else lab.address("shop/far", family)
+    ping(lab, "host1" if kind == "own" else "shop/client", address)
+    for host in ("host1", "host2"):
+        check_pings(connection(lab, host, address, "icmp", at="host endpoint"), OF_FRAGMENTS[family])
