@@ -37,7 +37,7 @@ told(one)
 ETHERNET, IP, TCP, OF_SYN = 14, {4: 20, 6: 40}, 32, 8  # headers; TCP's with time stamps, and what SYN has more
 ICMP, OF_FRAGMENTS = 8, {4: 20, 6: 48}  # headers of those
 PINGS, PING, FRAGMENTS = 3, 4000, 3
-HOST2 = {4: "172.31.0.2", 6: "fd31::2"}
+HOST2, ITSELF = {4: "172.31.0.2", 6: "fd31::2"}, {4: "127.0.0.1", 6: "::1"}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def check_stream(counted, sent, received, headers):
 
 def ping(lab, sender, address):
     run = lab.exec if "/" in sender else lab.host_exec
-    report = run(sender, "ping", "-c", str(PINGS), "-i", "0.1", "-W", "2", "-M", "dont", "-s", str(PING), address).stdout
-    assert f"{PINGS} received" in report
+    report = run(sender, "ping", "-c", str(PINGS), "-i", "0.1", "-W", "2", "-M", "dont", "-s", str(PING), address)
+    assert f"{PINGS} received" in report.stdout
 
 
 def check_pings(counted, headers):
@@ -113,10 +113,10 @@ def test_what_a_host_sends_its_own_workload_counts_in_fragments(lab, family):
     check_pings(connection(lab, "host1", address, "icmp", "workload, from the host"), ETHERNET + OF_FRAGMENTS[family])
 
 
-def host_endpoint(number):
+def host_endpoint(number, interface=None):
     return {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
-            "metadata": {"name": f"link-{number}", "labels": {"host": "yes"}},
-            "spec": {"node": f"host{number}", "interfaceName": "to-host%d" % (3 - number),
+            "metadata": {"name": f"{'all' if interface else 'link'}-{number}", "labels": {"host": "yes"}},
+            "spec": {"node": f"host{number}", "interfaceName": interface or f"to-host{3 - number}",
                      "profiles": ["projectcalico-default-allow"]}}
 
 
@@ -152,3 +152,17 @@ def test_host_endpoints_count_the_fragments_that_the_link_carries(lab, host_endp
     ping(lab, "host1" if kind == "own" else "shop/client", address)
     for host in ("host1", "host2"):
         check_pings(connection(lab, host, address, "icmp", at="host endpoint"), OF_FRAGMENTS[family])
+
+
+# By the loopback interface, whose packets come by out and in.
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_a_host_sends_itself_counts_once(lab, host_endpoints, family):
+    lab.apply(host_endpoint(1, "*"))
+    lab.settle()
+    ping(lab, "host1", ITSELF[family])
+    counted = connection(lab, "host1", ITSELF[family], "icmp", at="host endpoint")
+    lab.delete(host_endpoint(1, "*"))
+    lab.settle()
+    for sent in ("sent", "answered"):
+        assert counted[sent] == PINGS, counted
+        assert counted[sent + "Bytes"] == PINGS * (IP[family] + ICMP + PING), counted
