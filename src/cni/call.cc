@@ -84,8 +84,11 @@ Outcome<void> check_version(Command command, Version version) {
                             kNetworkFile));
 }
 
-// "K=V;K=V". Of one name twice the last counts, as in libcni.
+// "K=V;K=V"; it is sent and noted as JSON. Of one name twice the last counts, as in libcni.
 Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_view text) {
+  boost::system::error_code error;
+  json::parse(json::serialize(json::value(text)), error);
+  if (error) return wrong_environment("CNI_ARGS is not UTF-8");
   std::map<std::string, std::string, std::less<>> args;
   while (!text.empty()) {
     const auto end = std::min(text.find(';'), text.size());

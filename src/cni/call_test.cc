@@ -81,6 +81,8 @@ TEST(Call, WhatIsWrongWithItIsSaidWithTheCodeOfTheSpecification) {
        FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
       {"arguments", changed([](auto& e) { e.args = "A=1;B"; }), std::string(kConfig),
        FailureCode::kInvalidEnvironment, "\"B\""},
+      {"arguments beyond UTF-8", changed([](auto& e) { e.args = "A=sh\xef-p"; }), std::string(kConfig),
+       FailureCode::kInvalidEnvironment, "UTF-8"},
       {"no JSON", environment("ADD"), "{", FailureCode::kUndecodable, "not JSON"},
       {"no object", environment("ADD"), "[]", FailureCode::kUndecodable, "not an object"},
       {"old version", environment("ADD"), R"({"cniVersion":"0.2.0","name":"x"})",
