@@ -22,6 +22,12 @@
 #include <cstring>
 
 namespace ocicat::kernel::bpf {
+
+// libbpf's own, by numbers: an enumeration of C++ cannot have a value beyond those that Debian's headers know.
+int set_type(bpf_program* program, std::uint32_t type) __asm__("bpf_program__set_type");
+int set_attach_type(bpf_program* program,
+                    std::uint32_t type) __asm__("bpf_program__set_expected_attach_type");
+
 namespace {
 
 constexpr std::size_t kLogShown = 2000;  // its end, where the verifier says what it refuses
@@ -54,15 +60,6 @@ int collect(libbpf_print_level level, const char* format, va_list arguments) {
   }
   va_end(again);
   return size;
-}
-
-// A value beyond those that the enumeration of Debian's headers has.
-template <class Result, class Enumeration>
-void set_to(bpf_program* program, Result (*set)(bpf_program*, Enumeration), std::uint32_t value) {
-  Enumeration wanted{};
-  static_assert(sizeof wanted == sizeof value);
-  std::memcpy(&wanted, &value, sizeof value);
-  set(program, wanted);
 }
 
 std::size_t rounded(std::size_t size) {
@@ -198,8 +195,8 @@ Result<Object> Object::open(std::span<const std::uint8_t> file, const std::strin
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
     if (std::string_view(::bpf_program__section_name(program)) != "netfilter") continue;
-    set_to(program, ::bpf_program__set_type, kProgramNetfilter);
-    set_to(program, ::bpf_program__set_expected_attach_type, kAttachNetfilter);
+    set_type(program, kProgramNetfilter);
+    set_attach_type(program, kAttachNetfilter);
   }
   return Object(object);
 }
