@@ -3,10 +3,13 @@
  *
  *   one that is over
  *   one that nobody has answered, or that ends; of the own workload first
- *   one of the workload that has most of the eight; of the own one, unless another has more
+ *   one of the workload that has most of the eight; or of the address that begins the new one, where that has
+ *   begun more of them. Of that workload's, one of the address that has begun most of the eight. Where others
+ *   have as many, of the own ones
  *
- * and of several the one that has been idle for longest. So a flood, of whatever kind, pushes out its own;
- * who has less of the table than the one who floods loses nothing that is answered.
+ * and of several the one that has been idle for longest. So a flood, of whatever kind, pushes out its own: who
+ * has less of the table than the one who floods loses nothing that is answered. From however many addresses a
+ * workload is flooded, other workloads lose nothing; and however many are flooded from one address, nobody else.
  */
 #pragma once
 
@@ -32,58 +35,101 @@ enum {
   GRADE_UNANSWERED = 2, /* or nobody has answered, and it is the newcomer's owner's, */
   GRADE_OTHERS = 1,     /* or another's, */
   GRADE_ANSWERED = 0,   /* or it is answered */
-  GRADE_SHIFT = 30,
-  GRADE_OWNER_SHIFT = 15,
-  GRADE_OWNER = 0x7fff,
-  GRADE_IDLE = 0x7fff, /* for how long, in eighths of a second or so; more counts as this, 73 minutes */
+  GRADE_SHIFT = 62,
+  GRADE_OWNER_SHIFT = 47,    /* below that: whose it is, */
+  GRADE_BEGINNER_SHIFT = 15, /* a digest of the address that began it, in 32 bits, */
+  GRADE_IDLE = 0x7fff,       /* and how long it has been idle, in eighths of a second or so: 73 minutes */
   GRADE_IDLE_SHIFT = 7,
 };
 
-__noinline __u32 grade_of(__u32 place, __u32 own, __u32 now) {
+/* Whose it is, and who began it, as grades have it. Nobody outside can say which addresses share a digest. */
+static __always_inline __u64 whose(const struct connection_key* key, const struct connection* connection) {
+  const struct host* secrets = the_host();
+  const struct address* from = &key->address[beginner(connection)];
+  __u64 digest = 0;
+  for (int i = 0; secrets && i < 4; ++i) digest += from->word[i] * secrets->secret.word[i];
+  return (__u64)owner_of(key, connection) << GRADE_OWNER_SHIFT | digest >> 32 << GRADE_BEGINNER_SHIFT;
+}
+
+/* `own`: whose the newcomer is. */
+__noinline __u64 grade_of(__u32 place, __u64 own, __u32 now) {
   const struct tracked* there = tracked_at(place);
   if (!there || READ_ONCE(there->version) & 1) return 0;
   const struct connection* connection = &there->connection;
   __u8 protocol = there->key.protocol;
   __s32 ticks = (__s32)(now - READ_ONCE(connection->seen));
   __u32 idle = ticks > 0 ? (__u32)ticks >> GRADE_IDLE_SHIFT : 0;
-  __u32 owner = owner_of(&there->key, connection), grade = GRADE_ANSWERED;
+  __u64 has = whose(&there->key, connection), grade = GRADE_ANSWERED;
   if (has_expired(connection, protocol, now)) {
     grade = GRADE_OVER;
   } else if (!is_answered(connection, protocol)) {
-    grade = owner == own ? GRADE_UNANSWERED : GRADE_OTHERS;
+    grade = (has ^ own) >> GRADE_OWNER_SHIFT ? GRADE_OTHERS : GRADE_UNANSWERED;
   }
-  return grade << GRADE_SHIFT | (owner & GRADE_OWNER) << GRADE_OWNER_SHIFT |
-         (idle > GRADE_IDLE ? GRADE_IDLE : idle);
+  return grade << GRADE_SHIFT | has | (idle > GRADE_IDLE ? GRADE_IDLE : idle);
 }
 
-static __always_inline __u32 owner_in(__u32 grade) {
-  return grade >> GRADE_OWNER_SHIFT & GRADE_OWNER;
+/* 1 or 0; of numbers that are less than 2^63. Without a branch, and so that the compiler makes none of it: the
+ * verifier would follow all that eight times eight of them can lead to. */
+static __always_inline __u64 is_less(__u64 a, __u64 b) {
+  __u64 difference = a - b;
+  asm("" : "+r"(difference));
+  return difference >> 63;
 }
 
-/* 1 or 0. Without a branch: the verifier would follow all that eight times eight of them can lead to. */
-static __always_inline __u32 is_owner(__u32 grade, __u32 owner) {
-  return ((owner_in(grade) ^ owner) - 1) >> 31;
+/* Of two that are answered, whether they are one owner's, and whether one address has begun them. Of eight, such
+ * numbers add up. */
+enum { SAME_OWNER = 16, SAME_BEGINNER = 1, SAME_BITS = 8 };
+
+static __always_inline __u64 alike(__u64 a, __u64 b) {
+  __u64 differ = a ^ b;
+  return is_less(differ >> GRADE_OWNER_SHIFT, 1) * SAME_OWNER +
+         is_less((__u32)(differ >> GRADE_BEGINNER_SHIFT), 1) * SAME_BEGINNER;
 }
 
-/* Of eight places, none of them free: which one to give away. */
-__noinline __u32 least_of(__u32 first, __u32 own, __u32 now) {
-  __u32 grades[CONNECTION_WAYS], most = 0;
-  __u32 best = NO_PLACE, mine = 0;
+/* Of each of eight that are answered, in a byte: with how many others it is alike. Each two are compared once. */
+static __always_inline __u64 count_alike(const __u64* grades) {
+  __u64 sums = 0;
+#pragma clang loop unroll(full)
+  for (__u32 i = 1; i < CONNECTION_WAYS; ++i) {
+    __u64 grade = READ_ONCE(grades[i]);
+#pragma clang loop unroll(full)
+    for (__u32 j = 0; j < i; ++j)
+      sums += alike(grade, READ_ONCE(grades[j])) * (1ULL << i * SAME_BITS | 1ULL << j * SAME_BITS);
+  }
+  return sums;
+}
+
+/* What speaks for giving away an answered one with this grade, and with so many others alike. Others count twice
+ * and the newcomer once: where others have as many, it is the own one that gives way. */
+static __always_inline __u64 worth_of(__u64 grade, __u64 others, __u64 own) {
+  __u64 is_own = alike(grade, own), sum = 2 * others + is_own;
+  __u64 owners = sum / SAME_OWNER, beginners = sum % SAME_OWNER, most = owners;
+  if (is_own & SAME_BEGINNER && beginners > owners) most = beginners;
+  return ((most * SAME_OWNER + beginners) * 2 + is_own / SAME_OWNER) << GRADE_BEGINNER_SHIFT |
+         (grade & GRADE_IDLE);
+}
+
+/* Of eight places, none of them free: which one to give away. `own`: whose the newcomer is. Loops stay loops, and
+ * grades are read where they are, for the stack. */
+__noinline __u32 least_of(__u32 first, __u64 own, __u32 now) {
+  __u64 grades[CONNECTION_WAYS], most = 0;
+  __u32 best = NO_PLACE;
+#pragma clang loop unroll(disable)
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
     grades[i] = grade_of(next_place(first, i), own, now);
-    mine += is_owner(grades[i], own);
-    __u32 worth = grades[i] & ~((__u32)GRADE_OWNER << GRADE_OWNER_SHIFT);
+    __u64 worth = grades[i] >> GRADE_SHIFT << GRADE_SHIFT | (grades[i] & GRADE_IDLE);
     if (worth <= most) continue;
     most = worth;
     best = next_place(first, i);
   }
   if (most >> GRADE_SHIFT) return best;
+  __u64 others = count_alike(grades);
   most = 0;
-  for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    __u32 owner = owner_in(grades[i]), has = 0;
-    for (__u32 j = 0; j < CONNECTION_WAYS; ++j) has += is_owner(grades[j], owner);
-    __u32 worth = has << GRADE_OWNER_SHIFT | (grades[i] & GRADE_IDLE);
-    if ((owner != own && has <= mine) || worth <= most) continue;
+  best = first;
+#pragma clang loop unroll(disable)
+  for (__u32 i = 0; i < CONNECTION_WAYS; ++i, others >>= SAME_BITS) {
+    __u64 worth = worth_of(grades[i], others % (1 << SAME_BITS), own);
+    if (worth <= most) continue;
     most = worth;
     best = next_place(first, i);
   }
@@ -152,7 +198,7 @@ static __noinline struct connection* put_connection(const struct connection_key*
                                                     const struct connection* next, int anew, __u32 now) {
   for (int i = 0; i < MAX_ATTEMPTS; ++i) {
     __u32 place = place_for(key);
-    if (place == NO_PLACE) place = least_of(place_of(key), owner_of(key, next), now);
+    if (place == NO_PLACE) place = least_of(place_of(key), whose(key, next), now);
     struct tracked* there = tracked_at(place);
     if (!there) return 0;
     struct connection* noted = put_at(there, key, next, anew, now);

@@ -1,4 +1,5 @@
 // What becomes of connections when there are more than there is room for.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <arpa/inet.h>
@@ -6,7 +7,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 
+#include "bpf/crowd.h"
 #include "bpf/frames.h"
 #include "dataplane/ebpf/address_image.h"
 #include "maps/connections.h"
@@ -18,7 +21,8 @@ namespace ocicat::test {
 namespace {
 
 constexpr std::string_view kA = "10.65.0.2", kB = "10.65.0.3";
-constexpr int kPass = -1, kDrop = 2;
+constexpr int kPass = -1, kDrop = 2, kRedirect = 7;
+constexpr std::uint32_t kModest = 4'000, kFlood = 20'000;
 
 // Workloads a and b may send anything and are sent nothing but replies.
 class ConnectionTable : public testing::Test {
@@ -70,9 +74,10 @@ class ConnectionTable : public testing::Test {
     CHECK(done);
     return done->answer;
   }
-  int receive(const char* interface, const Bytes& frame) const {
+  int receive(const char* interface, const Bytes& frame, const char* came_in_by = "uplink") const {
     const auto index = static_cast<int>(::if_nametoindex(interface));
-    const auto done = kernel::bpf::run(to_.get(), frame, index, static_cast<int>(::if_nametoindex("uplink")));
+    const auto done =
+        kernel::bpf::run(to_.get(), frame, index, static_cast<int>(::if_nametoindex(came_in_by)));
     CHECK(done);
     return done->answer;
   }
@@ -96,6 +101,16 @@ class ConnectionTable : public testing::Test {
     }));
   }
 
+  // Of connections of one who is modest. At random: of numbers in a row a secret leads nine to the same eight places
+  // once in a thousand times.
+  static std::vector<std::uint32_t> draw_numbers() {
+    std::mt19937 random(1);
+    std::vector<std::uint32_t> numbers(kModest);
+    for (auto& number : numbers) number = static_cast<std::uint32_t>(random());
+    return numbers;
+  }
+
+  const std::vector<std::uint32_t> modest_ = draw_numbers();
   Testbed bed_;
   Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
   Station& b_ = bed_.add_pod("b", "10.65.0.3", "fd00:65::3", Testbed::Routes::kMissing);
@@ -105,20 +120,18 @@ class ConnectionTable : public testing::Test {
   std::optional<kernel::bpf::MappedArray> all_, secret_;
 };
 
-constexpr std::uint32_t kModest = 4'000, kFlood = 20'000;
-
 TEST_F(ConnectionTable, AFloodThatNobodyAnswersPushesOutNobodyElsesAnsweredConnections) {
   bed_.host().run([&] {
     ASSERT_EQ(send("calia", request(kA, 0)), kPass);
     fill_like_the_only_one();
-    for (std::uint32_t i = 0; i < kModest; ++i) {
+    for (const auto i : modest_) {
       ASSERT_EQ(send("calib", request(kB, i)), kPass);
       ASSERT_EQ(receive("calib", reply(kB, i)), kPass);
     }
     for (std::uint32_t i = 0; i < kFlood; ++i) ASSERT_EQ(send("calia", request(kA, i)), kPass);
     EXPECT_EQ(known_of(b_, true), kModest);
     EXPECT_EQ(known_of(a_, false), bpf::CONNECTIONS_MAX - kModest);
-    for (std::uint32_t i = 0; i < kModest; ++i) ASSERT_EQ(receive("calib", reply(kB, i)), kPass) << i;
+    for (const auto i : modest_) ASSERT_EQ(receive("calib", reply(kB, i)), kPass) << i;
   });
 }
 
@@ -128,7 +141,7 @@ TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutItsOwn) {
     ASSERT_EQ(receive("calia", reply(kA, 0)), kPass);
     fill_like_the_only_one();
     // The newcomer has room as well, though the other has taken all.
-    for (std::uint32_t i = 0; i < kModest; ++i) {
+    for (const auto i : modest_) {
       ASSERT_EQ(send("calib", request(kB, i)), kPass);
       ASSERT_EQ(receive("calib", reply(kB, i)), kPass);
     }
@@ -159,7 +172,7 @@ TEST_F(ConnectionTable, AFloodOfHalfOpenTcpConnectionsPushesOutNobodyElses) {
     ASSERT_EQ(send("calia", out(kA, 0, kSyn)), kPass);
     ASSERT_EQ(receive("calia", in(kA, 0, kSyn | kAck)), kPass);
     fill_like_the_only_one();
-    for (std::uint32_t i = 0; i < kModest; ++i) {
+    for (const auto i : modest_) {
       ASSERT_EQ(send("calib", out(kB, i, kSyn)), kPass);
       ASSERT_EQ(receive("calib", in(kB, i, kSyn | kAck)), kPass);
       ASSERT_EQ(send("calib", out(kB, i, kAck)), kPass);
@@ -169,7 +182,7 @@ TEST_F(ConnectionTable, AFloodOfHalfOpenTcpConnectionsPushesOutNobodyElses) {
       ASSERT_EQ(receive("calia", in(kA, i, kSyn | kAck)), kPass);
     }
     EXPECT_EQ(known_of(b_, true), kModest);
-    for (std::uint32_t i = 0; i < kModest; ++i) ASSERT_EQ(receive("calib", in(kB, i, kAck)), kPass) << i;
+    for (const auto i : modest_) ASSERT_EQ(receive("calib", in(kB, i, kAck)), kPass) << i;
   });
 }
 
@@ -196,6 +209,103 @@ TEST_F(ConnectionTable, OneThatWasPushedOutGoesOnWhereTheSideThatMayBeginSpeaksF
     EXPECT_EQ(receive("calia", reply(kA, kFirst)), kPass);
   });
 }
+
+// Workloads c, d and e that take anything, beside a and b; all that is asked is answered. One family at a time.
+class FloodedWorkload : public ConnectionTable, public testing::WithParamInterface<Family> {
+ protected:
+  FloodedWorkload() {
+    HostChanges changes;
+    add_pod(changes, "c", c_, kAllowAll, kAllowAll);
+    add_pod(changes, "d", d_, kAllowAll, kAllowAll);
+    add_pod(changes, "e", e_, kAllowAll, kAllowAll);
+    agent_.apply(changes);
+  }
+  std::string of(const Station& pod) const { return pod.address(GetParam()).to_string(); }
+  static std::string outside(std::uint32_t number) {
+    return GetParam() == Family::kIpv4 ? peer_of(number << 16).to_string()
+                                       : fmt::format("fd00:99::{:x}", number);
+  }
+  std::string interface_of(const std::string& address) const {
+    for (const auto* pod : {&a_, &b_, &c_, &d_, &e_}) {
+      if (address == of(*pod)) return pod->interface();
+    }
+    return "uplink";
+  }
+  int pass(const std::string& from, const std::string& to, const Bytes& packet) const {
+    const auto in = interface_of(from), out = interface_of(to);
+    const auto frame = ethernet(packet);
+    const auto sent = in == "uplink" ? kPass : send(in.c_str(), frame);
+    if (sent == kRedirect) return kPass;
+    return sent != kPass || out == "uplink" ? sent : receive(out.c_str(), frame, in.c_str());
+  }
+  std::vector<Flow> open(std::size_t count, const std::string& source, const std::string& destination) {
+    std::vector<Flow> flows;
+    bed_.host().run([&] {
+      while (flows.size() < count) {
+        const auto& flow = flows.emplace_back(crowd_.between(source, destination));
+        EXPECT_EQ(pass(source, destination, flow.request()), kPass);
+        EXPECT_EQ(pass(destination, source, flow.answer()), kPass);
+      }
+    });
+    return flows;
+  }
+
+  Station& c_ = bed_.add_pod("c", "10.65.0.4", "fd00:65::4", Testbed::Routes::kMissing);
+  Station& d_ = bed_.add_pod("d", "10.65.0.5", "fd00:65::5", Testbed::Routes::kMissing);
+  Station& e_ = bed_.add_pod("e", "10.65.0.6", "fd00:65::6", Testbed::Routes::kMissing);
+  Crowd crowd_{pins_, false};
+};
+
+constexpr std::size_t kMany = 24;  // for eight places
+
+TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFloods) {
+  std::vector<Flow> others;
+  for (const auto& [source, destination] :
+       {std::pair{outside(1), of(c_)}, {outside(2), of(c_)}, {of(a_), of(c_)}, {of(c_), outside(3)}}) {
+    others.push_back(open(1, source, destination).front());
+  }
+  const auto flood = open(kMany, outside(4), of(c_));
+  for (const auto& one : others) EXPECT_TRUE(crowd_.knows(one)) << one.source << " to " << one.destination;
+  EXPECT_EQ(crowd_.count_known(flood), 4);
+}
+
+// As the one who floods has most of the eight places, though each of the flooded ones has little of them.
+TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFloodsItsNeighbours) {
+  std::vector<Flow> others;
+  for (std::uint32_t i = 0; i < 4; ++i) others.push_back(open(1, outside(i), of(c_)).front());
+  for (std::size_t i = 0; i < kMany / 2; ++i) {
+    open(1, outside(9), of(d_));
+    open(1, outside(9), of(e_));
+  }
+  EXPECT_EQ(crowd_.count_known(others), 4);
+}
+
+TEST_P(FloodedWorkload, TakesNothingFromOtherWorkloadsFromHoweverManyAddressesItIsFlooded) {
+  std::vector<Flow> others;
+  for (const auto& [source, destination] :
+       {std::pair{of(a_), outside(1)}, {of(b_), outside(1)}, {of(a_), of(c_)}}) {
+    others.push_back(open(1, source, destination).front());
+  }
+  const auto own = open(1, outside(2), of(c_));
+  for (std::uint32_t i = 0; i < kMany; ++i) open(1, outside(100 + i), of(c_));
+  for (const auto& one : others) EXPECT_TRUE(crowd_.knows(one)) << one.source << " to " << one.destination;
+  EXPECT_EQ(crowd_.count_known(own), 0) << "a flood that pushes out nothing shows nothing";
+}
+
+TEST_P(FloodedWorkload, LosesOfTheOneWhoHasMoreUntilTheOneWhoFloodsHasAsMany) {
+  const auto before = open(6, outside(1), of(c_));
+  open(kMany, outside(2), of(c_));
+  EXPECT_EQ(crowd_.count_known(before), 4);
+}
+
+TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {
+  const auto before = open(6, of(a_), outside(1));
+  for (std::uint32_t i = 0; i < kMany; ++i) open(1, outside(100 + i), of(c_));
+  EXPECT_EQ(crowd_.count_known(before), 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FloodedWorkload, testing::ValuesIn(kFamilies),
+                         [](const auto& family) { return family.param == Family::kIpv4 ? "v4" : "v6"; });
 
 }  // namespace
 }  // namespace ocicat::test

@@ -1,16 +1,15 @@
 // The programs at the host's netfilter hooks, packet by packet: what becomes of it, and which counter says
 // so.
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
 
-#include <cstring>
 #include <thread>
 
 #include "bpf/counted.h"
+#include "bpf/crowd.h"
 #include "bpf/frames.h"
-#include "dataplane/ebpf/address_image.h"
-#include "dataplane/ebpf/handover.h"
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
 #include "maps/events.h"
@@ -316,91 +315,63 @@ TEST_F(HostPrograms, ReachOpenConnectionsByANewDenyInBothDirectionsAndByANewAllo
           {"and from the host", kOut, out, bpf::COUNT_FORWARDED}});
 }
 
-// Connections of UDP from port 4000 to port 53, in the table as host endpoints have judged them.
+// Of connections of UDP that have the same eight places.
 class HostFlood : public HostPrograms {
  protected:
   HostFlood() {
     HostChanges open;
     set_policy(open, kOpen, kOpen);
     change(open);
-    all_ = pins_.connections();
-    host_ = pins_.host_values();
-    CHECK(all_ && host_);
   }
-  std::uint32_t place_of(const IpAddress& source, const IpAddress& destination) const {
-    const kernel::Connection connection{.source = source,
-                                        .destination = destination,
-                                        .protocol = 17,
-                                        .source_port = 4000,
-                                        .destination_port = 53};
-    const dataplane::ebpf::LocalEnds nobody{.slot = [](const auto&) { return 0U; },
-                                            .is_host = [](const auto&) { return false; }};
-    const auto key = noted_at_host(connection, nobody, {}).key;
-    return bpf::first_place_of(&key, &host_->as<bpf::host>().front().secret);
+  Flow open(NetfilterHook at, std::string_view source, std::string_view destination) {
+    auto flow = crowd_.between(std::string(source), std::string(destination));
+    EXPECT_TRUE(passes(at, flow.request()));
+    return flow;
   }
-  // Sources whose connections with the other end have the same eight places as the host's own.
-  std::vector<std::string> sources_beside_own(const char* destination, std::size_t count) const {
-    const auto far = *IpAddress::parse(kFar4), to = *IpAddress::parse(destination);
-    const auto own = place_of(*IpAddress::parse(kHost4), far);
-    std::vector<std::string> found;
-    for (std::uint32_t number = 0x0a000001; found.size() < count; ++number) {
-      if (place_of(IpAddress::v4(number), to) == own) found.push_back(IpAddress::v4(number).to_string());
-    }
-    return found;
+  Flow open_answered(NetfilterHook at, std::string_view source, std::string_view destination) {
+    auto flow = open(at, source, destination);
+    EXPECT_TRUE(passes(back_from(at), flow.answer()));
+    return flow;
   }
-  bool passes_between(NetfilterHook at, std::string_view source, std::string_view destination,
-                      bool answer) const {
-    return answer
-               ? passes(at,
-                        ipv4({.source = destination, .destination = source, .protocol = 17}, udp(53, 4000)))
-               : passes(at,
-                        ipv4({.source = source, .destination = destination, .protocol = 17}, udp(4000, 53)));
-  }
-  // From the host to the other end, answered; and whether it is still known.
-  void open_own() const {
-    ASSERT_TRUE(passes_between(kOut, kHost4, kFar4, false));
-    ASSERT_TRUE(passes_between(kIn, kHost4, kFar4, true));
-  }
-  bool knows_own() const {
-    const auto host = dataplane::ebpf::address_of(*IpAddress::parse(kHost4)),
-               far = dataplane::ebpf::address_of(*IpAddress::parse(kFar4));
-    const auto is = [](const bpf::address& a, const bpf::address& b) { return a.word[3] == b.word[3]; };
-    return std::ranges::any_of(all_->as<bpf::tracked>(), [&](const auto& one) {
-      const auto& ends = one.key.address;
-      return one.version != 0 && one.key.at_host == 1 &&
-             ((is(ends[0], host) && is(ends[1], far)) || (is(ends[1], host) && is(ends[0], far)));
-    });
-  }
+  static NetfilterHook back_from(NetfilterHook at) { return at == kIn ? kOut : at == kOut ? kIn : at; }
+  static std::string far(int number) { return fmt::format("203.0.113.{}", 100 + number); }
 
- private:
-  std::optional<kernel::bpf::MappedArray> all_, host_;
+  Crowd crowd_{pins_, true};
 };
 
+constexpr int kMany = 24;  // for eight places
+
 TEST_F(HostFlood, OfWhatIsForwardedAndAnsweredPushesOutNothingOfTheHostsOwn) {
-  open_own();
-  for (const auto& source : sources_beside_own("203.0.113.9", 24)) {
-    EXPECT_TRUE(passes_between(kThrough, source, "203.0.113.9", false));
-    EXPECT_TRUE(passes_between(kThrough, source, "203.0.113.9", true));
-  }
-  EXPECT_TRUE(knows_own());
+  const auto own = open_answered(kOut, kHost4, kFar4);
+  for (int i = 0; i < kMany; ++i) open_answered(kThrough, far(i), kFar4);
+  EXPECT_TRUE(crowd_.knows(own));
+}
+
+TEST_F(HostFlood, OfWhatOneForwardsAndIsAnsweredPushesOutNothingThatIsForwardedForOthers) {
+  const auto others = open_answered(kThrough, far(1), kFar4);
+  for (int i = 0; i < kMany; ++i) open_answered(kThrough, far(2), kFar4);
+  EXPECT_TRUE(crowd_.knows(others));
 }
 
 TEST_F(HostFlood, ThatTheHostDoesNotAnswerPushesOutNothingThatIsAnswered) {
-  open_own();
-  for (const auto& source : sources_beside_own(kHost4.data(), 24))
-    EXPECT_TRUE(passes_between(kIn, source, kHost4, false));
-  EXPECT_TRUE(knows_own());
+  const auto own = open_answered(kOut, kHost4, kFar4);
+  for (int i = 0; i < kMany; ++i) open(kIn, far(i), kHost4);
+  EXPECT_TRUE(crowd_.knows(own));
+}
+
+TEST_F(HostFlood, ByOneThatTheHostAnswersPushesOutItsOwn) {
+  const auto own = open_answered(kOut, kHost4, kFar4), others = open_answered(kIn, far(1), kHost4);
+  for (int i = 0; i < kMany; ++i) open_answered(kIn, far(2), kHost4);
+  EXPECT_TRUE(crowd_.knows(own));
+  EXPECT_TRUE(crowd_.knows(others));
 }
 
 // Whoever has most of the places gives way: here the host itself.
-TEST_F(HostFlood, ThatTheHostAnswersPushesOutItsOwnWhichGoOnAsPolicySaysOfThem) {
-  open_own();
-  for (const auto& source : sources_beside_own(kHost4.data(), 24)) {
-    EXPECT_TRUE(passes_between(kIn, source, kHost4, false));
-    EXPECT_TRUE(passes_between(kOut, source, kHost4, true));
-  }
-  EXPECT_FALSE(knows_own());
-  EXPECT_TRUE(passes_between(kIn, kHost4, kFar4, true));
+TEST_F(HostFlood, FromManyAddressesThatTheHostAnswersPushesOutItsOwnWhichGoOnAsPolicySaysOfThem) {
+  const auto own = open_answered(kOut, kHost4, kFar4);
+  for (int i = 0; i < kMany; ++i) open_answered(kIn, far(i), kHost4);
+  EXPECT_FALSE(crowd_.knows(own));
+  EXPECT_TRUE(passes(kIn, own.answer()));
 }
 
 }  // namespace
