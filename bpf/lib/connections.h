@@ -26,9 +26,9 @@ static __always_inline int is_same_key(const struct connection_key* a, const str
          left[2] == right[2];
 }
 
-static __always_inline __u32 place_of(const struct connection_key* key) {
+static __always_inline __u32 places_for(const struct connection_key* key) {
   const struct host* secrets = the_host();
-  return secrets ? first_place_of(key, &secrets->secret) : 0;
+  return secrets ? places_of(key, &secrets->secret) : 0;
 }
 
 static __always_inline struct tracked* tracked_at(__u32 place) {
@@ -37,9 +37,9 @@ static __always_inline struct tracked* tracked_at(__u32 place) {
 
 /* The connection, and its version; 0: it is not known. */
 static __always_inline struct connection* look_up(const struct connection_key* key, __u32* version) {
-  __u32 first = place_of(key);
+  __u32 places = places_for(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    struct tracked* there = tracked_at(next_place(first, i));
+    struct tracked* there = tracked_at(place_in(places, i));
     if (!there) return 0;
     *version = READ_ONCE(there->version);
     if (!*version) return 0;
@@ -61,9 +61,9 @@ static __always_inline struct connection* find_connection(const struct packet* p
 __noinline __u64 find_place(const struct connection_key* key) {
   __u32 version;
   if (!key) return 0;
-  __u32 first = place_of(key);
+  __u32 places = places_for(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    __u32 place = next_place(first, i);
+    __u32 place = place_in(places, i);
     const struct tracked* there = tracked_at(place);
     if (!there) return 0;
     version = READ_ONCE(there->version);

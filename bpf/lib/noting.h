@@ -3,9 +3,8 @@
  *
  *   one that is over
  *   one that nobody has answered, or that ends; of the own workload first
- *   one of the workload that has most of the eight; or of the address that begins the new one, where that has
- *   begun more of them. Of that workload's, one of the address that has begun most of the eight. Where others
- *   have as many, of the own ones
+ *   one of the workload, or begun by the address, that has most of the eight; where several have as many, of
+ *   the own ones. Of a workload's the address's that has begun most, and of an address's the workload's that has most
  *
  * and of several the one that has been idle for longest. So a flood, of whatever kind, pushes out its own: who
  * has less of the table than the one who floods loses nothing that is answered. From however many addresses a
@@ -100,38 +99,37 @@ static __always_inline __u64 count_alike(const __u64* grades) {
 }
 
 /* What speaks for giving away an answered one with this grade, and with so many others alike. Others count twice
- * and the newcomer once: where others have as many, it is the own one that gives way. */
+ * and the newcomer once: where several have as many, it is the own ones that give way. */
 static __always_inline __u64 worth_of(__u64 grade, __u64 others, __u64 own) {
-  __u64 is_own = alike(grade, own), sum = 2 * others + is_own;
-  __u64 owners = sum / SAME_OWNER, beginners = sum % SAME_OWNER, most = owners;
-  if (is_own & SAME_BEGINNER && beginners > owners) most = beginners;
-  return ((most * SAME_OWNER + beginners) * 2 + is_own / SAME_OWNER) << GRADE_BEGINNER_SHIFT |
-         (grade & GRADE_IDLE);
+  __u64 sum = 2 * others + alike(grade, own);
+  __u64 owners = sum / SAME_OWNER, beginners = sum % SAME_OWNER,
+        most = owners > beginners ? owners : beginners;
+  return (most * 2 * SAME_OWNER + owners + beginners) << GRADE_BEGINNER_SHIFT | (grade & GRADE_IDLE);
 }
 
 /* Of eight places, none of them free: which one to give away. `own`: whose the newcomer is. Loops stay loops, and
  * grades are read where they are, for the stack. */
-__noinline __u32 least_of(__u32 first, __u64 own, __u32 now) {
+__noinline __u32 least_of(__u32 places, __u64 own, __u32 now) {
   __u64 grades[CONNECTION_WAYS], most = 0;
   __u32 best = NO_PLACE;
 #pragma clang loop unroll(disable)
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    grades[i] = grade_of(next_place(first, i), own, now);
+    grades[i] = grade_of(place_in(places, i), own, now);
     __u64 worth = grades[i] >> GRADE_SHIFT << GRADE_SHIFT | (grades[i] & GRADE_IDLE);
     if (worth <= most) continue;
     most = worth;
-    best = next_place(first, i);
+    best = place_in(places, i);
   }
   if (most >> GRADE_SHIFT) return best;
   __u64 others = count_alike(grades);
   most = 0;
-  best = first;
+  best = place_in(places, 0);
 #pragma clang loop unroll(disable)
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i, others >>= SAME_BITS) {
     __u64 worth = worth_of(grades[i], others % (1 << SAME_BITS), own);
     if (worth <= most) continue;
     most = worth;
-    best = next_place(first, i);
+    best = place_in(places, i);
   }
   return best;
 }
@@ -139,12 +137,12 @@ __noinline __u32 least_of(__u32 first, __u64 own, __u32 now) {
 /* The place that has the connection, or a free one; NO_PLACE: all are others'. */
 __noinline __u32 place_for(const struct connection_key* key) {
   if (!key) return NO_PLACE;
-  __u32 first = place_of(key);
+  __u32 places = places_for(key);
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    const struct tracked* there = tracked_at(next_place(first, i));
+    const struct tracked* there = tracked_at(place_in(places, i));
     if (!there) return NO_PLACE;
     __u32 version = READ_ONCE(there->version);
-    if (!version || (!(version & 1) && is_same_key(&there->key, key))) return next_place(first, i);
+    if (!version || (!(version & 1) && is_same_key(&there->key, key))) return place_in(places, i);
   }
   return NO_PLACE;
 }
@@ -198,7 +196,7 @@ static __noinline struct connection* put_connection(const struct connection_key*
                                                     const struct connection* next, int anew, __u32 now) {
   for (int i = 0; i < MAX_ATTEMPTS; ++i) {
     __u32 place = place_for(key);
-    if (place == NO_PLACE) place = least_of(place_of(key), whose(key, next), now);
+    if (place == NO_PLACE) place = least_of(places_for(key), whose(key, next), now);
     struct tracked* there = tracked_at(place);
     if (!there) return 0;
     struct connection* noted = put_at(there, key, next, anew, now);

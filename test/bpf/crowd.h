@@ -39,24 +39,24 @@ class Crowd {
     CHECK(all_ && host_);
   }
 
-  // Each one with other ports. O(32,768).
+  // Each one with other ports. O(2^19).
   Flow between(const std::string& source, const std::string& destination) {
     Flow flow{source, destination};
-    std::uint32_t place = 0;
+    std::uint32_t places = 0;
     do {
       ++ports_;
       flow.source_port = static_cast<std::uint16_t>(1024 + ports_ % 60'000);
       flow.destination_port = static_cast<std::uint16_t>(1024 + ports_ / 60'000);
-      place = place_of(key_of(flow));
-      if (!place_) place_ = place;
-    } while (place != *place_);
+      places = places_of(key_of(flow));
+      if (!places_) places_ = places;
+    } while (places != *places_);
     return flow;
   }
 
   bool knows(const Flow& flow) const {
     const auto key = key_of(flow);
     for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
-      const auto& there = all_->as<bpf::tracked>()[bpf::next_place(place_of(key), i)];
+      const auto& there = all_->as<bpf::tracked>()[bpf::place_in(places_of(key), i)];
       if (there.version != 0 && std::memcmp(&there.key, &key, sizeof key) == 0) return true;
     }
     return false;
@@ -78,13 +78,13 @@ class Crowd {
     key.at_host = at_host_;
     return key;
   }
-  std::uint32_t place_of(const bpf::connection_key& key) const {
-    return bpf::first_place_of(&key, &host_->as<bpf::host>().front().secret);
+  std::uint32_t places_of(const bpf::connection_key& key) const {
+    return bpf::places_of(&key, &host_->as<bpf::host>().front().secret);
   }
 
   bool at_host_;
   std::uint32_t ports_ = 0;
-  std::optional<std::uint32_t> place_;
+  std::optional<std::uint32_t> places_;
   std::optional<kernel::bpf::MappedArray> all_, host_;
 };
 

@@ -40,8 +40,8 @@ class ConnectionTable : public testing::Test {
     CHECK(all_ && secret_);
   }
   std::span<bpf::tracked> all() const { return all_->as<bpf::tracked>(); }
-  std::uint32_t place_of(const bpf::connection_key& key) const {
-    return bpf::first_place_of(&key, &secret_->as<bpf::host>().front().secret);
+  std::uint32_t places_of(const bpf::connection_key& key) const {
+    return bpf::places_of(&key, &secret_->as<bpf::host>().front().secret);
   }
   // As if the workload, of which only this one is known, had opened so many more that there is no place left.
   // Faster than to send them.
@@ -52,9 +52,9 @@ class ConnectionTable : public testing::Test {
     auto& peer = more.key.address[more.connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND ? 0 : 1];
     for (std::uint32_t number = 0, taken = 1; taken < bpf::CONNECTIONS_MAX; ++number) {
       peer.word[3] = number;  // any net, in any order
-      const auto first = place_of(more.key);
+      const auto places = places_of(more.key);
       for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
-        auto& place = all()[bpf::next_place(first, i)];
+        auto& place = all()[bpf::place_in(places, i)];
         if (place.version != 0) continue;
         place = more;
         ++taken;
@@ -201,7 +201,7 @@ TEST_F(ConnectionTable, OneThatWasPushedOutGoesOnWhereTheSideThatMayBeginSpeaksF
       auto other = mine;
       other.address[1] = dataplane::ebpf::address_of(peer_of(i));
       other.port[0] = htons(static_cast<std::uint16_t>(i));
-      if (place_of(other) != place_of(mine)) continue;
+      if (places_of(other) != places_of(mine)) continue;
       ASSERT_EQ(send("calia", request(kA, i)), kPass);
     }
     EXPECT_EQ(receive("calia", reply(kA, kFirst)), kDrop);
@@ -278,6 +278,17 @@ TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFlood
     open(1, outside(9), of(e_));
   }
   EXPECT_EQ(crowd_.count_known(others), 4);
+}
+
+// A flood has two addresses where it is of both families. The one who floods has most of the places, whoever comes.
+TEST_P(FloodedWorkload, LosesNothingToANewcomerWhereAnotherHasFloodedItsNeighboursAndHasMore) {
+  const auto others = open(2, outside(1), of(c_));
+  std::vector<Flow> flood;
+  for (const auto* flooded : {&d_, &d_, &e_, &e_}) flood.push_back(open(1, outside(8), of(*flooded)).front());
+  for (const auto* beginner : {&a_, &b_}) open(1, of(*beginner), outside(1));
+  open(1, outside(9), of(c_));
+  EXPECT_EQ(crowd_.count_known(others), 2);
+  EXPECT_EQ(crowd_.count_known(flood), 3);
 }
 
 TEST_P(FloodedWorkload, TakesNothingFromOtherWorkloadsFromHoweverManyAddressesItIsFlooded) {

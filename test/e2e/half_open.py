@@ -11,7 +11,8 @@ through `ocicat lab exec`.
     half_open.py wait PORT COUNT ADDRESS...      has so many of both with each address, and says nothing more; for
                                                  each line of its input it prints how many have heard a word, once
                                                  all have or half a minute is over, and of how many; after "some"
-                                                 three seconds; after "say" they say something first
+                                                 three seconds; after "say" they say something first, and again
+                                                 every half second until they have heard
 """
 import errno
 import ipaddress
@@ -149,10 +150,14 @@ def wait(port, count, addresses):
             waiting.append(one)
     print("+", flush=True)
     while line := sys.stdin.readline():
-        for one in waiting if line == "say\n" else []:
-            one.send(b"hello")
-        heard, end = set(), time.monotonic() + (3 if line == "some\n" else 30)
-        while len(heard) < len(waiting) and time.monotonic() < end:
+        now = time.monotonic()
+        heard, end, next_word = set(), now + (3 if line == "some\n" else 30), now
+        while len(heard) < len(waiting) and (now := time.monotonic()) < end:
+            # Of two that begin anew at one moment one may push out the other, which nobody has answered yet.
+            if line == "say\n" and now >= next_word:
+                next_word = now + 0.5
+                for one in set(waiting) - heard:
+                    one.send(b"hello")
             for one in select.select(set(waiting) - heard, [], [], 0.1)[0]:
                 if one.recv(10):
                     heard.add(one)

@@ -96,10 +96,10 @@ bpf::timeouts timeouts_of(const HostSettings::Timeouts& timeouts) {
 // A place that has it, is free, or has one that is over; nullptr: there is none.
 bpf::tracked* ConnectionTable::place_for(const bpf::connection_key& key, std::uint32_t now) const {
   const auto places = memory_->as<bpf::tracked>();
-  const auto first = bpf::first_place_of(&key, secret_);
+  const auto which = bpf::places_of(&key, secret_);
   bpf::tracked* over = nullptr;
   for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
-    auto& there = places[bpf::next_place(first, i)];
+    auto& there = places[bpf::place_in(which, i)];
     const auto version = version_of(there);
     if (version == 0 || (is_same(there.key, key) && (version & 1) == 0)) return &there;
     if (over == nullptr && seconds_left(there.connection, there.key.protocol, now, *timeouts_) <= 0)
