@@ -84,11 +84,17 @@ Outcome<void> check_version(Command command, Version version) {
                             kNetworkFile));
 }
 
-// "K=V;K=V"; it is sent and noted as JSON. Of one name twice the last counts, as in libcni.
-Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_view text) {
+// It is sent and noted as JSON.
+Outcome<void> check_text(std::string_view variable, std::string_view text) {
   boost::system::error_code error;
   json::parse(json::serialize(json::value(text)), error);
-  if (error) return wrong_environment("CNI_ARGS is not UTF-8");
+  if (error) return wrong_environment(fmt::format("{} is not UTF-8", variable));
+  return {};
+}
+
+// "K=V;K=V". Of one name twice the last counts, as in libcni.
+Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_view text) {
+  TRY_VOID(check_text("CNI_ARGS", text));
   std::map<std::string, std::string, std::less<>> args;
   while (!text.empty()) {
     const auto end = std::min(text.find(';'), text.size());
@@ -111,6 +117,8 @@ Outcome<void> check_attachment(const Call& call) {
                     call.container_id));
   }
   if (call.ifname.empty()) return wrong_environment("CNI_IFNAME is not set");
+  TRY_VOID(check_text("CNI_IFNAME", call.ifname));
+  TRY_VOID(check_text("CNI_NETNS", call.netns));
   if (!is_interface_name(call.ifname))
     return wrong_environment(fmt::format("CNI_IFNAME \"{}\" is no name of an interface", call.ifname));
   if (call.netns.empty() && call.command != Command::kDel) return wrong_environment("CNI_NETNS is not set");
