@@ -272,6 +272,8 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
   if (const auto* text = value("bpfRedirectToPeer")) settings.redirect = lower(*text) != "disabled";
   if (const auto* text = value("xdpEnabled")) settings.at_driver = parse_bool(*text).value_or(true);
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";
+  if (const auto* text = value("nftablesFilterDenyAction"))
+    settings.nftables_rejects = lower(*text) == "reject";
   auto& encapsulation = settings.encapsulation;
   if (const auto* text = value("allowVXLANPacketsFromWorkloads")) {
     encapsulation.allow_vxlan = parse_bool(*text).value_or(false);

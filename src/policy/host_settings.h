@@ -86,6 +86,7 @@ struct HostSettings {
   bool redirect = true;   // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
   bool at_driver = true;  // xdpEnabled: what doNotTrack denies ends in the driver
   bool reject = false;    // iptablesFilterDenyAction: Reject
+  std::optional<bool> nftables_rejects;  // nftablesFilterDenyAction: what counts with nftables, if it is set
   std::string log_prefix = "calico-packet";
   LogLimit log_limit;
   std::chrono::milliseconds flow_window = std::chrono::minutes(5);  // flowLogsFlushInterval: flows are summed

@@ -54,6 +54,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"natOutgoingAddress", {{"natOutgoingAddress", "203.0.113.9"}}},
       {"natOutgoingExclusions", {{"natOutgoingExclusions", "IPPoolsAndHostIPs"}}},
       {"natPortRange", {{"natPortRange", "1024:2048"}}},
+      {"nftablesFilterDenyAction", {{"nftablesFilterDenyAction", "Reject"}}},
       {"nftablesMarkMask", {{"nftablesMarkMask", "0xff"}}},
       {"serviceLoopPrevention", {{"serviceLoopPrevention", "Reject"}}},
       {"vxlanEnabled", {{"vxlanEnabled", "true"}}},
@@ -68,13 +69,13 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"workloadSourceSpoofing", {{"workloadSourceSpoofing", "Any"}}},
       {"xdpEnabled", {{"xdpEnabled", "false"}}},
   };
-  for (const auto& [field, with_ebpf_alone, only] : settings_in_effect()) {
+  for (const auto& [field, with, only] : settings_in_effect()) {
     if (field == "nodeSelector") continue;  // says for whom it counts
     ASSERT_TRUE(samples.contains(field)) << field;
-    auto with = samples.at(field);
-    const auto settings = resolve_settings(all({configuration("default", with)}), "a", {});
-    with.erase(std::string(field));
-    EXPECT_NE(settings, resolve_settings(all({configuration("default", with)}), "a", {})) << field;
+    auto values = samples.at(field);
+    const auto settings = resolve_settings(all({configuration("default", values)}), "a", {});
+    values.erase(std::string(field));
+    EXPECT_NE(settings, resolve_settings(all({configuration("default", values)}), "a", {})) << field;
   }
 }
 

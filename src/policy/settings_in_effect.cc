@@ -11,9 +11,9 @@ constexpr std::string_view kNoEncryption = "opens the port of WireGuard; nothing
 constexpr std::array kInEffect{
     SettingInEffect{"allowIPIPPacketsFromWorkloads"},
     SettingInEffect{"allowVXLANPacketsFromWorkloads"},
-    SettingInEffect{"bpfConntrackTimeouts", true},
-    SettingInEffect{"bpfEnforceRPF", true},
-    SettingInEffect{"bpfRedirectToPeer", true},
+    SettingInEffect{"bpfConntrackTimeouts", "ebpf"},
+    SettingInEffect{"bpfEnforceRPF", "ebpf"},
+    SettingInEffect{"bpfRedirectToPeer", "ebpf"},
     SettingInEffect{"defaultEndpointToHostAction"},
     SettingInEffect{"disableConntrackInvalidCheck"},
     SettingInEffect{"externalNodesList"},
@@ -34,6 +34,7 @@ constexpr std::array kInEffect{
     SettingInEffect{"natOutgoingAddress"},
     SettingInEffect{"natOutgoingExclusions"},
     SettingInEffect{"natPortRange"},
+    SettingInEffect{"nftablesFilterDenyAction", "nftables"},
     SettingInEffect{"nftablesMarkMask"},
     SettingInEffect{"nodeSelector"},
     SettingInEffect{"serviceLoopPrevention"},
@@ -42,12 +43,12 @@ constexpr std::array kInEffect{
     SettingInEffect{"vxlanMTUV6"},
     SettingInEffect{"vxlanPort"},
     SettingInEffect{"vxlanVNI"},
-    SettingInEffect{"wireguardEnabled", false, kNoEncryption},
-    SettingInEffect{"wireguardEnabledV6", false, kNoEncryption},
+    SettingInEffect{"wireguardEnabled", {}, kNoEncryption},
+    SettingInEffect{"wireguardEnabledV6", {}, kNoEncryption},
     SettingInEffect{"wireguardListeningPort"},
     SettingInEffect{"wireguardListeningPortV6"},
     SettingInEffect{"workloadSourceSpoofing"},
-    SettingInEffect{"xdpEnabled", true},
+    SettingInEffect{"xdpEnabled", "ebpf"},
 };
 static_assert(std::ranges::is_sorted(kInEffect, {}, &SettingInEffect::field));
 

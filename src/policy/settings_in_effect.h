@@ -9,7 +9,7 @@ namespace ocicat {
 
 struct SettingInEffect {
   std::string_view field;
-  bool with_ebpf_alone = false;
+  std::string_view with = {};  // the only datapath with which it has: "ebpf" or "nftables"; empty: either
   std::string_view only =
       {};  // what comes of it where it is true, if that is less than who sets it will expect
 };

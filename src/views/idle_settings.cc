@@ -46,8 +46,9 @@ std::vector<IdleSetting> idle_settings(std::span<const json::object> configurati
       const auto* known = find_setting(field);
       if (known == nullptr) {
         idle.push_back({object, field, "", ""});
-      } else if (known->with_ebpf_alone && dataplanes.contains("nftables")) {
-        idle.push_back({object, field, "nftables", ""});
+      } else if (const auto other = known->with == "ebpf" ? "nftables" : "ebpf";
+                 !known->with.empty() && dataplanes.contains(other)) {
+        idle.push_back({object, field, other, ""});
       } else if (!known->only.empty() && value == true) {
         idle.push_back({object, field, "", std::string(known->only)});
       }

@@ -1,4 +1,5 @@
-"""iptablesFilterDenyAction: Reject. Who may not speak is told at once, by a reset or an error, at either end."""
+"""iptablesFilterDenyAction, nftablesFilterDenyAction: Reject. Who may not speak is told at once, by a reset or an error,
+at either end."""
 import sys
 
 import pytest
@@ -25,9 +26,9 @@ AT_RECEIVER = shop.policy("shop", "closed", {"selector": "app == 'closed'", "typ
 AT_SENDER = shop.policy("shop", "quiet", {"selector": "app == 'quiet'", "types": ["Egress"]})
 
 
-def configuration(action):
+def configuration(action, **more):
     return {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
-            "spec": {"iptablesFilterDenyAction": action}}
+            "spec": {"iptablesFilterDenyAction": action, **more}}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,12 @@ def lab(make_lab, dataplane):
     return lab
 
 
+def answer(lab, family, who, to, kind):
+    return lab.exec("shop/" + who, sys.executable, "-c", ASK, lab.address("shop/" + to, family), kind).stdout.strip()
+
+
 def answers(lab, family):
-    return {(who, to, kind): lab.exec("shop/" + who, sys.executable, "-c", ASK, lab.address("shop/" + to, family),
-                                      kind).stdout.strip()
+    return {(who, to, kind): answer(lab, family, who, to, kind)
             for who in ("ask", "quiet") for to in ("near", "far") for kind in ("tcp", "udp")}
 
 
@@ -53,6 +57,14 @@ def test_refused_packets_are_answered_at_both_ends_here_and_elsewhere(lab, famil
     lab.apply(configuration("Reject"))
     lab.wait()
     assert set(answers(lab, family).values()) == {"refused"}, answers(lab, family)
+
+
+def test_with_nftables_a_field_of_its_own_comes_first(lab, dataplane):
+    for of_iptables, of_nftables in (("Drop", "Reject"), ("Reject", "Drop")):
+        lab.apply(configuration(of_iptables, nftablesFilterDenyAction=of_nftables))
+        lab.wait()
+        action = of_nftables if dataplane == "nftables" else of_iptables
+        assert answer(lab, 4, "ask", "near", "tcp") == {"Reject": "refused", "Drop": "nothing"}[action]
 
 
 def test_nothing_is_answered_once_it_is_drop_again(lab):

@@ -227,6 +227,7 @@ void move_host(Random& random, Step& step) {
   };
   maybe("workloadSourceSpoofing", "Any");
   maybe("iptablesFilterDenyAction", "Reject");
+  maybe("nftablesFilterDenyAction", "Drop");
   maybe("allowVXLANPacketsFromWorkloads", "true");
   maybe("allowIPIPPacketsFromWorkloads", "true");
   maybe("vxlanPort", "9999");

@@ -82,12 +82,13 @@ class Writer {
 
   // Where answers lead.
   void add_endings() {
+    const bool rejects = settings_.nftables_rejects.value_or(settings_.reject);
     for (const auto& telling :
          {kDenied, kRevoked, kDeniedQuietly, kSpoofed, kInvalid, kNotOurs, kNotForHost}) {
       chain(std::string(telling.chain));
       ruleset_.rules.push_back(tells(telling));
       const bool answers = telling.chain == kDenied.chain || telling.chain == kRevoked.chain;
-      if (settings_.reject && answers) add(rejection(telling.chain));
+      if (rejects && answers) add(rejection(telling.chain));
       ruleset_.rules.push_back(drops(telling));
     }
     chain(std::string(kBegun.chain));
