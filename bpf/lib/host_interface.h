@@ -109,6 +109,7 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   struct connection* known = find_connection(&bench->packet, now, &version);
   if (!known) {
     int answer = translates() ? to_translated_workload(skb, bench, now) : PASS;
+    if (answer == DROP) return tell_refused_from_network(skb, &bench->packet, DROP_NO_MEMORY);
     return answer == PASS ? check_way_back(skb, &bench->packet) : answer;
   }
   int answer = to_known_workload(skb, &bench->packet, known, version, now);

@@ -46,17 +46,12 @@ __noinline int has_way_back(struct __sk_buff* skb, const struct packet* packet, 
   }
 }
 
-/* Counts and tells; of each interface no more than its share, as anybody outside can send such packets. */
-__noinline int drop_without_way_back(struct __sk_buff* skb, const struct packet* packet) {
-  if (!packet) return DROP;
-  begin_telling();
+/* Tells that it is refused here; of each interface no more than its share, as anybody outside can send packets. */
+__noinline int tell_refused_from_network(struct __sk_buff* skb, const struct packet* packet, __u32 reason) {
   const struct telling* now = telling();
-  int answer = drop(DROP_NO_WAY_BACK);
-  if (!now || answer != DROP) return answer;
-  struct sight sight = {.interface = skb->ifindex,
-                        .size = skb->len - ETH_HLEN,
-                        .flags = EVENT_COMES_IN,
-                        .reason = DROP_NO_WAY_BACK};
+  if (!packet || !now) return DROP;
+  struct sight sight = {
+      .interface = skb->ifindex, .size = skb->len - ETH_HLEN, .flags = EVENT_COMES_IN, .reason = reason};
   tell_event(packet, now, &sight, 1);
   return DROP;
 }
@@ -68,5 +63,6 @@ static __always_inline int check_way_back(struct __sk_buff* skb, const struct pa
   __u32 settings = now->settings[READ_ONCE(now->batch) & 1];
   if (!(settings & HOST_CHECKS_WAY_BACK) || has_way_back(skb, packet, settings & HOST_CHECKS_STRICTLY))
     return PASS;
-  return drop_without_way_back(skb, packet);
+  if (drop_unread(DROP_NO_WAY_BACK) == PASS) return PASS;
+  return tell_refused_from_network(skb, packet, DROP_NO_WAY_BACK);
 }
