@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/run.h"
+#include "flows/event.h"
 #include "http/client.h"
 #include "lab/layout.h"
 #include "lab/state.h"
@@ -224,7 +225,7 @@ Result<int> run_flows(const FlowsOptions& options) {
   return options.follow ? follow(where, options) : show(where, options);
 }
 
-constexpr std::string_view kFlowsFooter =
+constexpr const char* kFlowsFooter =
     R"(Without --follow: what the agents have summed up in the five minutes that run and the five before, by who speaks with
 whom to which port, and what policy said. Pods of one deployment are one line; addresses that nobody has are "pvt" where
 they are private and "pub" where not. AT is whose end tells: at the source egress policy decides, at the destination
@@ -242,16 +243,22 @@ Examples:
   ocicat flows --lab default --host host1 -o json
   ocicat flows --follow -o json | jq -r .policies.enforced[])";
 
-constexpr std::string_view kDropsFooter =
-    R"(Like `ocicat flows`, but only what was refused, with the policy that did it or the other reason: spoofed, not-ours,
-to-host, invalid, fragment, malformed, not-ip, revoked, tunnel, service, no-way-back, no-route.
-
+std::string drops_footer() {
+  using flows::Reason;
+  std::string text =
+      "Like `ocicat flows`, but only what was refused, with the policy that did it or the other reason:\n";
+  for (auto i = static_cast<int>(Reason::kPolicy) + 1; i <= static_cast<int>(Reason::kOther); ++i) {
+    const auto reason = static_cast<Reason>(i);
+    text += fmt::format("  {:<12}{}\n", to_string(reason), in_words(reason));
+  }
+  return text + R"(
 Examples:
   ocicat drops
   ocicat drops --follow
   ocicat drops --namespace shop -o json)";
+}
 
-void add(CLI::App& app, const std::string& name, const std::string& about, std::string_view footer,
+void add(CLI::App& app, const std::string& name, const std::string& about, const std::string& footer,
          bool refused_only) {
   auto* command = app.add_subcommand(name, about);
   auto options = std::make_shared<FlowsOptions>();
@@ -266,7 +273,7 @@ void add(CLI::App& app, const std::string& name, const std::string& about, std::
   command->add_option("--run-dir", options->run_dir, "Of the agent with this folder")->type_name("DIR");
   command->add_option("-o,--output", options->output, "Output: json or yaml; with --follow json, a line each")
       ->check(CLI::IsMember({"json", "yaml"}));
-  command->footer(std::string(footer));
+  command->footer(footer);
   command->callback([options] {
     if (options->follow && options->output == "yaml")
       wrong_usage({ErrorCode::kInvalid, "--follow prints lines or json, not yaml"});
@@ -278,7 +285,7 @@ void add(CLI::App& app, const std::string& name, const std::string& about, std::
 
 void add_flows_commands(CLI::App& app) {
   add(app, "flows", "Show who speaks with whom, and what policy says of it", kFlowsFooter, false);
-  add(app, "drops", "Show what is refused, and why", kDropsFooter, true);
+  add(app, "drops", "Show what is refused, and why", drops_footer(), true);
 }
 
 }  // namespace ocicat::cli
