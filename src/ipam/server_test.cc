@@ -137,5 +137,18 @@ TEST_F(OverServer, WhatBreaksTheRulesOfTheDocumentsIsRefused) {
   EXPECT_EQ(refused(document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}, {"blockSize", 28}})), "(created)");
 }
 
+// Else blocks of both sizes would have one address.
+TEST_F(OverServer, APoolKeepsItsNetAndTheSizeOfItsBlocks) {
+  const auto updated = [&](json::object spec) {
+    const auto answer = client_.update(document("IPPool", "v4", std::move(spec)));
+    return answer ? std::string("(updated)") : answer.error().message;
+  };
+  EXPECT_THAT(updated({{"cidr", "10.0.0.0/16"}, {"blockSize", 29}}), HasSubstr("spec.blockSize"));
+  EXPECT_THAT(updated({{"cidr", "10.0.0.0/15"}, {"blockSize", 28}}), HasSubstr("spec.cidr"));
+  EXPECT_THAT(updated({{"cidr", "10.0.0.0/16"}}), HasSubstr("spec.blockSize"))
+      << "26, as nothing else is said";
+  EXPECT_EQ(updated({{"cidr", "10.0.0.0/16"}, {"blockSize", 28}, {"natOutgoing", true}}), "(updated)");
+}
+
 }  // namespace
 }  // namespace ocicat::ipam

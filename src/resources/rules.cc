@@ -4,6 +4,7 @@
 #include <re2/re2.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "base/ip.h"
@@ -53,6 +54,11 @@ std::string name_rule(Kind kind, std::string_view name) {
     default:
       return schema::check_dns_subdomain(name);
   }
+}
+
+std::optional<Prefix> net_of(std::string_view text) {
+  const auto prefix = Prefix::parse(text, true);
+  return prefix ? std::optional(prefix->masked()) : std::nullopt;
 }
 
 bool lists(const json::value* list, std::string_view word) {
@@ -177,8 +183,8 @@ void check_update(Kind kind, const json::object& object, const json::object& old
   if (old_spec == nullptr || !old_spec->is_object()) return;
   const auto& before = old_spec->get_object();
   Scope(object, root, findings).in("spec", [&](const Scope& spec) {
-    const auto old_cidr = Prefix::parse(text_at(before, "cidr"));
-    if (old_cidr && Prefix::parse(spec.text("cidr")) != old_cidr) {
+    const auto old_cidr = net_of(text_at(before, "cidr"));
+    if (old_cidr && net_of(spec.text("cidr")) != old_cidr) {
       spec.complain("cidr",
                     fmt::format("cannot be changed from {}; make another pool", old_cidr->to_string()));
     }

@@ -121,7 +121,9 @@ ResourceKey key_in(Kind kind, const json::object& object) {
   return key;
 }
 
-Validated run(const Document& document, const json::object* old) {
+}  // namespace
+
+Validated validate(const Document& document) {
   Validated result;
   Validation validation(document);
   if (const auto kind = validation.kind()) {
@@ -133,7 +135,6 @@ Validated run(const Document& document, const json::object* old) {
     CHECK(table != nullptr);
     schema::check(*table, result.json, Place(), findings);
     rules::check(*kind, result.json, findings);
-    if (old != nullptr) rules::check_update(*kind, result.json, *old, findings);
     for (auto& finding : findings.take()) validation.complain(std::move(finding));
     schema::Findings idle;
     rules::find_idle(*kind, result.json, idle);
@@ -143,14 +144,15 @@ Validated run(const Document& document, const json::object* old) {
   return result;
 }
 
-}  // namespace
-
-Validated validate(const Document& document) {
-  return run(document, nullptr);
-}
-
-Validated validate_update(const Document& document, const json::object& old) {
-  return run(document, &old);
+std::vector<Complaint> validate_change(Kind kind, const json::object& object, const json::object& old) {
+  schema::Findings findings;
+  rules::check_update(kind, object, old, findings);
+  std::vector<Complaint> complaints;
+  for (auto& [field_path, value, rule] : findings.take()) {
+    complaints.push_back(
+        {.field_path = std::move(field_path), .value = std::move(value), .rule = std::move(rule)});
+  }
+  return complaints;
 }
 
 bool is_built_in(const ResourceKey& key) {

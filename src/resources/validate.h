@@ -27,8 +27,10 @@ struct Validated {
 // warning. Pure; O(size of the document).
 Validated validate(const Document& document);
 
-// The same, for an object that is there already: also what may not change, as an IPPool's cidr.
-Validated validate_update(const Document& document, const boost::json::object& old);
+// What may not change of an object that is there, as an IPPool's cidr and the size of its blocks. `object` as
+// validate() has completed it, `old` as it is stored; both of this kind.
+std::vector<Complaint> validate_change(Kind kind, const boost::json::object& object,
+                                       const boost::json::object& old);
 
 // Made by the system and not to be deleted: the tiers default, kube-admin and kube-baseline, and the profile
 // projectcalico-default-allow.

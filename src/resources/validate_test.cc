@@ -248,9 +248,9 @@ TEST(Validate, WhatMayNotChangeIsRefusedInAnUpdate) {
       json::parse(R"({"spec":{"cidr":"10.0.0.0/16","blockSize":26,"allowedUses":["LoadBalancer"]}})")
           .as_object();
   const auto update = [&](std::string_view spec) {
-    const auto read = read_documents(document_of("IPPool", "p", spec), "");
+    const auto pool = validated(document_of("IPPool", "p", spec));
     std::vector<std::string> lines;
-    for (const auto& complaint : validate_update(read.documents.at(0), old).complaints) {
+    for (const auto& complaint : validate_change(Kind::kIpPool, pool.json, old)) {
       lines.push_back(complaint.field_path + ": " + complaint.rule);
     }
     return lines;

@@ -8,6 +8,7 @@
 #include "network/ipam_block.h"
 #include "resources/decode.h"
 #include "resources/ipam.h"
+#include "resources/validate.h"
 
 namespace ocicat::api {
 
@@ -223,11 +224,8 @@ std::optional<Failure> may_create(const store::View& view, const ResourceKey& ke
 
 std::optional<Failure> may_update(const store::View& view, const ResourceKey& key, const json::object& object,
                                   const json::object& stored) {
-  if (key.kind == Kind::kIpPool && cidr_of(object) != cidr_of(stored)) {
-    return invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": cannot be changed, it is \"{}\"",
-                                                        child_text(child_object(object, "spec"), "cidr"),
-                                                        child_text(child_object(stored, "spec"), "cidr"))}});
-  }
+  if (const auto complaints = validate_change(key.kind, object, stored); !complaints.empty())
+    return invalid(key, complaints);
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
   if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);
