@@ -188,8 +188,8 @@ TEST_F(EbpfUpgrade, KeepsThemWhereEveryMapIsOfAnotherVersionAndLeavesNoneOfThose
   EXPECT_FALSE(std::filesystem::exists(older));
 }
 
-// Datagrams and streams go on all the time, a packet of each every millisecond: b may send nothing but answers, and
-// in the middle of a connection of TCP nothing begins.
+// Datagrams and streams go on all the time, a packet of one or another every millisecond or two: b may send nothing but
+// answers, and in the middle of a connection of TCP nothing begins.
 TEST_F(EbpfUpgrade, LosesNoPacketOfAnOpenConnection) {
   start();
   install_other_build();
@@ -218,7 +218,7 @@ TEST_F(EbpfUpgrade, LosesNoPacketOfAnOpenConnection) {
       }
       seen.merge(a_.received());
       seen.merge(b_.received());
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the pace
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the pace, beside what sending takes
     }
   });
   start();
@@ -226,7 +226,7 @@ TEST_F(EbpfUpgrade, LosesNoPacketOfAnOpenConnection) {
   traffic.join();
   a_.await(of_both.back().token, seen);
   b_.await(of_both[of_both.size() - 2].token, seen);
-  EXPECT_GT(sent.size(), 100 * of_both.size());
+  EXPECT_GT(sent.size(), 20 * of_both.size());
   for (const auto token : sent) EXPECT_TRUE(seen.contains(token)) << token;
 }
 
