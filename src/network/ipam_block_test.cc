@@ -36,6 +36,19 @@ Reservations reserve(std::initializer_list<const char*> cidrs) {
   return Reservations(std::span(&document, 1));
 }
 
+TEST(Reservations, OfOneFamilyHoldBesideThoseOfTheOther) {
+  const auto all = reserve({"::/0", "10.0.0.0/8", "fd00::/8"});
+  for (const auto* inside : {"fd65::/64", "2001:db8::1/128", "10.1.2.3/32"}) {
+    EXPECT_NE(all.covering(net(inside)), nullptr) << inside;
+    EXPECT_TRUE(all.touches(net(inside))) << inside;
+  }
+  EXPECT_EQ(all.covering(net("11.0.0.1/32")), nullptr);
+  const auto some = reserve({"0.0.0.0/0", "fd65::8/125"});
+  EXPECT_TRUE(some.touches(net("fd65::/64")));
+  EXPECT_EQ(some.covering(net("fd65::/64")), nullptr);
+  EXPECT_EQ(some.count_in(net("fd65::/64")), 8U);
+}
+
 TEST(Block, GivesWhatWasFreeLongest) {
   auto b = block();
   EXPECT_THAT(texts(give(b, 2, {"a", {}}, {})), ElementsAre("10.0.0.0", "10.0.0.1"));

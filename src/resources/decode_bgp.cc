@@ -53,7 +53,7 @@ Result<std::optional<AsNumber>> as_number_at(const json::object& object, std::st
   if (value == nullptr) return std::nullopt;
   const auto number = as_number_of(*value);
   if (!number) return fields::wrong(name, *value, "must be an AS number");
-  return number;
+  return *number == 0 ? std::nullopt : number;  // reserved (RFC 7607), and the same as none
 }
 
 Result<std::vector<AsNumber>> as_numbers_at(const json::object& object, std::string_view name) {

@@ -106,6 +106,12 @@ TEST(DecodeBgpPeer, SaysWhatCannotBeRead) {
             (64U << 16) + 512);
 }
 
+TEST(BgpConfiguration, WithTheAsNumberZeroHasNone) {
+  EXPECT_EQ(decoded<BgpConfiguration>(Kind::kBgpConfiguration, with_spec(R"("asNumber": 0)")).as_number,
+            std::nullopt);
+  EXPECT_EQ(decoded<Node>(Kind::kNode, with_spec(R"("bgp": {"asNumber": 0})")).as_number, std::nullopt);
+}
+
 TEST(DecodeBgpFilter, ReadsEveryCriterionAndOperation) {
   const auto read = decoded<BgpFilter>(Kind::kBgpFilter, with_spec(R"(
     "exportV4": [{"action": "Accept", "cidr": "10.0.0.1/8", "matchOperator": "NotIn", "prefixLength": {"min": 8, "max": 24},

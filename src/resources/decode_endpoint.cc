@@ -132,6 +132,7 @@ Result<void> read_router(const json::object& bgp, Node& node) {
   if (const auto* number = fields::find(bgp, "asNumber")) {
     node.as_number = read_as_number(*number);
     if (!node.as_number) return fields::wrong("asNumber", *number, "must be an AS number");
+    if (*node.as_number == 0) node.as_number.reset();  // as in a BGPConfiguration
   }
   TRY(const auto cluster, fields::string_at(bgp, "routeReflectorClusterID"));
   if (cluster.empty()) return {};

@@ -193,6 +193,17 @@ TEST(BgpPeers, AtNobodysAddressAreLeftOut) {
                                            LeftOut{"BGPPeer six", ":: is nobody's address"}));
 }
 
+// BIRD would refuse all of the configuration, on every host, for want of an interface.
+TEST(BgpPeers, AtAddressesOfOneLinkAreLeftOut) {
+  auto input = cluster(1);
+  put(input.peers, router("link", "fe80::1", 65001));
+  put(input.peers, router("other", "10.1.0.1", 65001));
+  const auto intent = intent_for(input, no_secrets);
+  EXPECT_EQ(names(intent).size(), 1U);
+  EXPECT_THAT(intent.left_out,
+              ElementsAre(LeftOut{"BGPPeer link", "fe80::1 is an address of one link alone"}));
+}
+
 TEST(BgpPeers, OfWorkloadsAreThoseOfThisHostThatAreSelected) {
   auto input = cluster(1);
   defaults(input).workload_peering[0] = address("169.254.7.7");

@@ -31,6 +31,8 @@ bool selects(const std::string& selector, const Labels& labels) {
   return parsed && parsed->matches(LabelsOf(labels));
 }
 
+const Prefix kLinkLocal = *Prefix::parse("fe80::/10");
+
 std::optional<IpAddress> address_of(const Node& node, Family family) {
   const auto& prefix = family == Family::kIpv4 ? node.ipv4 : node.ipv6;
   return prefix ? std::optional(prefix->address) : std::nullopt;
@@ -78,6 +80,10 @@ class Builder {
     // A router refuses all of a configuration that names it.
     if (session.peer == IpAddress{} || session.peer == IpAddress::v4(0))
       return leave_out(object, fmt::format("{} is nobody's address", session.peer.to_string()));
+    for (const auto& end : {std::optional(session.peer), session.local}) {
+      if (end && kLinkLocal.contains(*end))
+        return leave_out(object, fmt::format("{} is an address of one link alone", end->to_string()));
+    }
     const auto [it, is_new] = by_neighbour_.emplace(std::pair{session.peer, session.port}, session.because);
     if (is_new) {
       out_.sessions.push_back(std::move(session));
