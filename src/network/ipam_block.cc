@@ -13,16 +13,25 @@ using Attribute = IpamBlock::Attribute;
 // What another host's empty block must have been left alone before it is taken over.
 constexpr std::chrono::minutes kEmptyFor{1};
 
+// What points behind all attributes must not come to point at somebody.
+void point_nowhere(IpamBlock& block) {
+  for (auto& index : block.allocations) {
+    if (index && *index >= block.attributes.size()) index = std::numeric_limits<std::uint32_t>::max();
+  }
+}
+
 std::uint32_t attribute_for(IpamBlock& block, const Grant& grant) {
   const Attribute wanted{grant.handle, grant.attributes, {}, {}};
   const auto at = std::ranges::find(block.attributes, wanted);
   if (at != block.attributes.end()) return static_cast<std::uint32_t>(at - block.attributes.begin());
+  point_nowhere(block);
   block.attributes.push_back(wanted);
   return static_cast<std::uint32_t>(block.attributes.size() - 1);
 }
 
 // Attributes that no allocation points to go; the others move up.
 void prune(IpamBlock& block) {
+  point_nowhere(block);
   std::vector<bool> used(block.attributes.size());
   for (const auto& index : block.allocations) {
     if (index && *index < used.size()) used[*index] = true;
@@ -33,10 +42,8 @@ void prune(IpamBlock& block) {
     moved[i] = static_cast<std::uint32_t>(kept.size());
     if (used[i]) kept.push_back(std::move(block.attributes[i]));
   }
-  // What pointed nowhere must not come to point at somebody.
-  const auto nowhere = std::numeric_limits<std::uint32_t>::max();
   for (auto& index : block.allocations) {
-    if (index) index = *index < moved.size() ? moved[*index] : nowhere;
+    if (index && *index < moved.size()) index = moved[*index];
   }
   block.attributes = std::move(kept);
 }

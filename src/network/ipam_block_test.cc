@@ -49,6 +49,16 @@ TEST(Reservations, OfOneFamilyHoldBesideThoseOfTheOther) {
   EXPECT_EQ(some.count_in(net("fd65::/64")), 8U);
 }
 
+TEST(Block, MakesNobodyTheOwnerOfAnAddressWhoseAttributeIsMissing) {
+  auto b = block();
+  b.allocations[3] = 0;
+  std::erase(b.unallocated, 3U);
+  EXPECT_THAT(texts(give(b, 1, {"a", {}}, {})), ElementsAre("10.0.0.0"));
+  release_handle(b, "a", kNow, seconds(0));
+  EXPECT_TRUE(b.allocations[3]);
+  EXPECT_THAT(texts(give(b, 9, {"b", {}}, {})), testing::Not(testing::Contains("10.0.0.3")));
+}
+
 TEST(Block, GivesWhatWasFreeLongest) {
   auto b = block();
   EXPECT_THAT(texts(give(b, 2, {"a", {}}, {})), ElementsAre("10.0.0.0", "10.0.0.1"));
@@ -215,6 +225,15 @@ TEST(NextBlock, FindsEachBlockOnceAndPassesByWhatIsReserved) {
     ASSERT_TRUE(taken.insert(*next).second);
   EXPECT_EQ(taken.size(), 11U);
   EXPECT_FALSE(taken.contains(net("10.0.0.48/28")));
+}
+
+TEST(NextBlock, OverlapsNoneOfAnotherSizeThatSomebodyHasMade) {
+  const auto p = pool("p", "10.0.0.0/27", 29);
+  const BlockOwner owner{BlockOwner::Type::kHost, "host1"};
+  EXPECT_EQ(next_block(p, owner, {net("10.0.0.4/30"), net("10.0.0.8/29"), net("10.0.0.17/32")}, {}),
+            net("10.0.0.24/29"));
+  EXPECT_EQ(next_block(p, owner, {net("10.0.0.0/28"), net("10.0.0.24/29")}, {}), net("10.0.0.16/29"));
+  EXPECT_FALSE(next_block(p, owner, {net("10.0.0.0/27")}, {}));
 }
 
 TEST(NextBlock, TakesNoLongerInAVastPoolOrBehindAVastReservation) {
