@@ -2,6 +2,8 @@
 // full.
 #pragma once
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -41,13 +43,18 @@ class Crowd {
 
   // Each one with other ports. O(2^19).
   Flow between(const std::string& source, const std::string& destination) {
-    Flow flow{source, destination};
+    Flow flow{source, destination, 1, 2};
+    // The key is made once, and has other ports then: half a million keys for a flow.
+    auto key = key_of(flow);
+    const int from = key.port[0] == htons(flow.source_port) ? 0 : 1;
     std::uint32_t places = 0;
     do {
       ++ports_;
       flow.source_port = static_cast<std::uint16_t>(1024 + ports_ % 60'000);
       flow.destination_port = static_cast<std::uint16_t>(1024 + ports_ / 60'000);
-      places = places_of(key_of(flow));
+      key.port[from] = htons(flow.source_port);
+      key.port[1 - from] = htons(flow.destination_port);
+      places = places_of(key);
       if (!places_) places_ = places;
     } while (places != *places_);
     return flow;
