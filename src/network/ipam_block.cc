@@ -58,6 +58,7 @@ Given allocate(IpamBlock& block, Ordinal ordinal, std::uint32_t attribute) {
 void release(IpamBlock& block, const std::vector<Ordinal>& ordinals, TimePoint now,
              std::chrono::seconds cooldown) {
   if (ordinals.empty()) return;
+  point_nowhere(block);
   if (cooldown.count() > 0) {
     const Attribute cooling{{}, {}, {}, std::chrono::ceil<std::chrono::seconds>(now)};
     block.attributes.push_back(cooling);

@@ -95,10 +95,10 @@ bool selects_host(const IpPool& pool, const Labels& host_labels) {
 namespace {
 
 // Blocks of a pool are all of one size; those made by hand need not be. O(bits of an address * log taken).
-bool overlaps_any(const Prefix& block, const IpPool& pool, const std::set<Prefix>& taken) {
+bool overlaps_any(const Prefix& block, const std::set<Prefix>& taken) {
   const auto inside = taken.lower_bound(Prefix{block.first(), 0});
   if (inside != taken.end() && block.contains(*inside)) return true;
-  for (auto length = pool.cidr.length; length < block.length; ++length) {
+  for (std::uint8_t length = 0; length < block.length; ++length) {
     if (taken.contains(Prefix{block.address, length}.masked())) return true;
   }
   return false;
@@ -122,7 +122,7 @@ std::optional<Prefix> next_block(const IpPool& pool, const BlockOwner& owner, co
       walked += last - index + 1;
       continue;
     }
-    if (!overlaps_any(block, pool, taken)) return block;
+    if (!overlaps_any(block, taken)) return block;
     ++walked;
   }
   return std::nullopt;
