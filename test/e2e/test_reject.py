@@ -1,5 +1,5 @@
-"""iptablesFilterDenyAction, nftablesFilterDenyAction: Reject. Who may not speak is told at once, by a reset or an error,
-at either end."""
+"""iptablesFilterDenyAction, nftablesFilterDenyAction: Reject. Who may not speak is told at once, by a reset or an
+error, at either end."""
 import sys
 
 import pytest
