@@ -1,5 +1,6 @@
 """Packets and bytes of a connection are those that a link would carry, however large those are that the kernel hands
-on (GSO, GRO), or puts together for the host's own hooks: by the counters of the sockets at both ends, and by arithmetic."""
+on (GSO, GRO), or puts together for the host's own hooks: by the counters of the sockets at both ends, and by
+arithmetic."""
 import json
 import subprocess
 import sys
