@@ -92,17 +92,19 @@ Outcome<void> check_text(std::string_view variable, std::string_view text) {
   return {};
 }
 
-// "K=V;K=V". Of one name twice the last counts, as in libcni.
-Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_view text) {
-  TRY_VOID(check_text("CNI_ARGS", text));
+// "K=V;K=V". Of one name twice the last counts, as in libcni. DEL, which is to succeed, passes over what cannot be read.
+Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_view text, Command command) {
   std::map<std::string, std::string, std::less<>> args;
   while (!text.empty()) {
     const auto end = std::min(text.find(';'), text.size());
     const auto pair = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     const auto equals = pair.find('=');
-    if (equals == std::string_view::npos || equals == 0)
-      return wrong_environment(fmt::format("CNI_ARGS: \"{}\" is not KEY=VALUE", pair));
+    auto readable = check_text("CNI_ARGS", pair);
+    if (readable && (equals == std::string_view::npos || equals == 0))
+      readable = wrong_environment(fmt::format("CNI_ARGS: \"{}\" is not KEY=VALUE", pair));
+    if (!readable && command == Command::kDel) continue;
+    TRY_VOID(readable);
     args.insert_or_assign(std::string(pair.substr(0, equals)), std::string(pair.substr(equals + 1)));
   }
   return args;
@@ -110,18 +112,19 @@ Outcome<std::map<std::string, std::string, std::less<>>> read_args(std::string_v
 
 Outcome<void> check_attachment(const Call& call) {
   if (call.container_id.empty()) return wrong_environment("CNI_CONTAINERID is not set");
+  if (call.ifname.empty()) return wrong_environment("CNI_IFNAME is not set");
+  if (call.command == Command::kDel) return {};
   if (!is_cni_name(call.container_id)) {
     return wrong_environment(
         fmt::format("CNI_CONTAINERID \"{}\" must be letters, digits, '.', '_' and '-', and begin with one of "
                     "the first two",
                     call.container_id));
   }
-  if (call.ifname.empty()) return wrong_environment("CNI_IFNAME is not set");
   TRY_VOID(check_text("CNI_IFNAME", call.ifname));
   TRY_VOID(check_text("CNI_NETNS", call.netns));
   if (!is_interface_name(call.ifname))
     return wrong_environment(fmt::format("CNI_IFNAME \"{}\" is no name of an interface", call.ifname));
-  if (call.netns.empty() && call.command != Command::kDel) return wrong_environment("CNI_NETNS is not set");
+  if (call.netns.empty()) return wrong_environment("CNI_NETNS is not set");
   return {};
 }
 
@@ -147,7 +150,8 @@ Outcome<Call> make_call(const Environment& environment, json::object config) {
     call.netns = environment.netns;
     call.ifname = environment.ifname;
     TRY_VOID(check_attachment(call));
-    TRY(call.args, read_args(environment.args));
+    if (call.command == Command::kDel && !check_text("CNI_NETNS", call.netns)) call.netns.clear();
+    TRY(call.args, read_args(environment.args, call.command));
   }
   call.network = text_at(config, "name");
   if (!is_cni_name(call.network)) {
@@ -197,6 +201,22 @@ Outcome<Call> read_call(const Environment& environment, std::string_view config)
 
 Outcome<Call> call_of(const Message& message) {
   return make_call(message.environment, message.config);
+}
+
+bool Call::may_have_been_added() const {
+  return is_cni_name(container_id) && is_interface_name(ifname);
+}
+
+Environment environment_of(const Call& call) {
+  std::string args;
+  for (const auto& [key, value] : call.args)
+    args += fmt::format("{}{}={}", args.empty() ? "" : ";", key, value);
+  return {.role = call.role,
+          .command = std::string(to_string(call.command)),
+          .container_id = call.container_id,
+          .netns = call.netns,
+          .ifname = call.ifname,
+          .args = std::move(args)};
 }
 
 std::string to_json(const Message& message) {

@@ -44,12 +44,14 @@ struct Call {
   std::string container_id;  // these three where the command needs them
   std::string netns;         // DEL: may be empty
   std::string ifname;
-  std::map<std::string, std::string, std::less<>> args;  // CNI_ARGS
+  std::map<std::string, std::string, std::less<>> args;  // CNI_ARGS; of DEL what can be read of them
   std::string network;                                   // `name` of the configuration; VERSION has none
   boost::json::object config;
 
   // The same call for DEL or CHECK is about the same attachment.
   std::string attachment() const { return container_id + "@" + ifname; }
+  // False: DEL of names that no ADD takes, so that there is nothing to take back, and that are good for nothing.
+  bool may_have_been_added() const;
 };
 
 // The largest configuration that is read.
@@ -66,6 +68,8 @@ struct Message {
   boost::json::object config;
   std::string namespace_path;
 };
+// Of a call for which a command needs a container: what was read, without what could not be.
+Environment environment_of(const Call& call);
 std::string to_json(const Message& message);
 Outcome<Message> read_message(std::string_view text);
 Outcome<Call> call_of(const Message& message);

@@ -35,13 +35,14 @@ TEST(Call, ReachesTheAgentAsItCame) {
     const auto call = read_call(environment(command), kConfig);
     ASSERT_TRUE(call.has_value()) << command;
     const auto message = read_message(to_json(Message{
-        .environment = environment(command), .config = call->config, .namespace_path = "/proc/1/fd/3"}));
+        .environment = environment_of(*call), .config = call->config, .namespace_path = "/proc/1/fd/3"}));
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(message->namespace_path, "/proc/1/fd/3");
     const auto again = call_of(*message);
     ASSERT_TRUE(again.has_value());
     EXPECT_EQ(again->command, call->command);
     EXPECT_EQ(again->attachment(), call->attachment());
+    EXPECT_EQ(again->netns, call->netns);
     EXPECT_EQ(again->args, call->args);
     EXPECT_EQ(again->config, call->config);
   }
@@ -119,6 +120,38 @@ TEST(Call, DelNeedsNoNamespaceAndTheRestNoContainer) {
   }
   // Whoever asks for versions need not know one.
   EXPECT_TRUE(read_call({.command = "VERSION"}, R"({"cniVersion":"9.9.9"})").has_value());
+}
+
+// Or a container whose ADD failed could never be torn down.
+TEST(Call, DelTakesWhatCanBeReadAndKnowsWhatNoAddTakes) {
+  using Args = std::map<std::string, std::string, std::less<>>;
+  for (const auto& [text, args] : {std::pair<std::string, Args>{"foo", {}},
+                                   {";;", {}},
+                                   {"=x;A=1;B;C=2", {{"A", "1"}, {"C", "2"}}},
+                                   {"A=sh\xef-p;K8S_POD_NAME=web", {{"K8S_POD_NAME", "web"}}}}) {
+    auto deletion = environment("DEL");
+    deletion.args = text;
+    deletion.netns = "/run/netns/sh\xef-p";
+    const auto call = read_call(deletion, kConfig);
+    ASSERT_TRUE(call.has_value()) << call.error().details;
+    EXPECT_EQ(call->args, args);
+    EXPECT_TRUE(call->may_have_been_added());
+    const auto message = read_message(
+        to_json(Message{.environment = environment_of(*call), .config = call->config, .namespace_path = {}}));
+    ASSERT_TRUE(message.has_value()) << "it is sent as JSON";
+    EXPECT_EQ(call_of(*message)->args, args);
+  }
+  for (const auto& [container, interface] :
+       {std::pair<std::string, const char*>{std::string(201, 'x'), "eth0"}, {"../x", "eth0"}, {"c", "a/b"}}) {
+    auto deletion = environment("DEL");
+    deletion.container_id = container;
+    deletion.ifname = interface;
+    const auto call = read_call(deletion, kConfig);
+    ASSERT_TRUE(call.has_value()) << call.error().details;
+    EXPECT_FALSE(call->may_have_been_added());
+    deletion.command = "ADD";
+    EXPECT_FALSE(read_call(deletion, kConfig).has_value());
+  }
 }
 
 TEST(Failure, IsAnObjectOfTheSpecification) {

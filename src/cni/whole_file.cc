@@ -4,11 +4,25 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "base/unique_fd.h"
 
 namespace ocicat::cni {
+
+std::string read_whole(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::array<char, 4096> buffer{};
+  while (file) {
+    const auto size = ::read(file.get(), buffer.data(), buffer.size());
+    if (size < 0) return {};
+    if (size == 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  return text;
+}
 
 Result<void> write_whole(const std::string& path, std::string_view text, bool durable) {
   const std::string beside = path + ".new";

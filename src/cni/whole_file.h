@@ -8,6 +8,9 @@
 
 namespace ocicat::cni {
 
+// Empty where it cannot be read.
+std::string read_whole(const std::string& path);
+
 // Writes beside it (PATH.new) and renames. `durable`: it outlives the loss of power as well.
 Result<void> write_whole(const std::string& path, std::string_view text, bool durable);
 

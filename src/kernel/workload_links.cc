@@ -518,6 +518,12 @@ Result<bool> NetlinkWorkloadLinks::remove(const std::string& host_name) {
   return removal_.remove(host_name);
 }
 
+Result<bool> NetlinkWorkloadLinks::has(const std::string& host_name) {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY(const auto link, link_named(socket, host_name));
+  return link.has_value();
+}
+
 Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const WorkloadPair& pair,
                                                                     const std::vector<IpAddress>& given) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));

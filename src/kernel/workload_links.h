@@ -57,6 +57,8 @@ class WorkloadLinks {
                                         const std::vector<IpAddress>& addresses) = 0;
   // Both sides go. False: there was none.
   virtual Result<bool> remove(const std::string& host_name) = 0;
+  // Whether there is a host side of that name.
+  virtual Result<bool> has(const std::string& host_name) = 0;
   // `given`: the addresses that address() gave; the workload may have added others, which nothing leads for.
   // Nothing: the host side or the workload's is not there. kNotFound: there is no such namespace.
   virtual Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
@@ -73,6 +75,7 @@ class NetlinkWorkloadLinks final : public WorkloadLinks {
   Result<void> create(const WorkloadPair& pair) override;
   Result<DefaultTables> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
   Result<bool> remove(const std::string& host_name) override;
+  Result<bool> has(const std::string& host_name) override;
   Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
                                                 const std::vector<IpAddress>& given) override;
   Result<void> set_mtu(const WorkloadPair& pair, std::uint32_t before) override;

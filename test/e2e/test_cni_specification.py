@@ -196,21 +196,60 @@ def test_versions_that_are_not_known_are_refused(runtime, command, version):
     assert error["code"] == 1 and all(known in error["details"] for known in VERSIONS)
 
 
-@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])
-def test_variables_that_are_missing_or_wrong_are_named(runtime, command):
+WRONG = {"CNI_CONTAINERID": ["a/b", "../b", ".hidden", "-x", "x" * 300], "CNI_IFNAME": ["a/b", "a b", "x" * 16, ".."],
+         "CNI_ARGS": ["no-equals", "=value", ";;"]}
+MISSING = {"ADD": ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"], "DEL": ["CNI_CONTAINERID", "CNI_IFNAME"],
+           "CHECK": ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"]}
+
+
+@pytest.mark.parametrize("command", MISSING)
+def test_variables_that_are_missing_are_named(runtime, command):
     good = runtime.variables(command, "any")
-    wrong = {"CNI_CONTAINERID": ["", "a/b", ".hidden", "-x", "x" * 300],
-             "CNI_IFNAME": ["", "a/b", "a b", "x" * 16, ".."],
-             "CNI_NETNS": [""], "CNI_ARGS": ["no-equals", "=value"]}
-    if command == "DEL":
-        del wrong["CNI_NETNS"]  # may be missing there
-    for name, values in wrong.items():
-        for value in values:
-            error = runtime.refused({**good, name: value}, runtime.with_version())
-            assert error["code"] == 4 and name in error["details"], value
-        if name in good:
-            error = runtime.refused({key: text for key, text in good.items() if key != name}, runtime.with_version())
+    for name in MISSING[command]:
+        for variables in ({**good, name: ""}, {key: text for key, text in good.items() if key != name}):
+            error = runtime.refused(variables, runtime.with_version())
             assert error["code"] == 4 and name in error["details"]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_variables_that_are_wrong_are_named_and_keep_no_container_from_being_torn_down(runtime, container, name):
+    for value in WRONG[name]:
+        for command in ("ADD", "CHECK"):
+            variables = {**runtime.variables(command, container), name: value}
+            error = runtime.refused(variables, runtime.with_version())
+            assert error["code"] == 4 and name in error["details"], value
+        variables = {**runtime.variables("DEL", container), name: value}
+        assert runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), value
+
+
+def test_del_takes_a_container_back_of_which_the_arguments_cannot_be_read(runtime, container):
+    runtime.call("ADD", container)
+    runtime.call("DEL", container, args="foo;K8S_POD_NAME")
+    assert "eth0" not in links(runtime, container) and given_to(runtime, container) == []
+
+
+@pytest.mark.parametrize("agent", ["there", "away"])
+def test_what_one_network_added_no_other_one_is_given_or_takes_back(runtime, container, agent):
+    """As a runtime calls DEL that rolls back what it could not add."""
+    lab = runtime.lab
+    result = runtime.call("ADD", container)
+    if agent == "away":
+        lab.run("lab", "agent", "kill", "host1")
+    try:
+        error = runtime.refused(runtime.variables("ADD", container), runtime.with_version(name="other"))
+        if agent == "there":
+            assert error["code"] == 7 and "network specified" in error["details"]
+        assert runtime.call("DEL", container, name="other") is None
+        assert "eth0" in links(runtime, container)
+    finally:
+        if agent == "away":
+            lab.run("lab", "agent", "start", "host1")
+            lab.wait()
+    assert len(given_to(runtime, container)) == 1
+    error = runtime.refused(runtime.variables("CHECK", container),
+                            runtime.with_version(name="other", prevResult=result))
+    assert error["code"] == 3 and "network other" in error["details"]
+    assert runtime.call("CHECK", container, prevResult=result) is None
 
 
 def test_a_command_that_is_missing_or_unknown_is_refused(runtime):

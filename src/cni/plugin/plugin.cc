@@ -61,10 +61,26 @@ Result<void> note(const std::string& folder, const std::string& file, std::strin
   return write_whole(file, message, true);
 }
 
+// Whether the agent has noted that another network's ADD made the attachment (to_json of an Attachment).
+bool is_anothers(const std::string& folder, const Call& call) {
+  const auto note = read_whole(fmt::format("{}/{}/{}.json", folder, kAttachments, call.attachment()));
+  boost::system::error_code error;
+  const auto value = json::parse(note, error);
+  const auto* object = error ? nullptr : value.if_object();
+  const auto* network = object == nullptr ? nullptr : object->if_contains("network");
+  return network != nullptr && network->is_string() && !network->get_string().empty() &&
+         network->get_string() != call.network;
+}
+
 // DEL without an agent. The agent reads what is noted once it listens, so one that began in between either
 // sees the note, or answers the second request.
 Answer delete_without_agent(const Call& call, const std::string& folder, const std::string& message) {
   const auto version = to_string(call.version);
+  // Whoever wired the container takes that back.
+  const bool wired = call.role == Role::kNetwork;
+  const auto network_namespace = open_namespace(wired ? call.netns : std::string());
+  // Of a container that has ended the agent finds out whether anything is left.
+  if ((network_namespace || !wired) && is_anothers(folder, call)) return {};
   const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
   if (const auto noted = note(folder, file, message); !noted) {
     return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
@@ -75,9 +91,6 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
     ::unlink(file.c_str());
     return {};
   }
-  // Whoever wired the container takes that back.
-  if (call.netns.empty() || call.role == Role::kAddresses) return {};
-  const auto network_namespace = open_namespace(call.netns);
   if (!network_namespace) return {};  // gone, and the interface with it
   if (const auto removed = remove_interface(*network_namespace, call.ifname); !removed) {
     return failed({FailureCode::kKernel, "the container's interface cannot be removed",
@@ -87,9 +100,9 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   return {};
 }
 
-Answer pass_on(const Environment& environment, const Call& call) {
+Answer pass_on(const Call& call) {
   const auto version = to_string(call.version);
-  Message message{.environment = environment, .config = call.config, .namespace_path = {}};
+  Message message{.environment = environment_of(call), .config = call.config, .namespace_path = {}};
   UniqueFd network_namespace;  // stays open until the agent has answered: it finds it here
   const bool wires = call.role == Role::kNetwork;
   if (wires && (call.command == Command::kAdd || call.command == Command::kCheck)) {
@@ -125,7 +138,8 @@ Answer run_plugin(const Environment& environment, std::string_view config) {
   const auto call = read_call(environment, config);
   if (!call) return failed(call.error(), version_in(config));
   if (call->command == Command::kVersion) return versions(call->config);
-  return pass_on(environment, *call);
+  if (call->command == Command::kDel && !call->may_have_been_added()) return {};
+  return pass_on(*call);
 }
 
 }  // namespace ocicat::cni

@@ -196,6 +196,7 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
   const Turns::Turn interface_turn(context.turns, attachment.host_interface);
   const auto documents = context.documents.lend();
   if (auto present = context.journal->find(attachment.name())) {
+    if (is_anothers(context, *present, call.network)) return std::unexpected(has_another_network(*present));
     if (is_whole(context, *present, namespace_path)) {
       present->netns = call.netns;
       return *present;

@@ -150,6 +150,7 @@ Outcome<Attachment> add_addresses(Context& context, const Call& call) {
                     fmt::format("{} was added by ocicat-cni itself; call DEL first; see: ocicat get wep -A",
                                 attachment.name()));
     }
+    if (is_anothers(context, *present, call.network)) return std::unexpected(has_another_network(*present));
     if (present->phase == Attachment::Phase::kAdded) return *present;
     if (const auto done = take_back(context.parts, *context.journal, *documents, *present); !done)
       return std::unexpected(failure_of(done.error(), "what an earlier ADD left cannot be taken back"));
@@ -167,11 +168,12 @@ Outcome<void> check_addresses(Context& context, const Call& call) {
   TRY(const auto previous, previous_addresses(call));
   const Turns::Turn turn(context.turns, call.attachment());
   const auto attachment = context.journal->find(call.attachment());
-  if (!attachment || !attachment->addresses_alone || attachment->phase != Attachment::Phase::kAdded) {
-    return refuse(
-        FailureCode::kUnknownContainer, "the container has no addresses of ours",
-        fmt::format("ADD was not called for {} in container {}, or it failed; see: ocicat ipam show",
-                    call.ifname, call.container_id));
+  if (!attachment || !attachment->addresses_alone || attachment->phase != Attachment::Phase::kAdded ||
+      is_anothers(context, *attachment, call.network)) {
+    return refuse(FailureCode::kUnknownContainer, "the container has no addresses of ours",
+                  fmt::format("ADD of network {} was not called for {} in container {}, or it failed; see: "
+                              "ocicat ipam show",
+                              call.network, call.ifname, call.container_id));
   }
   const auto documents = context.documents.lend();
   for (std::size_t i = 0; i < attachment->addresses.size(); ++i) {

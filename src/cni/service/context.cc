@@ -40,6 +40,23 @@ Outcome<void> check_ready(const Context& context) {
                 why + "; see: ocicat status");
 }
 
+bool is_anothers(const Context& context, const Attachment& attachment, const std::string& network) {
+  // Notes of an older agent's may name none.
+  if (attachment.network.empty() || attachment.network == network) return false;
+  if (attachment.phase == Attachment::Phase::kDeleting) return false;
+  if (attachment.addresses_alone) return true;
+  return !context.journal->has_rival(attachment) &&
+         context.parts.links->has(attachment.host_interface).value_or(true);
+}
+
+Failure has_another_network(const Attachment& attachment) {
+  return {
+      FailureCode::kInvalidConfiguration, "the container has this interface by another network",
+      fmt::format("{} in container {} is network {}'s: name another interface, or call DEL of that network "
+                  "first; see: ocicat get wep -A",
+                  attachment.ifname, attachment.container_id, attachment.network)};
+}
+
 kernel::WorkloadPair pair_of(const Attachment& attachment, const std::string& namespace_path) {
   return {.host_name = attachment.host_interface,
           .name = attachment.ifname,

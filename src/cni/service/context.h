@@ -27,6 +27,11 @@ Failure failure_of(const Error& error, std::string message);
 // Code 11 where the agent cannot serve workloads yet.
 Outcome<void> check_ready(const Context& context);
 
+// Whether another network's ADD made the attachment, which that network's DEL is then to take back. Of one whose
+// interface has gone (its container has ended, and the network been renamed meanwhile) any network's may.
+bool is_anothers(const Context& context, const Attachment& attachment, const std::string& network);
+Failure has_another_network(const Attachment& attachment);
+
 kernel::WorkloadPair pair_of(const Attachment& attachment, const std::string& namespace_path);
 
 }  // namespace ocicat::cni

@@ -85,11 +85,12 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
   TRY(const auto previous, previous_addresses(call));
   const Turns::Turn turn(context.turns, call.attachment());
   const auto attachment = context.journal->find(call.attachment());
-  if (!attachment || attachment->phase != Attachment::Phase::kAdded) {
-    return refuse(
-        FailureCode::kUnknownContainer, "the container has no such interface of ours",
-        fmt::format("ADD was not called for {} in container {}, or it failed; see: ocicat get wep -A",
-                    call.ifname, call.container_id));
+  if (!attachment || attachment->phase != Attachment::Phase::kAdded ||
+      is_anothers(context, *attachment, call.network)) {
+    return refuse(FailureCode::kUnknownContainer, "the container has no such interface of ours",
+                  fmt::format("ADD of network {} was not called for {} in container {}, or it failed; see: "
+                              "ocicat get wep -A",
+                              call.network, call.ifname, call.container_id));
   }
   for (const auto& address : previous) {
     if (std::ranges::find(attachment->addresses, address) == attachment->addresses.end())

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 
 #include "cni/places.h"
 #include "cni/whole_file.h"
@@ -31,10 +29,7 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& fold
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(folder / kAttachments, failed)) {
     if (entry.path().extension() != kEnding) continue;  // half of a write that was cut short
-    std::ifstream file(entry.path());
-    std::stringstream text;
-    text << file.rdbuf();
-    auto attachment = read_attachment(text.view());
+    auto attachment = read_attachment(read_whole(entry.path()));
     if (attachment) {
       auto name = attachment->name();
       journal->attachments_.emplace(std::move(name), *std::move(attachment));

@@ -6,10 +6,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <condition_variable>
-#include <fstream>
 #include <mutex>
 #include <set>
-#include <sstream>
 #include <thread>
 
 #include "cni/configuration.h"
@@ -18,6 +16,7 @@
 #include "cni/service/addresses.h"
 #include "cni/service/inspection.h"
 #include "cni/service/teardown.h"
+#include "cni/whole_file.h"
 
 namespace ocicat::cni {
 namespace {
@@ -26,13 +25,6 @@ using Phase = Attachment::Phase;
 
 // Between two tries to take back what could not be.
 constexpr std::chrono::milliseconds kFirstPause{200}, kLongestPause{10'000};
-
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 }  // namespace
 
@@ -61,15 +53,16 @@ struct Service::State {
   }
 
   Result<void> take_over(const std::filesystem::path& file) {
-    const auto message = read_message(text_of(file));
+    const auto message = read_message(read_whole(file));
     const auto call = message ? call_of(*message) : Outcome<Call>(std::unexpected(message.error()));
-    if (!call || call->command != Command::kDel) {
+    if (!call || call->command != Command::kDel || !call->may_have_been_added()) {
       spdlog::error("{} is no call to DEL, and is passed over", file.string());
       return {};
     }
     const auto called = attachment_of(*call, context.options.node);
     auto attachment = context.journal->find(call->attachment()).value_or(called);
-    if (attachment.addresses_alone == called.addresses_alone) {
+    if (attachment.addresses_alone == called.addresses_alone &&
+        !is_anothers(context, attachment, call->network)) {
       attachment.phase = Phase::kDeleting;
       TRY_VOID(context.journal->write(attachment, true));
     }
@@ -158,11 +151,14 @@ struct Service::State {
 
   // Succeeds also where parts of it cannot be taken back now: they are noted, and tried again.
   Outcome<void> remove(const Call& call) {
+    if (!call.may_have_been_added()) return {};
     const Turns::Turn turn(context.turns, call.attachment());
     const auto called = attachment_of(call, context.options.node);
     auto attachment = context.journal->find(call.attachment()).value_or(called);
-    // One role does not take back what the other made.
-    if (attachment.addresses_alone != called.addresses_alone) return {};
+    // One role does not take back what the other made, nor does one network.
+    if (attachment.addresses_alone != called.addresses_alone ||
+        is_anothers(context, attachment, call.network))
+      return {};
     return remove(std::move(attachment));
   }
 
@@ -317,7 +313,7 @@ std::size_t Service::unwanted() const {
 }
 
 std::string this_boot() {
-  auto text = text_of("/proc/sys/kernel/random/boot_id");
+  auto text = read_whole("/proc/sys/kernel/random/boot_id");
   while (text.ends_with('\n')) text.pop_back();
   return text;
 }

@@ -106,6 +106,10 @@ class FakeLinks : public kernel::WorkloadLinks {
     const std::scoped_lock lock(world_.mutex);
     return world_.interfaces.erase(host_name) > 0;
   }
+  Result<bool> has(const std::string& host_name) override {
+    const std::scoped_lock lock(world_.mutex);
+    return world_.interfaces.contains(host_name);
+  }
   Result<std::optional<kernel::WorkloadPairState>> look(const kernel::WorkloadPair& pair,
                                                         const std::vector<IpAddress>& /*given*/) override {
     const std::scoped_lock lock(world_.mutex);
@@ -211,11 +215,12 @@ class Agent {
   }
 
   Reply call(std::string command, std::string container, std::string pod, std::string_view keys = {},
-             std::string namespace_path = "/n") {
-    const auto config =
-        fmt::format(R"({{"cniVersion":"1.1.0","name":"pods","ipam":{{"assign_ipv6":true}}{}{}}})",
-                    keys.empty() ? "" : ",", keys);
-    Message message{.environment = {.command = std::move(command),
+             std::string namespace_path = "/n", Role role = Role::kNetwork) {
+    const auto config = fmt::format(
+        R"({{"cniVersion":"1.1.0","name":"pods","ipam":{{"type":"{}","assign_ipv6":true}}{}{}}})",
+        role == Role::kAddresses ? kAddressesPlugin : "calico-ipam", keys.empty() ? "" : ",", keys);
+    Message message{.environment = {.role = role,
+                                    .command = std::move(command),
                                     .container_id = std::move(container),
                                     .netns = "/n",
                                     .ifname = "eth0",
@@ -325,6 +330,61 @@ TEST(Service, AddAndDelMayBeRepeated) {
   EXPECT_TRUE(agent.del("c1", "web").done);
   EXPECT_TRUE(agent.del("never-seen", "web").done);
   expect_nothing(world);
+}
+
+// As a runtime calls DEL that rolls back.
+TEST(Service, WhatOneNetworkAddedNoOtherOneIsGivenOrTakesBack) {
+  constexpr auto kOther = R"("name":"other","cni.dev/valid-attachments":[])";
+  for (const auto role : {Role::kNetwork, Role::kAddresses}) {
+    World world;
+    std::string result;
+    std::vector<std::string> handles;
+    {
+      Agent agent(world);
+      const auto call = [&](std::string command, std::string_view keys) {
+        return agent.call(std::move(command), "c1", "web", keys, "/n", role);
+      };
+      const auto added = call("ADD", {});
+      ASSERT_TRUE(added.done) << added.text;
+      result = added.text;
+      handles = given(world);
+      const auto refused = call("ADD", kOther);
+      ASSERT_FALSE(refused.done);
+      EXPECT_EQ(code_of(refused), 7U);
+      EXPECT_THAT(refused.text, HasSubstr("eth0 in container c1 is network pods's"));
+      EXPECT_TRUE(call("DEL", kOther).done);
+      EXPECT_TRUE(call("GC", kOther).done);
+      const auto previous = fmt::format(R"("prevResult":{})", added.text);
+      EXPECT_EQ(code_of(call("CHECK", previous + R"(,"name":"other")")), 3U);
+      EXPECT_TRUE(call("CHECK", previous).done);
+    }
+    const Message message{
+        .environment = {.role = role, .command = "DEL", .container_id = "c1", .netns = "", .ifname = "eth0"},
+        .config = json::object{{"cniVersion", "1.1.0"}, {"name", "other"}},
+        .namespace_path = {}};
+    std::ofstream(world.folder() / kDeletes / "c1@eth0.json") << to_json(message);
+    Agent next(world);
+    next.await_tidy();
+    EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes));
+    EXPECT_EQ(next.call("ADD", "c1", "web", {}, "/n", role).text, result);
+    EXPECT_EQ(given(world), handles);
+    EXPECT_TRUE(next.call("DEL", "c1", "web", {}, "/n", role).done);
+    EXPECT_EQ(world.count_interfaces(), 0U);
+  }
+}
+
+TEST(Service, OfANetworkThatWasRenamedDelTakesBackWhatIsLeftOfAContainerThatHasEnded) {
+  World world;
+  Agent agent(world);
+  constexpr auto kOther = R"("name":"other")";
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  world.lose_interfaces();
+  EXPECT_TRUE(agent.call("DEL", "c1", "web", kOther).done);
+  expect_nothing(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  world.lose_interfaces();
+  EXPECT_TRUE(agent.call("ADD", "c1", "web", kOther).done);
+  EXPECT_EQ(given(world), (std::vector<std::string>{"other.c1", "other.c1"}));
 }
 
 TEST(Service, AFailureTakesEverythingBackAndSaysWhatToDo) {
