@@ -7,6 +7,7 @@
         lab.probe("tcp/5432")
 """
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -185,6 +186,17 @@ class Lab:
         done = self.run("status", "--wait", "--timeout", "20s", check=False)
         if done.returncode != 0 and "every host is up to date" not in done.stderr:
             raise Failed(["status", "--wait"], done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def applied(self, *documents):
+        """The documents are in force inside, and are no more behind."""
+        self.apply(*documents)
+        self.settle()
+        try:
+            yield
+        finally:
+            self.delete(*documents)
+            self.settle()
 
     def probe(self, ports, *more):
         """{(from, to, port, family): verdict} with real packets."""

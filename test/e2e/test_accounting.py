@@ -128,12 +128,8 @@ ALLOWED = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", 
 
 @pytest.fixture(scope="module")
 def host_endpoints(lab):
-    documents = [host_endpoint(1), host_endpoint(2), ALLOWED]
-    lab.apply(*documents)
-    lab.settle()
-    yield
-    lab.delete(*documents)
-    lab.settle()
+    with lab.applied(host_endpoint(1), host_endpoint(2), ALLOWED):
+        yield
 
 
 # At the host's own hooks a packet begins with its IP header.
@@ -158,12 +154,9 @@ def test_host_endpoints_count_the_fragments_that_the_link_carries(lab, host_endp
 # By the loopback interface, whose packets come by out and in.
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_a_host_sends_itself_counts_once(lab, host_endpoints, family):
-    lab.apply(host_endpoint(1, "*"))
-    lab.settle()
-    ping(lab, "host1", ITSELF[family])
-    counted = connection(lab, "host1", ITSELF[family], "icmp", at="host endpoint")
-    lab.delete(host_endpoint(1, "*"))
-    lab.settle()
+    with lab.applied(host_endpoint(1, "*")):
+        ping(lab, "host1", ITSELF[family])
+        counted = connection(lab, "host1", ITSELF[family], "icmp", at="host endpoint")
     for sent in ("sent", "answered"):
         assert counted[sent] == PINGS, counted
         assert counted[sent + "Bytes"] == PINGS * (IP[family] + ICMP + PING), counted

@@ -1,6 +1,5 @@
 """What FelixConfiguration says of the eBPF datapath alone counts from that moment on, with agents and connections as
 they are: bpfEnforceRPF, xdpEnabled and bpfConntrackTimeouts."""
-import contextlib
 import json
 import sys
 
@@ -28,17 +27,6 @@ def lab(make_lab):
                   "ip link set beyond up && "
                   f"ip route add {ELSEWHERE[4]} dev elsewhere && ip route add {ELSEWHERE[6]} dev elsewhere")
     return lab
-
-
-@contextlib.contextmanager
-def applied(lab, *documents):
-    lab.apply(*documents)
-    lab.wait()
-    try:
-        yield
-    finally:
-        lab.delete(*documents)
-        lab.wait()
 
 
 def felix(**spec):
@@ -75,7 +63,7 @@ def test_what_comes_in_comes_from_where_a_route_leads_as_strictly_as_is_said(lab
     assert arrives() == ["elsewhere", "honest"]
     for setting, passes in (("Strict", ["honest"]), ("Disabled", ["nowhere", "elsewhere", "honest"]),
                             ("Loose", ["elsewhere", "honest"])):
-        with applied(lab, felix(bpfEnforceRPF=setting)):
+        with lab.applied(felix(bpfEnforceRPF=setting)):
             assert arrives() == passes, setting
     eventually(lambda: refused() - before == 2 * (1 + 2 + 0 + 1), 10)
     report = flow.stop()
@@ -117,10 +105,10 @@ def test_what_untracked_policy_denies_ends_in_the_driver_or_behind_it(lab, famil
         assert ear.heard() == ["last"]
         assert dropped() == before + 2
         return tap.heard()[:-1]
-    with applied(lab, host_endpoint(), blocked, deny):
+    with lab.applied(host_endpoint(), blocked, deny):
         assert mode() is not None
         assert seen() == []
-        with applied(lab, felix(xdpEnabled=False)):
+        with lab.applied(felix(xdpEnabled=False)):
             assert mode() is None
             assert seen() == ["port", "blocked"]
         assert mode() is not None
@@ -171,7 +159,7 @@ def test_a_connection_is_over_when_it_was_idle_for_as_long_as_is_said(lab, famil
         return not any(lab.json("bpf", "connections", "--host", host, "--address",
                                 raw.addresses["client"])["connections"] for host in lab.hosts)
     texts = [f"{step}-{name}" for name in spoken for step in steps]
-    with raw.listening(*texts), applied(lab, *ONLY_CLIENT_ASKS, times("1h")):
+    with raw.listening(*texts), lab.applied(*ONLY_CLIENT_ASKS, times("1h")):
         for turn in range(max(len(opening) for opening, _ in spoken.values())):
             raw.say("server" if turn % 2 else "client",
                     *(f"{opening[turn]} opening" for opening, _ in spoken.values() if turn < len(opening)))

@@ -29,19 +29,8 @@ def lab(make_lab, dataplane):
     return lab
 
 
-@contextlib.contextmanager
-def applied(lab, *documents):
-    lab.apply(*documents)
-    lab.wait()
-    try:
-        yield
-    finally:
-        lab.delete(*documents)
-        lab.wait()
-
-
 def felix(lab, **spec):
-    return applied(lab, dict(FELIX, spec=spec))
+    return lab.applied(dict(FELIX, spec=spec))
 
 
 def put_into_host1(lab, host, by, into, source, target, port, text):
@@ -133,7 +122,7 @@ def test_what_no_service_has_taken_goes_round_only_where_it_may(lab, family):
     told = Ear(lab, "exec", "shop/near", "--", "find", texts=["drop", "reject"])
     ear = Ear(lab, "host", "exec", "host2", "--", "find", by="to-host1", texts=["no-net", "drop", "reject", "disabled"])
     sends(9, "no-net")
-    with applied(lab, nets):
+    with lab.applied(nets):
         sends(10, "drop")
         for port, how in ((11, "Reject"), (12, "Disabled")):
             with felix(lab, serviceLoopPrevention=how):

@@ -120,17 +120,6 @@ NEIGHBOURS = policy("neighbours", order=1, types=["Ingress", "Egress"],
 EVERYTHING = [{"action": "Allow"}]
 
 
-@contextlib.contextmanager
-def applied(lab, *documents):
-    lab.apply(*documents)
-    lab.settle()
-    try:
-        yield
-    finally:
-        lab.delete(*documents)
-        lab.settle()
-
-
 @FAMILIES
 def test_without_host_endpoints_all_is_open(lab, family):
     assert open_ports(lab, "host1", NODE[family]["host2"]) == PORTS
@@ -138,7 +127,7 @@ def test_without_host_endpoints_all_is_open(lab, family):
 
 @FAMILIES
 def test_a_host_endpoint_without_policy_leaves_the_failsafe_ports(lab, family):
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS):
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "5473"]
         assert open_ports(lab, "host1", NODE[family]["host2"]) == ["5473"]
         assert open_ports(lab, "host2", NODE[family]["host1"], "udp", ["80"]) == []
@@ -147,21 +136,21 @@ def test_a_host_endpoint_without_policy_leaves_the_failsafe_ports(lab, family):
 @FAMILIES
 def test_policy_opens_ports_in_either_direction(lab, family):
     rules = policy("rules", types=["Ingress", "Egress"], ingress=[tcp("Allow", 80)], egress=[tcp("Allow", 81)])
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, rules):
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, rules):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "80", "5473"]
         assert open_ports(lab, "host1", NODE[family]["host2"]) == ["81", "5473"]
 
 
 @FAMILIES
 def test_profiles_count_where_no_policy_does(lab, family):
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])):
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
 
 
 @FAMILIES
 def test_failsafe_ports_are_what_the_configuration_says(lab, family):
     net = {4: "172.31.0.0/16", 6: "fd31::/64"}[family]
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS,
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS,
                  configuration(failsafeInboundHostPorts=[{"protocol": "TCP", "port": 81, "net": net},
                                                          {"protocol": "TCP", "port": 80, "net": "192.0.2.0/24"}],
                                failsafeOutboundHostPorts=[])):
@@ -174,7 +163,7 @@ def test_expected_addresses_find_the_interface(lab, family):
     links = json.loads(lab.host_exec("host1", "ip", "-j", "addr").stdout)
     address = NODE[family]["host1"]
     holders = {one["ifname"] for one in links for a in one["addr_info"] if a["local"] == address}
-    with applied(lab, host_endpoint("edge", expectedIPs=[address]), NEIGHBOURS):
+    with lab.applied(host_endpoint("edge", expectedIPs=[address]), NEIGHBOURS):
         state = lab.json("status")
         assert [one["status"] for one in state["agents"][0]["hostEndpoints"]] == ["up"], (state, holders)
         expected = ["22", "5473"] if "to-host2" in holders else PORTS
@@ -183,11 +172,11 @@ def test_expected_addresses_find_the_interface(lab, family):
 
 @FAMILIES
 def test_star_has_the_interfaces_that_no_other_has(lab, family):
-    with applied(lab, host_endpoint("all", interfaceName="*"), NEIGHBOURS):
+    with lab.applied(host_endpoint("all", interfaceName="*"), NEIGHBOURS):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == ["22", "5473"]
         assert open_ports(lab, "host1", {4: "127.0.0.1", 6: "::1"}[family]) == ["5473"]
         edge = host_endpoint("edge", labels={}, interfaceName="to-host2", profiles=["projectcalico-default-allow"])
-        with applied(lab, edge):
+        with lab.applied(edge):
             assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
 
 
@@ -196,7 +185,7 @@ def test_a_host_always_reaches_its_own_workloads(lab, family):
     near = lab.address("shop/near", family)
     far = lab.address("shop/far", family)
     for interface in ("to-host2", "*"):
-        with applied(lab, host_endpoint("edge", interfaceName=interface), NEIGHBOURS):
+        with lab.applied(host_endpoint("edge", interfaceName=interface), NEIGHBOURS):
             assert open_ports(lab, "host1", near, ports=["80"]) == ["80"]
             assert open_ports(lab, "host1", far, ports=["80"]) == []
 
@@ -206,10 +195,10 @@ def test_forwarded_packets_meet_policy_that_applies_on_forward_only(lab, family)
     near, far = lab.address("shop/near", family), lab.address("shop/far", family)
     edge = host_endpoint("edge", interfaceName="to-host2")
     closed = policy("closed", types=["Ingress", "Egress"], ingress=[tcp("Deny", 80)], egress=[tcp("Deny", 80)])
-    with applied(lab, edge, NEIGHBOURS, closed):
+    with lab.applied(edge, NEIGHBOURS, closed):
         assert open_ports(lab, "shop/far", near, ports=["80", "81"]) == ["80", "81"]
     forward = policy("forward", types=["Ingress"], applyOnForward=True, ingress=[tcp("Allow", 81)])
-    with applied(lab, edge, NEIGHBOURS, forward):
+    with lab.applied(edge, NEIGHBOURS, forward):
         assert open_ports(lab, "shop/far", near, ports=["80", "81"]) == ["81"]
         assert open_ports(lab, "shop/near", far, ports=["80", "81"]) == ["80", "81"]
 
@@ -221,7 +210,7 @@ def test_forward_policy_knows_both_sides(lab, family):
                        ingress=[{"action": "Deny", "destination": {"selector": "app == 'near'"},
                                  "source": {"selector": "app == 'far'"}, "protocol": "TCP"},
                                 {"action": "Allow"}])
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, to_others):
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS, to_others):
         assert open_ports(lab, "shop/far", near, ports=["80"]) == []
         assert open_ports(lab, "host2", near, ports=["80"]) == ["80"]
 
@@ -232,7 +221,7 @@ def test_forward_policy_of_star_is_asked_between_workloads_too(lab, family):
     near = lab.address("shop/near", family)
     forward = policy("forward", types=["Ingress"], applyOnForward=True, ingress=[tcp("Deny", 80), *EVERYTHING])
     try:
-        with applied(lab, host_endpoint("all", interfaceName="*"), NEIGHBOURS, forward):
+        with lab.applied(host_endpoint("all", interfaceName="*"), NEIGHBOURS, forward):
             assert open_ports(lab, "shop/sibling", near, ports=["80", "81"]) == ["81"]
     finally:
         lab.run("lab", "pod", "delete", "shop/sibling")
@@ -242,12 +231,12 @@ def test_forward_policy_of_star_is_asked_between_workloads_too(lab, family):
 def test_a_workload_meets_its_own_policy_and_then_the_default_action_at_its_host(lab, family):
     address = NODE[family]["host1"]
     edge = host_endpoint("edge", interfaceName="to-host2")
-    with applied(lab, edge, NEIGHBOURS):
+    with lab.applied(edge, NEIGHBOURS):
         assert open_ports(lab, "shop/near", address) == []
-    with applied(lab, edge, NEIGHBOURS, configuration(defaultEndpointToHostAction="Accept")):
+    with lab.applied(edge, NEIGHBOURS, configuration(defaultEndpointToHostAction="Accept")):
         assert open_ports(lab, "shop/near", address) == PORTS
         no_80 = policy("no-80", selector="app == 'near'", types=["Egress"], egress=[tcp("Deny", 80), *EVERYTHING])
-        with applied(lab, no_80):
+        with lab.applied(no_80):
             assert open_ports(lab, "shop/near", address) == ["22", "81", "5473"]
 
 
@@ -279,14 +268,14 @@ def test_pre_dnat_policy_sees_what_was_asked_for(lab, family):
         assert open_ports(lab, "host2", address, ports=["8080"]) == ["8080"]
         for port, answers in ((8080, []), (80, ["8080"])):
             early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", port)])
-            with applied(lab, edge, early):
+            with lab.applied(edge, early):
                 assert open_ports(lab, "host2", address, ports=["8080"]) == answers
         # What it allows is not asked about at the host endpoint again.
         early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", 8080)])
         closed = policy("closed", applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 80)])
-        with applied(lab, edge, NEIGHBOURS, closed):
+        with lab.applied(edge, NEIGHBOURS, closed):
             assert open_ports(lab, "host2", address, ports=["8080"]) == []
-        with applied(lab, edge, NEIGHBOURS, closed, early):
+        with lab.applied(edge, NEIGHBOURS, closed, early):
             assert open_ports(lab, "host2", address, ports=["8080"]) == ["8080"]
 
 
@@ -296,7 +285,7 @@ def test_policy_of_a_workload_sees_where_a_packet_has_been_led(lab, family):
     with foreign_table(lab, family, translate(family, "prerouting", -100, address, 8080, (near, 80))):
         for port, answers in ((80, ["8080"]), (8080, [])):
             own = policy("own", selector="app == 'near'", types=["Ingress"], ingress=[tcp("Allow", port)])
-            with applied(lab, own):
+            with lab.applied(own):
                 assert open_ports(lab, "host2", address, ports=["8080"]) == answers
 
 
@@ -308,7 +297,7 @@ def test_what_a_host_sends_is_judged_where_it_leaves_after_translation(lab, fami
         assert open_ports(lab, "host1", asked, ports=["8080"]) == ["8080"]
         for port, answers in ((80, ["8080"]), (8080, [])):
             out = policy("out", types=["Egress"], egress=[tcp("Allow", port)])
-            with applied(lab, edge, NEIGHBOURS, out):
+            with lab.applied(edge, NEIGHBOURS, out):
                 assert open_ports(lab, "host1", asked, ports=["8080"]) == answers
 
 
@@ -327,25 +316,25 @@ def test_untracked_policy_allows_without_a_connection_and_needs_both_directions(
     both = policy("both", doNotTrack=True, applyOnForward=True, types=["Ingress", "Egress"],
                   ingress=[tcp("Allow", 80)],
                   egress=[{"action": "Allow", "protocol": "TCP", "source": {"ports": [80]}}])
-    with applied(lab, edge, NEIGHBOURS, both):
+    with lab.applied(edge, NEIGHBOURS, both):
         before = tracked(lab, "80")
         assert open_ports(lab, "host2", address, ports=["80", "81"]) == ["80"]
         # With eBPF it is its own tracking that is not asked; the kernel's goes on for whoever else has use for it.
         assert lab.dataplane == "ebpf" or tracked(lab, "80") <= before
     only_in = policy("only-in", doNotTrack=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", 80)])
-    with applied(lab, edge, NEIGHBOURS, only_in):
+    with lab.applied(edge, NEIGHBOURS, only_in):
         assert open_ports(lab, "host2", address, ports=["80"]) == []
     deny = policy("deny", doNotTrack=True, applyOnForward=True, types=["Ingress"],
                   ingress=[tcp("Deny", 80), tcp("Deny", 22)])
     open_edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
-    with applied(lab, open_edge, deny):
+    with lab.applied(open_edge, deny):
         assert open_ports(lab, "host2", address) == ["22", "81", "5473"]
 
 
 @FAMILIES
 def test_untracked_policy_is_ignored_at_star_and_that_is_told(lab, family):
     deny = policy("deny", doNotTrack=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 80)])
-    with applied(lab, host_endpoint("all", interfaceName="*", profiles=["projectcalico-default-allow"]), deny):
+    with lab.applied(host_endpoint("all", interfaceName="*", profiles=["projectcalico-default-allow"]), deny):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == PORTS
         assert "doNotTrack" in lab.run("status").stdout
 
@@ -360,7 +349,7 @@ def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, 
     raw = policy("raw", doNotTrack=True, applyOnForward=True, types=["Ingress"],
                  ingress=[{"action": "Deny", "protocol": "UDP", "destination": {"ports": [80]}}])
     near = lab.address("shop/near", family)
-    with applied(lab, edge, rules, through, raw):
+    with lab.applied(edge, rules, through, raw):
         assert open_ports(lab, "host2", address) == ["22", "81", "5473"]
         assert open_ports(lab, "host2", address, "udp", ["80", "81"]) == ["81"]
         assert open_ports(lab, "host1", peer, ports=["80", "81"]) == ["80"]
@@ -385,7 +374,7 @@ def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, 
 
 
 def test_status_tells_how_host_endpoints_are(lab):
-    with applied(lab, host_endpoint("a-edge", interfaceName="to-host2"),
+    with lab.applied(host_endpoint("a-edge", interfaceName="to-host2"),
                  host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),
                  policy("open", types=["Ingress", "Egress"], ingress=EVERYTHING, egress=EVERYTHING)):
         node = lab.json("status")["agents"][0]
@@ -397,7 +386,7 @@ def test_status_tells_how_host_endpoints_are(lab):
 def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
     """The server is told of what the agent has done all along."""
     traffic = lab.start_traffic("shop/near", "stream", lab.address("shop/far", family), 80)
-    with applied(lab, host_endpoint("edge", interfaceName="to-host2"), host_endpoint("far", node="host2",
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), host_endpoint("far", node="host2",
                                                                                      interfaceName="to-host1")):
         lab.settle()
     report = traffic.stop()
@@ -412,7 +401,7 @@ def end_of(lab, flows, *documents):
     """Applies them while the flows are open. When each had its last reply, counted from the moment that all is in
     force."""
     started = [lab.start_traffic(*words) for words in flows]
-    with applied(lab, *documents):
+    with lab.applied(*documents):
         since = time.monotonic()
         time.sleep(1.5)  # how long nothing may come through: there is no condition to wait for
         for flow in started:
@@ -427,7 +416,7 @@ def test_a_new_deny_ends_what_is_open_with_the_host_itself(lab, family):
     address = NODE[family]["host1"]
     edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
     flows = [("shop/far", "udp", address, port) for port in (80, 81)]
-    with applied(lab, edge):
+    with lab.applied(edge):
         closed, open_ = end_of(lab, flows, policy("closed", order=1, types=["Ingress"],
                                                   ingress=[udp("Deny", 80), *EVERYTHING]))
     assert closed < 1.0 < open_
@@ -441,7 +430,7 @@ def test_a_new_deny_ends_what_is_open_and_translated(lab, family):
     rules = "\n".join(translate(family, "prerouting", -100, address, 8080 + i, (near, 80)) for i in (0, 1))
     with foreign_table(lab, family, rules):
         early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 8080)])
-        with applied(lab, edge, NEIGHBOURS):
+        with lab.applied(edge, NEIGHBOURS):
             closed, open_ = end_of(lab, flows, early)
         assert closed < 1.0 < open_
         own = policy("own", selector="app == 'near'", types=["Ingress"], ingress=[tcp("Deny", 80)])
@@ -455,7 +444,7 @@ def test_a_new_deny_ends_what_is_open_and_forwarded_whoever_began_it(lab, family
     flows = [("shop/far", "stream", near, 80), ("shop/near", "stream", far, 80), ("shop/far", "stream", near, 81)]
     forward = policy("forward", applyOnForward=True, types=["Ingress", "Egress"],
                      ingress=[tcp("Deny", 80), *EVERYTHING], egress=[tcp("Deny", 80), *EVERYTHING])
-    with applied(lab, edge, NEIGHBOURS):
+    with lab.applied(edge, NEIGHBOURS):
         inward, outward, open_ = end_of(lab, flows, forward)
     assert inward < 1.0 and outward < 1.0 < open_
 
@@ -474,10 +463,10 @@ def test_where_connections_are_to_stay_a_new_deny_of_a_host_endpoint_is_for_new_
     stay = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
             "spec": {"openConnections": "Stay"}}
     closed = policy("closed", order=1, types=["Ingress"], ingress=[udp("Deny", 80), *EVERYTHING])
-    with applied(lab, edge, stay):
+    with lab.applied(edge, stay):
         stayed, = end_of(lab, [("shop/far", "udp", address, 80)], closed)
         assert stayed > 1.0
-        with applied(lab, closed):
+        with lab.applied(closed):
             assert not open_ports(lab, "shop/far", address, "udp", ["80"])
 
 
@@ -503,7 +492,7 @@ def test_an_icmp_error_is_forwarded_to_nobody_but_whom_its_connection_is_of(lab,
                          ingress=[{"action": "Deny", "destination": {"nets": [net]}}, *EVERYTHING])
         ear = Ear(lab, "host", "exec", "host1", "--", "find", by="ear", texts=["open", "refused", "smuggled"])
         packets("send", host2, behind, "9", "open")
-        with applied(lab, edge, forward, NEIGHBOURS):
+        with lab.applied(edge, forward, NEIGHBOURS):
             packets("send", host2, behind, "10", "refused")
             packets("send", host2, host1, "9", "known")
             packets("error", host2, host1, behind, "smuggled")
@@ -525,7 +514,7 @@ def test_what_forward_policy_refuses_a_workload_neither_leaves_nor_comes_in_an_i
 
     def packets(*words):
         lab.exec("shop/near", sys.executable, PACKETS, *words)
-    with applied(lab, edge, forward):
+    with lab.applied(edge, forward):
         outside = Ear(lab, "host", "exec", "host2", "--", "find", by="to-host1", texts=["refused", "leaves"])
         inside = Ear(lab, "exec", "shop/near", "--", "find", texts=["comes"])
         packets("send", near, host2, "9", "refused")
