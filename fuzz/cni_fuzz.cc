@@ -22,7 +22,7 @@ bool understood(const Outcome<T>& outcome) {
 
 void carry_out(const Call& call) {
   understood(valid_attachments(call));
-  understood(previous_addresses(call));
+  understood(previous_result(call));
   if (!call.may_have_been_added()) return;
   auto attachment = attachment_of(call, "host1");
   CHECK(is_interface_name(attachment.host_interface));

@@ -15,7 +15,8 @@ namespace json = boost::json;
 constexpr std::int64_t kMostMtu = 65535, kLeastMtu = 68;
 constexpr std::int64_t kMostQueues = 4096;  // IFLA_NUM_TX_QUEUES: what the kernel takes
 constexpr std::int64_t kMostSeconds = 3600;
-constexpr std::size_t kMostGates = 16;  // each may take seconds
+constexpr std::int64_t kMostInterfaces = 65535;  // of a result
+constexpr std::size_t kMostGates = 16;           // each may take seconds
 
 std::unexpected<Failure> wrong(const Error& error) {
   return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
@@ -302,17 +303,33 @@ Outcome<std::set<std::string>> valid_attachments(const Call& call) {
   return valid;
 }
 
-Outcome<std::vector<IpAddress>> previous_addresses(const Call& call) {
+Outcome<PreviousResult> previous_result(const Call& call) {
   TRY(const auto* result, checked(fields::object_at(call.config, "prevResult")));
   if (result == nullptr) return wrong({ErrorCode::kInvalid, "prevResult: required for CHECK, and missing"});
+  PreviousResult previous;
+  TRY(const auto interfaces, checked(fields::objects_at(*result, "interfaces")));
+  std::optional<std::int64_t> own;  // its place among them
+  for (std::size_t i = 0; i < interfaces.size(); ++i) {
+    TRY(const auto name, checked(fields::string_at(*interfaces[i], "name")));
+    TRY(const auto sandbox, checked(fields::string_at(*interfaces[i], "sandbox")));
+    if (sandbox.empty()) previous.host_interfaces.emplace(name);
+    if (sandbox.empty() || name != call.ifname) continue;
+    own = static_cast<std::int64_t>(i);
+    TRY(const auto mac, checked(fields::string_at(*interfaces[i], "mac")));
+    if (!mac.empty()) {
+      TRY(previous.mac, checked(mac_of(mac)));
+    }
+  }
+  previous.has_interface = own.has_value();
   TRY(const auto entries, checked(fields::objects_at(*result, "ips")));
-  std::vector<IpAddress> addresses;
   for (const auto* entry : entries) {
+    TRY(const auto interface, checked(fields::integer_at(*entry, "interface", 0, kMostInterfaces)));
+    if (interface && interface != own) continue;
     TRY(const auto text, checked(fields::string_at(*entry, "address")));
     TRY(const auto address, checked(address_of(text)));
-    addresses.push_back(address);
+    previous.addresses.push_back(address);
   }
-  return addresses;
+  return previous;
 }
 
 }  // namespace ocicat::cni

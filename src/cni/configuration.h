@@ -63,7 +63,14 @@ Outcome<Configuration> read_configuration(const Call& call);
 // Of GC: the attachments (Call::attachment) that the runtime still knows. Code 7.
 Outcome<std::set<std::string>> valid_attachments(const Call& call);
 
-// Of CHECK: the addresses that ADD gave, as `prevResult` says. Code 7.
-Outcome<std::vector<IpAddress>> previous_addresses(const Call& call);
+// Of CHECK: what `prevResult` says of the attachment, as ADD or a later plugin of the chain left it.
+struct PreviousResult {
+  std::vector<IpAddress> addresses;       // but those that are said to be another interface's
+  bool has_interface = false;             // of the call's name, in a sandbox
+  std::optional<MacAddress> mac;          // that interface's, where it is said
+  std::set<std::string> host_interfaces;  // names of those in no sandbox
+};
+// Code 7.
+Outcome<PreviousResult> previous_result(const Call& call);
 
 }  // namespace ocicat::cni

@@ -133,9 +133,27 @@ TEST(Configuration, SaysWhatTheRuntimeStillKnowsAndWhatItWasTold) {
     ASSERT_FALSE(read.has_value()) << keys;
     EXPECT_EQ(read.error().code, FailureCode::kInvalidConfiguration);
   }
-  EXPECT_THAT(*previous_addresses(call_with(R"("prevResult":{"ips":[{"address":"10.0.0.1/32"}]})")),
-              ElementsAre(address("10.0.0.1")));
-  EXPECT_EQ(previous_addresses(call_with("")).error().code, FailureCode::kInvalidConfiguration);
+}
+
+TEST(Configuration, OfAResultOfTheChainCheckLooksAtItsOwnInterface) {
+  const auto read = previous_result(call_with(R"("prevResult":{"interfaces":[
+      {"name":"br0","mac":"02:00:00:00:00:07"},{"name":"cali1"},{"name":"net1","sandbox":"/n","mac":"02:00:00:00:00:08"},
+      {"name":"eth0","sandbox":"/n","mac":"02:00:00:00:00:09"}],
+    "ips":[{"address":"10.0.0.1/32","interface":3},{"address":"10.0.0.2/32"},{"address":"10.0.0.3/32","interface":2}]})"));
+  ASSERT_TRUE(read.has_value()) << read.error().details;
+  EXPECT_THAT(read->addresses, ElementsAre(address("10.0.0.1"), address("10.0.0.2")));
+  EXPECT_TRUE(read->has_interface);
+  EXPECT_EQ(read->mac, MacAddress::parse("02:00:00:00:00:09"));
+  EXPECT_THAT(read->host_interfaces, ElementsAre("br0", "cali1"));
+  EXPECT_FALSE(previous_result(call_with(R"("prevResult":{})"))->has_interface);
+  for (const auto* wrong :
+       {"", R"("prevResult":[])", R"("prevResult":{"ips":[{"address":"10.0.0.300"}]})",
+        R"("prevResult":{"ips":[{"address":"10.0.0.1","interface":-1}]})",
+        R"("prevResult":{"interfaces":[{"name":"eth0","sandbox":"/n","mac":"02:00"}]})"}) {
+    const auto refused = previous_result(call_with(wrong));
+    ASSERT_FALSE(refused.has_value()) << wrong;
+    EXPECT_EQ(refused.error().code, FailureCode::kInvalidConfiguration);
+  }
 }
 
 Labels annotations(std::initializer_list<std::pair<const char*, const char*>> entries) {

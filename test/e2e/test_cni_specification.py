@@ -158,14 +158,17 @@ def test_check_finds_what_is_not_as_add_left_it(runtime, container, version):
     result = runtime.call("ADD", container, version)
     assert runtime.call("CHECK", container, version, prevResult=result) is None
     variables = runtime.variables("CHECK", container)
-    other = json.loads(json.dumps(result))
-    other["ips"][0]["address"] = "10.65.200.1/32"
-    error = runtime.refused(variables, runtime.with_version(version, prevResult=other))
-    assert error["code"] == 104 and "10.65.200.1" in error["details"]
+    host, own = result["interfaces"]
+    for change, what in (({"ips": [dict(result["ips"][0], address="10.65.200.1/32"), result["ips"][1]]}, "10.65.200.1"),
+                         ({"ips": result["ips"][:1]}, result["ips"][1]["address"].partition("/")[0]),
+                         ({"interfaces": [host, dict(own, name="eth7")]}, "eth0"),
+                         ({"interfaces": [host, dict(own, mac="02:00:00:00:00:01")]}, "02:00:00:00:00:01")):
+        error = runtime.refused(variables, runtime.with_version(version, prevResult={**result, **change}))
+        assert error["code"] == 104 and what in error["details"], change
     error = runtime.refused(variables, runtime.with_version(version))
     assert error["code"] == 7 and "prevResult" in error["details"]
     namespace = runtime.namespace(container)
-    for spoil, what in (("link set eth0 down", "is down"), ("addr del ADDRESS dev eth0", "does not have"),
+    for spoil, what in (("link set eth0 down", "is down"), ("link set eth0 address 02:00:00:00:00:01", "has MAC"), ("addr del ADDRESS dev eth0", "does not have"),
                         ("route del default", "no IPv4 default route"), ("link del eth0", "missing")):
         spoil = spoil.replace("ADDRESS", result["ips"][0]["address"])
         subprocess.run(["ip", "-n", namespace, *spoil.split()], check=True)

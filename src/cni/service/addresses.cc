@@ -165,7 +165,7 @@ Outcome<Attachment> add_addresses(Context& context, const Call& call) {
 }
 
 Outcome<void> check_addresses(Context& context, const Call& call) {
-  TRY(const auto previous, previous_addresses(call));
+  TRY(const auto previous, previous_result(call));
   const Turns::Turn turn(context.turns, call.attachment());
   const auto attachment = context.journal->find(call.attachment());
   if (!attachment || !attachment->addresses_alone || attachment->phase != Attachment::Phase::kAdded ||
@@ -178,7 +178,7 @@ Outcome<void> check_addresses(Context& context, const Call& call) {
   const auto documents = context.documents.lend();
   for (std::size_t i = 0; i < attachment->addresses.size(); ++i) {
     const auto& address = attachment->addresses[i];
-    if (std::ranges::find(previous, address) == previous.end())
+    if (std::ranges::find(previous.addresses, address) == previous.addresses.end())
       return not_given(fmt::format("prevResult does not have {}", address.to_string()));
     const auto block = read_block(*documents, Prefix{address, attachment->nets[i].length}.masked());
     if (!block && block.error().code != ErrorCode::kNotFound)

@@ -22,6 +22,31 @@ std::unexpected<Failure> changed(std::string what) {
   return refuse(FailureCode::kNotAsAdded, "the container's interface is not as ADD left it", std::move(what));
 }
 
+// The runtime is to hand on what ADD answered.
+Outcome<void> check_previous(const Attachment& attachment, const PreviousResult& previous) {
+  const bool has_host = previous.host_interfaces.contains(attachment.host_interface);
+  if (!previous.has_interface || !has_host) {
+    return changed(fmt::format("prevResult does not have {}, which ADD made; see: ip link show {}",
+                               has_host ? attachment.ifname + " of the container" : attachment.host_interface,
+                               attachment.host_interface));
+  }
+  const auto has = [](const std::vector<IpAddress>& addresses, const IpAddress& address) {
+    return std::ranges::find(addresses, address) != addresses.end();
+  };
+  for (const auto& address : previous.addresses) {
+    if (!has(attachment.addresses, address))
+      return changed(
+          fmt::format("prevResult has {0}, which ADD did not give; who has it says: ocicat ipam show {0}",
+                      address.to_string()));
+  }
+  for (const auto& address : attachment.addresses) {
+    if (!has(previous.addresses, address))
+      return changed(fmt::format("prevResult does not have {0}, which ADD gave; see: ocicat ipam show {0}",
+                                 address.to_string()));
+  }
+  return {};
+}
+
 Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
                            const std::string& namespace_path) {
   const auto looked = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
@@ -39,6 +64,10 @@ Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
     return changed(fmt::format("{} is down; see: ip link show {}",
                                state.host_up ? attachment.ifname : attachment.host_interface,
                                attachment.host_interface));
+  }
+  if (state.mac != attachment.mac) {
+    return changed(fmt::format("{0} in the container has MAC {1}, and not {2}; see there: ip link show {0}",
+                               attachment.ifname, state.mac.to_string(), attachment.mac.to_string()));
   }
   for (const auto& address : attachment.addresses) {
     if (std::ranges::find(state.addresses, address) == state.addresses.end())
@@ -82,9 +111,9 @@ std::unexpected<Failure> not_available(std::string why) {
 }  // namespace
 
 Outcome<void> check(Context& context, const Call& call, const std::string& namespace_path) {
-  TRY(const auto previous, previous_addresses(call));
+  TRY(const auto previous, previous_result(call));
   const Turns::Turn turn(context.turns, call.attachment());
-  const auto attachment = context.journal->find(call.attachment());
+  auto attachment = context.journal->find(call.attachment());
   if (!attachment || attachment->phase != Attachment::Phase::kAdded ||
       is_anothers(context, *attachment, call.network)) {
     return refuse(FailureCode::kUnknownContainer, "the container has no such interface of ours",
@@ -92,12 +121,8 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
                               "ocicat get wep -A",
                               call.network, call.ifname, call.container_id));
   }
-  for (const auto& address : previous) {
-    if (std::ranges::find(attachment->addresses, address) == attachment->addresses.end())
-      return changed(
-          fmt::format("prevResult has {0}, which ADD did not give; who has it says: ocicat ipam show {0}",
-                      address.to_string()));
-  }
+  TRY_VOID(check_previous(*attachment, previous));
+  attachment->mac = previous.mac.value_or(attachment->mac);  // a later plugin of the chain may give another
   TRY_VOID(check_ready(context));
   TRY_VOID(check_kernel(context, *attachment, namespace_path));
   return check_endpoint(context, *attachment);

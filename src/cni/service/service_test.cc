@@ -50,6 +50,7 @@ class World {
   SharedDocuments documents;
   std::mutex mutex;
   std::map<std::string, std::vector<IpAddress>> interfaces;  // on the host, by name
+  std::map<std::string, MacAddress> macs;                    // of the other ends
   std::atomic<bool> server_away = false;
   std::atomic<bool> kernel_refuses = false;
   std::atomic<bool> enforces = true;
@@ -91,6 +92,7 @@ class FakeLinks : public kernel::WorkloadLinks {
     if (pair.namespace_path == "gone") return fail(ErrorCode::kNotFound, "no namespace");
     const std::scoped_lock lock(world_.mutex);
     world_.interfaces[pair.host_name].clear();
+    world_.macs[pair.host_name] = pair.mac;
     if (world_.kernel_refuses) return fail(ErrorCode::kInternal, "the kernel has had enough");
     return {};
   }
@@ -117,7 +119,7 @@ class FakeLinks : public kernel::WorkloadLinks {
     if (at == world_.interfaces.end()) return std::nullopt;
     return kernel::WorkloadPairState{.host_up = true,
                                      .up = true,
-                                     .mac = pair.mac,
+                                     .mac = world_.macs[pair.host_name],
                                      .addresses = at->second,
                                      .default4 = true,
                                      .default6 = true};
@@ -539,8 +541,47 @@ TEST(Service, CheckSaysWhatHasChanged) {
   const auto previous = fmt::format(R"("prevResult":{})", added.text);
   EXPECT_TRUE(agent.call("CHECK", "c1", "web", previous).done);
   EXPECT_EQ(code_of(agent.call("CHECK", "c2", "web", previous)), 3U);
-  EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", R"("prevResult":{"ips":[{"address":"10.9.9.9/32"}]})")),
-            104U);
+  const auto check_of = [&](auto change) {
+    auto result = json::parse(added.text);
+    change(result.as_object());
+    return agent.call("CHECK", "c1", "web", fmt::format(R"("prevResult":{})", json::serialize(result)));
+  };
+  const auto refused = [&](std::string_view what, auto change) {
+    const auto reply = check_of(change);
+    EXPECT_EQ(reply.done ? 0U : code_of(reply), 104U) << what;
+    EXPECT_THAT(reply.text, HasSubstr(what));
+  };
+  refused("prevResult has 10.9.9.9",
+          [](auto& result) { result["ips"].as_array()[0].as_object()["address"] = "10.9.9.9/32"; });
+  refused("prevResult does not have fd00::", [](auto& result) { result["ips"].as_array().pop_back(); });
+  refused("prevResult does not have 10.0.0.", [](auto& result) { result["ips"].as_array().clear(); });
+  refused("prevResult does not have eth0",
+          [](auto& result) { result["interfaces"].as_array()[1].as_object()["name"] = "eth7"; });
+  refused("prevResult does not have cali", [](auto& result) { result["interfaces"].as_array().clear(); });
+  refused("has MAC",
+          [](auto& result) { result["interfaces"].as_array()[1].as_object()["mac"] = "02:00:00:00:00:01"; });
+  // What other plugins of the chain have made.
+  EXPECT_TRUE(check_of([](auto& result) {
+                result["interfaces"].as_array().push_back(json::object{{"name", "lo"}, {"sandbox", "/n"}});
+                result["ips"].as_array().push_back(
+                    json::object{{"address", "127.0.0.1/8"}, {"interface", 2}});
+                result["interfaces"].as_array()[1].as_object().erase("mac");
+              }).done);
+  const auto mac = *MacAddress::parse("02:00:00:00:00:02");
+  MacAddress before;
+  {
+    const std::scoped_lock lock(world.mutex);
+    before = std::exchange(world.macs.begin()->second, mac);
+  }
+  refused("has MAC", [](auto&) {});
+  EXPECT_TRUE(check_of([&](auto& result) {
+                result["interfaces"].as_array()[1].as_object()["mac"] = mac.to_string();
+              }).done)
+      << "another plugin of the chain has given it";
+  {
+    const std::scoped_lock lock(world.mutex);
+    world.macs.begin()->second = before;
+  }
   world.enforces = false;
   EXPECT_EQ(code_of(agent.call("CHECK", "c1", "web", previous)), 104U);
   world.enforces = true;
