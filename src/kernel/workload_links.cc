@@ -361,21 +361,21 @@ Result<std::vector<OwnRule>> own_rules(NetlinkSocket& socket, Family family) {
   });
 }
 
-// Those that an interface of this name has had: the kernel keeps rules by address when an interface goes.
-Result<void> remove_rules(NetlinkSocket& socket, Family family, const std::string& interface) {
+// Those to the tables of interfaces that one of them is known by: the kernel keeps rules when an interface goes.
+Result<void> remove_own_rules(NetlinkSocket& socket, Family family,
+                              const std::function<bool(const OwnRule&)>& is_known) {
   TRY(const auto rules, own_rules(socket, family));
   std::set<std::uint32_t> tables;
   for (const auto& rule : rules) {
-    if (rule.interface == interface) tables.insert(rule.table);
+    if (is_known(rule)) tables.insert(rule.table);
   }
   Batch batch(socket);
   for (const auto& rule : rules) {
     if (!tables.contains(rule.table)) continue;
     auto header = rule_header(family);
     if (rule.from) header.src_len = static_cast<std::uint8_t>(bits_of(family));
-    auto& builder =
-        batch.begin(RTM_DELRULE, kChange, header,
-                    fmt::format("remove a rule of an earlier {} in the workload", interface), ENOENT);
+    auto& builder = batch.begin(RTM_DELRULE, kChange, header,
+                                fmt::format("remove a rule to table {} in the workload", rule.table), ENOENT);
     if (rule.from) builder.put(FRA_SRC, address_bytes(*rule.from));
     if (!rule.interface.empty()) builder.put_string(FRA_OIFNAME, rule.interface);
     builder.put_u32(FRA_TABLE, rule.table);
@@ -397,7 +397,9 @@ Result<DefaultTables> give_addresses(const WorkloadPair& pair, const std::vector
       return route.table == RT_TABLE_MAIN && route.link != link->index;
     });
     tables[family] = taken ? own_table(link->index) : std::uint32_t{RT_TABLE_MAIN};
-    if (taken) TRY_VOID(remove_rules(socket, family, pair.name));
+    if (!taken) continue;
+    const auto had = [&](const OwnRule& rule) { return rule.interface == pair.name; };
+    TRY_VOID(remove_own_rules(socket, family, had));
   }
   DefaultTables own{};
   Batch batch(socket);
@@ -516,6 +518,20 @@ Result<DefaultTables> NetlinkWorkloadLinks::address(const WorkloadPair& pair,
 
 Result<bool> NetlinkWorkloadLinks::remove(const std::string& host_name) {
   return removal_.remove(host_name);
+}
+
+Result<void> NetlinkWorkloadLinks::remove_rules(const WorkloadPair& pair,
+                                                const std::vector<IpAddress>& given) {
+  const auto had = [&](const OwnRule& rule) {
+    return rule.from && std::ranges::find(given, *rule.from) != given.end();
+  };
+  auto removed = inside(pair.namespace_path, [&]() -> Result<void> {
+    TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+    for (const auto family : kFamilies) TRY_VOID(remove_own_rules(socket, family, had));
+    return {};
+  });
+  if (!removed && removed.error().code == ErrorCode::kNotFound) return {};
+  return removed;
 }
 
 Result<bool> NetlinkWorkloadLinks::has(const std::string& host_name) {

@@ -57,6 +57,9 @@ class WorkloadLinks {
                                         const std::vector<IpAddress>& addresses) = 0;
   // Both sides go. False: there was none.
   virtual Result<bool> remove(const std::string& host_name) = 0;
+  // Removes the rules that led to tables of the workload's own by these addresses, whose interface has gone; nothing
+  // else goes with it. A workload that has gone as well is none to have any.
+  virtual Result<void> remove_rules(const WorkloadPair& pair, const std::vector<IpAddress>& given) = 0;
   // Whether there is a host side of that name.
   virtual Result<bool> has(const std::string& host_name) = 0;
   // `given`: the addresses that address() gave; the workload may have added others, which nothing leads for.
@@ -75,6 +78,7 @@ class NetlinkWorkloadLinks final : public WorkloadLinks {
   Result<void> create(const WorkloadPair& pair) override;
   Result<DefaultTables> address(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) override;
   Result<bool> remove(const std::string& host_name) override;
+  Result<void> remove_rules(const WorkloadPair& pair, const std::vector<IpAddress>& given) override;
   Result<bool> has(const std::string& host_name) override;
   Result<std::optional<WorkloadPairState>> look(const WorkloadPair& pair,
                                                 const std::vector<IpAddress>& given) override;

@@ -146,5 +146,30 @@ TEST_F(WorkloadLinksTest, AnAddressOfTheWorkloadsOwnNeedsNoRuleAndThoseThatWereG
   EXPECT_FALSE(look(1).default6);
 }
 
+TEST_F(WorkloadLinksTest, OfAnInterfaceThatHasGoneNoRuleStaysInTheWorkload) {
+  const auto rules = [&] {
+    std::string text;
+    workload_.run([&] {
+      for (const auto* family : {"-4", "-6"}) text += run({"ip", family, "rule"}).value_or("not known");
+    });
+    return text;
+  };
+  for (const int number : {0, 1, 2}) add(number);
+  const auto before = rules();
+  add(3);
+  host_.run([&] { EXPECT_TRUE(NetlinkWorkloadLinks().remove("cali3").value()); });
+  EXPECT_NE(rules(), before) << "the kernel keeps them";
+  host_.run([&] {
+    NetlinkWorkloadLinks links;
+    auto gone = pair(3);
+    gone.namespace_path = "/run/netns/such-as-nobody-made";
+    for (const auto& of : {pair(3), pair(3), gone}) {
+      const auto removed = links.remove_rules(of, addresses_of(3));
+      EXPECT_TRUE(removed) << removed.error().message;
+    }
+  });
+  EXPECT_EQ(rules(), before);
+}
+
 }  // namespace
 }  // namespace ocicat::kernel

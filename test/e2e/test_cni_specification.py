@@ -168,7 +168,8 @@ def test_check_finds_what_is_not_as_add_left_it(runtime, container, version):
     error = runtime.refused(variables, runtime.with_version(version))
     assert error["code"] == 7 and "prevResult" in error["details"]
     namespace = runtime.namespace(container)
-    for spoil, what in (("link set eth0 down", "is down"), ("link set eth0 address 02:00:00:00:00:01", "has MAC"), ("addr del ADDRESS dev eth0", "does not have"),
+    for spoil, what in (("link set eth0 down", "is down"), ("link set eth0 address 02:00:00:00:00:01", "has MAC"),
+                        ("addr del ADDRESS dev eth0", "does not have"),
                         ("route del default", "no IPv4 default route"), ("link del eth0", "missing")):
         spoil = spoil.replace("ADDRESS", result["ips"][0]["address"])
         subprocess.run(["ip", "-n", namespace, *spoil.split()], check=True)

@@ -155,6 +155,8 @@ def test_a_network_comes_and_goes_without_the_other(containers):
     one, _, far = containers
     for _ in range(2):
         one.call("DEL", BACK)
+        for family in ("-4", "-6"):
+            assert "lookup 10" not in one.run("ip", family, "rule").stdout, "no rule of its is left"
         assert one.seen(far.addresses[FRONT, 4]) == one.addresses[FRONT, 4]
         result = one.add(BACK)
         one.call("CHECK", BACK, prevResult=result)

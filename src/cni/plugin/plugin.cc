@@ -104,22 +104,25 @@ Answer pass_on(const Call& call) {
   const auto version = to_string(call.version);
   Message message{.environment = environment_of(call), .config = call.config, .namespace_path = {}};
   UniqueFd network_namespace;  // stays open until the agent has answered: it finds it here
-  const bool wires = call.role == Role::kNetwork;
-  if (wires && (call.command == Command::kAdd || call.command == Command::kCheck)) {
+  const bool deletes = call.command == Command::kDel;
+  const bool enters = deletes || call.command == Command::kAdd || call.command == Command::kCheck;
+  if (enters && call.role == Role::kNetwork) {
     auto opened = open_namespace(call.netns);
-    if (!opened) {
+    if (!opened && !deletes) {
       return failed({FailureCode::kUnknownContainer, "the container's network namespace is not there",
                      opened.error().message + "; has the container ended? See: ip netns"},
                     version);
     }
-    network_namespace = *std::move(opened);
-    message.namespace_path = fmt::format("/proc/{}/fd/{}", ::getpid(), network_namespace.get());
+    if (opened) {
+      network_namespace = *std::move(opened);
+      message.namespace_path = fmt::format("/proc/{}/fd/{}", ::getpid(), network_namespace.get());
+    }
   }
   const auto folder = folder_of(call);
   const auto text = to_json(message);
   const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), text);
   if (answer) return {answer->done ? 0 : 1, answer->text};
-  if (call.command == Command::kDel) return delete_without_agent(call, folder, text);
+  if (deletes) return delete_without_agent(call, folder, text);
   return failed(away(call.command, answer.error()), version);
 }
 

@@ -201,13 +201,14 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
       present->netns = call.netns;
       return *present;
     }
-    if (const auto done = take_back(context.parts, *context.journal, *documents, *present); !done)
+    if (const auto done = take_back(context.parts, *context.journal, *documents, *present, namespace_path);
+        !done)
       return std::unexpected(failure_of(done.error(), "what an earlier ADD left cannot be taken back"));
   }
   auto done = make(context, *documents, namespace_path, configuration, attachment);
   if (done) return attachment;
   if (context.journal->find(attachment.name())) {
-    const auto undone = take_back(context.parts, *context.journal, *documents, attachment);
+    const auto undone = take_back(context.parts, *context.journal, *documents, attachment, namespace_path);
     if (!undone) done.error().details += "; what was made is taken back later: " + undone.error().message;
   }
   return std::unexpected(done.error());

@@ -152,13 +152,13 @@ Outcome<Attachment> add_addresses(Context& context, const Call& call) {
     }
     if (is_anothers(context, *present, call.network)) return std::unexpected(has_another_network(*present));
     if (present->phase == Attachment::Phase::kAdded) return *present;
-    if (const auto done = take_back(context.parts, *context.journal, *documents, *present); !done)
+    if (const auto done = take_back(context.parts, *context.journal, *documents, *present, {}); !done)
       return std::unexpected(failure_of(done.error(), "what an earlier ADD left cannot be taken back"));
   }
   auto done = give(context, *documents, configuration, attachment);
   if (done) return attachment;
   if (context.journal->find(attachment.name())) {
-    const auto undone = take_back(context.parts, *context.journal, *documents, attachment);
+    const auto undone = take_back(context.parts, *context.journal, *documents, attachment, {});
     if (!undone) done.error().details += "; what was given is taken back later: " + undone.error().message;
   }
   return std::unexpected(done.error());

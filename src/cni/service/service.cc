@@ -91,7 +91,7 @@ struct Service::State {
       const Turns::Turn interface_turn(context.turns, seen.host_interface);
       const auto now = context.journal->find(seen.name());
       if (!now || now->phase != Phase::kDeleting) continue;
-      const auto done = take_back(context.parts, *context.journal, *documents, *now);
+      const auto done = take_back(context.parts, *context.journal, *documents, *now, now->netns);
       if (done) {
         spdlog::info("took back what was left of {} in container {}", now->ifname, now->container_id);
       } else {
@@ -150,7 +150,7 @@ struct Service::State {
   }
 
   // Succeeds also where parts of it cannot be taken back now: they are noted, and tried again.
-  Outcome<void> remove(const Call& call) {
+  Outcome<void> remove(const Call& call, const std::string& namespace_path) {
     if (!call.may_have_been_added()) return {};
     const Turns::Turn turn(context.turns, call.attachment());
     const auto called = attachment_of(call, context.options.node);
@@ -159,14 +159,17 @@ struct Service::State {
     if (attachment.addresses_alone != called.addresses_alone ||
         is_anothers(context, attachment, call.network))
       return {};
-    return remove(std::move(attachment));
+    return remove(std::move(attachment), namespace_path);
   }
 
-  Outcome<void> remove(Attachment attachment) {
+  // `namespace_path`: as a plugin has it open; else it is looked for where the runtime had it at ADD.
+  Outcome<void> remove(Attachment attachment, std::string namespace_path = {}) {
+    if (namespace_path.empty()) namespace_path = attachment.netns;
     const Turns::Turn interface_turn(context.turns, attachment.host_interface);
     const auto name = attachment.name();
     const auto documents = context.documents.lend();
-    const auto done = take_back(context.parts, *context.journal, *documents, std::move(attachment));
+    const auto done =
+        take_back(context.parts, *context.journal, *documents, std::move(attachment), namespace_path);
     if (done) return {};
     const auto noted = context.journal->find(name);
     if (!noted || noted->phase != Phase::kDeleting) {
@@ -245,7 +248,7 @@ struct Service::State {
         return boost::json::serialize(result_of(attachment, call.version));
       }
       case Command::kDel:
-        TRY_VOID(remove(call));
+        TRY_VOID(remove(call, message.namespace_path));
         return std::string();
       case Command::kCheck:
         TRY_VOID(alone ? check_addresses(context, call) : check(context, call, message.namespace_path));

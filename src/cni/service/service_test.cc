@@ -51,6 +51,8 @@ class World {
   std::mutex mutex;
   std::map<std::string, std::vector<IpAddress>> interfaces;  // on the host, by name
   std::map<std::string, MacAddress> macs;                    // of the other ends
+  kernel::DefaultTables tables{};                            // where their default routes are
+  std::vector<std::string> without_rules;                    // namespaces in which rules were removed
   std::atomic<bool> server_away = false;
   std::atomic<bool> kernel_refuses = false;
   std::atomic<bool> enforces = true;
@@ -101,12 +103,20 @@ class FakeLinks : public kernel::WorkloadLinks {
     world_.step();
     const std::scoped_lock lock(world_.mutex);
     world_.interfaces[pair.host_name] = addresses;
-    return kernel::DefaultTables{};
+    return world_.tables;
   }
   Result<bool> remove(const std::string& host_name) override {
     world_.step();
     const std::scoped_lock lock(world_.mutex);
     return world_.interfaces.erase(host_name) > 0;
+  }
+  Result<void> remove_rules(const kernel::WorkloadPair& pair, const std::vector<IpAddress>& given) override {
+    world_.step();
+    const std::scoped_lock lock(world_.mutex);
+    CHECK(!given.empty() && !world_.interfaces.contains(pair.host_name));
+    world_.without_rules.push_back(pair.namespace_path);
+    if (world_.kernel_refuses) return fail(ErrorCode::kInternal, "the kernel has had enough");
+    return {};
   }
   Result<bool> has(const std::string& host_name) override {
     const std::scoped_lock lock(world_.mutex);
@@ -373,6 +383,27 @@ TEST(Service, WhatOneNetworkAddedNoOtherOneIsGivenOrTakesBack) {
     EXPECT_TRUE(next.call("DEL", "c1", "web", {}, "/n", role).done);
     EXPECT_EQ(world.count_interfaces(), 0U);
   }
+}
+
+TEST(Service, RulesInAContainerThatLivesOnGoWithTheInterface) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_THAT(world.without_rules, IsEmpty()) << "its routes were in the main table";
+  world.tables = {1007, 0};
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  EXPECT_TRUE(agent.call("DEL", "c1", "web", {}, "/proc/1/fd/7").done);
+  EXPECT_THAT(world.without_rules, testing::ElementsAre("/proc/1/fd/7"));
+  expect_nothing(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  world.kernel_refuses = true;
+  EXPECT_TRUE(agent.call("DEL", "c1", "web", {}, "/proc/1/fd/7").done);
+  EXPECT_EQ(given(world).size(), 2U) << "or others would have addresses that it still has rules for";
+  world.kernel_refuses = false;
+  agent.await_tidy();
+  EXPECT_EQ(world.without_rules.back(), "/n") << "the plugin has gone";
+  expect_nothing(world);
 }
 
 TEST(Service, OfANetworkThatWasRenamedDelTakesBackWhatIsLeftOfAContainerThatHasEnded) {

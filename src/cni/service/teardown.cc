@@ -1,6 +1,7 @@
 #include "cni/service/teardown.h"
 
 #include "cni/endpoint.h"
+#include "cni/service/context.h"
 
 namespace ocicat::cni {
 namespace {
@@ -33,7 +34,7 @@ Result<bool> is_anothers(ipam::Documents& documents, const ResourceKey& endpoint
 }
 
 Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal, ipam::Documents& documents,
-                             const Attachment& attachment) {
+                             const Attachment& attachment, const std::string& namespace_path) {
   // First what carries traffic; the address last, when nobody has it any more.
   if (!attachment.addresses_alone) {
     std::vector endpoints{attachment.endpoint};
@@ -48,6 +49,8 @@ Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal
       }
     }
     if (!has_rival) TRY_VOID(parts.links->remove(attachment.host_interface));
+    if (attachment.default_tables != kernel::DefaultTables{})
+      TRY_VOID(parts.links->remove_rules(pair_of(attachment, namespace_path), attachment.addresses));
     for (const auto& endpoint : endpoints)
       TRY_VOID(remove_endpoint(documents, endpoint, attachment.container_id));
   }
@@ -58,8 +61,9 @@ Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal
 }  // namespace
 
 Result<void> take_back(const Service::Parts& parts, Journal& journal, ipam::Documents& documents,
-                       Attachment attachment) {
-  if (const auto done = take_parts_back(parts, journal, documents, attachment); !done) {
+                       Attachment attachment, const std::string& namespace_path) {
+  const auto done = take_parts_back(parts, journal, documents, attachment, namespace_path);
+  if (!done) {
     attachment.phase = Attachment::Phase::kDeleting;
     TRY_VOID(journal.write(attachment, true));
     return done;
