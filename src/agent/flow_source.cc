@@ -206,6 +206,7 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   const auto& from = changes.tables;
   auto& to = needed.tables;
   to.outcomes = from.outcomes;
+  needed.endpoints = changes.endpoints;  // who has which interface
   // Programs of eBPF name the outcome themselves.
   if (options.datapath != dataplane::Datapath::kNftables) return needed;
   to.tables = from.tables;
@@ -215,7 +216,6 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   to.tables_by_projection = from.tables_by_projection;
   to.projections = from.projections;
   to.classes = from.classes;
-  needed.endpoints = changes.endpoints;
   needed.host_endpoints = changes.host_endpoints;
   return needed;
 }

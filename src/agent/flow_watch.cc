@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -30,12 +32,29 @@ bool concerns(const flows::Party& party, const std::string& ns) {
   return party.group->ns == ns;
 }
 
+// By index, as the kernel says it, once a round.
+class InterfaceNames {
+ public:
+  const std::string& operator()(std::uint32_t index) {
+    const auto [known, is_new] = names_.try_emplace(index);
+    std::array<char, IF_NAMESIZE> name{};
+    if (is_new && ::if_indextoname(index, name.data()) != nullptr) known->second = name.data();
+    return known->second;
+  }
+  void end_round() { names_.clear(); }
+
+ private:
+  boost::unordered_flat_map<std::uint32_t, std::string> names_;
+};
+
 // The agent's log has at most so many lines of Log rules in a round, which is a thousand a second.
 constexpr std::size_t kMostLogLinesInARound = 20;
 
 // Says what Log rules have to say, where the kernel has no rule that would (eBPF), in the agent's log.
 class LogVoice {
  public:
+  explicit LogVoice(InterfaceNames& names) : names_(names) {}
+
   void learn(const HostSettings& settings) {
     format_ = settings.log_prefix;
     limiter_.limit(settings.log_limit);
@@ -44,7 +63,7 @@ class LogVoice {
     const auto may_say = [&](const std::string& policy) {
       return limiter_.take(policy, std::chrono::steady_clock::now());
     };
-    for (const auto& line : flows::log_lines(sighting, format_, name_of, may_say)) {
+    for (const auto& line : flows::log_lines(sighting, format_, std::ref(names_), may_say)) {
       said_ < kMostLogLinesInARound ? spdlog::info("{}", line) : void(++left_out_);
       ++said_;
     }
@@ -55,11 +74,7 @@ class LogVoice {
   }
 
  private:
-  static std::string name_of(std::uint32_t interface) {
-    std::array<char, IF_NAMESIZE> name{};
-    return ::if_indextoname(interface, name.data()) == nullptr ? "" : name.data();
-  }
-
+  InterfaceNames& names_;
   std::string format_;
   flows::LogLimiter limiter_;
   std::size_t said_ = 0, left_out_ = 0;
@@ -109,8 +124,9 @@ struct FlowWatch::State {
 
   // Of the thread.
   std::unique_ptr<FlowSource> source;
-  flows::Recorder recorder;
-  LogVoice voice;
+  InterfaceNames names;
+  flows::Recorder recorder{std::ref(names)};
+  LogVoice voice{names};
   std::chrono::milliseconds window = HostSettings{}.flow_window;  // flows are summed up for so long
   bool knows = false;  // names and outcomes: what happens before waits in the kernel
   flows::Aggregator aggregator{std::chrono::system_clock::now()};
@@ -123,6 +139,7 @@ struct FlowWatch::State {
   void learn(Learned learned) {
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
+    recorder.update(learned.host.endpoints);
     source->learn(learned.host);
     if (!learned.host.settings) return;
     read_events();  // what has happened so far is told as settings were
@@ -155,6 +172,7 @@ struct FlowWatch::State {
       for (auto& follower : followers) tell(follower, sighting);
     });
     voice.end_round();
+    names.end_round();
     const auto missed = source->take_lost();
     lost += missed;
     std::erase_if(followers, [](const auto& follower) { return follower.mailbox.expired(); });

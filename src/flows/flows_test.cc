@@ -325,6 +325,38 @@ TEST_F(Sums, KeepNamesThatHaveGoneSince) {
   EXPECT_EQ(aggregator.running().aggregates.front().source->name, "web-abc-*");
 }
 
+TEST_F(Sums, NameWhoHasTheInterfaceWhereThePacketDoesNotSayWhoSentIt) {
+  Recorder recorder([](std::uint32_t index) { return index == 5 ? std::string("cali5") : std::string(); });
+  Parties parties;
+  for (const char* name : {"here", "late"}) parties.update(pod_key(name), pod(name, "10.65.0.2"));
+  recorder.update(parties);
+  const auto has = [&](const char* name, const char* interface) {
+    Changes<ResourceKey, EndpointState> endpoints;
+    endpoints.update(pod_key(name), EndpointState{.interface_name = interface, .addresses = {}});
+    recorder.update(endpoints);
+  };
+  has("here", "cali5");
+  auto forged = event(9, 9, 443, Reason::kSpoofed, 60);
+  forged.source = ip("192.0.2.7");
+  forged.interface = 5;
+  const auto sender = [&](Reason reason, Direction end = Direction::kEgress) {
+    forged.reason = reason;
+    forged.end = end;
+    return recorder.sighting_of(forged).source.name;
+  };
+  for (const auto reason : {Reason::kSpoofed, Reason::kNotIp, Reason::kMalformed})
+    EXPECT_EQ(sender(reason), "here");
+  EXPECT_EQ(sender(Reason::kPolicy), "") << "it is what the address says";
+  EXPECT_EQ(sender(Reason::kMalformed, Direction::kIngress), "") << "it is the receiver's interface";
+  has("late", "cali5");
+  has("here", "cali6");
+  EXPECT_EQ(sender(Reason::kSpoofed), "late") << "an interface goes to another one";
+  Changes<ResourceKey, EndpointState> gone;
+  gone.remove(pod_key("late"));
+  recorder.update(gone);
+  EXPECT_EQ(sender(Reason::kSpoofed), "");
+}
+
 TEST_F(Sums, GoOnWhereAWorkloadChanges) {
   Aggregator aggregator({});
   add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));

@@ -197,8 +197,17 @@ std::unique_ptr<Party> Directory::make_party(Id id) {
 const Party& Directory::party_of(const IpAddress& address) {
   const auto* claims = by_place_.longest(address);
   if (claims == nullptr) return is_private(address) ? private_ : public_;
-  auto& party = entries_[claims->front()].party;
-  if (!party) party = make_party(claims->front());
+  return named(claims->front());
+}
+
+const Party* Directory::party_of(const ResourceKey& key) {
+  const auto id = keys_.find(key);
+  return id == 0 ? nullptr : &named(id);
+}
+
+const Party& Directory::named(Id id) {
+  auto& party = entries_[id].party;
+  if (!party) party = make_party(id);
   return *party;
 }
 

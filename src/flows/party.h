@@ -88,6 +88,8 @@ class Directory {
   // Where several have an address: workloads before host endpoints before network sets, longer prefixes
   // before shorter ones, then by key. Valid until the next update().
   const Party& party_of(const IpAddress& address);
+  // nullptr: nobody has told of it, or of any address of it.
+  const Party* party_of(const ResourceKey& key);
 
  private:
   using Id = policy::KeyPool::Id;
@@ -112,6 +114,7 @@ class Directory {
   void add(const ResourceKey& key, Description described);
   void clear(Id id);
   policy::SequencePool::Id keep(const Labels& labels);
+  const Party& named(Id id);
   std::unique_ptr<Party> make_party(Id id);
 
   policy::KeyPool keys_;

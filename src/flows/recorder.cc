@@ -28,14 +28,37 @@ void Recorder::forget_gone() {
   gone_.clear();
 }
 
+void Recorder::update(const Changes<ResourceKey, EndpointState>& endpoints) {
+  for (const auto& [key, endpoint] : endpoints.entries()) {
+    if (const auto before = interfaces_.find(key); before != interfaces_.end()) {
+      if (const auto had = by_interface_.find(before->second);
+          had != by_interface_.end() && had->second == key)
+        by_interface_.erase(had);
+      interfaces_.erase(before);
+    }
+    if (!endpoint) continue;
+    interfaces_.emplace(key, endpoint->interface_name);
+    by_interface_.insert_or_assign(endpoint->interface_name, key);
+  }
+}
+
+const Party* Recorder::sender_by_interface(const Event& event) {
+  const bool unsaid = event.reason == Reason::kSpoofed || event.reason == Reason::kNotIp ||
+                      event.reason == Reason::kMalformed;
+  if (!unsaid || event.end != policy::Direction::kEgress) return nullptr;
+  const auto found = by_interface_.find(name_of_(event.interface));
+  return found == by_interface_.end() ? nullptr : directory_.party_of(found->second);
+}
+
 Sighting Recorder::sighting_of(const Event& event) {
   static const KnownOutcome kUnknown;
   const auto outcome = [&](policy::OutcomeId id) {
     const auto found = id == policy::OutcomeId{} ? outcomes_.end() : outcomes_.find(id);
     return found == outcomes_.end() ? &kUnknown : &found->second;
   };
+  const auto* sender = sender_by_interface(event);
   return {event,
-          directory_.party_of(event.source),
+          sender != nullptr ? *sender : directory_.party_of(event.source),
           directory_.party_of(event.destination),
           {outcome(event.outcomes[0]), outcome(event.outcomes[1])}};
 }

@@ -110,7 +110,7 @@ def test_hosts_are_inside_or_outside_of_the_pools_as_is_said(lab, family):
 
 
 @FAMILIES
-def test_what_no_service_has_taken_goes_round_only_where_it_may(lab, family):
+def test_what_no_service_has_taken_goes_round_only_where_it_may(lab, family, eventually):
     """Host1's route to services leads to host2."""
     service = {4: "10.96.0.7", 6: "fd96::7"}[family]
     nets = {"apiVersion": "projectcalico.org/v3", "kind": "BGPConfiguration", "metadata": {"name": "default"},
@@ -130,20 +130,60 @@ def test_what_no_service_has_taken_goes_round_only_where_it_may(lab, family):
         sends(13, "last", far)
     lab.exec("shop/far", sys.executable, PACKETS, "send", far, near, "13", "last")
     assert ear.heard() == ["no-net", "disabled", "last"]
+    eventually(lambda: {(flow["reason"], flow["traffic"]) for host in lab.json("drops")["hosts"] for flow in host["flows"]
+                        if flow["source"]["nameAggregated"] == "near"} >= {("service", "udp/10"), ("service", "udp/11")},
+               30)
     assert told.heard() == ["reject", "last"]
 
 
-def test_hosts_of_no_cluster_may_send_by_the_tunnel_where_they_are_listed(make_lab, dataplane):
+@FAMILIES
+def test_what_is_denied_by_now_bears_the_second_bit_of_a_mask(lab, dataplane, family, eventually):
+    """Others' bits stay. With eBPF connections are its own."""
+    if dataplane != "nftables":
+        pytest.skip("no connection of the kernel's is marked")
+    raw = Raw(lab, "shop/near", "shop/far", family)
+    port = 8600 + family
+    no_more = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "no-more"},
+               "spec": {"selector": "all()", "types": ["Egress"],
+                        "egress": [{"action": "Deny", "protocol": "UDP", "destination": {"ports": [port]}},
+                                   {"action": "Allow"}]}}
+    lab.host_exec("host1", "nft", "add table inet marks; add counter inet marks denied; "
+                  "add chain inet marks of { type filter hook prerouting priority 0; }; "
+                  f"add rule inet marks of udp dport {port} ct mark 0 ct mark set 0x1; "
+                  f"add rule inet marks of udp dport {port} ct mark 0x20000001 counter name denied")
+
+    def is_marked():
+        raw.say("client", f"udp 40000 {port} more")
+        return "packets 0 " not in lab.host_exec("host1", "nft", "list", "counter", "inet", "marks", "denied").stdout
+    try:
+        with felix(lab, nftablesMarkMask=0xf0000000):
+            raw.say("client", f"udp 40000 {port} first")
+            raw.say("server", f"udp {port} 40000 answer")
+            assert not is_marked()
+            with lab.applied(no_more):
+                eventually(is_marked, 30)
+    finally:
+        lab.host_exec("host1", "nft", "delete", "table", "inet", "marks")
+
+
+def test_hosts_of_no_cluster_may_send_by_the_tunnel_where_they_are_listed(make_lab, dataplane, eventually):
     lab = make_lab(2, dataplane, network="vxlan")
     lab.wait()
     lab.host_exec("host1", "nft", "add table ip after; add counter ip after tunnelled; "
                   "add chain ip after in { type filter hook input priority 10; }; "
-                  "add rule ip after in udp dport 4789 ip saddr 198.18.9.7 counter name tunnelled")
+                  "add rule ip after in udp dport 4789 ip saddr 198.18.9.7 counter name tunnelled; "
+                  "add counter ip after here; "
+                  "add chain ip after here { type filter hook prerouting priority -400; }; "
+                  "add rule ip after here udp dport 4789 ip saddr 198.18.9.7 counter name here")
     lab.host_exec("host1", "ip", "route", "add", "198.18.9.0/24", "via", HOST2[4])
+
+    def counted(what, how="list"):
+        return "packets 1 " in lab.host_exec("host1", "nft", how, "counter", "ip", "after", what).stdout
 
     def arrived():
         put_into_host1(lab, "host2", "to-host1", "to-host2", ELSEWHERE[4], HOST1[4], 4789, "tunnelled")
-        return "packets 1 " in lab.host_exec("host1", "nft", "reset", "counter", "ip", "after", "tunnelled").stdout
+        eventually(lambda: counted("here", "reset"), 30)
+        return counted("tunnelled", "reset")
     assert not arrived()
     with felix(lab, externalNodesList=["198.18.9.0/28"]):
         assert arrived()

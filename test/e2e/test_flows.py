@@ -128,7 +128,7 @@ def test_followers_of_flows_are_told_of_what_is_allowed_and_by_which_policy(lab)
         assert ends[reporter]["source"]["address"] == lab.address(source)
 
 
-def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
+def test_a_spoofed_packet_is_told_with_its_reason_and_who_sent_it(lab, eventually):
     lab.exec("shop/db", sys.executable, "-c",
              "import socket\n"
              "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)\n"
@@ -139,9 +139,18 @@ def test_a_spoofed_packet_is_told_with_its_reason(lab, eventually):
     def spoofed():
         return [flow for flow in told(lab, "drops")
                 if flow["reason"] == "spoofed" and flow["destination"]["nameAggregated"] == "pub"
-                and flow["traffic"] == "udp/53"]
+                and flow["traffic"] == "udp/53" and name(flow["source"]) == "shop/db"]
 
     eventually(spoofed, 5)
+
+
+NOT_IP = """
+import socket
+frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+frames.bind(("eth0", 0))
+for _ in range(2):
+    frames.send(b"\\xee" * 12 + b"\\x88\\xb5" + bytes(50))
+"""
 
 
 def ask_for_nobody_at(lab, pod, family):
@@ -158,14 +167,16 @@ def ask_for_nobody_at(lab, pod, family):
 
 
 def test_what_is_refused_whatever_policy_says_is_told_with_its_reason(lab, dataplane, eventually):
-    """One packet of each kind in each family."""
+    """One packet of each kind in each family, and two that are not IP."""
     source, target = "shop/frontend", "shop/api"
+    lab.exec(source, sys.executable, "-c", NOT_IP)
     for family in (4, 6):
         Raw(lab, source, target, family).say("client", "tcp 40000 8080 RST unknown", "other 6 short", "later 17 later")
         ask_for_nobody_at(lab, source, family)
     expected = {("invalid", "src", source, target, "tcp/8080"), ("not-ours", "dst", "None/pvt", "None/pvt", "udp/9")}
     if dataplane == "ebpf":
-        expected |= {("malformed", "src", source, target, "tcp"), ("fragment", "src", source, target, "udp")}
+        expected |= {("malformed", "src", source, target, "tcp"), ("fragment", "src", source, target, "udp"),
+                     ("not-ip", "src", source, "None/pub", "0")}
     else:  # the kernel holds back what it waits for more fragments of, and takes what is short for invalid
         where_ports_are = int.from_bytes(b"or", "big")
         expected |= {("invalid", "src", source, target, "tcp/%d" % where_ports_are)}

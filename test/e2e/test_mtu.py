@@ -88,6 +88,24 @@ def test_settings_bound_the_tunnels_and_with_them_the_workloads(lab, eventually)
     eventually(lambda: mtus(lab) == (usual, usual), 20)
 
 
+def test_the_ways_out_are_those_that_a_field_names(lab, eventually):
+    """Where it names none that is there, all but workloads'."""
+    if lab.network != "plain":
+        pytest.skip("tunnels have their own")
+    usual, _ = mtus(lab)
+    lab.host_exec("host1", "sh", "-c", "ip link add slow0 mtu 1300 type veth peer name slow1 && "
+                  "ip link set slow0 up && ip link set slow1 up")
+    try:
+        eventually(lambda: mtus(lab) == (1300, 1300), 30)
+        with lab.applied({**FELIX, "spec": {"mtuIfacePattern": "^to-host"}}):
+            eventually(lambda: mtus(lab) == (usual, usual), 30)
+            eventually(lambda: told(lab)["mtu"] == usual, 30)
+        eventually(lambda: mtus(lab) == (1300, 1300), 30)
+    finally:
+        lab.host_exec("host1", "ip", "link", "del", "slow0")
+    eventually(lambda: mtus(lab) == (usual, usual), 30)
+
+
 def offload(lab, name):
     text = lab.host_exec("host1", "ethtool", "-k", name).stdout
     return next(line.split()[1] for line in text.splitlines() if "tx-checksum-ip-generic:" in line)
