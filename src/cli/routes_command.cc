@@ -40,6 +40,7 @@ Result<std::vector<views::KernelWay>> read_kernel() {
   for (const int protocol : {dataplane::Options().route_protocol, kProtocolOfBird}) {
     TRY(const auto found, routes->routes(protocol));
     for (const auto& route : found) {
+      if (route.unreachable) continue;  // by which nothing arrives
       const auto link = std::ranges::find(links, route.link, &kernel::Link::index);
       ways.push_back({route.destination, link == links.end() ? "" : link->name, route.gateway,
                       protocol == kProtocolOfBird, route.blackhole, route.link == 0 && !route.blackhole});

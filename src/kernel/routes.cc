@@ -40,13 +40,14 @@ void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t fla
   header.rtm_dst_len = route.destination.length;
   header.rtm_table = RT_TABLE_MAIN;
   header.rtm_protocol = static_cast<std::uint8_t>(protocol);
-  header.rtm_type = route.blackhole ? RTN_BLACKHOLE : RTN_UNICAST;
-  header.rtm_scope = route.gateway || route.blackhole ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  const bool nowhere = route.blackhole || route.unreachable;
+  header.rtm_type = route.blackhole ? RTN_BLACKHOLE : route.unreachable ? RTN_UNREACHABLE : RTN_UNICAST;
+  header.rtm_scope = route.gateway || nowhere ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
   if (route.gateway) header.rtm_flags = RTNH_F_ONLINK;
   builder.begin(message, static_cast<std::uint16_t>(NLM_F_REQUEST | flags), sequence, header);
   builder.put(RTA_DST, address_bytes(route.destination.address));
   if (route.gateway) builder.put(RTA_GATEWAY, address_bytes(*route.gateway));
-  if (!route.blackhole) {
+  if (!nowhere) {
     builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
   } else if (route.destination.family() == Family::kIpv6) {
     builder.put_u32(RTA_OIF, kLoopback);
@@ -59,7 +60,8 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
   const auto& header = header_of<rtmsg>(message);
   if (header.rtm_protocol != protocol || header.rtm_table != RT_TABLE_MAIN ||
-      (header.rtm_type != RTN_UNICAST && header.rtm_type != RTN_BLACKHOLE)) {
+      (header.rtm_type != RTN_UNICAST && header.rtm_type != RTN_BLACKHOLE &&
+       header.rtm_type != RTN_UNREACHABLE)) {
     return std::nullopt;
   }
   const Family family = header.rtm_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
@@ -67,6 +69,7 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   route.destination.address = family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress{};
   route.destination.length = header.rtm_dst_len;
   route.blackhole = header.rtm_type == RTN_BLACKHOLE;
+  route.unreachable = header.rtm_type == RTN_UNREACHABLE;
   // Read in place: a table of attributes for each of 65,536 messages takes longer than the rest.
   auto left = static_cast<unsigned>(RTM_PAYLOAD(&message));
   for (const auto* at = RTM_RTA(&header); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
@@ -90,7 +93,8 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
         break;
     }
   }
-  if (route.blackhole) route.link = 0;  // IPv6 says that it leads to the loopback interface
+  if (route.blackhole || route.unreachable)
+    route.link = 0;  // IPv6 says that it leads to the loopback interface
   return route;
 }
 

@@ -51,7 +51,8 @@ struct KernelRoute {
   int link = 0;
   std::optional<IpAddress> gateway{};  // taken to be on the link
   std::uint32_t metric = 0;
-  bool blackhole = false;  // leads nowhere: packets are dropped; without link and gateway
+  bool blackhole = false;    // leads nowhere: packets are dropped; without link and gateway
+  bool unreachable = false;  // likewise, and who sends is told
 
   auto operator<=>(const KernelRoute&) const = default;
 };

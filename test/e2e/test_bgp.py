@@ -314,6 +314,36 @@ def test_a_peer_that_cannot_be_is_left_out_and_named(lab, eventually):
     eventually(lambda: lab.run("node", "status", "host1", check=False).returncode == 0, 10)
 
 
+def heard(lab, host, other, family):
+    """The nets that a host has heard from another, with what BIRD makes of each: {net: "unicast"}."""
+    session = "Global_" + lab.host_address(other, family).replace(".", "_").replace(":", "_")
+    lines = [line.split() for line in birdc(lab, host, "show", "route", "protocol", session).splitlines()]
+    return {words[0]: words[1] for words in lines if len(words) > 1 and "/" in words[0]}
+
+
+def test_a_filter_that_lets_everything_pass_takes_nobodys_way(lab, eventually):
+    everything = {"apiVersion": "projectcalico.org/v3", "kind": "BGPFilter", "metadata": {"name": "everything"},
+                  "spec": {"exportV4": [{"action": "Accept"}], "exportV6": [{"action": "Accept"}]}}
+    others = [(number, host, other) for number, host in enumerate(lab.hosts, start=1)
+              for other in range(1, HOSTS + 1) if other != number]
+    all_hosts = peer("all-hosts", peerSelector="all()", filters=["everything"])
+    lab.apply(everything, all_hosts)
+    eventually(lambda: all_up(lab, lab.hosts, 2 * (HOSTS - 1)), 90)
+    # They tell each other of their links, too, by which the next hops of all else are reached.
+    eventually(lambda: all("%s/%d" % (lab.host_address(other, family), bits) in heard(lab, host, other, family)
+                           for _, host, other in others for family, bits in ((4, 32), (6, 128))), 60)
+    eventually(lambda: all_reach_all(lab), 30)
+    for number, host, other in others:
+        for family in (4, 6):
+            nets = heard(lab, host, other, family)
+            assert set(nets.values()) == {"unicast"}
+            assert not [net for net in nets if ipaddress.ip_network(net).is_link_local], "these are of one link"
+            assert way(lab, host, lab.address("net/pod%d" % other, family)) == lab.host_address(other, family)
+    lab.delete(all_hosts, everything)
+    eventually(lambda: all_up(lab, lab.hosts, 2 * (HOSTS - 1)), 90)
+    eventually(lambda: all_reach_all(lab), 30)
+
+
 def answers(lab, host, address):
     """Whether BIRD there takes a connection from this host that is not signed (RFC 2385)."""
     knock = "import socket, sys; socket.create_connection((sys.argv[1], 179), 1)"

@@ -112,17 +112,17 @@ bool covered(const Prefix& net, const std::set<Prefix>& nets) {
   return false;
 }
 
-// Of routes those whose destination others have too.
-std::vector<kernel::KernelRoute> several_to_one(std::vector<kernel::KernelRoute> routes) {
+// Of routes those whose destination others have too, and those that lead nowhere.
+std::vector<kernel::KernelRoute> doubtful(std::vector<kernel::KernelRoute> routes) {
   std::ranges::sort(routes);
-  std::vector<kernel::KernelRoute> several;
+  std::vector<kernel::KernelRoute> some;
   for (std::size_t i = 0; i < routes.size(); ++i) {
     const auto same = [&](std::size_t other) {
       return other < routes.size() && routes[other].destination == routes[i].destination;
     };
-    if (same(i + 1) || (i > 0 && same(i - 1))) several.push_back(routes[i]);
+    if (routes[i].unreachable || same(i + 1) || (i > 0 && same(i - 1))) some.push_back(routes[i]);
   }
-  return several;
+  return some;
 }
 
 // In a session of its own, and a child of nobody who would have to wait for it.
@@ -271,16 +271,16 @@ Result<void> Bird::hear_of_routes() {
 // address of the link has in its net, as where hosts have single addresses: these it does not take for routes
 // (2.0.12: "strange next-hop"), and they would stay for ever, in the way of those that it is told of. Where a
 // route gets another metric, to the kernel another route, it leaves the one before there as long as there is one
-// to the same destination.
+// to the same destination; and when that is taken back the other may stay, though it leads nowhere.
 Result<void> Bird::drop_what_is_left() {
   TRY(const auto kernel, kernel::NetlinkRoutes::open());
   TRY(auto left, kernel->routes(RTPROT_BIRD));  // before BIRD is asked, which may hear of more
-  std::erase_if(left, [](const auto& route) { return !route.gateway; });
-  if (!inherits_) left = several_to_one(std::move(left));
+  if (!inherits_) left = doubtful(std::move(left));
+  std::erase_if(left, [](const auto& route) { return !route.gateway && !route.unreachable; });
   if (left.empty()) return {};
   TRY(const auto ways, ask_ways());
   std::erase_if(left, [&](const auto& route) {
-    return ways.contains({route.destination, *route.gateway, route.metric});
+    return ways.contains({route.destination, route.gateway, route.metric});
   });
   if (left.empty()) return {};
   TRY(const auto failures, kernel->remove(RTPROT_BIRD, left));

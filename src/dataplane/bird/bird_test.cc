@@ -29,6 +29,48 @@ TEST_F(BirdTest, HostsTellEachOtherOfTheirWorkloadsAndThePreferenceIsTheSameEver
   eventually([&] { return host(1).routes().empty(); });
 }
 
+// By a next hop that nobody here can reach, with another metric, whether the agent looks between the two or only after
+// both. BIRD itself reads what the kernel has much later.
+TEST_F(BirdTest, ARouteThatComesToLeadNowhereAndIsTakenBackLeavesNothingInTheKernel) {
+  const auto telling = [&](const std::string& preference, const std::array<std::string, 2>& next_hops) {
+    auto text = configuration(2, cluster(2));
+    for (const auto& [session, next_hop] :
+         {std::pair{"Mesh_10_0_0_1", next_hops[0]}, {"Mesh_fd00__1", next_hops[1]}}) {
+      const std::string place = "export filter {";
+      text.insert(text.find(place, text.find(session)) + place.size(),
+                  fmt::format(" if source = RTS_INHERIT then {{ bgp_local_pref = {}; {} accept; }}",
+                              preference, next_hop.empty() ? "" : "bgp_next_hop = " + next_hop + ";"));
+    }
+    return text;
+  };
+  ASSERT_TRUE(host(1).apply(
+      std::regex_replace(configuration(1, cluster(1)), std::regex("scan time 10;\n"), "scan time 3600;\n")));
+  const Routes by_host2{{"10.65.2.9/32", 700}, {"fd65::2:9/128", 700}};
+  const Routes nowhere{{"10.65.2.9/32", 2147483547}, {"fd65::2:9/128", 2147483547}};
+  const auto leads_nowhere = [&] {
+    const auto text = host(1).ip_route("show proto bird");
+    return text.find("unreachable 10.65.2.9") != std::string::npos &&
+           text.find("unreachable fd65::2:9") != std::string::npos;
+  };
+  for (const bool looks : {true, false}) {
+    ASSERT_TRUE(host(2).apply(telling("2147482947", {})));
+    eventually([&] { return host(1).all_established() && host(1).routes() == by_host2; });
+    ASSERT_TRUE(host(2).apply(telling("100", {"10.9.9.9", "fd09::9"})));
+    eventually([&] {
+      EXPECT_TRUE(!looks || host(1).look());
+      return leads_nowhere() && (!looks || host(1).routes() == nowhere);
+    });
+    host(2).ip("route del 10.65.2.9/32 dev cali1\nroute del fd65::2:9/128 dev cali1\n");
+    eventually([&] {
+      EXPECT_TRUE(host(1).look());
+      return host(1).routes().empty();
+    });
+    host(2).ip(
+        "route add 10.65.2.9/32 dev cali1 proto 80 metric 1024\n"
+        "route add fd65::2:9/128 dev cali1 proto 80 metric 1024\n");
+  }
+}
+
 TEST_F(BirdTest, AWorkloadIsWhereItsHostSaysItIsWhateverOthersSay) {
   begin();
   host(1).ip("route append 10.65.2.9/32 dev cali1 proto 80 metric 1024\n");  // as the agent does

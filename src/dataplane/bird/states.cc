@@ -90,7 +90,7 @@ std::vector<SessionState> read_sessions(std::string_view protocols) {
 std::set<Way> read_ways(std::string_view routes) {
   std::set<Way> ways;
   std::optional<Prefix> destination;
-  std::vector<IpAddress> gateways;
+  std::vector<std::optional<IpAddress>> gateways;
   std::uint32_t metric = 0;
   const auto take_route = [&] {
     for (const auto& gateway : gateways) ways.insert({*destination, gateway, metric});
@@ -106,10 +106,11 @@ std::set<Way> read_ways(std::string_view routes) {
       destination = read ? std::optional(*read) : std::nullopt;
       // What the kernel makes of none.
       metric = destination && destination->family() == Family::kIpv6 ? kIpv6Metric : 0;
+      if (destination && take_word(line) == "unreachable") gateways.emplace_back();
     } else if (const auto said = field(line, "Kernel.metric")) {
       metric = static_cast<std::uint32_t>(number(*said));
     } else if (take_word(line) == "via" && destination) {
-      if (const auto gateway = IpAddress::parse(take_word(line))) gateways.push_back(*gateway);
+      if (const auto gateway = IpAddress::parse(take_word(line))) gateways.emplace_back(gateway);
     }
   }
   take_route();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -31,12 +32,13 @@ std::vector<SessionState> read_sessions(std::string_view protocols);
 // Where packets go that follow a route, as the kernel is to have it.
 struct Way {
   Prefix destination;
-  IpAddress gateway;
+  std::optional<IpAddress> gateway;  // nothing: nowhere, as the next hop cannot be reached
   std::uint32_t metric = 0;
 
   auto operator<=>(const Way&) const = default;
 };
-// The ways by neighbours that `show route export KERNEL all` tells of; a route by several of them has several.
+// The ways by neighbours that `show route export KERNEL all` tells of; a route by several of them has several, and
+// one whose next hop cannot be reached the one nowhere.
 std::set<Way> read_ways(std::string_view routes);
 // Whether BIRD holds back what it learns, after a start in which it keeps what its predecessor left.
 bool recovers(std::string_view status);

@@ -90,6 +90,7 @@ class Writer {
     for (const auto family : kFamilies) {
       kernel(family);
       statics(family);
+      next_hops(family);
     }
     for (const auto& session : intent_.sessions) neighbour(session);
     return std::move(text_);
@@ -221,6 +222,17 @@ class Writer {
     line("protocol static {}{} {{\n  ipv{};\n{}}}\n", name, digit(family), digit(family), routes);
   }
 
+  // Where next hops are looked up: what neighbours have told is not there. What a filter lets them tell, their links or a
+  // default route, would else come before what this host has itself, and lead to a next hop by way of another one,
+  // which BIRD calls unreachable.
+  void next_hops(Family family) {
+    line("ipv{0} table near{0};\n", digit(family));
+    line(
+        "protocol pipe to_near{0} {{ table master{0}; peer table near{0}; import none; "
+        "export where source != RTS_BGP; }}\n",
+        digit(family));
+  }
+
   void neighbour(const Session& session) {
     text_ += comment(session.because + (session.peer_node.empty() ? "" : ", Node " + session.peer_node));
     line("protocol bgp {} {{", session.name);
@@ -267,12 +279,17 @@ class Writer {
     };
     line("  ipv{} {{", digit(family));
     line("    import filter {{{} accept; }};", calls(false));
-    line("    export filter {{{} export{}({}); }};", calls(true), digit(family), session.internal());
+    const auto exports = calls(true);
+    // Before a filter that lets everything pass: what is of one link alone is nobody else's.
+    const auto* of_a_link = exports.empty()           ? ""
+                            : family == Family::kIpv4 ? " if net ~ [ 169.254.0.0/16+ ] then reject;"
+                                                      : " if net ~ [ fe80::/10+ ] then reject;";
+    line("    export filter {{{}{} export{}({}); }};", of_a_link, exports, digit(family), session.internal());
     // What came from another AS came by a link that only this host has.
     if (session.next_hop == BgpPeer::NextHop::kAuto && session.internal()) line("    next hop self ebgp;");
     if (session.next_hop == BgpPeer::NextHop::kSelf) line("    next hop self;");
     if (session.next_hop == BgpPeer::NextHop::kKeep) line("    next hop keep;");
-    line("    gateway recursive;\n  }};");
+    line("    gateway recursive;\n    igp table near{};\n  }};", digit(family));
   }
 
   const BgpIntent& intent_;
