@@ -110,6 +110,8 @@ TEST(BgpConfiguration, WithTheAsNumberZeroHasNone) {
   EXPECT_EQ(decoded<BgpConfiguration>(Kind::kBgpConfiguration, with_spec(R"("asNumber": 0)")).as_number,
             std::nullopt);
   EXPECT_EQ(decoded<Node>(Kind::kNode, with_spec(R"("bgp": {"asNumber": 0})")).as_number, std::nullopt);
+  EXPECT_EQ(decoded<BgpPeer>(Kind::kBgpPeer, with_spec(R"("localASNumber": 0)")).local_as_number,
+            std::nullopt);
 }
 
 TEST(DecodeBgpFilter, ReadsEveryCriterionAndOperation) {

@@ -170,10 +170,12 @@ class RandomInput {
     auto input = cluster(static_cast<int>(random_.below(5)), fmt::format("host{}", random_.below(5)));
     for (auto& [name, node] : input.nodes) {
       if (random_.percent(20))
-        node.reflector_cluster = IpAddress::v4(static_cast<std::uint32_t>(1 + random_.below(2)));
+        node.reflector_cluster = IpAddress::v4(static_cast<std::uint32_t>(random_.below(3)));
       if (random_.percent(30)) node.as_number = number();
       if (random_.percent(20)) node.ipv4.reset();
       if (random_.percent(20)) node.ipv6.reset();
+      if (node.ipv4 && random_.percent(5)) node.ipv4->address = odd_address(Family::kIpv4);
+      if (node.ipv6 && random_.percent(10)) node.ipv6->address = odd_address(Family::kIpv6);
       if (random_.percent(40)) node.metadata.labels = {{"a", random_.percent(50) ? "1" : "2"}};
     }
     for (const auto* name : {"default", "node.host1"}) {
@@ -208,6 +210,8 @@ class RandomInput {
   }
 
  private:
+  // Such as a BGPFilter can name. What is to be somebody's own is never 0 once it is read.
+  AsNumber any_number() { return random_.percent(10) ? 0 : number(); }
   AsNumber number() {
     return static_cast<AsNumber>(random_.percent(30) ? 4294967295U - random_.below(9)
                                                      : 1 + random_.below(65000));
@@ -220,6 +224,15 @@ class RandomInput {
                                  random_.below(65536));
     return Prefix{address(text), static_cast<std::uint8_t>(random_.below(v4 ? 33 : 129))}.masked();
   }
+  // Addresses that are well-formed, and nobody's alone.
+  IpAddress odd_address(Family family) {
+    const std::vector<std::string> odd4{"0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.5",
+                                        "255.255.255.255"};
+    const std::vector<std::string> odd6{"::", "::1", "fe80::1", "ff02::1"};
+    return address(random_.pick(family == Family::kIpv4 ? odd4 : odd6));
+  }
+  // Of a neighbour, or on the way to one.
+  IpAddress end(Family family) { return random_.percent(15) ? odd_address(family) : net(family).address; }
   Prefix net(Family family) {
     for (auto some = net();; some = net()) {
       if (some.family() == family) return some;
@@ -267,15 +280,15 @@ class RandomInput {
     else if (random_.percent(50))
       made.node_selector = selector();
     if (random_.percent(60)) {
-      made.address = net().address;
+      made.address = end(random_.percent(60) ? Family::kIpv4 : Family::kIpv6);
       if (random_.percent(30)) made.port = static_cast<std::uint16_t>(1 + random_.below(65535));
-      if (random_.percent(80)) made.as_number = number();
-      if (random_.percent(30)) made.reachable_by = net(made.address->family()).address;
+      if (random_.percent(80)) made.as_number = any_number();
+      if (random_.percent(30)) made.reachable_by = end(made.address->family());
     } else if (random_.percent(70)) {
       made.peer_selector = selector();
     } else {
       made.local_workload_selector = selector();
-      made.as_number = number();
+      made.as_number = any_number();
     }
     for (const auto& [name, filter] : input.filters) {
       if (random_.percent(40)) made.filters.push_back(name);
@@ -307,14 +320,14 @@ class RandomInput {
     made.from_remote_peers = random_.percent(30);
     if (random_.percent(30)) made.peer_type = static_cast<BgpFilterRule::PeerType>(random_.below(2));
     if (random_.percent(30)) made.community = community();
-    if (random_.percent(30)) made.as_path_prefix = {number(), number()};
+    if (random_.percent(30)) made.as_path_prefix = {any_number(), any_number()};
     if (random_.percent(30)) made.priority = static_cast<std::uint32_t>(1 + random_.below(2147483646));
     if (!made.accept) return made;
     for (std::size_t i = random_.below(4); i > 0; --i) {
       if (random_.percent(33))
         made.operations.emplace_back(BgpFilterRule::AddCommunity{community()});
       else if (random_.percent(50))
-        made.operations.emplace_back(BgpFilterRule::PrependAsPath{{number(), number()}});
+        made.operations.emplace_back(BgpFilterRule::PrependAsPath{{any_number(), any_number()}});
       else
         made.operations.emplace_back(
             BgpFilterRule::SetPriority{static_cast<std::uint32_t>(1 + random_.below(2147483646))});

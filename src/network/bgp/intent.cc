@@ -18,9 +18,9 @@ void settle(std::vector<Prefix>& prefixes) {
   prefixes.erase(std::ranges::unique(prefixes).begin(), prefixes.end());
 }
 
-// A host without an IPv4 address goes by a number made of its name, never 0.
+// A host without an IPv4 address goes by a number made of its name; never 0, which is none (RFC 6286).
 IpAddress router_id_of(const std::string& name, const Node* node) {
-  if (node != nullptr && node->ipv4) return node->ipv4->address;
+  if (node != nullptr && node->ipv4 && node->ipv4->address != IpAddress::v4(0)) return node->ipv4->address;
   std::uint32_t id = 0;
   const auto digest = Digest::of(name);
   for (std::size_t i = 0; i < 4; ++i) id = id << 8 | digest.bytes[i];
@@ -159,6 +159,7 @@ BgpIntent intent_for(const Input& input, const Secrets& secrets) {
   intent.sessions = std::move(sessions.sessions);
   intent.left_out = std::move(sessions.left_out);
   std::ranges::sort(intent.left_out);
+  intent.left_out.erase(std::ranges::unique(intent.left_out).begin(), intent.left_out.end());
   for (const auto& session : intent.sessions) {
     for (const auto& filter : session.filters) intent.filters.emplace(filter, input.filters.at(filter));
   }

@@ -194,14 +194,55 @@ TEST(BgpPeers, AtNobodysAddressAreLeftOut) {
 }
 
 // BIRD would refuse all of the configuration, on every host, for want of an interface.
-TEST(BgpPeers, AtAddressesOfOneLinkAreLeftOut) {
+TEST(BgpPeers, AtAddressesOfOneLinkOrOfManyOrByThemAreLeftOut) {
   auto input = cluster(1);
+  put(input.peers, router("broadcast", "255.255.255.255", 65001));
   put(input.peers, router("link", "fe80::1", 65001));
+  put(input.peers, router("many", "224.0.0.5", 65001));
+  put(input.peers, router("many6", "ff02::1", 65001));
   put(input.peers, router("other", "10.1.0.1", 65001));
+  auto behind = router("behind", "fd01::1", 65001);
+  behind.reachable_by = address("fe80::9");
+  put(input.peers, behind);
   const auto intent = intent_for(input, no_secrets);
-  EXPECT_EQ(names(intent).size(), 1U);
+  EXPECT_THAT(names(intent), ElementsAre("Global_10_1_0_1"));
   EXPECT_THAT(intent.left_out,
-              ElementsAre(LeftOut{"BGPPeer link", "fe80::1 is an address of one link alone"}));
+              ElementsAre(LeftOut{"BGPPeer behind", "fe80::9 is an address of one link alone"},
+                          LeftOut{"BGPPeer broadcast", "255.255.255.255 is an address of many"},
+                          LeftOut{"BGPPeer link", "fe80::1 is an address of one link alone"},
+                          LeftOut{"BGPPeer many", "224.0.0.5 is an address of many"},
+                          LeftOut{"BGPPeer many6", "ff02::1 is an address of many"}));
+}
+
+TEST(NodeMesh, GoesOnWithoutANodeThatSaysALinkLocalAddress) {
+  auto input = cluster(3);
+  input.nodes["host2"].ipv6 = prefix("fe80::2/64");
+  const auto intent = intent_for(input, no_secrets);
+  EXPECT_THAT(names(intent), ElementsAre("Mesh_10_0_0_2", "Mesh_10_0_0_3", "Mesh_fd00__3"));
+  EXPECT_THAT(intent.left_out,
+              ElementsAre(LeftOut{"the node mesh", "fe80::2 of Node host2 is an address of one link alone"}));
+  input.node = "host2";
+  const auto its_own = intent_for(input, no_secrets);
+  EXPECT_THAT(names(its_own), ElementsAre("Mesh_10_0_0_1", "Mesh_10_0_0_3"));
+  EXPECT_EQ(its_own.left_out, intent.left_out) << "once, however many neighbours";
+}
+
+TEST(BgpPeers, WithoutAnAsNumberOfTheirOwnHaveTheHostsAndWorkloadsAreLeftOut) {
+  auto input = cluster(1);
+  put(input.peers, router("tor", "10.1.0.1", 0));
+  auto routers = peer("routers");
+  routers.local_workload_selector = "all()";
+  put(input.peers, routers);
+  input.workloads = {{"shop/router", {}, {address("10.65.0.9")}}};
+  const auto intent = intent_for(input, no_secrets);
+  EXPECT_EQ(session(intent, "Global_10_1_0_1").peer_as, kDefaultAsNumber);
+  EXPECT_THAT(intent.left_out, ElementsAre(LeftOut{"BGPPeer routers", "10.65.0.9 has no AS number"}));
+}
+
+TEST(BgpIntentOf, AHostAtNobodysAddressHasARouterIdAllTheSame) {
+  auto input = cluster(1);
+  input.nodes["host1"].ipv4 = prefix("0.0.0.0/0");
+  EXPECT_NE(intent_for(input, no_secrets).router_id, IpAddress::v4(0));
 }
 
 TEST(BgpPeers, OfWorkloadsAreThoseOfThisHostThatAreSelected) {

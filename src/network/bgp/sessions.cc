@@ -31,7 +31,21 @@ bool selects(const std::string& selector, const Labels& labels) {
   return parsed && parsed->matches(LabelsOf(labels));
 }
 
-const Prefix kLinkLocal = *Prefix::parse("fe80::/10");
+// Why no session can have the address as one of its ends; empty where it can. Of a configuration that names one a
+// router refuses all, or it tries for ever.
+std::string_view why_no_end(const IpAddress& address) {
+  static const std::array<std::pair<Prefix, std::string_view>, 6> kReasons{{
+      {*Prefix::parse("0.0.0.0/8"), "is nobody's address"},
+      {*Prefix::parse("::/128"), "is nobody's address"},
+      {*Prefix::parse("fe80::/10"), "is an address of one link alone"},
+      {*Prefix::parse("224.0.0.0/4"), "is an address of many"},
+      {*Prefix::parse("ff00::/8"), "is an address of many"},
+      {*Prefix::parse("255.255.255.255/32"), "is an address of many"},
+  }};
+  const auto found =
+      std::ranges::find_if(kReasons, [&](const auto& reason) { return reason.first.contains(address); });
+  return found == kReasons.end() ? std::string_view() : found->second;
+}
 
 std::optional<IpAddress> address_of(const Node& node, Family family) {
   const auto& prefix = family == Family::kIpv4 ? node.ipv4 : node.ipv6;
@@ -77,13 +91,13 @@ class Builder {
 
   // Whether the neighbour is new; of two sessions with one neighbour a router would keep none up.
   void add(Session session, const std::string& object) {
-    // A router refuses all of a configuration that names it.
-    if (session.peer == IpAddress{} || session.peer == IpAddress::v4(0))
-      return leave_out(object, fmt::format("{} is nobody's address", session.peer.to_string()));
-    for (const auto& end : {std::optional(session.peer), session.local}) {
-      if (end && kLinkLocal.contains(*end))
-        return leave_out(object, fmt::format("{} is an address of one link alone", end->to_string()));
+    for (const auto& end : {std::optional(session.peer), session.local, session.reachable_by}) {
+      const auto why_not = end ? why_no_end(*end) : std::string_view();
+      if (!why_not.empty())
+        return leave_out(object, fmt::format("{}{} {}", end->to_string(), of_whom(session, *end), why_not));
     }
+    if (session.peer_as == 0)
+      return leave_out(object, fmt::format("{} has no AS number", session.peer.to_string()));
     const auto [it, is_new] = by_neighbour_.emplace(std::pair{session.peer, session.port}, session.because);
     if (is_new) {
       out_.sessions.push_back(std::move(session));
@@ -91,6 +105,12 @@ class Builder {
       leave_out(object,
                 fmt::format("{} is a neighbour already, by {}", session.peer.to_string(), it->second));
     }
+  }
+
+  // " of Node host2" where an end is a host's own address.
+  std::string of_whom(const Session& session, const IpAddress& end) const {
+    if (!session.peer_node.empty() && end == session.peer) return " of Node " + session.peer_node;
+    return end == address_of(self_, end.family()) ? " of Node " + input_.node : "";
   }
 
   // What sessions with other hosts have in common.
