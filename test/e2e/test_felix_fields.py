@@ -130,9 +130,11 @@ def test_what_no_service_has_taken_goes_round_only_where_it_may(lab, family, eve
         sends(13, "last", far)
     lab.exec("shop/far", sys.executable, PACKETS, "send", far, near, "13", "last")
     assert ear.heard() == ["no-net", "disabled", "last"]
-    eventually(lambda: {(flow["reason"], flow["traffic"]) for host in lab.json("drops")["hosts"] for flow in host["flows"]
-                        if flow["source"]["nameAggregated"] == "near"} >= {("service", "udp/10"), ("service", "udp/11")},
-               30)
+
+    def dropped():
+        return {(flow["reason"], flow["traffic"]) for host in lab.json("drops")["hosts"] for flow in host["flows"]
+                if flow["source"]["nameAggregated"] == "near"}
+    eventually(lambda: dropped() >= {("service", "udp/10"), ("service", "udp/11")}, 30)
     assert told.heard() == ["reject", "last"]
 
 

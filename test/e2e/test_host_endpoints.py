@@ -151,8 +151,8 @@ def test_profiles_count_where_no_policy_does(lab, family):
 def test_failsafe_ports_are_what_the_configuration_says(lab, family):
     net = {4: "172.31.0.0/16", 6: "fd31::/64"}[family]
     with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS,
-                 configuration(failsafeInboundHostPorts=[{"protocol": "TCP", "port": 81, "net": net},
-                                                         {"protocol": "TCP", "port": 80, "net": "192.0.2.0/24"}],
+                     configuration(failsafeInboundHostPorts=[{"protocol": "TCP", "port": 81, "net": net},
+                                                             {"protocol": "TCP", "port": 80, "net": "192.0.2.0/24"}],
                                failsafeOutboundHostPorts=[])):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == ["81"]
         assert open_ports(lab, "host1", NODE[family]["host2"]) == []
@@ -375,8 +375,8 @@ def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, 
 
 def test_status_tells_how_host_endpoints_are(lab):
     with lab.applied(host_endpoint("a-edge", interfaceName="to-host2"),
-                 host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),
-                 policy("open", types=["Ingress", "Egress"], ingress=EVERYTHING, egress=EVERYTHING)):
+                     host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),
+                     policy("open", types=["Ingress", "Egress"], ingress=EVERYTHING, egress=EVERYTHING)):
         node = lab.json("status")["agents"][0]
         assert {one["name"]: one["status"] for one in node["hostEndpoints"]} == {
             "a-edge": "up", "b-edge": "error", "c-ghost": "down"}
@@ -386,8 +386,8 @@ def test_status_tells_how_host_endpoints_are(lab):
 def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
     """The server is told of what the agent has done all along."""
     traffic = lab.start_traffic("shop/near", "stream", lab.address("shop/far", family), 80)
-    with lab.applied(host_endpoint("edge", interfaceName="to-host2"), host_endpoint("far", node="host2",
-                                                                                     interfaceName="to-host1")):
+    with lab.applied(host_endpoint("edge", interfaceName="to-host2"),
+                     host_endpoint("far", node="host2", interfaceName="to-host1")):
         lab.settle()
     report = traffic.stop()
     assert report["received"] == report["sent"], report
