@@ -34,7 +34,8 @@ void carry_out(const Call& call) {
   attachment.dns = configuration->dns;
   const auto text = boost::json::serialize(to_json(attachment));
   CHECK(read_attachment(text) == attachment);
-  CHECK(container_of(endpoint_document(attachment, "host1", *configuration, *wishes)) == call.container_id);
+  CHECK(container_of(endpoint_document(attachment, "host1", *configuration, *wishes)) ==
+        documented_container(call.container_id));
   CHECK(!result_of(attachment, call.version).empty());
 }
 

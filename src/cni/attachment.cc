@@ -4,8 +4,11 @@
 #include <boost/json.hpp>
 #include <limits>
 
+#include "base/digest.h"
 #include "resources/decode.h"
 #include "resources/fields.h"
+#include "resources/ipam.h"
+#include "resources/schema_text.h"
 
 namespace ocicat::cni {
 namespace {
@@ -33,6 +36,28 @@ std::string_view word_of(Phase phase) {
 std::string argument(const Call& call, std::string_view key) {
   const auto at = call.args.find(key);
   return at == call.args.end() ? std::string() : at->second;
+}
+
+bool is_document_name(std::string_view name) {
+  return schema::check_dns_subdomain(name).empty();
+}
+
+bool is_handle(std::string_view name) {
+  return is_document_name(handle_key(name).name);
+}
+
+// Readable, and one name's alone.
+std::string coded(std::string_view name) {
+  constexpr std::size_t kReadable = 40, kDigits = 16;
+  std::string text(name.substr(0, kReadable));
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if ((c < 'a' || c > 'z') && (c < '0' || c > '9')) c = '-';
+  }
+  text.erase(0, std::min(text.find_first_not_of('-'), text.size()));
+  while (text.ends_with('-')) text.pop_back();
+  if (!text.empty()) text += '-';
+  return text + Digest::of(name).to_hex().substr(0, kDigits);
 }
 
 std::string host_interface_of(const Attachment& attachment) {
@@ -69,16 +94,27 @@ Attachment attachment_of(const Call& call, const std::string& node) {
   if (!attachment.addresses_alone) attachment.host_interface = host_interface_of(attachment);
   attachment.handle = handle_name(call.network, call.container_id, call.ifname);
   const bool is_pod = !attachment.pod.empty();
-  attachment.endpoint = {Kind::kWorkloadEndpoint, attachment.ns,
-                         workload_endpoint_name(node, is_pod ? "k8s" : "cni",
-                                                is_pod ? attachment.pod : call.container_id, call.ifname)};
+  attachment.endpoint = {
+      Kind::kWorkloadEndpoint, attachment.ns,
+      workload_endpoint_name(node, is_pod ? "k8s" : "cni",
+                             is_pod ? attachment.pod : documented_container(call.container_id),
+                             documented(call.ifname))};
   return attachment;
+}
+
+std::string documented(std::string_view name) {
+  return is_document_name(name) ? std::string(name) : coded(name);
+}
+
+std::string documented_container(std::string_view id) {
+  return is_document_name(id) && !id.contains('.') ? std::string(id) : coded(id);
 }
 
 std::string handle_name(const std::string& network, const std::string& container_id,
                         const std::string& ifname) {
-  const auto name = network + "." + container_id;
-  return ifname == kFirstInterface ? name : name + "." + ifname;
+  auto name = (is_handle(network) ? network : coded(network)) + "." + documented_container(container_id);
+  if (ifname != kFirstInterface) name += "." + documented(ifname);
+  return is_handle(name) ? name : coded(name);  // else it is too long
 }
 
 json::object to_json(const Attachment& attachment) {

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <set>
 
 #include "cni/endpoint.h"
 #include "resources/decode.h"
+#include "resources/ipam.h"
+#include "resources/schema_text.h"
 #include "resources/validate.h"
 
 namespace ocicat::cni {
@@ -13,13 +16,14 @@ namespace {
 
 namespace json = boost::json;
 
-Call call(std::string args, std::string ifname = "eth0") {
+Call call(std::string args, std::string ifname = "eth0", std::string container = "0123456789abcdef",
+          std::string_view network = "k8s-pod-network") {
   const auto read = read_call({.command = "ADD",
-                               .container_id = "0123456789abcdef",
+                               .container_id = std::move(container),
                                .netns = "/run/netns/x",
                                .ifname = std::move(ifname),
                                .args = std::move(args)},
-                              R"({"cniVersion":"1.1.0","name":"k8s-pod-network"})");
+                              fmt::format(R"({{"cniVersion":"1.1.0","name":"{}"}})", network));
   CHECK(read);
   return *read;
 }
@@ -61,6 +65,55 @@ TEST(Attachment, TwoInterfacesOfOneContainerShareNothing) {
     EXPECT_NE(first.endpoint, second.endpoint);
     EXPECT_NE(first.name(), second.name());
   }
+}
+
+TEST(Attachment, NamesThatDocumentsCannotHaveAreReadableThereAndNobodyElses) {
+  for (const auto* name : {"pods", "k8s-pod-network", "eth0.100", "0"}) EXPECT_EQ(documented(name), name);
+  EXPECT_EQ(documented_container("0123456789abcdef"), "0123456789abcdef");
+  std::set<std::string> names;
+  const auto of = {"My_Net",  "my_net", "my-net", "My-Net", "my-net-", "MY.NET",
+                   "my..net", "__",     "-",      "A_",     "a"};
+  for (const auto* name : of) {
+    for (const auto& text : {documented(name), documented_container(name)}) {
+      EXPECT_EQ(schema::check_dns_subdomain(text), "") << text;
+      EXPECT_EQ(documented(text), text);
+    }
+    EXPECT_EQ(documented_container(documented_container(name)), documented_container(name));
+    EXPECT_TRUE(names.insert(documented(name)).second) << name;
+  }
+  EXPECT_TRUE(documented("My_Net").starts_with("my-net-"));
+  EXPECT_FALSE(documented_container("a.b").contains('.'));
+}
+
+TEST(Attachment, AnyNamesOfCniAreTakenByTheApi) {
+  const std::string longest(200, 'n');
+  for (const auto& network : {std::string("My_Net"), std::string("Net"), std::string("n.x-"), longest}) {
+    for (const auto& container : {std::string("a.b_c-D"), std::string("abc-"), std::string("ABC"), longest}) {
+      for (const auto* ifname : {"eth0", "Eth_0", "net@1"}) {
+        for (const auto* args : {kPod, ""}) {
+          const auto of = call(args, ifname, container, network);
+          auto attachment = attachment_of(of, "host1");
+          attachment.addresses = {*IpAddress::parse("10.0.0.7")};
+          const auto document = endpoint_document(attachment, "host1", {}, {});
+          SCOPED_TRACE(json::serialize(document));
+          const auto validated = validate({.json = document, .file = {}, .line = 0, .line_of = {}});
+          for (const auto& complaint : validated.complaints) ADD_FAILURE() << complaint.to_string();
+          const auto handle = handle_key(attachment.handle);
+          EXPECT_EQ(schema::check_dns_subdomain(handle.name), "");
+          EXPECT_EQ(container_of(document), documented_container(container));
+          // Where the note of it is lost.
+          const auto found = attachment_of(attachment.endpoint, document, network);
+          ASSERT_TRUE(found.has_value());
+          EXPECT_EQ(found->handle, attachment.handle);
+          const auto valid = valid_attachments(
+              {.config = {{"cni.dev/valid-attachments",
+                           json::array{json::object{{"containerID", container}, {"ifname", ifname}}}}}});
+          EXPECT_TRUE(valid->contains(found->name()) && valid->contains(attachment.name()));
+        }
+      }
+    }
+  }
+  EXPECT_EQ(handle_name("Net", "0123", "eth0"), "Net.0123") << "as it always was, and Calico's is";
 }
 
 TEST(Attachment, WhatIsWrittenIsRead) {

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <limits>
 
+#include "cni/attachment.h"
 #include "resources/fields.h"
 #include "resources/number_or_string.h"
 
@@ -299,6 +300,7 @@ Outcome<std::set<std::string>> valid_attachments(const Call& call) {
     if (of.container_id.empty() || of.ifname.empty())
       return wrong({ErrorCode::kInvalid, fmt::format("{}: an entry has no containerID or no ifname", key)});
     valid.insert(of.attachment());
+    valid.insert(documented_container(of.container_id) + "@" + documented(of.ifname));
   }
   return valid;
 }

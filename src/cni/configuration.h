@@ -60,7 +60,8 @@ struct Configuration {
 // Codes: 2, 4, 7.
 Outcome<Configuration> read_configuration(const Call& call);
 
-// Of GC: the attachments (Call::attachment) that the runtime still knows. Code 7.
+// Of GC: the attachments (Call::attachment) that the runtime still knows, each also by the names that documents have.
+// Code 7.
 Outcome<std::set<std::string>> valid_attachments(const Call& call);
 
 // Of CHECK: what `prevResult` says of the attachment, as ADD or a later plugin of the chain left it.

@@ -46,7 +46,7 @@ json::array ports_of(const Configuration& configuration) {
 
 json::array profiles_of(const Attachment& attachment, const Configuration& configuration) {
   // Beside orchestrators a network's name is that of a profile, as in Calico; without one nothing passes.
-  if (attachment.pod.empty()) return {json::string(attachment.network)};
+  if (attachment.pod.empty()) return {json::string(documented(attachment.network))};
   json::array profiles{"kns." + attachment.ns};
   if (!configuration.service_account.empty())
     profiles.emplace_back(fmt::format("ksa.{}.{}", attachment.ns, configuration.service_account));
@@ -78,8 +78,8 @@ json::object endpoint_document(const Attachment& attachment, const std::string& 
   for (const auto& [key, value] : configuration.labels) labels[key] = value;
   json::object spec{{"orchestrator", attachment.pod.empty() ? "cni" : "k8s"},
                     {"node", node},
-                    {"containerID", attachment.container_id},
-                    {"endpoint", attachment.ifname},
+                    {"containerID", documented_container(attachment.container_id)},
+                    {"endpoint", documented(attachment.ifname)},
                     {"interfaceName", attachment.host_interface},
                     {"mac", attachment.mac.to_string()},
                     {"ipNetworks", std::move(networks)},
@@ -151,8 +151,9 @@ std::string revision_of(const json::object& document) {
 }
 
 std::string container_of(const json::object& document) {
-  if (const auto text = word_at(child(document, "spec"), "containerID"); !text.empty()) return text;
-  return word_at(child(child(document, "metadata"), "annotations"), kContainer);
+  auto text = word_at(child(document, "spec"), "containerID");
+  if (text.empty()) text = word_at(child(child(document, "metadata"), "annotations"), kContainer);
+  return text.empty() ? text : documented_container(text);
 }
 
 Outcome<void> check_pod(const json::object& pod, const std::string& node) {

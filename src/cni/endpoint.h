@@ -19,8 +19,8 @@ Labels annotations_of(const boost::json::object& document);
 boost::json::object endpoint_document(const Attachment& attachment, const std::string& node,
                                       const Configuration& configuration, const Wishes& wishes);
 
-// The attachment that such a document was made of, if it was one of this network: names alone. Nothing: it names no
-// container.
+// The attachment that such a document was made of, if it was one of this network: names alone, those of container and
+// interface as documents have them. Nothing: it names no container.
 std::optional<Attachment> attachment_of(const ResourceKey& endpoint, const boost::json::object& document,
                                         const std::string& network);
 
@@ -32,7 +32,7 @@ boost::json::object without_addresses(boost::json::object pod);
 
 // metadata.resourceVersion; empty where there is none.
 std::string revision_of(const boost::json::object& document);
-// The container that an endpoint's document is about; empty: it does not say.
+// The container that an endpoint's document is about (documented_container); empty: it does not say.
 std::string container_of(const boost::json::object& document);
 // A Pod is an endpoint of its own only where its host's agent made the interface that it speaks of: on this
 // node, and not in the host's network. Code 7.

@@ -341,6 +341,39 @@ def test_status_says_whether_add_would_be_served(runtime, eventually):
         eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
 
 
+@pytest.mark.parametrize("ifname, pod", [("eth0", ""), ("Eth_0", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=oddly-named")])
+def test_any_names_of_cni_are_served(runtime, ifname, pod, eventually):
+    """What documents cannot be called: capitals, underscores, a dash at the end."""
+    lab, container, config = runtime.lab, "Oddly_named.1-", {"name": "My_Net.1", "args": pod}
+    runtime.make(container)
+    try:
+        result = runtime.call("ADD", container, ifname=ifname, **config)
+        assert {interface["name"] for interface in result["interfaces"]} >= {ifname}
+        assert runtime.call("ADD", container, ifname=ifname, **config) == result
+        assert runtime.call("CHECK", container, ifname=ifname, prevResult=result, **config) is None
+        handles = [item["spec"]["handleID"] for item in lab.json("get", "ipamhandles")["items"]]
+        assert sum(handle.startswith("my-net-1-") for handle in handles) == 1
+        ends = [item for item in lab.json("get", "wep", "-A")["items"]
+                if item["spec"]["containerID"].startswith("oddly-named-1-")]
+        assert len(ends) == 1 and ends[0]["spec"]["interfaceName"] == result["interfaces"][0]["name"]
+        if not pod:
+            assert [profile[:9] for profile in ends[0]["spec"]["profiles"]] == ["my-net-1-"]
+        lab.run("lab", "agent", "kill", "host1")
+        note, = (lab.folder / "cni" / "host1" / "attachments").glob(container + "@*")
+        note.unlink()
+        lab.run("lab", "agent", "start", "host1")
+        gc = {"CNI_COMMAND": "GC", "CNI_PATH": str(runtime.plugin.parent)}
+        for valid, left in (([{"containerID": container, "ifname": ifname}], True), ([], False)):
+            call = json.dumps(runtime.with_version(**{"name": config["name"], "cni.dev/valid-attachments": valid}))
+            eventually(lambda: runtime.run(gc, call) == (0, ""), 20)  # once the agent is ready
+            assert (ifname in links(runtime, container)) == left
+        assert not [item for item in lab.json("get", "ipamhandles")["items"]
+                    if item["spec"]["handleID"].startswith("my-net-1-")]
+    finally:
+        runtime.call("DEL", container, ifname=ifname, **config)
+        runtime.end(container)
+
+
 def test_gc_frees_what_the_runtime_does_not_list_also_where_the_agent_has_lost_its_notes(runtime):
     names = ["noted-kept", "noted-lost"]
     for name in names:

@@ -90,7 +90,7 @@ Outcome<void> check_endpoint(Context& context, const Attachment& attachment) {
   if (!document && document.error().code == ErrorCode::kNotFound)
     return changed(attachment.endpoint.to_string() + " is not at the server; see: ocicat get wep -A");
   if (!document) return std::unexpected(failure_of(document.error(), "the server does not answer"));
-  if (container_of(*document) != attachment.container_id) {
+  if (container_of(*document) != documented_container(attachment.container_id)) {
     return changed(fmt::format("{} is about another container; see: ocicat get wep -A -o yaml",
                                attachment.endpoint.to_string()));
   }
