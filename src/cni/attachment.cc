@@ -66,8 +66,12 @@ std::string host_interface_of(const Attachment& attachment) {
     return workload_interface_name(attachment.ns,
                                    first ? attachment.pod : attachment.pod + "." + attachment.ifname);
   }
-  if (first) return "cali" + attachment.container_id.substr(0, kNameDigits);
-  return workload_interface_name(attachment.container_id, attachment.ifname);
+  // The first of a runtime's digits are nobody else's; the first letters of a name that somebody chose may be.
+  const auto& id = attachment.container_id;
+  const bool tell_apart =
+      id.size() <= kNameDigits || id.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (first && tell_apart) return "cali" + id.substr(0, kNameDigits);
+  return workload_interface_name(id, attachment.ifname);
 }
 
 json::array texts_of(const std::vector<IpAddress>& addresses) {

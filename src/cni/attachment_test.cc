@@ -56,6 +56,16 @@ TEST(Attachment, OfAContainerOfNobodysIsNamedAfterTheContainer) {
             (ResourceKey{Kind::kWorkloadEndpoint, "default", "host1-cni-0123456789abcdef-eth0"}));
 }
 
+TEST(Attachment, ContainersWhoseNamesBeginAlikeHaveInterfacesOfTheirOwn) {
+  std::set<std::string> names;
+  for (const auto* id : {"default-web", "default-web-1", "default-web-2", "default-web_1"}) {
+    const auto attachment = attachment_of(call("", "eth0", id), "host1");
+    EXPECT_TRUE(is_interface_name(attachment.host_interface));
+    EXPECT_TRUE(attachment.host_interface.starts_with("cali"));
+    EXPECT_TRUE(names.insert(attachment.host_interface).second) << id;
+  }
+}
+
 TEST(Attachment, TwoInterfacesOfOneContainerShareNothing) {
   for (const auto* args : {kPod, ""}) {
     const auto first = attachment_of(call(args), "host1");

@@ -341,6 +341,23 @@ def test_status_says_whether_add_would_be_served(runtime, eventually):
         eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
 
 
+def test_containers_whose_names_begin_alike_keep_their_interfaces(runtime):
+    """As those of `ctr run --cni`, which all begin with the namespace."""
+    names = ["default-alike-1", "default-alike-2"]
+    for name in names:
+        runtime.make(name)
+    try:
+        results = [runtime.call("ADD", name) for name in names]
+        for name, result in zip(names, results):
+            assert runtime.call("CHECK", name, prevResult=result) is None
+        runtime.call("DEL", names[0])
+        assert runtime.call("CHECK", names[1], prevResult=results[1]) is None
+    finally:
+        for name in names:
+            runtime.call("DEL", name)
+            runtime.end(name)
+
+
 @pytest.mark.parametrize("ifname, pod", [("eth0", ""), ("Eth_0", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=oddly-named")])
 def test_any_names_of_cni_are_served(runtime, ifname, pod, eventually):
     """What documents cannot be called: capitals, underscores, a dash at the end."""
