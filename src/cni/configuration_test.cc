@@ -209,6 +209,9 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   }
   const auto two = settle(plain, annotations({{"ipAddrs", R"(["10.0.0.1","10.0.0.2"])"}}), {});
   EXPECT_EQ(two.error().code, FailureCode::kInvalidConfiguration);
+  EXPECT_THAT(two.error().details, HasSubstr("ipAddrs of the pod"));
+  const auto of_runtime = *configuration(R"("args":{"cni":{"ips":["10.0.0.1","10.0.0.2"]}})");
+  EXPECT_THAT(settle(of_runtime, {}, {}).error().details, HasSubstr("args.cni.ips"));
   const auto bare = settle(plain, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {});
   EXPECT_EQ(bare.error().code, FailureCode::kUnsupportedField);
   const auto floating = settle(plain, annotations({{"floatingIPs", R"(["1.2.3.4"])"}}), {});
@@ -228,6 +231,17 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
   EXPECT_THAT(limited.error().details, HasSubstr("kubernetes.io/egress-bandwidth"));
   const auto allowed = *configuration(R"("feature_control":{"ip_addrs_no_ipam":true})");
   EXPECT_TRUE(settle(allowed, annotations({{"ipAddrsNoIpam", R"(["10.0.0.1"])"}}), {})->without_ipam);
+}
+
+TEST(Wishes, OfIpv6NeedAnMtuThatIpv6Has) {
+  const auto small = *configuration(R"("mtu":100)");
+  EXPECT_TRUE(settle(small, {}, {}));
+  const auto settled = settle(small, annotations({{"ipAddrs", R"(["fd00::1"])"}}), {});
+  EXPECT_EQ(settled.error().code, FailureCode::kInvalidConfiguration);
+  EXPECT_THAT(settled.error().details, HasSubstr("1280"));
+  const auto both = *configuration(R"("mtu":1279,"ipam":{"assign_ipv6":true})");
+  EXPECT_FALSE(settle(both, {}, {}));
+  EXPECT_TRUE(settle(*configuration(R"("mtu":1280,"ipam":{"assign_ipv6":true})"), {}, {}));
 }
 
 }  // namespace

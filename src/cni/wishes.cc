@@ -90,11 +90,25 @@ Outcome<void> choose_addresses(const Configuration& configuration, const Labels&
   std::array<int, 2> count{};
   for (const auto& address : wishes.addresses) ++count[address.is_v4() ? 0 : 1];
   if (std::ranges::any_of(count, [](int n) { return n > 1; })) {
-    return refuse(
-        FailureCode::kInvalidConfiguration, "too many addresses are asked for",
-        "at most one of each family may be named; correct the annotation ipAddrs with: ocicat apply");
+    for (const auto* name : {"ipAddrs", "ipAddrsNoIpam"}) {
+      if (find(pod, name) != nullptr)
+        return wrong("pod", name, "names several addresses of one family, and there can be one");
+    }
+    return refuse(FailureCode::kInvalidConfiguration, "too many addresses are asked for",
+                  fmt::format("at most one of each family may be named; correct args.cni.ips in {}, or "
+                              "runtimeConfig.ips or IP= of the runtime",
+                              kNetworkFile));
   }
   return {};
+}
+
+// As the kernel has it (RFC 8200, section 5), which would say that IPv6 is no family it knows.
+Outcome<void> check_mtu(const Configuration& configuration, const Wishes& wishes) {
+  constexpr std::uint32_t kLeast = 1280;
+  if (!configuration.mtu || *configuration.mtu >= kLeast || !wishes.has(Family::kIpv6)) return {};
+  return refuse(FailureCode::kInvalidConfiguration, "the MTU is too small for IPv6",
+                fmt::format("mtu is {}, and an interface with an IPv6 address needs {} at least; correct {}",
+                            *configuration.mtu, kLeast, kNetworkFile));
 }
 
 // In Calico's way: nobody has them by an annotation alone.
@@ -155,6 +169,7 @@ Outcome<Wishes> settle_addresses(const Configuration& configuration, const Label
 Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
                        const Labels& namespace_annotations) {
   TRY(auto wishes, settle_addresses(configuration, pod_annotations, namespace_annotations));
+  TRY_VOID(check_mtu(configuration, wishes));
   TRY_VOID(choose_floating(configuration, pod_annotations, wishes));
   TRY(wishes.qos, limits(configuration, pod_annotations));
   if (const auto* text = find(pod_annotations, "hwAddr")) {

@@ -28,6 +28,11 @@ TEST(BgpRules, OfTheClustersConfiguration) {
       {"{prefixAdvertisements: [{cidr: 10.65.0.0/16, communities: [silver]}]}",
        {R"(spec.prefixAdvertisements[0].communities[0]: "silver": must be aa:nn with both parts up to 65535, or aa:nn:mm with all parts up to 4294967295, or the name of one of communities)"}},
       {"{listenPort: 0}", {"spec.listenPort: 0: must be from 1 to 65535"}},
+      {"{asNumber: 4294967295}", {}},
+      {"{asNumber: 4294967296}",
+       {R"(spec.asNumber: 4294967296: must be an AS number: 0 to 4294967295, or two 16-bit halves such as "64.512")"}},
+      {"{asNumber: -1}",
+       {R"(spec.asNumber: -1: must be an AS number: 0 to 4294967295, or two 16-bit halves such as "64.512")"}},
   };
   expect_specs("BGPConfiguration", "default", kCases);
 }
@@ -46,6 +51,7 @@ TEST(BgpRules, OfPeers) {
   const RuleCase kCases[] = {
       {"{}", {}},
       {"{peerIP: 10.0.0.1, asNumber: 64513, node: host1, filters: [a]}", {}},
+      {"{peerIP: 10.0.0.1, asNumber: 4200000000, localASNumber: 4200000001}", {}},
       {"{nodeSelector: all(), peerSelector: has(reflector), password: {secretKeyRef: {name: s, key: k}}}",
        {}},
       {"{node: host1, nodeSelector: all()}",
@@ -78,6 +84,11 @@ TEST(BgpRules, OfFilters) {
       {"{exportV4: [{action: Accept, cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 8, max: 24}}]}",
        {}},
       {"{importV6: [{action: Reject, cidr: 'fd00::/8', matchOperator: NotEqual}]}", {}},
+      {"{exportV4: [{action: Accept, asPathPrefix: [4200000000], operations: [{prependASPath: {prefix: "
+       "[4294967295, '64.512']}}]}]}",
+       {}},
+      {"{importV4: [{action: Reject, asPathPrefix: [4294967296]}]}",
+       {R"(spec.importV4[0].asPathPrefix[0]: 4294967296: must be an AS number: 0 to 4294967295, or two 16-bit halves such as "64.512")"}},
       {"{exportV4: [{action: Accept, cidr: 10.0.0.0/8}]}",
        {"spec.exportV4[0].matchOperator: required with cidr, and missing"}},
       {"{exportV4: [{action: Accept, matchOperator: In, prefixLength: {min: 8}}]}",

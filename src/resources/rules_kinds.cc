@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "base/mac.h"
 #include "resources/decode.h"
 #include "resources/rules_scope.h"
 
@@ -211,6 +212,12 @@ void check_node(const Scope& document) {
     spec.each("addresses", [](const Scope& address) {
       if (!address.is_set("address")) address.complain("address", "required, and missing");
     });
+    for (const auto* name : {"vxlanTunnelMACAddr", "vxlanTunnelMACAddrV6"}) {
+      const auto mac = MacAddress::parse(spec.text(name));
+      const bool ends_a_tunnel = mac && *mac != MacAddress{} && (mac->bytes[0] & 1) == 0;
+      if (spec.is_set(name) && !ends_a_tunnel)
+        spec.complain(name, "must be the MAC address of one interface, such as 66:00:5e:10:00:01");
+    }
   });
 }
 

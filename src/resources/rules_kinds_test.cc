@@ -149,6 +149,12 @@ TEST(KindRules, OfHostEndpoints) {
   }
 }
 
+TEST(KindRules, AnEmptyWordIsNamedAmongThoseThatAFieldMayBe) {
+  EXPECT_THAT(complaints_about(document_of("BlockAffinity", "host1-10-65-0-0-26",
+                                           "{node: host1, cidr: 10.65.0.0/26, state: gone, deleted: false}")),
+              ElementsAre(R"(spec.state: "gone": must be one of "", confirmed, pending, pendingDeletion)"));
+}
+
 TEST(KindRules, OfNodes) {
   const RuleCase kCases[] = {
       {"{}", {}},
@@ -163,6 +169,12 @@ TEST(KindRules, OfNodes) {
       {"{addresses: [{type: Inside}]}",
        {R"(spec.addresses[0].type: "Inside": must be one of CalicoNodeIP, InternalIP, ExternalIP)",
         "spec.addresses[0].address: required, and missing"}},
+      {"{ipv4VXLANTunnelAddr: 10.65.1.0, vxlanTunnelMACAddr: '66:0A:00:00:00:01'}", {}},
+      {"{vxlanTunnelMACAddr: 'ff:ff:ff:ff:ff:ff', vxlanTunnelMACAddrV6: '33:33:00:00:00:01'}",
+       {R"(spec.vxlanTunnelMACAddr: "ff:ff:ff:ff:ff:ff": must be the MAC address of one interface, such as 66:00:5e:10:00:01)",
+        R"(spec.vxlanTunnelMACAddrV6: "33:33:00:00:00:01": must be the MAC address of one interface, such as 66:00:5e:10:00:01)"}},
+      {"{vxlanTunnelMACAddr: '00:00:00:00:00:00'}",
+       {R"(spec.vxlanTunnelMACAddr: "00:00:00:00:00:00": must be the MAC address of one interface, such as 66:00:5e:10:00:01)"}},
       {"{wireguard: {interfaceIPv4Address: x}}",
        {R"(spec.wireguard.interfaceIPv4Address: "x": must be an IPv4 address)"}},
   };

@@ -200,8 +200,11 @@ class TableReader {
     }
     if (key == "go") {
       Field& typed = field.type == Type::kList ? *field.element : field;
+      if (value == "ASNumber") {
+        typed.type = Type::kIntOrString;
+        typed.formats.clear();  // int32, though half of all numbers of 32 bits are above
+      }
       if (auto check = find_check(value)) typed.formats.push_back(*std::move(check));
-      if (value == "ASNumber") typed.type = Type::kIntOrString;
     }
     if (key == "list") set_list(value, field);
     if (key == "check") set_checks(split(value, ','), field);

@@ -99,7 +99,15 @@ class Checker {
 
   static std::string missing(const Field& field) {
     if (field.one_of.empty()) return "required, and missing";
-    return fmt::format("required, and missing; one of {}", fmt::join(field.one_of, ", "));
+    return fmt::format("required, and missing; one of {}", words_of(field));
+  }
+
+  // Those that it may be; "" where that is one.
+  static std::string words_of(const Field& field) {
+    std::string text;
+    for (const std::string_view word : field.one_of)
+      text += fmt::format("{}{}", text.empty() ? "" : ", ", word.empty() ? R"("")" : word);
+    return text;
   }
 
   void unknown(const Field& table, std::string_view key, const json::value& value, const Place& place) {
@@ -149,7 +157,7 @@ class Checker {
     const std::string text =
         value.is_string() ? std::string(std::string_view(value.get_string())) : json::serialize(value);
     if (std::ranges::find(field.one_of, text) != field.one_of.end()) return {};
-    return fmt::format("must be one of {}", fmt::join(field.one_of, ", "));
+    return fmt::format("must be one of {}", words_of(field));
   }
 
   static std::string outside_bounds(const Field& field, const json::value& value) {
