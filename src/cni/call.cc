@@ -191,7 +191,8 @@ bool is_cni_name(std::string_view text) {
 
 bool is_interface_name(std::string_view text) {
   return !text.empty() && text.size() <= kLongestInterface && text != "." && text != ".." &&
-         std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':'; });
+         std::ranges::all_of(text,
+                             [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%'; });
 }
 
 Outcome<Call> read_call(const Environment& environment, std::string_view config) {

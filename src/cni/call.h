@@ -76,6 +76,6 @@ Outcome<Call> call_of(const Message& message);
 
 // What names a container, a network or an interface in file names and documents.
 bool is_cni_name(std::string_view text);
-bool is_interface_name(std::string_view text);
+bool is_interface_name(std::string_view text);  // a "%d" the kernel would fill in
 
 }  // namespace ocicat::cni

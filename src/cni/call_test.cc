@@ -80,6 +80,8 @@ TEST(Call, WhatIsWrongWithItIsSaidWithTheCodeOfTheSpecification) {
        FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
       {"slash in interface", changed([](auto& e) { e.ifname = "a/b"; }), std::string(kConfig),
        FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
+      {"a pattern for an interface", changed([](auto& e) { e.ifname = "eth%d"; }), std::string(kConfig),
+       FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
       {"arguments", changed([](auto& e) { e.args = "A=1;B"; }), std::string(kConfig),
        FailureCode::kInvalidEnvironment, "\"B\""},
       {"arguments beyond UTF-8", changed([](auto& e) { e.args = "A=sh\xef-p"; }), std::string(kConfig),
