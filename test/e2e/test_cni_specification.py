@@ -307,6 +307,24 @@ def test_add_says_what_it_cannot_do_and_leaves_nothing(runtime, container):
     assert error["code"] == 3 and "/run/netns/gone" in error["details"]
 
 
+@pytest.mark.parametrize("agent", ["there", "away"])
+def test_an_interface_by_somebody_else_stays(runtime, container, agent):
+    subprocess.run(["ip", "-n", runtime.namespace(container), "link", "add", "eth0", "type", "veth", "peer", "eth9"],
+                   check=True)
+    error = runtime.refused(runtime.variables("ADD", container), runtime.with_version())
+    assert error["code"] == 102 and "ip link show eth0" in error["details"]
+    if agent == "away":
+        runtime.lab.run("lab", "agent", "kill", "host1")
+    try:
+        assert runtime.call("DEL", container) is None
+    finally:
+        if agent == "away":
+            runtime.lab.run("lab", "agent", "start", "host1")
+    runtime.lab.wait()
+    assert "eth0" in links(runtime, container)
+    assert given_to(runtime, container) == []
+
+
 def test_an_address_that_somebody_has_and_a_pool_that_is_full_have_codes_of_their_own(runtime, container):
     runtime.lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "narrow"},
                        "spec": {"cidr": "10.70.0.0/31", "blockSize": 31, "assignmentMode": "Manual"}})

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <optional>
 
 #include "cni/places.h"
 #include "cni/plugin/agent_client.h"
@@ -61,15 +62,16 @@ Result<void> note(const std::string& folder, const std::string& file, std::strin
   return write_whole(file, message, true);
 }
 
-// Whether the agent has noted that another network's ADD made the attachment (to_json of an Attachment).
-bool is_anothers(const std::string& folder, const Call& call) {
+// Of which network's ADD the attachment is, as the agent has noted it before it made anything (to_json of an Attachment;
+// older ones name none). Nothing: it has noted no such attachment.
+std::optional<std::string> noted_network(const std::string& folder, const Call& call) {
   const auto note = read_whole(fmt::format("{}/{}/{}.json", folder, kAttachments, call.attachment()));
   boost::system::error_code error;
   const auto value = json::parse(note, error);
   const auto* object = error ? nullptr : value.if_object();
-  const auto* network = object == nullptr ? nullptr : object->if_contains("network");
-  return network != nullptr && network->is_string() && !network->get_string().empty() &&
-         network->get_string() != call.network;
+  if (object == nullptr) return std::nullopt;
+  const auto* network = object->if_contains("network");
+  return network != nullptr && network->is_string() ? std::string(network->get_string()) : std::string();
 }
 
 // DEL without an agent. The agent reads what is noted once it listens, so one that began in between either
@@ -79,8 +81,10 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   // Whoever wired the container takes that back.
   const bool wired = call.role == Role::kNetwork;
   const auto network_namespace = open_namespace(wired ? call.netns : std::string());
-  // Of a container that has ended the agent finds out whether anything is left.
-  if ((network_namespace || !wired) && is_anothers(folder, call)) return {};
+  const auto noted_as = noted_network(folder, call);
+  // Another network's stays. Of a container that has ended the agent finds out whether anything is left.
+  const bool anothers = noted_as && !noted_as->empty() && *noted_as != call.network;
+  if (anothers && (network_namespace || !wired)) return {};
   const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
   if (const auto noted = note(folder, file, message); !noted) {
     return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
@@ -91,7 +95,8 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
     ::unlink(file.c_str());
     return {};
   }
-  if (!network_namespace) return {};  // gone, and the interface with it
+  // Gone, and the interface with it; or one of that name would be somebody else's.
+  if (!network_namespace || !noted_as) return {};
   if (const auto removed = remove_interface(*network_namespace, call.ifname); !removed) {
     return failed({FailureCode::kKernel, "the container's interface cannot be removed",
                    removed.error().message + "; see the kernel's log: dmesg"},

@@ -33,10 +33,16 @@ MacAddress own_mac(const Attachment& attachment) {
   return mac;
 }
 
-Failure no_wire(const Error& error) {
+Failure no_wire(const kernel::WorkloadPair& pair, const Error& error) {
   if (error.code == ErrorCode::kNotFound) {
     return {FailureCode::kUnknownContainer, "the container's network namespace is not there",
             error.message + "; has the container ended? See: ip netns"};
+  }
+  if (error.code == ErrorCode::kAlreadyExists) {
+    return {FailureCode::kKernel, "the container has an interface of that name by somebody else",
+            fmt::format(
+                "{0}; name another than {1} (CNI_IFNAME), or take that one away; see there: ip link show {1}",
+                error.message, pair.name)};
   }
   return {FailureCode::kKernel, "the kernel refuses to wire the container",
           error.message + "; see the kernel's log: dmesg"};
@@ -59,9 +65,9 @@ Outcome<void> assign_and_wire(Context& context, Attachment& attachment, const Wi
   const auto assigned = promise->get_future().get();  // always: what is on its way is to be taken back
   if (!assigned) return std::unexpected(no_address(context, assigned.error()));
   for (const auto& item : assigned->items) attachment.addresses.push_back(item.address);
-  if (!made) return std::unexpected(no_wire(made.error()));
+  if (!made) return std::unexpected(no_wire(pair, made.error()));
   const auto tables = context.parts.links->address(pair, attachment.addresses);
-  if (!tables) return std::unexpected(no_wire(tables.error()));
+  if (!tables) return std::unexpected(no_wire(pair, tables.error()));
   attachment.default_tables = *tables;
   return {};
 }
