@@ -80,7 +80,7 @@ Result<std::uint64_t> revision_in(const json::object& document) {
 }
 
 // Replaces the endpoint of a container before it.
-Result<std::uint64_t> publish_endpoint(ipam::Documents& documents, json::object document,
+Result<std::uint64_t> publish_endpoint(ipam::Documents& documents, const json::object& document,
                                        const ResourceKey& key) {
   for (int attempt = 1;; ++attempt) {
     auto written = documents.create(document);

@@ -135,6 +135,7 @@ Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& docu
   if (!context.ran_out) return full;
   std::vector<IpamBlock> blocks;
   TRY(const auto listing, ipam::list_blocks(documents));
+  blocks.reserve(listing.blocks.size());
   for (const auto& [cidr, stored] : listing.blocks) blocks.push_back(stored.value);
   const auto now = std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
   const BlockOwner host{BlockOwner::Type::kHost, context.options.node};

@@ -54,6 +54,7 @@ std::optional<Attachment> Journal::find(const std::string& name) const {
 std::vector<Attachment> Journal::all() const {
   const std::scoped_lock lock(mutex_);
   std::vector<Attachment> all;
+  all.reserve(attachments_.size());
   for (const auto& [name, attachment] : attachments_) all.push_back(attachment);
   return all;
 }

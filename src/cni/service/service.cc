@@ -29,7 +29,7 @@ constexpr std::chrono::milliseconds kFirstPause{200}, kLongestPause{10'000};
 }  // namespace
 
 struct Service::State {
-  State(Options options, Parts parts, std::unique_ptr<Journal> journal)
+  State(Options options, const Parts& parts, std::unique_ptr<Journal> journal)
       : context{std::move(options), parts, std::move(journal), DocumentsPool(parts.documents), {}} {}
 
   Context context;
@@ -269,12 +269,12 @@ struct Service::State {
 
 Service::Service(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<Service>> Service::start(Options options, Parts parts) {
+Result<std::unique_ptr<Service>> Service::start(Options options, const Parts& parts) {
   std::vector<std::string> unreadable;
   TRY(auto journal, Journal::open(options.folder, unreadable));
   for (const auto& file : unreadable)
     spdlog::error("{}: is left as it is; what it stands for may be leaked: see `ocicat ipam check`", file);
-  auto state = std::make_unique<State>(std::move(options), std::move(parts), std::move(journal));
+  auto state = std::make_unique<State>(std::move(options), parts, std::move(journal));
   TRY_VOID(state->take_over());
   state->has_work = true;  // the MTU may have become another while no agent ran
   state->context.parts.enforcement->on_mtu([running = state.get()] { running->wake(); });

@@ -47,7 +47,7 @@ class Service {
   };
 
   // Takes over what is on disk, and goes on taking back what nobody wants on a thread of its own.
-  static Result<std::unique_ptr<Service>> start(Options options, Parts parts);
+  static Result<std::unique_ptr<Service>> start(Options options, const Parts& parts);
   ~Service();  // stops and joins
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
