@@ -153,7 +153,7 @@ def test_failsafe_ports_are_what_the_configuration_says(lab, family):
     with lab.applied(host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS,
                      configuration(failsafeInboundHostPorts=[{"protocol": "TCP", "port": 81, "net": net},
                                                              {"protocol": "TCP", "port": 80, "net": "192.0.2.0/24"}],
-                               failsafeOutboundHostPorts=[])):
+                                   failsafeOutboundHostPorts=[])):
         assert open_ports(lab, "host2", NODE[family]["host1"]) == ["81"]
         assert open_ports(lab, "host1", NODE[family]["host2"]) == []
 
