@@ -136,13 +136,14 @@ bool OwnNode::Look::give_this(const Place& place, const IpAddress& address) {
 // Any. Nothing is given so far.
 Result<IpAddress> OwnNode::Look::give(const Place& place) {
   auto request = ipam::tunnel_request(place.tunnel, host);
+  auto& named = request.pools.of(place.family);
   // Named pools are taken whatever they select, so what does not select this host is left out here.
   for (const auto& pool : pools) {
     if (asks_for(pool, place) && !pool.disabled && pool.allows(PoolUse::kTunnel) &&
         network::selects_host(pool, node.metadata.labels))
-      request.pools.push_back(pool.metadata.name);
+      named.push_back(pool.metadata.name);
   }
-  if (request.pools.empty()) {
+  if (named.empty()) {
     return fail(
         ErrorCode::kExhausted,
         "every IPPool that asks for it is disabled, is not for tunnels (allowedUses) or does not select "

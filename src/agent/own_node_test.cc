@@ -249,7 +249,7 @@ TEST_F(OwnNodeTest, SaysWhatWasGivenAndNotSaidForAWriteThatSaysItMayStillBeOnIts
   node();
   pool("p", "10.0.1.0/24", {{"vxlanMode", "Always"}});
   auto request = ipam::tunnel_request(Tunnel::kVxlan, "a");
-  request.pools = {"p"};
+  request.pools.ipv4 = {"p"};
   ASSERT_TRUE(ipam::Allocator(documents_).assign(request));
   const auto before = given();
   ASSERT_TRUE(own().settle());

@@ -66,6 +66,7 @@ Result<int> run_show(const ShowOptions& options) {
   inventory.pools = std::move(settings.pools);
   inventory.reservations = std::move(settings.reservations);
   for (auto& [cidr, block] : listing.blocks) inventory.blocks.push_back(std::move(block.value));
+  inventory.unreadable_blocks = listing.unreadable;
   if (!addresses.empty()) {
     json::array list;
     for (const auto& address : addresses) {

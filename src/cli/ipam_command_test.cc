@@ -50,6 +50,24 @@ TEST_F(Ipam, ShowSaysHowFullPoolsAreAndHowLongTheyWillLast) {
   EXPECT_EQ(json.at("pools").at(0).at("forecast").at("fullInHours"), 2);
 }
 
+TEST_F(Ipam, ShowCallsAPoolFullThatIsAndNamesBlocksThatCannotBeRead) {
+  ASSERT_TRUE(documents_.create({{"apiVersion", "projectcalico.org/v3"},
+                                 {"kind", "IPPool"},
+                                 {"metadata", boost::json::object{{"name", "two"}}},
+                                 {"spec", boost::json::object{{"cidr", "10.1.0.0/31"}, {"blockSize", 31}}}}));
+  ipam::AssignRequest both;
+  both.host = "host1";
+  both.handle = "net.both";
+  both.ipv4 = 2;
+  both.pools.ipv4 = {"two"};
+  ASSERT_TRUE(allocator_.assign(both));
+  EXPECT_THAT(ocicat({"ipam", "show"}).out, AllOf(HasSubstr("full"), HasSubstr("IPPool two is full")));
+  auto document = *documents_.get(block_key(*Prefix::parse("10.1.0.0/31")));
+  document["spec"].as_object()["allocations"] = boost::json::array{};
+  ASSERT_TRUE(documents_.update(document));
+  EXPECT_THAT(ocicat({"ipam", "show", "10.1.0.1"}).out, HasSubstr("is in a block that cannot be read"));
+}
+
 TEST_F(Ipam, ShowGivesBlocksAndSingleAddressesAsTextAndJson) {
   const auto given = assign("net.web", {{"pod", "web"}, {"namespace", "shop"}});
   EXPECT_THAT(ocicat({"ipam", "show", "--blocks"}).out, AllOf(HasSubstr("host1"), HasSubstr("/28")));

@@ -165,11 +165,11 @@ Labels annotations(std::initializer_list<std::pair<const char*, const char*>> en
 
 TEST(Wishes, ThePodsPoolsGoBeforeItsNamespacesAndThoseBeforeTheConfigurations) {
   const auto common = *configuration(R"("ipam":{"assign_ipv6":true,"ipv4_pools":["a"],"ipv6_pools":["b"]})");
-  EXPECT_THAT(settle(common, {}, {})->pools, ElementsAre("a", "b"));
+  EXPECT_EQ(settle(common, {}, {})->pools, (network::PoolNames{{"a"}, {"b"}}));
   const auto ns = annotations({{"ipv4pools", R"(["c"])"}});
-  EXPECT_THAT(settle(common, {}, ns)->pools, ElementsAre("c", "b"));
-  EXPECT_THAT(settle(common, annotations({{"ipv4pools", R"(["d","e"])"}}), ns)->pools,
-              ElementsAre("d", "e", "b"));
+  EXPECT_EQ(settle(common, {}, ns)->pools, (network::PoolNames{{"c"}, {"b"}}));
+  EXPECT_EQ(settle(common, annotations({{"ipv4pools", R"(["d","e"])"}}), ns)->pools,
+            (network::PoolNames{{"d", "e"}, {"b"}}));
 }
 
 TEST(Wishes, AddressesThatAnnotationsNameAreAllThereWillBe) {

@@ -159,9 +159,10 @@ bool Wishes::has(Family family) const {
 Outcome<Wishes> settle_addresses(const Configuration& configuration, const Labels& pod_annotations,
                                  const Labels& namespace_annotations) {
   Wishes wishes{.ipv4 = configuration.ipv4, .ipv6 = configuration.ipv6, .mac = configuration.mac};
-  TRY(wishes.pools, pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
-  TRY(auto more, pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
-  std::ranges::move(more, std::back_inserter(wishes.pools));
+  TRY(wishes.pools.ipv4,
+      pools("ipv4pools", configuration.ipv4_pools, pod_annotations, namespace_annotations));
+  TRY(wishes.pools.ipv6,
+      pools("ipv6pools", configuration.ipv6_pools, pod_annotations, namespace_annotations));
   TRY_VOID(choose_addresses(configuration, pod_annotations, wishes));
   return wishes;
 }

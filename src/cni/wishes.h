@@ -12,6 +12,7 @@
 #include "base/mac.h"
 #include "cni/configuration.h"
 #include "cni/failure.h"
+#include "network/pool_choice.h"
 #include "resources/types.h"
 
 namespace ocicat::cni {
@@ -19,11 +20,11 @@ namespace ocicat::cni {
 struct Wishes {
   bool ipv4 = true;  // one address of each, whichever is free
   bool ipv6 = false;
-  std::vector<std::string> pools;    // names or CIDRs, of both families; of a family none: those that select
-  std::vector<IpAddress> addresses;  // these besides, at most one a family
-  bool without_ipam = false;         // `addresses` are nobody's to give, and there are no others
-  std::optional<MacAddress> mac;     // of the interface in the container
-  std::vector<IpAddress> floating;   // under which it is reached besides; of families that has() says
+  network::PoolNames pools;                  // of a family none: those that select
+  std::vector<IpAddress> addresses;          // these besides, at most one a family
+  bool without_ipam = false;                 // `addresses` are nobody's to give, and there are no others
+  std::optional<MacAddress> mac;             // of the interface in the container
+  std::vector<IpAddress> floating;           // under which it is reached besides; of families that has() says
   std::vector<std::string> source_prefixes;  // allowedSourcePrefixes, as the endpoint document has them
   std::map<std::string, std::int64_t> qos;   // likewise
 

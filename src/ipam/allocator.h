@@ -27,6 +27,7 @@
 #include "base/result.h"
 #include "base/time_text.h"
 #include "ipam/documents.h"
+#include "network/pool_choice.h"
 #include "resources/ipam.h"
 #include "resources/types.h"
 
@@ -40,7 +41,7 @@ struct AssignRequest {
                        // "timestamp" (now) where they are not given
   int ipv4 = 0;        // how many
   int ipv6 = 0;
-  std::vector<std::string> pools;    // names or CIDRs; of a family none: those that select host and namespace
+  network::PoolNames pools;          // of a family none: those that select host and namespace
   std::vector<IpAddress> addresses;  // these, besides; each must be in a pool that is in use
   std::string ns;                    // for namespaceSelector; empty: in no namespace
   PoolUse use = PoolUse::kWorkload;  // kLoadBalancer: from blocks of all hosts together

@@ -225,7 +225,7 @@ TEST_F(Allocation, GoesByTheSelectorsOfHostAndNamespace) {
   in_shop.ns = "shop";
   EXPECT_THAT(assign(in_shop), ElementsAre(HasSubstr("10.0.1.")));
   auto named = request("n2", "h3");
-  named.pools = {"a"};
+  named.pools.ipv4 = {"a"};
   EXPECT_THAT(assign(named), ElementsAre(HasSubstr("10.0.0.")));
 }
 
@@ -344,6 +344,23 @@ TEST_F(Allocation, WhatACrashLeftOfAClaimIsPutRightByItsOwner) {
   EXPECT_THAT(assign(request("a", "h1")), ElementsAre("10.0.0.0"));
   EXPECT_THAT(affinities(), ElementsAre("10.0.0.0/31 host:a confirmed", "10.0.0.4/31 host:b confirmed"));
   EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:a", "10.0.0.4/31 host:b"));
+}
+
+TEST_F(Allocation, AnUnreadableBlockOfItsOwnKeepsNoOtherFromGiving) {
+  pool("a", "10.0.0.0/29", 30);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  const auto own = list_blocks(documents_)->blocks.begin()->first;
+  auto document = *documents_.get(block_key(own));
+  document["spec"].as_object()["allocations"] = json::array{};
+  ASSERT_TRUE(documents_.update(document));
+  auto another = fresh();
+  const auto others = given(another.assign(request("a", "h2")));
+  ASSERT_THAT(others, SizeIs(1));
+  EXPECT_FALSE(own.contains(*IpAddress::parse(others.front()))) << others.front();
+  auto named = request("a", "h3", 0);
+  named.addresses = {own.last()};
+  EXPECT_THAT(given(another.assign(named)), ElementsAre(HasSubstr(name_of(own))))
+      << "which of them it is, is said";
 }
 
 TEST_F(Allocation, AWriteThatComesAfterTheReleaseOfItsHandleGivesNothing) {

@@ -139,14 +139,14 @@ Result<Labels> Assignment::labels_of_namespace(const std::string& ns) {
 
 Result<void> Assignment::choose_pools(Job& job) {
   const AssignRequest& request = *job.request;
-  network::PoolQuery query{
-      Family::kIpv4, request.use, request.pools, request.host, labels_of_host(request.host), {}};
+  network::PoolQuery query{Family::kIpv4, request.use, {}, request.host, labels_of_host(request.host), {}};
   if (!request.ns.empty()) {
     TRY(query.namespace_labels, labels_of_namespace(request.ns));
   }
   for (const Family family : kFamilies) {
     if (wanted(request, family) == 0) continue;
     query.family = family;
+    query.named = request.pools.of(family);
     TRY(job.pools.at(index_of(family)), network::choose_pools(settings_.pools, query));
   }
   return {};
@@ -305,6 +305,10 @@ Result<void> Assignment::list_all() {
     blocks_.try_emplace(cidr, std::move(block));
   }
   affinities_ = std::move(listing.affinities);
+  // There is nothing to put right at what cannot be read, and other blocks give all the same.
+  std::erase_if(affinities_, [&](const Stored<BlockAffinity>& affinity) {
+    return std::ranges::find(listing.unreadable, affinity.value.cidr) != listing.unreadable.end();
+  });
   listed_ = true;
   return {};
 }

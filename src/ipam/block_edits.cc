@@ -17,12 +17,12 @@ struct Pending {
 
 boost::json::object next_version(const Stored<IpamBlock>& block) {
   Stored<IpamBlock> next = block;
-  ++next.value.sequence;
+  network::raise_sequence(next.value);
   return encode(next);
 }
 
 void take_version(Stored<IpamBlock>& block, const boost::json::object& written) {
-  ++block.value.sequence;
+  network::raise_sequence(block.value);
   block.metadata = written.at("metadata").as_object();
 }
 

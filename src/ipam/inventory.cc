@@ -52,7 +52,12 @@ Result<ReadInventory> read_inventory(Documents& documents) {
   TRY(const auto handles, documents.list(Kind::kIpamHandle));
   for (const auto& document : handles) {
     auto handle = decode_handle(document);
-    if (handle && !handle->value.deleted) read.inventory.handles.push_back(std::move(handle->value));
+    if (!handle) {
+      TRY(auto key, key_of(document));
+      read.inventory.unreadable_handles.push_back(std::move(key.name));
+    } else if (!handle->value.deleted) {
+      read.inventory.handles.push_back(std::move(handle->value));
+    }
   }
   TRY(read.listing, list_blocks(documents));
   for (const auto& [cidr, block] : read.listing.blocks) read.inventory.blocks.push_back(block.value);

@@ -7,6 +7,7 @@
 #include "api/client/test_server.h"
 #include "ipam/api_documents.h"
 #include "ipam/group_allocator.h"
+#include "network/ipam_block.h"
 
 namespace ocicat::ipam {
 namespace {
@@ -135,6 +136,31 @@ TEST_F(OverServer, WhatBreaksTheRulesOfTheDocumentsIsRefused) {
   EXPECT_THAT(refused(document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}, {"blockSize", 26}})),
               HasSubstr("of another size"));
   EXPECT_EQ(refused(document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}, {"blockSize", 28}})), "(created)");
+}
+
+// Else two documents would be about one address.
+TEST_F(OverServer, BlocksAndAffinitiesAreCalledAfterWhatTheyAreAboutAndBlocksAreTheirPools) {
+  const auto made = [&](std::string_view kind, std::string_view name, json::object spec) {
+    const auto created = client_.create(document(kind, name, std::move(spec)));
+    return created ? std::string("(created)") : created.error().message;
+  };
+  const auto block = [&](std::string_view name, const char* cidr) {
+    json::object spec = encode(Stored<IpamBlock>{
+        network::new_block(*Prefix::parse(cidr), {BlockOwner::Type::kHost, "h"}, {}), {}})["spec"]
+                            .as_object();
+    return made("IPAMBlock", name, std::move(spec));
+  };
+  EXPECT_THAT(block("foo", "10.0.0.0/28"), HasSubstr("must be \"10-0-0-0-28\""));
+  EXPECT_THAT(block("10-0-0-0-29", "10.0.0.0/29"), HasSubstr("is no block of IPPool v4"));
+  EXPECT_THAT(block("10-0-0-0-15", "10.0.0.0/15"), HasSubstr("is no block of IPPool v4"));
+  EXPECT_EQ(block("10-0-0-0-28", "10.0.0.0/28"), "(created)");
+  EXPECT_EQ(block("10-9-0-0-29", "10.9.0.0/29"), "(created)") << "of a pool that is gone";
+  const auto affinity = [&](const char* name) {
+    return made("BlockAffinity", name,
+                {{"cidr", "10.0.0.16/28"}, {"node", "h"}, {"state", "pending"}, {"deleted", false}});
+  };
+  EXPECT_THAT(affinity("h"), HasSubstr("must be \"h-10-0-0-16-28\""));
+  EXPECT_EQ(affinity("h-10-0-0-16-28"), "(created)");
 }
 
 // Else blocks of both sizes would have one address.

@@ -55,7 +55,12 @@ class Judge {
   Judge(const Inventory& inventory, const Sightings& seen, TimePoint now, const GracePeriods& grace)
       : inventory_(inventory), seen_(seen), now_(now), grace_(grace) {
     for (const auto& endpoint : inventory.endpoints) {
-      for (const auto& address : endpoint.addresses) holders_.emplace(address, &endpoint);
+      for (const auto& address : endpoint.addresses) {
+        const auto [holder, is_first] = holders_.emplace(address, &endpoint);
+        // A pod and the endpoint that it has are one.
+        if (!is_first && name_of_endpoint(*holder->second) != name_of_endpoint(endpoint))
+          shared_.try_emplace(address, &endpoint);
+      }
       if (!endpoint.workload.empty())
         workloads_.emplace(std::pair(endpoint.metadata.ns, endpoint.workload), &endpoint);
     }
@@ -68,6 +73,7 @@ class Judge {
     judge_blocks();
     judge_affinities();
     find_strays();
+    find_shared();
     std::ranges::sort(findings_, {}, [](const Finding& finding) {
       return std::tuple(finding.fault, finding.block.value_or(Prefix{}),
                         finding.address.value_or(IpAddress{}), finding.subject);
@@ -217,6 +223,12 @@ class Judge {
       if (!allocation.handle.empty()) ++held[handle_key(allocation.handle).name][allocation.block];
     }
     std::set<std::string> documents;
+    for (const auto& name : inventory_.unreadable_handles) {
+      documents.insert(name);
+      auto& finding = add(Fault::kUnreadableHandle, Verdict::kReport, name,
+                          "cannot be read; what is given under it is not found by it");
+      date(finding);
+    }
     for (const auto& handle : inventory_.handles) {
       const auto name = handle_key(handle.id).name;
       documents.insert(name);
@@ -342,11 +354,28 @@ class Judge {
     }
   }
 
+  // Nobody is given an address twice, so one of both has it by hand.
+  void find_shared() {
+    for (const auto& [address, endpoint] : shared_) {
+      if (pool_of(inventory_.pools, address) == nullptr) continue;
+      const bool told = std::ranges::any_of(findings_, [&](const Finding& finding) {
+        return finding.fault == Fault::kContestedAddress && finding.address == address;
+      });
+      if (told) continue;
+      auto& finding = add(Fault::kContestedAddress, Verdict::kReport, address.to_string(),
+                          fmt::format("{} and {} both have it", name_of_endpoint(*holders_.at(address)),
+                                      name_of_endpoint(*endpoint)));
+      finding.address = address;
+      date(finding);
+    }
+  }
+
   const Inventory& inventory_;
   const Sightings& seen_;
   const TimePoint now_;
   const GracePeriods grace_;
   std::map<IpAddress, const WorkloadEndpoint*> holders_;
+  std::map<IpAddress, const WorkloadEndpoint*> shared_;  // another who has what somebody in holders_ has
   std::map<std::pair<std::string, std::string>, const WorkloadEndpoint*> workloads_;
   std::vector<Allocation> allocations_;
   std::vector<Finding> findings_;
@@ -376,6 +405,8 @@ std::string_view to_string(Fault fault) {
       return "MissingAffinity";
     case Fault::kUnreadableBlock:
       return "UnreadableBlock";
+    case Fault::kUnreadableHandle:
+      return "UnreadableHandle";
     case Fault::kBlockOutsidePools:
       return "BlockOutsidePools";
   }

@@ -30,6 +30,7 @@ struct Inventory {
   std::vector<Prefix> unreadable_blocks;
   std::vector<BlockAffinity> affinities;
   std::vector<IpamHandle> handles;
+  std::vector<std::string> unreadable_handles;  // names of their documents
   std::set<std::string> nodes;
   std::vector<WorkloadEndpoint> endpoints;  // pods included
 };
@@ -37,7 +38,7 @@ struct Inventory {
 enum class Fault : std::uint8_t {
   kLeakedAddress,     // its owner is gone
   kUnownedAddress,    // nothing says whose it is, and no endpoint has it
-  kContestedAddress,  // given to one, and had by another
+  kContestedAddress,  // given to one, and had by another; or had by two
   kStrayAddress,      // an endpoint has it, it is in a pool, and nobody was given it
   kStaleHandle,       // says more than there is
   kMissingHandle,     // an address is given under one that has no document
@@ -45,6 +46,7 @@ enum class Fault : std::uint8_t {
   kBrokenAffinity,  // to a block that is not there, or is somebody else's, or left between two states
   kMissingAffinity,
   kUnreadableBlock,
+  kUnreadableHandle,
   kBlockOutsidePools,
 };
 std::string_view to_string(Fault fault);  // "LeakedAddress"

@@ -13,6 +13,7 @@ namespace {
 
 using std::chrono::minutes;
 using std::chrono::seconds;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -147,6 +148,25 @@ TEST_F(Garbage, IsOnlyReportedWhereInDoubt) {
   EXPECT_THAT(found(kNow + minutes(60)),
               ElementsAre("UnownedAddress report 10.0.0.0", "UnownedAddress report 10.0.0.7",
                           "ContestedAddress report 10.0.0.1", "StrayAddress report 10.0.0.6"));
+}
+
+TEST_F(Garbage, IsAnAddressThatTwoHave) {
+  const auto address = assign("h.web", pod("web"));
+  add_pod("web", {address});
+  auto& endpoint = add_pod("web-endpoint", {address});
+  endpoint.workload = "web";
+  EXPECT_THAT(found(), IsEmpty()) << "a pod and its endpoint are one";
+  add_pod("other", {address, ip("192.0.2.1")});
+  add_pod("outside", {ip("192.0.2.1")});
+  EXPECT_THAT(found(), ElementsAre("ContestedAddress report 10.0.0.0"));
+  EXPECT_THAT(last_.front().reason, AllOf(HasSubstr("shop/web"), HasSubstr("shop/other")));
+}
+
+TEST_F(Garbage, IsAHandleThatCannotBeRead) {
+  add_pod("web", {assign("h.web", pod("web"))});
+  there_.handles.clear();
+  there_.unreadable_handles = {"h.web"};
+  EXPECT_THAT(found(), ElementsAre("UnreadableHandle report h.web"));
 }
 
 TEST_F(Garbage, IsAHandleThatSaysMoreThanThereIs) {

@@ -1,6 +1,7 @@
 #include "network/ipam_block.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "network/address_block.h"
 
@@ -91,6 +92,11 @@ std::vector<Ordinal> ordinals_of(const IpamBlock& block, std::string_view handle
 }
 
 }  // namespace
+
+void raise_sequence(IpamBlock& block) {
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  block.sequence = block.sequence == kMost ? 0 : block.sequence + 1;
+}
 
 IpamBlock new_block(const Prefix& cidr, const BlockOwner& owner, TimePoint now) {
   IpamBlock block;

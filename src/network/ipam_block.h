@@ -25,6 +25,9 @@ inline constexpr std::string_view kWindowsHandle = "windows-reserved-ipam-handle
 // Of an address with this type, a host's own in one of its blocks: what containers there have for a gateway.
 inline constexpr std::string_view kGatewayType = "gatewayAddress";
 
+// As each write of a block raises it; from the largest there is to 0.
+void raise_sequence(IpamBlock& block);
+
 // An empty block. Its sequence begins with the time, so that one that is made again in the place of another
 // never repeats what the other said.
 IpamBlock new_block(const Prefix& cidr, const BlockOwner& owner, TimePoint now);

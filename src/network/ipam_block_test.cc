@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "network/address_block.h"
 #include "network/pool_choice.h"
 
@@ -119,6 +121,23 @@ TEST(Block, KnowsOneGivingOfAnAddressFromTheNext) {
   EXPECT_NE(new_block(b.cidr, *b.affinity, kNow + seconds(1)).sequence, b.sequence);
 }
 
+TEST(Block, AfterTheLargestNumberComesTheLeast) {
+  auto b = block();
+  b.sequence = std::numeric_limits<std::int64_t>::max() - 1;
+  raise_sequence(b);
+  EXPECT_EQ(b.sequence, std::numeric_limits<std::int64_t>::max());
+  raise_sequence(b);
+  EXPECT_EQ(b.sequence, 0);
+  EXPECT_TRUE(decode_block(encode(Stored<IpamBlock>{b, {}})));
+}
+
+TEST(Block, IsCalledAfterItsCidr) {
+  auto document = encode(Stored<IpamBlock>{block(), {}});
+  EXPECT_TRUE(decode_block(document));
+  document["metadata"].as_object()["name"] = "another";
+  EXPECT_THAT(decode_block(document).error().message, HasSubstr("metadata.name"));
+}
+
 TEST(Block, KeepsOneAttributeForAllAddressesOfAnOwner) {
   auto b = block();
   give(b, 2, {"a", {{"pod", "x"}}}, {});
@@ -211,8 +230,11 @@ TEST(PoolChoice, GoesByUseModeAndSelectors) {
                                          HasSubstr("d (10.0.3.0/24) has assignmentMode Manual"),
                                          HasSubstr("not for the use Workload"))));
   // Who names pools gets them in that order, whatever they select; a disabled one not even then.
-  query.named = {"10.0.3.0/24", "b", "six", "a"};
+  query.named = {"10.0.3.0/24", "b", "a"};
   EXPECT_THAT(names(choose_pools(pools, query)), ElementsAre("d", "b"));
+  query.named = {"b", "six"};
+  EXPECT_THAT(choose_pools(pools, query).error().message, HasSubstr("IPPool six ("))
+      << "it is of the other family";
   query.named = {"z"};
   EXPECT_EQ(choose_pools(pools, query).error().code, ErrorCode::kNotFound);
 }

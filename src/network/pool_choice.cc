@@ -35,14 +35,17 @@ std::string unfit(const IpPool& pool, const PoolQuery& query, bool named) {
   return {};
 }
 
-// Those of the family that the query names.
+// Those that the query names.
 Result<std::vector<const IpPool*>> named_pools(std::span<const IpPool> pools, const PoolQuery& query) {
   std::vector<const IpPool*> found;
   for (const auto& name : query.named) {
     const auto at = std::ranges::find_if(pools, [&](const auto& pool) { return is_named(pool, name); });
     if (at == pools.end()) return fail(ErrorCode::kNotFound, "there is no IPPool {}", name);
-    if (at->cidr.family() == query.family && std::ranges::find(found, &*at) == found.end())
-      found.push_back(&*at);
+    if (at->cidr.family() != query.family) {
+      return fail(ErrorCode::kNotFound, "IPPool {} ({}) gives no IPv{} addresses, for which it is named",
+                  name, at->cidr.to_string(), static_cast<int>(query.family));
+    }
+    if (std::ranges::find(found, &*at) == found.end()) found.push_back(&*at);
   }
   return found;
 }

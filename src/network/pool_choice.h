@@ -16,18 +16,26 @@
 
 namespace ocicat::network {
 
+// Pools that somebody names, or their CIDRs, for addresses of each family.
+struct PoolNames {
+  std::vector<std::string> ipv4, ipv6;
+
+  std::vector<std::string>& of(Family family) { return family == Family::kIpv4 ? ipv4 : ipv6; }
+  const std::vector<std::string>& of(Family family) const { return family == Family::kIpv4 ? ipv4 : ipv6; }
+  bool operator==(const PoolNames&) const = default;
+};
+
 struct PoolQuery {
   Family family = Family::kIpv4;
   PoolUse use = PoolUse::kWorkload;
-  // Names or CIDRs of pools: then those of the family alone, whatever they select, in this order. Where none
-  // is of the family: as if there were no names.
-  std::vector<std::string> named;
+  std::vector<std::string>
+      named;  // names or CIDRs of pools: then those alone, whatever they select, in this order
   std::string host;
   Labels host_labels;
   std::optional<Labels> namespace_labels;  // nothing: the address is for nothing in a namespace
 };
 
-// Borrowed, at least one. kNotFound: a named pool does not exist; kExhausted: none is left, and for each why.
+// Borrowed, at least one. kNotFound: a named pool does not exist, or is of the other family; kExhausted: none is left, and for each why.
 Result<std::vector<const IpPool*>> choose_pools(std::span<const IpPool> pools, const PoolQuery& query);
 
 // The pool that the address is in, in use or not; nullptr: none. Pools do not overlap.

@@ -40,7 +40,8 @@ void look_ahead(PoolUsage& pool, std::size_t given) {
   if (pool.disabled) return;
   if (given > 0 && pool.free / given < static_cast<Count>(kLookAhead.count()))
     pool.forecast = {given, std::chrono::hours(static_cast<std::int64_t>(pool.free / given))};
-  pool.running_out = pool.free < pool.size / kScarce || (pool.forecast && pool.forecast->full_in < kSoon);
+  const Count scarce = pool.size / kScarce + (pool.size % kScarce != 0 ? 1 : 0);
+  pool.running_out = pool.free < scarce || (pool.forecast && pool.forecast->full_in < kSoon);
 }
 
 }  // namespace

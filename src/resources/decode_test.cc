@@ -160,6 +160,12 @@ TEST(Decode, SurvivesEveryTypeInEveryPlace) {
       spec["unallocated"] = boost::json::array{1};
       spec["attributes"] = {{{"handle_id", "h"}, {"secondary", {{"node", "m"}}}}};
     }
+    if (kind == Kind::kBlockAffinity) {  // likewise, and from its owner
+      everything.at("metadata").as_object()["name"] = "n-10-0-0-0-8";
+      auto& spec = everything.at("spec").as_object();
+      spec["cidr"] = "10.0.0.0/8";
+      spec["type"] = "host";
+    }
     std::size_t readable = 0;
     std::size_t refused = 0;
     disturb(everything, [&] {

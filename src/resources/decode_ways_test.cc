@@ -43,7 +43,7 @@ TEST(AddressBlock, MustGoByTheNameOfItsCidr) {
   auto document = boost::json::parse(kBlock).as_object();
   document["metadata"].as_object()["name"] = "10-0-0-8-30";
   EXPECT_EQ(decode(Kind::kIpamBlock, document).error().message,
-            "metadata.name: \"10-0-0-8-30\": must be 10-0-0-4-30 for this block");
+            "metadata.name: \"10-0-0-8-30\": must be 10-0-0-4-30, from what it is about");
 }
 
 TEST(BlockClaim, IsAHostsUntilItIsDeleted) {

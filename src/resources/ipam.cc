@@ -295,6 +295,14 @@ Result<void> read_affinity(const json::object& spec, BlockAffinity& affinity) {
   return {};
 }
 
+// So that no two documents are about one thing.
+Result<void> is_called(const json::object& metadata, const ResourceKey& key) {
+  TRY(const auto name, fields::string_at(metadata, "name"));
+  if (name == key.name) return {};
+  return fields::wrong("metadata.name", json::value(name),
+                       fmt::format("must be {}, from what it is about", key.name));
+}
+
 // An object is made with its name alone, and written with whatever else it had.
 json::object named(json::object metadata, const ResourceKey& key) {
   metadata["name"] = key.name;
@@ -384,21 +392,26 @@ Result<IpamConfiguration> decode_ipam_configuration(const json::object& document
   configuration.max_blocks_per_host = static_cast<int>(most.value_or(0));
   TRY(const auto seconds, fields::integer_at(spec, "ipCooldownSeconds", 0, kMaxCooldownSeconds));
   configuration.cooldown = std::chrono::seconds(seconds.value_or(0));
-  if (!configuration.strict_affinity && !configuration.auto_allocate_blocks) {
-    return fail(ErrorCode::kInvalid,
-                "IPAMConfiguration default: strictAffinity and autoAllocateBlocks cannot both be off, "
-                "nobody would get an address");
-  }
-  if (configuration.max_blocks_per_host > 0 && !configuration.strict_affinity) {
-    return fail(ErrorCode::kInvalid,
-                "IPAMConfiguration default: maxBlocksPerHost needs strictAffinity, or hosts at the limit "
-                "would take from others' blocks");
-  }
+  if (const auto found = contradiction_in(configuration))
+    return fail(ErrorCode::kInvalid, "IPAMConfiguration default: {} {}", found->field, found->why);
   return configuration;
 }
 
+std::optional<Contradiction> contradiction_in(const IpamConfiguration& configuration) {
+  if (configuration.strict_affinity) return std::nullopt;
+  if (!configuration.auto_allocate_blocks)
+    return Contradiction{"autoAllocateBlocks",
+                         "and strictAffinity cannot both be off, nobody would get an address"};
+  if (configuration.max_blocks_per_host > 0)
+    return Contradiction{"maxBlocksPerHost",
+                         "needs strictAffinity, or hosts at the limit would take from others' blocks"};
+  return std::nullopt;
+}
+
 Result<Stored<BlockAffinity>> decode_affinity(const json::object& document) {
-  return decode_stored<BlockAffinity>(document, read_affinity);
+  TRY(auto stored, decode_stored<BlockAffinity>(document, read_affinity));
+  TRY_VOID(is_called(stored.metadata, affinity_key(stored.value.owner, stored.value.cidr)));
+  return stored;
 }
 
 Result<Stored<IpamHandle>> decode_handle(const json::object& document) {
@@ -406,7 +419,15 @@ Result<Stored<IpamHandle>> decode_handle(const json::object& document) {
 }
 
 Result<Stored<IpamBlock>> decode_block(const json::object& document) {
-  return decode_stored<IpamBlock>(document, read_block);
+  const auto whole = [&]() -> Result<Stored<IpamBlock>> {
+    TRY(auto stored, decode_stored<IpamBlock>(document, read_block));
+    TRY_VOID(is_called(stored.metadata, key_of(stored.value)));
+    return stored;
+  };
+  auto block = whole();
+  if (block) return block;
+  const auto identity = decoding::read_identity(Kind::kIpamBlock, document);
+  return within(fmt::format("IPAMBlock {}", identity ? identity->name : ""), std::move(block).error());
 }
 
 IpAddress address_at(const Prefix& block, Ordinal ordinal) {
@@ -428,10 +449,8 @@ Result<AddressBlock> decode_address_block(const json::object& document) {
   TRY(const auto* spec, fields::object_at(document, "spec"));
   if (spec == nullptr) return fields::wrong("spec", "must be there");
   if (auto done = read_ways(*spec, found); !done) return fields::inside("spec", std::move(done).error());
-  const auto& name = found.metadata.name;
-  if (name != name_of(found.cidr))
-    return fields::wrong("metadata.name", json::value(name),
-                         fmt::format("must be {} for this block", name_of(found.cidr)));
+  TRY(const auto* metadata, fields::object_at(document, "metadata"));
+  TRY_VOID(is_called(*metadata, block_key(found.cidr)));
   return found;
 }
 

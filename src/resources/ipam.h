@@ -45,6 +45,13 @@ struct IpamConfiguration {
   bool operator==(const IpamConfiguration&) const = default;
 };
 
+// What of it cannot be together: the field that is to change, and why.
+struct Contradiction {
+  std::string_view field;
+  std::string_view why;
+};
+std::optional<Contradiction> contradiction_in(const IpamConfiguration& configuration);
+
 // Whose a block is: "host:host1", "virtual:load-balancer".
 struct BlockOwner {
   enum class Type : std::uint8_t { kHost, kVirtual };
@@ -130,6 +137,8 @@ ResourceKey ipam_configuration_key();
 Result<IpReservation> decode_reservation(const boost::json::object& document);
 // kInvalid also where the settings contradict each other.
 Result<IpamConfiguration> decode_ipam_configuration(const boost::json::object& document);
+// An affinity and a block must go by the names that follow from what they are about, so that no two documents are
+// about one block.
 Result<Stored<BlockAffinity>> decode_affinity(const boost::json::object& document);
 Result<Stored<IpamHandle>> decode_handle(const boost::json::object& document);
 // Heals the order of free addresses: an ordinal is either allocated or stands in it once. An allocation whose
@@ -139,8 +148,7 @@ Result<Stored<IpamBlock>> decode_block(const boost::json::object& document);
 IpAddress address_at(const Prefix& block, IpamBlock::Ordinal ordinal);
 // The name of the host that an address was given to, as its attribute says; empty: it does not.
 std::string_view node_of(const IpamBlock::Attribute& attribute);
-// What the ways to its addresses follow from. A block must go by the name that its CIDR gives it, so that no
-// two documents are about one block.
+// What the ways to its addresses follow from.
 Result<AddressBlock> decode_address_block(const boost::json::object& document);
 // Of a BlockAffinity.
 Result<BlockClaim> decode_block_claim(const boost::json::object& document);

@@ -48,6 +48,7 @@ std::string percent(Count part, Count whole) {
 }
 
 std::string sentence(const network::PoolUsage& pool) {
+  if (pool.free == 0) return fmt::format("IPPool {} is full", pool.name);
   if (pool.forecast && pool.running_out)
     return fmt::format(
         "IPPool {} is running out: {} of {} addresses are free, and {} were assigned in the last "
@@ -55,7 +56,6 @@ std::string sentence(const network::PoolUsage& pool) {
         pool.name, count_text(pool.free), count_text(pool.size), pool.forecast->given_last_hour,
         pool.forecast->full_in.count() == 0 ? std::string("less than an hour")
                                             : fmt::format("{} h", pool.forecast->full_in.count()));
-  if (pool.free == 0) return fmt::format("IPPool {} is full", pool.name);
   return fmt::format("IPPool {} is running out: {} of {} addresses are free", pool.name,
                      count_text(pool.free), count_text(pool.size));
 }
@@ -79,6 +79,7 @@ std::string pools_text(const network::Usage& usage) {
                           fmt::format("{}/{}", pool.blocks, count_text(pool.blocks_at_most)),
                           pool.forecast ? fmt::format("{}h", pool.forecast->full_in.count()) : "-",
                           pool.disabled      ? "disabled"
+                          : pool.free == 0   ? "full"
                           : pool.running_out ? "running out"
                                              : "ok"});
     if (pool.running_out)
@@ -144,6 +145,13 @@ AddressView address_view(const network::Inventory& inventory, const IpAddress& a
   const auto at =
       std::ranges::find_if(inventory.blocks, [&](const auto& block) { return block.cidr.contains(address); });
   if (at == inventory.blocks.end()) {
+    const auto unreadable = std::ranges::find_if(
+        inventory.unreadable_blocks, [&](const Prefix& block) { return block.contains(address); });
+    if (unreadable != inventory.unreadable_blocks.end()) {
+      view.block = *unreadable;
+      view.state = "in a block that cannot be read";
+      return view;
+    }
     view.state = pool == nullptr ? "in no pool" : "not in a block";
     return view;
   }

@@ -427,9 +427,9 @@ struct Counted {
   Sent beginner, other;
   bool operator==(const Counted&) const = default;
   friend std::ostream& operator<<(std::ostream& out, const Counted& counted) {
-    const auto& [beginner, other] = counted;
-    return out << fmt::format("{} packets of {} bytes, {} back of {}", beginner.packets, beginner.bytes,
-                              other.packets, other.bytes);
+    const auto& [first, back] = counted;
+    return out << fmt::format("{} packets of {} bytes, {} back of {}", first.packets, first.bytes,
+                              back.packets, back.bytes);
   }
 };
 

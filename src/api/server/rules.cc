@@ -145,6 +145,47 @@ std::optional<Failure> pool_is_unused(const store::View& view, const ResourceKey
                   is_disabled ? "" : "set spec.disabled, so that nobody is given another, "));
 }
 
+// Two documents about one block, or blocks that overlap, would make two owners of one address.
+std::optional<Failure> is_block_of_its_pool(const store::View& view, const ResourceKey& key,
+                                            const json::object& object) {
+  const auto cidr = cidr_of(object);
+  if (!cidr) return std::nullopt;  // what it is about is not to be read
+  std::optional<Failure> failure;
+  view.each(Kind::kIpPool, std::nullopt, [&](const store::Entry& entry) {
+    const auto decoded = decode(Kind::kIpPool, from_stored_text(*entry.document));
+    if (!decoded) return true;
+    const auto& pool = std::get<IpPool>(*decoded);
+    const bool overlaps = pool.cidr.contains(*cidr) || cidr->contains(pool.cidr);
+    if (overlaps && !network::is_block_of(pool, *cidr)) {
+      failure =
+          invalid(key, {Cause{"spec.cidr", fmt::format("\"{}\": is no block of IPPool {}, whose blocks are "
+                                                       "parts of {} of /{} each",
+                                                       cidr->to_string(), entry.key.name,
+                                                       pool.cidr.to_string(), pool.block_size)}});
+    }
+    return !failure;
+  });
+  return failure;
+}
+
+// The documents of address management are called after what they are about.
+std::optional<Failure> has_name_of_block(const ResourceKey& key, const json::object& object) {
+  std::optional<ResourceKey> wanted;
+  if (key.kind == Kind::kIpamBlock) {
+    if (const auto cidr = cidr_of(object)) wanted = block_key(*cidr);
+  } else {
+    const auto& spec = child_object(object, "spec");
+    const auto owner =
+        child_text(spec, "type") == "virtual" ? BlockOwner::Type::kVirtual : BlockOwner::Type::kHost;
+    if (const auto cidr = cidr_of(object))
+      wanted = affinity_key({owner, std::string(child_text(spec, "node"))}, *cidr);
+  }
+  if (!wanted) return invalid(key, {Cause{"spec.cidr", "must be a CIDR"}});
+  if (wanted->name == key.name) return std::nullopt;
+  return invalid(key, {Cause{"metadata.name", fmt::format("\"{}\": must be \"{}\", made of what it is about",
+                                                          key.name, wanted->name)}});
+}
+
 std::optional<Failure> has_computed_name(const ResourceKey& key, const json::object& endpoint) {
   const auto& spec = child_object(endpoint, "spec");
   const auto orchestrator = child_text(spec, "orchestrator");
@@ -217,6 +258,11 @@ std::optional<Failure> may_create(const store::View& view, const ResourceKey& ke
     if (auto failure = pool_overlaps_none(view, key, object)) return failure;
     return blocks_fit_pool(view, key, object);
   }
+  if (key.kind == Kind::kIpamBlock) {
+    if (auto failure = has_name_of_block(key, object)) return failure;
+    return is_block_of_its_pool(view, key, object);
+  }
+  if (key.kind == Kind::kBlockAffinity) return has_name_of_block(key, object);
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
   if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);
@@ -226,6 +272,7 @@ std::optional<Failure> may_update(const store::View& view, const ResourceKey& ke
                                   const json::object& stored) {
   if (const auto complaints = validate_change(key.kind, object, stored); !complaints.empty())
     return invalid(key, complaints);
+  if (key.kind == Kind::kIpamBlock || key.kind == Kind::kBlockAffinity) return has_name_of_block(key, object);
   if (key.kind == Kind::kWorkloadEndpoint) return has_computed_name(key, object);
   if (key.kind == Kind::kBgpPeer) return filters_exist(view, key, object);
   return profile_is_writable(key);

@@ -133,8 +133,9 @@ Failure no_address(Context& context, const Error& error) {
   if (error.code == ErrorCode::kExhausted) failure.code = FailureCode::kNoAddress;
   if (error.code == ErrorCode::kAlreadyExists) failure.code = FailureCode::kAddressTaken;
   if (error.code == ErrorCode::kNotFound) failure.code = FailureCode::kInvalidConfiguration;
+  const bool says_what_to_run = error.message.contains("(ocicat ");
   if (failure.code != FailureCode::kTryAgainLater)
-    failure.details = error.message + "; see: ocicat ipam show";
+    failure.details = error.message + (says_what_to_run ? "" : "; see: ocicat ipam show");
   return failure;
 }
 

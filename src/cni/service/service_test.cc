@@ -652,7 +652,7 @@ TEST(Service, StatusSaysThatNoAddressIsLeftForThisHostWhereBlocksAreStrictlyThei
   request.host = "host2";
   request.handle = "there";
   request.ipv4 = 1;
-  request.pools = {"narrow"};
+  request.pools.ipv4 = {"narrow"};
   ASSERT_TRUE(another.assign(request));
   Agent agent(world);
   constexpr auto kNarrow = R"("ipam":{"assign_ipv4":true,"assign_ipv6":false,"ipv4_pools":["narrow"]})";
