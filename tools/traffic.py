@@ -8,8 +8,8 @@
 
 Prints "+" once the first reply is there (half a minute without one is an error), goes on until its standard input
 closes, waits for what is still on its way, and prints one JSON object: how much was sent and received, which numbers
-are missing, the longest time between two replies, and when each reply came (CLOCK_MONOTONIC seconds, comparable
-between processes).
+are missing, the longest time between two replies, when each reply came, and when each of what was answered was sent
+(CLOCK_MONOTONIC seconds, comparable between processes).
 """
 import argparse
 import json
@@ -46,6 +46,7 @@ class Ping:
             self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         else:
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.socket.setsockopt(socket.SOL_SOCKET, RECEIVE_BUFFER_FORCE, BUFFER)
         self.socket.connect((address, 0))
 
     def send(self, number):
@@ -144,6 +145,7 @@ class Run:
         self.interval = interval
         self.sent = 0
         self.replies = {}  # number → time
+        self.times = []  # when each was sent
         self.out_of_order = 0
         self.error = ""
 
@@ -163,6 +165,7 @@ class Run:
     def send(self):
         number = self.sent
         self.sent += 1
+        self.times.append(time.monotonic())
         try:
             self.kind.send(number)
         except (ConnectionRefusedError, PermissionError, BlockingIOError):
@@ -192,11 +195,8 @@ class Run:
     def late_replies(self):
         selector = selectors.DefaultSelector()
         selector.register(self.kind.socket, selectors.EVENT_READ)
-        end = time.monotonic() + GRACE
-        while len(self.replies) < self.sent and time.monotonic() < end:
-            if selector.select(max(0.0, end - time.monotonic())):
-                self.take()
-                end = time.monotonic() + GRACE
+        while len(self.replies) < self.sent and selector.select(GRACE):
+            self.take()
 
     def report(self):
         times = sorted(self.replies.values())
@@ -208,6 +208,7 @@ class Run:
             "outOfOrder": self.out_of_order,
             "longestGap": max(gaps, default=0.0),
             "replies": times,
+            "answered": [self.times[number] for number in sorted(self.replies)],
             "error": self.error,
         }
 

@@ -20,7 +20,7 @@ import time
 NUMBER = struct.Struct("!Q")
 TIME = struct.Struct("@qq")
 TIMESTAMPS = 35  # SO_TIMESTAMPNS
-GRACE = 0.5  # seconds in which the last ones may still come
+GRACE = 0.5  # seconds without any after which no more are on their way
 
 
 def family(address):
@@ -125,15 +125,16 @@ class Counter:
         self.open[connection][1] = waiting
 
     def until_input_closes(self):
+        """And until nothing more comes: all that was sent has been sent by then."""
         self.selector.register(sys.stdin, selectors.EVENT_READ)
-        end = None
-        while end is None or time.monotonic() < end:
-            for key, _ in self.selector.select(None if end is None else max(0.0, end - time.monotonic())):
+        patience = None
+        while ready := self.selector.select(patience):
+            for key, _ in ready:
                 if key.data:
                     key.data(key.fileobj)
                 else:
                     self.selector.unregister(sys.stdin)
-                    end = time.monotonic() + GRACE
+                    patience = GRACE
 
 
 def count(port, kind):

@@ -26,6 +26,9 @@ NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPoli
 
 STAY = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
         "spec": {"openConnections": "Stay"}}
+# Seconds from the moment that a change is in force until what is open and denied ends: one
+# (docs/reference/agent.md), and one more where the machine is busy.
+AT_MOST = 2.0
 # Until its input closes: sends back, every 20 ms, to whoever has asked last.
 POUR = """
 import select, socket, sys
@@ -176,7 +179,7 @@ def watch_it_for_a_while(lab):
     """From the moment that it is in force."""
     lab.wait()
     since = time.monotonic()
-    time.sleep(1.5)  # how long nothing may come through: there is no condition to wait for
+    time.sleep(AT_MOST + 0.5)  # how long nothing may come through: there is no condition to wait for
     return since
 
 
@@ -192,7 +195,7 @@ def test_a_new_deny_ends_what_is_open_from_there(lab, allowed, family, target):
     finally:
         lab.run("delete", "globalnetworkpolicy", "not-from-one", "--ignore-not-found")
         lab.wait()
-    assert last[0] < since + 1.0 < other[0]
+    assert last[0] < since + AT_MOST < other[0]
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -209,7 +212,7 @@ def test_prefixes_that_go_end_what_is_open_from_there(lab, allowed, family, stay
                 answered(lab, "shop/far", OTHER[family], family) as other:
             lab.request("PUT", allowed, document)
             since = watch_it_for_a_while(lab)
-    assert last[0] < since + 1.0 < other[0]
+    assert last[0] < since + AT_MOST < other[0]
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -226,17 +229,17 @@ def test_without_its_own_address_a_workload_is_not_answered_there_either(lab, al
             last = float(asking.communicate()[0])
     lab.request("PUT", allowed, dict(whole, metadata=lab.request("GET", allowed)["metadata"]))
     lab.wait()
-    assert last < since + 1.0
+    assert last < since + AT_MOST
 
 
 def test_without_the_prefixes_or_without_the_setting_nothing_is_allowed(lab, allowed):
     lab.delete(ANY)
-    status = lab.run("status", "--wait", "--timeout", "20s", check=False)
+    status = lab.run("status", "--wait", "--timeout", "60s", check=False)
     assert "workloadSourceSpoofing is not Any" in status.stdout + status.stderr
     near = lab.address("shop/near")
-    ping = ["ping", "-c", "1", "-W", "1", near]
-    assert ", 0 received" in lab.exec("shop/gateway", *ping, check=False).stdout, "it counts as absent"
+    ping = ["ping", "-c", "1", near, "-W"]
+    assert ", 0 received" in lab.exec("shop/gateway", *ping, "1", check=False).stdout, "it counts as absent"
     lab.apply(ANY)
     lab.wait()
-    assert ", 1 received" in lab.exec("shop/gateway", *ping).stdout
+    assert ", 1 received" in lab.exec("shop/gateway", *ping, "10").stdout
     assert heard(lab, "shop/near", 4, ["192.0.2.6"]) == ["192.0.2.6"]

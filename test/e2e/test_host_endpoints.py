@@ -364,10 +364,10 @@ def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, 
             return [flow for flow in told(["drops"], traffic=traffic, reporter=reporter, reason="policy")
                     if by in " ".join(flow["why"]) and flow["refused"] > 0]
 
-        eventually(lambda: refused("tcp/80", "dst", "rules"), 5)
-        eventually(lambda: refused("tcp/81", "src", "rules"), 5)
-        eventually(lambda: refused("udp/80", "dst", "raw"), 5)
-        eventually(lambda: told(["flows"], traffic="tcp/5473", reporter="dst", action="allow"), 5)
+        eventually(lambda: refused("tcp/80", "dst", "rules"), 30)
+        eventually(lambda: refused("tcp/81", "src", "rules"), 30)
+        eventually(lambda: refused("udp/80", "dst", "raw"), 30)
+        eventually(lambda: told(["flows"], traffic="tcp/5473", reporter="dst", action="allow"), 30)
         drops = [flow for host in lab.json("drops", "--host", "host1")["hosts"] for flow in host["flows"]]
         assert any("through" in " ".join(flow["why"]) and flow["destination"]["nameAggregated"] == "near"
                    for flow in drops), drops
@@ -397,18 +397,23 @@ def udp(action, port):
     return {"action": action, "protocol": "UDP", "destination": {"ports": [port]}}
 
 
+# From the moment that the change is in force: within a second (docs/reference/agent.md), and one more where the machine
+# is busy.
+AT_MOST = 2.0
+
+
 def end_of(lab, flows, *documents):
-    """Applies them while the flows are open. When each had its last reply, counted from the moment that all is in
-    force."""
+    """Applies them while the flows are open. When the last packet of each that was answered was sent, counted from the
+    moment that all is in force."""
     started = [lab.start_traffic(*words) for words in flows]
     with lab.applied(*documents):
         since = time.monotonic()
-        time.sleep(1.5)  # how long nothing may come through: there is no condition to wait for
+        time.sleep(AT_MOST + 0.5)  # how long nothing may come through: there is no condition to wait for
         for flow in started:
             flow.end()
         reports = [flow.stop() for flow in started]
     assert all(report["sent"] > 10 for report in reports)
-    return [report["replies"][-1] - since for report in reports]
+    return [report["answered"][-1] - since for report in reports]
 
 
 @FAMILIES
@@ -419,7 +424,7 @@ def test_a_new_deny_ends_what_is_open_with_the_host_itself(lab, family):
     with lab.applied(edge):
         closed, open_ = end_of(lab, flows, policy("closed", order=1, types=["Ingress"],
                                                   ingress=[udp("Deny", 80), *EVERYTHING]))
-    assert closed < 1.0 < open_
+    assert closed < AT_MOST < open_
 
 
 @FAMILIES
@@ -432,9 +437,9 @@ def test_a_new_deny_ends_what_is_open_and_translated(lab, family):
         early = policy("early", preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Deny", 8080)])
         with lab.applied(edge, NEIGHBOURS):
             closed, open_ = end_of(lab, flows, early)
-        assert closed < 1.0 < open_
+        assert closed < AT_MOST < open_
         own = policy("own", selector="app == 'near'", types=["Ingress"], ingress=[tcp("Deny", 80)])
-        assert max(end_of(lab, flows, own)) < 1.0
+        assert max(end_of(lab, flows, own)) < AT_MOST
 
 
 @FAMILIES
@@ -446,14 +451,14 @@ def test_a_new_deny_ends_what_is_open_and_forwarded_whoever_began_it(lab, family
                      ingress=[tcp("Deny", 80), *EVERYTHING], egress=[tcp("Deny", 80), *EVERYTHING])
     with lab.applied(edge, NEIGHBOURS):
         inward, outward, open_ = end_of(lab, flows, forward)
-    assert inward < 1.0 and outward < 1.0 < open_
+    assert inward < AT_MOST and outward < AT_MOST < open_
 
 
 @FAMILIES
 def test_a_host_endpoint_that_comes_ends_what_its_policy_denies(lab, family):
     flows = [("shop/far", "udp", NODE[family]["host1"], 80)]
     ended, = end_of(lab, flows, host_endpoint("edge", interfaceName="to-host2"), NEIGHBOURS)
-    assert ended < 1.0
+    assert ended < AT_MOST
 
 
 @FAMILIES
@@ -465,7 +470,7 @@ def test_where_connections_are_to_stay_a_new_deny_of_a_host_endpoint_is_for_new_
     closed = policy("closed", order=1, types=["Ingress"], ingress=[udp("Deny", 80), *EVERYTHING])
     with lab.applied(edge, stay):
         stayed, = end_of(lab, [("shop/far", "udp", address, 80)], closed)
-        assert stayed > 1.0
+        assert stayed > AT_MOST
         with lab.applied(closed):
             assert not open_ports(lab, "shop/far", address, "udp", ["80"])
 

@@ -9,9 +9,10 @@ import pytest
 
 from ears import PACKETS, Ear
 
-# From the moment that the change is in force at the host until the last answer comes through.
-AT_MOST = 1.0
-WATCHED = 1.5
+# From the moment that the change is in force at the host until the last packet comes through: a second
+# (docs/reference/agent.md), and one more where the machine is busy.
+AT_MOST = 2.0
+WATCHED = 2.5
 PORTS = {"stream": [80], "udp": [53], "ping": []}
 CLIENTS = ("shop/near", "shop/far")
 ECHO = """
@@ -127,7 +128,7 @@ def in_force(lab):
 
 def assert_ended(report, since):
     assert report["missing"]
-    assert report["replies"][-1] - since < AT_MOST
+    assert report["answered"][-1] - since < AT_MOST
 
 
 def assert_undisturbed(report):
@@ -213,12 +214,13 @@ def test_what_is_allowed_again_goes_on(lab):
         lab.apply(policy("far"))
         denied = in_force(lab)
         watch_it_for_a_while()
+        until = time.monotonic()
         lab.apply(policy("near", "far"))
         allowed = in_force(lab)
         watch_it_for_a_while()
-    times = reports["shop/near", "udp", 4]["replies"]
-    assert not [moment for moment in times if denied + AT_MOST < moment < allowed - AT_MOST]
-    assert times[-1] > allowed + AT_MOST
+    times = reports["shop/near", "udp", 4]["answered"]
+    assert not [moment for moment in times if denied + AT_MOST < moment < until]
+    assert times[-1] > allowed + AT_MOST / 2
     assert_undisturbed(reports["shop/far", "udp", 4])
 
 
@@ -267,12 +269,13 @@ def test_where_they_stay_no_longer_policy_as_it_is_then_decides(lab, staying):
         lab.apply(policy("far"))
         in_force(lab)
         watch_it_for_a_while()
+        until = time.monotonic()
         lab.apply(open_connections("FollowPolicy"))
         since = in_force(lab)
         watch_it_for_a_while()
     for kind in PORTS:
         assert_ended(reports["shop/near", kind, 4], since)
-        assert reports["shop/near", kind, 4]["replies"][-1] > since - AT_MOST
+        assert reports["shop/near", kind, 4]["replies"][-1] > until - AT_MOST
         assert_undisturbed(reports["shop/far", kind, 4])
 
 
@@ -284,14 +287,15 @@ def test_what_has_ended_before_they_were_to_stay_goes_on_where_it_is_allowed_aga
         lab.apply(open_connections("Stay"))
         staying = in_force(lab)
         watch_it_for_a_while()
+        until = time.monotonic()
         lab.apply(policy("near"))
         allowed = in_force(lab)
         watch_it_for_a_while()
     lab.delete(open_connections("Stay"))
     lab.wait()
     for report in reports.values():
-        assert not [moment for moment in report["replies"] if staying < moment < allowed - AT_MOST]
-        assert report["replies"][-1] > allowed + AT_MOST / 2
+        assert not [moment for moment in report["answered"] if staying < moment < until]
+        assert report["answered"][-1] > allowed + AT_MOST / 2
 
 
 def test_they_stay_across_a_restart_of_the_agent(lab, staying):
