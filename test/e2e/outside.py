@@ -18,7 +18,12 @@ while True:
     client.sendall(json.dumps([peer[0].removeprefix("::ffff:"), peer[1]]).encode())
     client.close()
 """ % PORT
-ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).recv(200).decode())"
+# As somebody at an address and port sees who asks, who is patient for so many seconds.
+ASK = """
+import socket, sys
+patience = int(sys.argv[3]) if len(sys.argv) > 3 else 20
+print(socket.create_connection((sys.argv[1], int(sys.argv[2])), patience).recv(200).decode())
+"""
 
 
 class Outside:

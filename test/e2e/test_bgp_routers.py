@@ -162,7 +162,7 @@ def test_frr_and_pods_reach_each_other_through_a_host(lab, frr, eventually):
         return all(around(told, pod) for pod in pods)
 
     eventually(heard, 40)
-    eventually(lambda: kernel_routes(lab, "host1").get(TOLD_BY_FRR) == "192.0.2.2", 20)
+    eventually(lambda: kernel_routes(lab, "host1").get(TOLD_BY_FRR) == "192.0.2.2", 30)
     pod = lab.address("net/pod1")
     assert "3 received" in frr.run("ping", "-c", "3", "-i", "0.05", "-I", "203.0.113.1", pod)
     assert TOLD_BY_FRR not in kernel_routes(lab, "host2"), "beyond pools hosts tell each other nothing"
@@ -199,7 +199,7 @@ def test_frr_hears_of_a_service_in_both_families_from_hosts_with_a_ready_endpoin
 
     lab.apply(*slices(host1=True, host2=False))
     eventually(lambda: addresses <= told(), 60)
-    assert {cidr for cidrs in nets.values() for cidr in cidrs} <= told(), "the nets as wholes"
+    eventually(lambda: {cidr for cidrs in nets.values() for cidr in cidrs} <= told(), 30)  # the nets as wholes
     lab.apply(*slices(host1=False, host2=True))
     eventually(lambda: not addresses & told(), 30)
     lab.apply(*slices(host1=True, host2=False))
@@ -221,7 +221,7 @@ def test_no_packet_to_or_from_frr_is_lost_where_bird_is_killed(lab, frr, eventua
         return lab.host_exec("host1", "ip", "route", "show", "proto", "81").stdout
 
     os.kill(int(before), signal.SIGKILL)
-    eventually(lambda: TOLD_BY_FRR in copies(), 20)
+    eventually(lambda: TOLD_BY_FRR in copies(), 30)
     eventually(lambda: not copies(), 60)
     assert number.read_text() != before and kernel_routes(lab, "host1").get(TOLD_BY_FRR) == "192.0.2.2"
     back.send_signal(signal.SIGINT)
@@ -239,7 +239,7 @@ def test_gobgp_tells_its_host_and_hears_of_every_pod(lab, gobgp, eventually):
     assert len(blocks) == 3 and all(not block.endswith("/32") for block in blocks), "blocks, and no single address"
     assert all(as_path(rib(gobgp)[block]) == [64512] for block in blocks)
     gobgp.run("gobgp", "global", "rib", "add", TOLD_BY_GOBGP)
-    eventually(lambda: kernel_routes(lab, "host2").get(TOLD_BY_GOBGP) == "192.0.2.6", 20)
+    eventually(lambda: kernel_routes(lab, "host2").get(TOLD_BY_GOBGP) == "192.0.2.6", 30)
 
 
 def test_filters_decide_what_a_router_hears_and_what_is_heard_of_it(lab, gobgp, eventually):
@@ -247,7 +247,7 @@ def test_filters_decide_what_a_router_hears_and_what_is_heard_of_it(lab, gobgp, 
     hidden = around(rib(gobgp), lab.address("net/pod1"))
     marked = around(rib(gobgp), lab.address("net/pod3"))
     gobgp.run("gobgp", "global", "rib", "add", TOLD_BY_GOBGP)
-    eventually(lambda: TOLD_BY_GOBGP in kernel_routes(lab, "host2"), 20)
+    eventually(lambda: TOLD_BY_GOBGP in kernel_routes(lab, "host2"), 30)
     rules = {"exportV4": [
         {"action": "Reject", "cidr": hidden, "matchOperator": "Equal"},
         {"action": "Accept", "cidr": marked, "matchOperator": "In", "peerType": "eBGP", "source": "RemotePeers",
@@ -259,4 +259,4 @@ def test_filters_decide_what_a_router_hears_and_what_is_heard_of_it(lab, gobgp, 
     path = rib(gobgp)[marked]
     assert as_path(path) == [64512, 64999, 64998]
     assert communities(path) == [65000 << 16 | 9]
-    eventually(lambda: TOLD_BY_GOBGP not in kernel_routes(lab, "host2"), 20)
+    eventually(lambda: TOLD_BY_GOBGP not in kernel_routes(lab, "host2"), 30)

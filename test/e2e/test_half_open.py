@@ -37,7 +37,7 @@ def lab(make_lab):
     # Else it asks thousands again at one moment, more than a processor's queue has room for, which all labs share.
     lab.exec("shop/far", "sysctl", "-qw", "net.ipv4.tcp_synack_retries=0")
     lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
-               "spec": {"bpfConntrackTimeouts": {"icmpTimeout": "1h"}}},
+               "spec": {"bpfConntrackTimeouts": {"icmpTimeout": "1h", "udpTimeout": "1h"}}},
               policy("who-asks", "'client', 'flooder'", [], [{"action": "Allow"}]),
               policy("who-answers", "'near', 'far'", [{"action": "Allow"}], []))
     lab.wait()

@@ -169,7 +169,7 @@ def test_policy_judges_the_pod_and_not_the_host_that_it_is_seen_by(site):
     # No answer may come, not even to the second attempt, a second later.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         asked = list(pool.map(lambda family: site.lab.exec("shop/near", sys.executable, "-c", ASK, ADDRESS[family],
-                                                           str(PORT), check=False), HOST))
+                                                           str(PORT), "2", check=False), HOST))
     for family, ask in zip(HOST, asked):
         assert ask.returncode != 0 and "timed out" in ask.stderr
         assert site.seen("shop/client", family)[0] == HOST[family]
@@ -190,7 +190,7 @@ def test_felix_configuration_chooses_address_and_ports(site):
 
 def test_what_somebody_deletes_comes_back(site, eventually):
     site.lab.host_exec("host1", "nft", "delete", "table", "inet", "ocicat_nat")
-    eventually(lambda: "table inet ocicat_nat\n" in site.tables(), 10)
+    eventually(lambda: "table inet ocicat_nat\n" in site.tables(), 30)
     assert site.seen("shop/client", 4)[0] == HOST[4]
 
 
@@ -206,7 +206,7 @@ def test_an_open_connection_outlives_an_agent_that_is_killed(site, eventually):
         site.lab.run("lab", "agent", "kill", "host1")
         if site.lab.dataplane == "ebpf":
             before = site.past_the_stack()
-            eventually(lambda: site.past_the_stack() > before, 10)
+            eventually(lambda: site.past_the_stack() > before, 30)
         site.lab.run("lab", "agent", "start", "host1")
         site.lab.wait()
         report = flow.stop()
@@ -263,7 +263,7 @@ def test_known_connections_are_translated_past_the_stack(site, family, eventuall
         pytest.skip("there it is the kernel that translates")
     before = site.past_the_stack()
     with datagrams(site, family) as seen:
-        eventually(lambda: site.past_the_stack() > before + 500, 10)
+        eventually(lambda: site.past_the_stack() > before + 500, 30)
         shown = json.loads(site.lab.run("bpf", "connections", "--host", "host1", "--address", ADDRESS[family], "-o",
                                         "json").stdout)["connections"]
     (address, port, count), = seen
@@ -278,7 +278,7 @@ def test_what_the_kernel_has_forgotten_is_translated_anew_from_then_on(site, fam
         assert site.seen("shop/client", family)[0] == HOST[family]  # a moment later
         if site.lab.dataplane == "ebpf":
             before = site.past_the_stack()
-            eventually(lambda: site.past_the_stack() > before + 500, 10)
+            eventually(lambda: site.past_the_stack() > before + 500, 30)
     assert {address for address, _, _ in seen} == {HOST[family]}
     assert seen[0][1] != seen[-1][1]  # which the kernel chooses at random, of two at once maybe for each
 
@@ -302,12 +302,12 @@ def test_a_pool_that_asks_for_ipip_translates_whether_the_kernel_has_it_or_not(s
     try:
         for nat, seen in ((False, own), (True, HOST[4])):
             site.put_pools(nat, ipipMode=mode, vxlanMode="Never")
-            eventually(lambda: site.seen("shop/client", 4)[0] == seen, 20)
+            eventually(lambda: site.seen("shop/client", 4)[0] == seen, 30)
         if site.kernel_has_ipip():
             site.lab.wait()
         else:
             why = "this kernel has no IPIP: load its module ipip, or set the pools' ipipMode to Never"
-            eventually(lambda: all(why in agent["error"] for agent in site.lab.json("status")["agents"]), 20)
+            eventually(lambda: all(why in agent["error"] for agent in site.lab.json("status")["agents"]), 30)
             assert why in site.lab.run("node", "status", "host1", check=False).stdout
         for family in (4, 6):
             assert site.seen("shop/client", family)[0] == HOST[family]

@@ -20,6 +20,9 @@ def lab(make_lab):
                           "egress": egress}}
                 for name, app, ingress, egress in (("who-asks", "client", [], [{"action": "Allow"}]),
                                                    ("who-answers", "server", [{"action": "Allow"}], []))))
+    for host in lab.hosts:  # the kernel gives each packet that opens one three seconds after the last
+        for state in ("cookie_wait", "cookie_echoed"):
+            lab.host_exec(host, "sysctl", "-qw", f"net.netfilter.nf_conntrack_sctp_timeout_{state}=120")
     lab.wait()
     return lab
 
@@ -53,7 +56,7 @@ class Both:
                                     raw.addresses["client"])["connections"] if one["source"]["port"] == self.port}
 
 
-def test_associations_are_known_until_their_end_whichever_datapath_sees_them(lab):
+def test_associations_are_known_until_their_end_whichever_datapath_sees_them(lab, eventually):
     raws = [Raw(lab, "shop/client", "shop/server", family) for family in (4, 6)]
     old, new, never = (Both(raws, port) for port in (4001, 4002, 4003))
     expected = ["old-nftables", "old-ebpf", "new-ebpf", "old-back", "new-again"]
@@ -67,15 +70,15 @@ def test_associations_are_known_until_their_end_whichever_datapath_sees_them(lab
         lab.switch("ebpf")
         old.say("server", "DATA", "old-ebpf")
         new.open()
-        assert old.states() == new.states() == {"established"}
+        eventually(lambda: old.states() == new.states() == {"established"}, 30)
         new.say("server", "DATA", "new-ebpf")
         never.say("server", "DATA", "never-data")
         never.say("server", "INIT", "never-init")
         assert never.states() == set()
         new.shut_down()
-        assert new.states() == {"closed"}
+        eventually(lambda: new.states() == {"closed"}, 30)
         new.open()
-        assert new.states() == {"established"}
+        eventually(lambda: new.states() == {"established"}, 30)
         lab.switch("nftables")
         old.say("server", "DATA", "old-back")
         new.say("server", "DATA", "new-lost")  # the kernel has not tracked it: it begins anew
