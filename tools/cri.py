@@ -196,7 +196,7 @@ class Runtime:
         self.call("StartContainer", message(f1=container))
         return container
 
-    def exec(self, container, command, timeout=10):
+    def exec(self, container, command, timeout=60):
         """(exit code, output)."""
         answer = fields_of(self.call("ExecSync", message(f1=container, f2=command, f3=timeout), timeout + 30))
         return answer.get(3, [0])[0], answer.get(1, [b""])[0].decode()

@@ -178,12 +178,12 @@ class Lab:
     def delete(self, *documents):
         return self.run("delete", "-f", "-", stdin="\n---\n".join(json.dumps(d) for d in documents))
 
-    def wait(self, timeout="20s"):
+    def wait(self, timeout="60s"):
         return self.run("status", "--wait", "--timeout", timeout)
 
     def settle(self):
         """Until every host is up to date, whatever agents refuse: tests look at that themselves."""
-        done = self.run("status", "--wait", "--timeout", "20s", check=False)
+        done = self.run("status", "--wait", "--timeout", "60s", check=False)
         if done.returncode != 0 and "every host is up to date" not in done.stderr:
             raise Failed(["status", "--wait"], done.returncode, done.stdout, done.stderr)
 

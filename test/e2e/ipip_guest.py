@@ -50,7 +50,7 @@ def set_modes(lab, pool="pods-ipv4", **modes):
         if ":" not in item["spec"]["cidr"]:
             wanted["ipv4VXLANTunnelAddr"] |= item["spec"].get("vxlanMode", "Never") != "Never"
             wanted["ipv4IPIPTunnelAddr"] |= item["spec"].get("ipipMode", "Never") != "Never"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not all(said(lab, host, name) for host in lab.hosts for name, is_wanted in wanted.items() if is_wanted):
         assert time.monotonic() < until, wanted
         time.sleep(0.05)  # between two looks
@@ -140,12 +140,12 @@ def test_ipip_mtu_bounds_the_tunnel_and_with_it_the_pods(lab, eventually):
     try:
         lab.wait()
         assert tunl0(lab)["mtu"] == 1400
-        eventually(lambda: ping(lab, "net/one", "net/two", 1400 - 28, 1), 20)
+        eventually(lambda: ping(lab, "net/one", "net/two", 1400 - 28, 1), 60)
         assert not ping(lab, "net/one", "net/two", 1401 - 28, 1)
     finally:
         lab.delete({**FELIX, "spec": {}})
     lab.wait()
-    eventually(lambda: ping(lab, "net/one", "net/two", 1480 - 28, 1), 20)
+    eventually(lambda: ping(lab, "net/one", "net/two", 1480 - 28, 1), 60)
 
 
 def test_routes_says_where_packets_go_and_that_the_kernel_agrees(lab):
@@ -173,9 +173,9 @@ def test_an_agent_that_is_killed_and_comes_back_loses_no_packet(lab):
 
 def test_what_somebody_does_to_the_tunnel_is_mended(lab, eventually):
     lab.host_exec("host1", "ip", "link", "set", "tunl0", "down")
-    eventually(lambda: is_up(lab) and "tunl0" in routes(lab), 10)
+    eventually(lambda: is_up(lab) and "tunl0" in routes(lab), 60)
     lab.host_exec("host1", "ip", "link", "set", "tunl0", "mtu", "1300")
-    eventually(lambda: tunl0(lab)["mtu"] == 1480, 10)
+    eventually(lambda: tunl0(lab)["mtu"] == 1480, 60)
     assert ping(lab, "net/one", "net/two")
 
 
@@ -191,11 +191,11 @@ def test_the_address_that_a_node_says_is_the_tunnels(lab, eventually):
     assert "ipip-tunnel-addr-host1" in lab.run("ipam", "show", own).stdout
     document["spec"]["bgp"]["ipv4IPIPTunnelAddr"] = "172.20.0.1"  # of no pool: somebody's own affair
     lab.request("PUT", path, document)
-    eventually(lambda: addresses() == ["172.20.0.1"], 10)
+    eventually(lambda: addresses() == ["172.20.0.1"], 60)
     document = lab.request("GET", path)
     del document["spec"]["bgp"]["ipv4IPIPTunnelAddr"]
     lab.request("PUT", path, document)
-    eventually(lambda: len(addresses()) == 1 and addresses() != ["172.20.0.1"], 10)
+    eventually(lambda: len(addresses()) == 1 and addresses() != ["172.20.0.1"], 60)
 
 
 def test_only_what_crosses_subnets_is_tunnelled_where_the_pool_says_so(lab):
@@ -254,7 +254,7 @@ def test_a_kernel_without_ipip_is_told_of_and_packets_go_no_other_way_until_it_h
     pool["spec"]["ipipMode"] = "Always"
     lab.request("PUT", POOLS + "pods-ipv4", pool)
     why = "this kernel has no IPIP: load its module ipip, or set the pools' ipipMode to Never and vxlanMode instead"
-    eventually(lambda: all(why in agent["error"] for agent in lab.json("status")["agents"]), 20)
+    eventually(lambda: all(why in agent["error"] for agent in lab.json("status")["agents"]), 60)
     late = lab.run("status", "--wait", "--timeout", "1s", check=False)
     assert late.returncode == 1 and why in late.stderr
     assert why in told(lab)["error"] and why in lab.run("node", "status", "host1").stdout
@@ -273,4 +273,4 @@ def test_no_agent_comes_to_enforce_nothing_by_itself(lab, eventually, dataplane)
         agent, = [agent for agent in lab.json("status")["agents"] if agent["node"] == "host3"]
         return agent["dataplane"] == "nftables" and "none of family inet" in agent["error"] and not agent["upToDate"]
 
-    eventually(is_refused, 20)
+    eventually(is_refused, 60)

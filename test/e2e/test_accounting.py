@@ -79,7 +79,7 @@ def check_stream(counted, sent, received, headers):
 
 def ping(lab, sender, address):
     run = lab.exec if "/" in sender else lab.host_exec
-    report = run(sender, "ping", "-c", str(PINGS), "-i", "0.1", "-W", "2", "-M", "dont", "-s", str(PING), address)
+    report = run(sender, "ping", "-c", str(PINGS), "-i", "0.1", "-W", "10", "-M", "dont", "-s", str(PING), address)
     assert f"{PINGS} received" in report.stdout
 
 

@@ -107,12 +107,12 @@ def test_a_policy_that_cannot_be_compiled_denies_for_those_it_selects_and_says_s
         cells = lab.probe("tcp/5432")
         return all(verdict == "deny" for key, verdict in cells.items() if key[1] == "shop/db")
 
-    eventually(denied, 20)
+    eventually(denied, 30)
     cells = lab.probe(shop.PORTS)
     assert {key[:2] for key, verdict in cells.items() if verdict == "deny"} == \
         {(name, "shop/db") for name, *_ in shop.PODS if name != "shop/db"}
     assert differences(cells, lab.matrix(shop.PORTS)) == []
-    eventually(lambda: "broken" in lab.run("status", check=False).stdout, 20)
+    eventually(lambda: "broken" in lab.run("status", check=False).stdout, 30)
 
     lab.delete(policy)
     lab.wait()
@@ -126,7 +126,7 @@ def test_a_policy_whose_selector_cannot_be_read_keeps_its_last_readable_version(
     lab.wait()
     assert lab.probe("tcp/5432")["shop/api", "shop/db", "tcp/5432", 4] == "deny"
     rewrite(lab, "unreadable", lambda document: document["spec"].update(selector="app = 'db'"))
-    eventually(lambda: "unreadable" in lab.run("status", check=False).stdout, 20)
+    eventually(lambda: "unreadable" in lab.run("status", check=False).stdout, 30)
     assert lab.probe("tcp/5432")["shop/api", "shop/db", "tcp/5432", 4] == "deny"
     lab.delete(policy)
     lab.wait()

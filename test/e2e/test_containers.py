@@ -163,4 +163,4 @@ def test_containers_that_end_without_an_agent_are_forgotten_when_it_comes(lab, r
     eventually(lambda: len(workloads(lab)) == 1, 30)
     runtimes[0].remove_sandbox(sandboxes[2])
     lab.wait()
-    eventually(lambda: left(lab) == {}, 10)
+    eventually(lambda: left(lab) == {}, 30)

@@ -43,7 +43,7 @@ def test_a_workload_of_a_dead_host_goes_on_elsewhere_and_stays_there(lab, eventu
     # The host comes back, and with it what it had noted: nothing of that is its own any more.
     lab.run("lab", "agent", "start", "host2")
     deletes = lab.folder / "cni" / "host2" / "deletes"
-    eventually(lambda: not deletes.exists() or not list(deletes.iterdir()), 20)
+    eventually(lambda: not deletes.exists() or not list(deletes.iterdir()), 30)
     lab.wait()
     check(lab, address)
 

@@ -196,7 +196,7 @@ def site(make_lab, dataplane, request):
 @pytest.mark.parametrize("who", ["shop/near", "shop/far", "outside"])
 def test_a_pod_is_reached_under_its_floating_address_and_sees_who_asks(site, who, family, eventually):
     if who == "shop/far":  # routers tell each other in their own time
-        eventually(lambda: site.ask(who, family), 10)
+        eventually(lambda: site.ask(who, family), 30)
     assert site.ask(who, family) == site.address(who, family)
     assert site.ask(who, family, site.lab.address("shop/web", family)) == site.address(who, family)
 

@@ -95,7 +95,7 @@ def test_a_plugin_of_others_gets_addresses_of_both_families_in_blocks_of_its_hos
             return one.inside(name + "1", "ping", "-c", "1", "-W", "1", addresses(far)[family],
                               check=False).returncode == 0
 
-        eventually(reached, 20)
+        eventually(reached, 30)
     for network, container in ((one, "1"), (one, "2"), (two, "3")):
         network.delete(name + container)
     assert held(lab) == []
@@ -138,7 +138,7 @@ def test_del_without_an_agent_is_made_up_for_when_it_is_back(lab, eventually):
     network.delete("late")
     assert len(held(lab)) == 1, "nobody could give it back"
     lab.run("lab", "agent", "start", "host1")
-    eventually(lambda: held(lab) == [], 20)
+    eventually(lambda: held(lab) == [], 30)
 
 
 def test_a_container_that_is_collected_gives_its_addresses_back(lab):

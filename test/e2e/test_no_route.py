@@ -51,14 +51,14 @@ def test_drops_tell_them_apart(lab, dataplane, eventually):
         return {flow["reason"] for host in lab.json("drops")["hosts"] for flow in host["flows"]}
     ask(lab, NOWHERE[4], "udp", 20)
     ask(lab, HOST[4], "udp", 0.5)
-    eventually(lambda: {"no-route", "to-host"} <= reasons(), 10)
+    eventually(lambda: {"no-route", "to-host"} <= reasons(), 30)
 
 
 def test_an_address_that_the_host_gets_is_its_own_from_then_on(lab, eventually):
     address = NOWHERE[4] + "/32"
     lab.host_exec("host1", "ip", "addr", "add", address, "dev", "lo")
     try:
-        eventually(lambda: ask(lab, NOWHERE[4], "udp", 0.5) == "nothing", 10)
+        eventually(lambda: ask(lab, NOWHERE[4], "udp", 0.5) == "nothing", 30)
     finally:
         lab.host_exec("host1", "ip", "addr", "del", address, "dev", "lo")
-    eventually(lambda: ask(lab, NOWHERE[4], "udp", 0.5) == "ENETUNREACH", 10)
+    eventually(lambda: ask(lab, NOWHERE[4], "udp", 0.5) == "ENETUNREACH", 30)

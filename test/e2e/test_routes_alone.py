@@ -28,7 +28,7 @@ def test_it_takes_over_no_host_that_has_policy_until_that_is_removed(make_lab, d
 
     lab.run("lab", "agent", "kill", "host1")
     lab.run("lab", "agent", "start", "host1", "--dataplane", "none", "--no-wait")
-    eventually(lambda: "an agent before has left its" in log(lab) and "ocicat agent --cleanup" in log(lab), 10)
+    eventually(lambda: "an agent before has left its" in log(lab) and "ocicat agent --cleanup" in log(lab), 30)
     assert to_web(lab, "tcp/81") == {4: "deny", 6: "deny"}
 
     bpf = "/sys/fs/bpf/ocicat-lab/%s/host1" % lab.name
@@ -36,7 +36,7 @@ def test_it_takes_over_no_host_that_has_policy_until_that_is_removed(make_lab, d
     lab.run("lab", "agent", "start", "host1", "--dataplane", "none")
     lab.add_pod("shop/late", "host1", listen=PORTS)
     open_to_all = {4: "allow", 6: "allow"}
-    eventually(lambda: to_web(lab, "tcp/80") == to_web(lab, "tcp/81") == open_to_all, 10)
+    eventually(lambda: to_web(lab, "tcp/80") == to_web(lab, "tcp/81") == open_to_all, 30)
     agent, other = lab.json("status")["agents"]
     assert (agent["dataplane"], agent["dataplaneReason"], agent["upToDate"]) == ("none", WHY, True)
     assert agent["hostEndpoints"] == [{"name": "all", "status": "error"}] and other["dataplane"] == dataplane

@@ -26,7 +26,7 @@ class Server:
     def start(self, eventually):
         self.process = subprocess.Popen([self.lab.binary, "server", "--socket", str(self.lab.socket), "--database",
                                          str(self.folder / "data.db")], stderr=self.log)
-        eventually(lambda: self.lab.run("version", check=False).returncode == 0 and self.answers(), 20)
+        eventually(lambda: self.lab.run("version", check=False).returncode == 0 and self.answers(), 30)
 
     def answers(self):
         try:
@@ -107,7 +107,7 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_lost(binary, tmp_path, even
             server.lab.request("POST", SETS, network_set("again", nets))
 
         subprocess.run(["mount", "-o", "remount,size=32m", str(tmp_path)], check=True)
-        eventually(lambda: server.lab.apply(network_set("after", nets), check=False).returncode == 0, 20)
+        eventually(lambda: server.lab.apply(network_set("after", nets), check=False).returncode == 0, 30)
         assert len(server.lab.request("GET", SETS)["items"]) == stored + 1
         server.log.seek(0)
         log = server.log.read()

@@ -237,7 +237,7 @@ def test_what_hosts_had_for_their_tunnels_goes_back_with_the_pools(always, event
     assert given() == handles
     for family in (4, 6):
         always.run("delete", "ippool", "pods-ipv%d" % family)
-    eventually(lambda: given() == set(), 20)
+    eventually(lambda: given() == set(), 30)
     nodes = always.json("get", "nodes")["items"]
     assert not any("ipv%dVXLANTunnelAddr" % family in node["spec"] for node in nodes for family in (4, 6))
     always.wait()

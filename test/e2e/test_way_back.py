@@ -20,7 +20,7 @@ def test_a_device_on_top_of_the_uplink_is_reached_where_the_host_has_no_route(la
                   f"ip -n {space} addr add {own} dev kid{family} {no_detection}")
     lab.host_exec("host2", "ip", "addr", "add", other, "dev", "to-host1", *no_detection.split())
     try:
-        report = lab.host_exec("host2", "ping", "-c", "3", "-i", "0.2", "-W", "1", own.split("/")[0], check=False)
+        report = lab.host_exec("host2", "ping", "-c", "3", "-i", "0.2", "-W", "10", own.split("/")[0], check=False)
         assert ", 3 received" in report.stdout
     finally:
         lab.host_exec("host1", "ip", "netns", "del", space)

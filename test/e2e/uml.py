@@ -36,7 +36,7 @@ busybox poweroff -f
 """
 
 
-def run(words, folder, environment, timeout=400, memory="1G"):
+def run(words, folder, environment, timeout=1200, memory="1G"):
     """Runs the command in it as its first process. `folder` is for the machine's own files. What it printed, and the
     exit code of the command; None: it came to no end."""
     folder = pathlib.Path(folder)
