@@ -63,6 +63,7 @@ json::object json_of(const AgentView& agent, const ServerStatus& server, TimePoi
   object["refused"] = std::move(refused);
   object["refusedCount"] = agent.refused_count;
   object["error"] = agent.error;
+  object["bgpError"] = agent.bgp_error;
   object["alive"] = is_alive(agent, now);
   object["heartbeat"] = agent.heartbeat;
   if (const auto heartbeat = parse_time(agent.heartbeat)) {
@@ -96,6 +97,7 @@ AgentView AgentView::read(const json::object& object) {
   agent.endpoints_wanted = number_at(object, {"status", "endpoints", "wanted"});
   agent.endpoints_ready = number_at(object, {"status", "endpoints", "ready"});
   agent.error = text_at(object, {"status", "error"});
+  agent.bgp_error = text_at(object, {"status", "bgp", "error"});
   agent.heartbeat = text_at(object, {"status", "heartbeat"});
   const auto* host_endpoints = find_at(object, {"status", "hostEndpoints"});
   if (const auto* entries = host_endpoints ? host_endpoints->if_array() : nullptr) {
@@ -220,6 +222,8 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
       out += fmt::format("\n{}: HostEndpoint {} is {}\n", agent.node, printable(one.name),
                          printable(one.status));
     }
+    if (!agent.bgp_error.empty())
+      out += fmt::format("\n{}: BGP: {}\n", agent.node, printable(agent.bgp_error));
     for (const Refusal& refusal : agent.refused) {
       out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object),
                          printable(refusal.reason));

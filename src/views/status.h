@@ -57,6 +57,7 @@ struct AgentView {
   std::vector<Refusal> refused;     // the first ones
   std::uint64_t refused_count = 0;  // all of them
   std::string error;
+  std::string bgp_error;  // why BIRD does not do what it is to do; of an agent that keeps one
   std::string heartbeat;
 
   // From an AgentStatus document.
@@ -94,7 +95,7 @@ std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","dataplaneReason","revision","upToDate",
 //  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
 //  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
-//  "refusedCount","error","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],
+//  "refusedCount","error","bgpError","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],
 //  "withoutEffect":[{"object","field","dataplane","only"}]}, the last where something comes of it all the same
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 

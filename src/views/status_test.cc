@@ -36,7 +36,7 @@ TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   const AgentView view = AgentView::read(parsed(R"({"metadata": {"name": "host1"}, "status": {
     "version": "0.1.0", "pid": 7, "dataplane": "nftables", "dataplaneReason": "because", "applied": {"Pod": "12", "Tier.projectcalico.org": 3},
     "endpoints": {"wanted": 4, "ready": 3}, "refused": [{"object": "Tier x", "reason": "why"}], "refusedCount": 5,
-    "error": "e", "heartbeat": "2026-11-23T16:34:58.250Z"}})"));
+    "error": "e", "bgp": {"error": "no BIRD"}, "heartbeat": "2026-11-23T16:34:58.250Z"}})"));
   EXPECT_EQ(view.node, "host1");
   EXPECT_EQ(view.applied, (RevisionsByKey{{"Pod", 12}, {"Tier.projectcalico.org", 3}}));
   EXPECT_EQ(view.dataplane_reason, "because");
@@ -44,6 +44,7 @@ TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   EXPECT_EQ(view.endpoints_ready, 3u);
   EXPECT_THAT(view.refused, ElementsAre(Refusal{"Tier x", "why"}));
   EXPECT_EQ(view.refused_count, 5u);
+  EXPECT_EQ(view.bgp_error, "no BIRD");
 }
 
 TEST(Status, AnEmptyDocumentIsAnAgentThatHasAppliedNothing) {
@@ -136,6 +137,7 @@ TEST(Status, TextAndJsonSayWhoIsBehindAndWhatWasRefused) {
   status.agents.push_back(agent("host1", {{"Pod", 8}}));
   status.agents[0].refused = {{"NetworkPolicy shop/a", "no such thing"}};
   status.agents[0].refused_count = 3;
+  status.agents[0].bgp_error = "BIRD refuses what it is to do";
   status.agents[0].heartbeat = "2026-11-23T16:34:58.250Z";
   const TimePoint now = *parse_time("2026-11-23T16:35:03.250Z");
   const std::string text = to_text(status, now);
@@ -143,11 +145,13 @@ TEST(Status, TextAndJsonSayWhoIsBehindAndWhatWasRefused) {
   EXPECT_THAT(text, HasSubstr("has Pod to revision 8 of 9"));
   EXPECT_THAT(text, HasSubstr("host1 refuses NetworkPolicy shop/a: no such thing"));
   EXPECT_THAT(text, HasSubstr("2 more"));
+  EXPECT_THAT(text, HasSubstr("host1: BGP: BIRD refuses what it is to do"));
 
   const boost::json::value json = to_json(status, now);
   const auto& only = json.at("agents").at(0);
   EXPECT_FALSE(only.at("upToDate").as_bool());
   EXPECT_EQ(only.at("revision").as_uint64(), 8u);
+  EXPECT_EQ(only.at("bgpError").as_string(), "BIRD refuses what it is to do");
   EXPECT_EQ(only.at("behind").at(0).at("server").as_uint64(), 9u);
   EXPECT_DOUBLE_EQ(only.at("heartbeatAgeSeconds").as_double(), 5.0);
 }
