@@ -66,7 +66,7 @@ Result<int> run_show(const ShowOptions& options) {
   inventory.pools = std::move(settings.pools);
   inventory.reservations = std::move(settings.reservations);
   for (auto& [cidr, block] : listing.blocks) inventory.blocks.push_back(std::move(block.value));
-  inventory.unreadable_blocks = listing.unreadable;
+  inventory.unreadable = std::move(listing.unreadable);
   if (!addresses.empty()) {
     json::array list;
     for (const auto& address : addresses) {
@@ -85,8 +85,8 @@ Result<int> run_show(const ShowOptions& options) {
   } else {
     say("{}", views::pools_text(usage));
   }
-  for (const auto& cidr : listing.unreadable)
-    print_warning(fmt::format("block {} cannot be read, and is not counted", cidr.to_string()));
+  for (const auto& [key, why, block] : inventory.unreadable)
+    print_warning(fmt::format("{} cannot be read, and is not counted: {}", key.to_string(), why));
   return kDone;
 }
 

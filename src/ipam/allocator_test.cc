@@ -363,6 +363,35 @@ TEST_F(Allocation, AnUnreadableBlockOfItsOwnKeepsNoOtherFromGiving) {
       << "which of them it is, is said";
 }
 
+TEST_F(Allocation, AnotherDocumentAboutABlockIsFoundUnreadableAndChangesNothing) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  auto document = *documents_.get(block_key(*Prefix::parse("10.0.0.0/30")));
+  document["metadata"] = json::object{{"name", "another"}};
+  document["spec"].as_object()["affinity"] = "host:b";
+  ASSERT_TRUE(documents_.create(document));
+  auto read = read_inventory(documents_);
+  ASSERT_TRUE(read);
+  ASSERT_THAT(read->inventory.unreadable, SizeIs(1));
+  EXPECT_EQ(read->inventory.unreadable.front().key.name, "another");
+  EXPECT_FALSE(read->inventory.unreadable.front().block);
+  EXPECT_EQ(read->inventory.blocks.front().affinity->name, "a");
+  auto again = fresh();
+  EXPECT_THAT(given(again.assign(request("a", "h2"))), SizeIs(1));
+}
+
+TEST_F(Allocation, WhatIsInABlockThatCannotBeReadIsNotSaidToBeNobodys) {
+  pool("a", "10.0.0.0/30", 30);
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  auto document = *documents_.get(block_key(*Prefix::parse("10.0.0.0/30")));
+  document["spec"].as_object()["allocations"] = json::array{};
+  ASSERT_TRUE(documents_.update(document));
+  const network::Release release{*IpAddress::parse("10.0.0.1"), {}, {}};
+  const auto answers = release_addresses(documents_, std::span(&release, 1), now_);
+  EXPECT_EQ(answers.front().error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(answers.front().error().message, HasSubstr("10.0.0.0/30, which cannot be read"));
+}
+
 TEST_F(Allocation, AWriteThatComesAfterTheReleaseOfItsHandleGivesNothing) {
   pool("a", "10.0.0.0/30", 30);
   EXPECT_THAT(assign(request("a", "h0")), SizeIs(1));

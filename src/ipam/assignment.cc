@@ -190,8 +190,9 @@ Result<void> Assignment::pick_this(Job& job, const IpAddress& address) {
   if (std::ranges::any_of(jobs_, unwritten_in)) {
     block = &blocks_.at(*cidr);
   } else if (const auto document = documents_.get(block_key(*cidr)); document) {
-    TRY(auto found, decode_block(*document));
-    block = &blocks_.insert_or_assign(*cidr, std::move(found)).first->second;
+    auto found = decode_block(*document);
+    if (!found) return within(block_key(*cidr).to_string(), std::move(found).error());
+    block = &blocks_.insert_or_assign(*cidr, *std::move(found)).first->second;
   } else if (document.error().code == ErrorCode::kNotFound) {
     TRY(block, claim(job.owner, *cidr));
     if (block == nullptr) return {};  // another host was faster: the next round finds its block
@@ -299,7 +300,8 @@ Result<void> Assignment::list_all() {
   }
   std::erase_if(blocks_, [&](const auto& entry) { return !in_work.contains(entry.first); });
   taken_ = in_work;
-  taken_.insert(listing.unreadable.begin(), listing.unreadable.end());
+  const auto unreadable = listing.unreadable_blocks();
+  taken_.insert(unreadable.begin(), unreadable.end());
   for (auto& [cidr, block] : listing.blocks) {
     taken_.insert(cidr);
     blocks_.try_emplace(cidr, std::move(block));
@@ -307,7 +309,7 @@ Result<void> Assignment::list_all() {
   affinities_ = std::move(listing.affinities);
   // There is nothing to put right at what cannot be read, and other blocks give all the same.
   std::erase_if(affinities_, [&](const Stored<BlockAffinity>& affinity) {
-    return std::ranges::find(listing.unreadable, affinity.value.cidr) != listing.unreadable.end();
+    return std::ranges::find(unreadable, affinity.value.cidr) != unreadable.end();
   });
   listed_ = true;
   return {};
@@ -468,7 +470,8 @@ void Assignment::reload(const Prefix& cidr, const Error& why) {
   auto block = document ? decode_block(*document) : std::unexpected(document.error());
   std::optional<Error> error;
   if (!is_stale(why)) error = why;
-  if (!block && block.error().code != ErrorCode::kNotFound) error = block.error();
+  if (!block && block.error().code != ErrorCode::kNotFound)
+    error = within(block_key(cidr).to_string(), block.error()).error();
   for (auto& job : jobs_) {
     const auto dropped = std::erase_if(job.picks, [&](Pick& pick) {
       if (pick.block != cidr || pick.written) return false;

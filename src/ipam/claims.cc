@@ -18,9 +18,10 @@ Result<std::optional<Stored<BlockAffinity>>> find_affinity(Documents& documents,
     if (answer.error().code == ErrorCode::kNotFound) return std::nullopt;
     return std::unexpected(answer.error());
   }
-  TRY(auto stored, decode_affinity(*answer));
-  if (!stored.value.deleted) return stored;
-  const auto removed = documents.remove(affinity_key(owner, cidr), stored.revision());
+  auto stored = decode_affinity(*answer);
+  if (!stored) return within(affinity_key(owner, cidr).to_string(), std::move(stored).error());
+  if (!stored->value.deleted) return *std::move(stored);
+  const auto removed = documents.remove(affinity_key(owner, cidr), stored->revision());
   if (!removed && !is_stale(removed.error())) return std::unexpected(removed.error());
   return std::nullopt;
 }
@@ -57,10 +58,12 @@ Result<Stored<IpamBlock>> make_block(Documents& documents, const Prefix& cidr, c
     if (found.error().code != ErrorCode::kNotFound) return std::unexpected(found.error());
     return fail(ErrorCode::kUnavailable, "block {}: {}", cidr.to_string(), created.error().message);
   }
-  TRY(auto block, decode_block(*found));
-  if (block.value.affinity == owner && !block.value.deleted) return block;
+  auto block = decode_block(*found);
+  if (!block) return within(block_key(cidr).to_string(), std::move(block).error());
+  const auto& there = block->value;
+  if (there.affinity == owner && !there.deleted) return block;
   return fail(ErrorCode::kConflict, "block {} belongs to {}", cidr.to_string(),
-              block.value.affinity ? block.value.affinity->to_string() : "nobody");
+              there.affinity ? there.affinity->to_string() : "nobody");
 }
 
 // How many blocks of the family it has, is about to have or to give up.
@@ -133,7 +136,12 @@ Result<BlockListing> list_blocks(Documents& documents) {
   TRY(const auto affinities, documents.list(Kind::kBlockAffinity));
   for (const auto& document : affinities) {
     auto affinity = decode_affinity(document);
-    if (affinity && !affinity->value.deleted) listing.affinities.push_back(*std::move(affinity));
+    if (affinity && !affinity->value.deleted) {
+      listing.affinities.push_back(*std::move(affinity));
+    } else if (!affinity) {
+      TRY(auto key, key_of(document));
+      listing.unreadable.push_back({std::move(key), affinity.error().message, {}});
+    }
   }
   TRY(const auto blocks, documents.list(Kind::kIpamBlock));
   for (const auto& document : blocks) {
@@ -141,13 +149,25 @@ Result<BlockListing> list_blocks(Documents& documents) {
     if (block && !block->value.deleted) {
       const auto cidr = block->value.cidr;
       listing.blocks.insert_or_assign(cidr, *std::move(block));
-    } else if (block) {
-      listing.unreadable.push_back(block->value.cidr);
-    } else if (const auto cidr = cidr_of_block(document)) {
-      listing.unreadable.push_back(*cidr);
+    } else {
+      TRY(auto key, key_of(document));
+      listing.unreadable.push_back({std::move(key), block ? "it is marked as deleted" : block.error().message,
+                                    cidr_of_block(document)});
     }
   }
+  for (auto& document : listing.unreadable) {
+    if (document.block && listing.blocks.contains(*document.block))
+      document.block.reset();  // that is another
+  }
   return listing;
+}
+
+std::vector<Prefix> BlockListing::unreadable_blocks() const {
+  std::vector<Prefix> found;
+  for (const auto& document : unreadable) {
+    if (document.block) found.push_back(*document.block);
+  }
+  return found;
 }
 
 Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlock>>& blocks,

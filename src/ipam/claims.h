@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "ipam/documents.h"
+#include "network/garbage.h"
 #include "resources/ipam.h"
 
 namespace ocicat::ipam {
@@ -31,8 +32,10 @@ Result<void> remove_affinity(Documents& documents, const BlockOwner& owner, cons
 // Every block there is, and who wants which.
 struct BlockListing {
   std::map<Prefix, Stored<IpamBlock>> blocks;
-  std::vector<Prefix> unreadable;  // blocks that are there and cannot be used
   std::vector<Stored<BlockAffinity>> affinities;
+  std::vector<network::Unreadable> unreadable;  // of both, and blocks that are marked as deleted
+
+  std::vector<Prefix> unreadable_blocks() const;  // they are there, and cannot be used
 };
 Result<BlockListing> list_blocks(Documents& documents);
 

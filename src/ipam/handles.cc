@@ -22,9 +22,13 @@ Result<std::optional<Stored<IpamHandle>>> handle_of(Documents& documents,
     if (answer.error().code == ErrorCode::kNotFound) return std::nullopt;
     return std::unexpected(std::move(answer).error());
   }
-  TRY(auto stored, decode_handle(*answer));
-  if (!stored.value.deleted) return stored;
-  const auto removed = documents.remove(handle_key(stored.value.id), stored.revision());
+  auto stored = decode_handle(*answer);
+  if (!stored) {
+    TRY(const auto key, key_of(*answer));
+    return within(key.to_string(), std::move(stored).error());
+  }
+  if (!stored->value.deleted) return *std::move(stored);
+  const auto removed = documents.remove(handle_key(stored->value.id), stored->revision());
   if (!removed && !is_stale(removed.error())) return std::unexpected(removed.error());
   return std::nullopt;
 }

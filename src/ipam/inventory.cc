@@ -54,7 +54,7 @@ Result<ReadInventory> read_inventory(Documents& documents) {
     auto handle = decode_handle(document);
     if (!handle) {
       TRY(auto key, key_of(document));
-      read.inventory.unreadable_handles.push_back(std::move(key.name));
+      read.inventory.unreadable.push_back({std::move(key), handle.error().message, {}});
     } else if (!handle->value.deleted) {
       read.inventory.handles.push_back(std::move(handle->value));
     }
@@ -62,7 +62,7 @@ Result<ReadInventory> read_inventory(Documents& documents) {
   TRY(read.listing, list_blocks(documents));
   for (const auto& [cidr, block] : read.listing.blocks) read.inventory.blocks.push_back(block.value);
   for (const auto& affinity : read.listing.affinities) read.inventory.affinities.push_back(affinity.value);
-  read.inventory.unreadable_blocks = read.listing.unreadable;
+  std::ranges::copy(read.listing.unreadable, std::back_inserter(read.inventory.unreadable));
   TRY(const auto nodes, documents.list(Kind::kNode));
   for (const auto& document : nodes) {
     TRY(const auto key, key_of(document));
@@ -88,7 +88,12 @@ std::vector<Result<bool>> release_addresses(Documents& documents, std::span<cons
     const IpAddress& address = releases[i].address;
     const auto at = std::ranges::find_if(listing->blocks,
                                          [&](const auto& entry) { return entry.first.contains(address); });
-    if (at == listing->blocks.end()) {
+    if (const auto unreadable = network::unreadable_block_of(listing->unreadable, address);
+        unreadable && at == listing->blocks.end()) {
+      answers[i] =
+          fail(ErrorCode::kInvalid, "{} is in block {}, which cannot be read; see: ocicat ipam check",
+               address.to_string(), unreadable->to_string());
+    } else if (at == listing->blocks.end()) {
       answers[i] = fail(ErrorCode::kNotFound, "{} is in no block: nobody was given it", address.to_string());
     } else {
       by_block[at->first].wanted.push_back(i);

@@ -22,7 +22,7 @@ struct ReadInventory {
 Result<ReadInventory> read_inventory(Documents& documents);
 
 // Frees addresses one by one, wherever they are. For each: true, it was released; false, nobody had it; or
-// why not: kNotFound (in no block), kConflict (given anew since).
+// why not: kNotFound (in no block), kInvalid (in one that cannot be read), kConflict (given anew since).
 std::vector<Result<bool>> release_addresses(Documents& documents, std::span<const network::Release> releases,
                                             TimePoint now);
 

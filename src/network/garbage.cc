@@ -74,6 +74,7 @@ class Judge {
     judge_affinities();
     find_strays();
     find_shared();
+    list_unreadable();
     std::ranges::sort(findings_, {}, [](const Finding& finding) {
       return std::tuple(finding.fault, finding.block.value_or(Prefix{}),
                         finding.address.value_or(IpAddress{}), finding.subject);
@@ -189,6 +190,7 @@ class Judge {
       finding.handle = allocation.handle;
       finding.block = allocation.block;
       date(finding);
+      if (judged.need == Need::kContested) shared_.erase(allocation.address);  // it is told by this
       if (judged.need != Need::kGone) continue;
       leaks.push_back(findings_.size() - 1);
       const bool long_enough = judged.host_is_gone || lasted(finding, grace_.leak);
@@ -223,11 +225,8 @@ class Judge {
       if (!allocation.handle.empty()) ++held[handle_key(allocation.handle).name][allocation.block];
     }
     std::set<std::string> documents;
-    for (const auto& name : inventory_.unreadable_handles) {
-      documents.insert(name);
-      auto& finding = add(Fault::kUnreadableHandle, Verdict::kReport, name,
-                          "cannot be read; what is given under it is not found by it");
-      date(finding);
+    for (const auto& document : inventory_.unreadable) {
+      if (document.key.kind == Kind::kIpamHandle) documents.insert(document.key.name);
     }
     for (const auto& handle : inventory_.handles) {
       const auto name = handle_key(handle.id).name;
@@ -296,25 +295,24 @@ class Judge {
       finding.verdict = Verdict::kFree;
       --left;
     }
-    for (const auto& cidr : inventory_.unreadable_blocks) {
-      auto& finding = add(Fault::kUnreadableBlock, Verdict::kReport, cidr.to_string(),
-                          "cannot be read; nothing is given from it");
-      finding.block = cidr;
-      date(finding);
-    }
   }
 
   void judge_affinities() {
     std::map<Prefix, const IpamBlock*> blocks;
     for (const auto& block : inventory_.blocks) blocks.emplace(block.cidr, &block);
     std::set<std::pair<BlockOwner, Prefix>> announced;
+    std::set<Prefix> unreadable_blocks;
+    std::set<ResourceKey> unreadable_affinities;
+    for (const auto& [key, why, block] : inventory_.unreadable) {
+      if (block) unreadable_blocks.insert(*block);
+      if (key.kind == Kind::kBlockAffinity) unreadable_affinities.insert(key);
+    }
     for (const auto& affinity : inventory_.affinities) {
       announced.insert({affinity.owner, affinity.cidr});
       const auto at = blocks.find(affinity.cidr);
       const bool is_owners = at != blocks.end() && at->second->affinity == affinity.owner;
       if (is_owners && affinity.state == BlockAffinity::State::kConfirmed) continue;
-      const auto unreadable = std::ranges::find(inventory_.unreadable_blocks, affinity.cidr);
-      if (unreadable != inventory_.unreadable_blocks.end()) continue;
+      if (unreadable_blocks.contains(affinity.cidr)) continue;
       auto& finding =
           add(Fault::kBrokenAffinity, Verdict::kWait, affinity.cidr.to_string(),
               is_owners
@@ -329,6 +327,7 @@ class Judge {
     }
     for (const auto& block : inventory_.blocks) {
       if (!block.affinity || announced.contains({*block.affinity, block.cidr})) continue;
+      if (unreadable_affinities.contains(affinity_key(*block.affinity, block.cidr))) continue;
       auto& finding = add(Fault::kMissingAffinity, Verdict::kReport, block.cidr.to_string(),
                           fmt::format("belongs to {}, and no affinity says so", block.affinity->to_string()));
       finding.block = block.cidr;
@@ -343,9 +342,7 @@ class Judge {
     for (const auto& [address, endpoint] : holders_) {
       const IpPool* pool = pool_of(inventory_.pools, address);
       if (pool == nullptr || given.contains(address)) continue;
-      const bool unreadable = std::ranges::any_of(
-          inventory_.unreadable_blocks, [&](const Prefix& block) { return block.contains(address); });
-      if (unreadable) continue;
+      if (unreadable_block_of(inventory_.unreadable, address)) continue;
       auto& finding = add(Fault::kStrayAddress, Verdict::kReport, address.to_string(),
                           fmt::format("{} has it, and nobody was given it; another may get it from IPPool {}",
                                       name_of_endpoint(*endpoint), pool->metadata.name));
@@ -354,14 +351,16 @@ class Judge {
     }
   }
 
+  void list_unreadable() {
+    for (const auto& document : inventory_.unreadable)
+      date(add(Fault::kUnreadableDocument, Verdict::kReport, document.key.to_string(),
+               fmt::format("cannot be read: {}", document.why)));
+  }
+
   // Nobody is given an address twice, so one of both has it by hand.
   void find_shared() {
     for (const auto& [address, endpoint] : shared_) {
       if (pool_of(inventory_.pools, address) == nullptr) continue;
-      const bool told = std::ranges::any_of(findings_, [&](const Finding& finding) {
-        return finding.fault == Fault::kContestedAddress && finding.address == address;
-      });
-      if (told) continue;
       auto& finding = add(Fault::kContestedAddress, Verdict::kReport, address.to_string(),
                           fmt::format("{} and {} both have it", name_of_endpoint(*holders_.at(address)),
                                       name_of_endpoint(*endpoint)));
@@ -383,6 +382,13 @@ class Judge {
 
 }  // namespace
 
+std::optional<Prefix> unreadable_block_of(std::span<const Unreadable> documents, const IpAddress& address) {
+  const auto at = std::ranges::find_if(documents, [&](const Unreadable& document) {
+    return document.block && document.block->contains(address);
+  });
+  return at == documents.end() ? std::nullopt : at->block;
+}
+
 std::string_view to_string(Fault fault) {
   switch (fault) {
     case Fault::kLeakedAddress:
@@ -403,10 +409,8 @@ std::string_view to_string(Fault fault) {
       return "BrokenAffinity";
     case Fault::kMissingAffinity:
       return "MissingAffinity";
-    case Fault::kUnreadableBlock:
-      return "UnreadableBlock";
-    case Fault::kUnreadableHandle:
-      return "UnreadableHandle";
+    case Fault::kUnreadableDocument:
+      return "UnreadableDocument";
     case Fault::kBlockOutsidePools:
       return "BlockOutsidePools";
   }

@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,15 +23,23 @@
 
 namespace ocicat::network {
 
+// A document of address management that cannot be read.
+struct Unreadable {
+  ResourceKey key;
+  std::string why;
+  std::optional<Prefix> block;  // of an IPAMBlock whose CIDR can be read: nothing is given from it
+};
+// The block that the address is in, where that is one of these.
+std::optional<Prefix> unreadable_block_of(std::span<const Unreadable> documents, const IpAddress& address);
+
 struct Inventory {
   std::vector<IpPool> pools;
   Reservations reservations;
   IpamConfiguration configuration;
   std::vector<IpamBlock> blocks;
-  std::vector<Prefix> unreadable_blocks;
   std::vector<BlockAffinity> affinities;
   std::vector<IpamHandle> handles;
-  std::vector<std::string> unreadable_handles;  // names of their documents
+  std::vector<Unreadable> unreadable;  // blocks, affinities and handles
   std::set<std::string> nodes;
   std::vector<WorkloadEndpoint> endpoints;  // pods included
 };
@@ -45,8 +54,7 @@ enum class Fault : std::uint8_t {
   kEmptyBlock,
   kBrokenAffinity,  // to a block that is not there, or is somebody else's, or left between two states
   kMissingAffinity,
-  kUnreadableBlock,
-  kUnreadableHandle,
+  kUnreadableDocument,
   kBlockOutsidePools,
 };
 std::string_view to_string(Fault fault);  // "LeakedAddress"
@@ -61,7 +69,7 @@ std::string_view to_string(Verdict verdict);  // "free", "wait", "report"
 struct Finding {
   Fault fault{};
   Verdict verdict = Verdict::kReport;
-  std::string subject;  // "10.0.0.7", "10.0.0.0/26", a handle
+  std::string subject;  // "10.0.0.7", "10.0.0.0/26", a handle, "IPAMBlock 10-0-0-0-26"
   std::string reason;
   TimePoint since;  // first seen
 

@@ -162,11 +162,20 @@ TEST_F(Garbage, IsAnAddressThatTwoHave) {
   EXPECT_THAT(last_.front().reason, AllOf(HasSubstr("shop/web"), HasSubstr("shop/other")));
 }
 
-TEST_F(Garbage, IsAHandleThatCannotBeRead) {
+TEST_F(Garbage, IsADocumentThatCannotBeReadAndNothingElseForIt) {
   add_pod("web", {assign("h.web", pod("web"))});
+  add_pod("db", {ip("10.0.0.9")});
+  const BlockOwner host2{BlockOwner::Type::kHost, "host2"};
+  there_.affinities.push_back({net("10.0.0.8/29"), host2, BlockAffinity::State::kConfirmed, false});
+  there_.unreadable = {{block_key(net("10.0.0.8/29")), "spec.allocations: too few", net("10.0.0.8/29")},
+                       {affinity_key(there_.affinities.front().owner, net("10.0.0.0/29")), "spec: none", {}},
+                       {handle_key("h.web"), "spec: none", {}}};
+  there_.affinities.erase(there_.affinities.begin());
   there_.handles.clear();
-  there_.unreadable_handles = {"h.web"};
-  EXPECT_THAT(found(), ElementsAre("UnreadableHandle report h.web"));
+  EXPECT_THAT(found(), ElementsAre("UnreadableDocument report BlockAffinity host1-10-0-0-0-29",
+                                   "UnreadableDocument report IPAMBlock 10-0-0-8-29",
+                                   "UnreadableDocument report IPAMHandle h.web"));
+  EXPECT_EQ(last_.at(1).reason, "cannot be read: spec.allocations: too few");
 }
 
 TEST_F(Garbage, IsAHandleThatSaysMoreThanThereIs) {

@@ -419,15 +419,9 @@ Result<Stored<IpamHandle>> decode_handle(const json::object& document) {
 }
 
 Result<Stored<IpamBlock>> decode_block(const json::object& document) {
-  const auto whole = [&]() -> Result<Stored<IpamBlock>> {
-    TRY(auto stored, decode_stored<IpamBlock>(document, read_block));
-    TRY_VOID(is_called(stored.metadata, key_of(stored.value)));
-    return stored;
-  };
-  auto block = whole();
-  if (block) return block;
-  const auto identity = decoding::read_identity(Kind::kIpamBlock, document);
-  return within(fmt::format("IPAMBlock {}", identity ? identity->name : ""), std::move(block).error());
+  TRY(auto stored, decode_stored<IpamBlock>(document, read_block));
+  TRY_VOID(is_called(stored.metadata, key_of(stored.value)));
+  return stored;
 }
 
 IpAddress address_at(const Prefix& block, Ordinal ordinal) {

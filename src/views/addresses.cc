@@ -145,14 +145,10 @@ AddressView address_view(const network::Inventory& inventory, const IpAddress& a
   const auto at =
       std::ranges::find_if(inventory.blocks, [&](const auto& block) { return block.cidr.contains(address); });
   if (at == inventory.blocks.end()) {
-    const auto unreadable = std::ranges::find_if(
-        inventory.unreadable_blocks, [&](const Prefix& block) { return block.contains(address); });
-    if (unreadable != inventory.unreadable_blocks.end()) {
-      view.block = *unreadable;
-      view.state = "in a block that cannot be read";
-      return view;
-    }
-    view.state = pool == nullptr ? "in no pool" : "not in a block";
+    view.block = network::unreadable_block_of(inventory.unreadable, address);
+    view.state = view.block        ? "in a block that cannot be read"
+                 : pool == nullptr ? "in no pool"
+                                   : "not in a block";
     return view;
   }
   const auto ordinal = *network::ordinal_of(at->cidr, address);

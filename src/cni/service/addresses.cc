@@ -27,8 +27,9 @@ Result<ipam::Assigned> assign(Context& context, ipam::AssignRequest request) {
 
 Result<IpamBlock> read_block(ipam::Documents& documents, const Prefix& cidr) {
   TRY(const auto document, documents.get(block_key(cidr)));
-  TRY(auto stored, decode_block(document));
-  return std::move(stored.value);
+  auto stored = decode_block(document);
+  if (!stored) return within(block_key(cidr).to_string(), std::move(stored).error());
+  return std::move(stored->value);
 }
 
 // Those of the block that are under the handle, ascending.

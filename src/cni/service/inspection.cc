@@ -137,10 +137,11 @@ Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& docu
   TRY(const auto listing, ipam::list_blocks(documents));
   blocks.reserve(listing.blocks.size());
   for (const auto& [cidr, stored] : listing.blocks) blocks.push_back(stored.value);
+  const auto unreadable = listing.unreadable_blocks();
   const auto now = std::chrono::time_point_cast<TimePoint::duration>(std::chrono::system_clock::now());
   const BlockOwner host{BlockOwner::Type::kHost, context.options.node};
   for (const auto& pool : settings.pools) {
-    if (!pool.disabled && !network::has_room(pool, host, blocks, listing.unreadable, settings.configuration,
+    if (!pool.disabled && !network::has_room(pool, host, blocks, unreadable, settings.configuration,
                                              settings.reservations, now))
       full.insert(pool.metadata.name);
   }
