@@ -163,6 +163,21 @@ TEST_F(OverServer, BlocksAndAffinitiesAreCalledAfterWhatTheyAreAboutAndBlocksAre
   EXPECT_EQ(affinity("h-10-0-0-16-28"), "(created)");
 }
 
+TEST_F(OverServer, WhatABlockOrAnAffinityIsAboutStaysAsItIs) {
+  const auto assigned = allocator_.assign(request("host1", "h"));
+  ASSERT_TRUE(assigned) << assigned.error().message;
+  const auto block = assigned->items.front().block;
+  const auto moved = [&](const ResourceKey& key) {
+    auto object = *client_.get(key);
+    object["spec"].as_object()["cidr"] = "10.9.0.0/28";
+    const auto answer = client_.update(object);
+    return answer ? std::string("(updated)") : answer.error().message;
+  };
+  EXPECT_THAT(moved(block_key(block)), HasSubstr("must be \"10-9-0-0-28\""));
+  EXPECT_THAT(moved(affinity_key({BlockOwner::Type::kHost, "host1"}, block)),
+              HasSubstr("must be \"host1-10-9-0-0-28\""));
+}
+
 // Else blocks of both sizes would have one address.
 TEST_F(OverServer, APoolKeepsItsNetAndTheSizeOfItsBlocks) {
   const auto updated = [&](json::object spec) {
