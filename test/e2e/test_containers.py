@@ -124,7 +124,7 @@ def test_containers_on_two_hosts_talk_and_policy_holds(lab, runtimes, eventually
     client_host.remove_sandbox(client)
     server_host.remove_sandbox(server)
     lab.wait()
-    assert left(lab) == {}
+    eventually(lambda: left(lab) == {}, 30)
 
 
 def test_containers_that_come_and_go_in_a_storm_leave_nothing(lab, runtimes, eventually):
@@ -146,7 +146,7 @@ def test_containers_that_come_and_go_in_a_storm_leave_nothing(lab, runtimes, eve
         lives = list(pool.map(life, range(STORM)))
     print("%d containers came and went in %.1f s" % (STORM, time.monotonic() - begin))
     lab.wait()
-    assert left(lab) == {}
+    eventually(lambda: left(lab) == {}, 30)
     after = kept(lab, runtimes)
     assert {what: there for what, there in after.items() if there != before[what]} == {}
     assert cgroups({name for name, _ in lives}) == []
