@@ -4,6 +4,7 @@
 
 #include "ipam/handles.h"
 #include "network/ipam_block.h"
+#include "resources/decode.h"
 
 namespace ocicat::ipam {
 namespace {

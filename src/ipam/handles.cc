@@ -1,5 +1,7 @@
 #include "ipam/handles.h"
 
+#include "resources/decode.h"
+
 namespace ocicat::ipam {
 namespace {
 
