@@ -151,6 +151,7 @@ TEST_F(OverServer, BlocksAndAffinitiesAreCalledAfterWhatTheyAreAboutAndBlocksAre
     return made("IPAMBlock", name, std::move(spec));
   };
   EXPECT_THAT(block("foo", "10.0.0.0/28"), HasSubstr("must be \"10-0-0-0-28\""));
+  EXPECT_THAT(block("10-0-0-0-28", "10.0.0.4/28"), HasSubstr("must be \"10.0.0.0/28\""));
   EXPECT_THAT(block("10-0-0-0-29", "10.0.0.0/29"), HasSubstr("is no block of IPPool v4"));
   EXPECT_THAT(block("10-0-0-0-15", "10.0.0.0/15"), HasSubstr("is no block of IPPool v4"));
   EXPECT_EQ(block("10-0-0-0-28", "10.0.0.0/28"), "(created)");

@@ -170,20 +170,23 @@ std::optional<Failure> is_block_of_its_pool(const store::View& view, const Resou
 
 // The documents of address management are called after what they are about.
 std::optional<Failure> has_name_of_block(const ResourceKey& key, const json::object& object) {
-  std::optional<ResourceKey> wanted;
-  if (key.kind == Kind::kIpamBlock) {
-    if (const auto cidr = cidr_of(object)) wanted = block_key(*cidr);
-  } else {
-    const auto& spec = child_object(object, "spec");
-    const auto owner =
-        child_text(spec, "type") == "virtual" ? BlockOwner::Type::kVirtual : BlockOwner::Type::kHost;
-    if (const auto cidr = cidr_of(object))
-      wanted = affinity_key({owner, std::string(child_text(spec, "node"))}, *cidr);
+  const auto& spec = child_object(object, "spec");
+  const auto cidr = Prefix::parse(child_text(spec, "cidr"), true);
+  if (!cidr) return invalid(key, {Cause{"spec.cidr", "must be a CIDR"}});
+  if (*cidr != cidr->masked()) {
+    return invalid(
+        key,
+        {Cause{"spec.cidr", fmt::format("\"{}\": must be \"{}\", a block has all addresses that begin alike",
+                                        cidr->to_string(), cidr->masked().to_string())}});
   }
-  if (!wanted) return invalid(key, {Cause{"spec.cidr", "must be a CIDR"}});
-  if (wanted->name == key.name) return std::nullopt;
+  const auto owner =
+      child_text(spec, "type") == "virtual" ? BlockOwner::Type::kVirtual : BlockOwner::Type::kHost;
+  const auto wanted = key.kind == Kind::kIpamBlock
+                          ? block_key(*cidr)
+                          : affinity_key({owner, std::string(child_text(spec, "node"))}, *cidr);
+  if (wanted.name == key.name) return std::nullopt;
   return invalid(key, {Cause{"metadata.name", fmt::format("\"{}\": must be \"{}\", made of what it is about",
-                                                          key.name, wanted->name)}});
+                                                          key.name, wanted.name)}});
 }
 
 std::optional<Failure> has_computed_name(const ResourceKey& key, const json::object& endpoint) {
