@@ -1,5 +1,6 @@
 #include "cni/attachment.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <limits>
@@ -111,7 +112,10 @@ std::string documented(std::string_view name) {
 }
 
 std::string documented_container(std::string_view id) {
-  return is_document_name(id) && !id.contains('.') ? std::string(id) : coded(id);
+  constexpr std::ptrdiff_t kLongest = 128;  // beside the host's name and the interface's, in all 253
+  const auto length = std::ssize(id) + std::ranges::count(id, '-');  // which is two in an endpoint's name
+  const bool fits = is_document_name(id) && !id.contains('.') && length <= kLongest;
+  return fits ? std::string(id) : coded(id);
 }
 
 std::string handle_name(const std::string& network, const std::string& container_id,

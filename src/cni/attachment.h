@@ -73,7 +73,8 @@ Attachment attachment_of(const Call& call, const std::string& node);
 // What documents call a network or an interface, whose name may be none for documents (capitals, "_", "-" at an end):
 // the name, or what can be read of it and a digest. What documents call it is called so again.
 std::string documented(std::string_view name);
-// Likewise a container, whose name in documents has no dot either (validation.md, containerID).
+// Likewise a container, whose name in documents has no dot either (validation.md, containerID), and leaves room in an
+// endpoint's name.
 std::string documented_container(std::string_view id);
 // Under which a container has its addresses of a network, an interface other than eth0 its own. A network's capitals
 // stay, as the name of a handle's document is in lower case.

@@ -97,14 +97,18 @@ TEST(Attachment, NamesThatDocumentsCannotHaveAreReadableThereAndNobodyElses) {
 
 TEST(Attachment, AnyNamesOfCniAreTakenByTheApi) {
   const std::string longest(200, 'n');
+  const std::string host = "host-1." + std::string(50, 'h');
+  std::string dashes = "n";
+  while (dashes.size() < 199) dashes += "-n";
   for (const auto& network : {std::string("My_Net"), std::string("Net"), std::string("n.x-"), longest}) {
-    for (const auto& container : {std::string("a.b_c-D"), std::string("abc-"), std::string("ABC"), longest}) {
+    for (const auto& container :
+         {std::string("a.b_c-D"), std::string("abc-"), std::string("ABC"), longest, dashes}) {
       for (const auto* ifname : {"eth0", "Eth_0", "net@1"}) {
         for (const auto* args : {kPod, ""}) {
           const auto of = call(args, ifname, container, network);
-          auto attachment = attachment_of(of, "host1");
+          auto attachment = attachment_of(of, host);
           attachment.addresses = {*IpAddress::parse("10.0.0.7")};
-          const auto document = endpoint_document(attachment, "host1", {}, {});
+          const auto document = endpoint_document(attachment, host, {}, {});
           SCOPED_TRACE(json::serialize(document));
           const auto validated = validate({.json = document, .file = {}, .line = 0, .line_of = {}});
           for (const auto& complaint : validated.complaints) ADD_FAILURE() << complaint.to_string();

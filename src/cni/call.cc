@@ -115,10 +115,10 @@ Outcome<void> check_attachment(const Call& call) {
   if (call.ifname.empty()) return wrong_environment("CNI_IFNAME is not set");
   if (call.command == Command::kDel) return {};
   if (!is_cni_name(call.container_id)) {
-    return wrong_environment(
-        fmt::format("CNI_CONTAINERID \"{}\" must be letters, digits, '.', '_' and '-', and begin with one of "
-                    "the first two",
-                    call.container_id));
+    return wrong_environment(fmt::format(
+        "CNI_CONTAINERID \"{}\" must be letters, digits, '.', '_' and '-', {} at most, and begin with "
+        "one of the first two",
+        call.container_id, kLongestName));
   }
   TRY_VOID(check_text("CNI_IFNAME", call.ifname));
   TRY_VOID(check_text("CNI_NETNS", call.netns));
@@ -155,9 +155,10 @@ Outcome<Call> make_call(const Environment& environment, json::object config) {
   }
   call.network = text_at(config, "name");
   if (!is_cni_name(call.network)) {
-    return wrong_configuration(fmt::format(
-        "name is \"{}\": it must be letters, digits, '.', '_' and '-', and begin with one of the first two",
-        call.network));
+    return wrong_configuration(
+        fmt::format("name is \"{}\": it must be letters, digits, '.', '_' and '-', {} at most, and begin "
+                    "with one of the first two",
+                    call.network, kLongestName));
   }
   call.config = std::move(config);
   return call;
