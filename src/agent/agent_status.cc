@@ -19,6 +19,15 @@ std::string shortened(std::string text) {
   return text + "…";
 }
 
+json::array first_of(const std::map<ResourceKey, std::string>& reasons) {
+  json::array first;
+  for (const auto& [key, reason] : reasons) {
+    if (first.size() == kMaxRefusals) break;
+    first.push_back(json::object{{"object", key.to_string()}, {"reason", shortened(reason)}});
+  }
+  return first;
+}
+
 json::object to_json(const dataplane::TunnelLink& tunnel) {
   json::object object{{"interface", tunnel.interface_name}, {"mtu", tunnel.mtu}};
   if (tunnel.address) object["address"] = tunnel.address->to_string();
@@ -39,6 +48,7 @@ bool AgentStatus::apply(const News& news) {
   if (news.report) report_ = *news.report;
   news.unreadable.apply_to(unreadable_);
   news.refused.apply_to(uncompiled_);
+  news.bounded.apply_to(bounded_);
   if (news.bgp) bgp_ = news.bgp;
   if (news.own_node) own_node_ = *news.own_node;
   return document({}) != before;
@@ -66,12 +76,6 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   }
 
   const std::map<ResourceKey, std::string> all = refused();
-  json::array refusals;
-  for (const auto& [key, reason] : all) {
-    if (refusals.size() == kMaxRefusals) break;
-    refusals.push_back(json::object{{"object", key.to_string()}, {"reason", shortened(reason)}});
-  }
-
   json::array host_endpoints;
   for (const auto& [key, how] : report_.host_endpoints) {
     if (host_endpoints.size() == kMaxHostEndpoints) break;
@@ -88,8 +92,9 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};
   status["routes"] = json::object{{"wanted", report_.routes}, {"ready", report_.routes_ready}};
   status["hostEndpoints"] = std::move(host_endpoints);
-  status["refused"] = std::move(refusals);
+  status["refused"] = first_of(all);
   status["refusedCount"] = all.size();
+  status["bounded"] = first_of(bounded_);
   if (report_.mtu != 0) status["mtu"] = report_.mtu;
   json::array tunnels;
   for (const auto& tunnel : report_.tunnels) tunnels.emplace_back(to_json(tunnel));

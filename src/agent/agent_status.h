@@ -41,6 +41,7 @@ class AgentStatus {
   dataplane::Report report_;
   std::map<ResourceKey, std::string> unreadable_;
   std::map<ResourceKey, std::string> uncompiled_;
+  std::map<ResourceKey, std::string> bounded_;
   std::optional<BgpReport> bgp_;
   std::string own_node_;  // what is wrong with it
 };

@@ -78,6 +78,17 @@ TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
       << "not in the document";
 }
 
+TEST(AgentStatus, TellsOfWhatIsInForceAsABoundBesideWhatIsRefused) {
+  AgentStatus status("host1", "nftables", "", 7);
+  News news;
+  news.bounded.update(policy(1), "1 is taken as 1000");
+  EXPECT_TRUE(status.apply(news));
+  const auto view = views::AgentView::read(status.document({}));
+  EXPECT_THAT(view.bounded, ElementsAre(views::Refusal{"NetworkPolicy shop/p1001", "1 is taken as 1000"}));
+  EXPECT_EQ(view.refused_count, 0U);
+  EXPECT_EQ(status.why_not_enforced(policy(1)), "");
+}
+
 TEST(AgentStatus, MergesWhatCannotBeReadWithWhatCannotBeCompiled) {
   AgentStatus status("host1", "nftables", "", 7);
   News news;

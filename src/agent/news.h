@@ -16,6 +16,7 @@ struct News {
   std::optional<Engine::Counters> counters;
   Changes<ResourceKey, std::string> unreadable;  // the server holds it, and it cannot be decoded
   Changes<ResourceKey, std::string> refused;     // it can be read, and cannot be compiled
+  Changes<ResourceKey, std::string> bounded;     // it is in force, but as a bound that it is beyond
   std::optional<BgpReport> bgp;                  // of an agent that keeps BIRD
   std::optional<std::string> own_node;           // what is wrong with its Node; empty: nothing
 

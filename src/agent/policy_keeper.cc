@@ -26,6 +26,7 @@ PolicyKeeper::Step PolicyKeeper::take(const api::Update& update) {
   changes.revisions = std::exchange(reached_, {});
   News news;
   news.refused = changes.refused;
+  news.bounded = changes.bounded;
   news.counters = engine_.counters();
   if (first) {
     spdlog::info("in sync with the server: {} endpoints, {} of them local, {} policies, {} of them active",

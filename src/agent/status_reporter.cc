@@ -58,6 +58,9 @@ struct StatusReporter::State {
         }
       }
     }
+    for (const auto& [key, bound] : news.bounded.entries()) {
+      if (bound) spdlog::warn("{}: {}", key.to_string(), *bound);
+    }
   }
 
   // An error once when it begins and once when it ends, not at every try.

@@ -82,6 +82,16 @@ TEST_F(Status, WaitingEndsAtOnceAndFailsWhereAnAgentRefusesSomething) {
   EXPECT_EQ(ocicat({"status"}).code, 0) << "which only shows";
 }
 
+TEST_F(Status, WaitingSucceedsWhereABandwidthIsInForceAsItsBound) {
+  agent::News news;
+  news.bounded.update({Kind::kPod, "shop", "slow"}, "egressBandwidth of 1 is taken as 1000");
+  status_.apply(news);
+  ASSERT_TRUE(client_.create(report(1'000'000)));
+  const Ran ran = ocicat({"status", "--wait", "--timeout", "60s"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Pod shop/slow: egressBandwidth of 1 is taken as 1000"));
+}
+
 TEST_F(Status, WithoutWaitingItOnlyShows) {
   const Ran ran = ocicat({"status"});
   EXPECT_EQ(ran.code, 0);

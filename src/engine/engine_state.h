@@ -113,6 +113,7 @@ struct Engine::State {
   std::map<std::string, Labels> labels_by_node;
   std::map<ResourceKey, std::string> refused;
   std::map<ResourceKey, std::string> waiting;
+  std::map<ResourceKey, std::string> bounded;  // as told
   std::map<ResourceKey, std::string> remarks;  // what else there is to tell of endpoints that are not refused
   std::uint64_t arrivals = 0;
   // Endpoints that are denied for want of entries, and how many there were left in use when they were.
@@ -167,6 +168,7 @@ struct Engine::State {
   void retire_local(const ResourceKey& key);
   void refuse(const ResourceKey& key, const std::string& why);
   void remark(const ResourceKey& key, const std::string& what);
+  void tell_bounded(const ResourceKey& key, const std::string& what);  // empty: nothing is
   void tell_missing(const ResourceKey& key, const std::string& why);
   void settle_references();
   void settle_interfaces();

@@ -33,12 +33,14 @@ void HostChanges::absorb(HostChanges later) {
   peers.absorb(std::move(later.peers));
   floating.absorb(std::move(later.floating));
   refused.absorb(std::move(later.refused));
+  bounded.absorb(std::move(later.bounded));
   for (const auto& [kind, revision] : later.revisions) revisions.insert_or_assign(kind, revision);
 }
 
 bool HostChanges::empty() const {
   return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
-         !vxlan && !ipip && peers.empty() && floating.empty() && refused.empty() && revisions.empty();
+         !vxlan && !ipip && peers.empty() && floating.empty() && refused.empty() && bounded.empty() &&
+         revisions.empty();
 }
 
 }  // namespace ocicat

@@ -121,9 +121,11 @@ struct HostChanges {
   Changes<IpAddress, IpAddress> floating;
   // What could not be used and why: shown in status, never silently dropped.
   Changes<ResourceKey, std::string> refused;
+  // What is in force, but as the bound that it is beyond, of endpoints of this host.
+  Changes<ResourceKey, std::string> bounded;
   Revisions revisions;  // how far the engine has seen each kind; reported once it is in the kernel
 
-  void apply_to(HostState& state) const;  // all but refused and revisions
+  void apply_to(HostState& state) const;  // all but refused, bounded and revisions
   void absorb(HostChanges later);
   bool empty() const;
 };

@@ -205,6 +205,7 @@ void Engine::State::set(const ResourceKey& key, const WorkloadEndpoint& endpoint
   if (is_local(endpoint)) {
     set_local(key, member, endpoint);
     remark_local(key, locals.at(key));
+    tell_bounded(key, endpoint.qos.bounded);
   } else {
     retire_local(key);
     remark(key, {});

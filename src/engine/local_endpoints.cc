@@ -55,6 +55,18 @@ void Engine::State::set_local(const ResourceKey& key, MemberId member, const Wor
 
 // Takes a local endpoint away; its programs stay until the end of the batch, so that what another needs of
 // them is not lost.
+void Engine::State::tell_bounded(const ResourceKey& key, const std::string& what) {
+  const auto before = bounded.find(key);
+  if (what.empty() ? before == bounded.end() : before != bounded.end() && before->second == what) return;
+  if (what.empty()) {
+    bounded.erase(before);
+    out.bounded.remove(key);
+  } else {
+    bounded.insert_or_assign(key, what);
+    out.bounded.update(key, what);
+  }
+}
+
 void Engine::State::retire_local(const ResourceKey& key) {
   const auto it = locals.find(key);
   if (it == locals.end()) return;
@@ -67,6 +79,7 @@ void Engine::State::retire_local(const ResourceKey& key) {
   claims.erase(key);
   contested.insert(interface);
   if (waiting.erase(key) > 0) refuse(key, {});
+  tell_bounded(key, {});
   forget_denied(key);
   retired.emplace_back(key, std::move(local));
   restart.erase(key);

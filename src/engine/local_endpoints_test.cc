@@ -135,6 +135,18 @@ TEST(LocalEndpoints, AnEndpointThatMayNoLongerSpoofIsReportedAlsoWhereItWaited) 
   EXPECT_THAT(told[test::pod_key("shop/api")], HasSubstr("workloadSourceSpoofing is not Any"));
 }
 
+TEST(LocalEndpoints, ABandwidthThatIsTakenAsABoundIsToldAndNotRefusedAsLongAsItIsThere) {
+  EngineHost host("a");
+  auto slow = endpoint("slow", "a", "cali1", "10.0.0.1");
+  slow.qos.limits.egress.rate = 1000;
+  slow.qos.bounded = "egressBandwidth of 1 is taken as 1000";
+  const auto changes = host.set(key("slow"), slow);
+  EXPECT_EQ(changes.bounded.entries().at(key("slow")), slow.qos.bounded);
+  EXPECT_TRUE(changes.refused.empty());
+  EXPECT_TRUE(host.set(key("slow"), slow).bounded.empty()) << "once";
+  EXPECT_EQ(host.remove(key("slow")).bounded.entries().at(key("slow")), std::nullopt);
+}
+
 TEST(LocalEndpoints, AnEndpointWithoutAnAddressIsIgnored) {
   EngineHost host("a");
   auto bare = endpoint("bare", "a", "cali1", "10.0.0.1");

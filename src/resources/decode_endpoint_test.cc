@@ -48,7 +48,8 @@ TEST(DecodeWorkloadEndpoint, HasItsLimits) {
   const auto limited = of(R"({"ingressBandwidth": 8000000, "ingressBurst": 2000, "egressBandwidth": 1})");
   EXPECT_EQ(limited.limits.ingress, (Bandwidth{.rate = 8'000'000, .burst = 2'000}));
   EXPECT_EQ(limited.limits.egress.rate, 1'000);
-  EXPECT_EQ(limited.told, "egressBandwidth of 1 is taken as 1000");
+  EXPECT_EQ(limited.told, "");
+  EXPECT_EQ(limited.bounded, "egressBandwidth of 1 is taken as 1000");
   EXPECT_EQ(of(R"({"ingressBandwidth": 0})"), QosControls{});
   EXPECT_EQ(of(R"({"dscp": 7})").told, "dscp has no effect: this dataplane marks no packets");
 }

@@ -32,15 +32,16 @@ void tell(std::string& told, const std::string& what) {
 // Of one direction.
 class DirectionReader {
  public:
-  DirectionReader(const QosValues& values, std::string_view direction, std::string& told)
-      : values_(values), direction_(direction), told_(told) {}
+  DirectionReader(const QosValues& values, std::string_view direction, QosControls& controls)
+      : values_(values), direction_(direction), controls_(controls) {}
 
   Bandwidth read() {
     const auto rate = number("Bandwidth", kRate);
     if (rate == 0) {
       for (const auto name : kBandwidthNames) {
         if (has(name))
-          tell(told_, fmt::format("{0}{1} is passed over: there is no {0}Bandwidth", direction_, name));
+          tell(controls_.told,
+               fmt::format("{0}{1} is passed over: there is no {0}Bandwidth", direction_, name));
       }
       return {};
     }
@@ -48,13 +49,14 @@ class DirectionReader {
     if (bandwidth.burst == 0) bandwidth.burst = kUsualBurst;
     bandwidth.peak = number("Peakrate", kPeak);
     if (bandwidth.peak != 0 && bandwidth.peak <= rate) {
-      tell(told_, fmt::format("{0}Peakrate is passed over: it is not above {0}Bandwidth", direction_));
+      tell(controls_.told,
+           fmt::format("{0}Peakrate is passed over: it is not above {0}Bandwidth", direction_));
       bandwidth.peak = 0;
     }
     if (bandwidth.peak != 0) {
       bandwidth.least_burst = number("Minburst", kLeastBurst);
     } else if (has("Minburst")) {
-      tell(told_, fmt::format("{0}Minburst is passed over: there is no {0}Peakrate", direction_));
+      tell(controls_.told, fmt::format("{0}Minburst is passed over: there is no {0}Peakrate", direction_));
     }
     return bandwidth;
   }
@@ -62,7 +64,8 @@ class DirectionReader {
   void tell_others() {
     for (const auto name : kOtherNames) {
       if (has(name))
-        tell(told_, fmt::format("{}{} has no effect: this dataplane does not enforce it", direction_, name));
+        tell(controls_.told,
+             fmt::format("{}{} has no effect: this dataplane does not enforce it", direction_, name));
     }
   }
 
@@ -76,13 +79,13 @@ class DirectionReader {
     if (found == values_.numbers.end()) return 0;
     const auto bounded = std::clamp(found->second, bounds.least, bounds.most);
     if (bounded != found->second)
-      tell(told_, fmt::format("{} of {} is taken as {}", found->first, found->second, bounded));
+      tell(controls_.bounded, fmt::format("{} of {} is taken as {}", found->first, found->second, bounded));
     return static_cast<std::uint64_t>(bounded);
   }
 
   const QosValues& values_;
   std::string_view direction_;
-  std::string& told_;
+  QosControls& controls_;
 };
 
 }  // namespace
@@ -117,8 +120,8 @@ QosValues qos_of_annotations(const Labels& annotations) {
 QosControls qos_controls(const QosValues& values) {
   QosControls controls;
   if (!values.unreadable.empty()) controls.told = values.unreadable + ": it is passed over";
-  DirectionReader ingress(values, kDirections[0], controls.told);
-  DirectionReader egress(values, kDirections[1], controls.told);
+  DirectionReader ingress(values, kDirections[0], controls);
+  DirectionReader egress(values, kDirections[1], controls);
   controls.limits = {ingress.read(), egress.read()};
   ingress.tell_others();
   egress.tell_others();

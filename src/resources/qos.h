@@ -33,8 +33,9 @@ struct BandwidthLimits {
 
 struct QosControls {
   BandwidthLimits limits;
-  // What was taken otherwise than it is written, or has no effect, for people; empty: nothing.
-  std::string told;
+  // For people; empty: nothing.
+  std::string told;     // what has no effect
+  std::string bounded;  // what is in force, but as the bound that it is beyond
 
   bool operator==(const QosControls&) const = default;
 };

@@ -37,7 +37,7 @@ TEST(Qos, TakesTheBoundForWhatIsBeyondItAndSaysSo) {
   const auto low = of({{"kubernetes.io/ingress-bandwidth", "10"}, {"kubernetes.io/egress-bandwidth", "2E"}});
   EXPECT_EQ(low.limits.ingress.rate, 1'000);
   EXPECT_EQ(low.limits.egress.rate, 1'000'000'000'000'000);
-  EXPECT_THAT(low.told, HasSubstr("ingressBandwidth of 10 is taken as 1000"));
+  EXPECT_THAT(low.bounded, HasSubstr("ingressBandwidth of 10 is taken as 1000"));
   const auto burst =
       of({{"kubernetes.io/ingress-bandwidth", "1M"}, {"qos.projectcalico.org/ingressBurst", "1E"}});
   EXPECT_EQ(burst.limits.ingress.burst, 34'359'738'360);

@@ -30,6 +30,25 @@ std::uint64_t newest(const RevisionsByKey& revisions) {
   return result;
 }
 
+std::vector<Refusal> read_reasons(const json::object& object, std::string_view name) {
+  std::vector<Refusal> reasons;
+  const auto* list = find_at(object, {"status", name});
+  if (const auto* entries = list ? list->if_array() : nullptr) {
+    for (const auto& entry : *entries) {
+      if (!entry.is_object()) continue;
+      reasons.push_back({text_at(entry.get_object(), {"object"}), text_at(entry.get_object(), {"reason"})});
+    }
+  }
+  return reasons;
+}
+
+json::array reasons_json(const std::vector<Refusal>& reasons) {
+  json::array list;
+  for (const Refusal& one : reasons)
+    list.push_back(json::object{{"object", one.object}, {"reason", one.reason}});
+  return list;
+}
+
 std::string age_of(const AgentView& agent, TimePoint now) {
   const auto heartbeat = parse_time(agent.heartbeat);
   return heartbeat ? age_text(now - *heartbeat) : "unknown";
@@ -56,12 +75,9 @@ json::object json_of(const AgentView& agent, const ServerStatus& server, TimePoi
     host_endpoints.push_back(json::object{{"name", one.name}, {"status", one.status}});
   }
   object["hostEndpoints"] = std::move(host_endpoints);
-  json::array refused;
-  for (const Refusal& refusal : agent.refused) {
-    refused.push_back(json::object{{"object", refusal.object}, {"reason", refusal.reason}});
-  }
-  object["refused"] = std::move(refused);
+  object["refused"] = reasons_json(agent.refused);
   object["refusedCount"] = agent.refused_count;
+  object["bounded"] = reasons_json(agent.bounded);
   object["error"] = agent.error;
   object["bgpError"] = agent.bgp_error;
   object["alive"] = is_alive(agent, now);
@@ -107,14 +123,8 @@ AgentView AgentView::read(const json::object& object) {
           {text_at(entry.get_object(), {"name"}), text_at(entry.get_object(), {"status"})});
     }
   }
-  const auto* refused = find_at(object, {"status", "refused"});
-  if (const auto* entries = refused ? refused->if_array() : nullptr) {
-    for (const auto& entry : *entries) {
-      if (!entry.is_object()) continue;
-      agent.refused.push_back(
-          {text_at(entry.get_object(), {"object"}), text_at(entry.get_object(), {"reason"})});
-    }
-  }
+  agent.refused = read_reasons(object, "refused");
+  agent.bounded = read_reasons(object, "bounded");
   agent.refused_count =
       std::max<std::uint64_t>(agent.refused.size(), number_at(object, {"status", "refusedCount"}));
   return agent;
@@ -228,6 +238,8 @@ std::string to_text(const SystemStatus& status, TimePoint now) {
       out += fmt::format("\n{} refuses {}: {}\n", agent.node, printable(refusal.object),
                          printable(refusal.reason));
     }
+    for (const Refusal& bound : agent.bounded)
+      out += fmt::format("\n{}: {}: {}\n", agent.node, printable(bound.object), printable(bound.reason));
     if (agent.refused_count > agent.refused.size()) {
       out += fmt::format("\n{} refuses {} more\n", agent.node, agent.refused_count - agent.refused.size());
     }

@@ -56,6 +56,7 @@ struct AgentView {
   std::vector<HostEndpointView> host_endpoints;
   std::vector<Refusal> refused;     // the first ones
   std::uint64_t refused_count = 0;  // all of them
+  std::vector<Refusal> bounded;     // what is in force, but as the bound that it is beyond; the first ones
   std::string error;
   std::string bgp_error;  // why BIRD does not do what it is to do; of an agent that keeps one
   std::string heartbeat;
@@ -95,7 +96,8 @@ std::string to_text(const SystemStatus& status, TimePoint now);
 // {"server":{"version","revision"},"agents":[{"node","version","pid","dataplane","dataplaneReason","revision","upToDate",
 //  "behind":[{"kind","applied","server","foreign"}],"endpoints":{"wanted","ready"},
 //  "hostEndpoints":[{"name","status"}],"refused":[{"object","reason"}],
-//  "refusedCount","error","bgpError","alive","heartbeat","heartbeatAgeSeconds"}],"silentNodes":[…],
+//  "refusedCount","bounded":[{"object","reason"}],"error","bgpError","alive","heartbeat","heartbeatAgeSeconds"}],
+//  "silentNodes":[…],
 //  "withoutEffect":[{"object","field","dataplane","only"}]}, the last where something comes of it all the same
 boost::json::object to_json(const SystemStatus& status, TimePoint now);
 

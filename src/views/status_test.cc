@@ -36,6 +36,7 @@ TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   const AgentView view = AgentView::read(parsed(R"({"metadata": {"name": "host1"}, "status": {
     "version": "0.1.0", "pid": 7, "dataplane": "nftables", "dataplaneReason": "because", "applied": {"Pod": "12", "Tier.projectcalico.org": 3},
     "endpoints": {"wanted": 4, "ready": 3}, "refused": [{"object": "Tier x", "reason": "why"}], "refusedCount": 5,
+    "bounded": [{"object": "Pod shop/api", "reason": "bound"}],
     "error": "e", "bgp": {"error": "no BIRD"}, "heartbeat": "2026-11-23T16:34:58.250Z"}})"));
   EXPECT_EQ(view.node, "host1");
   EXPECT_EQ(view.applied, (RevisionsByKey{{"Pod", 12}, {"Tier.projectcalico.org", 3}}));
@@ -45,6 +46,7 @@ TEST(Status, ReadsAnAgentsDocumentWithRevisionsAsTextOrNumber) {
   EXPECT_THAT(view.refused, ElementsAre(Refusal{"Tier x", "why"}));
   EXPECT_EQ(view.refused_count, 5u);
   EXPECT_EQ(view.bgp_error, "no BIRD");
+  EXPECT_THAT(view.bounded, ElementsAre(Refusal{"Pod shop/api", "bound"}));
 }
 
 TEST(Status, AnEmptyDocumentIsAnAgentThatHasAppliedNothing) {

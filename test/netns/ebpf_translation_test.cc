@@ -259,14 +259,14 @@ TEST_P(EbpfTranslation, IsOffWhereTheSettingsSaySo) {
 TEST_P(EbpfTranslation, KeepsTheKernelsOwnEntryAlive) {
   bed_.host().run([] {
     shell(
-        "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=2 "
-        "net.netfilter.nf_conntrack_udp_timeout_stream=2");
+        "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=4 "
+        "net.netfilter.nf_conntrack_udp_timeout_stream=4");
   });
   const auto packet = known();
   bed_.counted_by("watch", "passed");
   translated();
   int sent = 0;
-  for (const auto end = Clock::now() + std::chrono::seconds(5); Clock::now() < end; ++sent)
+  for (const auto end = Clock::now() + std::chrono::seconds(9); Clock::now() < end; ++sent)
     ASSERT_EQ(port_in(leaving(again(packet))), port_);
   const auto seen = bed_.counted_by("watch", "passed");
   EXPECT_GE(seen, 3);
