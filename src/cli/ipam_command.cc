@@ -316,8 +316,9 @@ Result<int> run_configure(const ConfigureOptions& options) {
     if (options.auto_allocate_blocks) spec["autoAllocateBlocks"] = *options.auto_allocate_blocks;
     if (options.max_blocks_per_host) spec["maxBlocksPerHost"] = *options.max_blocks_per_host;
     if (cooldown) spec["ipCooldownSeconds"] = cooldown->count();
-    // What contradicts itself would stop all assignments.
-    TRY_VOID(decode_ipam_configuration(object));
+    TRY(const auto wanted, decode_ipam_configuration(object));
+    if (const auto why_not = contradiction_in(wanted); !why_not.empty())
+      return fail(ErrorCode::kInvalid, "{}", why_not);
     TRY(object, is_there ? client.update(object) : client.create(object));
   }
   TRY(const auto configuration, decode_ipam_configuration(object));

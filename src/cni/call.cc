@@ -191,9 +191,12 @@ bool is_cni_name(std::string_view text) {
 }
 
 bool is_interface_name(std::string_view text) {
-  return !text.empty() && text.size() <= kLongestInterface && text != "." && text != ".." &&
-         std::ranges::all_of(text,
-                             [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%'; });
+  constexpr std::array<std::string_view, 4> kOfTheKernel{".", "..", "all",
+                                                         "default"};  // in /proc/sys/net/ipv4/conf
+  return !text.empty() && text.size() <= kLongestInterface &&
+         std::ranges::find(kOfTheKernel, text) == kOfTheKernel.end() && std::ranges::all_of(text, [](char c) {
+           return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%';
+         });
 }
 
 Outcome<Call> read_call(const Environment& environment, std::string_view config) {

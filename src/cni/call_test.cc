@@ -82,6 +82,8 @@ TEST(Call, WhatIsWrongWithItIsSaidWithTheCodeOfTheSpecification) {
        FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
       {"a pattern for an interface", changed([](auto& e) { e.ifname = "eth%d"; }), std::string(kConfig),
        FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
+      {"a name of the kernel's for all interfaces", changed([](auto& e) { e.ifname = "all"; }),
+       std::string(kConfig), FailureCode::kInvalidEnvironment, "CNI_IFNAME"},
       {"arguments", changed([](auto& e) { e.args = "A=1;B"; }), std::string(kConfig),
        FailureCode::kInvalidEnvironment, "\"B\""},
       {"arguments beyond UTF-8", changed([](auto& e) { e.args = "A=sh\xef-p"; }), std::string(kConfig),

@@ -308,12 +308,10 @@ TEST_F(Allocation, TunnelAddressesComeFromPoolsForTunnelsAndAreNotedAsSuch) {
   EXPECT_EQ(network::find_garbage(read->inventory, {}, now_)[0].verdict, network::Verdict::kFree);
 }
 
-TEST_F(Allocation, ARequestThatMakesNoSenseOrSettingsThatContradictThemselvesAreErrors) {
+TEST_F(Allocation, ARequestThatMakesNoSenseIsAnError) {
   pool("a", "10.0.0.0/30", 30);
   EXPECT_THAT(assign(request("a", "h1", 0)), ElementsAre(HasSubstr("no address is asked for")));
   EXPECT_THAT(assign(request("", "h1")), ElementsAre(HasSubstr("host and a handle")));
-  configure({{"maxBlocksPerHost", 3}});
-  EXPECT_THAT(assign(request("a", "h1")), ElementsAre(HasSubstr("needs strictAffinity")));
 }
 
 TEST_F(Allocation, RequestsOfOneBatchShareTheWriteOfTheBlock) {
@@ -326,6 +324,20 @@ TEST_F(Allocation, RequestsOfOneBatchShareTheWriteOfTheBlock) {
   const auto answers = allocator_.assign(requests);
   EXPECT_EQ(std::ranges::count_if(answers, [](const auto& answer) { return answer.has_value(); }), 20);
   EXPECT_EQ(shared_.writes() - before, 21U);  // twenty handles, one block
+}
+
+// Calico's client does not set them, its reference shows one of them.
+TEST_F(Allocation, SettingsThatCalicosClientWouldNotSetAreFollowedToTheLetter) {
+  pool("a", "10.0.0.0/29", 31);
+  configure({{"strictAffinity", false}, {"maxBlocksPerHost", 1}});
+  EXPECT_THAT(assign(request("a", "h1", 2)), SizeIs(2));
+  EXPECT_THAT(assign(request("a", "h2")), ElementsAre(HasSubstr("raise maxBlocksPerHost")));
+  EXPECT_THAT(assign(request("b", "h3")), SizeIs(1));
+  ASSERT_TRUE(documents_.remove(ipam_configuration_key(), {}));
+  configure({{"strictAffinity", false}, {"autoAllocateBlocks", false}});
+  EXPECT_THAT(given(fresh().assign(request("c", "h4"))), SizeIs(1)) << "of b's block";
+  EXPECT_THAT(given(fresh().assign(request("c", "h5"))), ElementsAre(HasSubstr("autoAllocateBlocks is off")));
+  EXPECT_THAT(blocks(), SizeIs(2));
 }
 
 // --- after a crash

@@ -584,7 +584,10 @@ Error Assignment::none_left(const Job& job, Family family) const {
           fmt::format("no IPv{} address is left for {} in IPPool {}{}; add a pool, or see what holds the "
                       "addresses (ocicat ipam show, ocicat ipam check)",
                       static_cast<int>(family), job.request->host, pools,
-                      settings_.configuration.strict_affinity ? " (strictAffinity: own blocks only)" : "")};
+                      settings_.configuration.strict_affinity ? " (strictAffinity: own blocks only)"
+                      : !settings_.configuration.auto_allocate_blocks
+                          ? " (autoAllocateBlocks is off: no new blocks)"
+                          : "")};
 }
 
 Assigned Assignment::assigned(const Job& job) const {

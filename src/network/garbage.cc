@@ -357,7 +357,7 @@ class Judge {
                fmt::format("cannot be read: {}", document.why)));
   }
 
-  // Nobody is given an address twice, so one of both has it by hand.
+  // Nobody is given an address twice: one of both has it by hand, or hands it over, as a machine that moves.
   void find_shared() {
     for (const auto& [address, endpoint] : shared_) {
       if (pool_of(inventory_.pools, address) == nullptr) continue;

@@ -392,20 +392,20 @@ Result<IpamConfiguration> decode_ipam_configuration(const json::object& document
   configuration.max_blocks_per_host = static_cast<int>(most.value_or(0));
   TRY(const auto seconds, fields::integer_at(spec, "ipCooldownSeconds", 0, kMaxCooldownSeconds));
   configuration.cooldown = std::chrono::seconds(seconds.value_or(0));
-  if (const auto found = contradiction_in(configuration))
-    return fail(ErrorCode::kInvalid, "IPAMConfiguration default: {} {}", found->field, found->why);
   return configuration;
 }
 
-std::optional<Contradiction> contradiction_in(const IpamConfiguration& configuration) {
-  if (configuration.strict_affinity) return std::nullopt;
+std::string_view contradiction_in(const IpamConfiguration& configuration) {
+  if (configuration.strict_affinity) return {};
   if (!configuration.auto_allocate_blocks)
-    return Contradiction{"autoAllocateBlocks",
-                         "and strictAffinity cannot both be off, nobody would get an address"};
+    return "strictAffinity and autoAllocateBlocks cannot both be off, hosts would only take addresses from "
+           "blocks "
+           "that are there";
   if (configuration.max_blocks_per_host > 0)
-    return Contradiction{"maxBlocksPerHost",
-                         "needs strictAffinity, or hosts at the limit would take from others' blocks"};
-  return std::nullopt;
+    return "maxBlocksPerHost needs strictAffinity, or others would take addresses from the blocks of a host "
+           "that "
+           "may have no more";
+  return {};
 }
 
 Result<Stored<BlockAffinity>> decode_affinity(const json::object& document) {

@@ -45,12 +45,9 @@ struct IpamConfiguration {
   bool operator==(const IpamConfiguration&) const = default;
 };
 
-// What of it cannot be together: the field that is to change, and why.
-struct Contradiction {
-  std::string_view field;
-  std::string_view why;
-};
-std::optional<Contradiction> contradiction_in(const IpamConfiguration& configuration);
+// Why Calico's client would not set that, and ours neither; empty: it would. A document may say it all the same, as
+// Calico's reference does, and is followed to the letter.
+std::string_view contradiction_in(const IpamConfiguration& configuration);
 
 // Whose a block is: "host:host1", "virtual:load-balancer".
 struct BlockOwner {
@@ -135,7 +132,6 @@ ResourceKey handle_key(std::string_view id);
 ResourceKey ipam_configuration_key();
 
 Result<IpReservation> decode_reservation(const boost::json::object& document);
-// kInvalid also where the settings contradict each other.
 Result<IpamConfiguration> decode_ipam_configuration(const boost::json::object& document);
 // An affinity and a block must go by the names that follow from what they are about, so that no two documents are
 // about one block.

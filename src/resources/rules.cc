@@ -159,8 +159,6 @@ void check(Kind kind, const json::object& object, schema::Findings& findings) {
       return check_bgp_peer(document);
     case Kind::kBgpFilter:
       return check_bgp_filter(document);
-    case Kind::kIpamConfiguration:
-      return check_ipam_configuration(document);
     case Kind::kBlockAffinity:
       return check_block_affinity(document);
     case Kind::kFelixConfiguration:

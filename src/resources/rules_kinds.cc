@@ -8,7 +8,6 @@
 #include "base/ip.h"
 #include "base/mac.h"
 #include "resources/decode.h"
-#include "resources/ipam.h"
 #include "resources/rules_scope.h"
 
 namespace ocicat::rules {
@@ -231,18 +230,6 @@ void check_ip_pool(const Scope& document) {
     check_pool_uses(spec);
     refuse_global(spec, "nodeSelector");
     refuse_global(spec, "namespaceSelector");
-  });
-}
-
-void check_ipam_configuration(const Scope& document) {
-  document.in("spec", [](const Scope& spec) {
-    IpamConfiguration configuration;
-    configuration.strict_affinity = spec.is_true("strictAffinity");
-    configuration.auto_allocate_blocks =
-        !spec.has("autoAllocateBlocks") || spec.is_true("autoAllocateBlocks");
-    configuration.max_blocks_per_host = static_cast<int>(spec.number("maxBlocksPerHost").value_or(0));
-    if (const auto found = contradiction_in(configuration))
-      spec.complain(found->field, std::string(found->why));
   });
 }
 

@@ -181,20 +181,6 @@ TEST(KindRules, OfNodes) {
   expect_specs("Node", "host1", kCases);
 }
 
-TEST(KindRules, SettingsOfAddressManagementDoNotContradictEachOther) {
-  const RuleCase kCases[] = {
-      {"{}", {}},
-      {"{strictAffinity: true, autoAllocateBlocks: false, maxBlocksPerHost: 3}", {}},
-      {"{autoAllocateBlocks: false}",
-       {"spec.autoAllocateBlocks: false: and strictAffinity cannot both be off, nobody would get an "
-        "address"}},
-      {"{strictAffinity: false, maxBlocksPerHost: 3}",
-       {"spec.maxBlocksPerHost: 3: needs strictAffinity, or hosts at the limit would take from others' "
-        "blocks"}},
-  };
-  expect_specs("IPAMConfiguration", "default", kCases);
-}
-
 TEST(KindRules, OfPools) {
   const RuleCase kCases[] = {
       {"{cidr: 10.0.0.0/16}", {}},

@@ -90,7 +90,6 @@ void check_ip_pool(const Scope& document);
 void check_bgp_configuration(const Scope& document);
 void check_bgp_peer(const Scope& document);
 void check_bgp_filter(const Scope& document);
-void check_ipam_configuration(const Scope& document);
 void check_block_affinity(const Scope& document);
 void check_felix_configuration(const Scope& document);
 
