@@ -398,13 +398,11 @@ Result<IpamConfiguration> decode_ipam_configuration(const json::object& document
 std::string_view contradiction_in(const IpamConfiguration& configuration) {
   if (configuration.strict_affinity) return {};
   if (!configuration.auto_allocate_blocks)
-    return "strictAffinity and autoAllocateBlocks cannot both be off, hosts would only take addresses from "
-           "blocks "
-           "that are there";
+    return "strictAffinity and autoAllocateBlocks cannot both be off, hosts would take only from blocks that "
+           "are there";
   if (configuration.max_blocks_per_host > 0)
-    return "maxBlocksPerHost needs strictAffinity, or others would take addresses from the blocks of a host "
-           "that "
-           "may have no more";
+    return "maxBlocksPerHost needs strictAffinity, or others would take from a host's blocks, which may have "
+           "no more";
   return {};
 }
 
