@@ -35,6 +35,13 @@ def dataplane(request):
     return request.param
 
 
+def logs_of(lab):
+    """[(title, the last lines)] of its processes' logs."""
+    texts = ((log, log.read_text(errors="replace").splitlines()[-25:])
+             for log in sorted((lab.folder / "log").glob("*.log")))
+    return [("%s %s" % (lab.name, log.name), "\n".join(text)) for log, text in texts if text]
+
+
 @pytest.fixture(scope="module")
 def make_lab(binary):
     """make_lab(hosts, dataplane, …) starts a lab that is gone at the end of the module; its logs are shown if
@@ -44,7 +51,12 @@ def make_lab(binary):
     def make(hosts=2, dataplane="auto", **more):
         lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane, **more)
         labs.append(lab)
-        lab.up()
+        try:
+            lab.up()
+        except Exception:
+            for title, text in logs_of(lab):
+                print("-- %s --\n%s" % (title, text))
+            raise
         return lab
 
     yield make
@@ -82,10 +94,7 @@ def pytest_runtest_makereport(item, call):
                                     "queue (net.core.netdev_max_backlog)" % dropped))
         labs = [value for value in item.funcargs.values() if isinstance(value, Lab)]
         for lab in labs:
-            for log in sorted((lab.folder / "log").glob("*.log")):
-                text = log.read_text(errors="replace").splitlines()[-25:]
-                if text:
-                    report.sections.append(("%s %s" % (lab.name, log.name), "\n".join(text)))
+            report.sections.extend(logs_of(lab))
 
 
 @pytest.fixture(scope="session")
