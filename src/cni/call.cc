@@ -191,8 +191,8 @@ bool is_cni_name(std::string_view text) {
 }
 
 bool is_interface_name(std::string_view text) {
-  constexpr std::array<std::string_view, 4> kOfTheKernel{".", "..", "all",
-                                                         "default"};  // in /proc/sys/net/ipv4/conf
+  // Of folders, and of settings in /proc/sys/net/ipv4/conf.
+  constexpr std::array<std::string_view, 4> kOfTheKernel{".", "..", "all", "default"};
   return !text.empty() && text.size() <= kLongestInterface &&
          std::ranges::find(kOfTheKernel, text) == kOfTheKernel.end() && std::ranges::all_of(text, [](char c) {
            return c > ' ' && c < 0x7f && c != '/' && c != ':' && c != '%';

@@ -29,8 +29,8 @@ struct AddressView {
   std::string pool;
   std::optional<Prefix> block;
   std::optional<BlockOwner> owner;
-  std::string
-      state;  // "free", "assigned", "cooling", "not in a block", "in a block that cannot be read", "in no pool"
+  // "free", "assigned", "cooling", "not in a block", "in a block that cannot be read", "in no pool"
+  std::string state;
   bool reserved = false;
   std::string handle;
   std::int64_t sequence = 0;

@@ -62,8 +62,9 @@ Result<void> note(const std::string& folder, const std::string& file, std::strin
   return write_whole(file, message, true);
 }
 
-// Of which network's ADD the attachment is, as the agent has noted it before it made anything (to_json of an Attachment;
-// older ones name none). Nothing: it has noted no such attachment.
+// Of which network's ADD the attachment is, as the agent has noted it before it made anything (to_json of an
+// Attachment; older ones name none). Nothing: it has noted no such attachment. read_attachment() is not for the
+// plugin, which starts with each call: all kinds of documents would come along.
 std::optional<std::string> noted_network(const std::string& folder, const Call& call) {
   const auto note = read_whole(fmt::format("{}/{}/{}.json", folder, kAttachments, call.attachment()));
   boost::system::error_code error;

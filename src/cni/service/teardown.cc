@@ -24,8 +24,8 @@ Result<void> remove_endpoint(ipam::Documents& documents, const ResourceKey& endp
 }
 
 // Whether a document says that another container is what it speaks of, which then has the interface that is named after it.
-Result<bool> is_anothers(ipam::Documents& documents, const ResourceKey& endpoint,
-                         const std::string& container) {
+Result<bool> names_another(ipam::Documents& documents, const ResourceKey& endpoint,
+                           const std::string& container) {
   const auto document = documents.get(endpoint);
   if (!document && document.error().code == ErrorCode::kNotFound) return false;
   if (!document) return std::unexpected(document.error());
@@ -45,7 +45,7 @@ Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal
       if (!attachment.pod.empty() && attachment.ifname == kFirstInterface)
         endpoints.push_back({Kind::kPod, attachment.ns, attachment.pod});
       for (const auto& endpoint : endpoints) {
-        TRY(const bool anothers, is_anothers(documents, endpoint, container));
+        TRY(const bool anothers, names_another(documents, endpoint, container));
         has_rival |= anothers;
       }
     }
