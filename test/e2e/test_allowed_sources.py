@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from revocation import AT_MOST, watch
+
 PACKETS = pathlib.Path(__file__).with_name("packets.py")
 ALLOWED = {4: "192.0.2.0/28", 6: "2001:db8:5::/64"}
 INSIDE = {4: ["192.0.2.0", "192.0.2.15"], 6: ["2001:db8:5::", "2001:db8:5:0:ffff:ffff:ffff:ffff"]}
@@ -26,9 +28,6 @@ NOT_FROM_ONE = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPoli
 
 STAY = {"apiVersion": "ocicat.io/v1", "kind": "AgentConfiguration", "metadata": {"name": "default"},
         "spec": {"openConnections": "Stay"}}
-# Seconds from the moment that a change is in force until what is open and denied ends: one
-# (docs/reference/agent.md), and one more where the machine is busy.
-AT_MOST = 2.0
 # Until its input closes: sends back, every 20 ms, to whoever has asked last.
 POUR = """
 import select, socket, sys
@@ -179,7 +178,7 @@ def watch_it_for_a_while(lab):
     """From the moment that it is in force."""
     lab.wait()
     since = time.monotonic()
-    time.sleep(AT_MOST + 0.5)  # how long nothing may come through: there is no condition to wait for
+    watch()
     return since
 
 

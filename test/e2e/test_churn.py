@@ -19,6 +19,7 @@ import time
 import pytest
 
 import shop
+from revocation import AT_MOST
 
 SECONDS = float(os.environ.get("OCICAT_CHURN_SECONDS", "6"))
 RATE = 100  # changes a second, from so many clients, as each waits for the disk
@@ -28,7 +29,7 @@ FLOOD = pathlib.Path(__file__).with_name("flood.py")
 PORT = 7000
 POLICIES = "/apis/projectcalico.org/v3/namespaces/shop/networkpolicies"
 CLOSED, OPEN = 0.5, 2.0  # seconds for which a denial and an allowance are looked at; TCP tries again in the second
-OPEN_CONNECTIONS_END_IN = {"nftables": 2.0, "ebpf": 0.0}
+OPEN_CONNECTIONS_END_IN = {"nftables": AT_MOST, "ebpf": 0.0}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from ears import PACKETS, Ear
+from revocation import AT_MOST, watch
 
 NODE = {4: {"host1": "172.31.0.1", "host2": "172.31.0.2"}, 6: {"host1": "fd31::1", "host2": "fd31::2"}}
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
@@ -397,18 +398,13 @@ def udp(action, port):
     return {"action": action, "protocol": "UDP", "destination": {"ports": [port]}}
 
 
-# From the moment that the change is in force: within a second (docs/reference/agent.md), and one more where the machine
-# is busy.
-AT_MOST = 2.0
-
-
 def end_of(lab, flows, *documents):
     """Applies them while the flows are open. When the last packet of each that was answered was sent, counted from the
     moment that all is in force."""
     started = [lab.start_traffic(*words) for words in flows]
     with lab.applied(*documents):
         since = time.monotonic()
-        time.sleep(AT_MOST + 0.5)  # how long nothing may come through: there is no condition to wait for
+        watch()
         for flow in started:
             flow.end()
         reports = [flow.stop() for flow in started]
