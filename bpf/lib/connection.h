@@ -8,6 +8,7 @@
 
 #include "lib/clock.h"
 #include "lib/packet.h"
+#include "maps/holders.h"
 #include "maps/timeouts.h"
 
 struct {
@@ -22,17 +23,6 @@ static __always_inline int has_expired(const struct connection* connection, __u8
   __u32 first = 0;
   const struct timeouts* all = bpf_map_lookup_elem(&timeouts, &first);
   return !all || is_over(connection, protocol, now, all);
-}
-
-/* The slot of the workload here that has judged it at this end; 0: none. */
-static __always_inline __u32 slot_at(const struct connection* connection, __u32 end) {
-  __u32 slot = connection->endpoint[end & 1];
-  return slot & END_OUTSIDE ? 0 : slot;
-}
-
-/* The end that began it. */
-static __always_inline int beginner(const struct connection* connection) {
-  return (connection->flags & CONNECTION_BEGUN_BY_SECOND) != 0;
 }
 
 /* Whether both ends want it, as far as packets show. */

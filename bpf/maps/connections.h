@@ -105,11 +105,15 @@ typedef __u32 __attribute__((may_alias)) key_word; /* keys are written by their 
  * one after the other make sums one after the other, and one secret of twenty to seventy, as the keys are, has these
  * fall together. So they are mixed (Knuth's multiplicative hashing).
  */
+static inline __u64 mixed(__u64 sum) {
+  return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15;
+}
+
 static inline __u64 hash_of(const struct connection_key* key, const struct secret* secret) {
   const key_word* word = (const key_word*)key;
   __u64 sum = 0;
   for (int i = 0; i < 10; ++i) sum += word[i] * secret->word[i];
-  return (sum ^ sum >> 32) * 0x9e3779b97f4a7c15;
+  return mixed(sum);
 }
 
 /* Which eight places a connection can have: the row of the first one, and above that the stride. Those who have

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <random>
 
 #include "bpf/crowd.h"
@@ -14,6 +15,7 @@
 #include "dataplane/ebpf/address_image.h"
 #include "maps/connections.h"
 #include "maps/counters.h"
+#include "maps/holders.h"
 #include "maps/host.h"
 #include "netns/agent_host.h"
 
@@ -37,30 +39,55 @@ class ConnectionTable : public testing::Test {
     to_ = open("to_workload");
     all_ = pins_.connections();
     secret_ = pins_.host_values();
-    CHECK(all_ && secret_);
+    holders_ = pins_.holders();
+    CHECK(all_ && secret_ && holders_);
   }
   std::span<bpf::tracked> all() const { return all_->as<bpf::tracked>(); }
   std::uint32_t places_of(const bpf::connection_key& key) const {
     return bpf::places_of(&key, &secret_->as<bpf::host>().front().secret);
   }
-  // As if the workload, of which only this one is known, had opened so many more that there is no place left.
-  // Faster than to send them.
-  void fill_like_the_only_one() const {
-    const auto one = std::ranges::find_if(all(), [](const auto& place) { return place.version != 0; });
+  // As if who has this address, of whom only this one is known, had opened so many more. Faster than to send them.
+  void add_like_the_only_one(const IpAddress& own, std::uint32_t count) const {
+    const auto one = std::ranges::find_if(all(), [&](const auto& place) { return is_of(place, own); });
     ASSERT_NE(one, all().end());
     auto more = *one;
     auto& peer = more.key.address[more.connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND ? 0 : 1];
-    for (std::uint32_t number = 0, taken = 1; taken < bpf::CONNECTIONS_MAX; ++number) {
+    std::uint32_t added = 0;
+    for (std::uint32_t number = 0; added < count; ++number) {
       peer.word[3] = number;  // any net, in any order
       const auto places = places_of(more.key);
       for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
         auto& place = all()[bpf::place_in(places, i)];
         if (place.version != 0) continue;
         place = more;
-        ++taken;
+        ++added;
         break;
       }
     }
+    const auto holder = holder_of(more);
+    holders().owner[holder.owner] += static_cast<std::int32_t>(added);
+    holders().beginner[holder.beginner] += static_cast<std::int32_t>(added);
+  }
+  // So that there is no place left.
+  void fill_like_the_only_one(std::string_view own) const {
+    const auto taken = std::ranges::count_if(all(), [](const auto& one) { return one.version != 0; });
+    add_like_the_only_one(*IpAddress::parse(own), bpf::CONNECTIONS_MAX - static_cast<std::uint32_t>(taken));
+  }
+  bpf::holders& holders() const { return holders_->as<bpf::holders>().front(); }
+  bpf::holder holder_of(const bpf::tracked& one) const {
+    return bpf::holder_of(&one.key, &one.connection, &secret_->as<bpf::host>().front().secret);
+  }
+  // Whatever a test has done to the table.
+  void TearDown() override {
+    const auto counted = std::make_unique<bpf::holders>();
+    for (const auto& one : all()) {
+      if (one.version == 0) continue;
+      const auto holder = holder_of(one);
+      ++counted->owner[holder.owner];
+      ++counted->beginner[holder.beginner];
+    }
+    EXPECT_TRUE(std::ranges::equal(counted->owner, holders().owner));
+    EXPECT_TRUE(std::ranges::equal(counted->beginner, holders().beginner));
   }
   UniqueFd open(const char* name) const {
     auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
@@ -93,12 +120,15 @@ class ConnectionTable : public testing::Test {
   }
   // How many of the workload's connections are known; `answered`: of which both ends have sent something.
   std::size_t known_of(const Station& workload, bool answered) const {
-    const auto own = dataplane::ebpf::address_of(workload.address(Family::kIpv4)).word[3];
     return static_cast<std::size_t>(std::ranges::count_if(all(), [&](const auto& one) {
-      const bool is_of = one.key.address[0].word[3] == own || one.key.address[1].word[3] == own;
-      return one.version != 0 && is_of &&
+      return is_of(one, workload.address(Family::kIpv4)) &&
              (!answered || (one.connection.packets[0] != 0 && one.connection.packets[1] != 0));
     }));
+  }
+  static bool is_of(const bpf::tracked& one, const IpAddress& own) {
+    return one.version != 0 && std::ranges::any_of(one.key.address, [&](const auto& address) {
+             return dataplane::ebpf::address_of(address) == own;
+           });
   }
 
   // Of connections of one who is modest. At random: of numbers in a row a secret leads nine to the same eight places
@@ -117,13 +147,13 @@ class ConnectionTable : public testing::Test {
   PinFolder pins_;
   AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
   UniqueFd from_, to_;
-  std::optional<kernel::bpf::MappedArray> all_, secret_;
+  std::optional<kernel::bpf::MappedArray> all_, secret_, holders_;
 };
 
 TEST_F(ConnectionTable, AFloodThatNobodyAnswersPushesOutNobodyElsesAnsweredConnections) {
   bed_.host().run([&] {
     ASSERT_EQ(send("calia", request(kA, 0)), kPass);
-    fill_like_the_only_one();
+    fill_like_the_only_one(kA);
     for (const auto i : modest_) {
       ASSERT_EQ(send("calib", request(kB, i)), kPass);
       ASSERT_EQ(receive("calib", reply(kB, i)), kPass);
@@ -139,7 +169,7 @@ TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutItsOwn) {
   bed_.host().run([&] {
     ASSERT_EQ(send("calia", request(kA, 0)), kPass);
     ASSERT_EQ(receive("calia", reply(kA, 0)), kPass);
-    fill_like_the_only_one();
+    fill_like_the_only_one(kA);
     // The newcomer has room as well, though the other has taken all.
     for (const auto i : modest_) {
       ASSERT_EQ(send("calib", request(kB, i)), kPass);
@@ -152,6 +182,24 @@ TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutItsOwn) {
     }
     EXPECT_EQ(known_of(b_, true), kModest);
     EXPECT_EQ(pins_.counters()[bpf::DROP_NO_MEMORY], 0U);
+  });
+}
+
+// Of eight places, chance gives another now and then more than it gives the one who floods.
+TEST_F(ConnectionTable, AFloodThatIsAnsweredPushesOutNothingOfOneWhoHasAThirdOfTheTable) {
+  constexpr std::uint32_t kThird = bpf::CONNECTIONS_MAX / 3;
+  bed_.host().run([&] {
+    for (const auto& [interface, own] : {std::pair{"calia", kA}, {"calib", kB}}) {
+      ASSERT_EQ(send(interface, request(own, 0)), kPass);
+      ASSERT_EQ(receive(interface, reply(own, 0)), kPass);
+    }
+    add_like_the_only_one(*IpAddress::parse(kB), kThird);
+    fill_like_the_only_one(kA);
+    for (std::uint32_t i = 1; i < kFlood; ++i) {
+      const auto noted = send("calia", request(kA, i)) == kPass;
+      ASSERT_EQ(receive("calia", reply(kA, i)), noted ? kPass : kDrop);
+    }
+    EXPECT_EQ(known_of(b_, true), kThird + 1);
   });
 }
 
@@ -171,7 +219,7 @@ TEST_F(ConnectionTable, AFloodOfHalfOpenTcpConnectionsPushesOutNobodyElses) {
   bed_.host().run([&] {
     ASSERT_EQ(send("calia", out(kA, 0, kSyn)), kPass);
     ASSERT_EQ(receive("calia", in(kA, 0, kSyn | kAck)), kPass);
-    fill_like_the_only_one();
+    fill_like_the_only_one(kA);
     for (const auto i : modest_) {
       ASSERT_EQ(send("calib", out(kB, i, kSyn)), kPass);
       ASSERT_EQ(receive("calib", in(kB, i, kSyn | kAck)), kPass);
@@ -194,7 +242,7 @@ TEST_F(ConnectionTable, OneThatWasPushedOutGoesOnWhereTheSideThatMayBeginSpeaksF
     ASSERT_EQ(send("calia", request(kA, kFirst)), kPass);
     const auto place = std::ranges::find_if(all(), [](const auto& one) { return one.version != 0; });
     const auto mine = place->key;
-    fill_like_the_only_one();
+    fill_like_the_only_one(kA);
     // Those that share its places.
     for (auto i = kFirst + 1; std::memcmp(&place->key, &mine, sizeof mine) == 0; ++i) {
       ASSERT_LT(i, 0x1000000U);
@@ -313,6 +361,33 @@ TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {
   const auto before = open(6, of(a_), outside(1));
   for (std::uint32_t i = 0; i < kMany; ++i) open(1, outside(100 + i), of(c_));
   EXPECT_EQ(crowd_.count_known(before), 4);
+}
+
+TEST_P(FloodedWorkload, TakesNothingFromOthersOnceItHasManyItselfButDoesWhileItHasFew) {
+  const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
+  const auto open_elsewhere = [&](std::uint16_t port) {
+    const Flow flow{of(a_), outside(2), port, port};
+    bed_.host().run([&] {
+      ASSERT_EQ(pass(flow.source, flow.destination, flow.request()), kPass);
+      ASSERT_EQ(pass(flow.destination, flow.source, flow.answer()), kPass);
+    });
+  };
+  open_elsewhere(1);
+  const auto refused = [&] { return pins_.counters()[bpf::DROP_NO_MEMORY]; };
+  add_like_the_only_one(a_.address(GetParam()), bpf::HOLDS_MANY - 1);
+  ASSERT_EQ(refused(), 0U);
+  const auto last = open(1, of(a_), outside(1));
+  EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
+  const auto more = open(3, of(a_), outside(1));  // takes the place of the last one
+  EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
+  EXPECT_EQ(crowd_.count_known(more), 1);
+  open(1, of(b_), outside(2));
+  open_elsewhere(2);
+  bed_.host().run([&] {
+    const auto flow = crowd_.between(of(a_), outside(1));
+    EXPECT_EQ(pass(flow.source, flow.destination, flow.request()), kDrop);
+  });
+  EXPECT_EQ(refused(), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FloodedWorkload, testing::ValuesIn(kFamilies),

@@ -96,6 +96,7 @@ void PinFolder::forget_connections() const {
   const auto workloads = connections();
   if (!workloads) return;
   std::ranges::fill(workloads->as<bpf::tracked>(), bpf::tracked{});
+  holders()->as<bpf::holders>().front() = {};
   const auto fragments = kernel::bpf::KernelMap::of(*open_map("fragments"));
   CHECK(fragments);
   std::vector<std::vector<std::byte>> keys;

@@ -35,6 +35,7 @@ class PinFolder {
   std::optional<kernel::bpf::MappedArray> connections() const { return open_array("connections"); }
   // What concerns the whole host (bpf::host).
   std::optional<kernel::bpf::MappedArray> host_values() const { return open_array("host"); }
+  std::optional<kernel::bpf::MappedArray> holders() const { return open_array("holders"); }
   // Packets by what became of them (bpf::counter).
   std::vector<std::uint64_t> counters() const;
   // How many elements a hash has.

@@ -28,37 +28,6 @@ void store(T& place, T value) {
   __atomic_store_n(&place, value, __ATOMIC_RELEASE);
 }
 
-// When it was judged comes last: whoever sees that it stands sees what it is. False: meanwhile it has become
-// another's place, whose connection has to begin anew.
-bool rewrite(bpf::tracked& place, std::uint32_t version, const bpf::connection& value, std::uint32_t now) {
-  auto& there = place.connection;
-  for (int end = 0; end < 2; ++end) store(there.endpoint[end], value.endpoint[end]);
-  for (int end = 0; end < 2; ++end) store(there.tcp[end], value.tcp[end]);
-  store(there.flags, value.flags);
-  store(there.seen, value.seen);
-  for (int end = 0; end < 2; ++end) store(place.road.asked[end], 0U);
-  store(there.judged, value.judged);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (version_of(place) == version) return true;
-  store(there.seen, bpf::long_before_now(now));
-  return false;
-}
-
-// False: somebody else has been faster.
-bool occupy(bpf::tracked& there, std::uint32_t version, const bpf::connection_key& key,
-            const bpf::connection& value) {
-  if (!__atomic_compare_exchange_n(&there.version, &version, version | 1, false, __ATOMIC_ACQ_REL,
-                                   __ATOMIC_ACQUIRE)) {
-    return false;
-  }
-  there.key = key;
-  there.connection = value;
-  there.road = {};
-  version += 2;
-  store(there.version, version == 0 ? 2U : version);
-  return true;
-}
-
 }  // namespace
 
 std::uint32_t ticks_now() {
@@ -96,20 +65,66 @@ bpf::timeouts timeouts_of(const HostSettings::Timeouts& timeouts) {
 // A place that has it, is free, or has one that is over; nullptr: there is none.
 bpf::tracked* ConnectionTable::place_for(const bpf::connection_key& key, std::uint32_t now) const {
   const auto places = memory_->as<bpf::tracked>();
-  const auto which = bpf::places_of(&key, secret_);
+  const auto which = bpf::places_of(&key, beside_->secret);
   bpf::tracked* over = nullptr;
   for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) {
     auto& there = places[bpf::place_in(which, i)];
     const auto version = version_of(there);
     if (version == 0 || (is_same(there.key, key) && (version & 1) == 0)) return &there;
-    if (over == nullptr && seconds_left(there.connection, there.key.protocol, now, *timeouts_) <= 0)
+    if (over == nullptr && seconds_left(there.connection, there.key.protocol, now, *beside_->timeouts) <= 0)
       over = &there;
   }
   return over;
 }
 
+// When it was judged comes last: whoever sees that it stands sees what it is. False: meanwhile it has become
+// another's place, whose connection has to begin anew.
+bool ConnectionTable::rewrite(bpf::tracked& place, std::uint32_t version, const bpf::connection& value,
+                              std::uint32_t now) {
+  auto& there = place.connection;
+  add_to(holder_of(place.key, there), -1);
+  add_to(holder_of(place.key, value), 1);
+  for (int end = 0; end < 2; ++end) store(there.endpoint[end], value.endpoint[end]);
+  for (int end = 0; end < 2; ++end) store(there.tcp[end], value.tcp[end]);
+  store(there.flags, value.flags);
+  store(there.seen, value.seen);
+  for (int end = 0; end < 2; ++end) store(place.road.asked[end], 0U);
+  store(there.judged, value.judged);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (version_of(place) == version) return true;
+  store(there.seen, bpf::long_before_now(now));
+  return false;
+}
+
+// False: somebody else has been faster.
+bool ConnectionTable::occupy(bpf::tracked& there, std::uint32_t version, const bpf::connection_key& key,
+                             const bpf::connection& value) {
+  if (!__atomic_compare_exchange_n(&there.version, &version, version | 1, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_ACQUIRE)) {
+    return false;
+  }
+  add_to(holder_of(key, value), 1);
+  if (version != 0) add_to(holder_of(there.key, there.connection), -1);
+  there.key = key;
+  there.connection = value;
+  there.road = {};
+  version += 2;
+  store(there.version, version == 0 ? 2U : version);
+  return true;
+}
+
+bpf::holder ConnectionTable::holder_of(const bpf::connection_key& key,
+                                       const bpf::connection& connection) const {
+  return bpf::holder_of(&key, &connection, beside_->secret);
+}
+
+void ConnectionTable::add_to(const bpf::holder& holder, std::int32_t places) {
+  __atomic_fetch_add(&beside_->holders->owner[holder.owner], places, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&beside_->holders->beginner[holder.beginner], places, __ATOMIC_RELAXED);
+}
+
 Result<void> ConnectionTable::put(Bytes key_bytes, Bytes value_bytes) {
-  CHECK(secret_ != nullptr && timeouts_ != nullptr);
+  CHECK(beside_);
   bpf::connection_key key{};
   bpf::connection value{};
   CHECK(key_bytes.size() == sizeof key && value_bytes.size() == sizeof value);

@@ -6,6 +6,7 @@
 
 #include "base/unique_fd.h"
 #include "kernel/bpf.h"
+#include "maps/holders.h"
 #include "maps/timeouts.h"
 #include "policy/host_settings.h"
 
@@ -14,9 +15,15 @@ namespace ocicat::dataplane::ebpf {
 // It is in this process's memory only while somebody works on it: it is 32 MB.
 class ConnectionTable final : public kernel::bpf::ElementMap {
  public:
-  // Borrows the secret, which is in the memory of map host, and the timeouts; nullptr: only to be read.
-  ConnectionTable(UniqueFd map, const bpf::secret* secret, const bpf::timeouts* timeouts)
-      : map_(std::move(map)), secret_(secret), timeouts_(timeouts) {}
+  // In memory of other maps; borrowed.
+  struct Beside {
+    const bpf::secret* secret;  // of map host
+    const bpf::timeouts* timeouts;
+    bpf::holders* holders;
+  };
+  // nullopt: only to be read.
+  ConnectionTable(UniqueFd map, const std::optional<Beside>& beside)
+      : map_(std::move(map)), beside_(beside) {}
 
   // Of one that is there the counters stay. kExhausted: its places have others, all of which count. The first call
   // has the map in memory, until put_all_done().
@@ -32,11 +39,15 @@ class ConnectionTable final : public kernel::bpf::ElementMap {
 
  private:
   bpf::tracked* place_for(const bpf::connection_key& key, std::uint32_t now) const;
+  bool rewrite(bpf::tracked& place, std::uint32_t version, const bpf::connection& value, std::uint32_t now);
+  bool occupy(bpf::tracked& there, std::uint32_t version, const bpf::connection_key& key,
+              const bpf::connection& value);
+  bpf::holder holder_of(const bpf::connection_key& key, const bpf::connection& connection) const;
+  void add_to(const bpf::holder& holder, std::int32_t places);
 
   UniqueFd map_;
   std::optional<kernel::bpf::MappedArray> memory_;  // while there are more to put
-  const bpf::secret* secret_;
-  const bpf::timeouts* timeouts_;
+  std::optional<Beside> beside_;
 };
 
 // In ticks (bpf/maps/host.h), as connections note it.

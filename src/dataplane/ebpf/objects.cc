@@ -22,7 +22,7 @@ using kernel::bpf::MapShape;
 constexpr std::array kDecisionMaps{
     "host",  "endpoints", "addresses", "nets",       "programs",       "vocabularies",    "entries",
     "cells", "chains",    "sources",   "dictionary", "host_endpoints", "host_interfaces", "host_addresses"};
-constexpr std::array kTraces{"connections", "fragments", "at_drivers", "translations"};
+constexpr std::array kTraces{"connections", "holders", "fragments", "at_drivers", "translations"};
 
 struct ProgramName {
   Role role;
@@ -137,6 +137,7 @@ Result<void> Objects::open_maps(const Fds& fds) {
   };
   TRY_VOID(mapped("host", host_));
   TRY_VOID(mapped("timeouts", timeouts_));
+  TRY_VOID(mapped("holders", holders_));
   TRY_VOID(mapped("endpoints", endpoints_));
   TRY_VOID(mapped("programs", programs_));
   TRY_VOID(mapped("vocabularies", vocabularies_));
@@ -166,7 +167,9 @@ Result<void> Objects::open_maps(const Fds& fds) {
   TRY_VOID(elements("sources", sources_));
   TRY_VOID(elements("host_interfaces", host_interfaces_));
   TRY(auto connections, copy_of(fds.at("connections")));
-  connections_ = std::make_unique<ConnectionTable>(std::move(connections), &host().secret, &timeouts());
+  connections_ = std::make_unique<ConnectionTable>(
+      std::move(connections),
+      ConnectionTable::Beside{&host().secret, &timeouts(), &holders_.as<bpf::holders>().front()});
   return elements("dictionary", dictionary_);
 }
 
@@ -266,6 +269,10 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
     for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
     objects.maps_.erase("at_drivers");  // an agent that did not live to pin its maps has had the same numbers
   }
+  if (is_there("connections") != is_there("holders")) {  // an agent did not live to pin both
+    objects.maps_.erase("connections");
+    objects.maps_.erase("holders");
+  }
   objects.tracks_anew_ = !is_there("connections");
   if (objects.all_there_) {
     TRY_VOID(objects.open_maps(objects.maps_));
@@ -351,7 +358,7 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::fil
   TRY(const auto datapath, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
   TRY(auto fd, open_pinned_map(datapath, folder, "connections"));
   if (!fd) return nullptr;
-  return std::make_unique<ConnectionTable>(std::move(*fd), nullptr, nullptr);
+  return std::make_unique<ConnectionTable>(std::move(*fd), std::nullopt);
 }
 
 namespace {

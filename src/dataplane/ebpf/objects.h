@@ -88,8 +88,8 @@ class Objects {
   bool all_there_ = true;
   bool kept_ = false;
   bool tracks_anew_ = false;
-  kernel::bpf::MappedArray host_, timeouts_, endpoints_, programs_, vocabularies_, chains_, host_endpoints_,
-      tunnels_;
+  kernel::bpf::MappedArray host_, timeouts_, holders_, endpoints_, programs_, vocabularies_, chains_,
+      host_endpoints_, tunnels_;
   kernel::bpf::GrowingArray entries_, cells_, net_roots_, net_nodes_, net_classes_, net_all_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
       floating_, host_addresses_;
