@@ -42,12 +42,15 @@ static __always_inline __u32 count_of(const __s32* number) {
   return count > 0 ? count : 0;
 }
 
-/* That so many places more are theirs. */
-static __always_inline void add_to(const struct holder* holder, __s32 places) {
+/* That those for whom it counts have so many places more. A function of its own to the verifier, as the next. */
+__noinline int add_places(const struct connection_key* key, const struct connection* connection,
+                          __s32 places) {
   struct holders* all = the_holders();
-  if (!all) return;
-  __sync_fetch_and_add(&all->owner[holder->owner % OWNERS_MAX], places);
-  __sync_fetch_and_add(&all->beginner[holder->beginner % BEGINNERS_MAX], places);
+  if (!key || !connection || !all) return 0;
+  struct holder holder = whose(key, connection);
+  __sync_fetch_and_add(&all->owner[holder.owner % OWNERS_MAX], places);
+  __sync_fetch_and_add(&all->beginner[holder.beginner % BEGINNERS_MAX], places);
+  return 0;
 }
 
 #define NO_PLACE 0xffffffff
@@ -126,12 +129,14 @@ __noinline __u64 grade_of(__u32 place, const struct newcomer* newcomer, __u32 no
   return grade ? grade + idle : 0;
 }
 
-/* Of eight places, none of them free: which one to give away; NO_PLACE: none. */
-__noinline __u32 least_of(__u32 places, const struct newcomer* newcomer, __u32 now) {
+/* Of the connection's eight places, none of them free: which one to give away; NO_PLACE: none. */
+__noinline __u32 least_of(const struct connection_key* key, const struct connection* next, __u32 now) {
+  if (!key || !next) return NO_PLACE;
+  struct newcomer newcomer = newcomer_of(key, next);
+  __u32 places = places_for(key), best = NO_PLACE;
   __u64 most = 0;
-  __u32 best = NO_PLACE;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {
-    __u64 grade = grade_of(place_in(places, i), newcomer, now);
+    __u64 grade = grade_of(place_in(places, i), &newcomer, now);
     if (grade <= most) continue;
     most = grade;
     best = place_in(places, i);
@@ -164,10 +169,10 @@ static __always_inline void end_connection(struct connection* connection, __u32 
 static __always_inline int rewrite(struct tracked* there, const struct connection* next, __u32 version,
                                    __u32 now) {
   struct connection* connection = &there->connection;
-  struct holder was = whose(&there->key, connection), is = whose(&there->key, next);
-  if (was.owner != is.owner || was.beginner != is.beginner) {
-    add_to(&was, -1);
-    add_to(&is, 1);
+  if (owner_of(&there->key, connection) != owner_of(&there->key, next) ||
+      beginner(connection) != beginner(next)) {
+    add_places(&there->key, connection, -1);
+    add_places(&there->key, next, 1);
   }
   for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->endpoint[end], next->endpoint[end]);
   for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
@@ -190,12 +195,8 @@ static __noinline struct connection* put_at(struct tracked* there, const struct 
   if (version && !anew && is_same_key(&there->key, key))
     return rewrite(there, next, version, now) ? connection : 0;
   if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) return 0;
-  struct holder holder = whose(key, next);
-  add_to(&holder, 1);
-  if (version) {
-    holder = whose(&there->key, connection);
-    add_to(&holder, -1);
-  }
+  add_places(key, next, 1);
+  if (version) add_places(&there->key, connection, -1);
   there->key = *key;
   *connection = *next;
   __builtin_memset(&there->road, 0, sizeof there->road);
@@ -212,10 +213,7 @@ static __noinline struct connection* put_connection(const struct connection_key*
                                                     const struct connection* next, int anew, __u32 now) {
   for (int i = 0; i < MAX_ATTEMPTS; ++i) {
     __u32 place = place_for(key);
-    if (place == NO_PLACE) {
-      struct newcomer newcomer = newcomer_of(key, next);
-      place = least_of(places_for(key), &newcomer, now);
-    }
+    if (place == NO_PLACE) place = least_of(key, next, now);
     struct tracked* there = tracked_at(place);
     if (!there) return 0;
     struct connection* noted = put_at(there, key, next, anew, now);
