@@ -7,11 +7,11 @@
  *   many, of the own ones. Of a workload's that of the address that has begun most, and of an address's that of the
  *   workload that has most
  *
- * and of several the one that has been idle for longest. A newcomer whose address, or whose workload, has more than a
- * 64th of the table takes none that is answered but of that very address, or workload: where there is none, it
- * has no place. So a flood, of whatever kind, pushes out its own, and stops itself where it has none there. From
- * however many addresses a workload is flooded, other workloads lose nothing; and however many are flooded from one
- * address, nobody else.
+ * and of several the one that has been idle for longest. But where the workload here that begins the newcomer, or else
+ * the address, has more than a 64th of the table, it takes none that is answered of others who have no more than it
+ * has itself: where there is no other place for it, it has none. So a flood, of whatever kind, pushes out its own, and
+ * stops itself where it has none there. From however many addresses a workload is flooded, other workloads lose
+ * nothing; and however many are flooded from one address, nobody else.
  */
 #pragma once
 
@@ -42,7 +42,8 @@ static __always_inline __u32 count_of(const __s32* number) {
   return count > 0 ? count : 0;
 }
 
-/* That those for whom it counts have so many places more. A function of its own to the verifier, as the next. */
+/* That those for whom it counts have so many places more. A function of its own to the
+ * verifier, which has it before it in many places. */
 __noinline int add_places(const struct connection_key* key, const struct connection* connection,
                           __s32 places) {
   struct holders* all = the_holders();
@@ -55,24 +56,29 @@ __noinline int add_places(const struct connection_key* key, const struct connect
 
 #define NO_PLACE 0xffffffff
 
-/* Whose a newcomer is, and from whom it may take a place that is answered. */
-enum newcomer_takes { FROM_ANYBODY, FROM_OWN_ADDRESS, FROM_OWN_WORKLOAD };
-struct newcomer {
+/* Who answers for a connection: the workload here that has begun it, or else the address. */
+struct answerable {
   struct holder holder;
-  __u32 takes; /* enum newcomer_takes */
+  __u32 is_workload;
+  __u32 has; /* so many places */
 };
 
-static __always_inline struct newcomer newcomer_of(const struct connection_key* key,
-                                                   const struct connection* connection) {
+static __always_inline struct answerable answerable_for(const struct connection_key* key,
+                                                        const struct connection* connection) {
   const struct holders* all = the_holders();
-  struct newcomer newcomer = {.holder = whose(key, connection)};
-  if (!all) return newcomer;
-  if (count_of(&all->beginner[newcomer.holder.beginner % BEGINNERS_MAX]) > HOLDS_MANY) {
-    newcomer.takes = FROM_OWN_ADDRESS;
-  } else if (count_of(&all->owner[newcomer.holder.owner % OWNERS_MAX]) > HOLDS_MANY) {
-    newcomer.takes = FROM_OWN_WORKLOAD;
-  }
-  return newcomer;
+  struct answerable who = {.holder = whose(key, connection),
+                           .is_workload = !key->at_host && slot_at(connection, beginner(connection))};
+  if (!all) return who;
+  who.has = count_of(who.is_workload ? &all->owner[who.holder.owner % OWNERS_MAX]
+                                     : &all->beginner[who.holder.beginner % BEGINNERS_MAX]);
+  return who;
+}
+
+/* Whether a newcomer may take the place of one that is answered. */
+static __always_inline int may_take_from(const struct answerable* newcomer, const struct answerable* there) {
+  int is_own = newcomer->is_workload ? newcomer->holder.owner == there->holder.owner
+                                     : newcomer->holder.beginner == there->holder.beginner;
+  return newcomer->has <= HOLDS_MANY || is_own || there->has > newcomer->has;
 }
 
 /* What speaks for giving away a place that is taken, in one word: */
@@ -96,43 +102,38 @@ static __always_inline __u64 idle_for(const struct connection* connection, __u32
   return 1 + (idle > GRADE_IDLE ? GRADE_IDLE : idle);
 }
 
-/* Of one that is answered; 0: it stays. */
-static __always_inline __u64 answered_grade(const struct holder* has, const struct newcomer* newcomer) {
+/* Of one that is answered. */
+static __always_inline __u64 answered_grade(const struct holder* has, const struct holder* newcomer) {
   const struct holders* all = the_holders();
-  int same_owner = has->owner == newcomer->holder.owner,
-      same_beginner = has->beginner == newcomer->holder.beginner;
-  if (!all || (newcomer->takes == FROM_OWN_ADDRESS && !same_beginner) ||
-      (newcomer->takes == FROM_OWN_WORKLOAD && !same_owner)) {
-    return 0;
-  }
+  __u64 same_owner = has->owner == newcomer->owner, same_beginner = has->beginner == newcomer->beginner;
+  if (!all) return 0;
   __u64 owners = count_of(&all->owner[has->owner % OWNERS_MAX]),
         beginners = count_of(&all->beginner[has->beginner % BEGINNERS_MAX]);
   __u64 most = owners < beginners ? beginners : owners, own = owners < beginners ? same_beginner : same_owner;
   return most << GRADE_MOST_SHIFT | own << GRADE_OWN_SHIFT | (owners + beginners) << GRADE_BOTH_SHIFT |
-         (__u64)same_beginner << GRADE_BEGUN_SHIFT | 1;
+         same_beginner << GRADE_BEGUN_SHIFT;
 }
 
 /* 0: it stays. */
-__noinline __u64 grade_of(__u32 place, const struct newcomer* newcomer, __u32 now) {
+__noinline __u64 grade_of(__u32 place, const struct answerable* newcomer, __u32 now) {
   const struct tracked* there = tracked_at(place);
   if (!newcomer || !there || READ_ONCE(there->version) & 1) return 0;
   const struct connection* connection = &there->connection;
   __u8 protocol = there->key.protocol;
   __u64 idle = idle_for(connection, now);
   if (has_expired(connection, protocol, now)) return (__u64)GRADE_OVER << GRADE_SHIFT | idle;
-  struct holder has = whose(&there->key, connection);
+  struct answerable has = answerable_for(&there->key, connection);
   if (!is_answered(connection, protocol)) {
-    __u64 grade = has.owner == newcomer->holder.owner ? GRADE_UNANSWERED : GRADE_OTHERS;
+    __u64 grade = has.holder.owner == newcomer->holder.owner ? GRADE_UNANSWERED : GRADE_OTHERS;
     return grade << GRADE_SHIFT | idle;
   }
-  __u64 grade = answered_grade(&has, newcomer);
-  return grade ? grade + idle : 0;
+  return may_take_from(newcomer, &has) ? answered_grade(&has.holder, &newcomer->holder) + idle : 0;
 }
 
 /* Of the connection's eight places, none of them free: which one to give away; NO_PLACE: none. */
 __noinline __u32 least_of(const struct connection_key* key, const struct connection* next, __u32 now) {
   if (!key || !next) return NO_PLACE;
-  struct newcomer newcomer = newcomer_of(key, next);
+  struct answerable newcomer = answerable_for(key, next);
   __u32 places = places_for(key), best = NO_PLACE;
   __u64 most = 0;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {

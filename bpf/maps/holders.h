@@ -21,7 +21,8 @@ enum {
   BEGINNERS_MAX = 1 << BEGINNERS_BITS,
   OWNER_HOST_ENDPOINT = 0x4000, /* its number is added */
   OWNER_HOST_FOR_OTHERS = OWNERS_MAX - 1,
-  HOLDS_MANY = CONNECTIONS_MAX / 64, /* who has more than that may take places from nobody but himself */
+  HOLDS_MANY =
+      CONNECTIONS_MAX / 64, /* who has more than that takes places only from those who have more still */
 };
 
 struct holders {
