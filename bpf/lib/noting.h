@@ -37,6 +37,16 @@ static __always_inline struct holder whose(const struct connection_key* key,
   return secrets ? holder_of(key, connection, &secrets->secret) : nobody;
 }
 
+/* Where a number stands; the compiler may not leave out what bounds it, as it knows and older verifiers do not. */
+static __always_inline __s32* owner_at(struct holders* all, __u32 owner) {
+  asm("" : "+r"(owner));
+  return &all->owner[owner % OWNERS_MAX];
+}
+static __always_inline __s32* beginner_at(struct holders* all, __u32 beginner) {
+  asm("" : "+r"(beginner));
+  return &all->beginner[beginner % BEGINNERS_MAX];
+}
+
 static __always_inline __u32 count_of(const __s32* number) {
   __s32 count = READ_ONCE(*number);
   return count > 0 ? count : 0;
@@ -49,8 +59,8 @@ __noinline int add_places(const struct connection_key* key, const struct connect
   struct holders* all = the_holders();
   if (!key || !connection || !all) return 0;
   struct holder holder = whose(key, connection);
-  __sync_fetch_and_add(&all->owner[holder.owner % OWNERS_MAX], places);
-  __sync_fetch_and_add(&all->beginner[holder.beginner % BEGINNERS_MAX], places);
+  __sync_fetch_and_add(owner_at(all, holder.owner), places);
+  __sync_fetch_and_add(beginner_at(all, holder.beginner), places);
   return 0;
 }
 
@@ -65,12 +75,12 @@ struct answerable {
 
 static __always_inline struct answerable answerable_for(const struct connection_key* key,
                                                         const struct connection* connection) {
-  const struct holders* all = the_holders();
+  struct holders* all = the_holders();
   struct answerable who = {.holder = whose(key, connection),
                            .is_workload = !key->at_host && slot_at(connection, beginner(connection))};
   if (!all) return who;
-  who.has = count_of(who.is_workload ? &all->owner[who.holder.owner % OWNERS_MAX]
-                                     : &all->beginner[who.holder.beginner % BEGINNERS_MAX]);
+  who.has =
+      count_of(who.is_workload ? owner_at(all, who.holder.owner) : beginner_at(all, who.holder.beginner));
   return who;
 }
 
@@ -104,11 +114,10 @@ static __always_inline __u64 idle_for(const struct connection* connection, __u32
 
 /* Of one that is answered. */
 static __always_inline __u64 answered_grade(const struct holder* has, const struct holder* newcomer) {
-  const struct holders* all = the_holders();
+  struct holders* all = the_holders();
   __u64 same_owner = has->owner == newcomer->owner, same_beginner = has->beginner == newcomer->beginner;
   if (!all) return 0;
-  __u64 owners = count_of(&all->owner[has->owner % OWNERS_MAX]),
-        beginners = count_of(&all->beginner[has->beginner % BEGINNERS_MAX]);
+  __u64 owners = count_of(owner_at(all, has->owner)), beginners = count_of(beginner_at(all, has->beginner));
   __u64 most = owners < beginners ? beginners : owners, own = owners < beginners ? same_beginner : same_owner;
   return most << GRADE_MOST_SHIFT | own << GRADE_OWN_SHIFT | (owners + beginners) << GRADE_BOTH_SHIFT |
          same_beginner << GRADE_BEGUN_SHIFT;
