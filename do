@@ -8,7 +8,7 @@ root=$PWD
 
 # What each task needs, as Debian packages.
 build_packages="g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev libboost-json1.81-dev libssl-dev
-  libabsl-dev libyaml-dev libsqlite3-dev libmnl-dev libbpf-dev clang-19 libcli11-dev libspdlog-dev libfmt-dev libre2-dev
+  libabsl-dev libyaml-dev libsqlite3-dev libmnl-dev libbpf-dev bpftool clang-19 libcli11-dev libspdlog-dev libfmt-dev libre2-dev
   prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev ca-certificates"
 run_packages="iproute2 iputils-ping nftables procps python3"
 test_packages="python3-pytest python3-pytest-xdist bird2 ethtool frr gobgpd

@@ -16,18 +16,7 @@
 #include <filesystem>
 #include <fstream>
 
-asm(".pushsection .rodata\n"
-    ".balign 16\n"
-    "ocicat_load_object:\n"
-    ".incbin \"" OCICAT_LOAD_OBJECT
-    "\"\n"
-    "ocicat_load_object_end:\n"
-    ".popsection\n");
-
-extern "C" {
-extern const std::uint8_t ocicat_load_object[] __attribute__((visibility("hidden")));
-extern const std::uint8_t ocicat_load_object_end[] __attribute__((visibility("hidden")));
-}
+#include "load.skel.h"
 
 namespace ocicat::bench {
 namespace {
@@ -122,16 +111,16 @@ void stay_on(int processor) {
   CHECK(::sched_setaffinity(0, sizeof set, &set) == 0);
 }
 
-Load::Load()
-    : object_(taken(kernel::bpf::Object::open({ocicat_load_object, ocicat_load_object_end}, "load"))),
-      softirqs_(softirq_times()) {
-  CHECK(object_.load());
-  generate_ = taken(object_.program("generate"));
-  sink_ = taken(object_.program("sink"));
-  drop_ = taken(object_.program("drop"));
-  arrivals_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("arrivals"))));
-  plan_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("plan"))));
-  ports_ = taken(kernel::bpf::MappedArray::of(taken(object_.map("ports_listed"))));
+Load::Load() : softirqs_(softirq_times()) {
+  using kernel::bpf::fd_of, kernel::bpf::MappedArray;
+  auto object = taken(kernel::bpf::Skeleton<load_bpf>::open());
+  CHECK(object.load());
+  generate_ = taken(fd_of(object->progs.generate));
+  sink_ = taken(fd_of(object->progs.sink));
+  drop_ = taken(fd_of(object->progs.drop));
+  arrivals_ = taken(MappedArray::of(taken(fd_of(object->maps.arrivals))));
+  plan_ = taken(MappedArray::of(taken(fd_of(object->maps.plan))));
+  ports_ = taken(MappedArray::of(taken(fd_of(object->maps.ports_listed))));
   plan_.as<load_plan>().front().arriving = LOAD_FRAME;
 }
 

@@ -58,7 +58,6 @@ class Load {
   UniqueFd drop_in_driver(int interface) const;
 
  private:
-  kernel::bpf::Object object_;
   UniqueFd generate_, sink_, drop_;
   kernel::bpf::MappedArray plan_, arrivals_, ports_;
   double processor_nanoseconds() const;

@@ -50,17 +50,28 @@ function(ocicat_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
-# ocicat_bpf_object(OBJECT FILE FOLDER)
+# ocicat_bpf_skeleton(TARGET NAME SOURCE FOLDER [DEPENDS...])
 #
-# FILE: what clang makes for the kernel of FOLDER/programs/OBJECT.c, where FOLDER is bpf/ or a copy of it. The headers
-# of Debian's kernel and libbpf are all that it needs.
-function(ocicat_bpf_object object file folder)
+# NAME.skel.h for TARGET: what clang makes for the kernel of SOURCE, and bpftool of that, a struct NAME_bpf. Only one file
+# of a program is to include it, since whoever opens the struct has the whole object in it. FOLDER: where headers are found,
+# bpf/ or a copy of it. The headers of Debian's kernel and libbpf are all that it needs. Target `skeletons`: all of them, for
+# those who read sources without compiling them.
+find_program(BPFTOOL bpftool PATHS /usr/sbin REQUIRED)
+add_custom_target(skeletons)
+function(ocicat_bpf_skeleton target name source folder)
+  set(made ${CMAKE_CURRENT_BINARY_DIR}/${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bpf/*.h ${PROJECT_SOURCE_DIR}/bpf/*.c)
-  add_custom_command(OUTPUT ${file}
+  add_custom_command(OUTPUT ${made}.skel.h
     COMMAND clang-19 -target bpf -mcpu=v3 -g -O2 -Wall -Wextra -Wno-unused-parameter -Werror
       -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -I ${folder}
       -fdebug-prefix-map=${PROJECT_SOURCE_DIR}=.
-      -c ${folder}/programs/${object}.c -o ${file}
-    DEPENDS ${sources} ${folder}/maps/connections.h
+      -c ${source} -o ${made}.bpf.o
+    COMMAND ${BPFTOOL} gen skeleton ${made}.bpf.o name ${name}_bpf > ${made}.skel.h
+    BYPRODUCTS ${made}.bpf.o
+    DEPENDS ${sources} ${ARGN}
     VERBATIM)
+  target_sources(${target} PRIVATE ${made}.skel.h)
+  target_include_directories(${target} SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+  add_custom_target(${name}_skeleton DEPENDS ${made}.skel.h)
+  add_dependencies(skeletons ${name}_skeleton)
 endfunction()

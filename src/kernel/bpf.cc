@@ -177,59 +177,77 @@ Result<std::vector<std::uint64_t>> sums_of(int map) {
   return sums;
 }
 
-void Object::Close::operator()(bpf_object* object) const {
-  ::bpf_object__close(object);
+namespace {
+
+Result<UniqueFd> copy_of(int fd, const char* name) {
+  CHECK(fd >= 0);
+  UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!own) return fail_errno(fmt::format("keep {}", name), errno);
+  return own;
 }
 
-Object::~Object() = default;
-Object::Object(Object&&) noexcept = default;
-Object& Object::operator=(Object&&) noexcept = default;
+}  // namespace
 
-Result<Object> Object::open(std::span<const std::uint8_t> file, const std::string& name) {
+std::string name_of(const bpf_map* map) {
+  return ::bpf_map__name(map);
+}
+
+std::string name_of(const bpf_program* program) {
+  return ::bpf_program__name(program);
+}
+
+MapShape shape_of(const bpf_map* map) {
+  return {::bpf_map__type(map), ::bpf_map__key_size(map), ::bpf_map__value_size(map),
+          ::bpf_map__max_entries(map), ::bpf_map__map_flags(map)};
+}
+
+Result<void> use(bpf_map* map, int fd) {
+  if (const int error = ::bpf_map__reuse_fd(map, fd); error != 0)
+    return fail_errno("use map " + name_of(map), -error);
+  return {};
+}
+
+Result<UniqueFd> fd_of(const bpf_map* map) {
+  return copy_of(::bpf_map__fd(map), ::bpf_map__name(map));
+}
+
+Result<UniqueFd> fd_of(const bpf_program* program) {
+  return copy_of(::bpf_program__fd(program), ::bpf_program__name(program));
+}
+
+void Object::listen() {
   ::libbpf_set_print(collect);
-  bpf_object_open_opts options{};
-  options.sz = sizeof options;
-  options.object_name = name.c_str();
-  bpf_object* object = ::bpf_object__open_mem(file.data(), file.size(), &options);
-  if (object == nullptr) return fail_errno("read eBPF object " + name, errno);
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object) {
+}
+
+Object::Object(std::shared_ptr<bpf_object> object) : object_(std::move(object)) {
+  for (auto* program : programs()) {
     if (std::string_view(::bpf_program__section_name(program)) != "netfilter") continue;
     set_type(program, kProgramNetfilter);
     set_attach_type(program, kAttachNetfilter);
   }
-  return Object(object);
 }
 
-std::vector<std::pair<std::string, MapShape>> Object::maps() const {
-  std::vector<std::pair<std::string, MapShape>> shapes;
+std::vector<bpf_map*> Object::maps() const {
+  std::vector<bpf_map*> all;
   bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, object_.get()) {
-    shapes.emplace_back(::bpf_map__name(map),
-                        MapShape{::bpf_map__type(map), ::bpf_map__key_size(map), ::bpf_map__value_size(map),
-                                 ::bpf_map__max_entries(map), ::bpf_map__map_flags(map)});
-  }
-  return shapes;
+  bpf_object__for_each_map(map, object_.get()) all.push_back(map);
+  return all;
+}
+
+std::vector<bpf_program*> Object::programs() const {
+  std::vector<bpf_program*> all;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_.get()) all.push_back(program);
+  return all;
 }
 
 void Object::leave_out_programs() {
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object_.get())::bpf_program__set_autoload(program, false);
+  for (auto* program : programs()) ::bpf_program__set_autoload(program, false);
 }
 
-void Object::leave_out_programs_but(const std::string& name) {
+void Object::leave_out_programs_but(bpf_program* program) {
   leave_out_programs();
-  bpf_program* program = ::bpf_object__find_program_by_name(object_.get(), name.c_str());
-  CHECK(program != nullptr);
   ::bpf_program__set_autoload(program, true);
-}
-
-Result<void> Object::use(const std::string& name, int fd) {
-  bpf_map* map = ::bpf_object__find_map_by_name(object_.get(), name.c_str());
-  CHECK(map != nullptr);
-  if (const int error = ::bpf_map__reuse_fd(map, fd); error != 0)
-    return fail_errno("use map " + name, -error);
-  return {};
 }
 
 namespace {
@@ -262,29 +280,6 @@ Result<void> Object::load() {
   if (text.size() > kLogShown) text.remove_prefix(text.size() - kLogShown);
   return fail(fail_errno("", -error).error().code, "load eBPF programs: {}; the verifier says: …{}",
               std::strerror(-error), text);
-}
-
-Result<UniqueFd> Object::map(const std::string& name) const {
-  const int fd = ::bpf_object__find_map_fd_by_name(object_.get(), name.c_str());
-  CHECK(fd >= 0);
-  UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  if (!own) return fail_errno("keep map " + name, errno);
-  return own;
-}
-
-std::vector<std::string> Object::programs() const {
-  std::vector<std::string> names;
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object_.get()) names.emplace_back(::bpf_program__name(program));
-  return names;
-}
-
-Result<UniqueFd> Object::program(const std::string& name) const {
-  bpf_program* program = ::bpf_object__find_program_by_name(object_.get(), name.c_str());
-  CHECK(program != nullptr);
-  UniqueFd own(::fcntl(::bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
-  if (!own) return fail_errno("keep program " + name, errno);
-  return own;
 }
 
 Result<UniqueFd> attach(int program, int interface, Hook hook) {

@@ -4,6 +4,7 @@
 //   source    linux/bpf.h; bpf(2); libbpf 1.1, and raw system calls where that has none (tcx)
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -17,7 +18,9 @@
 #include "base/unique_fd.h"
 #include "kernel/mapped_memory.h"
 
+struct bpf_map;
 struct bpf_object;
+struct bpf_program;
 
 namespace ocicat::kernel::bpf {
 
@@ -139,35 +142,54 @@ class Elements {
 // What a per-CPU array of 64-bit numbers adds up to.
 Result<std::vector<std::uint64_t>> sums_of(int map);
 
-// An object file with programs, from opening to loading.
+// Of an object's maps and programs.
+std::string name_of(const bpf_map* map);
+std::string name_of(const bpf_program* program);
+// What it is to look like.
+MapShape shape_of(const bpf_map* map);
+// Before the object is loaded: that map, rather than a new one.
+Result<void> use(bpf_map* map, int fd);
+// After it; of the caller.
+Result<UniqueFd> fd_of(const bpf_map* map);
+Result<UniqueFd> fd_of(const bpf_program* program);
+
+// An object with programs, from opening to loading. Copies are of the same.
 class Object {
  public:
-  static Result<Object> open(std::span<const std::uint8_t> file, const std::string& name);
-  ~Object();
-  Object(Object&&) noexcept;
-  Object& operator=(Object&&) noexcept;
-
-  // What its maps will look like, by name.
-  std::vector<std::pair<std::string, MapShape>> maps() const;
+  std::vector<bpf_map*> maps() const;
+  std::vector<bpf_program*> programs() const;
   // Before load(): its maps alone, for a kernel that has no place for its programs.
   void leave_out_programs();
   // Before load(): of its programs that one alone.
-  void leave_out_programs_but(const std::string& name);
-  // Before load(): that map, rather than a new one.
-  Result<void> use(const std::string& map, int fd);
+  void leave_out_programs_but(bpf_program* program);
   Result<void> load();
-  // After it; of the caller.
-  Result<UniqueFd> map(const std::string& name) const;
-  Result<UniqueFd> program(const std::string& name) const;
-  std::vector<std::string> programs() const;
+
+ protected:
+  explicit Object(std::shared_ptr<bpf_object> object);
+  // Before an object is opened: what libbpf has to say is for errors.
+  static void listen();
 
  private:
-  struct Close {
-    void operator()(bpf_object* object) const;
-  };
-  explicit Object(bpf_object* object) : object_(object) {}
+  std::shared_ptr<bpf_object> object_;
+};
 
-  std::unique_ptr<bpf_object, Close> object_;
+// The same, whose maps and programs are known by name: S is what bpftool makes of the object's file, with a member for each.
+template <class S>
+class Skeleton : public Object {
+ public:
+  static Result<Skeleton> open() {
+    listen();
+    const std::shared_ptr<S> opened(S::open(), S::destroy);
+    if (opened == nullptr) return fail_errno("read an eBPF object", errno);
+    return Skeleton(opened);
+  }
+  const S* operator->() const { return names_; }
+
+ private:
+  explicit Skeleton(const std::shared_ptr<S>& opened)
+      : Object(std::shared_ptr<bpf_object>(opened, opened->obj)), names_(opened.get()) {}
+
+  const S* names_;
 };
 
 // Programs at an interface of the calling thread's network namespace; others there have their say as well.

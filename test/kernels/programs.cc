@@ -12,13 +12,12 @@
 namespace ocicat {
 namespace {
 
-Result<void> load(std::span<const std::uint8_t> file, const std::string& name) {
-  TRY(auto object, kernel::bpf::Object::open(file, name));
+Result<void> load(kernel::bpf::Object& object) {
   TRY_VOID(object.load());
-  for (const auto& program : object.programs()) {
-    TRY(const auto fd, object.program(program));
+  for (const auto* program : object.programs()) {
+    TRY(const auto fd, kernel::bpf::fd_of(program));
     TRY(const auto instructions, kernel::bpf::verified_instructions(fd.get()));
-    fmt::print("{} {}\n", program, instructions);
+    fmt::print("{} {}\n", kernel::bpf::name_of(program), instructions);
   }
   return {};
 }
@@ -29,10 +28,10 @@ Result<void> load_all() {
   ::uname(&kernel);
   fmt::print("kernel {}: types {}, tcx {}, netfilter programs {}\n", kernel.release, can.types, can.tcx,
              can.netfilter);
-  TRY_VOID(load(dataplane::ebpf::datapath_object(), "ocicat"));
-  if (!can.netfilter) return {};  // host endpoints are for nftables there
-  TRY_VOID(load(dataplane::ebpf::host_object(), "ocicat_host"));
-  return load(dataplane::ebpf::driver_object(), "ocicat_driver");
+  // Without those, host endpoints are for nftables.
+  TRY(auto objects, dataplane::ebpf::open_objects(can.netfilter));
+  for (auto& object : objects) TRY_VOID(load(object));
+  return {};
 }
 
 }  // namespace

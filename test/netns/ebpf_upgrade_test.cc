@@ -5,25 +5,19 @@
 #include <net/if.h>
 
 #include <atomic>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/ebpf/program_places.h"
 #include "netns/agent_host.h"
+#include "other_datapath.skel.h"
+#include "other_host.skel.h"
 
 namespace ocicat::test {
 namespace {
 
 using dataplane::Datapath;
 using kernel::bpf::Hook;
-
-std::vector<std::uint8_t> file_contents(const char* name) {
-  std::ifstream file(name, std::ios::binary);
-  CHECK(file);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 RawPacket answer_to(RawPacket packet) {
   std::swap(packet.packet.source, packet.packet.destination);
@@ -53,34 +47,34 @@ class EbpfUpgrade : public testing::Test {
   // As if another build, which is that of the object, had been at work here, and had ended.
   void install_other_build() {
     agent_.reset();
-    load_over_pins(OCICAT_OTHER_DATAPATH);
-    load_over_pins(OCICAT_OTHER_HOST);
+    load_over_pins(kernel::bpf::Skeleton<other_datapath_bpf>::open());
+    load_over_pins(kernel::bpf::Skeleton<other_host_bpf>::open());
     bed_.host().run([&] { attach(); });
     pins_.change_build();
   }
   // The map that it lays out otherwise is its own.
-  void load_over_pins(const char* file) {
-    auto object = kernel::bpf::Object::open(file_contents(file), "other");
+  void load_over_pins(auto object) {
+    using kernel::bpf::fd_of, kernel::bpf::name_of;
     CHECK(object);
-    std::vector<std::string> own;
-    for (const auto& [name, shape] : object->maps()) {
-      if (name == "connections" && own_.insert(name).second) {
-        own.push_back(name);
+    std::vector<const bpf_map*> own;
+    for (auto* map : object->maps()) {
+      if (map == (*object)->maps.connections && own_.insert(name_of(map)).second) {
+        own.push_back(map);
         continue;
       }
-      const auto map = kernel::bpf::open_pin(maps() / name);
-      CHECK(map && object->use(name, map->get()));
+      const auto there = kernel::bpf::open_pin(maps() / name_of(map));
+      CHECK(there && kernel::bpf::use(map, there->get()));
     }
     const auto loaded = object->load();
     if (!loaded) std::fprintf(stderr, "%s\n", loaded.error().message.c_str());
     CHECK(loaded);
-    for (const auto& name : own) {
-      const auto map = object->map(name);
-      CHECK(map && kernel::bpf::pin(map->get(), maps() / name));
+    for (const auto* map : own) {
+      const auto fd = fd_of(map);
+      CHECK(fd && kernel::bpf::pin(fd->get(), maps() / name_of(map)));
     }
-    for (const auto& name : object->programs()) {
-      auto program = object->program(name);
-      CHECK(program && kernel::bpf::pin(program->get(), pins_.path() / "programs" / name));
+    for (const auto* program : object->programs()) {
+      const auto fd = fd_of(program);
+      CHECK(fd && kernel::bpf::pin(fd->get(), pins_.path() / "programs" / name_of(program)));
     }
   }
   // In the place of those of this build, at interfaces.

@@ -10,35 +10,71 @@
 #include <string_view>
 
 #include "base/digest.h"
+#include "datapath.skel.h"
+#include "driver.skel.h"
+#include "host.skel.h"
 
 namespace ocicat::dataplane::ebpf {
+
+using kernel::bpf::Skeleton;
+
+struct Skeletons {
+  Skeleton<datapath_bpf> datapath;
+  Skeleton<host_bpf> host;
+  Skeleton<driver_bpf> driver;
+
+  static Result<Skeletons> open() {
+    TRY(auto datapath, Skeleton<datapath_bpf>::open());
+    TRY(auto host, Skeleton<host_bpf>::open());
+    TRY(auto driver, Skeleton<driver_bpf>::open());
+    return Skeletons{std::move(datapath), std::move(host), std::move(driver)};
+  }
+  std::array<kernel::bpf::Object*, 3> all() { return {&datapath, &host, &driver}; }
+};
+
 namespace {
 
 using kernel::bpf::GrowingArray;
 using kernel::bpf::KernelMap;
 using kernel::bpf::MappedArray;
-using kernel::bpf::MapShape;
+using kernel::bpf::name_of;
 
-constexpr std::array kDecisionMaps{
-    "host",  "endpoints", "addresses", "nets",       "programs",       "vocabularies",    "entries",
-    "cells", "chains",    "sources",   "dictionary", "host_endpoints", "host_interfaces", "host_addresses"};
-constexpr std::array kTraces{"connections", "holders", "fragments", "at_drivers", "translations"};
+// What decides of packets, together.
+std::vector<const bpf_map*> decision_maps(const Skeletons& of) {
+  const auto& in = of.datapath->maps;
+  const auto& at_host = of.driver->maps;
+  return {in.host,
+          in.endpoints,
+          in.addresses,
+          in.nets,
+          in.programs,
+          in.vocabularies,
+          in.entries,
+          in.cells,
+          in.chains,
+          in.sources,
+          in.dictionary,
+          in.host_addresses,
+          at_host.host_endpoints,
+          at_host.host_interfaces};
+}
 
-struct ProgramName {
+// What is noted of packets.
+std::vector<const bpf_map*> traces(const Skeletons& of) {
+  const auto& in = of.datapath->maps;
+  return {in.connections, in.holders, in.fragments, in.translations, of.driver->maps.at_drivers};
+}
+
+using DatapathPrograms = decltype(datapath_bpf::progs);
+struct AttachedProgram {
   Role role;
   kernel::bpf::Hook hook;
-  const char* name;
+  bpf_program* DatapathPrograms::* program;
 };
-constexpr std::array kPrograms{ProgramName{Role::kWorkload, kernel::bpf::Hook::kIngress, "from_workload"},
-                               ProgramName{Role::kWorkload, kernel::bpf::Hook::kEgress, "to_workload"},
-                               ProgramName{Role::kHost, kernel::bpf::Hook::kIngress, "from_network"}};
-
-struct ObjectFile {
-  std::span<const std::uint8_t> (*bytes)();
-  const char* name;
-};
-constexpr ObjectFile kDatapath{datapath_object, "ocicat"}, kHost{host_object, "ocicat_host"},
-    kDriver{driver_object, "ocicat_driver"};
+constexpr std::array kPrograms{
+    AttachedProgram{Role::kWorkload, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_workload},
+    AttachedProgram{Role::kWorkload, kernel::bpf::Hook::kEgress, &DatapathPrograms::to_workload},
+    AttachedProgram{Role::kHost, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_network}};
 
 std::filesystem::path map_folder(const std::filesystem::path& folder) {
   return folder / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
@@ -59,22 +95,30 @@ std::vector<std::filesystem::path> map_folders(const std::filesystem::path& fold
   return others;
 }
 
+template <class S>
+std::string_view file_of() {
+  std::size_t size = 0;
+  const auto* bytes = S::elf_bytes(&size);
+  return {static_cast<const char*>(bytes), size};
+}
+
 Digest build() {
   std::string all;
-  for (const auto object : {datapath_object(), host_object(), driver_object()})
-    all.append(reinterpret_cast<const char*>(object.data()), object.size());
+  for (const auto file : {file_of<datapath_bpf>(), file_of<host_bpf>(), file_of<driver_bpf>()}) all += file;
   return Digest::of(all);
 }
 
 // Programs by name, and where they are kept.
-using NamedPrograms = std::vector<std::pair<const char*, UniqueFd*>>;
-NamedPrograms named(Programs& programs) {
+using NamedPrograms = std::vector<std::pair<std::string, UniqueFd*>>;
+NamedPrograms named(const Skeletons& of, Programs& programs) {
   NamedPrograms all;
-  for (const auto& [role, hook, name] : kPrograms) all.emplace_back(name, &programs.at(role, hook));
+  for (const auto& [role, hook, program] : kPrograms)
+    all.emplace_back(name_of(of.datapath->progs.*program), &programs.at(role, hook));
   return all;
 }
-NamedPrograms named(HostPrograms& programs) {
-  return {{"at_host", &programs.host}, {"at_driver", &programs.driver}};
+NamedPrograms named(const Skeletons& of, HostPrograms& programs) {
+  return {{name_of(of.host->progs.at_host), &programs.host},
+          {name_of(of.driver->progs.at_driver), &programs.driver}};
 }
 
 Result<UniqueFd> copy_of(const UniqueFd& fd) {
@@ -92,18 +136,18 @@ bpf::secret new_secret() {
 }
 
 // The pinned map, if it looks as it should.
-Result<std::optional<UniqueFd>> adoptable(const std::filesystem::path& file, const MapShape& shape) {
-  auto fd = kernel::bpf::open_pin(file);
+Result<std::optional<UniqueFd>> adoptable(const std::filesystem::path& folder, const bpf_map* map) {
+  auto fd = kernel::bpf::open_pin(map_folder(folder) / name_of(map));
   if (!fd && fd.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (!fd) return std::unexpected(fd.error());
   TRY(const auto there, kernel::bpf::shape_of(fd->get()));
-  if (!(there == shape)) return std::nullopt;
+  if (!(there == kernel::bpf::shape_of(map))) return std::nullopt;
   return std::optional(std::move(*fd));
 }
 
 // Whether all are pinned.
-Result<bool> open_pinned(const std::filesystem::path& folder, auto& programs) {
-  for (const auto& [name, fd] : named(programs)) {
+Result<bool> open_pinned(const std::filesystem::path& folder, const NamedPrograms& programs) {
+  for (const auto& [name, fd] : programs) {
     auto pinned = kernel::bpf::open_pin(folder / "programs" / name);
     if (!pinned && pinned.error().code == ErrorCode::kNotFound) return false;
     if (!pinned) return std::unexpected(pinned.error());
@@ -130,63 +174,64 @@ Result<void> pin_programs(const std::filesystem::path& folder, const NamedProgra
 
 }  // namespace
 
-Result<void> Objects::open_maps(const Fds& fds) {
-  const auto mapped = [&](const char* name, MappedArray& array) -> Result<void> {
-    TRY(array, MappedArray::of(fds.at(name)));
+Result<void> Objects::open_maps() {
+  const auto& in = skeletons_->datapath->maps;
+  const auto& at_host = skeletons_->driver->maps;
+  const auto mapped = [&](const bpf_map* map, MappedArray& array) -> Result<void> {
+    TRY(array, MappedArray::of(fd(map)));
     return {};
   };
-  TRY_VOID(mapped("host", host_));
-  TRY_VOID(mapped("timeouts", timeouts_));
-  TRY_VOID(mapped("holders", holders_));
-  TRY_VOID(mapped("endpoints", endpoints_));
-  TRY_VOID(mapped("programs", programs_));
-  TRY_VOID(mapped("vocabularies", vocabularies_));
-  TRY(entries_, GrowingArray::of(fds.at("entries")));
-  TRY(cells_, GrowingArray::of(fds.at("cells")));
-  TRY_VOID(mapped("chains", chains_));
-  TRY_VOID(mapped("host_endpoints", host_endpoints_));
-  TRY_VOID(mapped("tunnels", tunnels_));
+  TRY_VOID(mapped(in.host, host_));
+  TRY_VOID(mapped(in.timeouts, timeouts_));
+  TRY_VOID(mapped(in.holders, holders_));
+  TRY_VOID(mapped(in.endpoints, endpoints_));
+  TRY_VOID(mapped(in.programs, programs_));
+  TRY_VOID(mapped(in.vocabularies, vocabularies_));
+  TRY(entries_, GrowingArray::of(fd(in.entries)));
+  TRY(cells_, GrowingArray::of(fd(in.cells)));
+  TRY_VOID(mapped(in.chains, chains_));
+  TRY_VOID(mapped(at_host.host_endpoints, host_endpoints_));
+  TRY_VOID(mapped(in.tunnels, tunnels_));
   const auto part = [&](std::size_t offset, std::size_t element, std::size_t size) {
-    return GrowingArray::of(fds.at("nets"), {offset, element, size / element});
+    return GrowingArray::of(fd(in.nets), {offset, element, size / element});
   };
   using bpf::nets;
   TRY(net_roots_, part(offsetof(nets, roots), sizeof(NetMemory::Roots), sizeof(nets::roots)));
   TRY(net_nodes_, part(offsetof(nets, nodes), sizeof(bpf::net_node), sizeof(nets::nodes)));
   TRY(net_classes_, part(offsetof(nets, classes), sizeof(std::uint32_t), sizeof(nets::classes)));
   TRY(net_all_, part(offsetof(nets, all), sizeof(NetMemory::All), sizeof(nets::all)));
-  const auto elements = [&](const char* name, std::unique_ptr<kernel::bpf::ElementMap>& map) -> Result<void> {
-    TRY(auto fd, copy_of(fds.at(name)));
-    const bool in_place = std::string_view(name) == "host_interfaces";
-    TRY(map, KernelMap::of(std::move(fd), in_place));
+  const auto elements = [&](const bpf_map* map,
+                            std::unique_ptr<kernel::bpf::ElementMap>& opened) -> Result<void> {
+    TRY(auto copy, copy_of(fd(map)));
+    TRY(opened, KernelMap::of(std::move(copy), map == at_host.host_interfaces));
     return {};
   };
-  TRY_VOID(elements("addresses", addresses_));
-  TRY_VOID(elements("vteps", vteps_));
-  TRY_VOID(elements("floating", floating_));
-  TRY_VOID(elements("host_addresses", host_addresses_));
-  TRY_VOID(elements("sources", sources_));
-  TRY_VOID(elements("host_interfaces", host_interfaces_));
-  TRY(auto connections, copy_of(fds.at("connections")));
+  TRY_VOID(elements(in.addresses, addresses_));
+  TRY_VOID(elements(in.vteps, vteps_));
+  TRY_VOID(elements(in.floating, floating_));
+  TRY_VOID(elements(in.host_addresses, host_addresses_));
+  TRY_VOID(elements(in.sources, sources_));
+  TRY_VOID(elements(at_host.host_interfaces, host_interfaces_));
+  TRY(auto connections, copy_of(fd(in.connections)));
   connections_ = std::make_unique<ConnectionTable>(
       std::move(connections),
       ConnectionTable::Beside{&host().secret, &timeouts(), &holders_.as<bpf::holders>().front()});
-  return elements("dictionary", dictionary_);
+  return elements(in.dictionary, dictionary_);
 }
 
 Result<void> Objects::adopt_maps(const kernel::bpf::Object& object) {
-  for (const auto& [name, shape] : object.maps()) {
-    if (maps_.contains(name)) continue;
-    TRY(auto fd, adoptable(map_folder(folder_) / name, shape));
-    if (fd) maps_.emplace(name, std::move(*fd));
-    all_there_ = all_there_ && fd.has_value();
+  for (const auto* map : object.maps()) {
+    if (is_there(map)) continue;
+    TRY(auto adopted, adoptable(folder_, map));
+    if (adopted) maps_.emplace(name_of(map), std::move(*adopted));
+    all_there_ = all_there_ && adopted.has_value();
   }
   return {};
 }
 
 Result<void> Objects::use_maps(kernel::bpf::Object& object) const {
-  for (const auto& [name, unused] : object.maps()) {
-    if (const auto there = maps_.find(name); there != maps_.end())
-      TRY_VOID(object.use(name, there->second.get()));
+  for (auto* map : object.maps()) {
+    if (is_there(map)) TRY_VOID(kernel::bpf::use(map, fd(map).get()));
   }
   return {};
 }
@@ -195,9 +240,9 @@ Result<void> Objects::use_maps(kernel::bpf::Object& object) const {
 Result<void> Objects::make_maps(kernel::bpf::Object& object) {
   TRY_VOID(use_maps(object));
   TRY_VOID(object.load());
-  for (const auto& [name, unused] : object.maps()) {
-    TRY(auto fd, object.map(name));
-    maps_.insert_or_assign(name, std::move(fd));
+  for (const auto* map : object.maps()) {
+    TRY(auto made, kernel::bpf::fd_of(map));
+    maps_.insert_or_assign(name_of(map), std::move(made));
   }
   return {};
 }
@@ -209,19 +254,20 @@ Result<void> Objects::load_programs() {
     std::future<Result<UniqueFd>> loaded;
   };
   std::vector<Loading> all;
-  const auto begin = [&](const ObjectFile& file, const char* name, UniqueFd& program) {
-    all.emplace_back(&program, std::async(std::launch::async, [&file, name, this]() -> Result<UniqueFd> {
-      TRY(auto object, kernel::bpf::Object::open(file.bytes(), file.name));
-      object.leave_out_programs_but(name);
-      TRY_VOID(use_maps(object));
-      TRY_VOID(object.load());
-      return object.program(name);
+  const auto begin = [&]<class S, class P>(const Skeleton<S>&, bpf_program* P::* program, UniqueFd& kept) {
+    all.emplace_back(&kept, std::async(std::launch::async, [program, this]() -> Result<UniqueFd> {
+      TRY(auto own, Skeleton<S>::open());
+      own.leave_out_programs_but(own->progs.*program);
+      TRY_VOID(use_maps(own));
+      TRY_VOID(own.load());
+      return kernel::bpf::fd_of(own->progs.*program);
     }));
   };
-  for (const auto& [name, program] : named(attachable_)) begin(kDatapath, name, *program);
+  const auto& of = *skeletons_;
+  for (const auto& [role, hook, program] : kPrograms) begin(of.datapath, program, attachable_.at(role, hook));
   if (at_host_) {
-    begin(kHost, "at_host", host_programs_.host);
-    begin(kDriver, "at_driver", host_programs_.driver);
+    begin(of.host, &decltype(host_bpf::progs)::at_host, host_programs_.host);
+    begin(of.driver, &decltype(driver_bpf::progs)::at_driver, host_programs_.driver);
   }
   for (auto& [program, loaded] : all) {
     TRY(*program, loaded.get());
@@ -231,65 +277,68 @@ Result<void> Objects::load_programs() {
 
 // Connections in a map that this build has not adopted.
 Result<void> Objects::find_older() {
+  const auto* connections = skeletons_->datapath->maps.connections;
   for (const auto& folder : map_folders(folder_)) {
-    const auto there = kernel::bpf::open_pin(folder / "connections");
+    const auto there = kernel::bpf::open_pin(folder / name_of(connections));
     if (!there && there.error().code == ErrorCode::kNotFound) continue;
     if (!there) return std::unexpected(there.error());
-    TRY(older_, OlderConnections::open(*there, maps_.at("connections")));
+    TRY(older_, OlderConnections::open(*there, fd(connections)));
     return {};
   }
   return {};
 }
 
 Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool at_host) {
-  std::vector<kernel::bpf::Object> maps;  // of each file, all in the end
-  for (const auto* file : {&kDatapath, &kHost, &kDriver}) {
-    TRY(auto object, kernel::bpf::Object::open(file->bytes(), file->name));
-    object.leave_out_programs();
-    maps.push_back(std::move(object));
-  }
+  TRY(auto opened, Skeletons::open());
   Objects objects;
+  objects.skeletons_ = std::make_shared<Skeletons>(std::move(opened));
+  auto& of = *objects.skeletons_;
   objects.folder_ = folder;
   objects.at_host_ = at_host;
-  for (const auto& object : maps) TRY_VOID(objects.adopt_maps(object));
+  for (auto* object : of.all()) {
+    object->leave_out_programs();
+    TRY_VOID(objects.adopt_maps(*object));
+  }
   // Connections name batches and slots. Where those begin anew, the numbers go on, so all are judged again;
   // where nobody knows the numbers, the map of connections is made anew as well, and what was in it counts as of
   // another layout.
   std::uint64_t batch = 0;
   auto secret = new_secret();
-  const auto is_there = [&](const char* name) { return objects.maps_.contains(name); };
-  if (!std::ranges::all_of(kDecisionMaps, is_there)) {
-    if (is_there("host")) {
-      TRY(const auto value, MappedArray::of(objects.maps_.at("host")));
+  const auto& maps = of.datapath->maps;
+  if (!std::ranges::all_of(decision_maps(of), [&](const auto* map) { return objects.is_there(map); })) {
+    if (objects.is_there(maps.host)) {
+      TRY(const auto value, MappedArray::of(objects.fd(maps.host)));
       batch = value.as<bpf::host>().front().batch + 2;
       secret = value.as<bpf::host>().front().secret;
     } else {
-      for (const auto* name : kTraces) objects.maps_.erase(name);
+      for (const auto* map : traces(of)) objects.forget(map);
     }
-    for (const auto* name : kDecisionMaps) objects.maps_.erase(name);
-    objects.maps_.erase("at_drivers");  // an agent that did not live to pin its maps has had the same numbers
+    for (const auto* map : decision_maps(of)) objects.forget(map);
+    // An agent that did not live to pin its maps has had the same numbers.
+    objects.forget(of.driver->maps.at_drivers);
   }
-  if (is_there("connections") != is_there("holders")) {  // an agent did not live to pin both
-    objects.maps_.erase("connections");
-    objects.maps_.erase("holders");
+  if (objects.is_there(maps.connections) !=
+      objects.is_there(maps.holders)) {  // an agent did not live to pin both
+    objects.forget(maps.connections);
+    objects.forget(maps.holders);
   }
-  objects.tracks_anew_ = !is_there("connections");
+  objects.tracks_anew_ = !objects.is_there(maps.connections);
   if (objects.all_there_) {
-    TRY_VOID(objects.open_maps(objects.maps_));
-    TRY(const bool at_workloads, open_pinned(folder, objects.attachable_));
+    TRY_VOID(objects.open_maps());
+    TRY(const bool at_workloads, open_pinned(folder, named(of, objects.attachable_)));
     if (at_host) {
-      TRY(at_host, open_pinned(folder, objects.host_programs_));
+      TRY(at_host, open_pinned(folder, named(of, objects.host_programs_)));
     }
     if (at_workloads && at_host == objects.at_host_ &&
         std::ranges::equal(objects.host().build, build().bytes)) {
-      objects.kept_ = true;
+      objects.skeletons_.reset();
       return objects;
     }
   }
-  for (auto& object : maps) TRY_VOID(objects.make_maps(object));
+  for (auto* object : of.all()) TRY_VOID(objects.make_maps(*object));
   TRY_VOID(objects.load_programs());
   if (objects.tracks_anew_) TRY_VOID(objects.find_older());
-  TRY_VOID(objects.open_maps(objects.maps_));
+  TRY_VOID(objects.open_maps());
   if (batch != 0) objects.host().batch = batch;
   if (objects.host().secret.word[0] == 0) objects.host().secret = secret;
   return objects;
@@ -311,12 +360,12 @@ Result<void> Objects::remove_leftovers() {
 }
 
 Result<std::size_t> Objects::keep() {
-  if (kept_) return 0;
+  if (skeletons_ == nullptr) return 0;
   TRY_VOID(kernel::bpf::make_pin_folder(map_folder(folder_)));
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
-  auto programs = named(attachable_);
-  if (at_host_) std::ranges::copy(named(host_programs_), std::back_inserter(programs));
+  auto programs = named(*skeletons_, attachable_);
+  if (at_host_) std::ranges::copy(named(*skeletons_, host_programs_), std::back_inserter(programs));
   TRY_VOID(pin_programs(folder_ / "programs", programs));
   std::ranges::copy(build().bytes, host().build);
   TRY_VOID(remove_leftovers());
@@ -326,27 +375,13 @@ Result<std::size_t> Objects::keep() {
     if (failed)
       return fail(ErrorCode::kPermission, "cannot remove {}: {}", others.string(), failed.message());
   }
-  kept_ = true;
+  skeletons_.reset();
   return maps_.size() + programs.size();
 }
 
-namespace {
-
-// A pinned map of this layout; nothing: there is none.
-Result<std::optional<UniqueFd>> open_pinned_map(const kernel::bpf::Object& object,
-                                                const std::filesystem::path& folder,
-                                                std::string_view wanted) {
-  for (const auto& [name, shape] : object.maps()) {
-    if (name == wanted) return adoptable(map_folder(folder) / name, shape);
-  }
-  CHECK(false);
-}
-
-}  // namespace
-
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::filesystem::path& folder) {
-  TRY(const auto object, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
-  TRY(auto fd, open_pinned_map(object, folder, "dictionary"));
+  TRY(const auto datapath, Skeleton<datapath_bpf>::open());
+  TRY(auto fd, adoptable(folder, datapath->maps.dictionary));
   if (!fd) return nullptr;
   TRY(auto map, KernelMap::of(std::move(*fd)));
   return map;
@@ -355,8 +390,8 @@ Result<std::unique_ptr<kernel::bpf::ElementMap>> open_dictionary(const std::file
 Result<std::unique_ptr<kernel::bpf::ElementMap>> open_connections(const std::filesystem::path& folder) {
   std::error_code failed;
   if (!std::filesystem::exists(map_folder(folder), failed)) return nullptr;
-  TRY(const auto datapath, kernel::bpf::Object::open(kDatapath.bytes(), kDatapath.name));
-  TRY(auto fd, open_pinned_map(datapath, folder, "connections"));
+  TRY(const auto datapath, Skeleton<datapath_bpf>::open());
+  TRY(auto fd, adoptable(folder, datapath->maps.connections));
   if (!fd) return nullptr;
   return std::make_unique<ConnectionTable>(std::move(*fd), std::nullopt);
 }
@@ -389,6 +424,15 @@ bool is_kept(const std::filesystem::path& folder) {
   if (!fd) return false;
   const auto host = MappedArray::of(*fd);
   return host && std::ranges::equal(host->as<bpf::host>().front().build, build().bytes);
+}
+
+Result<std::vector<kernel::bpf::Object>> open_objects(bool at_host) {
+  TRY(auto opened, Skeletons::open());
+  std::vector<kernel::bpf::Object> objects;
+  for (const auto* object : opened.all()) {
+    if (at_host || object == &opened.datapath) objects.push_back(*object);
+  }
+  return objects;
 }
 
 Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& folder) {

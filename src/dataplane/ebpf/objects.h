@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -28,6 +29,8 @@
 #include "maps/tunnels.h"
 
 namespace ocicat::dataplane::ebpf {
+
+struct Skeletons;
 
 class Objects {
  public:
@@ -70,9 +73,11 @@ class Objects {
   Result<std::size_t> keep();
 
  private:
-  using Fds = std::map<std::string, UniqueFd>;
-
-  Result<void> open_maps(const Fds& fds);
+  // That map of a skeleton.
+  const UniqueFd& fd(const bpf_map* map) const { return maps_.at(kernel::bpf::name_of(map)); }
+  bool is_there(const bpf_map* map) const { return maps_.contains(kernel::bpf::name_of(map)); }
+  void forget(const bpf_map* map) { maps_.erase(kernel::bpf::name_of(map)); }
+  Result<void> open_maps();
   Result<void> adopt_maps(const kernel::bpf::Object& object);
   Result<void> use_maps(kernel::bpf::Object& object) const;
   Result<void> make_maps(kernel::bpf::Object& object);
@@ -81,12 +86,12 @@ class Objects {
   Result<void> remove_leftovers();
 
   std::filesystem::path folder_;
-  Fds maps_;
+  std::shared_ptr<Skeletons> skeletons_;  // until what they make is pinned
+  std::map<std::string, UniqueFd> maps_;
   Programs attachable_;
   HostPrograms host_programs_;
   bool at_host_ = true;
   bool all_there_ = true;
-  bool kept_ = false;
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, holders_, endpoints_, programs_, vocabularies_, chains_,
       host_endpoints_, tunnels_;
@@ -112,9 +117,8 @@ Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& fo
 Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder);
 std::filesystem::path events_pin(const std::filesystem::path& folder);
 
-// What clang has made of bpf/programs/: datapath.c, and what is of other types and shares its maps.
-std::span<const std::uint8_t> datapath_object();
-std::span<const std::uint8_t> host_object();
-std::span<const std::uint8_t> driver_object();
+// What is made of bpf/programs/, opened and not loaded: datapath.c, and what is of other types and shares its maps, which
+// a host without the programs of host endpoints needs none of.
+Result<std::vector<kernel::bpf::Object>> open_objects(bool at_host);
 
 }  // namespace ocicat::dataplane::ebpf

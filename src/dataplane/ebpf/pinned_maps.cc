@@ -15,9 +15,10 @@ Result<PinnedMaps> PinnedMaps::open(const std::filesystem::path& folder) {
   }
   PinnedMaps maps;
   maps.folder_ = events_pin(folder).parent_path();
-  for (const auto object : {datapath_object(), host_object(), driver_object()}) {
-    TRY(const auto opened, kernel::bpf::Object::open(object, "ocicat"));
-    for (const auto& [name, shape] : opened.maps()) maps.shapes_.emplace(name, shape);
+  TRY(const auto objects, open_objects(true));
+  for (const auto& object : objects) {
+    for (const auto* map : object.maps())
+      maps.shapes_.emplace(kernel::bpf::name_of(map), kernel::bpf::shape_of(map));
   }
   return maps;
 }
