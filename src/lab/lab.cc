@@ -59,9 +59,10 @@ Result<void> Lab::begin(const LabRecord& lab) {
     TRY([[maybe_unused]] const auto node, client.create(node_object(host.name, ++number, lab)));
   }
   for (const auto& host : hosts) TRY_VOID(start_agent(host.name));
-  TRY_VOID(wait_until_tunnelled(client, lab, kPatience));
+  TRY_VOID(with_last_words(wait_until_tunnelled(client, lab, kPatience), layout_, lab));
   TRY_VOID(wait_until_applied());
-  return lab.network == "bgp" ? wait_until_peered(client, running_agents(), kPatience) : Result<void>{};
+  if (lab.network != "bgp") return {};
+  return with_last_words(wait_until_peered(client, running_agents(), kPatience), layout_, lab);
 }
 
 Result<bool> Lab::down() {
@@ -149,13 +150,9 @@ std::map<std::string, int> Lab::running_agents() const {
 
 Result<void> Lab::wait_until_applied() {
   api::Client client(server_address());
-  auto applied = lab::wait_until_applied(client, running_agents(), kPatience);
-  if (applied) return wait_until_routed();
-  std::string said;
-  for (const auto& [host, pid] : running_agents()) {
-    said += fmt::format("; agent of {}: {}", host, tail(layout_.log_file(agent_of(host)), 1));
-  }
-  return fail(applied.error().code, "{}{}", applied.error().message, said);
+  TRY(const auto lab, read_lab(layout_));
+  TRY_VOID(with_last_words(lab::wait_until_applied(client, running_agents(), kPatience), layout_, lab));
+  return wait_until_routed();
 }
 
 // Routers tell each other on their own: that an agent has applied something does not say that others know.

@@ -2,21 +2,16 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <thread>
 
 #include "base/ip.h"
 #include "lab/objects.h"
+#include "lab/patience.h"
 #include "lab/process.h"
 #include "views/node_status.h"
 #include "views/status.h"
 
 namespace ocicat::lab {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// How often to look again; far below what anybody notices, far above what looking costs.
-constexpr std::chrono::milliseconds kPause{3};
 
 // Empty where the agent is as far as wanted.
 std::string what_is_missing(const std::map<std::string, views::AgentView>& agents, const std::string& host,
@@ -105,24 +100,18 @@ std::string difference(const LinkByPrefix& links, const LinkByAddress& wanted) {
 
 Result<void> wait_until_tunnelled(api::Client& client, const LabRecord& lab,
                                   std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
-  while (true) {
+  return wait_until_complete(patience, [&]() -> Result<std::string> {
     TRY(const auto nodes, client.list(Kind::kNode, std::nullopt));
     const auto missing = std::ranges::find_if(
         nodes.items, [&](const boost::json::object& node) { return !says_its_tunnels(node, lab); });
-    if (missing == nodes.items.end()) return {};
-    if (Clock::now() >= deadline) {
-      return fail(ErrorCode::kUnavailable, "after {} ms {} has no address for its tunnels", patience.count(),
-                  views::text_at(*missing, {"metadata", "name"}));
-    }
-    std::this_thread::sleep_for(kPause);
-  }
+    if (missing == nodes.items.end()) return "";
+    return fmt::format("{} has no address for its tunnels", views::text_at(*missing, {"metadata", "name"}));
+  });
 }
 
 Result<void> wait_until_peered(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
-  while (true) {
+  return wait_until_complete(patience, [&]() -> Result<std::string> {
     TRY(const auto listed, client.list(Kind::kAgentStatus, std::nullopt));
     std::map<std::string, views::NodeStatus> nodes;
     for (const auto& item : listed.items) {
@@ -133,57 +122,48 @@ Result<void> wait_until_peered(api::Client& client, const std::map<std::string, 
     for (const auto& [host, pid] : pid_by_host) {
       if (missing.empty()) missing = what_is_not_peered(nodes, host, pid);
     }
-    if (missing.empty()) return {};
-    if (Clock::now() >= deadline)
-      return fail(ErrorCode::kUnavailable, "after {} ms: {}", patience.count(), missing);
-    std::this_thread::sleep_for(kPause);
-  }
+    return missing;
+  });
 }
 
 Result<void> wait_until_routed(const std::function<LinkByAddressByNamespace()>& wanted,
                                std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
-  while (true) {
-    std::string missing;
+  return wait_until_complete(patience, [&]() -> Result<std::string> {
     for (const auto& [network_namespace, links] : wanted()) {
       TRY(const auto routed, routes_of_bird(network_namespace));
       if (const auto amiss = difference(routed, links); !amiss.empty())
-        missing = fmt::format("in {} {}", network_namespace, amiss);
-      if (!missing.empty()) break;
+        return fmt::format("in {} {}", network_namespace, amiss);
     }
-    if (missing.empty()) return {};
-    if (Clock::now() >= deadline)
-      return fail(ErrorCode::kUnavailable, "after {} ms {}", patience.count(), missing);
-    std::this_thread::sleep_for(kPause);
-  }
+    return "";
+  });
 }
 
 Result<void> wait_until_applied(api::Client& client, const std::map<std::string, int>& pid_by_host,
                                 std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
   TRY(const auto status, client.get_raw("/ocicat/status"));
   if (!status.is_object()) return fail(ErrorCode::kInternal, "the server's status cannot be read");
   const auto wanted = views::ServerStatus::read(status.get_object());
-  while (true) {
-    TRY(const auto behind, who_is_behind(client, pid_by_host, wanted));
-    if (behind.empty()) return {};
-    if (Clock::now() >= deadline) {
-      return fail(ErrorCode::kUnavailable, "not every host is up to date after {} ms: {}", patience.count(),
-                  behind);
-    }
-    std::this_thread::sleep_for(kPause);
+  return wait_until_complete(patience, [&] { return who_is_behind(client, pid_by_host, wanted); });
+}
+
+Result<void> with_last_words(Result<void> waited, const Layout& layout, const LabRecord& lab) {
+  if (waited) return waited;
+  auto text = waited.error().message;
+  for (const auto& host : lab.host_names()) {
+    const auto name = fmt::format("agent-{}", host);
+    const auto process = recorded(layout.process_file(name));
+    text +=
+        fmt::format("; agent of {}{}: {}", host, process && is_running(*process) ? "" : " (it does not run)",
+                    tail(layout.log_file(name), 2));
   }
+  return fail(waited.error().code, "{}", text);
 }
 
 Result<void> wait_until_serving(const api::Address& address, std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
-  while (true) {
-    api::Client client(address);
-    const auto status = client.get_raw("/ocicat/status");
-    if (status) return {};
-    if (Clock::now() >= deadline) return within("the server does not answer", status.error());
-    std::this_thread::sleep_for(kPause);
-  }
+  return wait_until_complete(patience, [&]() -> Result<std::string> {
+    const auto status = api::Client(address).get_raw("/ocicat/status");
+    return status ? "" : "the server does not answer: " + status.error().message;
+  });
 }
 
 }  // namespace ocicat::lab

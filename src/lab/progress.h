@@ -9,6 +9,7 @@
 #include "api/client/client.h"
 #include "base/ip.h"
 #include "base/result.h"
+#include "lab/layout.h"
 #include "lab/state.h"
 
 namespace ocicat::lab {
@@ -33,6 +34,9 @@ using LinkByAddress = std::map<IpAddress, std::string>;
 using LinkByAddressByNamespace = std::map<std::string, LinkByAddress>;
 Result<void> wait_until_routed(const std::function<LinkByAddressByNamespace()>& wanted,
                                std::chrono::milliseconds patience);
+
+// The same, and where it failed what each agent said last: why something does not come stands there.
+Result<void> with_last_words(Result<void> waited, const Layout& layout, const LabRecord& lab);
 
 // Until somebody answers at the server's socket.
 Result<void> wait_until_serving(const api::Address& address, std::chrono::milliseconds patience);
