@@ -17,6 +17,7 @@ namespace {
 using Pause = std::chrono::milliseconds;
 
 constexpr Pause kFirstRetry{100}, kLastRetry{10'000};
+constexpr int kFewConflicts = 10;
 
 // That there is something to look at.
 struct Look {
@@ -33,15 +34,16 @@ struct OwnNodeLoop::State {
     OwnNode own(node, documents, kernel::main_address);
     auto pause = OwnNode::kNextLook;
     auto retry = kFirstRetry;
+    int conflicts = 0;  // one after the other
     while (true) {
       std::ignore = mailbox.take_within(pause);
       if (mailbox.closed()) return;
       const auto settled = own.settle();
       pause = settled ? *settled : retry;
       retry = settled ? kFirstRetry : std::min(2 * retry, kLastRetry);
-      // Who changes the Node at the same moment is no trouble.
-      if (settled || settled.error().code != ErrorCode::kConflict)
-        say(settled ? std::string() : settled.error().message);
+      conflicts = !settled && settled.error().code == ErrorCode::kConflict ? conflicts + 1 : 0;
+      // Who changes the Node at the same moment is no trouble, but who does so all the time is.
+      if (conflicts == 0 || conflicts > kFewConflicts) say(settled ? std::string() : settled.error().message);
     }
   }
 

@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "api/client/test_server.h"
 #include "base/command.h"
@@ -103,6 +104,28 @@ TEST_F(OwnNodeLoopTest, TellsOnceWhatIsWrongAndOnceThatItIsRight) {
   EXPECT_TRUE(client_.get(kNode));
   const std::scoped_lock lock(mutex_);
   EXPECT_EQ(troubles_.size(), 2U);
+}
+
+TEST_F(OwnNodeLoopTest, TellsThatSomebodyChangesTheNodeAllTheTimeUntilHeNoLongerDoes) {
+  json::object node{{"apiVersion", "projectcalico.org/v3"},
+                    {"kind", "Node"},
+                    {"metadata", json::object{{"name", "a"}}},
+                    {"spec", json::object{{"bgp", json::object{{"ipv4Address", "203.0.113.7/24"}}}}}};
+  ASSERT_TRUE(client_.create(node));
+  ASSERT_TRUE(client_.create(pool_document("10.0.1.0/24")));
+  std::jthread other([&](const std::stop_token& end) {
+    auto client = server_.client();
+    for (int i = 0; !end.stop_requested(); ++i) {
+      node["metadata"].as_object()["labels"] = json::object{{"turn", std::to_string(i)}};
+      EXPECT_TRUE(client.update(node));  // whatever is there
+    }
+  });
+  start();
+  EXPECT_THAT(told(1), HasSubstr("modified"));
+  other.request_stop();
+  other.join();
+  EXPECT_EQ(told(2), "");
+  eventually([](const json::object& spec) { return spec.contains("ipv4VXLANTunnelAddr"); });
 }
 
 TEST_F(OwnNodeLoopTest, GoesOnWhereTheServerWasAway) {
