@@ -3,6 +3,7 @@ side by side, and so do the two halves of one."""
 import itertools
 import os
 import pathlib
+import secrets
 import shutil
 import sys
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import ocicat_lab  # noqa: E402
 from ocicat_lab import Lab  # noqa: E402
 
+RUN = secrets.token_hex(4)  # a pid is another's as well where each has its own namespace of them
 NUMBERS = itertools.count(1)
 
 
@@ -49,7 +51,7 @@ def make_lab(binary):
     labs = []
 
     def make(hosts=2, dataplane="auto", **more):
-        lab = Lab("e2e-%d-%d" % (os.getpid(), next(NUMBERS)), binary, hosts, dataplane, **more)
+        lab = Lab("e2e-%s-%d" % (RUN, next(NUMBERS)), binary, hosts, dataplane, **more)
         labs.append(lab)
         try:
             lab.up()
