@@ -55,8 +55,9 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     message_.body() = std::move(request.body);
     if (!message_.body().empty() || request.method == "POST" || request.method == "PUT")
       message_.prepare_payload();
-    if (still_open()) return write();
-    connect();
+    const bool kept = still_open();
+    may_ask_again_ = kept && request.method == "GET";
+    kept ? write() : connect();
   }
 
   void close() {
@@ -115,9 +116,19 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
     beast::http::async_read_header(*stream_, buffer_, *parser_,
                                    [self = shared_from_this()](error_code error, std::size_t) {
                                      if (self->closed_) return;
+                                     if (error && self->asks_again(error)) return;
                                      if (error) return self->fail_with("receive", error);
                                      self->on_head();
                                    });
+  }
+
+  // A server closes connections on which it has heard nothing for a while, and may do so just when it is asked.
+  bool asks_again(error_code error) {
+    const bool is_closed =
+        error == beast::http::error::end_of_stream || error == asio::error::connection_reset;
+    if (!is_closed || !std::exchange(may_ask_again_, false)) return false;
+    connect();
+    return true;
   }
 
   void on_head() {
@@ -186,6 +197,7 @@ class Connection::Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<Callbacks> callbacks_;
   bool busy_ = false;
   bool closed_ = false;
+  bool may_ask_again_ = false;  // over a connection of its own, where the kept one brings no answer
 };
 
 Connection::Connection(Loop& loop, Endpoint endpoint, Timeouts timeouts)

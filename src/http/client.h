@@ -28,7 +28,8 @@ struct Callbacks {
   std::function<void(Result<void>)> on_end;  // kUnavailable: no connection, broken off, too slow
 };
 
-// Keeps the connection between requests, and opens a new one where the old one is gone.
+// Keeps the connection between requests, and opens a new one where the old one is gone; also where the server
+// closes it just when it is asked, as long as the request changes nothing (GET).
 class Connection {
  public:
   // The loop must outlive the connection.

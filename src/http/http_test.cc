@@ -2,6 +2,7 @@
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -159,6 +160,42 @@ TEST_F(HttpTest, AConnectionCarriesManyRequestsAndSurvivesANewServer) {
   EXPECT_EQ(client.send({}).error().code, ErrorCode::kUnavailable);
   serve(echo);
   EXPECT_TRUE(client.send({}));
+}
+
+// A server that closes each connection when it is asked for the second time, without an answer.
+TEST_F(HttpTest, WhatIsAskedJustWhenTheServerClosesTheConnectionIsAskedAgainIfItChangesNothing) {
+  auto listening = listen(Endpoint::unix_socket(path_));
+  ASSERT_TRUE(listening) << listening.error().message;
+  std::vector<std::string> heard;
+  std::thread server([&] {
+    for (int connections = 0; connections < 3; ++connections) {
+      pollfd door{listening->fd.get(), POLLIN, 0};
+      ::poll(&door, 1, 60'000);
+      const UniqueFd fd(::accept4(listening->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      std::array<char, 4096> piece{};
+      const auto hear = [&] {
+        const auto got = ::recv(fd.get(), piece.data(), piece.size(), 0);
+        if (got <= 0) return false;
+        const std::string_view all(piece.data(), static_cast<std::size_t>(got));
+        heard.emplace_back(all.substr(0, all.find(" HTTP")));
+        return true;
+      };
+      constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+      if (hear()) ::send(fd.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+      hear();
+    }
+  });
+  auto client = this->client();
+  for (const auto* target : {"/1", "/2"}) {
+    const auto response = client.send({"GET", target, {}, {}});
+    ASSERT_TRUE(response) << response.error().message;
+    EXPECT_EQ(response->body, "ok");
+  }
+  EXPECT_EQ(client.send({"PUT", "/3", {}, {}}).error().code, ErrorCode::kUnavailable);
+  EXPECT_TRUE(client.send({"GET", "/4", {}, {}}));
+  EXPECT_EQ(client.send({"PUT", "/5", {}, {}}).error().code, ErrorCode::kUnavailable);
+  server.join();
+  EXPECT_EQ(heard, (std::vector<std::string>{"GET /1", "GET /2", "GET /2", "PUT /3", "GET /4", "PUT /5"}));
 }
 
 TEST_F(HttpTest, TcpOnLoopbackWorksAsWell) {
