@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <thread>
 
 #include "base/unique_fd.h"
@@ -12,6 +13,7 @@
 #include "dataplane/dataplane.h"
 #include "dataplane/ebpf/ebpf_policy.h"
 #include "dataplane/host_keeper.h"
+#include "dataplane/judging_pace.h"
 #include "dataplane/nftables/policy_table.h"
 #include "dataplane/retry.h"
 #include "kernel/nft_kernel.h"
@@ -29,12 +31,6 @@ constexpr int kPolicyResyncEvery = 7;             // times rarer: 200,000 elemen
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 
-// Open connections are judged so long after a change, together with what else changes meanwhile; and no more
-// than a fourth of the time is spent on it.
-constexpr milliseconds kJudgeAfter{100};
-constexpr int kJudgeRest = 3;
-constexpr milliseconds kLongestJudgeRest{600};  // a connection that is denied ends within a second
-
 struct Doors {
   std::unique_ptr<kernel::nft::NetlinkKernel> nft, nat;
   std::unique_ptr<kernel::NetlinkRoutes> routes;
@@ -44,6 +40,13 @@ struct Doors {
   std::optional<kernel::nft::Monitor> nft_monitor, nat_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
 };
+
+// Of this thread, in the kernel as well.
+Clock::duration processor_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 Result<Doors> open_doors(const Options& options) {
   Doors doors;
@@ -94,8 +97,7 @@ struct DataplaneLoop::State {
   HostKeeper::Doubts doubts{};
   Retry retry;
   Clock::time_point policy_repair_from{}, route_repair_from{};
-  Clock::time_point judge_from{};
-  std::optional<Clock::time_point> judge_at;  // open connections wait for it
+  JudgingPace judging;
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
   Clock::time_point look_at = Clock::now() + kLookPeriod;
@@ -157,7 +159,7 @@ struct DataplaneLoop::State {
       doubts.routes = true;
       retry.at_latest(std::max(Clock::now(), route_repair_from));
     }
-    if (Clock::now() < next_resync) return;
+    if (Clock::now() < resync_at()) return;
     next_resync = Clock::now() + kResyncPeriod;
     doubts.nat = doubts.routes = doubts.links.all = doubts.next_hops = true;
     if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
@@ -177,26 +179,28 @@ struct DataplaneLoop::State {
     return ripe;
   }
 
+  // Reading all again may take a second: a round over open connections that is waited for comes before.
+  Clock::time_point resync_at() const { return std::max(next_resync, judging.due().value_or(next_resync)); }
+
   // Whether there was something to tell.
   bool judge_connections(HostKeeper& keeper) {
     if (!keeper.connections_wait()) return false;
     const auto now = Clock::now();
-    if (!judge_at) judge_at = std::max(now + kJudgeAfter, judge_from);
-    if (now < *judge_at) return false;
+    judging.wait(now);
+    if (now < *judging.due()) return false;
     const auto revoked = keeper.report().revoked;
     const auto error = keeper.report().error;
-    const bool done = keeper.judge_connections().has_value();
-    const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - now);
-    judge_from = Clock::now() + (done ? std::min(took * kJudgeRest, kLongestJudgeRest) : kLongestJudgeRest);
-    judge_at = done ? std::nullopt : std::optional(judge_from);
+    const auto before = processor_time();
+    [[maybe_unused]] const auto judged = keeper.judge_connections();  // after an error they wait again
+    judging.judged(now, Clock::now(), processor_time() - before);
     return keeper.report().revoked != revoked || keeper.report().error != error;
   }
 
-  Clock::time_point next_moment(bool started) const {
-    auto moment = next_resync;
+  Clock::time_point next_moment(const HostKeeper& keeper) const {
+    auto moment = resync_at();
     if (options.chosen_by) moment = std::min(moment, look_at);
-    if (!started) return moment;
-    if (judge_at) moment = std::min(moment, *judge_at);
+    if (!keeper.started()) return moment;
+    if (judging.due() && keeper.connections_wait()) moment = std::min(moment, *judging.due());
     if (retry.failing()) moment = std::min(moment, retry.not_before());
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, retry.not_before()));
     if (doubts.nat || doubts.routes || doubts.links.any() || doubts.next_hops) {
@@ -267,7 +271,7 @@ struct DataplaneLoop::State {
         }
       }
       if (judge_connections(keeper)) on_report(keeper.report());
-      wait(&*doors, next_moment(keeper.started()));
+      wait(&*doors, next_moment(keeper));
     }
   }
 };

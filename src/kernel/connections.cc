@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint16_t kSubsystem = NFNL_SUBSYS_CTNETLINK << 8;
 constexpr int kReceiveBuffer = 4 << 20;
-constexpr std::size_t kMostAtOnce = 256;  // acknowledgements wait in the socket until all are sent
+constexpr std::size_t kMostAtOnce = 256;  // answers wait in the socket until all are sent
 
 std::uint16_t be16(const Attributes& attributes, std::size_t type) {
   const auto bytes = attributes.bytes(type);
@@ -31,8 +31,7 @@ std::uint8_t u8(const Attributes& attributes, std::size_t type) {
   return bytes.empty() ? std::uint8_t{0} : bytes[0];
 }
 
-std::optional<IpAddress> address_in(const Attributes& tuple, std::size_t v4, std::size_t v6) {
-  const auto ip = Attributes::of_nest(tuple[CTA_TUPLE_IP], CTA_IP_MAX + 1);
+std::optional<IpAddress> address_in(const Attributes& ip, std::size_t v4, std::size_t v6) {
   return address_of(ip.bytes(ip.has(v4) ? v4 : v6));
 }
 
@@ -50,17 +49,26 @@ struct TupleEnd {
 };
 struct Tuple {
   TupleEnd source, destination;
-  Attributes protocol;
+  std::uint8_t protocol = 0, icmp_type = 0, icmp_code = 0;
+  std::uint16_t icmp_id = 0;
 };
 // Nothing: of a kind that has no addresses.
 std::optional<Tuple> tuple_in(const nlattr* attribute) {
   const auto tuple = Attributes::of_nest(attribute, CTA_TUPLE_MAX + 1);
-  const auto source = address_in(tuple, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
-  const auto destination = address_in(tuple, CTA_IP_V4_DST, CTA_IP_V6_DST);
+  const auto ip = Attributes::of_nest(tuple[CTA_TUPLE_IP], CTA_IP_MAX + 1);
+  const auto source = address_in(ip, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
+  const auto destination = address_in(ip, CTA_IP_V4_DST, CTA_IP_V6_DST);
   if (!source || !destination || source->family() != destination->family()) return std::nullopt;
-  auto protocol = Attributes::of_nest(tuple[CTA_TUPLE_PROTO], CTA_PROTO_MAX + 1);
-  const auto from = be16(protocol, CTA_PROTO_SRC_PORT), to = be16(protocol, CTA_PROTO_DST_PORT);
-  return Tuple{{*source, from}, {*destination, to}, std::move(protocol)};
+  const auto protocol = Attributes::of_nest(tuple[CTA_TUPLE_PROTO], CTA_PROTO_MAX + 1);
+  const bool v4 = source->is_v4();
+  return Tuple{
+      .source = {*source, be16(protocol, CTA_PROTO_SRC_PORT)},
+      .destination = {*destination, be16(protocol, CTA_PROTO_DST_PORT)},
+      .protocol = u8(protocol, CTA_PROTO_NUM),
+      .icmp_type = u8(protocol, v4 ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE),
+      .icmp_code = u8(protocol, v4 ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE),
+      .icmp_id = be16(protocol, v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID),
+  };
 }
 
 // Nothing: of a kind that has no addresses, or of a newer kernel.
@@ -73,17 +81,16 @@ std::optional<Connection> connection_of(MessageView message) {
   Connection connection;
   connection.source = original->source.address;
   connection.destination = reply->source.address;
-  connection.protocol = u8(original->protocol, CTA_PROTO_NUM);
+  connection.protocol = original->protocol;
   connection.source_port = original->source.port;
   connection.destination_port = reply->source.port;
   connection.asked = original->destination.address;
   connection.asked_port = original->destination.port;
   connection.seen = reply->destination.address;
   connection.seen_port = reply->destination.port;
-  const bool v4 = connection.source.is_v4();
-  connection.icmp_type = u8(original->protocol, v4 ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE);
-  connection.icmp_code = u8(original->protocol, v4 ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE);
-  connection.icmp_id = be16(original->protocol, v4 ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID);
+  connection.icmp_type = original->icmp_type;
+  connection.icmp_code = original->icmp_code;
+  connection.icmp_id = original->icmp_id;
   const auto status = attributes.be32(CTA_STATUS);
   connection.expected = (status & IPS_EXPECTED) != 0;
   connection.answered = (status & IPS_SEEN_REPLY) != 0;
@@ -161,15 +168,16 @@ nfgenmsg netfilter_header(std::uint8_t family) {
 Result<std::unique_ptr<NetlinkConnections>> NetlinkConnections::open() {
   TRY(auto socket, NetlinkSocket::open(NETLINK_NETFILTER));
   TRY_VOID(socket.receive_buffer(kReceiveBuffer));
-  return std::make_unique<NetlinkConnections>(std::move(socket));
+  TRY(auto lists, NetlinkSocket::open(NETLINK_NETFILTER));
+  return std::make_unique<NetlinkConnections>(std::move(socket), std::move(lists));
 }
 
 Result<void> NetlinkConnections::list(const std::function<void(const Connection&)>& visit) {
   MessageBuilder request;
-  request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, socket_.next_sequence(),
+  request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, lists_.next_sequence(),
                 netfilter_header(AF_UNSPEC));
   request.end();
-  const auto done = socket_.query(request.bytes(), [&](MessageView message) {
+  const auto done = lists_.query(request.bytes(), [&](MessageView message) {
     if (const auto connection = connection_of(message)) visit(*connection);
   });
   return done ? Result<void>() : within("list connections", done.error());
@@ -184,7 +192,7 @@ Result<void> NetlinkConnections::write(const char* what, const std::vector<Conne
     rest = rest.subspan(part.size());
     MessageBuilder request;
     for (const auto& connection : part) {
-      request.begin(kSubsystem | type, NLM_F_REQUEST | NLM_F_ACK | flags, socket_.next_sequence(),
+      request.begin(kSubsystem | type, NLM_F_REQUEST | flags, socket_.next_sequence(),
                     netfilter_header(family_number(connection.source.family())));
       attributes(connection, request);
       request.end();

@@ -6,6 +6,8 @@
 
 #include <linux/netlink.h>
 
+#include <boost/container/small_vector.hpp>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -47,7 +49,7 @@ class Attributes {
   std::uint32_t be32(std::size_t type) const;
 
  private:
-  std::vector<const nlattr*> found_;
+  boost::container::small_vector<const nlattr*, 32> found_;  // most messages have no more types
 };
 
 std::span<const std::uint8_t> payload(const nlattr* attribute);

@@ -10,7 +10,7 @@
 
 namespace ocicat::kernel {
 
-class SimulatedConnections final : public ConnectionKernel {
+class SimulatedConnections : public ConnectionKernel {
  public:
   Result<void> list(const std::function<void(const Connection&)>& visit) override {
     if (error) return std::unexpected(*error);

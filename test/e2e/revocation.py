@@ -2,7 +2,7 @@
 import time
 
 # Seconds from the moment that the change is in force at the host until the last packet comes through: one
-# (docs/reference/agent.md), and one more where the machine is busy.
+# (docs/reference/agent.md), and one more where the machine is busy. Figures: ./do bench revocation.
 AT_MOST = 2.0
 
 

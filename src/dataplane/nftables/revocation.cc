@@ -13,6 +13,7 @@ using policy::Verdict;
 namespace {
 
 constexpr const char* kLoopback = "lo";
+constexpr std::size_t kMarkedAtOnce = 128;
 
 policy::Packet first_packet(const kernel::Connection& connection) {
   policy::Packet packet;
@@ -25,6 +26,37 @@ policy::Packet first_packet(const kernel::Connection& connection) {
   packet.icmp_code = connection.icmp_code;
   return packet;
 }
+
+// Gives connections the value of a bit, some at once while a round goes on: what it finds early ends before it does, and need
+// not be kept.
+class Marks {
+ public:
+  Marks(kernel::ConnectionKernel& kernel, std::uint32_t value, std::uint32_t bit)
+      : kernel_(kernel), value_(value), bit_(bit) {}
+
+  void add(const kernel::Connection& connection) {
+    waiting_.push_back(connection);
+    ++count_;
+    if (waiting_.size() == kMarkedAtOnce) write();
+  }
+  // How many there were.
+  Result<std::size_t> finish() {
+    write();
+    return done_ ? Result<std::size_t>(count_) : std::unexpected(done_.error());
+  }
+
+ private:
+  void write() {
+    if (done_ && !waiting_.empty()) done_ = kernel_.mark(waiting_, value_, bit_);
+    waiting_.clear();
+  }
+
+  kernel::ConnectionKernel& kernel_;
+  std::uint32_t value_, bit_;
+  std::vector<kernel::Connection> waiting_;
+  std::size_t count_ = 0;
+  Result<void> done_;
+};
 
 }  // namespace
 
@@ -150,18 +182,18 @@ bool ConnectionJudge::is_of(const Renewed& renewed, const kernel::Connection& co
 
 Result<Revoked> revoke(kernel::ConnectionKernel& kernel, ConnectionJudge& judge, std::uint32_t bit,
                        const Renewed* only) {
-  std::vector<kernel::Connection> denied, allowed;
+  Marks denied(kernel, bit, bit), allowed(kernel, 0, bit);
   std::size_t marked_before = 0;
   TRY_VOID(kernel.list([&](const kernel::Connection& connection) {
     const bool marked = (connection.mark & bit) != 0;
     if (marked) ++marked_before;
     if (only != nullptr && !marked && !judge.is_of(*only, connection)) return;
     if (judge.denies(connection) == marked) return;
-    (marked ? allowed : denied).push_back(connection);
+    (marked ? allowed : denied).add(connection);
   }));
-  TRY_VOID(kernel.mark(denied, bit, bit));
-  TRY_VOID(kernel.mark(allowed, 0, bit));
-  return Revoked{denied.size(), allowed.size(), marked_before + denied.size() - allowed.size()};
+  TRY(const auto newly_denied, denied.finish());
+  TRY(const auto newly_allowed, allowed.finish());
+  return Revoked{newly_denied, newly_allowed, marked_before + newly_denied - newly_allowed};
 }
 
 }  // namespace ocicat::dataplane

@@ -229,6 +229,26 @@ TEST_F(Revocation, WhereConnectionsStaySourcesThatGoConcernWhatWasSentFromThere)
   EXPECT_EQ(kernel_.connections[1].mark, 0U);
 }
 
+TEST_F(Revocation, WhatIsFoundEarlyEndsBeforeTheRoundDoes) {
+  struct Watched : kernel::SimulatedConnections {
+    Result<void> list(const std::function<void(const kernel::Connection&)>& visit) override {
+      return SimulatedConnections::list([&](const kernel::Connection& connection) {
+        before_last = changes;
+        visit(connection);
+      });
+    }
+    std::size_t before_last = 0;
+  };
+  Watched watched;
+  watched.connections.assign(200, tcp("10.9.9.9", "10.0.0.1", 81));
+  auto judge = this->judge();
+  const auto revoked = revoke(watched, judge, kBit);
+  ASSERT_TRUE(revoked);
+  EXPECT_EQ(revoked->denied, 200U);
+  EXPECT_EQ(watched.changes, 200U);
+  EXPECT_GT(watched.before_last, 0U);
+}
+
 TEST_F(Revocation, WhatTheKernelRefusesIsAnError) {
   kernel_.connections = {tcp("10.9.9.9", "10.0.0.1", 81)};
   kernel_.error = Error{ErrorCode::kExhausted, "no memory"};
