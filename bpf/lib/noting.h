@@ -3,15 +3,15 @@
  *
  *   one that is over
  *   one that nobody has answered, or that ends; of the own workload first
- *   one of the workload, or begun by the address, that has most of the table (maps/holders.h); where several have as
- *   many, of the own ones. Of a workload's that of the address that has begun most, and of an address's that of the
- *   workload that has most
+ *   one of the workload that has most of the table (maps/holders.h), or of the address, where that has begun more than
+ *   a 64th; where several have as many, of the own ones. Of a workload's that of the address that has begun most, if
+ *   it has so many
  *
- * and of several the one that has been idle for longest. But where the workload here that begins the newcomer, or else
- * the address, has more than a 64th of the table, it takes none that is answered of others who have no more than it
- * has itself: where there is no other place for it, it has none. So a flood, of whatever kind, pushes out its own, and
- * stops itself where it has none there. From however many addresses a workload is flooded, other workloads lose
- * nothing; and however many are flooded from one address, nobody else.
+ * and of several the one that has been idle for longest. But a newcomer for whose workload, or for whose address, more
+ * than a 64th of the table is taken, takes none that is answered of others who have no more: where there is no other
+ * place for it, it has none. So a flood, of whatever kind, pushes out its own, and stops itself where it has none
+ * there. From however many addresses a workload is flooded, other workloads lose nothing; and however many are flooded
+ * from one address, nobody else.
  */
 #pragma once
 
@@ -66,29 +66,52 @@ __noinline int add_places(const struct connection_key* key, const struct connect
 
 #define NO_PLACE 0xffffffff
 
-/* Who answers for a connection: the workload here that has begun it, or else the address. */
-struct answerable {
-  struct holder holder;
-  __u32 is_workload;
-  __u32 has; /* so many places */
+/* How many places those have for whom a connection counts. */
+struct held {
+  struct holder by;
+  __u32 owner;
+  __u32 beginner; /* 0: no more than HOLDS_MANY, and so what counts is the owner alone */
 };
 
-static __always_inline struct answerable answerable_for(const struct connection_key* key,
-                                                        const struct connection* connection) {
+static __always_inline struct held held_with(const struct connection_key* key,
+                                             const struct connection* connection) {
   struct holders* all = the_holders();
-  struct answerable who = {.holder = whose(key, connection),
-                           .is_workload = !key->at_host && slot_at(connection, beginner(connection))};
-  if (!all) return who;
-  who.has =
-      count_of(who.is_workload ? owner_at(all, who.holder.owner) : beginner_at(all, who.holder.beginner));
-  return who;
+  struct held held = {.by = whose(key, connection)};
+  if (!all) return held;
+  held.owner = count_of(owner_at(all, held.by.owner));
+  held.beginner = count_of(beginner_at(all, held.by.beginner));
+  if (held.beginner <= HOLDS_MANY) held.beginner = 0;
+  return held;
 }
 
-/* Whether a newcomer may take the place of one that is answered. */
-static __always_inline int may_take_from(const struct answerable* newcomer, const struct answerable* there) {
-  int is_own = newcomer->is_workload ? newcomer->holder.owner == there->holder.owner
-                                     : newcomer->holder.beginner == there->holder.beginner;
-  return newcomer->has <= HOLDS_MANY || is_own || there->has > newcomer->has;
+static __always_inline __u32 most_of(const struct held* held) {
+  return held->owner < held->beginner ? held->beginner : held->owner;
+}
+
+/* A connection that is to have a place, and who answers for it. */
+struct newcomer {
+  struct held held;
+  __u32 by_address; /* whether that is the address, which is outside and has many; else the owner is */
+};
+
+static __always_inline struct newcomer newcomer_of(const struct connection_key* key,
+                                                   const struct connection* connection) {
+  struct newcomer newcomer = {.held = held_with(key, connection)};
+  int from_workload = !key->at_host && slot_at(connection, beginner(connection));
+  newcomer.by_address = newcomer.held.beginner && !from_workload;
+  return newcomer;
+}
+
+/* Whether it may take the place of one that is answered. Of the workload that an address floods, what others have is
+ * not the address's because the workload has much. */
+static __always_inline int may_take_from(const struct newcomer* newcomer, const struct held* there) {
+  int same_owner = newcomer->held.by.owner == there->by.owner;
+  if (newcomer->by_address) {
+    __u32 has = newcomer->held.beginner;
+    return newcomer->held.by.beginner == there->by.beginner || there->beginner > has ||
+           (!same_owner && there->owner > has);
+  }
+  return newcomer->held.owner <= HOLDS_MANY || same_owner || most_of(there) > newcomer->held.owner;
 }
 
 /* What speaks for giving away a place that is taken, in one word: */
@@ -98,11 +121,11 @@ enum {
   GRADE_OTHERS = 1,     /* or another's, */
   GRADE_ANSWERED = 0,   /* or it is answered: */
   GRADE_SHIFT = 62,
-  GRADE_MOST_SHIFT = 40,  /* how many places those have for whom it counts: the one who has more, */
-  GRADE_OWN_SHIFT = 39,   /* whether that is the newcomer's own; */
-  GRADE_BOTH_SHIFT = 18,  /* both together; */
-  GRADE_BEGUN_SHIFT = 17, /* whether the newcomer's address has begun it; */
-  GRADE_IDLE = 0x7fff,    /* and how long it has been idle, in eighths of a second or so: 73 minutes */
+  GRADE_MOST_SHIFT = 40,     /* how many places those have for whom it counts: the one who has more, */
+  GRADE_OWN_SHIFT = 39,      /* whether that is the newcomer's own; */
+  GRADE_BEGINNER_SHIFT = 18, /* how many the address has, if many; */
+  GRADE_BEGUN_SHIFT = 17,    /* whether the newcomer's address has begun it; */
+  GRADE_IDLE = 0x7fff,       /* and how long it has been idle, in eighths of a second or so: 73 minutes */
   GRADE_IDLE_SHIFT = 7,
 };
 
@@ -113,36 +136,34 @@ static __always_inline __u64 idle_for(const struct connection* connection, __u32
 }
 
 /* Of one that is answered. */
-static __always_inline __u64 answered_grade(const struct holder* has, const struct holder* newcomer) {
-  struct holders* all = the_holders();
-  __u64 same_owner = has->owner == newcomer->owner, same_beginner = has->beginner == newcomer->beginner;
-  if (!all) return 0;
-  __u64 owners = count_of(owner_at(all, has->owner)), beginners = count_of(beginner_at(all, has->beginner));
-  __u64 most = owners < beginners ? beginners : owners, own = owners < beginners ? same_beginner : same_owner;
-  return most << GRADE_MOST_SHIFT | own << GRADE_OWN_SHIFT | (owners + beginners) << GRADE_BOTH_SHIFT |
-         same_beginner << GRADE_BEGUN_SHIFT;
+static __always_inline __u64 answered_grade(const struct held* there, const struct holder* newcomer) {
+  __u64 same_owner = there->by.owner == newcomer->owner,
+        same_beginner = there->by.beginner == newcomer->beginner;
+  __u64 own = there->owner < there->beginner ? same_beginner : same_owner;
+  return (__u64)most_of(there) << GRADE_MOST_SHIFT | own << GRADE_OWN_SHIFT |
+         (__u64)there->beginner << GRADE_BEGINNER_SHIFT | same_beginner << GRADE_BEGUN_SHIFT;
 }
 
 /* 0: it stays. */
-__noinline __u64 grade_of(__u32 place, const struct answerable* newcomer, __u32 now) {
+__noinline __u64 grade_of(__u32 place, const struct newcomer* newcomer, __u32 now) {
   const struct tracked* there = tracked_at(place);
   if (!newcomer || !there || READ_ONCE(there->version) & 1) return 0;
   const struct connection* connection = &there->connection;
   __u8 protocol = there->key.protocol;
   __u64 idle = idle_for(connection, now);
   if (has_expired(connection, protocol, now)) return (__u64)GRADE_OVER << GRADE_SHIFT | idle;
-  struct answerable has = answerable_for(&there->key, connection);
+  struct held held = held_with(&there->key, connection);
   if (!is_answered(connection, protocol)) {
-    __u64 grade = has.holder.owner == newcomer->holder.owner ? GRADE_UNANSWERED : GRADE_OTHERS;
+    __u64 grade = held.by.owner == newcomer->held.by.owner ? GRADE_UNANSWERED : GRADE_OTHERS;
     return grade << GRADE_SHIFT | idle;
   }
-  return may_take_from(newcomer, &has) ? answered_grade(&has.holder, &newcomer->holder) + idle : 0;
+  return may_take_from(newcomer, &held) ? answered_grade(&held, &newcomer->held.by) + idle : 0;
 }
 
 /* Of the connection's eight places, none of them free: which one to give away; NO_PLACE: none. */
 __noinline __u32 least_of(const struct connection_key* key, const struct connection* next, __u32 now) {
   if (!key || !next) return NO_PLACE;
-  struct answerable newcomer = answerable_for(key, next);
+  struct newcomer newcomer = newcomer_of(key, next);
   __u32 places = places_for(key), best = NO_PLACE;
   __u64 most = 0;
   for (__u32 i = 0; i < CONNECTION_WAYS; ++i) {

@@ -6,8 +6,8 @@
  *   beginner  the address that began it. One of 65,536 by a digest that nobody outside can foresee: another address
  *             shares its number now and then, and then counts together with it
  *   written   by whoever takes a place, with the place (bpf/lib/noting.h, dataplane/ebpf/connection_table.cc)
- *   exact     but for what two processors that judge one connection anew at once may miscount, and an agent that is
- *             killed: by one. So a number may be less than zero, which counts as zero
+ *   exact     but for one now and then: where two processors judge one connection anew at once, or one does whose
+ *             place is just taken, or an agent is killed. So a number may be less than zero, which counts as zero
  */
 #pragma once
 

@@ -46,9 +46,12 @@ class ConnectionTable : public testing::Test {
   std::uint32_t places_of(const bpf::connection_key& key) const {
     return bpf::places_of(&key, &secret_->as<bpf::host>().front().secret);
   }
-  // As if who has this address, of whom only this one is known, had opened so many more. Faster than to send them.
-  void add_like_the_only_one(const IpAddress& own, std::uint32_t count) const {
-    const auto one = std::ranges::find_if(all(), [&](const auto& place) { return is_of(place, own); });
+  // As if who has this address, of whom only one is known, and that with `other`, had opened so many more. Faster than to
+  // send them.
+  void add_like_the_only_one(const IpAddress& own, std::uint32_t count,
+                             std::optional<IpAddress> other = {}) const {
+    const auto one = std::ranges::find_if(
+        all(), [&](const auto& place) { return is_of(place, own) && is_of(place, other.value_or(own)); });
     ASSERT_NE(one, all().end());
     auto more = *one;
     auto& peer = more.key.address[more.connection.flags & bpf::CONNECTION_BEGUN_BY_SECOND ? 0 : 1];
@@ -298,6 +301,17 @@ class FloodedWorkload : public ConnectionTable, public testing::WithParamInterfa
     return flows;
   }
 
+  // As if the address had begun that many connections with e, and one more.
+  void open_elsewhere(const std::string& source, std::uint32_t count) {
+    const Flow flow{source, of(e_), 1, 1};
+    bed_.host().run([&] {
+      ASSERT_EQ(pass(flow.source, flow.destination, flow.request()), kPass);
+      ASSERT_EQ(pass(flow.destination, flow.source, flow.answer()), kPass);
+    });
+    add_like_the_only_one(*IpAddress::parse(source), count, e_.address(GetParam()));
+  }
+  std::uint64_t refused() const { return pins_.counters()[bpf::DROP_NO_MEMORY]; }
+
   Station& c_ = bed_.add_pod("c", "10.65.0.4", "fd00:65::4", Testbed::Routes::kMissing);
   Station& d_ = bed_.add_pod("d", "10.65.0.5", "fd00:65::5", Testbed::Routes::kMissing);
   Station& e_ = bed_.add_pod("e", "10.65.0.6", "fd00:65::6", Testbed::Routes::kMissing);
@@ -312,15 +326,19 @@ TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFlood
        {std::pair{outside(1), of(c_)}, {outside(2), of(c_)}, {of(a_), of(c_)}, {of(c_), outside(3)}}) {
     others.push_back(open(1, source, destination).front());
   }
+  open(4, outside(4), of(c_));
+  open_elsewhere(outside(4), bpf::HOLDS_MANY);
   const auto flood = open(kMany, outside(4), of(c_));
   for (const auto& one : others) EXPECT_TRUE(crowd_.knows(one)) << one.source << " to " << one.destination;
   EXPECT_EQ(crowd_.count_known(flood), 4);
 }
 
-// As the one who floods has most of the eight places, though each of the flooded ones has little of them.
+// As the one who floods has most, though each of the flooded ones has little.
 TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFloodsItsNeighbours) {
   std::vector<Flow> others;
   for (std::uint32_t i = 0; i < 4; ++i) others.push_back(open(1, outside(i), of(c_)).front());
+  for (const auto* flooded : {&d_, &d_, &e_, &e_}) open(1, outside(9), of(*flooded));
+  open_elsewhere(outside(9), bpf::HOLDS_MANY);
   for (std::size_t i = 0; i < kMany / 2; ++i) {
     open(1, outside(9), of(d_));
     open(1, outside(9), of(e_));
@@ -328,12 +346,13 @@ TEST_P(FloodedWorkload, LosesNothingThatOthersHaveWithItWhereOneFromOutsideFlood
   EXPECT_EQ(crowd_.count_known(others), 4);
 }
 
-// A flood has two addresses where it is of both families. The one who floods has most of the places, whoever comes.
+// The one who floods has most, whoever comes.
 TEST_P(FloodedWorkload, LosesNothingToANewcomerWhereAnotherHasFloodedItsNeighboursAndHasMore) {
   const auto others = open(2, outside(1), of(c_));
   std::vector<Flow> flood;
   for (const auto* flooded : {&d_, &d_, &e_, &e_}) flood.push_back(open(1, outside(8), of(*flooded)).front());
   for (const auto* beginner : {&a_, &b_}) open(1, of(*beginner), outside(1));
+  open_elsewhere(outside(8), bpf::HOLDS_MANY);
   open(1, outside(9), of(c_));
   EXPECT_EQ(crowd_.count_known(others), 2);
   EXPECT_EQ(crowd_.count_known(flood), 3);
@@ -351,10 +370,50 @@ TEST_P(FloodedWorkload, TakesNothingFromOtherWorkloadsFromHoweverManyAddressesIt
   EXPECT_EQ(crowd_.count_known(own), 0) << "a flood that pushes out nothing shows nothing";
 }
 
-TEST_P(FloodedWorkload, LosesOfTheOneWhoHasMoreUntilTheOneWhoFloodsHasAsMany) {
+TEST_P(FloodedWorkload, LosesNothingThatOneHasWithItWhereAnotherBeginsMore) {
   const auto before = open(6, outside(1), of(c_));
   open(kMany, outside(2), of(c_));
-  EXPECT_EQ(crowd_.count_known(before), 4);
+  EXPECT_EQ(crowd_.count_known(before), 6);
+}
+
+// A proxy, among many who have one connection each.
+TEST_P(FloodedWorkload, LosesWhatIsIdleForLongestAndNotWhatOneAddressHasMostOf) {
+  std::vector<Flow> idle;
+  for (std::uint32_t i = 0; i < 4; ++i) idle.push_back(open(1, outside(100 + i), of(c_)).front());
+  const auto proxy = open(4, outside(1), of(c_));
+  open_elsewhere(outside(1), bpf::HOLDS_MANY / 2);
+  for (std::uint32_t i = 0; i < 4; ++i) open(1, outside(200 + i), of(c_));
+  EXPECT_EQ(crowd_.count_known(proxy), 4);
+  EXPECT_EQ(crowd_.count_known(idle), 0);
+}
+
+// Each of the addresses has little; the workload that they flood has much.
+TEST_P(FloodedWorkload, TakesNothingFromOthersThroughManyAddressesOnceItHasMany) {
+  std::vector<Flow> others;
+  for (const auto* other : {&a_, &b_}) {
+    for (int i = 0; i < 4; ++i) others.push_back(open(1, of(*other), outside(1)).front());
+  }
+  open_elsewhere(outside(2), bpf::HOLDS_MANY);
+  bed_.host().run([&] {
+    const auto flow = crowd_.between(outside(3), of(e_));
+    EXPECT_EQ(pass(flow.source, flow.destination, flow.request()), kDrop);
+  });
+  EXPECT_EQ(refused(), 1U);
+  EXPECT_EQ(crowd_.count_known(others), 8);
+}
+
+TEST_P(FloodedWorkload, KeepsOutNobodyWhoHasManyButLessWhateverAddressesItIsFloodedFrom) {
+  for (std::uint32_t i = 0; i < bpf::CONNECTION_WAYS; ++i) open(1, outside(100 + i), of(e_));
+  open_elsewhere(outside(2), 3 * bpf::HOLDS_MANY);
+  const Flow before{of(a_), outside(3), 1, 1};
+  bed_.host().run([&] {
+    ASSERT_EQ(pass(before.source, before.destination, before.request()), kPass);
+    ASSERT_EQ(pass(before.destination, before.source, before.answer()), kPass);
+  });
+  add_like_the_only_one(a_.address(GetParam()), 2 * bpf::HOLDS_MANY);
+  const auto newcomers = open(2, of(a_), outside(3));
+  EXPECT_EQ(crowd_.count_known(newcomers), 2);
+  EXPECT_EQ(refused(), 0U);
 }
 
 TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {
@@ -365,15 +424,14 @@ TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {
 
 TEST_P(FloodedWorkload, TakesNothingFromOthersOnceItHasManyItselfButDoesWhileItHasFew) {
   const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
-  const auto open_elsewhere = [&](std::uint16_t port) {
+  const auto open_apart = [&](std::uint16_t port) {
     const Flow flow{of(a_), outside(2), port, port};
     bed_.host().run([&] {
       ASSERT_EQ(pass(flow.source, flow.destination, flow.request()), kPass);
       ASSERT_EQ(pass(flow.destination, flow.source, flow.answer()), kPass);
     });
   };
-  open_elsewhere(1);
-  const auto refused = [&] { return pins_.counters()[bpf::DROP_NO_MEMORY]; };
+  open_apart(1);
   add_like_the_only_one(a_.address(GetParam()), bpf::HOLDS_MANY - 1);
   ASSERT_EQ(refused(), 0U);
   const auto last = open(1, of(a_), outside(1));
@@ -382,7 +440,7 @@ TEST_P(FloodedWorkload, TakesNothingFromOthersOnceItHasManyItselfButDoesWhileItH
   EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
   EXPECT_EQ(crowd_.count_known(more), 1);
   open(1, of(b_), outside(2));
-  open_elsewhere(2);
+  open_apart(2);
   bed_.host().run([&] {
     const auto flow = crowd_.between(of(a_), outside(1));
     EXPECT_EQ(pass(flow.source, flow.destination, flow.request()), kDrop);
