@@ -310,6 +310,13 @@ class FloodedWorkload : public ConnectionTable, public testing::WithParamInterfa
     });
     add_like_the_only_one(*IpAddress::parse(source), count, e_.address(GetParam()));
   }
+  // As if what the address has begun had been idle for so many seconds more.
+  void age(const std::string& address, std::uint32_t seconds) {
+    for (auto& one : all()) {
+      if (is_of(one, *IpAddress::parse(address)))
+        one.connection.seen -= static_cast<std::uint32_t>(seconds * 1'000'000'000ULL >> bpf::TICK_SHIFT);
+    }
+  }
   std::uint64_t refused() const { return pins_.counters()[bpf::DROP_NO_MEMORY]; }
 
   Station& c_ = bed_.add_pod("c", "10.65.0.4", "fd00:65::4", Testbed::Routes::kMissing);
@@ -382,6 +389,8 @@ TEST_P(FloodedWorkload, LosesWhatIsIdleForLongestAndNotWhatOneAddressHasMostOf) 
   for (std::uint32_t i = 0; i < 4; ++i) idle.push_back(open(1, outside(100 + i), of(c_)).front());
   const auto proxy = open(4, outside(1), of(c_));
   open_elsewhere(outside(1), bpf::HOLDS_MANY / 2);
+  for (std::uint32_t i = 0; i < 4; ++i) age(outside(100 + i), 20);
+  age(outside(1), 10);
   for (std::uint32_t i = 0; i < 4; ++i) open(1, outside(200 + i), of(c_));
   EXPECT_EQ(crowd_.count_known(proxy), 4);
   EXPECT_EQ(crowd_.count_known(idle), 0);
