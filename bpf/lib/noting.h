@@ -9,9 +9,8 @@
  *
  * and of several the one that has been idle for longest. But a newcomer for whose workload, or for whose address, more
  * than a 64th of the table is taken, takes none that is answered of others who have no more: where there is no other
- * place for it, it has none. So a flood, of whatever kind, pushes out its own, and stops itself where it has none
- * there. From however many addresses a workload is flooded, other workloads lose nothing; and however many are flooded
- * from one address, nobody else.
+ * place for it, it has none. So a flood, of whatever kind, pushes out its own once it has so many, and stops
+ * itself where it has none there: also where a workload is flooded from many addresses, or many are from one.
  */
 #pragma once
 

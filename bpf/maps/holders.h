@@ -21,8 +21,7 @@ enum {
   BEGINNERS_MAX = 1 << BEGINNERS_BITS,
   OWNER_HOST_ENDPOINT = 0x4000, /* its number is added */
   OWNER_HOST_FOR_OTHERS = OWNERS_MAX - 1,
-  HOLDS_MANY =
-      CONNECTIONS_MAX / 64, /* who has more than that takes places only from those who have more still */
+  HOLDS_MANY = CONNECTIONS_MAX / 64, /* who has more takes places only from those who have more still */
 };
 
 struct holders {
