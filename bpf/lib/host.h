@@ -16,6 +16,7 @@
 #include "lib/counters.h"
 #include "lib/events.h"
 #include "lib/host_endpoints.h"
+#include "lib/judge.h"
 #include "lib/noting.h"
 
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
@@ -304,6 +305,22 @@ static __always_inline __u32 index_of(struct net_device* device) {
   return device ? (__u32)BPF_CORE_READ(device, ifindex) : 0;
 }
 
+static __always_inline __u32 workload_at(struct net_device* device, const struct address* address) {
+  __u32 interface = index_of(device), slot = slot_of(interface, address);
+  return slot ? slot : slot_of_source(interface, address);
+}
+
+/* The slot of the workload here that began what the packet belongs to, or else that it goes to; 0: none. A function of
+ * its own: the stack is full. */
+__noinline __u32 workload_of(struct bpf_nf_ctx* ctx, const struct packet* packet, __u32 is_reply) {
+  if (!packet) return 0;
+  __u32 at = ctx->state->hook;
+  __u32 sender = at == AT_OUTPUT ? 0 : workload_at(ctx->state->in, &packet->ends.source);
+  __u32 receiver = at == AT_FORWARD ? workload_at(ctx->state->out, &packet->ends.destination) : 0;
+  if (is_reply) return receiver ? receiver : sender;
+  return sender ? sender : receiver;
+}
+
 /* Of what has come in fragments, the size of the largest; of what leaves, that which its interface takes. */
 static __always_inline __u32 largest_fragment(struct bpf_nf_ctx* ctx) {
   __u32 size = ctx->state->pf == PF_IPV6 ? ((struct inet6_skb_parm*)ctx->skb->cb)->frag_max_size
@@ -384,6 +401,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
     why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   }
   told->is_reply = packet->sender != beginner(&next);
+  if (!known && passage->of_workload) set_workload_at_host(&next, workload_of(ctx, packet, told->is_reply));
   if (READ_ONCE(host->batch) != batch) return AGAIN;
   count(known ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;

@@ -207,6 +207,7 @@ static __always_inline int rewrite(struct tracked* there, const struct connectio
   for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->endpoint[end], next->endpoint[end]);
   for (int end = 0; end < 2; ++end) WRITE_ONCE(connection->tcp[end], next->tcp[end]);
   WRITE_ONCE(connection->flags, next->flags);
+  WRITE_ONCE(connection->workload, next->workload);
   WRITE_ONCE(connection->seen, next->seen);
   forget_roads(there);
   WRITE_ONCE(connection->judged, next->judged);

@@ -52,6 +52,7 @@ enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_R
 enum host_connection_flags {
   HOST_CONNECTION_FORWARDED = 4,
   HOST_CONNECTION_FROM_WORKLOAD = 8, /* to the host itself, and normal policy is not asked */
+  HOST_CONNECTION_WORKLOAD = 0xf0,   /* of workload_at_host(), what is above eight bits */
 };
 
 /* Arrays are by end: of what that end sent, or of the workload there. */
@@ -63,11 +64,23 @@ struct connection {
                         At a host: number of the host endpoint that has judged it; 0: none */
   __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */
   __u8 flags;        /* enum connection_flags, or host_connection_flags */
-  __u8 pad;
-  __u64 bytes[2];   /* of whole frames, at the host's hooks from the IP header on */
-  __u32 packets[2]; /* modulo 2^32 */
+  __u8 workload;     /* at a host: of workload_at_host(), the lower eight bits; else 0 */
+  __u64 bytes[2];    /* of whole frames, at the host's hooks from the IP header on */
+  __u32 packets[2];  /* modulo 2^32 */
 };
 OCICAT_SIZE(struct connection, 40);
+
+/* At a host: the slot of the workload here that began it, or else that it goes to; 0: none. Of twelve bits, as there are
+ * slots. */
+static inline __u32 workload_at_host(const struct connection* connection) {
+  return (__u32)(connection->flags & HOST_CONNECTION_WORKLOAD) << 4 | connection->workload;
+}
+
+static inline void set_workload_at_host(struct connection* connection, __u32 slot) {
+  connection->flags =
+      (__u8)((connection->flags & ~HOST_CONNECTION_WORKLOAD) | (slot >> 4 & HOST_CONNECTION_WORKLOAD));
+  connection->workload = (__u8)slot;
+}
 
 /* What the kernel's routes have said of the ways to both ends (bpf/lib/roads.h). */
 struct road {

@@ -2,7 +2,8 @@
 /* Map holders: one value, for whom the places of map connections are taken: how many each one has, those that are
  * over and nobody has wanted yet among them. Of each connection two count.
  *
- *   owner     the workload here that began it, or else that it goes to; at the host a host endpoint
+ *   owner     the workload here that began it, or else that it goes to; where host endpoints have judged it, that
+ *             workload by a number of its own, or else the host endpoint
  *   beginner  the address that began it. One of 65,536 by a digest that nobody outside can foresee: another address
  *             shares its number now and then, and then counts together with it
  *   written   by whoever takes a place, with the place (bpf/lib/noting.h, dataplane/ebpf/connection_table.cc)
@@ -19,6 +20,7 @@ enum {
   OWNERS_MAX = 1 << 15,
   BEGINNERS_BITS = 16,
   BEGINNERS_MAX = 1 << BEGINNERS_BITS,
+  OWNER_AT_HOST = 0x2000,       /* what a workload has at host endpoints: its slot is added */
   OWNER_HOST_ENDPOINT = 0x4000, /* its number is added */
   OWNER_HOST_FOR_OTHERS = OWNERS_MAX - 1,
   HOLDS_MANY = CONNECTIONS_MAX / 64, /* who has more takes places only from those who have more still */
@@ -48,11 +50,12 @@ static inline int beginner(const struct connection* connection) {
   return (connection->flags & CONNECTION_BEGUN_BY_SECOND) != 0;
 }
 
-/* At the host all that workloads send or are sent counts as one, as the workloads' own entries say the same. */
+/* What is forwarded for others than workloads here counts as one. */
 static inline __u32 owner_of(const struct connection_key* key, const struct connection* connection) {
   __u32 begun = slot_at(connection, (__u32)beginner(connection));
   __u32 owner = begun ? begun : slot_at(connection, (__u32)!beginner(connection));
   if (!key->at_host) return owner % OWNERS_MAX;
+  if (workload_at_host(connection)) return OWNER_AT_HOST | workload_at_host(connection);
   __u32 for_others = connection->flags & (HOST_CONNECTION_FORWARDED | HOST_CONNECTION_FROM_WORKLOAD);
   if (for_others) return OWNER_HOST_FOR_OTHERS;
   return (OWNER_HOST_ENDPOINT | owner) % OWNERS_MAX;

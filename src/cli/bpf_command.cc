@@ -61,6 +61,14 @@ workload here has its slot, one outside the interface by which its packets come 
 Examples:
   ocicat bpf connections --address 10.65.0.2
   ocicat bpf connections --endpoint 7 --most 100000 -o json)"},
+    {"holders", "For whom the places of connections are taken", show_holders, true, true, false,
+     R"(Who has most comes first; of addresses, which are those that began connections, as they are counted now. Places of
+connections that are over count until others take them. Who has more than 4,096 ("many") takes no place of a connection that is
+answered but his own, and of those who have more still: what finds none is dropped, and counted as no-room.
+
+Examples:
+  ocicat bpf holders --most 20
+  ocicat bpf holders --address 192.0.2.7)"},
     {"endpoints", "Addresses of workloads here, and their programs", show_endpoints, true, true, false,
      "Examples:\n  ocicat bpf endpoints\n  ocicat bpf endpoints --address 10.65.0.2"},
     {"host-endpoints", "Host endpoints, their interfaces and chains", show_host_endpoints, false, true, false,

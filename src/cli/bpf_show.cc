@@ -1,5 +1,6 @@
 #include "cli/bpf_show.h"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/json.hpp>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include "cli/run.h"
 #include "dataplane/ebpf/address_image.h"
 #include "dataplane/ebpf/connection_table.h"
+#include "maps/holders.h"
 #include "maps/host.h"
 #include "maps/timeouts.h"
 #include "maps/translations.h"
@@ -147,6 +149,37 @@ bool concerns(const bpf::connection_key& key, const std::optional<IpAddress>& wa
          dataplane::ebpf::address_of(key.address[1]) == *wanted;
 }
 
+// How many places are taken for each address that began connections. At most as many as there are places.
+std::map<IpAddress, std::uint32_t> places_by_beginner(std::span<const bpf::tracked> all) {
+  std::map<IpAddress, std::uint32_t> places;
+  for (const auto& one : all) {
+    if (const auto copy = whole_copy(one))
+      ++places[dataplane::ebpf::address_of(copy->key.address[bpf::beginner(&copy->connection)])];
+  }
+  return places;
+}
+
+// The workloads and host endpoints that have any, or those workloads' that are wanted.
+Rows owners_in(const bpf::holders& holders, std::span<const bpf::endpoint> endpoints,
+               const BpfOptions& options, const std::optional<IpAddress>& wanted) {
+  Rows rows;
+  for (std::uint32_t owner = 0; owner < bpf::OWNERS_MAX; ++owner) {
+    const auto places = __atomic_load_n(&holders.owner[owner], __ATOMIC_RELAXED);
+    if (places <= 0) continue;
+    auto row = views::owner_to_json(owner, static_cast<std::uint32_t>(places));
+    const auto* slot = row.if_contains("slot");
+    if (slot != nullptr && slot->to_number<std::size_t>() < endpoints.size()) {
+      const bpf::endpoint endpoint = endpoints[slot->to_number<std::size_t>()];
+      row["address"] =
+          endpoint.interface == 0 ? json::value("has gone") : views::to_json(endpoint, 0, 0).at("address");
+    }
+    if (options.slot != 0 && (slot == nullptr || slot->to_number<std::uint32_t>() != options.slot)) continue;
+    if (wanted && (slot == nullptr || row["address"] != json::value(wanted->to_string()))) continue;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 }  // namespace
 
 Result<int> show_counters(const PinnedMaps& maps, const BpfOptions& options) {
@@ -193,6 +226,30 @@ Result<int> show_floating(const PinnedMaps& maps, const BpfOptions& options) {
   for (const auto& [floating, own] : addresses)
     found.add({{"address", floating.to_string()}, {"own", own.to_string()}});
   return found.show(options, "floating", {"address", "own"});
+}
+
+Result<int> show_holders(const PinnedMaps& maps, const BpfOptions& options) {
+  TRY(const auto wanted, wanted_address(options));
+  TRY(const auto holders, maps.array("holders"));
+  TRY(const auto endpoints, maps.array("endpoints"));
+  TRY(const auto connections, maps.array("connections"));
+  auto rows = owners_in(holders.as<const bpf::holders>().front(), endpoints.as<const bpf::endpoint>(),
+                        options, wanted);
+  if (options.slot == 0) {
+    for (const auto& [address, places] : places_by_beginner(connections.as<const bpf::tracked>())) {
+      if (wanted && *wanted != address) continue;
+      rows.push_back({{"holder", "address"},
+                      {"address", address.to_string()},
+                      {"places", places},
+                      {"many", places > bpf::HOLDS_MANY}});
+    }
+  }
+  std::ranges::stable_sort(rows, std::ranges::greater(), [](const auto& row) {
+    return row.at("places").template to_number<std::uint32_t>();
+  });
+  Found found(options.most);
+  for (auto& row : rows) found.add(std::move(row));
+  return found.show(options, "holders", {"holder", "slot", "hostEndpoint", "address", "places", "many"});
 }
 
 Result<int> show_endpoints(const PinnedMaps& maps, const BpfOptions& options) {

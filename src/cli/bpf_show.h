@@ -23,6 +23,7 @@ struct BpfOptions {
 // Each prints what there is as far as the options want it, as a table or as they say; an exit status.
 Result<int> show_counters(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_connections(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
+Result<int> show_holders(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_endpoints(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_host_endpoints(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);
 Result<int> show_programs(const dataplane::ebpf::PinnedMaps& maps, const BpfOptions& options);

@@ -271,6 +271,25 @@ json::object to_json(const bpf::host_endpoint& endpoint, std::uint32_t number, s
   return {{"hostEndpoint", number}, {"chains", std::move(chains)}, {"batch", endpoint.changed}};
 }
 
+json::object owner_to_json(std::uint32_t owner, std::uint32_t places) {
+  json::object object{{"holder", "no workload"}};
+  if (owner == bpf::OWNER_HOST_FOR_OTHERS) {
+    object["holder"] = "others, forwarded at host endpoints";
+  } else if ((owner & bpf::OWNER_HOST_ENDPOINT) != 0) {
+    object["holder"] = "host endpoint";
+    object["hostEndpoint"] = owner & ~std::uint32_t{bpf::OWNER_HOST_ENDPOINT};
+  } else if ((owner & bpf::OWNER_AT_HOST) != 0) {
+    object["holder"] = "workload, at host endpoints";
+    object["slot"] = owner & ~std::uint32_t{bpf::OWNER_AT_HOST};
+  } else if (owner != 0) {
+    object["holder"] = "workload";
+    object["slot"] = owner;
+  }
+  object["places"] = places;
+  object["many"] = places > bpf::HOLDS_MANY;
+  return object;
+}
+
 std::string object_table(const std::vector<json::object>& rows,
                          const std::vector<std::string_view>& columns) {
   TextTable table;

@@ -11,6 +11,7 @@
 #include "maps/chains.h"
 #include "maps/connections.h"
 #include "maps/endpoints.h"
+#include "maps/holders.h"
 #include "maps/host_endpoints.h"
 #include "maps/tables.h"
 #include "maps/translations.h"
@@ -43,6 +44,10 @@ boost::json::object to_json(const bpf::outer_end& end);
 boost::json::object to_json(const bpf::endpoint& endpoint, std::uint32_t slot, std::size_t side);
 // Which chains a host endpoint has, "normal-in": 7 for each that it has, of both families.
 boost::json::object to_json(const bpf::host_endpoint& endpoint, std::uint32_t number, std::size_t side);
+
+// One for whom places are taken, by its index of struct holders::owner: {"holder","places","many"}, "slot" of a workload
+// and "hostEndpoint" of a host endpoint.
+boost::json::object owner_to_json(std::uint32_t owner, std::uint32_t places);
 
 // Columns of objects, by the names of their members, which are the headers.
 std::string object_table(const std::vector<boost::json::object>& rows,

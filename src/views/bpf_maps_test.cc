@@ -101,5 +101,27 @@ TEST(BpfMaps, SayOfAConnectionWhoBeganItAndWhereItStands) {
   EXPECT_EQ(to_json(ends, connection, 0).at("state"), "denied");
 }
 
+TEST(BpfMaps, SayForWhomPlacesAreTaken) {
+  const auto told = [](std::uint32_t owner) { return json::serialize(owner_to_json(owner, 4097)); };
+  EXPECT_EQ(told(0), R"({"holder":"no workload","places":4097,"many":true})");
+  EXPECT_EQ(told(7), R"({"holder":"workload","slot":7,"places":4097,"many":true})");
+  EXPECT_EQ(told(bpf::OWNER_AT_HOST | 7),
+            R"({"holder":"workload, at host endpoints","slot":7,"places":4097,"many":true})");
+  EXPECT_EQ(told(bpf::OWNER_HOST_ENDPOINT | 3),
+            R"({"holder":"host endpoint","hostEndpoint":3,"places":4097,"many":true})");
+  EXPECT_EQ(told(bpf::OWNER_HOST_FOR_OTHERS),
+            R"({"holder":"others, forwarded at host endpoints","places":4097,"many":true})");
+  EXPECT_EQ(owner_to_json(7, 4096).at("many"), false);
+}
+
+TEST(BpfMaps, KeepTheSlotOfAWorkloadBesideTheFlagsOfAConnectionAtAHost) {
+  for (const std::uint32_t slot : {0U, 1U, 255U, 256U, 0xabcU, 4095U}) {
+    bpf::connection connection{.flags = 0xf6};
+    bpf::set_workload_at_host(&connection, slot);
+    EXPECT_EQ(bpf::workload_at_host(&connection), slot);
+    EXPECT_EQ(connection.flags & 0x0f, 6);
+  }
+}
+
 }  // namespace
 }  // namespace ocicat::views

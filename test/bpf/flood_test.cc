@@ -237,6 +237,35 @@ TEST_F(ConnectionTable, AFloodOfHalfOpenTcpConnectionsPushesOutNobodyElses) {
   });
 }
 
+// Whatever address it is from.
+TEST_F(ConnectionTable, CountsWhatAHostEndpointHasLetThroughForTheWorkloadByWhoseInterfaceItCame) {
+  constexpr policy::ChainId kOpen{1};
+  HostChanges changes;
+  changes.tables.chains.update(kOpen, {policy::VocabularyId{1}, kAllowAll});
+  HostEndpointState everywhere{.id = 1, .interface_name = "*"};
+  for (auto& chains : everywhere.chains)
+    chains[policy::index_of({policy::ChainKind::kForward, policy::Direction::kEgress})] = kOpen;
+  changes.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, everywhere);
+  EndpointState sender{a_.interface(), {{a_.address(Family::kIpv4), kDenyAll, kAllowAll}}};
+  sender.sources = {*Prefix::parse("10.99.0.0/16")};
+  sender.source_chains = {kOpen, kOpen};
+  changes.endpoints.update(pod_key("a"), sender);
+  agent_.apply(changes);
+  const auto elsewhere = *IpAddress::parse("10.99.0.1");
+  const auto packet = probe(elsewhere, bed_.outside().address(Family::kIpv4), kUdp, 53);
+  ASSERT_FALSE(bed_.arriving(a_, bed_.outside(), {packet}).empty());
+  const auto noted = [&](bool at_host) {
+    const auto found = std::ranges::find_if(
+        all(), [&](const auto& one) { return is_of(one, elsewhere) && (one.key.at_host != 0) == at_host; });
+    CHECK(found != all().end());
+    return *found;
+  };
+  const auto at_workload = noted(false).connection, at_host = noted(true).connection;
+  const auto slot = at_workload.endpoint[bpf::beginner(&at_workload)];
+  EXPECT_NE(slot, 0);
+  EXPECT_EQ(bpf::workload_at_host(&at_host), slot);
+}
+
 // Of these peers, the workload's end comes first in the key.
 constexpr std::uint32_t kFirst = 0x30000;
 
@@ -277,7 +306,7 @@ class FloodedWorkload : public ConnectionTable, public testing::WithParamInterfa
                                        : fmt::format("fd00:99::{:x}", number);
   }
   std::string interface_of(const std::string& address) const {
-    for (const auto* pod : {&a_, &b_, &c_, &d_, &e_}) {
+    for (const auto* pod : {&a_, &b_, &c_, &d_, &e_, &f_}) {
       if (address == of(*pod)) return pod->interface();
     }
     return "uplink";
@@ -322,6 +351,7 @@ class FloodedWorkload : public ConnectionTable, public testing::WithParamInterfa
   Station& c_ = bed_.add_pod("c", "10.65.0.4", "fd00:65::4", Testbed::Routes::kMissing);
   Station& d_ = bed_.add_pod("d", "10.65.0.5", "fd00:65::5", Testbed::Routes::kMissing);
   Station& e_ = bed_.add_pod("e", "10.65.0.6", "fd00:65::6", Testbed::Routes::kMissing);
+  Station& f_ = bed_.add_pod("f", "10.65.0.7", "fd00:65::7", Testbed::Routes::kMissing);  // not there yet
   Crowd crowd_{pins_, false};
 };
 
@@ -423,6 +453,20 @@ TEST_P(FloodedWorkload, KeepsOutNobodyWhoHasManyButLessWhateverAddressesItIsFloo
   const auto newcomers = open(2, of(a_), outside(3));
   EXPECT_EQ(crowd_.count_known(newcomers), 2);
   EXPECT_EQ(refused(), 0U);
+}
+
+// What has been a's is still in the table.
+TEST_P(FloodedWorkload, KeepsOutNobodyWhoComesAfterOneThatHasFlooded) {
+  const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
+  open_elsewhere(of(a_), bpf::HOLDS_MANY);
+  HostChanges goes, comes;
+  remove_pod(goes, "a", a_);
+  agent_.apply(goes);
+  add_pod(comes, "f", f_, kDenyAll, kAllowAll);
+  agent_.apply(comes);
+  const auto newcomer = open(1, of(f_), outside(1));
+  EXPECT_EQ(crowd_.count_known(newcomer), 1);
+  EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
 }
 
 TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {

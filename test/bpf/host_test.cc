@@ -353,6 +353,19 @@ TEST_F(HostFlood, OfWhatOneForwardsAndIsAnsweredPushesOutNothingThatIsForwardedF
   EXPECT_TRUE(crowd_.knows(others));
 }
 
+// What is forwarded goes out, here, by the interface of that workload.
+TEST_F(HostFlood, OfAWorkloadByManyAddressesPushesOutNothingThatIsForwardedForOthers) {
+  HostChanges comes;
+  comes.endpoints.update(pod_key("a"),
+                         EndpointState{"lo", {{*IpAddress::parse("10.65.0.2"), kAllowAll, kAllowAll}}});
+  change(comes);
+  const auto others = open_answered(kThrough, "198.51.100.1", "198.51.100.2");
+  std::vector<Flow> flood;
+  for (int i = 0; i < kMany; ++i) flood.push_back(open_answered(kThrough, far(i), "10.65.0.2"));
+  EXPECT_TRUE(crowd_.knows(others));
+  EXPECT_EQ(crowd_.count_known(flood), bpf::CONNECTION_WAYS - 1);
+}
+
 TEST_F(HostFlood, ThatTheHostDoesNotAnswerPushesOutNothingThatIsAnswered) {
   const auto own = open_answered(kOut, kHost4, kFar4);
   for (int i = 0; i < kMany; ++i) open(kIn, far(i), kHost4);

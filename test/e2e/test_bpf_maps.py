@@ -66,6 +66,22 @@ def test_connections_say_who_began_them_and_where_they_stand(lab):
     assert shown(lab, "connections", "--address", "192.0.2.77") == []
 
 
+def test_holders_say_for_whom_places_of_connections_are_taken(lab):
+    a = lab.address("shop/a")
+    lab.probe("tcp/80", "--pods", "shop/a,shop/b")
+    begun = [one for one in shown(lab, "connections", "--address", a, "--most", "100000")
+             if one["source"]["address"] == a]
+    found = {one["holder"]: one for one in shown(lab, "holders", "--address", a)}
+    assert set(found) == {"workload", "address"}, found
+    assert found["workload"]["slot"] == endpoint_of(lab, "shop/a")["slot"]
+    assert found["address"]["places"] >= len(begun) > 0
+    assert found["workload"]["places"] >= len(begun) and not found["workload"]["many"]
+    places = [one["places"] for one in shown(lab, "holders", "--most", "100000")]
+    assert places == sorted(places, reverse=True)
+    only = shown(lab, "holders", "--endpoint", str(found["workload"]["slot"]))
+    assert [one["slot"] for one in only] == [found["workload"]["slot"]]
+
+
 def test_no_more_is_shown_than_was_asked_for_and_that_is_said(lab):
     done = lab.run("bpf", "classes", "--host", "host1", "--most", "1")
     assert len(done.stdout.splitlines()) == 2

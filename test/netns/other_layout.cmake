@@ -1,5 +1,5 @@
 # Programs of another build, whose connections are laid out otherwise: called by test/netns/CMakeLists.txt.
-# Members stand in another order, two are new, and there is room for half as many.
+# Members stand in another order, one is new, and there is room for half as many.
 file(COPY ${BPF}/ DESTINATION ${TO})
 file(READ ${BPF}/maps/connections.h text)
 function(change before after)
@@ -11,9 +11,9 @@ function(change before after)
   set(text "${text}" PARENT_SCOPE)
 endfunction()
 change("CONNECTION_ROW_BITS = 15" "CONNECTION_ROW_BITS = 14")
-change("  __u32 seen;        /*" "  __u64 bytes[2];\n  __u32 packets[2];\n  __u8 flags; /* enum connection_flags */\n  __u8 more;\n  __u8 tcp[2];\n  __u32 seen;        /*")
+change("  __u32 seen;        /*" "  __u64 bytes[2];\n  __u32 packets[2];\n  __u8 flags; /* enum connection_flags */\n  __u8 workload;\n  __u8 tcp[2];\n  __u32 seen;        /*")
 change("  __u8 tcp[2];       /* enum tcp_seen; of SCTP in TCP's words (bpf/lib/sctp.h) */\n" "")
-change("  __u8 flags;        /* enum connection_flags, or host_connection_flags */\n  __u8 pad;\n  __u64 bytes[2];   /* of whole frames, at the host's hooks from the IP header on */\n  __u32 packets[2]; /* modulo 2^32 */\n" "")
+change("  __u8 flags;        /* enum connection_flags, or host_connection_flags */\n  __u8 workload;     /* at a host: of workload_at_host(), the lower eight bits; else 0 */\n  __u64 bytes[2];    /* of whole frames, at the host's hooks from the IP header on */\n  __u32 packets[2];  /* modulo 2^32 */\n" "")
 change("  struct connection_key key;\n  __u32 version;" "  __u64 first;\n  struct connection_key key;\n  __u32 version;")
 change("OCICAT_SIZE(struct tracked, 128)" "OCICAT_SIZE(struct tracked, 136)")
 file(WRITE ${TO}/maps/connections.h "${text}")

@@ -87,6 +87,7 @@ bool ConnectionTable::rewrite(bpf::tracked& place, std::uint32_t version, const 
   for (int end = 0; end < 2; ++end) store(there.endpoint[end], value.endpoint[end]);
   for (int end = 0; end < 2; ++end) store(there.tcp[end], value.tcp[end]);
   store(there.flags, value.flags);
+  store(there.workload, value.workload);
   store(there.seen, value.seen);
   for (int end = 0; end < 2; ++end) store(place.road.asked[end], 0U);
   store(there.judged, value.judged);

@@ -62,7 +62,7 @@ EbpfPolicy::Images::Images(Objects made)
     : objects(std::move(made)),
       tables(objects.tables()),
       addresses(objects.nets()),
-      endpoints(objects.endpoints(), objects.addresses(), objects.sources()),
+      endpoints(objects.endpoints(), objects.addresses(), objects.sources(), objects.holders()),
       hosts(objects.host_endpoints(), objects.host_interfaces()),
       tunnels(objects.tunnels(), objects.vteps()),
       floating(objects.floating()),

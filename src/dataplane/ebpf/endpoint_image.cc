@@ -1,6 +1,7 @@
 #include "dataplane/ebpf/endpoint_image.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "dataplane/ebpf/address_image.h"
 
@@ -8,6 +9,9 @@ namespace ocicat::dataplane::ebpf {
 namespace {
 
 using kernel::bpf::bytes_of;
+
+static_assert(std::size_t{bpf::ENDPOINTS_MAX} <= 4096, "workload_at_host() has twelve bits");
+static_assert(std::size_t{bpf::ENDPOINTS_MAX} <= std::size_t{bpf::OWNER_AT_HOST});
 
 bpf::place place_of(std::uint32_t interface, const IpAddress& address) {
   return {interface, address_of(address), 0};
@@ -34,8 +38,8 @@ IpAddress any_address(Family family) {
 }  // namespace
 
 EndpointImage::EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses,
-                             kernel::bpf::ElementMap& sources)
-    : memory_(endpoints), addresses_(addresses), source_rights_(sources) {}
+                             kernel::bpf::ElementMap& sources, const bpf::holders& holders)
+    : memory_(endpoints), addresses_(addresses), source_rights_(sources), holders_(holders) {}
 
 void EndpointImage::want_at(const Links& links, const std::set<int>& open) {
   open_ = {open.begin(), open.end()};
@@ -78,10 +82,27 @@ std::map<EndpointImage::Place, EndpointImage::Served> EndpointImage::wanted() co
   return places;
 }
 
+std::uint32_t EndpointImage::free_slot() const {
+  constexpr std::int32_t kHardlyAny = bpf::HOLDS_MANY / 16;
+  const auto left_in = [&](std::uint32_t owner) {
+    return __atomic_load_n(&holders_.owner[owner], __ATOMIC_RELAXED);
+  };
+  auto best = *free_.begin();
+  auto least = std::numeric_limits<std::int32_t>::max();
+  for (const auto slot : free_) {
+    const auto left = std::max(left_in(slot), left_in(bpf::OWNER_AT_HOST | slot));
+    if (left >= least) continue;
+    best = slot;
+    least = left;
+    if (left <= kHardlyAny) break;
+  }
+  return best;
+}
+
 Result<void> EndpointImage::take_place(const Place& place, Step& step) {
   if (free_.empty())
     return fail(ErrorCode::kExhausted, "no room for more than {} addresses of workloads", memory_.size() - 1);
-  const auto slot = *free_.begin();
+  const auto slot = free_slot();
   auto& endpoint = memory_[slot];
   step.write(endpoint.address, address_of(place.second));
   step.write(endpoint.interface, place.first);

@@ -4,6 +4,8 @@
 // Where two endpoints claim one interface and address, the one whose name is smaller has it and the other
 // waits. The same for the right to send from elsewhere.
 //
+//   slots    the lowest that is free, of which hardly a connection is left: what a workload that has gone has left
+//            in the table counts for the next one with its slot (bpf/maps/holders.h)
 //   cost     of an update: the endpoints of the host
 //   errors   kExhausted: more addresses than there are slots
 #pragma once
@@ -21,6 +23,7 @@
 #include "engine/host_state.h"
 #include "kernel/bpf.h"
 #include "maps/endpoints.h"
+#include "maps/holders.h"
 #include "maps/sources.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -29,7 +32,7 @@ class EndpointImage {
  public:
   // Borrows all.
   EndpointImage(std::span<bpf::endpoint> endpoints, kernel::bpf::ElementMap& addresses,
-                kernel::bpf::ElementMap& sources);
+                kernel::bpf::ElementMap& sources, const bpf::holders& holders);
 
   void want(const Changes<ResourceKey, EndpointState>& changes) { changes.apply_to(endpoints_); }
   // `open`: indexes of those that packets may be redirected from and to (bpf/maps/endpoints.h).
@@ -53,6 +56,7 @@ class EndpointImage {
     std::vector<Prefix> sources{};  // likewise
   };
   std::map<Place, Served> wanted() const;
+  std::uint32_t free_slot() const;  // there is one
   Result<void> take_place(const Place& place, Step& step);
   void leave_place(const Place& place, std::uint32_t slot, Step& step);
   void write_flags(const Place& place, std::uint32_t slot, Step& step);
@@ -64,6 +68,7 @@ class EndpointImage {
   std::span<bpf::endpoint> memory_;
   kernel::bpf::ElementMap& addresses_;
   kernel::bpf::ElementMap& source_rights_;
+  const bpf::holders& holders_;
   std::map<ResourceKey, EndpointState> endpoints_;
   std::map<std::string, std::uint32_t> interfaces_;  // by name, those that are there
   std::set<std::uint32_t> open_;

@@ -197,6 +197,14 @@ std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connec
   return noted;
 }
 
+// The workload here that began it, or else that it goes to.
+std::uint32_t workload_of(const bpf::connection_key& key, const bpf::connection& value,
+                          const LocalEnds& ends) {
+  const auto by = bpf::beginner(&value);
+  const auto begun = ends.slot(address_of(key.address[by]));
+  return begun != 0 ? begun : ends.slot(address_of(key.address[1 - by]));
+}
+
 // Where its ends are reached, the next packets tell.
 NotedConnection noted_at_host(const kernel::Connection& connection, const LocalEnds& ends,
                               const TakeOver& how) {
@@ -207,6 +215,7 @@ NotedConnection noted_at_host(const kernel::Connection& connection, const LocalE
   const bool to_host = ends.is_host(connection.destination);
   if (!to_host && !ends.is_host(connection.source)) value.flags |= bpf::HOST_CONNECTION_FORWARDED;
   if (to_host && ends.slot(connection.source) != 0) value.flags |= bpf::HOST_CONNECTION_FROM_WORKLOAD;
+  bpf::set_workload_at_host(&value, workload_of(key, value, ends));
   return {key, value};
 }
 
@@ -294,6 +303,7 @@ Result<std::uint64_t> take_connections(const OlderConnections& older, kernel::bp
       noted.value.endpoint[end] = static_cast<std::uint16_t>(ends.slot(address_of(noted.key.address[end])));
     const bool is_here = (noted.value.endpoint[0] | noted.value.endpoint[1]) != 0;
     if (at_host ? !how.at_host : !is_here) return;
+    if (at_host) bpf::set_workload_at_host(&noted.value, workload_of(noted.key, noted.value, ends));
     const auto written = settle(map, known, noted, how);
     if (written) writes += *written;
     if (!written) failed = std::unexpected(written.error());

@@ -39,6 +39,7 @@ class Objects {
 
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
   bpf::timeouts& timeouts() const { return timeouts_.as<bpf::timeouts>().front(); }
+  const bpf::holders& holders() const { return holders_.as<bpf::holders>().front(); }
   std::span<bpf::endpoint> endpoints() const { return endpoints_.as<bpf::endpoint>(); }
   // Valid as long as this stays where it is.
   TableMemory tables() {

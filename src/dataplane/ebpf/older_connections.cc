@@ -16,7 +16,7 @@ using kernel::bpf::Bytes;
 using kernel::bpf::Layout;
 
 constexpr std::array kNeeded{"connection.seen", "connection.tcp", "connection.flags"};
-constexpr std::array kOfItsHost{"connection.judged", "connection.endpoint"};
+constexpr std::array kOfItsHost{"connection.judged", "connection.endpoint", "connection.workload"};
 
 // Of struct tracked.
 Result<std::optional<Layout>> element_layout(const UniqueFd& map) {
