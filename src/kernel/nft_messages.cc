@@ -150,6 +150,11 @@ void BatchMessages::put_set(const Set& set) {
     messages_.put_be32(NFTA_SET_DATA_TYPE, 4);  // "integer", for who lists it
     messages_.put_be32(NFTA_SET_DATA_LEN, set.data_length);
   }
+  if (set.size != 0) {
+    const auto description = messages_.begin_nest(NFTA_SET_DESC);
+    messages_.put_be32(NFTA_SET_DESC_SIZE, set.size);
+    messages_.end_nest(description);
+  }
   messages_.put_be32(NFTA_SET_ID, next_set_id_++);
 }
 
@@ -249,6 +254,7 @@ void read_set(MessageView message, std::string_view table, Shape& shape) {
   set.key_type = attributes.be32(NFTA_SET_KEY_TYPE);
   set.key_length = attributes.be32(NFTA_SET_KEY_LEN);
   set.interval = (flags & NFT_SET_INTERVAL) != 0;
+  set.size = Attributes::of_nest(attributes[NFTA_SET_DESC], NFTA_SET_DESC_MAX + 1).be32(NFTA_SET_DESC_SIZE);
   if ((flags & NFT_SET_MAP) != 0) {
     set.verdicts = attributes.be32(NFTA_SET_DATA_TYPE) == NFT_DATA_VERDICT;
     if (!set.verdicts) set.data_length = attributes.be32(NFTA_SET_DATA_LEN);

@@ -81,6 +81,8 @@ Result<void> SimulatedKernel::add(const AddElements& added) {
     }
     present.insert(element);
   }
+  if (set->second.size != 0 && present.size() > set->second.size)
+    return fail(ErrorCode::kExhausted, "{} has no room for another element", added.set.name);
   if (set->second.interval && overlaps(present))
     return fail(ErrorCode::kConflict, "intervals of {} overlap", added.set.name);
   return {};

@@ -13,6 +13,7 @@
 #include "dataplane/edges/telling.h"
 #include "kernel/nft_expressions.h"
 #include "kernel/nft_matches.h"
+#include "maps/endpoints.h"
 
 namespace ocicat::dataplane::ebpf {
 namespace {
@@ -23,7 +24,8 @@ constexpr const char* kFromWorkloads = "from_workloads";
 constexpr const char* kToWorkloads = "to_workloads";
 
 // Key types are datatypes of the `nft` command: iface_index 20, ifname 41.
-const Set kAttached{"attached", 20, 4, 0, false, false};
+// Every packet on the stack asks for kAttached twice. An interface with programs has an address of an endpoint, or is about to.
+const Set kAttached{"attached", 20, 4, 0, false, false, 2 * bpf::ENDPOINTS_MAX};
 const Set kNames{"workloads", 41, IFNAMSIZ, 0, false, false};
 
 kernel::ByteView bytes_of(const std::string& text) {
