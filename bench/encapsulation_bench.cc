@@ -1,6 +1,8 @@
 // Packets of known connections to a workload of another host, in VXLAN of either family: with eBPF, against a
 // kernel that routes them to its VXLAN interface and does nothing else. Needs root.
 //
+//   key      a third arm, packets alone: one program that sends all there by tunnel key, through one flow-based interface.
+//            It asks nobody and notes nothing, so no datapath that goes this way can cost less
 //   method   benchmarks.md 5 and B11: UDP as XDP live frames from a workload, arms in turn, each delivery
 //            counted where it comes to the other host; a TCP stream to that host, both ends on one processor
 //
@@ -10,6 +12,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <span>
 
 #include "bench/router.h"
 #include "bench/streams.h"
@@ -80,28 +84,60 @@ HostChanges with_tunnel(const Tunnel& tunnel) {
   return changes;
 }
 
+load_tunnel tunnel_key(const Tunnel& tunnel) {
+  load_tunnel to{.interface = 0,
+                 .vni = kVni,
+                 .ipv6 = tunnel.family == Family::kIpv6 ? 1U : 0U,
+                 .remote = {},
+                 .macs = {}};
+  if (to.ipv6 != 0) {
+    std::memcpy(to.remote, tunnel.far_host.bytes().data(), sizeof to.remote);
+  } else {
+    const auto bytes = std::span(tunnel.far_host.bytes()).last(4);
+    to.remote[0] = std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
+                   std::uint32_t{bytes[2]} << 8 | bytes[3];
+  }
+  std::memcpy(to.macs, tunnel.there.mac.bytes.data(), 6);
+  std::memcpy(to.macs + 6, tunnel.here.mac.bytes.data(), 6);
+  return to;
+}
+
+enum class By { kKernel, kKey, kOurs };
+constexpr std::array kNames{"kernel", "key", "ours"};
+
 struct Arm {
-  Arm(const Tunnel& tunnel, bool ours) : name(ours ? "ours" : "kernel") {
+  Arm(const Tunnel& tunnel, By way) : by(way) {
     if (tunnel.family == Family::kIpv6) router->speak_ipv6();
     router->shell(fmt::format("ip addr add {} dev uplink", Prefix::host(tunnel.host).to_string()));
-    if (ours) {
+    if (by == By::kOurs) {
       router->enforce(with_tunnel(tunnel));
-    } else {
+    } else if (by == By::kKernel) {
       make_tunnel(router->host(), tunnel, tunnel.host, tunnel.far_host, tunnel.here, tunnel.there,
                   tunnel.far);
+    } else {
+      router->shell(fmt::format(
+          "ip link add {0} address {1} type vxlan external dstport {2}; ip link set {0} mtu {3} up",
+          tunnel.interface(), tunnel.here.mac.to_string(), kPort, tunnel.mtu()));
     }
   }
-  const char* name;
+  const char* name() const { return kNames[static_cast<std::size_t>(by)]; }
+  By by;
   std::unique_ptr<Router> router = std::make_unique<Router>();
   std::vector<double> rounds{}, processor{};
 };
 
 struct Arms {
-  explicit Arms(const Tunnel& tunnel) : kernel(tunnel, false), ours(tunnel, true) {}
+  Arms(const Tunnel& tunnel, std::initializer_list<By> ways) {
+    for (const auto way : ways) all.emplace_back(tunnel, way);
+  }
 
-  Arm kernel, ours;
-  std::array<Arm*, 2> in_turn(int turn) {
-    return turn % 2 == 0 ? std::array{&kernel, &ours} : std::array{&ours, &kernel};
+  std::vector<Arm> all;
+  Arm& of(By by) { return *std::ranges::find(all, by, &Arm::by); }
+  std::vector<Arm*> in_turn(int turn) {
+    std::vector<Arm*> arms;
+    for (auto& arm : all) arms.push_back(&arm);
+    if (turn % 2 != 0) std::ranges::reverse(arms);
+    return arms;
   }
 };
 
@@ -113,6 +149,7 @@ void open(Load& load, const Tunnel& tunnel, const Arm& arm, const Flows& flows) 
   answers.grows = 0;
   for (int i = 0; i < 2; ++i) {
     arm.router->open(load, "a", flows);
+    if (arm.by == By::kKey) continue;
     arm.router->host().run([&] {
       stay_on(0);
       load.aim(answers, tunnel.here.mac.to_string());
@@ -131,27 +168,28 @@ void packets(Load& load, const Tunnel& tunnel, Arms& arms, std::uint32_t count, 
     open(load, tunnel, *arm, flows);
   }
   flows.random = true;
-  const auto before = arms.ours.router->counters();
+  const auto before = arms.of(By::kOurs).router->counters();
   for (int turn = 0; turn < kTurns; ++turn) {
     for (auto* arm : arms.in_turn(turn))
       arm->router->turn(load, "a", flows, static_cast<std::uint32_t>(turn), Router::Fate::kArrive,
                         arm->rounds);
   }
-  const auto after = arms.ours.router->counters();
+  const auto after = arms.of(By::kOurs).router->counters();
   std::fprintf(stderr, "%s: of %u encapsulated %lu\n", figure.c_str(),
                kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound),
                after[bpf::COUNT_ENCAPSULATED] - before[bpf::COUNT_ENCAPSULATED]);
-  const auto kernel = cost_of(arms.kernel.rounds);
+  const auto kernel = cost_of(arms.of(By::kKernel).rounds);
   for (const auto* arm : arms.in_turn(0)) {
     const auto cost = cost_of(arm->rounds);
-    std::fprintf(stderr, "%s %-7s %6.0f (%.0f) ns  %.3f (%.3f) x kernel\n", figure.c_str(), arm->name,
+    std::fprintf(stderr, "%s %-7s %6.0f (%.0f) ns  %.3f (%.3f) x kernel\n", figure.c_str(), arm->name(),
                  cost.least, cost.quarter, cost.least / kernel.least, cost.quarter / kernel.quarter);
   }
-  std::printf("%s %.3f x\n", figure.c_str(), cost_of(arms.ours.rounds).least / kernel.least);
+  std::printf("%s %.3f x\n", figure.c_str(), cost_of(arms.of(By::kOurs).rounds).least / kernel.least);
+  std::printf("%s-key %.3f x\n", figure.c_str(), cost_of(arms.of(By::kKey).rounds).least / kernel.least);
 }
 
 void streams(const Tunnel& tunnel) {
-  Arms arms(tunnel);
+  Arms arms(tunnel, {By::kKernel, By::kOurs});
   for (auto* arm : arms.in_turn(0)) {
     const auto& outside = arm->router->at("outside");
     make_tunnel(outside, tunnel, tunnel.far_host, tunnel.host, tunnel.there, tunnel.here, tunnel.workload());
@@ -171,20 +209,22 @@ void streams(const Tunnel& tunnel) {
   const auto best = [](const Arm& arm) { return *std::ranges::max_element(arm.rounds); };
   const auto least = [](const Arm& arm) { return *std::ranges::min_element(arm.processor); };
   for (const auto* arm : arms.in_turn(0))
-    std::fprintf(stderr, "%s-stream %-7s %.2f Gbit/s, %.4g ns a byte\n", tunnel.prefix, arm->name,
+    std::fprintf(stderr, "%s-stream %-7s %.2f Gbit/s, %.4g ns a byte\n", tunnel.prefix, arm->name(),
                  best(*arm) * 8e-9, least(*arm) * 1e9);
   std::fprintf(stderr, "%s-stream: encapsulated %lu\n", tunnel.prefix,
-               arms.ours.router->counters()[bpf::COUNT_ENCAPSULATED]);
-  std::printf("%s-stream %.3f x\n", tunnel.prefix, best(arms.ours) / best(arms.kernel));
-  std::printf("%s-stream-processor %.3f x\n", tunnel.prefix, least(arms.ours) / least(arms.kernel));
+               arms.of(By::kOurs).router->counters()[bpf::COUNT_ENCAPSULATED]);
+  std::printf("%s-stream %.3f x\n", tunnel.prefix, best(arms.of(By::kOurs)) / best(arms.of(By::kKernel)));
+  std::printf("%s-stream-processor %.3f x\n", tunnel.prefix,
+              least(arms.of(By::kOurs)) / least(arms.of(By::kKernel)));
 }
 
 bool measure(Family family) {
   const auto tunnel = tunnel_of(family);
   Load load;
   {
-    Arms arms(tunnel);
+    Arms arms(tunnel, {By::kKernel, By::kKey, By::kOurs});
     for (auto* arm : arms.in_turn(0)) arm->router->count_at(load, "outside");
+    arms.of(By::kKey).router->tunnel_from(load, "a", tunnel.interface(), tunnel_key(tunnel));
     const auto figure = [&](const char* what) { return fmt::format("{}-{}", tunnel.prefix, what); };
     packets(load, tunnel, arms, 64, LOAD_FRAME, figure("64b"));
     packets(load, tunnel, arms, 4'096, LOAD_FRAME, figure("64b-4k"));

@@ -118,6 +118,8 @@ Load::Load() : softirqs_(softirq_times()) {
   generate_ = taken(fd_of(object->progs.generate));
   sink_ = taken(fd_of(object->progs.sink));
   drop_ = taken(fd_of(object->progs.drop));
+  to_tunnel_ = taken(fd_of(object->progs.to_tunnel));
+  tunnel_ = taken(MappedArray::of(taken(fd_of(object->maps.tunnel))));
   arrivals_ = taken(MappedArray::of(taken(fd_of(object->maps.arrivals))));
   plan_ = taken(MappedArray::of(taken(fd_of(object->maps.plan))));
   ports_ = taken(MappedArray::of(taken(fd_of(object->maps.ports_listed))));
@@ -193,6 +195,11 @@ double Load::processor_nanoseconds() const {
 
 UniqueFd Load::sink_at(int interface) const {
   return taken(kernel::bpf::attach(sink_.get(), interface, kernel::bpf::Hook::kIngress));
+}
+
+UniqueFd Load::tunnel_from(int interface, const load_tunnel& to) const {
+  tunnel_.as<load_tunnel>().front() = to;
+  return taken(kernel::bpf::attach(to_tunnel_.get(), interface, kernel::bpf::Hook::kIngress));
 }
 
 UniqueFd Load::drop_in_driver(int interface) const {

@@ -54,12 +54,14 @@ class Load {
   double delivered() const { return 1 - static_cast<double>(lost_) / static_cast<double>(timed_); }
   // Counts and drops what comes in by the interface, for as long as the link is held.
   UniqueFd sink_at(int interface) const;
+  // Whatever comes in by the interface goes by tunnel key to another host, likewise.
+  UniqueFd tunnel_from(int interface, const load_tunnel& to) const;
   // Drops what comes in by the interface, in its driver, likewise.
   UniqueFd drop_in_driver(int interface) const;
 
  private:
-  UniqueFd generate_, sink_, drop_;
-  kernel::bpf::MappedArray plan_, arrivals_, ports_;
+  UniqueFd generate_, sink_, drop_, to_tunnel_;
+  kernel::bpf::MappedArray plan_, arrivals_, ports_, tunnel_;
   double processor_nanoseconds() const;
   static std::uint64_t read(const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 

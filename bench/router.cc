@@ -211,6 +211,14 @@ void Router::count_at(const Load& load, const std::string& station) {
   at(station).run([&] { sinks_.push_back(load.sink_at(index_of_interface("eth0"))); });
 }
 
+void Router::tunnel_from(const Load& load, const std::string& station, const std::string& interface,
+                         load_tunnel to) {
+  host_->run([&] {
+    to.interface = static_cast<std::uint32_t>(index_of_interface(interface));
+    sinks_.push_back(load.tunnel_from(index_of_interface(stations_.at(station).interface), to));
+  });
+}
+
 void Router::drop_at(const Load& load, const std::string& station) {
   host_->run([&] { sinks_.push_back(load.sink_at(index_of_interface(stations_.at(station).interface))); });
 }

@@ -66,6 +66,9 @@ class Router {
   const kernel::NetworkNamespace& host() const { return *host_; }
   // Counts what arrives at the station from here on.
   void count_at(const Load& load, const std::string& station);
+  // Whatever comes in from the station goes by tunnel key, through `interface`, to another host (Load::tunnel_from).
+  void tunnel_from(const Load& load, const std::string& station, const std::string& interface,
+                   load_tunnel to);
   // Drops what comes in from the station, before anybody else at the host sees it.
   void drop_at(const Load& load, const std::string& station);
   // The same in the interface's driver.

@@ -29,6 +29,16 @@ struct load_plan {
   __u32 next;             /* the flow, or the state of the generator of random numbers, which is never 0 */
 };
 
+/* The other end of a tunnel, for program to_tunnel. */
+struct load_tunnel {
+  __u32 interface; /* a flow-based one */
+  __u32 vni;
+  __u32 ipv6; /* 1: between hosts of IPv6; 0: of IPv4 */
+  __u32 remote
+      [4]; /* the other host: network order, IPv4 in the first word in host order, as the kernel wants both */
+  __u8 macs[12]; /* of the inner frame: the other end's, this end's */
+};
+
 /* What sinks have seen, all on one processor: of LOAD_FRAME and LOAD_OTHERS bytes. */
 struct load_arrivals {
   __u64 count;
