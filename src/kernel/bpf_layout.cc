@@ -22,8 +22,9 @@ void add_members(const btf* types, __u32 id, const std::string& name, std::size_
     for (__u32 i = 0; i < ::btf_vlen(type); ++i) {
       if (::btf_member_bitfield_size(type, i) != 0) continue;
       const auto& member = ::btf_members(type)[i];
-      const std::string own = ::btf__name_by_offset(types, member.name_off);
-      add_members(types, member.type, name.empty() ? own : name + "." + own,
+      const char* own = ::btf__name_by_offset(types, member.name_off);
+      if (own == nullptr) continue;
+      add_members(types, member.type, name.empty() ? std::string(own) : name + "." + own,
                   offset + ::btf_member_bit_offset(type, i) / 8, layout);
     }
     return;
