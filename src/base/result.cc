@@ -51,6 +51,7 @@ ErrorCode code_of(int error_number) {
     case ENOMEM:
     case ENOBUFS:
     case EMFILE:
+    case ENFILE:  // nftables: a set is full
       return ErrorCode::kExhausted;
     case EOPNOTSUPP:
     case EPROTONOSUPPORT:

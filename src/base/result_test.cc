@@ -20,5 +20,10 @@ TEST(FailErrno, SaysThatRootIsMissingOnlyWhereItIs) {
   EXPECT_EQ(absent, "x: No such file or directory");
 }
 
+TEST(FailErrno, TellsWhatIsFull) {
+  for (const int error_number : {ENOSPC, ENOBUFS, EMFILE, ENFILE})
+    EXPECT_EQ(fail_errno("x", error_number).error().code, ErrorCode::kExhausted) << error_number;
+}
+
 }  // namespace
 }  // namespace ocicat

@@ -24,7 +24,8 @@ constexpr const char* kFromWorkloads = "from_workloads";
 constexpr const char* kToWorkloads = "to_workloads";
 
 // Key types are datatypes of the `nft` command: iface_index 20, ifname 41.
-// Every packet on the stack asks for kAttached twice. An interface with programs has an address of an endpoint, or is about to.
+// Every packet on the stack asks for kAttached twice. An interface with programs has an address of an endpoint, or is about
+// to, or has a workload's name alone. Where there are more, the kernel takes none of what changes, and new interfaces stay shut.
 const Set kAttached{"attached", 20, 4, 0, false, false, 2 * bpf::ENDPOINTS_MAX};
 const Set kNames{"workloads", 41, IFNAMSIZ, 0, false, false};
 
