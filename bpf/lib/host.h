@@ -181,7 +181,8 @@ __noinline __u32 judge_host_ends(const struct connection_key* key, const struct 
   }
   question.key = protocol | bpf_ntohs(key->port[to & 1]);
   chain = chain_at(in, family, forwarded ? HOOK_FORWARD_IN : HOOK_NORMAL_IN, side);
-  if (chain && is_none(said) && !(connection->flags & HOST_CONNECTION_FROM_WORKLOAD)) {
+  int from_workload = connection->flags & HOST_CONNECTION_FROM_WORKLOAD;
+  if (chain && is_none(said) && (forwarded || !from_workload)) {
     if (is_deny(ask_here(chain, receiver, &question, now, AT_RECEIVER))) return DROP_POLICY;
   }
   chain = chain_at(out, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side);
@@ -310,15 +311,22 @@ static __always_inline __u32 workload_at(struct net_device* device, const struct
   return slot ? slot : slot_of_source(interface, address);
 }
 
-/* The slot of the workload here that began what the packet belongs to, or else that it goes to; 0: none. A function of
- * its own: the stack is full. */
+#define WORKLOAD_BEGAN 0x1000
+
+/* The slot of the workload here that began what the packet belongs to, and WORKLOAD_BEGAN; or else of the one that it goes
+ * to; 0: none. A function of its own: the stack is full. */
 __noinline __u32 workload_of(struct bpf_nf_ctx* ctx, const struct packet* packet, __u32 is_reply) {
   if (!packet) return 0;
   __u32 at = ctx->state->hook;
   __u32 sender = at == AT_OUTPUT ? 0 : workload_at(ctx->state->in, &packet->ends.source);
   __u32 receiver = at == AT_FORWARD ? workload_at(ctx->state->out, &packet->ends.destination) : 0;
-  if (is_reply) return receiver ? receiver : sender;
-  return sender ? sender : receiver;
+  __u32 began = is_reply ? receiver : sender;
+  return began ? began | WORKLOAD_BEGAN : is_reply ? sender : receiver;
+}
+
+static __always_inline void note_workload(struct connection* next, __u32 workload) {
+  set_workload_at_host(next, workload);
+  if (workload & WORKLOAD_BEGAN) next->flags |= HOST_CONNECTION_FROM_WORKLOAD;
 }
 
 /* Of what has come in fragments, the size of the largest; of what leaves, that which its interface takes. */
@@ -401,7 +409,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
     why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   }
   told->is_reply = packet->sender != beginner(&next);
-  if (!known && passage->of_workload) set_workload_at_host(&next, workload_of(ctx, packet, told->is_reply));
+  if (!known && passage->of_workload) note_workload(&next, workload_of(ctx, packet, told->is_reply));
   if (READ_ONCE(host->batch) != batch) return AGAIN;
   count(known ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;

@@ -96,8 +96,7 @@ struct newcomer {
 static __always_inline struct newcomer newcomer_of(const struct connection_key* key,
                                                    const struct connection* connection) {
   struct newcomer newcomer = {.held = held_with(key, connection)};
-  int from_workload = !key->at_host && slot_at(connection, beginner(connection));
-  newcomer.by_address = newcomer.held.beginner && !from_workload;
+  newcomer.by_address = newcomer.held.beginner && !begun_by(key, connection);
   return newcomer;
 }
 
@@ -200,6 +199,7 @@ static __always_inline int rewrite(struct tracked* there, const struct connectio
                                    __u32 now) {
   struct connection* connection = &there->connection;
   if (owner_of(&there->key, connection) != owner_of(&there->key, next) ||
+      begun_by(&there->key, connection) != begun_by(&there->key, next) ||
       beginner(connection) != beginner(next)) {
     add_places(&there->key, connection, -1);
     add_places(&there->key, next, 1);

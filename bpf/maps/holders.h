@@ -4,7 +4,8 @@
  *
  *   owner     the workload here that began it, or else that it goes to; where host endpoints have judged it, that
  *             workload by a number of its own, or else the host endpoint
- *   beginner  the address that began it. One of 65,536 by a digest that nobody outside can foresee: another address
+ *   beginner  the address that began it, of a workload here together with its slot: what somebody else sends from that
+ *             address counts elsewhere. One of 65,536 by a digest that nobody outside can foresee: another address
  *             shares its number now and then, and then counts together with it
  *   written   by whoever takes a place, with the place (bpf/lib/noting.h, dataplane/ebpf/connection_table.cc)
  *   exact     but for one now and then: where two processors judge one connection anew at once, or one does whose
@@ -61,11 +62,17 @@ static inline __u32 owner_of(const struct connection_key* key, const struct conn
   return (OWNER_HOST_ENDPOINT | owner) % OWNERS_MAX;
 }
 
+/* The slot of the workload here that began it; 0: somebody outside, or nobody knows. */
+static inline __u32 begun_by(const struct connection_key* key, const struct connection* connection) {
+  if (!key->at_host) return slot_at(connection, (__u32)beginner(connection));
+  return connection->flags & HOST_CONNECTION_FROM_WORKLOAD ? workload_at_host(connection) : 0;
+}
+
 static inline struct holder holder_of(const struct connection_key* key, const struct connection* connection,
                                       const struct secret* secret) {
   const struct address* from = &key->address[beginner(connection)];
   struct holder holder;
-  __u64 digest = 0;
+  __u64 digest = begun_by(key, connection) * secret->word[4];
   for (int i = 0; i < 4; ++i) digest += from->word[i] * secret->word[i];
   holder.owner = owner_of(key, connection);
   holder.beginner = (__u32)(mixed(digest) >> (64 - BEGINNERS_BITS));

@@ -149,12 +149,16 @@ bool concerns(const bpf::connection_key& key, const std::optional<IpAddress>& wa
          dataplane::ebpf::address_of(key.address[1]) == *wanted;
 }
 
-// How many places are taken for each address that began connections. At most as many as there are places.
-std::map<IpAddress, std::uint32_t> places_by_beginner(std::span<const bpf::tracked> all) {
-  std::map<IpAddress, std::uint32_t> places;
+// How many places are taken for each address that began connections, of a workload here with its slot. At most as many as
+// there are places.
+using Beginner = std::pair<IpAddress, std::uint32_t>;
+std::map<Beginner, std::uint32_t> places_by_beginner(std::span<const bpf::tracked> all) {
+  std::map<Beginner, std::uint32_t> places;
   for (const auto& one : all) {
-    if (const auto copy = whole_copy(one))
-      ++places[dataplane::ebpf::address_of(copy->key.address[bpf::beginner(&copy->connection)])];
+    const auto copy = whole_copy(one);
+    if (!copy) continue;
+    const auto& address = copy->key.address[bpf::beginner(&copy->connection)];
+    ++places[{dataplane::ebpf::address_of(address), bpf::begun_by(&copy->key, &copy->connection)}];
   }
   return places;
 }
@@ -235,14 +239,14 @@ Result<int> show_holders(const PinnedMaps& maps, const BpfOptions& options) {
   TRY(const auto connections, maps.array("connections"));
   auto rows = owners_in(holders.as<const bpf::holders>().front(), endpoints.as<const bpf::endpoint>(),
                         options, wanted);
-  if (options.slot == 0) {
-    for (const auto& [address, places] : places_by_beginner(connections.as<const bpf::tracked>())) {
-      if (wanted && *wanted != address) continue;
-      rows.push_back({{"holder", "address"},
-                      {"address", address.to_string()},
-                      {"places", places},
-                      {"many", places > bpf::HOLDS_MANY}});
-    }
+  for (const auto& [beginner, places] : places_by_beginner(connections.as<const bpf::tracked>())) {
+    const auto& [address, slot] = beginner;
+    if ((wanted && *wanted != address) || (options.slot != 0 && options.slot != slot)) continue;
+    json::object row{{"holder", "address"}, {"address", address.to_string()}};
+    if (slot != 0) row["slot"] = slot;
+    row["places"] = places;
+    row["many"] = places > bpf::HOLDS_MANY;
+    rows.push_back(std::move(row));
   }
   std::ranges::stable_sort(rows, std::ranges::greater(), [](const auto& row) {
     return row.at("places").template to_number<std::uint32_t>();

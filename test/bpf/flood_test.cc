@@ -469,6 +469,45 @@ TEST_P(FloodedWorkload, KeepsOutNobodyWhoComesAfterOneThatHasFlooded) {
   EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
 }
 
+TEST_P(FloodedWorkload, IsNotTakenForTheOneThatHadItsAddressAndHasFlooded) {
+  const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
+  open_elsewhere(of(a_), bpf::HOLDS_MANY);
+  HostChanges goes, comes;
+  remove_pod(goes, "a", a_);
+  agent_.apply(goes);
+  comes.endpoints.update(pod_key("f"),
+                         EndpointState{f_.interface(), {{a_.address(GetParam()), kDenyAll, kAllowAll}}});
+  agent_.apply(comes);
+  std::vector<Flow> own;
+  bed_.host().run([&] {
+    for (int i = 0; i < 3; ++i) {
+      const auto& flow = own.emplace_back(crowd_.between(of(a_), outside(1)));
+      EXPECT_EQ(send(f_.interface().c_str(), ethernet(flow.request())), kPass);
+      EXPECT_EQ(receive(f_.interface().c_str(), ethernet(flow.answer())), kPass);
+    }
+  });
+  EXPECT_EQ(crowd_.count_known(own), 3);
+}
+
+// Where it may send from anywhere.
+TEST_P(FloodedWorkload, TakesNothingFromTheOneWhoseAddressItFloodsFrom) {
+  const auto neighbours = open(4, of(b_), outside(1)), others = open(4, of(c_), outside(1));
+  constexpr policy::ChainId kOpen{1};
+  EndpointState sender{a_.interface(), {{a_.address(GetParam()), kDenyAll, kAllowAll}}};
+  sender.sources = {*Prefix::parse(GetParam() == Family::kIpv4 ? "0.0.0.0/0" : "::/0")};
+  sender.source_chains = {kOpen, kOpen};
+  HostChanges may;
+  may.tables.chains.update(kOpen, {policy::VocabularyId{1}, kAllowAll});
+  may.endpoints.update(pod_key("a"), sender);
+  agent_.apply(may);
+  const Flow flow{of(b_), outside(7), 1, 1};
+  bed_.host().run([&] { ASSERT_EQ(send("calia", ethernet(flow.request())), kPass); });
+  add_like_the_only_one(b_.address(GetParam()), bpf::HOLDS_MANY, *IpAddress::parse(flow.destination));
+  const auto more = open(4, of(c_), outside(2));  // who has as many as b
+  EXPECT_EQ(crowd_.count_known(neighbours), 4);
+  EXPECT_EQ(crowd_.count_known(others) + crowd_.count_known(more), 4);
+}
+
 TEST_P(FloodedWorkload, AndAnotherLoseOfTheOneThatHasMoreUntilBothHaveAsMany) {
   const auto before = open(6, of(a_), outside(1));
   for (std::uint32_t i = 0; i < kMany; ++i) open(1, outside(100 + i), of(c_));

@@ -79,7 +79,8 @@ def test_holders_say_for_whom_places_of_connections_are_taken(lab):
     places = [one["places"] for one in shown(lab, "holders", "--most", "100000")]
     assert places == sorted(places, reverse=True)
     only = shown(lab, "holders", "--endpoint", str(found["workload"]["slot"]))
-    assert [one["slot"] for one in only] == [found["workload"]["slot"]]
+    assert {one["holder"] for one in only} == {"workload", "address"}
+    assert {one["slot"] for one in only} == {found["workload"]["slot"]}
 
 
 def test_no_more_is_shown_than_was_asked_for_and_that_is_said(lab):

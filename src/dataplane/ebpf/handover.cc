@@ -197,12 +197,13 @@ std::vector<NotedConnection> noted_at_workloads(const kernel::Connection& connec
   return noted;
 }
 
-// The workload here that began it, or else that it goes to.
-std::uint32_t workload_of(const bpf::connection_key& key, const bpf::connection& value,
-                          const LocalEnds& ends) {
+// At a host: of which workload here it is.
+void note_workload(const bpf::connection_key& key, bpf::connection& value, const LocalEnds& ends) {
   const auto by = bpf::beginner(&value);
-  const auto begun = ends.slot(address_of(key.address[by]));
-  return begun != 0 ? begun : ends.slot(address_of(key.address[1 - by]));
+  const auto began = ends.slot(address_of(key.address[by]));
+  bpf::set_workload_at_host(&value, began != 0 ? began : ends.slot(address_of(key.address[1 - by])));
+  value.flags &= static_cast<std::uint8_t>(~bpf::HOST_CONNECTION_FROM_WORKLOAD);
+  if (began != 0) value.flags |= bpf::HOST_CONNECTION_FROM_WORKLOAD;
 }
 
 // Where its ends are reached, the next packets tell.
@@ -214,8 +215,7 @@ NotedConnection noted_at_host(const kernel::Connection& connection, const LocalE
   auto value = value_of(connection, by, how);
   const bool to_host = ends.is_host(connection.destination);
   if (!to_host && !ends.is_host(connection.source)) value.flags |= bpf::HOST_CONNECTION_FORWARDED;
-  if (to_host && ends.slot(connection.source) != 0) value.flags |= bpf::HOST_CONNECTION_FROM_WORKLOAD;
-  bpf::set_workload_at_host(&value, workload_of(key, value, ends));
+  note_workload(key, value, ends);
   return {key, value};
 }
 
@@ -303,7 +303,7 @@ Result<std::uint64_t> take_connections(const OlderConnections& older, kernel::bp
       noted.value.endpoint[end] = static_cast<std::uint16_t>(ends.slot(address_of(noted.key.address[end])));
     const bool is_here = (noted.value.endpoint[0] | noted.value.endpoint[1]) != 0;
     if (at_host ? !how.at_host : !is_here) return;
-    if (at_host) bpf::set_workload_at_host(&noted.value, workload_of(noted.key, noted.value, ends));
+    if (at_host) note_workload(noted.key, noted.value, ends);
     const auto written = settle(map, known, noted, how);
     if (written) writes += *written;
     if (!written) failed = std::unexpected(written.error());

@@ -110,6 +110,19 @@ TEST(TakingOver, WhatTheHostSaysAndHearsIsKnownAsThat) {
   EXPECT_TRUE(at_host(kOutside, kA) & bpf::HOST_CONNECTION_FORWARDED);
   EXPECT_FALSE(at_host(kOutside, kHost) & bpf::HOST_CONNECTION_FORWARDED);
   EXPECT_TRUE(at_host(kA, kHost) & bpf::HOST_CONNECTION_FROM_WORKLOAD);
+  EXPECT_TRUE(at_host(kA, kOutside) & bpf::HOST_CONNECTION_FROM_WORKLOAD);
+  EXPECT_FALSE(at_host(kOutside, kA) & bpf::HOST_CONNECTION_FROM_WORKLOAD);
+}
+
+TEST(TakingOver, AtHostEndpointsItIsKnownWhichWorkloadItIsOf) {
+  const auto of = [](const IpAddress& from, const IpAddress& to) {
+    const auto noted = noted_at_host(open_tcp(from, to), local_ends(), how());
+    return std::pair(bpf::workload_at_host(&noted.value), bpf::begun_by(&noted.key, &noted.value));
+  };
+  const auto slot = local_ends().slot(kA);
+  EXPECT_EQ(of(kA, kOutside), std::pair(slot, slot));
+  EXPECT_EQ(of(kOutside, kA), std::pair(slot, 0U));
+  EXPECT_EQ(of(kOutside, kHost), std::pair(0U, 0U));
 }
 
 TEST(TakingOver, AnAssociationIsAsFarAsTheKernelSays) {
