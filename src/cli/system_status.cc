@@ -4,7 +4,6 @@
 #include <boost/json.hpp>
 #include <map>
 #include <optional>
-#include <set>
 
 namespace ocicat::cli {
 namespace {
@@ -40,9 +39,12 @@ Result<Reading> read(api::Client& client) {
   reading.resource_version = agents.resource_version;
   TRY(reading.status.silent_nodes, silent_nodes(client, reading.status.agents));
   TRY(const api::Listed configurations, client.list(Kind::kFelixConfiguration, {}));
-  std::set<std::string> dataplanes;
-  for (const auto& agent : reading.status.agents) dataplanes.insert(agent.dataplane);
-  reading.status.idle = views::idle_settings(configurations.items, dataplanes);
+  views::DatapathsInUse datapaths;
+  for (const auto& agent : reading.status.agents) {
+    datapaths.any.insert(agent.dataplane);
+    if (!agent.host_endpoints.empty()) datapaths.with_host_endpoints.insert(agent.dataplane);
+  }
+  reading.status.idle = views::idle_settings(configurations.items, datapaths);
   return reading;
 }
 

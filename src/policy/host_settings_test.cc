@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include <map>
 
 #include "policy/settings_in_effect.h"
@@ -69,13 +71,28 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
       {"workloadSourceSpoofing", {{"workloadSourceSpoofing", "Any"}}},
       {"xdpEnabled", {{"xdpEnabled", "false"}}},
   };
-  for (const auto& [field, with, only] : settings_in_effect()) {
+  for (const auto& [field, with, parts] : settings_in_effect()) {
     if (field == "nodeSelector") continue;  // says for whom it counts
     ASSERT_TRUE(samples.contains(field)) << field;
     auto values = samples.at(field);
     const auto settings = resolve_settings(all({configuration("default", values)}), "a", {});
     values.erase(std::string(field));
     EXPECT_NE(settings, resolve_settings(all({configuration("default", values)}), "a", {})) << field;
+  }
+}
+
+TEST(SettingsResolver, EveryPartInEffectMakesADifferenceAndNoOther) {
+  const auto settings = [](const std::string& field, const std::string& text) {
+    return resolve_settings(all({configuration("default", {{field, text}})}), "a", {});
+  };
+  for (const auto& [field, other, value] :
+       {std::tuple{"bpfConntrackTimeouts", "creationGracePeriod=7s", "=7s"},
+        {"featureDetectOverride", "IPIPDeviceIsL3=true", "=true"}}) {
+    const auto unset = settings(field, "");
+    EXPECT_EQ(settings(field, other), unset) << other;
+    ASSERT_FALSE(find_setting(field)->parts.empty());
+    for (const auto& part : find_setting(field)->parts)
+      EXPECT_NE(settings(field, std::string(part) + value), unset) << part;
   }
 }
 

@@ -6,12 +6,16 @@
 namespace ocicat {
 namespace {
 
-constexpr std::string_view kNoEncryption = "opens the port of WireGuard; nothing is encrypted";
+using namespace std::string_view_literals;
+
+constexpr std::array kFeatures{"ChecksumOffloadBroken"sv};
+constexpr std::array kTimeouts{"tcpSynSent"sv, "tcpEstablished"sv, "tcpFinsSeen"sv,   "tcpResetSeen"sv,
+                               "udpTimeout"sv, "icmpTimeout"sv,    "genericTimeout"sv};
 
 constexpr std::array kInEffect{
     SettingInEffect{"allowIPIPPacketsFromWorkloads"},
     SettingInEffect{"allowVXLANPacketsFromWorkloads"},
-    SettingInEffect{"bpfConntrackTimeouts", "ebpf"},
+    SettingInEffect{"bpfConntrackTimeouts", "ebpf", kTimeouts},
     SettingInEffect{"bpfEnforceRPF", "ebpf"},
     SettingInEffect{"bpfRedirectToPeer", "ebpf"},
     SettingInEffect{"defaultEndpointToHostAction"},
@@ -19,7 +23,7 @@ constexpr std::array kInEffect{
     SettingInEffect{"externalNodesList"},
     SettingInEffect{"failsafeInboundHostPorts"},
     SettingInEffect{"failsafeOutboundHostPorts"},
-    SettingInEffect{"featureDetectOverride"},
+    SettingInEffect{"featureDetectOverride", {}, kFeatures},
     SettingInEffect{"floatingIPs"},
     SettingInEffect{"flowLogsFlushInterval"},
     SettingInEffect{"interfacePrefix"},
@@ -43,14 +47,28 @@ constexpr std::array kInEffect{
     SettingInEffect{"vxlanMTUV6"},
     SettingInEffect{"vxlanPort"},
     SettingInEffect{"vxlanVNI"},
-    SettingInEffect{"wireguardEnabled", {}, kNoEncryption},
-    SettingInEffect{"wireguardEnabledV6", {}, kNoEncryption},
+    SettingInEffect{"wireguardEnabled"},
+    SettingInEffect{"wireguardEnabledV6"},
     SettingInEffect{"wireguardListeningPort"},
     SettingInEffect{"wireguardListeningPortV6"},
     SettingInEffect{"workloadSourceSpoofing"},
     SettingInEffect{"xdpEnabled", "ebpf"},
 };
 static_assert(std::ranges::is_sorted(kInEffect, {}, &SettingInEffect::field));
+
+constexpr auto kNoEncryption = "opens the port of WireGuard; nothing is encrypted"sv;
+constexpr auto kAnswersAtWorkloads =
+    "what is denied at workloads is answered; at host endpoints it is dropped"sv;
+constexpr auto kAnswersWhereItCan =
+    "what is denied is answered, but what the host itself sends, and before translation, is dropped"sv;
+
+constexpr std::array kShortfalls{
+    Shortfall{"iptablesFilterDenyAction", "reject", "ebpf", true, kAnswersAtWorkloads},
+    Shortfall{"iptablesFilterDenyAction", "reject", "nftables", true, kAnswersWhereItCan},
+    Shortfall{"nftablesFilterDenyAction", "reject", "nftables", true, kAnswersWhereItCan},
+    Shortfall{"wireguardEnabled", "true", {}, false, kNoEncryption},
+    Shortfall{"wireguardEnabledV6", "true", {}, false, kNoEncryption},
+};
 
 }  // namespace
 
@@ -61,6 +79,10 @@ std::span<const SettingInEffect> settings_in_effect() {
 const SettingInEffect* find_setting(std::string_view field) {
   const auto* const found = std::ranges::lower_bound(kInEffect, field, {}, &SettingInEffect::field);
   return found != kInEffect.end() && found->field == field ? found : nullptr;
+}
+
+std::span<const Shortfall> shortfalls() {
+  return kShortfalls;
 }
 
 }  // namespace ocicat

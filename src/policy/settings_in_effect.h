@@ -10,13 +10,24 @@ namespace ocicat {
 struct SettingInEffect {
   std::string_view field;
   std::string_view with = {};  // the only datapath with which it has: "ebpf" or "nftables"; empty: either
-  std::string_view only =
-      {};  // what comes of it where it is true, if that is less than who sets it will expect
+  // Of a field of many, those that have one; empty: it is one, or all of them have.
+  std::span<const std::string_view> parts = {};
 };
 
 // By name, ascending.
 std::span<const SettingInEffect> settings_in_effect();
 // nullptr: it has none.
 const SettingInEffect* find_setting(std::string_view field);
+
+// A value of which less comes than who sets it will expect.
+struct Shortfall {
+  std::string_view field;
+  std::string_view value;      // in small letters
+  std::string_view dataplane;  // with which it is so; empty: with any
+  bool at_host_endpoints;      // where hosts with that datapath have some, and nowhere else
+  std::string_view only;       // what comes of it all the same
+};
+
+std::span<const Shortfall> shortfalls();
 
 }  // namespace ocicat

@@ -13,16 +13,22 @@ namespace ocicat::views {
 
 struct IdleSetting {
   std::string object;     // "FelixConfiguration default"
-  std::string field;      // "bpfEnabled"
-  std::string dataplane;  // it has no effect with this one; empty: with none
+  std::string field;      // "bpfEnabled", or "bpfConntrackTimeouts.creationGracePeriod"
+  std::string dataplane;  // it is so with this one; empty: with any
   std::string only;       // what comes of it all the same; empty: nothing
 
   auto operator<=>(const IdleSetting&) const = default;
 };
 
-// Of these FelixConfigurations, as documents, with the datapaths that hosts use ("nftables", "ebpf"). Sorted.
+// The datapaths that hosts use ("nftables", "ebpf").
+struct DatapathsInUse {
+  std::set<std::string> any;
+  std::set<std::string> with_host_endpoints;  // of those, by hosts that have host endpoints
+};
+
+// Of these FelixConfigurations, as documents. Sorted.
 std::vector<IdleSetting> idle_settings(std::span<const boost::json::object> configurations,
-                                       const std::set<std::string>& dataplanes);
+                                       const DatapathsInUse& datapaths);
 
 // A line for each object and what is true of it: "FelixConfiguration default: bpfEnabled, genericXDPEnabled: no
 // effect".

@@ -18,9 +18,10 @@ namespace {
 
 using testing::ElementsAre;
 
-std::vector<std::string> lines_of(std::string_view spec, const std::set<std::string>& dataplanes) {
+std::vector<std::string> lines_of(std::string_view spec, const std::set<std::string>& dataplanes,
+                                  const std::set<std::string>& with_host_endpoints = {}) {
   boost::json::object configuration{{"metadata", {{"name", "default"}}}, {"spec", boost::json::parse(spec)}};
-  return in_words(idle_settings(std::span(&configuration, 1), dataplanes));
+  return in_words(idle_settings(std::span(&configuration, 1), {dataplanes, with_host_endpoints}));
 }
 
 TEST(IdleSettings, AreNamedByObjectAndByTheDatapathThatKnowsThemNot) {
@@ -41,6 +42,50 @@ TEST(IdleSettings, ThatDoLessThanTheySaySayWhatTheyDo) {
                   "FelixConfiguration default: wireguardEnabled, wireguardEnabledV6: opens the port of "
                   "WireGuard; nothing is encrypted"));
   EXPECT_THAT(lines_of(R"({"wireguardEnabled": false})", {}), ElementsAre());
+}
+
+TEST(IdleSettings, OfTheDenyActionSayWhereHostEndpointsAreWhatItDoesNot) {
+  constexpr auto kWithEbpf =
+      "with ebpf, what is denied at workloads is answered; at host endpoints it is dropped";
+  constexpr auto kWithNftables =
+      "with nftables, what is denied is answered, but what the host itself sends, and before translation, is "
+      "dropped";
+  const auto line = [](const std::string& field, const std::string& effect) {
+    return "FelixConfiguration default: " + field + ": " + effect;
+  };
+  const auto* reject = R"({"iptablesFilterDenyAction": "reject"})";
+  EXPECT_THAT(lines_of(reject, {"ebpf", "nftables"}), ElementsAre());
+  EXPECT_THAT(lines_of(reject, {"ebpf", "nftables"}, {"ebpf"}),
+              ElementsAre(line("iptablesFilterDenyAction", kWithEbpf)));
+  EXPECT_THAT(lines_of(reject, {"ebpf", "nftables"}, {"nftables"}),
+              ElementsAre(line("iptablesFilterDenyAction", kWithNftables)));
+  EXPECT_THAT(
+      lines_of(R"({"nftablesFilterDenyAction": "Reject"})", {"ebpf", "nftables"}, {"ebpf", "nftables"}),
+      ElementsAre(line("nftablesFilterDenyAction", "no effect with ebpf"),
+                  line("nftablesFilterDenyAction", kWithNftables)));
+  EXPECT_THAT(lines_of(R"({"iptablesFilterDenyAction": "Drop"})", {"ebpf"}, {"ebpf"}), ElementsAre());
+}
+
+TEST(IdleSettings, ArePartsOfThoseThatHaveOthers) {
+  EXPECT_THAT(
+      lines_of(R"({"bpfConntrackTimeouts": {"creationGracePeriod": "7s", "udpTimeout": "7s"}})", {"ebpf"}),
+      ElementsAre("FelixConfiguration default: bpfConntrackTimeouts.creationGracePeriod: no effect"));
+  EXPECT_THAT(lines_of(R"({"featureDetectOverride": "ChecksumOffloadBroken=true,IPIPDeviceIsL3=true"})", {}),
+              ElementsAre("FelixConfiguration default: featureDetectOverride.IPIPDeviceIsL3: no effect"));
+  EXPECT_THAT(lines_of(R"({"bpfConntrackTimeouts": {"creationGracePeriod": null, "udpTimeout": "7s"},
+                           "featureDetectOverride": "ChecksumOffloadBroken=false,"})",
+                       {"ebpf"}),
+              ElementsAre());
+}
+
+TEST(IdleSettings, OfTimesOfConnectionsAreAllPartsButThoseInEffect) {
+  std::vector<std::string> without;
+  const auto* spec = schema::table_of(Kind::kFelixConfiguration)->find("spec");
+  for (const auto& field : spec->find("bpfConntrackTimeouts")->fields) {
+    if (!lines_of(R"({"bpfConntrackTimeouts": {")" + field.name + R"(": "7s"}})", {"ebpf"}).empty())
+      without.push_back(field.name);
+  }
+  EXPECT_THAT(without, ElementsAre("creationGracePeriod"));
 }
 
 // Of FelixConfiguration's spec.

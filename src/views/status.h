@@ -86,7 +86,7 @@ struct SystemStatus {
   ServerStatus server;
   std::vector<AgentView> agents;          // by node
   std::vector<std::string> silent_nodes;  // Nodes of which no agent has reported
-  std::vector<IdleSetting> idle;          // settings without effect on the datapaths that agents report
+  std::vector<IdleSetting> idle;          // settings without effect, or with less than they say
 };
 
 // Why not every host enforces what stands at the server, one line a host; empty where all do.

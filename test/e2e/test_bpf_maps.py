@@ -118,3 +118,22 @@ def test_status_names_settings_without_effect_and_those_that_do_less_than_they_s
     told = lab.run("status").stdout
     assert "FelixConfiguration default: bpfEnabled: no effect" in told
     assert "FelixConfiguration default: wireguardEnabled: " + only in told
+
+
+def test_status_says_of_the_deny_action_what_it_does_not_do_where_hosts_have_host_endpoints(lab, eventually):
+    felix = {"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
+             "spec": {"iptablesFilterDenyAction": "Reject",
+                      "bpfConntrackTimeouts": {"creationGracePeriod": "7s", "udpTimeout": "60s"}}}
+    lab.apply(felix)
+    lab.wait()
+    grace = {"object": "FelixConfiguration default", "field": "bpfConntrackTimeouts.creationGracePeriod",
+             "dataplane": ""}
+    assert lab.json("status")["withoutEffect"] == [grace]
+
+    lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint", "metadata": {"name": "host1"},
+               "spec": {"node": "host1", "interfaceName": "to-host2",
+                        "profiles": ["projectcalico-default-allow"]}})
+    lab.wait()
+    deny = {"object": "FelixConfiguration default", "field": "iptablesFilterDenyAction", "dataplane": "ebpf",
+            "only": "what is denied at workloads is answered; at host endpoints it is dropped"}
+    eventually(lambda: lab.json("status")["withoutEffect"] == [grace, deny], 30)
