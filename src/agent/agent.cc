@@ -52,6 +52,10 @@ std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
   return run_dir / "bird";
 }
 
+std::filesystem::path losses_file(const std::filesystem::path& run_dir) {
+  return run_dir / "losses";
+}
+
 // The folder is ours for as long as the descriptor lives.
 Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -73,6 +77,8 @@ Result<void> clean_up(const dataplane::Options& options, const std::filesystem::
   TRY(const auto claim,
       claim_kernel(options, "stop it first (SIGTERM will do), or it puts back at once what is removed"));
   TRY([[maybe_unused]] const bool had_bird, dataplane::Bird::remove(bird_folder(run_dir)));
+  std::error_code ignored;  // the counters go: nothing is owed
+  std::filesystem::remove(losses_file(run_dir), ignored);
   return dataplane::remove_all(options);
 }
 
@@ -212,7 +218,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
             self->enforcement.told(status);
           },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
-  state->flows = std::make_unique<FlowWatch>(FlowWatch::Options{options.node, options.dataplane});
+  state->flows = std::make_unique<FlowWatch>(
+      FlowWatch::Options{options.node, options.dataplane, losses_file(options.run_dir)});
   TRY(state->flow_door, FlowDoor::open(options.run_dir, *state->flows));
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
       options.dataplane, state->to_dataplane,

@@ -32,7 +32,8 @@ std::chrono::nanoseconds clock_offset() {
 // place.
 class RingSource {
  public:
-  explicit RingSource(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  RingSource(std::filesystem::path folder, Losses& losses)
+      : folder_(std::move(folder)), account_(losses.of("ring")) {}
 
   void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) {
     look();
@@ -71,17 +72,15 @@ class RingSource {
   void count_lost() {
     const auto counters = dataplane::ebpf::read_counters(folder_);
     if (!counters || counters->size() <= bpf::COUNT_EVENTS_SHARE) return;
-    const auto lost = (*counters)[bpf::COUNT_EVENTS_FULL] + (*counters)[bpf::COUNT_EVENTS_SHARE];
-    // What others have missed before is not this agent's to tell; a smaller number is that of other maps.
-    if (seen_lost_ && lost > *seen_lost_) lost_ += lost - *seen_lost_;
-    seen_lost_ = lost;
+    account_.count((*counters)[bpf::COUNT_EVENTS_FULL] + (*counters)[bpf::COUNT_EVENTS_SHARE]);
+    lost_ += account_.settle();
   }
 
   std::filesystem::path folder_;
   std::optional<kernel::bpf::Ring> ring_;
   ino_t pin_ = 0;
   Clock::time_point next_look_{};
-  std::optional<std::uint64_t> seen_lost_;
+  Account& account_;  // of what is lost: none of it is told by itself
   std::uint64_t lost_ = 0;
 };
 
@@ -89,7 +88,10 @@ class RingSource {
 class LogSource final : public FlowSource {
  public:
   // `replays`: policy is in that table, too.
-  LogSource(std::string table, bool replays) : table_(std::move(table)), replays_(replays) {}
+  LogSource(std::string table, bool replays, Losses& losses) : table_(std::move(table)), replays_(replays) {
+    for (const auto& telling : dataplane::kTellings)
+      accounts_[index_of(telling)] = &losses.of(std::string(telling.word));
+  }
 
   void learn(const HostChanges& changes) override {
     if (replays_) replay_.update(changes);
@@ -101,7 +103,7 @@ class LogSource final : public FlowSource {
     const auto done = log_->read([&](const kernel::LoggedPacket& packet) {
       const auto reason = flows::find_reason(packet.prefix);
       if (!reason) return;  // of somebody else, who logs to the same group
-      ++told_[static_cast<std::size_t>(*reason)];
+      if (auto* account = accounts_[static_cast<std::size_t>(*reason)]) account->told();
       replay_.events_of(packet, visit);
     });
     if (!done) again(done.error());
@@ -111,7 +113,10 @@ class LogSource final : public FlowSource {
 
  private:
   static constexpr std::size_t kReasons = static_cast<std::size_t>(flows::Reason::kOther) + 1;
-  using ByReason = std::array<std::uint64_t, kReasons>;
+
+  static std::size_t index_of(const dataplane::Telling& telling) {
+    return static_cast<std::size_t>(*flows::find_reason(telling.word));
+  }
 
   void again(const Error& error) {
     spdlog::warn("flows: {}", error.message);
@@ -136,39 +141,27 @@ class LogSource final : public FlowSource {
     return {};
   }
 
-  // What had been counted at the last look, and nobody has been told of by now. What was counted before the
-  // first one is not this agent's to tell; a number that falls is that of another table.
+  // What had been counted at the last look, and nobody has been told of by now.
   void count_lost() {
-    ByReason now{};
+    std::array<std::uint64_t, kReasons> now{};
     for (const auto& telling : dataplane::kTellings) {
       const auto packets = counters_->packets(telling.chain);
       if (!packets) return;
-      for (const auto count : *packets)
-        now[static_cast<std::size_t>(*flows::find_reason(telling.word))] += count;
+      for (const auto count : *packets) now[index_of(telling)] += count;
     }
     for (std::size_t i = 0; i < kReasons; ++i) {
-      auto& [counted, before, lost] = states_[i];
-      const auto missing = counted > told_[i] + lost ? counted - told_[i] - lost : 0;
-      lost += missing;
-      lost_ += missing;
-      counted += before && now[i] >= *before ? now[i] - *before : before ? now[i] : 0;
-      before = now[i];
+      if (accounts_[i] == nullptr) continue;
+      lost_ += accounts_[i]->settle();
+      accounts_[i]->count(now[i]);
     }
   }
-
-  struct State {
-    std::uint64_t counted = 0;            // since the first look
-    std::optional<std::uint64_t> before;  // the kernel's number at the last one
-    std::uint64_t lost = 0;
-  };
 
   std::string table_;
   bool replays_;
   std::optional<kernel::PacketLog> log_;
   std::optional<kernel::ChainCounters> counters_;
   flows::Replay replay_;
-  ByReason told_{};
-  std::array<State, kReasons> states_{};
+  std::array<Account*, kReasons> accounts_{};  // none: no chain tells of it
   Clock::time_point next_look_{};
   std::uint64_t lost_ = 0;
 };
@@ -183,8 +176,8 @@ class NoSource final : public FlowSource {
 
 class BothSources final : public FlowSource {
  public:
-  explicit BothSources(const dataplane::Options& options)
-      : ring_(options.pin_folder), log_(options.nft_table, false) {}
+  BothSources(const dataplane::Options& options, Losses& losses)
+      : ring_(options.pin_folder, losses), log_(options.nft_table, false, losses) {}
 
   void learn(const HostChanges& changes) override { log_.learn(changes); }
   void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) override {
@@ -220,10 +213,10 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   return needed;
 }
 
-std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options) {
-  if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options);
+std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options, Losses& losses) {
+  if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options, losses);
   if (options.datapath == dataplane::Datapath::kNone) return std::make_unique<NoSource>();
-  return std::make_unique<LogSource>(options.nft_table, true);
+  return std::make_unique<LogSource>(options.nft_table, true, losses);
 }
 
 }  // namespace ocicat::agent

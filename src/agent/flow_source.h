@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "agent/losses.h"
 #include "dataplane/dataplane.h"
 #include "engine/host_state.h"
 #include "flows/event.h"
@@ -15,8 +16,8 @@ class FlowSource {
  public:
   virtual ~FlowSource() = default;
   // In the network namespace of the caller. With eBPF there are two at once: the ring, and the log groups of
-  // the rules that stand beside the programs.
-  static std::unique_ptr<FlowSource> of(const dataplane::Options& options);
+  // the rules that stand beside the programs. `losses` outlives it.
+  static std::unique_ptr<FlowSource> of(const dataplane::Options& options, Losses& losses);
 
   // The part of a message to the dataplane that such a source learns from, and outcomes and settings.
   static HostChanges needed(const dataplane::Options& options, const HostChanges& changes);
@@ -26,7 +27,8 @@ class FlowSource {
 
   // What there is, at most so many. Never waits.
   virtual void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) = 0;
-  // How many events have been lost since the last call.
+  // How many events have been lost since the last call; with the first one, also those of before, that no agent
+  // has told of.
   virtual std::uint64_t take_lost() = 0;
 };
 

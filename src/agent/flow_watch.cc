@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "agent/flow_source.h"
+#include "agent/losses.h"
 #include "base/time_text.h"
 #include "flows/aggregator.h"
 #include "flows/log_lines.h"
@@ -23,6 +24,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookEvery{20};
+constexpr std::chrono::seconds kWriteEvery{1};
 // Of events, before news and followers are looked at again.
 constexpr std::size_t kMostInARound = 50'000;
 // For each follower: what it takes to write a flow down is a hundred times what it takes to sum it up.
@@ -115,7 +117,10 @@ void FlowLines::absorb(FlowLines later) {
 }
 
 struct FlowWatch::State {
-  explicit State(Options&& chosen) : options(std::move(chosen)), source(FlowSource::of(options.dataplane)) {}
+  explicit State(Options&& chosen)
+      : options(std::move(chosen)),
+        losses(options.losses),
+        source(FlowSource::of(options.dataplane, losses)) {}
 
   Options options;
   Mailbox<Learned> news;
@@ -123,6 +128,8 @@ struct FlowWatch::State {
   std::thread thread;
 
   // Of the thread.
+  Losses losses;
+  std::chrono::steady_clock::time_point next_write{};
   std::unique_ptr<FlowSource> source;
   InterfaceNames names;
   flows::Recorder recorder{std::ref(names)};
@@ -184,6 +191,14 @@ struct FlowWatch::State {
     }
   }
 
+  // After what is lost has been told.
+  void write_losses() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_write) return;
+    next_write = now + kWriteEvery;
+    losses.write();
+  }
+
   void turn() {
     const auto now = std::chrono::system_clock::now();
     if (now - aggregator.running().began < window) return;
@@ -220,9 +235,11 @@ struct FlowWatch::State {
     while (!news.closed()) {
       if (auto learned = news.take_within(kLookEvery)) learn(*std::move(learned));
       read_events();
+      write_losses();
       turn();
       if (auto asked = wishes.take()) serve(*std::move(asked));
     }
+    losses.write();
   }
 };
 

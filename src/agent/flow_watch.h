@@ -7,6 +7,7 @@
 
 #include <boost/json/object.hpp>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,6 +42,7 @@ class FlowWatch {
   struct Options {
     std::string node;
     dataplane::Options dataplane;
+    std::filesystem::path losses;  // file: how far has been told what was lost (losses.h)
   };
   // In the network namespace of the caller.
   explicit FlowWatch(Options options);

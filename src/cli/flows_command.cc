@@ -97,7 +97,8 @@ Result<json::object> summary_of(const Door& door) {
 
 void warn_of_lost(const std::string& host, std::uint64_t lost, std::uint64_t others) {
   if (lost != 0)
-    print_warning(fmt::format("{}: {} events were lost: there were more than could be read", host, lost));
+    print_warning(fmt::format(
+        "{}: {} events were lost: there were more than could be read, or no agent to read them", host, lost));
   if (others != 0)
     print_warning(fmt::format("{}: {} more, of too many kinds to tell apart, are not shown", host, others));
 }
