@@ -3,11 +3,14 @@
 
     numbered.py send ADDRESS PORT SECONDS     a datagram every so often, from one socket
     numbered.py stream ADDRESS PORT SECONDS   a record every so often, by one TCP connection
-    numbered.py count PORT FAMILY             what arrives at a port, of both kinds
+    numbered.py scatter PORT SECONDS ADDRESS...   a datagram to each every so often
+    numbered.py count PORT FAMILY...          what arrives at a port, of both kinds
+    numbered.py answer KIND PORT FAMILY SECONDS   udp or tcp: the same to whoever asks first
+    numbered.py ask PORT ADDRESS...           asks each once by both kinds, and counts what arrives
 
 Each prints "+" when it is at it, goes on until its standard input closes, and prints one JSON object: `sent`, or
 `arrived` by sender's address and kind, each [number, when the kernel took it (CLOCK_REALTIME, seconds)]. Of
-datagrams there is also `at`, when each was sent (the same clock).
+datagrams of one socket there is also `at`, when each was sent (the same clock).
 """
 import json
 import select
@@ -35,21 +38,17 @@ def paced(seconds, send):
     return sent
 
 
-def send(address, port, seconds):
-    own = socket.socket(family(address), socket.SOCK_DGRAM)
-    own.connect((address, port))
+def datagrams(own, seconds):
     at = []
 
     def put(record):
         at.append(time.time())
         return own.send(record) > 0
 
-    print("+", flush=True)
     print(json.dumps({"sent": paced(seconds, put), "at": at}), flush=True)
 
 
-def stream(address, port, seconds):
-    own = socket.create_connection((address, port), 10)
+def records(own, seconds):
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     own.setblocking(False)
     waiting = b""  # where the way is closed, there is no room in the end
@@ -65,7 +64,6 @@ def stream(address, port, seconds):
             pass
         return False
 
-    print("+", flush=True)
     sent = paced(seconds, put)
     own.setblocking(True)
     own.sendall(waiting)
@@ -73,21 +71,81 @@ def stream(address, port, seconds):
     print(json.dumps({"sent": sent}), flush=True)
 
 
+def send(address, port, seconds):
+    own = socket.socket(family(address), socket.SOCK_DGRAM)
+    own.connect((address, port))
+    print("+", flush=True)
+    datagrams(own, seconds)
+
+
+def scatter(addresses, port, seconds):
+    own = {one: socket.socket(one, socket.SOCK_DGRAM) for one in map(family, addresses)}
+
+    def put(record):
+        for address in addresses:
+            own[family(address)].sendto(record, (address, port))
+        return True
+
+    print("+", flush=True)
+    print(json.dumps({"sent": paced(seconds, put)}), flush=True)
+
+
+def stream(address, port, seconds):
+    own = socket.create_connection((address, port), 10)
+    print("+", flush=True)
+    records(own, seconds)
+
+
+def bound(kind, port, of_family):
+    own = socket.socket(of_family, kind)
+    if of_family == socket.AF_INET6:
+        own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if kind == socket.SOCK_STREAM:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # an earlier test may have asked there a moment ago
+    own.bind(("::" if of_family == socket.AF_INET6 else "0.0.0.0", port))
+    if kind == socket.SOCK_STREAM:
+        own.listen()
+    return own
+
+
+def answer(kind, port, of_family, seconds):
+    own = bound(socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM, port, of_family)
+    print("+", flush=True)
+    if kind == "tcp":
+        records(own.accept()[0], seconds)
+    else:
+        own.connect(own.recvfrom(64)[1])
+        datagrams(own, seconds)
+
+
 class Counter:
-    def __init__(self, port, kind):
+    def __init__(self):
         self.arrived = {}
         self.open = {}
         self.selector = selectors.DefaultSelector()
-        datagrams, listener = socket.socket(kind, socket.SOCK_DGRAM), socket.socket(kind, socket.SOCK_STREAM)
-        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        for own in (datagrams, listener):
-            own.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
-            if kind == socket.AF_INET6:
-                own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            own.bind(("::" if kind == socket.AF_INET6 else "0.0.0.0", port))
-        listener.listen()
-        self.selector.register(datagrams, selectors.EVENT_READ, self.take_datagram)
+
+    def listen(self, port, of_family):
+        self.register_datagrams(bound(socket.SOCK_DGRAM, port, of_family))
+        listener = bound(socket.SOCK_STREAM, port, of_family)
+        listener.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
         self.selector.register(listener, selectors.EVENT_READ, self.accept)
+
+    def ask(self, address, port):
+        own = socket.socket(family(address), socket.SOCK_DGRAM)
+        own.connect((address, port))
+        self.register_datagrams(own)
+        self.register_stream(socket.create_connection((address, port), 10), address)
+        own.send(NUMBER.pack(0))
+
+    def register_datagrams(self, own):
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        own.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
+        self.selector.register(own, selectors.EVENT_READ, self.take_datagram)
+
+    def register_stream(self, connection, sender):
+        connection.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
+        self.open[connection] = [sender, b""]
+        self.selector.register(connection, selectors.EVENT_READ, self.take_records)
 
     @staticmethod
     def receive(own):
@@ -108,9 +166,7 @@ class Counter:
 
     def accept(self, own):
         connection, sender = own.accept()
-        connection.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
-        self.open[connection] = [sender[0], b""]
-        self.selector.register(connection, selectors.EVENT_READ, self.take_records)
+        self.register_stream(connection, sender[0])
 
     def take_records(self, connection):
         data, when, _ = self.receive(connection)
@@ -137,15 +193,30 @@ class Counter:
                     patience = GRACE
 
 
-def count(port, kind):
-    counter = Counter(port, socket.AF_INET6 if kind == 6 else socket.AF_INET)
+def count(counter):
     print("+", flush=True)
     counter.until_input_closes()
     print(json.dumps({"arrived": counter.arrived}), flush=True)
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "count":
-        count(int(sys.argv[2]), int(sys.argv[3]))
+def main(task, *words):
+    families = {"4": socket.AF_INET, "6": socket.AF_INET6}
+    if task == "answer":
+        kind, port, of_family, seconds = words
+        answer(kind, int(port), families[of_family], float(seconds))
+    elif task == "scatter":
+        scatter(words[2:], int(words[0]), float(words[1]))
+    elif task in ("count", "ask"):
+        counter = Counter()
+        for one in words[1:]:
+            if task == "count":
+                counter.listen(int(words[0]), families[one])
+            else:
+                counter.ask(one, int(words[0]))
+        count(counter)
     else:
-        {"send": send, "stream": stream}[sys.argv[1]](sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+        {"send": send, "stream": stream}[task](words[0], int(words[1]), float(words[2]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -8,10 +8,13 @@ import time
 
 import pytest
 
+import host_connections
+from counted import Denied
 from raw import Raw
 
 PORTS = {"stream": [80], "udp": [53], "ping": []}
 CLIENTS = ("shop/near", "shop/far")
+DENIED = [("shop/stranger", "shop/web"), ("shop/web", "shop/near"), ("shop/web", "shop/far")]
 # Knocks at a port until its input closes, and tells how often it was let in.
 KNOCK = """
 import select, socket, sys
@@ -72,13 +75,14 @@ def undisturbed(lab):
 
 @contextlib.contextmanager
 def closed(lab):
-    """Whom policy denies tries all the time, and is never let in: the other way round as well."""
-    pairs = [("shop/stranger", "shop/web"), ("shop/web", "shop/near"), ("shop/web", "shop/far")]
+    """Whom policy denies tries all the time, and is never let in: the other way round as well. Nor does any datagram
+    arrive."""
+    denied = Denied(lab, DENIED)
     with contextlib.ExitStack() as stack:
         knocking = [stack.enter_context(subprocess.Popen(
             [lab.binary, "lab", "exec", source, "--", sys.executable, "-c", KNOCK, lab.address(target, family)],
             env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-            for source, target in pairs for family in (4, 6)]
+            for source, target in DENIED for family in (4, 6)]
         for process in knocking:
             assert process.stdout.readline() == "+\n"
         yield
@@ -86,6 +90,7 @@ def closed(lab):
             knocks, opened = map(int, process.communicate()[0].split())
             assert knocks > 10
             assert opened == 0
+    denied.assert_none_arrived()
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -101,6 +106,14 @@ def test_those_opened_under_ebpf_go_on_under_nftables_and_back(lab):
         lab.switch("nftables")
         lab.switch("ebpf")
     lab.switch("nftables")
+
+
+def test_those_through_host_endpoints_go_on_there_and_back(lab):
+    with host_connections.undisturbed(lab, "shop/near"):
+        for dataplane, how in (("ebpf", "kill"), ("nftables", "kill"), ("ebpf", "stop")):
+            lab.switch(dataplane, how)
+    with host_connections.undisturbed(lab, "shop/near"):
+        lab.switch("nftables")
 
 
 def test_connections_without_ports_go_on_there_and_back(lab):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import host_connections
 from ears import PACKETS, Ear
 from revocation import AT_MOST, watch
 
@@ -392,6 +393,13 @@ def test_open_connections_and_the_agent_survive_a_host_endpoint(lab, family):
         lab.settle()
     report = traffic.stop()
     assert report["received"] == report["sent"], report
+
+
+def test_open_connections_do_not_notice_an_agent_that_is_killed_and_comes_back(lab):
+    with host_connections.undisturbed(lab, "shop/near"):
+        for _ in range(3):
+            lab.run("lab", "agent", "kill", "host1")
+            lab.run("lab", "agent", "start", "host1")
 
 
 def udp(action, port):

@@ -5,7 +5,12 @@ import sqlite3
 import pytest
 
 import shop
+from counted import Denied
 from ocicat_lab import differences
+
+
+# By ingress policy and by egress policy, at one host and between two.
+DENIED = [("billing/card-vault", "shop/frontend"), ("shop/frontend", "shop/db"), ("shop/db", "shop/api")]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,9 @@ def lab(make_lab, root, dataplane):
 
 @pytest.fixture
 def flows(lab):
-    """Pings every 5 ms and streams, of both families, between hosts; check() ends them: nothing may be missing."""
+    """Pings every 5 ms and streams, of both families, between hosts, and what policy denies; check() ends them: nothing
+    may be missing, and nothing of what is denied may have arrived."""
+    denied = Denied(lab, DENIED)
     running = {}
     for family in (4, 6):
         address = lab.address("shop/api", family)
@@ -32,6 +39,7 @@ def flows(lab):
             assert report["sent"] > 10, key
             assert (key, report["missing"], report["outOfOrder"], report["error"]) == (key, [], 0, "")
         running.clear()
+        denied.assert_none_arrived()
 
     yield check
     for flow in running.values():

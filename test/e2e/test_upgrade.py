@@ -7,10 +7,13 @@ import pathlib
 
 import pytest
 
-from counted import Counted
+import host_connections
+from counted import Counted, Denied
 
 BUILD = slice(104, 120)  # of struct host (bpf/maps/host.h): the digest of the programs that are attached
 PAIRS = [("shop/near", "shop/web"), ("shop/far", "shop/web"), ("shop/near", "shop/far")]
+DENIED = [("shop/stranger", "shop/web"), ("shop/local", "shop/web"), ("shop/web", "shop/near"),
+          ("shop/web", "shop/far")]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +21,9 @@ def lab(make_lab):
     lab = make_lab(2, "ebpf")
     lab.together([lab.pod_words("shop/web", "host1", {"app": "web"}),
                   lab.pod_words("shop/near", "host1", {"app": "near"}),
-                  lab.pod_words("shop/far", "host2", {"app": "far"})])
+                  lab.pod_words("shop/far", "host2", {"app": "far"}),
+                  lab.pod_words("shop/local", "host1", {"app": "stranger"}),
+                  lab.pod_words("shop/stranger", "host2", {"app": "stranger"})])
     lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
                "metadata": {"name": "web", "namespace": "shop"},
                "spec": {"selector": "app == 'web'", "types": ["Ingress", "Egress"],
@@ -79,3 +84,16 @@ def test_it_loses_nothing_of_open_connections(lab, how):
     finally:
         for flow in pings.values():
             flow.stop()
+
+
+def test_it_lets_nothing_in_that_is_denied(lab):
+    denied = Denied(lab, DENIED)
+    for host, how in (("host1", "stop"), ("host1", "kill"), ("host2", "kill")):
+        upgrade(lab, host, how)
+    denied.assert_none_arrived()
+
+
+def test_it_loses_nothing_of_connections_through_host_endpoints(lab):
+    with host_connections.undisturbed(lab, "shop/near"):
+        upgrade(lab, "host1", "stop")
+        upgrade(lab, "host1", "kill")
