@@ -161,6 +161,17 @@ def test_failsafe_ports_are_what_the_configuration_says(lab, family):
 
 
 @FAMILIES
+def test_replies_of_failsafe_ports_pass_untracked_policy_as_well(lab, family):
+    """It denies TCP in either direction, answers included."""
+    deny = [{"action": "Deny", "protocol": "TCP"}]
+    raw = policy("raw", doNotTrack=True, applyOnForward=True, types=["Ingress", "Egress"], ingress=deny, egress=deny)
+    edge = host_endpoint("edge", interfaceName="to-host2", profiles=["projectcalico-default-allow"])
+    with lab.applied(edge, raw):
+        assert open_ports(lab, "host2", NODE[family]["host1"], ports=["22", "81"]) == ["22"]
+        assert open_ports(lab, "host1", NODE[family]["host2"], ports=["5473", "81"]) == ["5473"]
+
+
+@FAMILIES
 def test_expected_addresses_find_the_interface(lab, family):
     links = json.loads(lab.host_exec("host1", "ip", "-j", "addr").stdout)
     address = NODE[family]["host1"]
@@ -301,6 +312,38 @@ def test_what_a_host_sends_is_judged_where_it_leaves_after_translation(lab, fami
             out = policy("out", types=["Egress"], egress=[tcp("Allow", port)])
             with lab.applied(edge, NEIGHBOURS, out):
                 assert open_ports(lab, "host1", asked, ports=["8080"]) == answers
+
+
+@contextlib.contextmanager
+def elsewhere(lab):
+    """An interface of host1 where packets for some addresses would go if nobody led them to another."""
+    asked = {4: "198.51.100.7", 6: "fd51::7"}
+    lab.host_exec("host1", "ip", "link", "add", "elsewhere", "type", "veth", "peer", "name", "beyond")
+    try:
+        for words in ("link set elsewhere up", "link set beyond up", "addr add 198.51.100.1/24 dev elsewhere",
+                      "addr add fd51::1/64 dev elsewhere nodad"):
+            lab.host_exec("host1", "ip", *words.split())
+        yield asked
+    finally:
+        lab.host_exec("host1", "ip", "link", "del", "elsewhere")
+
+
+@FAMILIES
+def test_what_translation_leads_to_another_interface_is_judged_at_that_one(lab, family):
+    """It has the source of the first one, to which host2 knows no way back: that is translated as well."""
+    masquerade = "  chain two { type nat hook postrouting priority 100; oifname to-host2 masquerade; }\n}"
+    with elsewhere(lab) as asked:
+        rules = translate(family, "output", -100, asked[family], 8080, (NODE[family]["host2"], 80))
+        with foreign_table(lab, family, rules.removesuffix("}") + masquerade):
+            def is_open(interface, port):
+                edge = host_endpoint("edge", interfaceName=interface)
+                out = policy("out", types=["Egress"], egress=[tcp("Allow", port)])
+                with lab.applied(edge, NEIGHBOURS, out):
+                    return open_ports(lab, "host1", asked[family], ports=["8080"]) == ["8080"]
+
+            assert is_open("to-host2", 80)
+            assert not is_open("to-host2", 81)
+            assert is_open("elsewhere", 81)
 
 
 def tracked(lab, port):
