@@ -12,6 +12,7 @@ from ears import PACKETS
 from raw import Raw
 
 EGRESS, INGRESS = ("src", "egress"), ("dst", "ingress")
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
 
 @pytest.fixture(scope="module")
@@ -80,29 +81,31 @@ def test_an_allowed_flow_is_told_at_both_ends(lab, eventually):
         assert flow["source"]["labels"]["app"] == "frontend"
 
 
-def test_followers_are_told_as_it_happens_with_addresses_and_ports(lab):
+@FAMILIES
+def test_followers_are_told_as_it_happens_with_addresses_and_ports(lab, family):
     command = [lab.binary, "drops", "--follow", "--count", "1", "--namespace", "billing", "-o", "json"]
     follower = subprocess.Popen(command, env=lab.environment, text=True, stdout=subprocess.PIPE)
-    address = lab.address("billing/card-vault")
+    address = lab.address("billing/card-vault", family)
     words = [lab.binary, "lab", "exec", "shop/frontend", "--", sys.executable, "-c",
              "import socket, sys, select\n"
-             "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+             "s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)\n"
              "s.bind(('', 40007))\n"
-             "while not select.select([sys.stdin], [], [], 0.05)[0]: s.sendto(b'x', ('%s', 514))" % address]
+             "while not select.select([sys.stdin], [], [], 0.05)[0]: s.sendto(b'x', (sys.argv[1], 514))", address]
     sender = subprocess.Popen(words, env=lab.environment, stdin=subprocess.PIPE)
     try:
         output, _ = follower.communicate(timeout=20)
     finally:
         sender.communicate(timeout=20)
     flow = json.loads(output)
-    assert flow["source"]["address"] == lab.address("shop/frontend")
+    assert flow["source"]["address"] == lab.address("shop/frontend", family)
     assert flow["source"]["port"] == 40007
     assert flow["destination"]["address"] == address
     assert flow["traffic"] == "udp/514"
-    assert flow["bytes"] >= 29
+    assert flow["bytes"] >= {4: 29, 6: 49}[family]
 
 
-def test_followers_of_flows_are_told_of_what_is_allowed_and_by_which_policy(lab):
+@FAMILIES
+def test_followers_of_flows_are_told_of_what_is_allowed_and_by_which_policy(lab, family):
     source, target, traffic = "shop/frontend", "shop/api", "tcp/8080"
     follower = subprocess.Popen([lab.binary, "flows", "--follow", "--namespace", "shop", "-o", "json"],
                                 env=lab.environment, text=True, stdout=subprocess.PIPE)
@@ -112,34 +115,32 @@ def test_followers_of_flows_are_told_of_what_is_allowed_and_by_which_policy(lab)
     words = [lab.binary, "lab", "exec", source, "--", sys.executable, "-c",
              "import socket, sys, select\n"
              "while not select.select([sys.stdin], [], [], 0.05)[0]:\n"
-             "    socket.create_connection(('%s', 8080)).close()" % lab.address(target)]
+             "    socket.create_connection(('%s', 8080)).close()" % lab.address(target, family)]
     with subprocess.Popen(words, env=lab.environment, stdin=subprocess.PIPE) as opener:
         while len(ends) < 2 and (line := follower.stdout.readline()):
             flow = json.loads(line)
-            if key(flow) == (source, target, traffic):
+            if key(flow) == (source, target, traffic) and flow["source"]["address"] == lab.address(source, family):
                 ends[flow["reporter"]] = flow
         opener.stdin.close()
     patience.cancel()
     follower.kill()
     follower.communicate()
-    explained = lab.explain(source, target, traffic)
+    explained = lab.explain(source, target, traffic, family)
     for reporter, end in (EGRESS, INGRESS):
         assert (ends[reporter]["action"], ends[reporter]["why"]) == ("allow", texts(explained[end]))
-        assert ends[reporter]["source"]["address"] == lab.address(source)
+        assert ends[reporter]["destination"]["address"] == lab.address(target, family)
 
 
-def test_a_spoofed_packet_is_told_with_its_reason_and_who_sent_it(lab, eventually):
-    lab.exec("shop/db", sys.executable, "-c",
-             "import socket\n"
-             "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)\n"
-             "packet = bytes.fromhex('4500001d00004000401100000a0a0a0ac6336401')\n"
-             "packet += bytes.fromhex('03e8003500090000') + b'x'\n"
-             "s.sendto(packet, ('198.51.100.1', 0))")
+@FAMILIES
+def test_a_spoofed_packet_is_told_with_its_reason_and_who_sent_it(lab, eventually, family):
+    port = str(530 + family)  # families are summed up together
+    source, target = {4: ("10.10.10.10", "198.51.100.1"), 6: ("2001:db8:10::10", "2001:db8:51::1")}[family]
+    lab.exec("shop/db", sys.executable, PACKETS, "send", source, target, port, "spoofed")
 
     def spoofed():
         return [flow for flow in told(lab, "drops")
                 if flow["reason"] == "spoofed" and flow["destination"]["nameAggregated"] == "pub"
-                and flow["traffic"] == "udp/53" and name(flow["source"]) == "shop/db"]
+                and flow["traffic"] == "udp/" + port and name(flow["source"]) == "shop/db"]
 
     eventually(spoofed, 30)
 
@@ -187,30 +188,32 @@ def test_what_is_refused_whatever_policy_says_is_told_with_its_reason(lab, datap
     eventually(lambda: expected <= {what for what, count in refused().items() if count == 2}, 30)
 
 
-def test_what_policy_denies_by_now_of_a_connection_is_told_as_revoked(lab, eventually):
+@FAMILIES
+def test_what_policy_denies_by_now_of_a_connection_is_told_as_revoked(lab, eventually, family):
     source, target = "shop/frontend", "shop/api"
     no_more = shop.policy("shop", "no-more", {"selector": "app == 'frontend'", "order": 1, "types": ["Egress"],
                                               "egress": [{"action": "Deny", "protocol": "UDP"}]})
-    raw = Raw(lab, source, target, 4)
+    raw = Raw(lab, source, target, family)
+    port = 40000 + family  # families are summed up together
 
     def revoked(*flow):
         return [one for one in told(lab, "drops") if one["reason"] == "revoked" and key(one) == flow]
 
     def say_and_look():
-        raw.say("client", "udp 40001 8125 more")
+        raw.say("client", "udp %d 8125 more" % port)
         return revoked(source, target, "udp/8125")
 
-    raw.say("client", "udp 40001 8125 first")
-    raw.say("server", "udp 8125 40001 answer")
+    raw.say("client", "udp %d 8125 first" % port)
+    raw.say("server", "udp 8125 %d answer" % port)
     lab.apply(no_more)
     lab.wait()
     try:
         eventually(say_and_look, 30)
-        explained = texts(lab.explain(source, target, "udp/8125")["egress"])
+        explained = texts(lab.explain(source, target, "udp/8125", family)["egress"])
         sentence = "was let through before, and policy denies it by now"
         assert [sentence, *explained] in [flow["why"] for flow in revoked(source, target, "udp/8125")]
-        raw.say("server", "udp 8125 40001 answer")
-        eventually(lambda: revoked(target, source, "udp/40001"), 30)
+        raw.say("server", "udp 8125 %d answer" % port)
+        eventually(lambda: revoked(target, source, "udp/%d" % port), 30)
     finally:
         lab.delete(no_more)
         lab.wait()
