@@ -19,6 +19,7 @@ import time
 import pytest
 
 import shop
+from counted import Counted
 from revocation import AT_MOST
 
 SECONDS = float(os.environ.get("OCICAT_CHURN_SECONDS", "6"))
@@ -203,24 +204,32 @@ def test_a_storm_of_changes_disturbs_nobody_and_opens_nothing(lab, dataplane):
 
 
 def test_a_label_and_a_policy_that_change_together_leave_no_moment_between(lab):
-    """Of red one time and blue the next, policy allows the other: each of the two changes alone opens the way."""
+    """Of red one time and blue the next, policy allows the other: each of the two changes alone opens the way. And near
+    becomes what is allowed next: each of the two alone would close its own, which nothing disturbs."""
     def allow(role):
         return shop.policy("shop", "roles", {"selector": "app == 'web'", "types": ["Ingress"], "ingress": [
             {"action": "Allow", "source": {"selector": "role == '%s'" % role}}]})
 
+    lab.relabel("shop/near", role="blue")
     lab.apply(allow("blue"))
     lab.wait()
     web = [lab.address("shop/web", family) for family in (4, 6)]
     counters = [Tool(lab, "shop/web", FLOOD, "count", address, 5353) for address in web]
     floods = [Tool(lab, "shop/gated", FLOOD, "send", address, 5353) for address in web]
+    calm = Counted(lab, [("shop/near", "shop/web")])
     for mine, allowed in (("blue", "red"), ("red", "blue")):
         lab.run("lab", "agent", "kill", "host1")
         lab.relabel("shop/gated", role=mine)
+        lab.relabel("shop/near", role=allowed)
         lab.apply(allow(allowed))
-        lab.run("lab", "agent", "start", "host1")  # sees both at once
+        lab.run("lab", "agent", "start", "host1")  # sees all of it at once
         lab.wait()
+    losses = calm.losses()
     for flood in floods:
         assert flood.report()["sent"] > 1000
     for counter in counters:
         assert counter.report()["datagrams"] == 0
+    for name, loss in losses.items():
+        assert loss.sent > 50, name
+    assert {name: loss.missing for name, loss in losses.items() if loss.missing} == {}
     lab.delete(allow("blue"))

@@ -44,6 +44,8 @@ def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, 
 
     eventually(has_changed, 60)
     assert agents(lab)["host1"]["dataplane"] == "ebpf"
+    assert "dataplane nftables (%s)" % agents(lab)["host2"]["dataplaneReason"] in log_of(lab, "host2")
+    assert "dataplane nftables" not in log_of(lab, "host1")
     said = "host2: dataplane nftables: somebody else translates destinations (nftables, table ip proxy)"
     assert said in lab.run("status").stdout
     assert lab.probe(PORTS) == lab.matrix(PORTS)
