@@ -30,4 +30,5 @@ def undisturbed(lab, pod):
         denied.assert_none_arrived()
     for name, loss in losses.items():
         assert loss.sent > 50, name
-    assert {name: loss.missing for name, loss in losses.items() if loss.missing} == {}
+    lost = {name: "%d of %d" % (len(loss.missing), loss.sent) for name, loss in losses.items() if loss.missing}
+    assert not lost, lost
