@@ -67,6 +67,11 @@ std::string AgentStatus::why_not_enforced(const ResourceKey& key) const {
   return report_.error;
 }
 
+std::string AgentStatus::why_this_dataplane() const {
+  if (reason_.empty() || report_.warning.empty()) return reason_ + report_.warning;
+  return fmt::format("{}, but {}", reason_, report_.warning);
+}
+
 json::object AgentStatus::document(std::chrono::system_clock::time_point heartbeat) const {
   json::object applied;
   json::object incarnations;
@@ -86,7 +91,8 @@ json::object AgentStatus::document(std::chrono::system_clock::time_point heartbe
   status["version"] = OCICAT_VERSION;
   status["pid"] = pid_;
   status["dataplane"] = dataplane_;
-  if (!reason_.empty()) status["dataplaneReason"] = shortened(reason_);
+  if (const auto reason = why_this_dataplane(); !reason.empty())
+    status["dataplaneReason"] = shortened(reason);
   status["applied"] = std::move(applied);
   status["incarnations"] = std::move(incarnations);
   status["endpoints"] = json::object{{"wanted", report_.endpoints}, {"ready", report_.endpoints_ready}};

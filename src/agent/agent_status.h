@@ -34,6 +34,9 @@ class AgentStatus {
   const dataplane::Report& report() const { return report_; }
 
  private:
+  // And what speaks against it.
+  std::string why_this_dataplane() const;
+
   std::string node_;
   std::string dataplane_;
   std::string reason_;

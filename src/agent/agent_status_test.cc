@@ -46,6 +46,15 @@ TEST(AgentStatus, SaysWhatTheKernelHasUnderTheKeysOfTheServersStatus) {
   EXPECT_EQ(view.endpoints_ready, 2u);
 }
 
+TEST(AgentStatus, SaysBehindTheReasonWhatSpeaksAgainstADataplaneThatSomebodyHasNamed) {
+  AgentStatus status("host1", "ebpf", "as --dataplane says", 7);
+  const auto reason = [&] { return views::AgentView::read(status.document({})).dataplane_reason; };
+  EXPECT_TRUE(status.apply(report_of({.warning = "others translate"})));
+  EXPECT_EQ(reason(), "as --dataplane says, but others translate");
+  EXPECT_TRUE(status.apply(report_of({})));
+  EXPECT_EQ(reason(), "as --dataplane says");
+}
+
 TEST(AgentStatus, SaysOfEachTunnelWhereItEndsAndOfTheNodeWhatIsWrongWithIt) {
   AgentStatus status("host1", "nftables", "", 7);
   EXPECT_TRUE(status.apply(report_of(

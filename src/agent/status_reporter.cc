@@ -21,7 +21,10 @@ struct StatusReporter::State {
       if (auto news = mailbox.take_within(std::max(patience, Pacer::Duration::zero()))) {
         if (status.apply(*news)) pacer.changed(std::chrono::steady_clock::now());
         log_refusals(*news);
-        if (news->report) log_kernel(*news->report);
+        if (news->report) {
+          log_kernel(*news->report);
+          log_warning(*news->report);
+        }
         observer.on_news(*news, status);
       }
       if (mailbox.closed() || std::chrono::steady_clock::now() < pacer.due()) continue;
@@ -63,6 +66,16 @@ struct StatusReporter::State {
     }
   }
 
+  void log_warning(const dataplane::Report& report) {
+    if (report.warning == warning) return;
+    warning = report.warning;
+    if (warning.empty()) {
+      spdlog::info("nothing speaks against the dataplane any more");
+    } else {
+      spdlog::warn("dataplane: {}", warning);
+    }
+  }
+
   // An error once when it begins and once when it ends, not at every try.
   void log_kernel(const dataplane::Report& report) {
     if (report.repairs > repairs) {
@@ -90,6 +103,7 @@ struct StatusReporter::State {
   Mailbox<News> mailbox;
   std::string last_error;    // of writing the status
   std::string kernel_error;  // of the dataplane
+  std::string warning;       // what speaks against it
   std::uint64_t repairs = 0;
   std::thread thread;
 };

@@ -102,8 +102,8 @@ what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in
 namespace, where a second agent is refused as well.
 
 What enforces policy is eBPF where the kernel can run it and nothing on the host speaks against it, else nftables; `ocicat
-status` says which and why. What speaks against it is looked at again every 10 s. --dataplane nftables or ebpf is that one
-in any case.
+status` says which and why. What speaks against it counts at once where the kernel tells of it, as of rules of nftables, else within 10 s.
+--dataplane nftables or ebpf is that one in any case; with ebpf the log and `ocicat status` warn of it.
 
 With --dataplane none nothing enforces policy: the agent keeps routes, tunnels, limits and natOutgoing alone, and says so in its log,
 in `ocicat status` and for each workload. Only you choose that, auto never does; it refuses to start where an agent before has left

@@ -4,6 +4,13 @@
 #include "kernel/translators.h"
 
 namespace ocicat::dataplane {
+namespace {
+
+std::string translated_by(const std::string& translator) {
+  return "somebody else translates destinations (" + translator + ")";
+}
+
+}  // namespace
 
 Choice choose(const Circumstances& circumstances) {
   const auto& [kernel_cannot, may_pass, at_host, has_host_endpoints, translator, unseen] = circumstances;
@@ -15,8 +22,8 @@ Choice choose(const Circumstances& circumstances) {
             "it has host endpoints, and the kernel takes no programs at netfilter hooks (needs Linux 6.6)"};
   }
   if (!translator.empty()) {
-    return {Datapath::kNftables, "somebody else translates destinations (" + translator +
-                                     "), behind which eBPF would not judge what workloads send"};
+    return {Datapath::kNftables,
+            translated_by(translator) + ", behind which eBPF would not judge what workloads send"};
   }
   if (!unseen.empty())
     return {Datapath::kNftables,
@@ -29,6 +36,20 @@ Result<void> look_again(const Options& options, Circumstances& circumstances) {
   circumstances.translator = translators.empty() ? "" : translators.front();
   circumstances.unseen.clear();
   return {};
+}
+
+void hear(const Options& options, kernel::MessageView message, Circumstances& circumstances) {
+  if (!circumstances.translator.empty()) return;
+  auto table = kernel::translating_table(message);
+  if (table && *table != kernel::nftables_translator(options.nat_table()))
+    circumstances.translator = *std::move(table);
+}
+
+std::string warning(const Circumstances& circumstances) {
+  if (circumstances.translator.empty()) return {};
+  return translated_by(circumstances.translator) +
+         ", behind which eBPF does not judge what workloads send: --dataplane auto would choose nftables "
+         "here";
 }
 
 namespace {

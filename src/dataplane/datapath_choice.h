@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "dataplane/dataplane.h"
+#include "kernel/netlink.h"
 
 namespace ocicat::dataplane {
 
@@ -27,7 +28,12 @@ Choice choose(const Circumstances& circumstances);
 // against it.
 Choice decide(Options& options);
 // That part of the circumstances which may change while an agent runs. Where it cannot be seen they stay as
-// they are.
+// they are. O(rules of the namespace).
 Result<void> look_again(const Options& options, Circumstances& circumstances);
+// What nf_tables tells of another table than the agent's: a rule that comes and leads packets elsewhere is known at
+// once, without a look. One that goes is left to the next look.
+void hear(const Options& options, kernel::MessageView message, Circumstances& circumstances);
+// What speaks against eBPF where somebody has named it; empty: nothing.
+std::string warning(const Circumstances& circumstances);
 
 }  // namespace ocicat::dataplane

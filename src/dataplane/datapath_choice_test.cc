@@ -1,6 +1,10 @@
 #include "dataplane/datapath_choice.h"
 
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <sys/socket.h>
 
 namespace ocicat::dataplane {
 namespace {
@@ -31,6 +35,44 @@ TEST(DatapathChoice, IsEbpfUnlessSomethingSpeaksAgainstIt) {
     EXPECT_EQ(choice.datapath, datapath);
     EXPECT_NE(choice.reason.find(reason), std::string::npos) << choice.reason;
   }
+}
+
+// What the kernel tells of a rule with one expression of translation.
+std::vector<std::uint8_t> told_rule(int message, const std::string& table, int type) {
+  kernel::MessageBuilder told;
+  told.begin(static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message), 0, 0,
+             nfgenmsg{NFPROTO_INET, NFNETLINK_V0, 0});
+  told.put_string(NFTA_RULE_TABLE, table);
+  const auto expressions = told.begin_nest(NFTA_RULE_EXPRESSIONS);
+  const auto element = told.begin_nest(NFTA_LIST_ELEM);
+  told.put_string(NFTA_EXPR_NAME, "nat");
+  const auto data = told.begin_nest(NFTA_EXPR_DATA);
+  told.put_be32(NFTA_NAT_TYPE, static_cast<std::uint32_t>(type));
+  told.end_nest(data);
+  told.end_nest(element);
+  told.end_nest(expressions);
+  told.end();
+  const auto bytes = told.bytes();
+  return {bytes.begin(), bytes.end()};
+}
+
+std::string heard(const std::vector<std::uint8_t>& told, const std::string& before = {}) {
+  Circumstances circumstances{.translator = before};
+  hear({}, *reinterpret_cast<const nlmsghdr*>(told.data()), circumstances);
+  return circumstances.translator;
+}
+
+TEST(DatapathChoice, HearsOfOthersRulesThatTranslateDestinationsAndOfNothingElse) {
+  EXPECT_EQ(heard(told_rule(NFT_MSG_NEWRULE, "proxy", NFT_NAT_DNAT)), "nftables, table inet proxy");
+  EXPECT_EQ(heard(told_rule(NFT_MSG_NEWRULE, "proxy", NFT_NAT_SNAT)), "");
+  EXPECT_EQ(heard(told_rule(NFT_MSG_DELRULE, "proxy", NFT_NAT_DNAT)), "");
+  EXPECT_EQ(heard(told_rule(NFT_MSG_NEWRULE, Options().nat_table(), NFT_NAT_DNAT)), "") << "its own";
+  EXPECT_EQ(heard(told_rule(NFT_MSG_NEWRULE, "proxy", NFT_NAT_DNAT), "IPVS, 3 services"), "IPVS, 3 services");
+}
+
+TEST(DatapathChoice, WarnsOfWhatSpeaksAgainstEbpfThatSomebodyHasNamed) {
+  EXPECT_EQ(warning({}), "");
+  EXPECT_NE(warning({.translator = "nftables, table ip nat"}).find("table ip nat"), std::string::npos);
 }
 
 }  // namespace

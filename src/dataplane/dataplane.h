@@ -62,6 +62,7 @@ struct Report {
   std::uint32_t mtu = 0;            // what workloads may send at once; 0: not known yet
   std::vector<TunnelLink> tunnels;  // those in use that are up
   std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
+  std::string warning;  // what speaks against the datapath that somebody has named; empty: nothing
 };
 
 // What enforces policy; kNone: nothing does, as somebody has asked for routes alone.

@@ -26,8 +26,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kResyncPeriod{90'000};     // in case the kernel did not tell us of something
 constexpr milliseconds kLoadAgainAfter{300'000};  // eBPF that could not be loaded for a reason that passes
-constexpr milliseconds kLookPeriod{10'000};       // for what speaks for the other datapath
-constexpr int kPolicyResyncEvery = 7;             // times rarer: 200,000 elements take a second to read
+constexpr milliseconds kLookPeriod{10'000};  // for what speaks for the other datapath, and nobody tells of
+constexpr milliseconds kLookGap{1'000};      // between looks at least
+constexpr int kPolicyResyncEvery = 7;        // times rarer: 200,000 elements take a second to read
 // Between repairs, lest two who want different things keep a host busy.
 constexpr milliseconds kPolicyRepairGap{500}, kRouteRepairGap{50};
 
@@ -100,10 +101,16 @@ struct DataplaneLoop::State {
   JudgingPace judging;
   Clock::time_point next_resync = Clock::now() + kResyncPeriod;
   int resyncs = 0;
-  Clock::time_point look_at = Clock::now() + kLookPeriod;
+  // What the datapath depends on, or, where somebody has named eBPF, what speaks against it.
+  Circumstances circumstances = options.chosen_by.value_or(Circumstances{});
+  // With eBPF at once: what has come since it was chosen, and before the kernel was listened to, nobody tells of.
+  Clock::time_point look_at =
+      Clock::now() + (options.datapath == Datapath::kEbpf ? milliseconds(0) : kLookPeriod);
+  Clock::time_point next_look_from{};
   Clock::time_point load_again = Clock::now() + kLoadAgainAfter;
   std::map<ResourceKey, HostEndpointState> host_endpoints;  // where the choice may depend on them
   bool others_gone = false;
+  std::string told_warning;
 
   void wake_up() const {
     const std::uint64_t one = 1;
@@ -145,8 +152,14 @@ struct DataplaneLoop::State {
 
   void listen(Doors& doors, const HostKeeper& keeper) {
     // A monitor that cannot be read has lost messages for all we know.
-    const auto policy_changed = doors.nft_monitor->changed();
-    doubts.policy |= !policy_changed || *policy_changed;
+    const bool runs_ebpf = options.datapath == Datapath::kEbpf;
+    const auto policy_changed = doors.nft_monitor->changed([&](kernel::MessageView message) {
+      if (runs_ebpf) hear(options, message, circumstances);
+    });
+    const bool policy_doubted = !policy_changed || *policy_changed;
+    doubts.policy |= policy_doubted;
+    // What was lost may have told of others' rules as well.
+    if (runs_ebpf && policy_doubted) look_at = std::min(look_at, next_look_from);
     const auto nat_changed = doors.nat_monitor->changed();
     doubts.nat |= !nat_changed || *nat_changed;
     const auto events = doors.route_monitor->read(options.route_protocol);
@@ -198,7 +211,7 @@ struct DataplaneLoop::State {
 
   Clock::time_point next_moment(const HostKeeper& keeper) const {
     auto moment = resync_at();
-    if (options.chosen_by) moment = std::min(moment, look_at);
+    if (looks()) moment = std::min(moment, look_at);
     if (!keeper.started()) return moment;
     if (judging.due() && keeper.connections_wait()) moment = std::min(moment, *judging.due());
     if (retry.failing()) moment = std::min(moment, retry.not_before());
@@ -217,21 +230,39 @@ struct DataplaneLoop::State {
     if (const auto removed = remove_ebpf(options, routes); !removed) others_gone = false;
   }
 
-  // Whether circumstances speak for the other datapath by now. What cannot be seen is taken to be as it was.
+  // Whether anybody is to hear of what others do: who named nftables has nothing to fear from them.
+  bool looks() const { return options.chosen_by || options.datapath == Datapath::kEbpf; }
+
+  // What cannot be seen, as others are busy, is taken to be as it was, and looked at again soon.
+  void look() {
+    if (Clock::now() < look_at) return;
+    const auto seen = look_again(options, circumstances);
+    next_look_from = Clock::now() + kLookGap;
+    look_at = Clock::now() + (seen ? kLookPeriod : kLookGap);
+    if (circumstances.may_pass && Clock::now() >= load_again) circumstances.kernel_cannot.clear();
+  }
+
+  // Whether circumstances speak for the other datapath by now.
   bool chooses_other(const std::optional<HostChanges>& message) {
+    if (!looks()) return false;
+    look();
     if (!options.chosen_by) return false;
-    auto& circumstances = *options.chosen_by;
     if (message) message->host_endpoints.apply_to(host_endpoints);
     if (message) circumstances.has_host_endpoints = !host_endpoints.empty();
-    if (Clock::now() >= look_at) {
-      look_at = Clock::now() + kLookPeriod;
-      [[maybe_unused]] const auto seen = look_again(options, circumstances);
-      if (circumstances.may_pass && Clock::now() >= load_again) circumstances.kernel_cannot.clear();
-    }
     if (choose(circumstances).datapath == options.datapath) return false;
     on_other_choice(circumstances);
     return true;
   }
+
+  void report(const HostKeeper& keeper) {
+    told_warning = options.chosen_by ? std::string() : warning(circumstances);
+    if (told_warning.empty()) return on_report(keeper.report());
+    auto report = keeper.report();
+    report.warning = told_warning;
+    on_report(report);
+  }
+
+  bool has_another_warning() const { return !options.chosen_by && warning(circumstances) != told_warning; }
 
   void attempt(HostKeeper& keeper, kernel::RouteKernel& routes) {
     if (keeper.attempt()) {
@@ -241,7 +272,7 @@ struct DataplaneLoop::State {
       retry.failed(Clock::now());
     }
     if (on_attempt) on_attempt(keeper);
-    on_report(keeper.report());
+    report(keeper);
   }
 
   void run() {
@@ -270,7 +301,8 @@ struct DataplaneLoop::State {
           attempt(keeper, *doors->routes);
         }
       }
-      if (judge_connections(keeper)) on_report(keeper.report());
+      const bool judged = judge_connections(keeper);
+      if (judged || (keeper.started() && has_another_warning())) report(keeper);
       wait(&*doors, next_moment(keeper));
     }
   }

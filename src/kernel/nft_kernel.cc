@@ -94,10 +94,12 @@ Result<Monitor> Monitor::open(std::string table, std::uint32_t own_port) {
   return Monitor(std::move(socket), std::move(table));
 }
 
-Result<bool> Monitor::changed() {
+Result<bool> Monitor::changed(const std::function<void(MessageView)>& others) {
   bool changed = false;
   const auto received = socket_.receive_waiting([&](MessageView message) {
-    if (table_of(message) == table_) changed = true;
+    const bool own = table_of(message) == table_;
+    changed |= own;
+    if (!own && others) others(message);
   });
   if (!received && received.error().code != ErrorCode::kExhausted) return std::unexpected(received.error());
   return changed || !received;

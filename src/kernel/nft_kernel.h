@@ -34,8 +34,8 @@ class Monitor {
 
   int fd() const { return socket_.fd(); }
   // Reads what has arrived: whether the table may have been changed by somebody else. Messages that were lost
-  // count as such a change.
-  Result<bool> changed();
+  // count as such a change. `others` is given every message that tells of another table.
+  Result<bool> changed(const std::function<void(MessageView)>& others = {});
 
  private:
   Monitor(NetlinkSocket socket, std::string table) : socket_(std::move(socket)), table_(std::move(table)) {}

@@ -170,9 +170,13 @@ int virtual_services(std::string_view text) {
   return services;
 }
 
+std::string nftables_translator(const std::string& table) {
+  return fmt::format("nftables, table inet {}", table);
+}
+
 Result<std::vector<std::string>> destination_translators(const std::string& own) {
   TRY(auto tables, nftables_translators());
-  tables.erase(fmt::format("nftables, table inet {}", own));
+  tables.erase(nftables_translator(own));
   std::vector<std::string> found(tables.begin(), tables.end());
   if (has_line(text_of("/proc/thread-self/net/ip_tables_names"), "nat")) {
     TRY(const bool translates, (legacy_table_translates<ipt_getinfo, ipt_get_entries>(

@@ -26,6 +26,9 @@ namespace ocicat::kernel {
 // `own`: a table of family inet that is not another's.
 Result<std::vector<std::string>> destination_translators(const std::string& own = {});
 
+// How a table of family inet is named there.
+std::string nftables_translator(const std::string& table);
+
 // The parts of it that look at what the kernel has said.
 // Of a message that tells of a rule: its table, if it leads packets elsewhere.
 std::optional<std::string> translating_table(MessageView rule);

@@ -8,6 +8,7 @@ POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
 PROXY = ("add table ip proxy; add chain ip proxy in { type nat hook prerouting priority -100; }; "
          "add rule ip proxy in tcp dport 4000 dnat to 10.65.0.9:80")
 PORTS = "tcp/80,tcp/81"
+AT_ONCE = 5  # seconds
 
 
 def agents(lab):
@@ -38,9 +39,13 @@ def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, 
     assert "dataplane ebpf (%s)" % agents(lab)["host1"]["dataplaneReason"] in log_of(lab, "host1")
     lab.host_exec("host2", "nft", PROXY)
 
+    reason = "somebody else translates destinations (nftables, table ip proxy)"
+    # The kernel tells of it; a look would come within 10 s.
+    eventually(lambda: "dataplane nftables (" + reason in log_of(lab, "host2"), AT_ONCE)
+
     def has_changed():
         agent = agents(lab)["host2"]
-        return agent["dataplane"] == "nftables" and "table ip proxy" in agent["dataplaneReason"] and agent["upToDate"]
+        return agent["dataplane"] == "nftables" and reason in agent["dataplaneReason"] and agent["upToDate"]
 
     eventually(has_changed, 60)
     assert agents(lab)["host1"]["dataplane"] == "ebpf"
@@ -53,3 +58,17 @@ def test_it_is_ebpf_until_somebody_else_translates_destinations_there(make_lab, 
     eventually(lambda: agents(lab)["host2"]["dataplane"] == "ebpf", 60)
     lab.wait()
     assert lab.probe(PORTS) == lab.matrix(PORTS)
+
+
+def test_where_somebody_names_ebpf_the_log_and_the_status_say_what_speaks_against_it(make_lab, eventually):
+    lab = make_lab(1, "ebpf")
+    lab.wait()
+    lab.host_exec("host1", "nft", PROXY)
+    said = "somebody else translates destinations (nftables, table ip proxy)"
+    eventually(lambda: "dataplane: " + said in log_of(lab, "host1"), AT_ONCE)
+    eventually(lambda: "dataplane ebpf: as --dataplane says, but " + said in lab.run("status").stdout, AT_ONCE)
+    lab.host_exec("host1", "nft", "add rule ip proxy in tcp dport 4001 redirect to :80")
+    lab.host_exec("host1", "nft", "delete table ip proxy")
+    eventually(lambda: agents(lab)["host1"]["dataplaneReason"] == "as --dataplane says", 60)
+    log = log_of(lab, "host1")
+    assert log.count("dataplane: " + said) == 1 and "nothing speaks against the dataplane any more" in log

@@ -112,5 +112,43 @@ TEST_F(ChoosesDatapath, AnotherBeforeAnythingIsWrittenWhereHostEndpointsComeThat
   bed_.host().run([] { shell("! nft list table inet ocicat 2> /dev/null"); });
 }
 
+// A look comes every 10 s: far sooner it can only have been told.
+constexpr std::chrono::seconds kAtOnce{5};
+constexpr const char* kTranslation =
+    "add table ip proxy; add chain ip proxy in { type nat hook prerouting priority -100; };"
+    "add rule ip proxy in tcp dport 80 dnat to 10.65.0.9:8080";
+
+TEST_F(ChoosesDatapath, AtOnceAnotherWhereATranslationOfOthersComes) {
+  auto& pod = bed_.add_pod("a", "10.65.0.2", "fd00:65::2");
+  auto options = pins_.options(Datapath::kEbpf);
+  options.chosen_by = Circumstances{};
+  Mailbox<Circumstances> told;
+  AgentHost agent(bed_, std::move(options), [&](const auto& circumstances) { told.put(circumstances); });
+  auto changes = first_state(1);
+  changes.floating.update(*IpAddress::parse("198.51.100.9"), pod.address(Family::kIpv4));
+  add_pod(changes, "a", pod, kAllowAll, kAllowAll);
+  agent.apply(std::move(changes));
+  rules(
+      "add table ip edge; add chain ip edge out { type nat hook postrouting priority 100; };"
+      "add rule ip edge out masquerade");
+  EXPECT_FALSE(told.take_within(std::chrono::seconds(1))) << "the agent itself, and sources alone";
+  rules(kTranslation);
+  const auto circumstances = told.take_within(kAtOnce);
+  ASSERT_TRUE(circumstances);
+  EXPECT_EQ(circumstances->translator, "nftables, table ip proxy");
+  EXPECT_EQ(dataplane::choose(*circumstances).datapath, Datapath::kNftables);
+}
+
+TEST_F(ChoosesDatapath, NoneWhereSomebodyHasNamedEbpfAndWarns) {
+  AgentHost agent(bed_, pins_.options(Datapath::kEbpf));
+  agent.apply(first_state(1));
+  rules(kTranslation);
+  const auto start = std::chrono::steady_clock::now();
+  agent.await([](const auto& report) { return report.warning.find("table ip proxy") != std::string::npos; });
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kAtOnce);
+  rules("delete table ip proxy");
+  agent.await([](const auto& report) { return report.warning.empty(); });
+}
+
 }  // namespace
 }  // namespace ocicat::test
