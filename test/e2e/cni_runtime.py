@@ -30,10 +30,10 @@ class Runtime:
         return {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": ifname, **more,
                 "CNI_NETNS": "/run/netns/" + self.namespace(container), "CNI_PATH": str(self.plugin.parent)}
 
-    def run(self, variables, text):
-        """Exit code and what it printed."""
+    def run(self, variables, text, through=()):
+        """Exit code and what it printed; `through` is a command that runs it."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
-        done = subprocess.run(["ip", "netns", "exec", "%s-%s" % (self.lab.name, self.host), str(self.plugin)],
+        done = subprocess.run(["ip", "netns", "exec", "%s-%s" % (self.lab.name, self.host), *through, str(self.plugin)],
                               env=dict(environment, **variables), input=text, text=True, capture_output=True)
         assert done.stderr == "", "what is said goes to standard output"
         return done.returncode, done.stdout
@@ -45,9 +45,9 @@ class Runtime:
         assert code == 0, printed
         return json.loads(printed) if printed.strip() else None
 
-    def refused(self, variables, config):
+    def refused(self, variables, config, through=()):
         """The error it answers with; it must fail. `config` is text, or an object."""
-        code, printed = self.run(variables, config if isinstance(config, str) else json.dumps(config))
+        code, printed = self.run(variables, config if isinstance(config, str) else json.dumps(config), through)
         assert code != 0, printed
         error = json.loads(printed)
         assert set(error) == {"cniVersion", "code", "msg", "details"}

@@ -119,6 +119,32 @@ def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_r
     assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
 
 
+FULL_DISK = ("unshare", "-m", "sh", "-c",
+             'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/full" && exec "$@"')
+NO_RIGHTS = ("setpriv", "--bounding-set=-sys_admin")
+
+
+@pytest.mark.parametrize("cause", ["disk full", "no rights"])
+def test_del_without_an_agent_fails_while_it_cannot_be_noted_or_the_interface_not_be_removed(
+        runtime, container, cause, eventually):
+    lab = runtime.lab
+    runtime.call("ADD", container)
+    lab.run("lab", "agent", "kill", "host1")
+    try:
+        full = cause == "disk full"
+        through = (*FULL_DISK, str(lab.folder / "cni" / "host1" / "deletes")) if full else NO_RIGHTS
+        error = runtime.refused(runtime.variables("DEL", container), runtime.with_version(), through)
+        assert error["code"] == (5 if full else 102), error
+        assert ("No space left" if full else "Operation not permitted") in error["details"]
+        assert "eth0" in links(runtime, container)
+        assert runtime.call("DEL", container) is None
+        assert "eth0" not in links(runtime, container)
+    finally:
+        lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: given_to(runtime, container) == [], 20)
+    assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
+
+
 def test_what_annotations_and_keys_ask_for_is_so_in_the_container(runtime, container):
     pools = [item["spec"]["cidr"].partition("/")[0] for item in runtime.lab.json("get", "ippools")["items"]]
     asked = {str(ipaddress.ip_address(pool) + 0x303) for pool in pools}

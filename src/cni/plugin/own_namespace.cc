@@ -1,9 +1,11 @@
 #include "cni/plugin/own_namespace.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -30,6 +32,9 @@ struct Confirmation {
 Result<UniqueFd> open_namespace(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail_errno(fmt::format("open the network namespace {}", path), errno);
+  // The file that a runtime mounts one on may outlive it.
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
+    return fail(ErrorCode::kNotFound, "{} is no network namespace", path);
   return fd;
 }
 

@@ -51,9 +51,14 @@ Failure away(Command command, const Error& error) {
           error.message + "; see: systemctl status ocicat-agent, or ocicat status"};
 }
 
+// With those that it is in, which are gone as well where all of an agent was taken away.
 Result<void> make_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
-  return fail_errno(fmt::format("make {}", path), errno);
+  for (auto end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const auto part = path.substr(0, end);
+    if (::mkdir(part.c_str(), end == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST)
+      return fail_errno(fmt::format("make {}", part), errno);
+    if (end == std::string::npos) return {};
+  }
 }
 
 Result<void> note(const std::string& folder, const std::string& file, std::string_view message) {

@@ -13,6 +13,8 @@
 namespace ocicat::cni {
 namespace {
 
+using Phase = Attachment::Phase;
+
 constexpr std::string_view kEnding = ".json";
 
 }  // namespace
@@ -63,7 +65,7 @@ bool Journal::has_rival(const Attachment& attachment) const {
   const std::scoped_lock lock(mutex_);
   return std::ranges::any_of(attachments_, [&](const auto& entry) {
     return entry.second.host_interface == attachment.host_interface && entry.first != attachment.name() &&
-           entry.second.phase != Attachment::Phase::kDeleting;
+           entry.second.phase != Phase::kDeleting;
   });
 }
 
@@ -75,13 +77,30 @@ Result<void> Journal::write(const Attachment& attachment, bool durable) {
   return {};
 }
 
+Result<void> Journal::write_unwanted(Attachment attachment) {
+  attachment.phase = Phase::kDeleting;
+  auto written = write(attachment, true);
+  if (written) return {};
+  const std::scoped_lock lock(mutex_);
+  const auto at = attachments_.find(attachment.name());
+  if (at == attachments_.end() || at->second.phase == Phase::kAdded) return written;
+  at->second = std::move(attachment);
+  return {};
+}
+
 Result<void> Journal::forget(const std::string& name) {
   const auto file = file_of(name);
-  if (::unlink(file.c_str()) != 0 && errno != ENOENT)
-    return fail_errno(fmt::format("remove {}", file.string()), errno);
+  const bool removed = ::unlink(file.c_str()) == 0 || errno == ENOENT;
+  const int error = errno;
   const std::scoped_lock lock(mutex_);
-  attachments_.erase(name);
-  return {};
+  const auto at = attachments_.find(name);
+  if (at == attachments_.end()) return {};  // of a disk that takes nothing, not even that there was no file
+  if (removed) {
+    attachments_.erase(at);
+    return {};
+  }
+  at->second.phase = Phase::kDeleting;
+  return fail_errno(fmt::format("remove {}", file.string()), error);
 }
 
 std::vector<std::filesystem::path> Journal::left_behind() const {

@@ -30,6 +30,9 @@ class Journal {
 
   // `durable`: it outlives the loss of power as well.
   Result<void> write(const Attachment& attachment, bool durable);
+  // Nobody wants it any more. That cannot fail for one that is noted as half made, which the next agent takes back anyway.
+  Result<void> write_unwanted(Attachment attachment);
+  // Where its file cannot be removed it is unwanted.
   Result<void> forget(const std::string& name);
 
   // What plugins left that found no agent; each is gone once it is taken over into an attachment.

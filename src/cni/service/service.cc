@@ -214,7 +214,7 @@ struct Service::State {
   // Attachments of the network that the runtime does not know any more.
   Outcome<void> collect(const Call& call) {
     TRY(const auto valid, valid_attachments(call));
-    std::string failures;
+    std::vector<Failure> failures;
     for (const auto& seen : context.journal->all()) {
       if (seen.network != call.network || valid.contains(seen.name())) continue;
       if (seen.addresses_alone != (call.role == Role::kAddresses)) continue;
@@ -222,20 +222,22 @@ struct Service::State {
       const auto now = context.journal->find(seen.name());
       // One that is being added now came after the runtime made its list.
       if (!now || *now != seen) continue;
-      if (const auto done = remove(*now); !done) failures += "; " + done.error().details;
+      if (const auto done = remove(*now); !done) failures.push_back(done.error());
     }
     if (call.role == Role::kNetwork) {
       const auto others = unnoted(call.network);
-      if (!others) failures += "; " + others.error().details;
+      if (!others) failures.push_back(others.error());
       for (const auto& seen : others ? *others : std::vector<Attachment>{}) {
         if (valid.contains(seen.name())) continue;
         const Turns::Turn turn(context.turns, seen.name());
         if (context.journal->find(seen.name())) continue;
-        if (const auto done = remove(seen); !done) failures += "; " + done.error().details;
+        if (const auto done = remove(seen); !done) failures.push_back(done.error());
       }
     }
     if (failures.empty()) return {};
-    return refuse(FailureCode::kIo, "not everything could be collected", failures.substr(2));
+    std::string details;
+    for (const auto& failure : failures) details += (details.empty() ? "" : "; ") + failure.details;
+    return refuse(failures.front().code, "not everything could be collected", std::move(details));
   }
 
   Outcome<std::string> carry_out(const Message& message) {
@@ -263,7 +265,8 @@ struct Service::State {
         break;
     }
     return refuse(FailureCode::kInvalidEnvironment, "the agent is not asked for versions",
-                  "ocicat-cni answers by itself: CNI_COMMAND=VERSION ocicat-cni");
+                  "ocicat-cni answers by itself; install the plugin and the agent from one version; see: "
+                  "ocicat --version");
   }
 };
 

@@ -11,6 +11,7 @@
 
 #include "cni/attachment.h"
 #include "cni/places.h"
+#include "cni/plugin/plugin.h"
 #include "ipam/simulated_documents.h"
 
 namespace ocicat::cni {
@@ -18,8 +19,10 @@ namespace {
 
 namespace json = boost::json;
 using ipam::SharedDocuments;
+using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 // The agent is gone, at this point.
 struct Crash {};
@@ -56,6 +59,8 @@ class World {
   std::atomic<bool> server_away = false;
   std::atomic<bool> kernel_refuses = false;
   std::atomic<bool> enforces = true;
+  std::atomic<bool> tells_endpoints = true;
+  std::function<void()> at_write = [] {};  // before something is written at the server
   std::atomic<std::uint32_t> mtu = 1400;
   std::function<void()> mtu_changed;
   std::vector<std::pair<std::uint32_t, std::uint32_t>>
@@ -163,6 +168,7 @@ class FakeDocuments : public ipam::SimulatedDocuments {
   }
   std::vector<Result<json::object>> write(std::vector<ipam::Write> writes) override {
     if (crashes_) world_.step();
+    world_.at_write();
     if (!world_.server_away) return SimulatedDocuments::write(std::move(writes));
     return std::vector<Result<json::object>>(writes.size(), fail(ErrorCode::kUnavailable, "nobody listens"));
   }
@@ -180,6 +186,7 @@ class FakeEnforcement : public Enforcement {
   }
   void look() override {}
   std::optional<std::vector<ResourceKey>> endpoints() override {
+    if (!world_.tells_endpoints) return std::nullopt;
     std::vector<ResourceKey> keys;
     for (const auto& document : world_.documents.list(Kind::kWorkloadEndpoint)) {
       const auto& metadata = document.at("metadata");
@@ -227,7 +234,7 @@ class Agent {
   }
 
   Reply call(std::string command, std::string container, std::string pod, std::string_view keys = {},
-             std::string namespace_path = "/n", Role role = Role::kNetwork) {
+             std::string namespace_path = "/n", Role role = Role::kNetwork, std::string ifname = "eth0") {
     const auto config = fmt::format(
         R"({{"cniVersion":"1.1.0","name":"pods","ipam":{{"type":"{}","assign_ipv6":true}}{}{}}})",
         role == Role::kAddresses ? kAddressesPlugin : "calico-ipam", keys.empty() ? "" : ",", keys);
@@ -235,12 +242,13 @@ class Agent {
                                     .command = std::move(command),
                                     .container_id = std::move(container),
                                     .netns = "/n",
-                                    .ifname = "eth0",
+                                    .ifname = std::move(ifname),
                                     .args = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=" + pod},
                     .config = json::parse(config).as_object(),
                     .namespace_path = std::move(namespace_path)};
-    return service_->answer(to_json(message));
+    return answer(to_json(message));
   }
+  Reply answer(std::string_view message) { return service_->answer(message); }
   Reply add(std::string container, std::string pod) {
     return call("ADD", std::move(container), std::move(pod));
   }
@@ -287,6 +295,58 @@ void expect_nothing(World& world) {
 
 unsigned code_of(const Reply& reply) {
   return json::parse(reply.text).at("code").to_number<unsigned>();
+}
+
+// What cannot be written or removed, whoever tries: there is a folder of that name.
+class Obstacle {
+ public:
+  explicit Obstacle(std::filesystem::path path) : path_(std::move(path)) {
+    std::filesystem::remove(path_);
+    std::filesystem::create_directory(path_);
+  }
+  ~Obstacle() { std::filesystem::remove(path_); }
+  Obstacle(const Obstacle&) = delete;
+  Obstacle& operator=(const Obstacle&) = delete;
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::filesystem::path note_of(const World& world, std::string_view container,
+                              std::string_view folder = kAttachments) {
+  return world.folder() / folder / fmt::format("{}@eth0.json", container);
+}
+std::filesystem::path writing(std::filesystem::path note) {
+  return note += ".new";
+}
+
+// As test/e2e/cni_errors.py has it of what runtimes get.
+constexpr const char* kNextCommand =
+    "ocicat (--version|[a-z]+)|grep -rl|ip (netns|link|address|-[46] "
+    "rule)|dmesg|df|curl|journalctl|systemctl";
+
+void expect_refusal(const std::string& text, unsigned code, const std::string& cause) {
+  const auto error = json::parse(text);
+  EXPECT_EQ(error.at("code").to_number<unsigned>(), code) << text;
+  EXPECT_NE(error.at("msg"), "");
+  const auto details = json::value_to<std::string>(error.at("details"));
+  EXPECT_THAT(details, testing::AllOf(HasSubstr(cause), testing::ContainsRegex(kNextCommand)));
+}
+void expect_refusal(const Reply& reply, unsigned code, const std::string& cause) {
+  ASSERT_FALSE(reply.done);
+  expect_refusal(reply.text, code, cause);
+}
+
+// As a runtime calls the plugin, which finds no agent.
+Answer del_without_agent(const std::filesystem::path& folder, std::string netns = "/run/netns/gone",
+                         std::string ifname = "eth0") {
+  return run_plugin({.command = "DEL",
+                     .container_id = "c1",
+                     .netns = std::move(netns),
+                     .ifname = std::move(ifname),
+                     .args = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web"},
+                    json::serialize(json::object{
+                        {"cniVersion", "1.1.0"}, {"name", "pods"}, {"agent_dir", folder.string()}}));
 }
 
 TEST(Service, GivesAnInterfaceAddressesAndAnEndpointAndTakesThemBack) {
@@ -471,6 +531,162 @@ TEST(Service, DelSucceedsWithoutAServerAndIsCarriedOutWhenThereIsOne) {
   EXPECT_EQ(given(world).size(), 2U);
   EXPECT_EQ(code_of(agent.add("c1", "web")), 11U);
   world.server_away = false;
+  agent.await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, DelNeedsNoDiskWhereNothingHasToBeNoted) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  {
+    const Obstacle disk_full(writing(note_of(world, "c1")));
+    EXPECT_TRUE(agent.del("c1", "web").done);
+    EXPECT_FALSE(std::filesystem::exists(note_of(world, "c1")));
+  }
+  expect_nothing(world);
+
+  ASSERT_TRUE(agent.add("c2", "db").done);
+  {
+    const Obstacle read_only(note_of(world, "c2"));
+    EXPECT_TRUE(agent.del("c2", "db").done);
+    const Obstacle without_a_note(note_of(world, "never-added"));
+    EXPECT_TRUE(agent.del("never-added", "any").done);
+    EXPECT_EQ(world.count_interfaces(), 0U);
+    EXPECT_THAT(given(world), IsEmpty());
+  }
+  agent.await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, DelThatCanNeitherBeCarriedOutNorNotedFailsUntilEitherCan) {
+  World world;
+  Agent agent(world);
+  for (const bool server_first : {true, false}) {
+    ASSERT_TRUE(agent.add("c1", "web").done);
+    world.server_away = true;
+    {
+      const Obstacle disk_full(writing(note_of(world, "c1")));
+      for (const auto* cause : {"nobody listens", "Is a directory"})
+        expect_refusal(agent.del("c1", "web"), 5, cause);
+      EXPECT_EQ(given(world).size(), 2U);
+      world.server_away = !server_first;
+      EXPECT_EQ(agent.del("c1", "web").done, server_first);
+    }
+    EXPECT_TRUE(agent.del("c1", "web").done);
+    world.server_away = false;
+    agent.await_tidy();
+    expect_nothing(world);
+  }
+}
+
+TEST(Service, WhatAddLeavesHalfMadeIsTakenBackAlsoWhereNothingCanBeNotedAnyMore) {
+  World world;
+  Agent agent(world);
+  {
+    std::optional<Obstacle> disk_full;
+    std::once_flag once;
+    world.at_write = [&] {
+      std::call_once(once, [&] {
+        disk_full.emplace(writing(note_of(world, "c1")));
+        world.server_away = true;
+      });
+    };
+    expect_refusal(agent.add("c1", "web"), 11, "nobody listens");
+    EXPECT_TRUE(agent.del("c1", "web").done);
+    world.server_away = false;
+    agent.await_tidy();
+  }
+  expect_nothing(world);
+}
+
+TEST(Service, DelWithoutAnAgentThatCannotBeNotedFailsUntilItCan) {
+  World world;
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  {
+    const Obstacle disk_full(writing(note_of(world, "c1", kDeletes)));
+    const auto answer = del_without_agent(world.folder());
+    EXPECT_NE(answer.exit_code, 0);
+    expect_refusal(answer.output, 5, "Is a directory");
+  }
+  EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+  Agent(world).await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, DelWithoutAnAgentSaysThatTheKernelKeepsTheInterfaceAndIsNotedAllTheSame) {
+  World world;
+  ASSERT_TRUE(Agent(world).call("ADD", "c1", "web", {}, "/n", Role::kNetwork, "lo").done);
+  const auto answer =
+      del_without_agent(world.folder(), "/proc/self/ns/net", "lo");  // which nobody can remove
+  EXPECT_NE(answer.exit_code, 0);
+  expect_refusal(answer.output, 102, "not ");
+  EXPECT_EQ(del_without_agent(world.folder(), "/run/netns/gone", "lo").exit_code, 0);
+  Agent(world).await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, DelWithoutAnAgentSucceedsWhereItsFolderOrTheContainersNamespaceHasGone) {
+  World world;
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  // The file that a runtime mounts a namespace on outlives it.
+  EXPECT_EQ(del_without_agent(world.folder(), note_of(world, "c1")).exit_code, 0);
+  const auto folder = world.folder() / "not" / "there";
+  EXPECT_EQ(del_without_agent(folder).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder / kDeletes / "c1@eth0.json"));
+  Agent(world).await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Service, EveryRefusalNamesItsCauseAndTheNextCommand) {
+  World world;
+  Agent agent(world);
+  expect_refusal(agent.answer("{}"), 6, "ocicat-cni");
+  expect_refusal(agent.call("VERSION", "c1", "web"), 4, "by itself");
+  expect_refusal(agent.call("ADD", "c1", "web", R"("nodename":"host2")"), 7, "host2");
+  world.mtu = 0;
+  expect_refusal(agent.add("c1", "web"), 11, "how large");
+  world.mtu = 1400;
+  world.enforces = false;
+  expect_refusal(agent.add("c1", "web"), 103, "too wide");
+  world.enforces = true;
+  for (const auto role : {Role::kNetwork, Role::kAddresses}) {
+    const auto add = [&] { return agent.call("ADD", "c1", "web", {}, "/n", role); };
+    {
+      const Obstacle disk_full(writing(note_of(world, "c1")));
+      expect_refusal(add(), 5, "Is a directory");
+    }
+    std::optional<Obstacle> disk_full;  // by when all is made
+    std::once_flag once;
+    world.at_write = [&] { std::call_once(once, [&] { disk_full.emplace(writing(note_of(world, "c1"))); }); };
+    expect_refusal(add(), 5, "Is a directory");
+    world.at_write = [] {};
+    disk_full.reset();
+    EXPECT_THAT(given(world), Not(Contains("pods.c1")));
+    EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kAttachments));
+    const auto* none = R"("prevResult":{"cniVersion":"1.1.0"})";
+    expect_refusal(agent.call("CHECK", "c1", "web", none, "/n", role), 3, "ADD");
+  }
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  expect_refusal(agent.call("ADD", "c1", "web", {}, "/n", Role::kAddresses), 7, "DEL");
+}
+
+TEST(Service, GcSaysWhatItCouldNotCollectWithEachCause) {
+  World world;
+  Agent agent(world);
+  const auto collect = [&] { return agent.call("GC", "", "", R"("cni.dev/valid-attachments":[])"); };
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  ASSERT_TRUE(agent.add("c2", "db").done);
+  world.server_away = true;
+  {
+    const Obstacle first(writing(note_of(world, "c1"))), second(writing(note_of(world, "c2")));
+    for (const auto* cause : {"c1@eth0", "c2@eth0", "nobody listens"}) expect_refusal(collect(), 5, cause);
+  }
+  world.tells_endpoints = false;
+  expect_refusal(collect(), 11, "which endpoints are here");
+  world.tells_endpoints = true;
+  world.server_away = false;
+  EXPECT_TRUE(collect().done);
   agent.await_tidy();
   expect_nothing(world);
 }

@@ -63,12 +63,10 @@ Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal
 Result<void> take_back(const Service::Parts& parts, Journal& journal, ipam::Documents& documents,
                        Attachment attachment, const std::string& namespace_path) {
   const auto done = take_parts_back(parts, journal, documents, attachment, namespace_path);
-  if (!done) {
-    attachment.phase = Attachment::Phase::kDeleting;
-    TRY_VOID(journal.write(attachment, true));
-    return done;
-  }
-  return journal.forget(attachment.name());
+  if (done) return journal.forget(attachment.name());
+  const auto noted = journal.write_unwanted(std::move(attachment));
+  if (!noted) return fail(noted.error().code, "{}, and {}", done.error().message, noted.error().message);
+  return done;
 }
 
 }  // namespace ocicat::cni
