@@ -19,14 +19,12 @@ def lab(make_lab):
     return lab
 
 
-@pytest.fixture
-def flows(lab):
+def ring(lab, pods):
     """Pings every 5 ms of both families from each pod to the next; check() ends them: nothing may be missing."""
     running = {}
-    for number in range(1, HOSTS + 1):
+    for source, target in zip(pods, pods[1:] + pods[:1]):
         for family in (4, 6):
-            target = "net/pod%d" % (number % HOSTS + 1)
-            running[target, family] = lab.start_traffic("net/pod%d" % number, "ping", lab.address(target, family))
+            running[target, family] = lab.start_traffic(source, "ping", lab.address(target, family))
 
     def check():
         for key, flow in running.items():
@@ -38,6 +36,16 @@ def flows(lab):
     yield check
     for flow in running.values():
         flow.stop()
+
+
+@pytest.fixture
+def flows(lab):
+    yield from ring(lab, ["net/pod%d" % number for number in range(1, HOSTS + 1)])
+
+
+@pytest.fixture
+def flows_past_host1(lab):
+    yield from ring(lab, ["net/pod%d" % number for number in range(2, HOSTS + 1)])
 
 
 def configuration(**spec):
@@ -395,7 +403,39 @@ def test_a_mesh_becomes_a_pair_of_reflectors(lab, eventually):
                 eventually(lambda: way(lab, host, there) == lab.host_address(other), 30)
 
 
-def test_one_reflector_of_two_may_go_and_no_packet_is_lost(lab, flows, eventually):
+def test_one_reflector_of_two_may_be_lost_and_no_packet_is_lost(lab, flows_past_host1, eventually):
+    def ways_stay():
+        numbers = range(2, HOSTS + 1)
+        return all(way(lab, "host%d" % here, lab.address("net/pod%d" % there, f)) == lab.host_address(there, f)
+                   for here in numbers for there in numbers if here != there for f in (4, 6))
+
+    def still_speaks_with(host):
+        return {s["node"] for s in sessions(lab, host).values() if s["state"] == "Established"}
+
+    assert ways_stay()
+    lab.run("lab", "agent", "kill", "host1")
+    birdc(lab, "host1", "down")
+    for host in lab.hosts[1:]:
+        others = set(lab.hosts[2:]) if host == "host2" else {"host2"}
+        eventually(lambda host=host, others=others: still_speaks_with(host) == others, 30)
+        for family in (4, 6):
+            gone = lab.address("net/pod1", family)
+            eventually(lambda host=host, gone=gone: way(lab, host, gone) is None, 30)
+    assert ways_stay(), "they are known from the other one"
+    lab.run("lab", "pod", "add", "net/late", "--host", "host4", "--no-wait")
+    eventually(lambda: way(lab, "host5", lab.address("net/late")) == lab.host_address(4), 30)
+    lab.run("lab", "agent", "start", "host1", "--no-wait")
+    for host in lab.hosts[1:]:
+        eventually(lambda host=host: way(lab, host, lab.address("net/pod1")) == lab.host_address(1), 60)
+    for host in lab.hosts[2:]:
+        eventually(lambda host=host: established(lab, host, 4), 60)
+    assert ways_stay()
+    flows_past_host1()
+    lab.run("lab", "pod", "delete", "net/late")
+    eventually(lambda: all_reach_all(lab), 30)
+
+
+def test_one_reflector_of_two_may_stand_still_and_no_packet_is_lost(lab, flows, eventually):
     lab.run("lab", "agent", "kill", "host1")
     lab.host_exec("host1", "pkill", "-STOP", "-F", str(lab.folder / "run/host1/bird/bird.pid"))
     lab.run("lab", "pod", "add", "net/late", "--host", "host4", "--no-wait")
