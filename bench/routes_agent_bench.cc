@@ -4,11 +4,17 @@
 //   routes-cold-agent         nothing is in the kernel, which is written 22,000 routes and 5,000 ends of tunnels; what
 //                             the kernel takes for them is another figure (routes-program-*), and not in this one
 //   routes-cold-agent-again   killed, and started anew: all of it is read and found right; with the kernel's share
+//   routes-host-change-agent  then one host after another gets another address and tunnel end: what all threads of the
+//                             agent take for each, from the server's event to the status that says so, with the
+//                             kernel's share and without what they take when nothing happens
+//   routes-host-label-agent   the same where a host only gets a label, which nothing selects
 //
 // Prints lines `figure value unit`; each start goes to the error output.
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <functional>
+#include <thread>
 #include <vector>
 
 #include "bench/documents.h"
@@ -22,6 +28,9 @@ namespace {
 
 constexpr int kRounds = 5;
 constexpr int kLeastRoutes = 22'000;
+constexpr unsigned kOthers = 5'000;
+constexpr unsigned kChanges = 50;  // in a round
+constexpr std::chrono::milliseconds kBetweenChanges{100};
 
 class Host {
  public:
@@ -42,16 +51,56 @@ class Host {
                  used.user * 1e3, used.kernel * 1e3);
     return used;
   }
+  // Milliseconds for each of a round's changes.
+  double change(const std::function<test::Item(unsigned)>& item_of) {
+    const auto idle = during([](unsigned) {});
+    const auto busy = during([&](unsigned number) { served_.change(item_of(number)); });
+    std::fprintf(stderr, "a change: %.2f ms, idle %.2f\n", busy - idle, idle);
+    return busy - idle;
+  }
   void check_routes() const {
     router_.shell(fmt::format("test $(ip route show proto 80 | wc -l) -ge {}", kLeastRoutes));
   }
 
  private:
+  // Milliseconds of the agent's for each of kChanges.
+  double during(const std::function<void(unsigned)>& change) const {
+    const auto before = agent_.scheduled_seconds();
+    for (unsigned number = 0; number < kChanges; ++number) {
+      change(number);
+      std::this_thread::sleep_for(kBetweenChanges);
+    }
+    return (agent_.scheduled_seconds() - before) * 1e3 / kChanges;
+  }
+
   test::BlockCluster cluster_;
   Served served_;
   Router router_;
   AgentProcess agent_{served_, router_.host(), "nftables"};
 };
+
+// Another host in every change of a round, with an address and a tunnel end that none had before.
+test::Item moved(unsigned round, unsigned number) {
+  auto item = test::BlockCluster::host(1 + number * 7, 1 + round);
+  std::get<Node>(item.resource).vxlan[0].address = IpAddress::v4(0x64500000U + round * kChanges + number);
+  return item;
+}
+
+test::Item labelled(unsigned round, unsigned number) {
+  auto item = test::BlockCluster::host(kOthers / 2 + number * 7);
+  std::get<Node>(item.resource).metadata.labels["round"] = std::to_string(round);
+  return item;
+}
+
+void change_hosts(Host& host) {
+  std::vector<double> moves, labels;
+  for (unsigned round = 0; round < unsigned{kRounds}; ++round) {
+    moves.push_back(host.change([&](unsigned number) { return moved(round, number); }));
+    labels.push_back(host.change([&](unsigned number) { return labelled(round, number); }));
+  }
+  std::printf("routes-host-change-agent %.2f ms\n", percentile(moves, 0.5));
+  std::printf("routes-host-label-agent %.2f ms\n", percentile(labels, 0.5));
+}
 
 void measure() {
   std::fprintf(stderr, "the document of a block has %zu bytes\n",
@@ -59,11 +108,12 @@ void measure() {
   Host(0).start();  // what any start takes
   std::vector<double> first, again;
   for (int i = 0; i < kRounds; ++i) {
-    Host host(5'000);
+    Host host(kOthers);
     first.push_back(host.start().user * 1e3);
     host.check_routes();
     const auto used = host.start();
     again.push_back((used.user + used.kernel) * 1e3);
+    if (i == kRounds - 1) change_hosts(host);
   }
   std::printf("routes-cold-agent %.0f ms\n", percentile(first, 0.5));
   std::printf("routes-cold-agent-again %.0f ms\n", percentile(again, 0.5));

@@ -152,6 +152,15 @@ AgentProcess::ProcessorSeconds AgentProcess::processor() const {
   return {used.user / ticks, used.kernel / ticks};
 }
 
+double AgentProcess::scheduled_seconds() const {
+  double seconds = 0;
+  for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_))) {
+    double nanoseconds = 0;
+    if (std::ifstream(thread.path() / "schedstat") >> nanoseconds) seconds += nanoseconds / 1e9;
+  }
+  return seconds;
+}
+
 double AgentProcess::megabytes(const std::string& line) const {
   std::ifstream status(fmt::format("/proc/{}/status", pid_));
   std::string word;
