@@ -3,12 +3,13 @@
 and the server of a lab, eBPF where the kernel can, one IPv4 address each, policy in force and addresses on disk before
 ADD returns.
 
-In turn with each of them a program is started that does the kernel's part alone (cni_floor). Times are from the start
-of the program to its end. Prints `figure value unit` lines.
+In turn with each of them the kernel's part alone is done, by a program (cni_floor) and by `ip -batch`, once in the host
+and once in the container. Times are from the start of a program to its end. Prints `figure value unit` lines.
 """
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -34,6 +35,9 @@ class Starter:
                    (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
         return os.posix_spawn(words[0], words, environment, file_actions=actions)
 
+    def close(self):
+        os.close(self.input)
+
     def time(self, words, environment):
         begin = time.perf_counter()
         _, status = os.waitpid(self.start(words, environment), 0)
@@ -49,6 +53,30 @@ class Starter:
             if status != 0:
                 raise RuntimeError("%s: status %d" % (" ".join(words), status))
         return time.perf_counter() - begin
+
+
+class Batch:
+    """What cni_floor does, by `ip -batch`."""
+
+    GATEWAY, MAC = "169.254.1.1", "ee:ee:ee:ee:ee:ee"
+
+    def __init__(self, lab):
+        self.host = "%s-host1" % lab.name
+        self.ip = shutil.which("ip")
+        self.in_container = Starter(
+            "link set eth0 up\naddr add 192.0.2.1/32 dev eth0\nroute add %s dev eth0 scope link\n"
+            "route add default via %s\nneigh add %s lladdr %s dev eth0 nud permanent\n"
+            % (self.GATEWAY, self.GATEWAY, self.GATEWAY, self.MAC), lab.folder / "bench.container")
+        self.folder = lab.folder
+
+    def time(self, container):
+        in_host = Starter("link add batch address %s type veth peer name eth0 netns %s\nlink set batch up\n"
+                          % (self.MAC, container), self.folder / "bench.host")
+        took = sum(starter.time([self.ip, "-n", namespace, "-batch", "-"], {})
+                   for starter, namespace in ((in_host, self.host), (self.in_container, container)))
+        in_host.close()
+        subprocess.run([self.ip, "-n", self.host, "link", "del", "batch"], check=True)
+        return took
 
 
 def percentile(values, part):
@@ -75,12 +103,14 @@ def measure(lab, binary):
         return floor + [command, "/run/netns/%s-host1" % lab.name, "/run/netns/" + names[number], "floor%d" % number,
                         "192.0.2.%d" % (number + 1)]
 
-    times = {"add": [], "del": [], "floor-add": [], "floor-del": []}
+    batch = Batch(lab)
+    times = {"add": [], "del": [], "floor-add": [], "floor-del": [], "batch-add": []}
     bursts = []
     for _ in range(ROUNDS):
         for number in range(COUNT):
             times["floor-add"].append(starter.time(floor_words("add", number), {}))
             times["floor-del"].append(starter.time(floor_words("del", number), {}))
+            times["batch-add"].append(batch.time(names[number]))
             times["add"].append(starter.time(plugin, environment("ADD", number)))
         for number in range(COUNT):
             times["del"].append(starter.time(plugin, environment("DEL", number)))
@@ -99,6 +129,9 @@ def main():
             print("cni-%s-%s %.2f ms" % (what, name, own * 1e3))
             print("cni-%s-%s-floor %.2f x" % (what, name, own / floor))
             print("the floor of %s %s: %.2f ms" % (what, name, floor * 1e3))
+    batch = percentile(times["batch-add"], 0.5)
+    print("cni-add-p50-batch %.2f x" % (percentile(times["add"], 0.5) / batch))
+    print("ip -batch p50: %.2f ms" % (batch * 1e3))
     print("cni-add-together %.3f s" % min(bursts))
 
 
