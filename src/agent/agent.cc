@@ -56,6 +56,14 @@ std::filesystem::path losses_file(const std::filesystem::path& run_dir) {
   return run_dir / "losses";
 }
 
+// How far the server was heard of, for the informers of the next agent here.
+std::filesystem::path heard_file(const std::filesystem::path& run_dir) {
+  return run_dir / "heard.json";
+}
+std::filesystem::path bgp_heard_file(const std::filesystem::path& run_dir) {
+  return run_dir / "heard-bgp.json";
+}
+
 // The folder is ours for as long as the descriptor lives.
 Result<UniqueFd> lock_folder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -77,8 +85,10 @@ Result<void> clean_up(const dataplane::Options& options, const std::filesystem::
   TRY(const auto claim,
       claim_kernel(options, "stop it first (SIGTERM will do), or it puts back at once what is removed"));
   TRY([[maybe_unused]] const bool had_bird, dataplane::Bird::remove(bird_folder(run_dir)));
-  std::error_code ignored;  // the counters go: nothing is owed
-  std::filesystem::remove(losses_file(run_dir), ignored);
+  // The counters go, so nothing is owed; and nothing is left that an old list could take away.
+  std::error_code ignored;
+  for (const auto& file : {losses_file(run_dir), heard_file(run_dir), bgp_heard_file(run_dir)})
+    std::filesystem::remove(file, ignored);
   return dataplane::remove_all(options);
 }
 
@@ -130,12 +140,14 @@ struct Agent::State {
         });
     const auto kinds = bgp_kinds();
     bgp_informers = std::make_unique<api::Informers>(
-        options.server, std::vector(kinds.begin(), kinds.end()), [this](api::Update update) {
+        options.server, std::vector(kinds.begin(), kinds.end()),
+        [this](api::Update update) {
           News news;
           news.unreadable = update.unreadable;
           if (!news.unreadable.empty()) reporter->tell(std::move(news));
           bgp->put({.resources = std::move(update), .workloads = {}});
-        });
+        },
+        bgp_heard_file(options.run_dir));
   }
 
   http::Response answer(const http::Request& request) {
@@ -238,11 +250,13 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     self->reporter->tell(std::move(news));
   });
   state->informers = std::make_unique<api::Informers>(
-      options.server, followed_kinds(), [self, node = options.node](api::Update update) {
+      options.server, followed_kinds(),
+      [self, node = options.node](api::Update update) {
         if (self->bgp) self->bgp->put({.resources = {}, .workloads = local_workloads(update, node)});
         self->own_node->learn(update);
         self->policy->put(std::move(update));
-      });
+      },
+      heard_file(options.run_dir));
   if (options.cni_folder) {
     TRY(state->cni, CniDoor::open({.node = options.node,
                                    .folder = *options.cni_folder,

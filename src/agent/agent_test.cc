@@ -5,16 +5,21 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "api/client/client.h"
 #include "api/server/server.h"
+#include "base/command.h"
 #include "http/client.h"
+#include "http/server.h"
 #include "kernel/network_namespace.h"
 #include "resources/decode.h"
 #include "views/status.h"
@@ -23,9 +28,60 @@ namespace ocicat::agent {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 
 // Far more than anything here takes; only a failure waits that long.
 constexpr std::chrono::seconds kPatience{60};
+
+// Between an agent and the server. While it lags behind, its list of workload endpoints is the one it remembers.
+class Cache {
+ public:
+  Cache(http::Endpoint at, http::Endpoint server) : server_(std::move(server)) {
+    http::ServerOptions options;
+    options.endpoints = {std::move(at)};
+    auto door = http::Server::start(std::move(options), [this](const auto& request, const auto& respond) {
+      if (request.target.find("watch=true") == std::string::npos) return respond(answer(request));
+      const std::scoped_lock lock(mutex_);
+      watches_.push_back(respond);
+    });
+    EXPECT_TRUE(door) << door.error().message;
+    if (door) door_ = *std::move(door);
+  }
+
+  ~Cache() {
+    const std::scoped_lock lock(mutex_);
+    watches_.clear();
+  }
+  Cache(const Cache&) = delete;
+  Cache& operator=(const Cache&) = delete;
+
+  void remember() { remembered_ = ask({.target = kList}); }
+  void lag(bool on) { lags_ = on; }
+  int given() const { return given_; }
+
+ private:
+  static constexpr auto kList = "/apis/projectcalico.org/v3/workloadendpoints";
+
+  http::Response ask(http::Request request) const {
+    const auto answer = http::BlockingClient(server_).send(std::move(request));
+    if (!answer) return {503, "text/plain", {}, answer.error().message, {}};
+    const std::string store(http::find(answer->headers, "ocicat-store"));
+    return {answer->status, "application/json", {{"Ocicat-Store", store}}, answer->body, {}};
+  }
+  http::Response answer(const http::Request& request) {
+    if (!lags_ || request.target != kList) return ask(request);
+    ++given_;
+    return remembered_;
+  }
+
+  const http::Endpoint server_;
+  http::Response remembered_;
+  std::atomic<bool> lags_ = false;
+  std::atomic<int> given_ = 0;
+  std::mutex mutex_;
+  std::vector<http::Respond> watches_;  // which hear nothing
+  std::unique_ptr<http::Server> door_;
+};
 
 class AgentTest : public testing::Test {
  protected:
@@ -53,7 +109,7 @@ class AgentTest : public testing::Test {
   Options options() {
     Options options;
     options.node = "host1";
-    options.server = *api::Address::parse("unix://" + (folder_ / "server.sock").string());
+    options.server = *api::Address::parse("unix://" + (folder_ / asked_).string());
     options.run_dir = folder_ / "run";
     options.health = http::Endpoint::unix_socket((folder_ / "health.sock").string());
     return options;
@@ -72,7 +128,42 @@ class AgentTest : public testing::Test {
     agent_ = *std::move(agent);
   }
 
-  api::Client client() { return api::Client(options().server); }
+  api::Client client() {
+    return api::Client(*api::Address::parse("unix://" + (folder_ / "server.sock").string()));
+  }
+
+  std::string ip_there(const std::vector<std::string>& words) {
+    std::vector<std::string> command{"ip"};
+    command.insert(command.end(), words.begin(), words.end());
+    Result<std::string> printed;
+    network_->run([&] { printed = run(command); });
+    EXPECT_TRUE(printed) << printed.error().message;
+    return printed.value_or("");
+  }
+
+  // A workload of this host, as far as its routes are concerned.
+  void make_workload() {
+    ip_there({"link", "add", "cali1", "up", "type", "veth", "peer", "name", "inside"});
+    ip_there({"link", "set", "inside", "up"});
+    const auto parse = [](std::string_view text) { return boost::json::parse(text).as_object(); };
+    const auto created = client().create(parse(R"({
+        "apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
+        "metadata": {"name": "host1-k8s-a-eth0", "namespace": "shop"},
+        "spec": {"node": "host1", "orchestrator": "k8s", "pod": "a", "endpoint": "eth0",
+                 "interfaceName": "cali1", "ipNetworks": ["10.65.0.1/32"]}})"));
+    ASSERT_TRUE(created) << created.error().message;
+  }
+
+  std::string workload_routes() { return ip_there({"-4", "route", "show", "proto", "80", "dev", "cali1"}); }
+
+  static bool soon(const std::function<bool()>& condition) {
+    const auto give_up = std::chrono::steady_clock::now() + kPatience;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > give_up) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return true;
+  }
 
   // Follows what the agent reports until `enough` says so.
   views::AgentView wait_for(const std::function<bool(const views::AgentView&)>& enough) {
@@ -106,6 +197,7 @@ class AgentTest : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  std::string asked_ = "server.sock";  // by the agent
   std::optional<kernel::NetworkNamespace> network_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<Agent> agent_;
@@ -159,6 +251,29 @@ TEST_F(AgentTest, GoesOnReportingAfterTheServerWasAway) {
     const auto applied = agent.applied.find("Namespace");
     return applied != agent.applied.end() && applied->second >= revision;
   });
+}
+
+TEST_F(AgentTest, StartedAgainBeforeAnOlderListItKeepsTheRoutesOfItsWorkloadsAndWaitsForANewerOne) {
+  start_server();
+  const auto at = [this](const char* name) { return http::Endpoint::unix_socket((folder_ / name).string()); };
+  asked_ = "cache.sock";
+  Cache cache(at("cache.sock"), at("server.sock"));
+  cache.remember();  // as it was before the workload came
+  make_workload();
+  start_agent();
+  ASSERT_TRUE(soon([this] { return workload_routes().starts_with("10.65.0.1 "); }));
+  agent_.reset();
+
+  cache.lag(true);
+  start_agent();
+  ASSERT_TRUE(soon([&] { return cache.given() >= 5 || health("/readiness").first == 200; }));
+  EXPECT_THAT(health("/readiness").second, HasSubstr("workloadendpoints: the list is of revision"));
+  EXPECT_THAT(workload_routes(), StartsWith("10.65.0.1 "));
+
+  cache.lag(false);
+  EXPECT_TRUE(soon([this] { return health("/readiness").first == 200; })) << health("/readiness").second;
+  EXPECT_THAT(workload_routes(), StartsWith("10.65.0.1 "));
+  agent_.reset();  // before the cache that it asks
 }
 
 TEST_F(AgentTest, ASecondAgentInTheSameNetworkNamespaceIsRefused) {

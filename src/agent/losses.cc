@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-#include "cni/whole_file.h"
+#include "base/whole_file.h"
 
 namespace ocicat::agent {
 
@@ -25,7 +25,7 @@ std::uint64_t Account::settle() {
   return static_cast<std::uint64_t>(counted_ - std::exchange(*settled_, counted_));
 }
 
-Losses::Losses(std::filesystem::path file) : file_(std::move(file)), written_(cni::read_whole(file_)) {
+Losses::Losses(std::filesystem::path file) : file_(std::move(file)), written_(read_whole(file_)) {
   std::istringstream lines(written_);
   std::string name;
   for (std::int64_t settled = 0; lines >> name >> settled;)
@@ -43,7 +43,7 @@ std::string Losses::text() const {
 void Losses::write() {
   auto now = text();
   if (now == written_) return;
-  const auto done = cni::write_whole(file_, now, false);
+  const auto done = write_whole(file_, now, false);
   if (!done && !failing_) spdlog::warn("flows: {}", done.error().message);
   failing_ = !done;
   written_ = std::move(now);

@@ -1,5 +1,7 @@
 #include "api/client/follower.h"
 
+#include <spdlog/spdlog.h>
+
 #include <random>
 #include <utility>
 
@@ -21,11 +23,12 @@ http::Request get(std::string target) {
 
 }  // namespace
 
-Follower::Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Callbacks callbacks)
-    : loop_(loop),
+Follower::Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Progress heard, Callbacks callbacks)
+    : kind_(kind),
+      loop_(loop),
       endpoint_(std::move(endpoint)),
       callbacks_(std::move(callbacks)),
-      reading_(kind, std::random_device{}()),
+      reading_(kind, std::random_device{}(), ListWatch::kItemsAtOnce, std::move(heard)),
       connection_(std::make_unique<http::Connection>(loop, endpoint_, kTimeouts)) {}
 
 void Follower::start() {
@@ -42,6 +45,7 @@ void Follower::start() {
 
 void Follower::take(ListWatch::Step step) {
   using Next = ListWatch::Step::Next;
+  tell_whether_behind(step);
   if (!step.update.empty()) callbacks_.on_update(std::move(step.update));
   if (step.answered) callbacks_.on_state(std::nullopt);
   if (!step.failure.empty()) callbacks_.on_state(std::move(step.failure));
@@ -50,6 +54,13 @@ void Follower::take(ListWatch::Step step) {
     connection_ = std::make_unique<http::Connection>(loop_, endpoint_, kTimeouts);
   if (step.pause == milliseconds(0)) return start();
   timer_ = loop_.after(step.pause, [this] { start(); });
+}
+
+// Once, however often it is asked again.
+void Follower::tell_whether_behind(const ListWatch::Step& step) {
+  if (step.behind && !std::exchange(behind_, true)) spdlog::warn("{}", step.failure);
+  if (!step.update.revisions.empty() && std::exchange(behind_, false))
+    spdlog::info("{}: the list is as new as what has been heard", info(kind_).plural);
 }
 
 }  // namespace ocicat::api

@@ -20,18 +20,22 @@ class Follower {
         on_state;  // what fails and what is tried next, or nothing
   };
 
-  Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Callbacks callbacks);
+  // `heard`: how far this kind was heard of before.
+  Follower(http::Loop& loop, http::Endpoint endpoint, Kind kind, Progress heard, Callbacks callbacks);
 
   void start();
   bool listed() const { return reading_.listed(); }
 
  private:
   void take(ListWatch::Step step);
+  void tell_whether_behind(const ListWatch::Step& step);
 
+  const Kind kind_;
   http::Loop& loop_;
   const http::Endpoint endpoint_;
   const Callbacks callbacks_;
   ListWatch reading_;
+  bool behind_ = false;  // the server's list, as of the last one
   std::unique_ptr<http::Connection> connection_;
   std::unique_ptr<http::Loop::Timer> timer_;
 };

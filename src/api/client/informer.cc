@@ -1,9 +1,12 @@
 #include "api/client/informer.h"
 
+#include <chrono>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "api/client/follower.h"
+#include "api/client/heard.h"
 #include "http/loop.h"
 
 namespace ocicat::api {
@@ -15,7 +18,16 @@ void Update::absorb(Update later) {
   in_sync = in_sync || later.in_sync;
 }
 
+namespace {
+
+// What a life that ends without a word may have heard and not kept.
+constexpr std::chrono::seconds kKeepAfter{5};
+
+}  // namespace
+
 struct Informers::State {
+  explicit State(std::string heard_file) : heard(std::move(heard_file)) {}
+
   std::function<void(Update)> on_update;
   http::Loop loop;
   std::vector<std::unique_ptr<Follower>> followers;
@@ -23,6 +35,9 @@ struct Informers::State {
 
   // On the loop's thread.
   bool in_sync = false;
+  Heard heard;
+  std::unique_ptr<http::Loop::Timer> timer;  // after which it is kept
+  bool keeps_soon = false;
 
   mutable std::mutex mutex;
   std::map<Kind, std::optional<std::string>>
@@ -34,7 +49,15 @@ struct Informers::State {
     in_sync =
         in_sync || std::ranges::all_of(followers, [](const auto& follower) { return follower->listed(); });
     update.in_sync = in_sync;
+    const Revisions revisions = update.revisions;
     on_update(std::move(update));
+    if (heard.learn(revisions) && !std::exchange(keeps_soon, true))
+      timer = loop.after(kKeepAfter, [this] { keep(); });
+  }
+
+  void keep() {
+    keeps_soon = false;
+    heard.keep();
   }
 
   void note(Kind kind, std::optional<std::string> failure) {
@@ -44,8 +67,8 @@ struct Informers::State {
 };
 
 Informers::Informers(const Address& address, const std::vector<Kind>& kinds,
-                     std::function<void(Update)> on_update)
-    : state_(std::make_unique<State>()) {
+                     std::function<void(Update)> on_update, std::string heard_file)
+    : state_(std::make_unique<State>(std::move(heard_file))) {
   state_->on_update = std::move(on_update);
   state_->kinds = kinds.size();
   const auto endpoint = http::Endpoint::parse(address.text);
@@ -59,8 +82,8 @@ Informers::Informers(const Address& address, const std::vector<Kind>& kinds,
     callbacks.on_state = [state = state_.get(), kind](std::optional<std::string> failure) {
       state->note(kind, std::move(failure));
     };
-    state_->followers.push_back(
-        std::make_unique<Follower>(state_->loop, *endpoint, kind, std::move(callbacks)));
+    state_->followers.push_back(std::make_unique<Follower>(state_->loop, *endpoint, kind,
+                                                           state_->heard.of(kind), std::move(callbacks)));
   }
   state_->loop.post([state = state_.get()] {
     for (const auto& follower : state->followers) follower->start();
@@ -71,6 +94,7 @@ Informers::Informers(const Address& address, const std::vector<Kind>& kinds,
 Informers::~Informers() {
   state_->loop.stop();
   if (state_->thread.joinable()) state_->thread.join();
+  state_->heard.keep();
   state_->followers.clear();
 }
 

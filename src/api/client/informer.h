@@ -39,7 +39,10 @@ struct InformerStatus {
 // 5 s, jittered), and after kExpired it lists anew; what vanished meanwhile is reported as removed.
 class Informers {
  public:
-  Informers(const Address& address, const std::vector<Kind>& kinds, std::function<void(Update)> on_update);
+  // `heard_file`: where it is kept how far the server was heard of, so that no older list counts after a restart
+  // either; read now, written at the end and some seconds after news. Empty: only within this life.
+  Informers(const Address& address, const std::vector<Kind>& kinds, std::function<void(Update)> on_update,
+            std::string heard_file = {});
   ~Informers();  // stops and joins
   Informers(const Informers&) = delete;
   Informers& operator=(const Informers&) = delete;

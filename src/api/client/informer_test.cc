@@ -5,9 +5,13 @@
 
 #include <boost/json/serialize.hpp>
 
+#include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
+#include <thread>
 
+#include "api/client/heard.h"
 #include "api/client/test_server.h"
 #include "store/sqlite/sqlite_store.h"
 
@@ -282,6 +286,19 @@ TEST_F(InformersTest, ListAnewWhenHistoryHasOvertakenThem) {
   server_.start();
   EXPECT_TRUE(seen_.wait_for_names({"b"}));
   EXPECT_EQ(seen_.removals_, 1);
+}
+
+TEST_F(InformersTest, KeepHowFarTheyHaveHeardThoughNobodyEndsThem) {
+  const auto path = std::filesystem::path(server_.options().socket_path).parent_path() / "heard.json";
+  create("a");
+  const Informers informers(
+      server_.address(), {Kind::kGlobalNetworkSet}, [this](Update update) { seen_.take(std::move(update)); },
+      path);
+  ASSERT_TRUE(seen_.wait_for_names({"a"}));
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (!std::filesystem::exists(path) && std::chrono::steady_clock::now() < give_up)
+    std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(Heard(path).of(Kind::kGlobalNetworkSet), seen_.revisions_.at(Kind::kGlobalNetworkSet));
 }
 
 TEST_F(InformersTest, StopWhileTheServerIsAway) {

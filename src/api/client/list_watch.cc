@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "api/client/heard.h"
 #include "http/message.h"
 #include "resources/decode.h"
 
@@ -154,9 +155,13 @@ ListWatch::Step ListWatch::take_list() {
   // Some cache between that lags behind: what it does not list may be there, and in use.
   if (!answering_store_.empty() && answering_store_ == newest_.incarnation &&
       number_of(*version) < newest_.revision) {
-    return try_again(
-        {ErrorCode::kUnavailable, fmt::format("the list is of revision {}, and {} has been heard of already",
-                                              *version, newest_.revision)});
+    auto step = try_again(
+        {ErrorCode::kUnavailable,
+         fmt::format("the list is of revision {}, and {} has been heard of already, so what it lacks may be "
+                     "there: waits for one as new, or for the server to be started again",
+                     *version, newest_.revision)});
+    step.behind = true;
+    return step;
   }
 
   Step step{.update = std::exchange(held_, {}), .next = Step::Next::kAsk};
@@ -254,7 +259,7 @@ void ListWatch::progress(Update& update, std::string_view resource_version) {
   resource_version_ = resource_version;
   const Progress now{number_of(resource_version), store_};
   update.revisions[kind_] = now;
-  if (now.incarnation != newest_.incarnation || now.revision > newest_.revision) newest_ = now;
+  advance(newest_, now);
 }
 
 ListWatch::Step ListWatch::try_again(const Error& error) {

@@ -15,6 +15,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "api/client/informer.h"
 #include "api/client/list_reader.h"
@@ -42,8 +43,9 @@ class ListWatch {
   // Of the first list, about so many are told of together.
   static constexpr std::size_t kItemsAtOnce = 1'000;
 
-  ListWatch(Kind kind, std::uint32_t seed, std::size_t items_at_once = kItemsAtOnce)
-      : kind_(kind), items_at_once_(items_at_once), backoff_(seed) {}
+  // `heard`: how far this kind was heard of before, so that the first list counts only where it is as new.
+  ListWatch(Kind kind, std::uint32_t seed, std::size_t items_at_once = kItemsAtOnce, Progress heard = {})
+      : kind_(kind), items_at_once_(items_at_once), backoff_(seed), newest_(std::move(heard)) {}
 
   // What follows from an answer, or from a piece of one.
   struct Step {
@@ -52,6 +54,7 @@ class ListWatch {
     Update update;
     bool answered = false;  // the server is there, and nothing fails any more
     std::string failure;    // what fails and what is tried next
+    bool behind = false;    // it fails as the list is older than what has been heard
     enum class Next : std::uint8_t {
       kListen,  // to the rest of the answer
       kAsk,     // ask() and send it, after the pause

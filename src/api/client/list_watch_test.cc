@@ -230,6 +230,39 @@ TEST_F(ListWatchTest, ForgetsNothingOnTheWordOfAListThatIsOlderThanWhatItHeard) 
   EXPECT_EQ(reading_.end({}, kNow).update.resources.size(), 3U) << "a is told, b and c are gone";
 }
 
+TEST_F(ListWatchTest, TakesNoFirstListForWholeThatIsOlderThanWhatWasHeardBefore) {
+  ListWatch reading(Kind::kTier, 1, 1, {8, "s"});
+  const auto answer = [&](std::string_view store, const std::string& text) {
+    reading.ask(kNow);
+    reading.head(200, store);
+    reading.data(text);
+    return reading.end({}, kNow);
+  };
+  const auto stale = answer("s", list(6, tier("a", 3) + "," + tier("gone", 2)));
+  EXPECT_TRUE(stale.behind);
+  EXPECT_GT(stale.pause, milliseconds(0));
+  EXPECT_THAT(stale.failure, HasSubstr("tiers: the list is of revision 6, and 8 has been heard of"));
+  EXPECT_TRUE(stale.update.revisions.empty());
+  EXPECT_FALSE(reading.listed());
+  EXPECT_EQ(reading.ask(kNow), "/apis/projectcalico.org/v3/tiers");
+
+  const auto whole = answer("s", list(8, tier("a", 3)));
+  EXPECT_FALSE(whole.behind);
+  EXPECT_TRUE(reading.listed());
+  EXPECT_EQ(whole.update.resources.entries().at(key("gone")), std::nullopt);
+}
+
+TEST_F(ListWatchTest, WhatWasHeardBeforeOfAnotherIncarnationOrFromAServerWithoutAnyDoesNotCount) {
+  for (const std::string_view store : {"other", ""}) {
+    ListWatch reading(Kind::kTier, 1, 1, {8, "s"});
+    reading.ask(kNow);
+    reading.head(200, store);
+    reading.data(list(6, tier("a", 3)));
+    EXPECT_FALSE(reading.end({}, kNow).behind) << store;
+    EXPECT_TRUE(reading.listed()) << store;
+  }
+}
+
 TEST_F(ListWatchTest, WhatItKnowsCountsInTheStoreThatTakesItsWatch) {
   begin_watch();
   reading_.end({}, kNow + seconds(300));

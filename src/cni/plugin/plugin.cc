@@ -6,10 +6,10 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "base/whole_file.h"
 #include "cni/places.h"
 #include "cni/plugin/agent_client.h"
 #include "cni/plugin/own_namespace.h"
-#include "cni/whole_file.h"
 
 namespace ocicat::cni {
 namespace {

@@ -7,8 +7,8 @@
 #include <boost/json.hpp>
 #include <cerrno>
 
+#include "base/whole_file.h"
 #include "cni/places.h"
-#include "cni/whole_file.h"
 
 namespace ocicat::cni {
 namespace {

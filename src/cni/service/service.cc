@@ -10,13 +10,13 @@
 #include <set>
 #include <thread>
 
+#include "base/whole_file.h"
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
 #include "cni/service/addition.h"
 #include "cni/service/addresses.h"
 #include "cni/service/inspection.h"
 #include "cni/service/teardown.h"
-#include "cni/whole_file.h"
 
 namespace ocicat::cni {
 namespace {

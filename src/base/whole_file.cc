@@ -1,4 +1,4 @@
-#include "cni/whole_file.h"
+#include "base/whole_file.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "base/unique_fd.h"
 
-namespace ocicat::cni {
+namespace ocicat {
 
 std::string read_whole(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -43,4 +43,4 @@ Result<void> write_whole(const std::string& path, std::string_view text, bool du
   return {};
 }
 
-}  // namespace ocicat::cni
+}  // namespace ocicat

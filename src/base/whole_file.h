@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 
-namespace ocicat::cni {
+namespace ocicat {
 
 // Empty where it cannot be read.
 std::string read_whole(const std::string& path);
@@ -14,4 +14,4 @@ std::string read_whole(const std::string& path);
 // Writes beside it (PATH.new) and renames. `durable`: it outlives the loss of power as well.
 Result<void> write_whole(const std::string& path, std::string_view text, bool durable);
 
-}  // namespace ocicat::cni
+}  // namespace ocicat
