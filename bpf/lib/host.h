@@ -215,11 +215,19 @@ static __always_inline int has_changed(__u32 id, __u32 judged) {
   return !endpoint || (__s32)(READ_ONCE(endpoint->changed) - judged) > 0;
 }
 
-/* Whether nothing that concerns it has changed since it was judged; the first entry is that of all
- * interfaces. */
-static __always_inline int stands_here(const struct connection* connection) {
-  return !has_changed(0, connection->judged) && !has_changed(connection->endpoint[0], connection->judged) &&
-         !has_changed(connection->endpoint[1], connection->judged);
+/* Whether an interface has got that host endpoint since. 0 is none, and nothing gets it. */
+static __always_inline int is_given_anew(__u32 id, __u32 judged) {
+  const struct host_endpoint* endpoint = host_endpoint_at(id);
+  return !endpoint || (__s32)(READ_ONCE(endpoint->given) - judged) > 0;
+}
+
+/* Whether nothing that concerns it has changed since it was judged: neither the verdicts of its host endpoints,
+ * nor which ones the interfaces have by which it passes here. */
+static __always_inline int stands_here(const struct connection* connection, const struct passage* passage) {
+  __u32 judged = connection->judged;
+  return !has_changed(0, judged) && !has_changed(connection->endpoint[0], judged) &&
+         !has_changed(connection->endpoint[1], judged) && !is_given_anew(passage->in, judged) &&
+         !is_given_anew(passage->out, judged);
 }
 
 /* A known connection, at this place: whether the packet passes without another word. What begins it may come
@@ -227,7 +235,7 @@ static __always_inline int stands_here(const struct connection* connection) {
  */
 static __always_inline int is_settled(const struct connection* known, const struct packet* packet,
                                       const struct passage* passage) {
-  if (!stands_here(known)) return 0;
+  if (!stands_here(known, passage)) return 0;
   if (packet->sender != beginner(known)) return 1;
   return (!passage->in || known->endpoint[packet->sender & 1]) &&
          (!passage->out || known->endpoint[~packet->sender & 1]);
@@ -257,15 +265,20 @@ __noinline int draft_here(struct packet* packet, const struct passage* passage,
     next->flags |= passage->flags;
   }
   if (known) {
-    if (!in) in = known->endpoint[sender];
-    if (!out) out = known->endpoint[sender ^ 1];
+    /* What a host says to itself goes out and comes in by the same interface: the end that does not show here has
+     * that host endpoint as well, whichever it had. */
+    int to_itself = !(passage->flags & HOST_CONNECTION_FORWARDED) && known->endpoint[0] && known->endpoint[1];
+    if (!in) in = to_itself ? out : known->endpoint[sender];
+    if (!out) out = to_itself ? in : known->endpoint[sender ^ 1];
   }
   set_ends(next, sender, in, out);
   note(packet, next, now);
   return is_sure;
 }
 
-/* An ICMP error shares the lot of the connection it is about, which `packet` now says. */
+/* An ICMP error shares the lot of the connection it is about, which `packet` now says. Where that has to be judged
+ * again, this is for the error alone: it may have come another way, and the connection's next packet tells.
+ */
 static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
                                       const struct passage* passage, __u64 batch, struct telling* told) {
   __u32 now = clock_now(), version;
@@ -273,13 +286,15 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
   if (known) {
     struct connection next = *known;
     if (!is_still(known, version)) return AGAIN;
-    if (stands_here(&next)) return next.flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
+    if (stands_here(&next, passage))
+      return next.flags & CONNECTION_DENIED ? refused(told, DROP_REVOKED) : NF_ACCEPT;
+    __u32 first = packet->sender ? passage->in : passage->out;
+    __u32 second = packet->sender ? passage->out : passage->in;
+    if (first) next.endpoint[0] = first;
+    if (second) next.endpoint[1] = second;
     __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
     if (READ_ONCE(host->batch) != batch) return AGAIN;
     count(COUNT_REJUDGED);
-    next.judged = (__u32)batch;
-    next.flags = why ? next.flags | CONNECTION_DENIED : next.flags & ~CONNECTION_DENIED;
-    put_connection(&packet->key, &next, 0, now);
     return why ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   }
   __u32 workloads = known_to_workloads(packet, now);
@@ -397,6 +412,8 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
                                       __u64 batch, struct telling* told) {
   struct connection next = {};
   int begins = begins_here(known, packet, passage);
+  /* Else one of its ends is new here. */
+  int again = known && (known->flags & CONNECTION_DENIED || !stands_here(known, passage));
   told->begins = begins && !passage->of_workload;
   int is_sure = draft_here(packet, passage, known, &next);
   if (is_sure == AGAIN) return AGAIN;
@@ -411,7 +428,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   told->is_reply = packet->sender != beginner(&next);
   if (!known && passage->of_workload) note_workload(&next, workload_of(ctx, packet, told->is_reply));
   if (READ_ONCE(host->batch) != batch) return AGAIN;
-  count(known ? COUNT_REJUDGED : COUNT_JUDGED);
+  count(again ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;
   if (why) {
     if (!known) return refused(told, why);

@@ -9,7 +9,7 @@
 OCICAT_LAYOUT_BEGIN
 
 enum {
-  HOST_ENDPOINTS_MAX = 1024, /* 0 is none; there, `changed` is that of host_interfaces */
+  HOST_ENDPOINTS_MAX = 1024, /* 0 is none; there, `changed` is that of all */
   HOST_INTERFACES_MAX = 8192,
 };
 
@@ -34,7 +34,8 @@ OCICAT_SIZE(struct host_chains, 64);
 /* Map host_endpoints: array by the number of the host endpoint. */
 struct host_endpoint {
   __u32 changed;                /* low half of the last batch that may have changed its verdicts */
-  __u32 pad[15];                /* 0 */
+  __u32 given;                  /* of the last batch in which an interface got it */
+  __u32 pad[14];                /* 0 */
   struct host_chains chains[2]; /* by parity */
 };
 OCICAT_SIZE(struct host_endpoint, 192);

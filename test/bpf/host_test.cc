@@ -51,15 +51,16 @@ class HostPrograms : public testing::Test {
     agent_.apply(changes);
     ring_ = pins_.open_events();
   }
-  static void set_policy(HostChanges& changes, ChainId in, ChainId out) {
-    HostEndpointState everywhere{.id = 3, .interface_name = "*"};
-    for (auto& chains : everywhere.chains) {
+  static void set_policy(HostChanges& changes, ChainId in, ChainId out, std::uint32_t id = 3,
+                         const std::string& interface = "*", const std::string& name = "all") {
+    HostEndpointState endpoint{.id = id, .interface_name = interface};
+    for (auto& chains : endpoint.chains) {
       for (const auto kind : {ChainKind::kNormal, ChainKind::kForward}) {
         chains[policy::index_of({kind, Direction::kIngress})] = in;
         chains[policy::index_of({kind, Direction::kEgress})] = out;
       }
     }
-    changes.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, everywhere);
+    changes.host_endpoints.update({Kind::kHostEndpoint, "", name}, endpoint);
   }
   void change(HostChanges changes) { agent_.apply(std::move(changes)); }
   std::vector<std::uint64_t> counters() const { return pins_.counters(); }
@@ -313,6 +314,93 @@ TEST_F(HostPrograms, ReachOpenConnectionsByANewDenyInBothDirectionsAndByANewAllo
   change(open);
   expect({{"an answer again", kIn, in, bpf::COUNT_FORWARDED},
           {"and from the host", kOut, out, bpf::COUNT_FORWARDED}});
+}
+
+// Here no interface is known by which packets come and go: they have what all others have.
+class HostInterfacesThatChange : public HostPrograms {
+ protected:
+  // Nothing is new at the one that they have had.
+  void exchange_endpoint(ChainId in, ChainId out) {
+    HostChanges changes;
+    set_policy(changes, kOpen, kOpen, 3, "nowhere", "all");
+    set_policy(changes, in, out, 7, "*", "others");
+    change(changes);
+  }
+  // How many of the packets were judged, and how many of these again.
+  std::pair<std::uint64_t, std::uint64_t> judged(const std::vector<Row>& rows) {
+    const auto before = counters();
+    expect(rows);
+    const auto after = counters();
+    return {after[bpf::COUNT_JUDGED] - before[bpf::COUNT_JUDGED],
+            after[bpf::COUNT_REJUDGED] - before[bpf::COUNT_REJUDGED]};
+  }
+  using Judged = std::pair<std::uint64_t, std::uint64_t>;
+
+  const Bytes out_ = out4(17, udp(4000, 53)), in_ = in4(17, udp(53, 4000));
+  const Bytes through_ = ipv4({.source = kFar4, .destination = "198.51.100.9", .protocol = 17}, udp(7, 53));
+  const Bytes back_ = ipv4({.source = "198.51.100.9", .destination = kFar4, .protocol = 17}, udp(53, 7));
+};
+
+TEST_F(HostInterfacesThatChange, JudgeNothingAgainWhereThatIsElsewhere) {
+  const auto& pod = bed_.add_pod("a", "10.65.0.2", "2001:db8:41::2");
+  const std::vector<Row> both{{"from the host", kOut, out_, bpf::COUNT_FORWARDED},
+                              {"the answer", kIn, in_, bpf::COUNT_FORWARDED}};
+  EXPECT_EQ(judged(both), Judged(1, 0));
+  HostChanges comes, goes;
+  add_pod(comes, "a", pod, kAllowAll, kAllowAll);
+  change(comes);
+  EXPECT_EQ(judged(both), Judged(0, 0)) << "a workload has come";
+  remove_pod(goes, "a", pod);
+  change(goes);
+  EXPECT_EQ(judged(both), Judged(0, 0)) << "and gone";
+  HostChanges another;
+  set_policy(another, kClosed, kClosed, 7, "nowhere", "another");
+  change(another);
+  EXPECT_EQ(judged(both), Judged(0, 0)) << "another host endpoint has come";
+  HostChanges closed;
+  set_policy(closed, kClosed, kClosed);
+  change(closed);
+  EXPECT_EQ(judged({{"from the host", kOut, out_, bpf::DROP_REVOKED}}), Judged(0, 1));
+}
+
+TEST_F(HostInterfacesThatChange, HaveWhatPassesThereJudgedByAnotherHostEndpoint) {
+  HostChanges open;
+  set_policy(open, kOpen, kOpen);
+  change(open);
+  expect({{"through the host", kThrough, through_, bpf::COUNT_FORWARDED},
+          {"back", kThrough, back_, bpf::COUNT_FORWARDED}});
+  exchange_endpoint(kOpen, kClosed);
+  EXPECT_EQ(judged({{"back", kThrough, back_, bpf::DROP_REVOKED},
+                    {"through the host", kThrough, through_, bpf::DROP_REVOKED}}),
+            Judged(0, 1));
+}
+
+TEST_F(HostInterfacesThatChange, HaveAnErrorJudgedByItselfAndThenTheConnection) {
+  HostChanges open;
+  set_policy(open, kOpen, kOpen);
+  change(open);
+  const Bytes error =
+      ipv4({.source = "198.51.100.1", .destination = kFar4, .protocol = 1}, icmp(3, 3, 0, in_));
+  expect({{"to the host", kIn, in_, bpf::COUNT_FORWARDED}, {"back", kOut, out_, bpf::COUNT_FORWARDED}});
+  exchange_endpoint(kClosed, kOpen);
+  EXPECT_EQ(judged({{"an error about it", kOut, error, bpf::DROP_REVOKED}}), Judged(0, 1));
+  EXPECT_EQ(judged({{"the answer", kOut, out_, bpf::DROP_REVOKED}}), Judged(0, 1));
+  EXPECT_EQ(judged({{"and again", kOut, out_, bpf::DROP_REVOKED}}), Judged(0, 0));
+}
+
+TEST_F(HostInterfacesThatChange, HaveBothEndsJudgedOfWhatGoesOutAndComesInThere) {
+  HostChanges open;
+  set_policy(open, kOpen, kOpen);
+  change(open);
+  const auto own = ipv4({.source = kHost4, .destination = kHost4, .protocol = 17}, udp(7, 53));
+  const auto answer = ipv4({.source = kHost4, .destination = kHost4, .protocol = 17}, udp(53, 7));
+  EXPECT_EQ(judged({{"out", kOut, own, bpf::COUNT_FORWARDED},
+                    {"in", kIn, own, bpf::COUNT_FORWARDED},
+                    {"the answer, out", kOut, answer, bpf::COUNT_FORWARDED},
+                    {"and in", kIn, answer, bpf::COUNT_FORWARDED}}),
+            Judged(2, 0));
+  exchange_endpoint(kClosed, kOpen);
+  EXPECT_EQ(judged({{"out", kOut, own, bpf::DROP_REVOKED}}), Judged(0, 1));
 }
 
 // Of connections of UDP that have the same eight places.

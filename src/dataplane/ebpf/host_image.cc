@@ -126,14 +126,23 @@ Result<void> HostImage::write_names(const std::set<std::string>& anyway, const C
     return others == names.end() ? 0U : others->second;
   };
   std::set<std::string> names = anyway;
+  std::set<std::uint32_t> given;
   for (const auto& [name, id] : before) {
     if (!there_.contains(name) || there_.at(name) != id) names.insert(name);
   }
   for (const auto& [name, unused] : there_) {
     if (!before.contains(name)) names.insert(name);
   }
-  for (const auto& name : names) TRY_VOID(put(name, at(before, name), at(there_, name), step));
-  if ((!names.empty() || concerned.all) && !concerned.stay) step.write(memory_[0].changed, step.coming());
+  for (const auto& name : names) {
+    const auto had = at(before, name), has = at(there_, name);
+    TRY_VOID(put(name, had, has, step));
+    // Whose an interface is concerns what begins there alone.
+    const auto id = has & ~INTERFACE_OF_WORKLOAD;
+    if (id != 0 && (id != (had & ~INTERFACE_OF_WORKLOAD) || anyway.contains(name))) given.insert(id);
+  }
+  if (concerned.stay) return {};
+  for (const auto id : given) step.write(memory_[id].given, step.coming());
+  if (concerned.all) step.write(memory_[0].changed, step.coming());
   return {};
 }
 
