@@ -51,9 +51,8 @@ enum tcp_seen { TCP_SEEN_SYN = 1, TCP_SEEN_ACK = 2, TCP_SEEN_FIN = 4, TCP_SEEN_R
  */
 enum host_connection_flags {
   HOST_CONNECTION_FORWARDED = 4,
-  HOST_CONNECTION_FROM_WORKLOAD =
-      8, /* a workload here began it. To the host itself normal policy is not asked then */
-  HOST_CONNECTION_WORKLOAD = 0xf0, /* of workload_at_host(), what is above eight bits */
+  HOST_CONNECTION_FROM_WORKLOAD = 8, /* a workload here began it; normal policy is not asked at the host */
+  HOST_CONNECTION_WORKLOAD = 0xf0,   /* of workload_at_host(), what is above eight bits */
 };
 
 /* Arrays are by end: of what that end sent, or of the workload there. */

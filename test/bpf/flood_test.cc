@@ -339,6 +339,14 @@ class FloodedWorkload : public ConnectionTable, public testing::WithParamInterfa
     });
     add_like_the_only_one(*IpAddress::parse(source), count, e_.address(GetParam()));
   }
+  // a has gone by then, and what it has had is still in the table.
+  void f_comes_after_a(const IpAddress& own) {
+    HostChanges goes, comes;
+    remove_pod(goes, "a", a_);
+    agent_.apply(goes);
+    comes.endpoints.update(pod_key("f"), EndpointState{f_.interface(), {{own, kDenyAll, kAllowAll}}});
+    agent_.apply(comes);
+  }
   // As if what the address has begun had been idle for so many seconds more.
   void age(const std::string& address, std::uint32_t seconds) {
     for (auto& one : all()) {
@@ -455,15 +463,10 @@ TEST_P(FloodedWorkload, KeepsOutNobodyWhoHasManyButLessWhateverAddressesItIsFloo
   EXPECT_EQ(refused(), 0U);
 }
 
-// What has been a's is still in the table.
 TEST_P(FloodedWorkload, KeepsOutNobodyWhoComesAfterOneThatHasFlooded) {
   const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
   open_elsewhere(of(a_), bpf::HOLDS_MANY);
-  HostChanges goes, comes;
-  remove_pod(goes, "a", a_);
-  agent_.apply(goes);
-  add_pod(comes, "f", f_, kDenyAll, kAllowAll);
-  agent_.apply(comes);
+  f_comes_after_a(f_.address(GetParam()));
   const auto newcomer = open(1, of(f_), outside(1));
   EXPECT_EQ(crowd_.count_known(newcomer), 1);
   EXPECT_EQ(crowd_.count_known(others), bpf::CONNECTION_WAYS - 1);
@@ -472,12 +475,7 @@ TEST_P(FloodedWorkload, KeepsOutNobodyWhoComesAfterOneThatHasFlooded) {
 TEST_P(FloodedWorkload, IsNotTakenForTheOneThatHadItsAddressAndHasFlooded) {
   const auto others = open(bpf::CONNECTION_WAYS, of(b_), outside(1));
   open_elsewhere(of(a_), bpf::HOLDS_MANY);
-  HostChanges goes, comes;
-  remove_pod(goes, "a", a_);
-  agent_.apply(goes);
-  comes.endpoints.update(pod_key("f"),
-                         EndpointState{f_.interface(), {{a_.address(GetParam()), kDenyAll, kAllowAll}}});
-  agent_.apply(comes);
+  f_comes_after_a(a_.address(GetParam()));
   std::vector<Flow> own;
   bed_.host().run([&] {
     for (int i = 0; i < 3; ++i) {
