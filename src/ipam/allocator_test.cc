@@ -186,6 +186,23 @@ TEST_F(Allocation, TwoThatClaimBlocksOfAHostAtOnceStayWithinItsLimit) {
   EXPECT_THAT(affinities(), SizeIs(1));
 }
 
+// An announcement that a third has lost on the way comes when the last block that there may be is counted already and
+// not made yet. The second, that starts then, finds one announcement too many.
+TEST_F(Allocation, ABlockThatHasBeenCountedKeepsItsPlaceWhoeverComesThen) {
+  pool("a", "10.0.0.0/28", 31);
+  configure({{"strictAffinity", true}, {"maxBlocksPerHost", 1}});
+  const BlockOwner owner{BlockOwner::Type::kHost, "a"};
+  const auto claimed = *Prefix::parse("10.0.0.2/31"), late = *Prefix::parse("10.0.0.8/31");
+  Meanwhile documents(documents_, Kind::kIpamBlock, [&] {
+    ASSERT_TRUE(
+        documents_.create(encode(Stored<BlockAffinity>{{late, owner, BlockAffinity::State::kPending}})));
+    for (const auto* handle : {"h1", "h2"}) std::ignore = fresh().assign(request("a", handle));
+  });
+  EXPECT_TRUE(claim_block(documents, claimed, owner, now_, 1));
+  EXPECT_THAT(blocks(), ElementsAre("10.0.0.2/31 host:a"));
+  EXPECT_THAT(affinities(), ElementsAre("10.0.0.2/31 host:a confirmed"));
+}
+
 TEST_F(Allocation, ClaimsNothingWhereHostsMayNot) {
   pool("a", "10.0.0.0/29", 31);
   EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));

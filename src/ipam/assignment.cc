@@ -486,7 +486,7 @@ void Assignment::reload(const Prefix& cidr, const Error& why) {
     blocks_.emplace(cidr, *std::move(block));
   } else if (block.error().code == ErrorCode::kNotFound && before.mapped().value.affinity) {
     // Somebody took it over while it was empty. The affinity should be gone as well; if not, it goes now.
-    std::ignore = remove_affinity(documents_, *before.mapped().value.affinity, cidr);
+    std::ignore = finish_giving_up(documents_, *before.mapped().value.affinity, cidr);
   }
 }
 

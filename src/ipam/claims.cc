@@ -27,17 +27,19 @@ Result<std::optional<Stored<BlockAffinity>>> find_affinity(Documents& documents,
   return std::nullopt;
 }
 
-// Brings the affinity to a state, making it where it is missing and `make` is set. Nothing: it is missing.
-Result<std::optional<Stored<BlockAffinity>>> set_affinity(Documents& documents, const BlockOwner& owner,
-                                                          const Prefix& cidr, State state, bool make) {
+// Brings the affinity to the state that `next` makes of it (of nothing, where it is missing), and says what it is then.
+// Nothing to bring it to: it stays as it is.
+template <class Next>
+Result<std::optional<Stored<BlockAffinity>>> change_affinity(Documents& documents, const BlockOwner& owner,
+                                                             const Prefix& cidr, Next next) {
   int lost = 0;
   for (int tries = 0; tries < kMostTries && lost <= kMostLostAnswers; ++tries) {
     TRY(auto stored, find_affinity(documents, owner, cidr));
-    if (stored && stored->value.state == state) return stored;
-    if (!stored && !make) return std::nullopt;
+    const std::optional<State> state = next(stored);
+    if (!state) return stored;
     const bool is_new = !stored;
-    if (is_new) stored = Stored<BlockAffinity>{{cidr, owner, state, false}, {}};
-    stored->value.state = state;
+    if (is_new) stored = Stored<BlockAffinity>{{cidr, owner, *state, false}, {}};
+    stored->value.state = *state;
     const auto answer = is_new ? documents.create(encode(*stored)) : documents.update(encode(*stored));
     if (answer) return decode_affinity(*answer);
     if (!is_stale(answer.error())) return std::unexpected(answer.error());
@@ -45,6 +47,44 @@ Result<std::optional<Stored<BlockAffinity>>> set_affinity(Documents& documents, 
   }
   return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written", owner.to_string(),
               cidr.to_string());
+}
+
+// Says that the owner is about to make the block, in an affinity that nobody can have changed or removed unseen by
+// then. One that is confirmed already, for a block that is being made or was not, stays so and is written anew: so
+// nobody takes it for one that has been read before.
+Result<Stored<BlockAffinity>> announce(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
+  TRY(auto announced, change_affinity(documents, owner, cidr, [](const auto& stored) -> std::optional<State> {
+        if (!stored || stored->value.state == State::kPendingDeletion) return State::kPending;
+        if (stored->value.state == State::kConfirmed) return State::kConfirmed;
+        return std::nullopt;
+      }));
+  CHECK(announced);
+  return *std::move(announced);
+}
+
+Result<void> confirm(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
+  const auto confirmed =
+      change_affinity(documents, owner, cidr, [](const auto& stored) -> std::optional<State> {
+        if (stored && stored->value.state == State::kConfirmed) return std::nullopt;
+        return State::kConfirmed;
+      });
+  return confirmed ? Result<void>() : std::unexpected(confirmed.error());
+}
+
+// Unless it has been changed since it was read: whoever did knows better.
+Result<void> remove_unchanged(Documents& documents, const Stored<BlockAffinity>& affinity) {
+  const auto key = affinity_key(affinity.value.owner, affinity.value.cidr);
+  const auto removed = documents.remove(key, affinity.revision());
+  if (removed || is_stale(removed.error())) return {};
+  return std::unexpected(removed.error());
+}
+
+// Likewise.
+Result<void> confirm_unchanged(Documents& documents, Stored<BlockAffinity> affinity) {
+  affinity.value.state = State::kConfirmed;
+  const auto updated = documents.update(encode(affinity));
+  if (updated || is_stale(updated.error())) return {};
+  return std::unexpected(updated.error());
 }
 
 // Makes the block, or finds that the owner has it.
@@ -78,6 +118,32 @@ Result<int> count_affinities(Documents& documents, const BlockOwner& owner, Fami
   return count;
 }
 
+// Announces it only as one of `most`. An affinity that has been counted is confirmed before its block is made: so of
+// two that find too many each takes back what nobody has counted as one of them yet, and nothing else.
+Result<Stored<BlockAffinity>> announce_within(Documents& documents, const BlockOwner& owner,
+                                              const Prefix& cidr, int most) {
+  int lost = 0;
+  for (int tries = 0; tries < kMostTries && lost <= kMostLostAnswers; ++tries) {
+    TRY(auto announced, announce(documents, owner, cidr));
+    if (announced.value.state == State::kConfirmed) return announced;
+    TRY(const auto wanted, count_affinities(documents, owner, cidr.family()));
+    if (wanted > most) {
+      TRY_VOID(remove_unchanged(documents, announced));
+      return fail(ErrorCode::kExhausted,
+                  "{} has IPv{} blocks, or is about to, as many as it may have ({}); raise maxBlocksPerHost "
+                  "(ocicat ipam configure), or give the pool larger blocks",
+                  owner.to_string(), static_cast<int>(cidr.family()), most);
+    }
+    announced.value.state = State::kConfirmed;
+    const auto answer = documents.update(encode(announced));
+    if (answer) return decode_affinity(*answer);
+    if (!is_stale(answer.error())) return std::unexpected(answer.error());
+    if (answer.error().code == ErrorCode::kUnavailable) ++lost;
+  }
+  return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written", owner.to_string(),
+              cidr.to_string());
+}
+
 // What an unreadable block stands in the way of.
 std::optional<Prefix> cidr_of_block(const boost::json::object& document) {
   const auto* spec = document.if_contains("spec");
@@ -91,45 +157,55 @@ std::optional<Prefix> cidr_of_block(const boost::json::object& document) {
 
 Result<Stored<IpamBlock>> claim_block(Documents& documents, const Prefix& cidr, const BlockOwner& owner,
                                       TimePoint now, std::optional<int> most) {
-  TRY_VOID(set_affinity(documents, owner, cidr, State::kPending, true));
-  if (most) {
-    TRY(const auto wanted, count_affinities(documents, owner, cidr.family()));
-    if (wanted > *most) {
-      TRY_VOID(remove_affinity(documents, owner, cidr));
-      return fail(ErrorCode::kExhausted,
-                  "{} has IPv{} blocks, or is about to, as many as it may have ({}); raise maxBlocksPerHost "
-                  "(ocicat ipam configure), or give the pool larger blocks",
-                  owner.to_string(), static_cast<int>(cidr.family()), *most);
-    }
-  }
+  TRY(const auto announced,
+      most ? announce_within(documents, owner, cidr, *most) : announce(documents, owner, cidr));
   auto block = make_block(documents, cidr, owner, now);
   if (!block) {
-    if (block.error().code == ErrorCode::kConflict) TRY_VOID(remove_affinity(documents, owner, cidr));
+    if (block.error().code == ErrorCode::kConflict) TRY_VOID(remove_unchanged(documents, announced));
     return block;
   }
-  TRY_VOID(set_affinity(documents, owner, cidr, State::kConfirmed, true));
+  TRY_VOID(confirm(documents, owner, cidr));
   return block;
 }
 
 Result<void> give_up_block(Documents& documents, const Stored<IpamBlock>& block) {
   const Prefix& cidr = block.value.cidr;
-  const auto owner = block.value.affinity;
-  if (owner) TRY_VOID(set_affinity(documents, *owner, cidr, State::kPendingDeletion, false));
+  std::optional<Stored<BlockAffinity>> affinity;
+  if (block.value.affinity) {
+    TRY(affinity, change_affinity(documents, *block.value.affinity, cidr,
+                                  [](const auto& stored) -> std::optional<State> {
+                                    if (!stored || stored->value.state == State::kPendingDeletion)
+                                      return std::nullopt;
+                                    return State::kPendingDeletion;
+                                  }));
+  }
   const auto removed = documents.remove(block_key(cidr), block.revision());
   if (!removed && removed.error().code != ErrorCode::kNotFound) {
-    if (owner && removed.error().code == ErrorCode::kConflict)
-      TRY_VOID(set_affinity(documents, *owner, cidr, State::kConfirmed, false));
+    if (affinity && removed.error().code == ErrorCode::kConflict)
+      TRY_VOID(confirm_unchanged(documents, *std::move(affinity)));
     return std::unexpected(removed.error());
   }
-  return owner ? remove_affinity(documents, *owner, cidr) : Result<void>();
+  return affinity ? remove_unchanged(documents, *affinity) : Result<void>();
 }
 
-Result<void> remove_affinity(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
-  TRY(const auto stored, find_affinity(documents, owner, cidr));
-  if (!stored) return {};
-  const auto removed = documents.remove(affinity_key(owner, cidr), stored->revision());
-  if (removed || is_stale(removed.error())) return {};  // whoever changed it knows better
-  return std::unexpected(removed.error());
+Result<void> finish_giving_up(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
+  TRY(const auto affinity, find_affinity(documents, owner, cidr));
+  if (!affinity || affinity->value.state != State::kPendingDeletion) return {};
+  return remove_unchanged(documents, *affinity);
+}
+
+Result<void> remove_broken_affinity(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
+  TRY(const auto affinity, find_affinity(documents, owner, cidr));
+  if (!affinity) return {};
+  const auto document = documents.get(block_key(cidr));
+  if (!document && document.error().code != ErrorCode::kNotFound) return std::unexpected(document.error());
+  if (document) {
+    const auto block = decode_block(*document);
+    if (!block) return within(block_key(cidr).to_string(), block.error());
+    if (block->value.affinity == owner)
+      return fail(ErrorCode::kConflict, "block {} is of {} by now", cidr.to_string(), owner.to_string());
+  }
+  return remove_unchanged(documents, *affinity);
 }
 
 Result<BlockListing> list_blocks(Documents& documents) {
@@ -175,28 +251,33 @@ Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlo
                            const std::vector<Stored<BlockAffinity>>& affinities, const BlockOwner& owner,
                            const std::function<bool(const Prefix&)>& wanted, TimePoint now,
                            std::optional<int> most) {
+  const auto claim = [&](const Prefix& cidr) -> Result<void> {
+    auto block = claim_block(documents, cidr, owner, now, most);
+    const auto code = block ? ErrorCode{} : block.error().code;
+    if (!block && code != ErrorCode::kConflict && code != ErrorCode::kExhausted)
+      return std::unexpected(block.error());
+    if (block) blocks.emplace(cidr, *std::move(block));
+    return {};
+  };
   std::set<Prefix> announced;
-  for (const auto& [affinity, metadata] : affinities) {
-    if (affinity.owner != owner) continue;
-    announced.insert(affinity.cidr);
-    const auto at = blocks.find(affinity.cidr);
+  for (const auto& affinity : affinities) {
+    const auto& [cidr, whose, state, deleted] = affinity.value;
+    if (whose != owner) continue;
+    announced.insert(cidr);
+    const auto at = blocks.find(cidr);
     if (at != blocks.end() && at->second.value.affinity == owner) {
-      if (affinity.state != State::kConfirmed)
-        TRY_VOID(set_affinity(documents, owner, affinity.cidr, State::kConfirmed, true));
-    } else if (at == blocks.end() && affinity.state != State::kPendingDeletion && wanted(affinity.cidr)) {
-      auto block = claim_block(documents, affinity.cidr, owner, now, most);
-      const auto code = block ? ErrorCode{} : block.error().code;
-      if (!block && code != ErrorCode::kConflict && code != ErrorCode::kExhausted)
-        return std::unexpected(block.error());
-      if (block) blocks.emplace(affinity.cidr, *std::move(block));
+      if (state != State::kConfirmed) TRY_VOID(confirm_unchanged(documents, affinity));
+    } else if (at == blocks.end() && state != State::kPendingDeletion && wanted(cidr)) {
+      TRY_VOID(claim(cidr));
     } else {
-      TRY_VOID(remove_affinity(documents, owner, affinity.cidr));
+      TRY_VOID(remove_unchanged(documents, affinity));
     }
   }
+  std::vector<Prefix> unannounced;
   for (const auto& [cidr, block] : blocks) {
-    if (block.value.affinity != owner || announced.contains(cidr)) continue;
-    TRY_VOID(set_affinity(documents, owner, cidr, State::kConfirmed, true));
+    if (block.value.affinity == owner && !announced.contains(cidr)) unannounced.push_back(cidr);
   }
+  for (const auto& cidr : unannounced) TRY_VOID(claim(cidr));
   return {};
 }
 

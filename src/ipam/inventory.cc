@@ -161,7 +161,7 @@ std::vector<Freed> free_garbage(Documents& documents, std::span<const Finding> f
         outcome = give_up_block(documents, *block);
       }
     } else if (finding->fault == Fault::kBrokenAffinity) {
-      outcome = remove_affinity(documents, *finding->owner, *finding->block);
+      outcome = remove_broken_affinity(documents, *finding->owner, *finding->block);
     }
   }
   return freed;
