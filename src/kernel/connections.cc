@@ -35,11 +35,15 @@ std::optional<IpAddress> address_in(const Attributes& ip, std::size_t v4, std::s
   return address_of(ip.bytes(ip.has(v4) ? v4 : v6));
 }
 
-// The attribute itself, header and padding included.
-void keep(const nlattr* attribute, std::vector<std::uint8_t>& into) {
+// The attribute itself, header and padding included, as one of this type.
+void keep(const nlattr* attribute, std::uint16_t type, std::vector<std::uint8_t>& into) {
   if (attribute == nullptr) return;
+  auto header = *attribute;
+  header.nla_type = static_cast<std::uint16_t>((header.nla_type & ~NLA_TYPE_MASK) | type);
+  const auto* begin = reinterpret_cast<const std::uint8_t*>(&header);
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(attribute);
-  into.insert(into.end(), bytes, bytes + attribute->nla_len);
+  into.insert(into.end(), begin, begin + sizeof header);
+  into.insert(into.end(), bytes + sizeof header, bytes + attribute->nla_len);
   into.resize((into.size() + NLA_ALIGNTO - 1) / NLA_ALIGNTO * NLA_ALIGNTO);
 }
 
@@ -71,6 +75,34 @@ std::optional<Tuple> tuple_in(const nlattr* attribute) {
   };
 }
 
+// What the first packet of a connection says of it.
+Connection begun_by(const Tuple& original) {
+  Connection connection;
+  connection.source = connection.seen = original.source.address;
+  connection.destination = connection.asked = original.destination.address;
+  connection.protocol = original.protocol;
+  connection.source_port = connection.seen_port = original.source.port;
+  connection.destination_port = connection.asked_port = original.destination.port;
+  connection.icmp_type = original.icmp_type;
+  connection.icmp_code = original.icmp_code;
+  connection.icmp_id = original.icmp_id;
+  return connection;
+}
+
+// The one for which it was expected, from what the kernel keeps of that even when it has gone. Where its destination was
+// translated, helpers have the expected one translated alike, whoever of the two opens it. Marks are handed on.
+std::shared_ptr<const Connection> master_of(const Connection& expected, const Attributes& attributes) {
+  const auto original = tuple_in(attributes[CTA_TUPLE_MASTER]);
+  if (!original) return nullptr;
+  auto master = begun_by(*original);
+  if (expected.asked == master.asked) master.destination = expected.destination;
+  if (expected.seen == master.asked) master.destination = expected.source;
+  master.mark = expected.mark;
+  keep(attributes[CTA_TUPLE_MASTER], CTA_TUPLE_ORIG, master.identity);
+  keep(attributes[CTA_ZONE], CTA_ZONE, master.identity);
+  return std::make_shared<const Connection>(std::move(master));
+}
+
 // Nothing: of a kind that has no addresses, or of a newer kernel.
 std::optional<Connection> connection_of(MessageView message) {
   const auto attributes = Attributes::of_message(message, sizeof(nfgenmsg), CTA_MAX + 1);
@@ -78,21 +110,12 @@ std::optional<Connection> connection_of(MessageView message) {
   const auto reply = tuple_in(attributes[CTA_TUPLE_REPLY]);
   if (!original || !reply || original->source.address.family() != reply->source.address.family())
     return std::nullopt;
-  Connection connection;
-  connection.source = original->source.address;
+  auto connection = begun_by(*original);
   connection.destination = reply->source.address;
-  connection.protocol = original->protocol;
-  connection.source_port = original->source.port;
   connection.destination_port = reply->source.port;
-  connection.asked = original->destination.address;
-  connection.asked_port = original->destination.port;
   connection.seen = reply->destination.address;
   connection.seen_port = reply->destination.port;
-  connection.icmp_type = original->icmp_type;
-  connection.icmp_code = original->icmp_code;
-  connection.icmp_id = original->icmp_id;
   const auto status = attributes.be32(CTA_STATUS);
-  connection.expected = (status & IPS_EXPECTED) != 0;
   connection.answered = (status & IPS_SEEN_REPLY) != 0;
   connection.assured = (status & IPS_ASSURED) != 0;
   const auto info = Attributes::of_nest(attributes[CTA_PROTOINFO], CTA_PROTOINFO_MAX + 1);
@@ -102,8 +125,9 @@ std::optional<Connection> connection_of(MessageView message) {
   connection.sctp_state = SctpState{u8(sctp, CTA_PROTOINFO_SCTP_STATE)};
   connection.timeout = attributes.be32(CTA_TIMEOUT);
   connection.mark = attributes.be32(CTA_MARK);
-  keep(attributes[CTA_TUPLE_ORIG], connection.identity);
-  keep(attributes[CTA_ZONE], connection.identity);
+  keep(attributes[CTA_TUPLE_ORIG], CTA_TUPLE_ORIG, connection.identity);
+  keep(attributes[CTA_ZONE], CTA_ZONE, connection.identity);
+  connection.master = master_of(connection, attributes);
   return connection;
 }
 
@@ -177,10 +201,43 @@ Result<void> NetlinkConnections::list(const std::function<void(const Connection&
   request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, lists_.next_sequence(),
                 netfilter_header(AF_UNSPEC));
   request.end();
+  Result<void> found;
   const auto done = lists_.query(request.bytes(), [&](MessageView message) {
-    if (const auto connection = connection_of(message)) visit(*connection);
+    auto connection = connection_of(message);
+    if (!connection) return;
+    if (connection->master && found) found = find_masters(*connection);
+    visit(*connection);
   });
-  return done ? Result<void>() : within("list connections", done.error());
+  return done && found ? Result<void>() : within("list connections", (done ? found : done).error());
+}
+
+Result<std::optional<Connection>> NetlinkConnections::find(const Connection& connection) {
+  MessageBuilder request;
+  request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(),
+                netfilter_header(family_number(connection.source.family())));
+  request.append(connection.identity.data(), connection.identity.size());
+  request.end();
+  std::optional<Connection> found;
+  const auto done = socket_.query(request.bytes(), [&](MessageView message) {
+    const auto there = connection_of(message);
+    if (there && there->identity == connection.identity) found = there;  // and not one the other way round
+  });
+  if (!done && done.error().code != ErrorCode::kNotFound) return std::unexpected(done.error());
+  return found;
+}
+
+// A master may have been expected itself.
+Result<void> NetlinkConnections::find_masters(Connection& connection) {
+  constexpr int kMost = 4;  // if another connection has become what a master was, it might have itself as one
+  auto* at = &connection;
+  for (int i = 0; i < kMost && at->master; ++i) {
+    TRY(auto master, find(*at->master));
+    if (!master) break;
+    const auto kept = std::make_shared<Connection>(*std::move(master));
+    at->master = kept;
+    at = kept.get();
+  }
+  return {};
 }
 
 Result<void> NetlinkConnections::write(const char* what, const std::vector<Connection>& connections,

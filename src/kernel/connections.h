@@ -8,6 +8,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/ip.h"
@@ -46,7 +47,6 @@ struct Connection {
   IpAddress seen{};
   std::uint16_t asked_port = 0;
   std::uint16_t seen_port = 0;
-  bool expected = false;       // a helper has opened the way for it: it shares the lot of another
   bool answered = false;       // packets have gone both ways
   bool assured = false;        // not forgotten early where room is short
   std::uint8_t tcp_state = 0;  // enum tcp_conntrack
@@ -54,6 +54,9 @@ struct Connection {
   std::uint32_t timeout = 0;  // seconds until the kernel forgets it, unless there are packets
   std::uint32_t mark = 0;
   std::vector<std::uint8_t> identity{};  // the attributes by which the kernel finds it again
+  // Where a helper of the kernel has opened the way for it (data of FTP): the one that asked for it, as the kernel has it. Of
+  // one that has gone by now only how its first packet went is known.
+  std::shared_ptr<const Connection> master{};
 };
 
 class ConnectionKernel {
@@ -87,6 +90,9 @@ class NetlinkConnections final : public ConnectionKernel {
   Result<void> remove(const std::vector<Connection>& connections) override;
 
  private:
+  // As the kernel has it, by its identity.
+  Result<std::optional<Connection>> find(const Connection& connection);
+  Result<void> find_masters(Connection& connection);
   using Write = std::function<void(const Connection&, MessageBuilder&)>;
   // A message for each; the kernel answers what it refuses. `forgiven` are no errors.
   Result<void> write(const char* what, const std::vector<Connection>& connections, std::uint16_t type,

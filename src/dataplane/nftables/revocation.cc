@@ -27,6 +27,11 @@ policy::Packet first_packet(const kernel::Connection& connection) {
   return packet;
 }
 
+// Whose lot it shares: a helper of the kernel may have opened the way for it.
+const kernel::Connection& opener_of(const kernel::Connection& connection) {
+  return connection.master ? opener_of(*connection.master) : connection;
+}
+
 // Gives connections the value of a bit, some at once while a round goes on: what it finds early ends before it does, and need
 // not be kept.
 class Marks {
@@ -168,13 +173,14 @@ bool ConnectionJudge::denies_at_hosts(const kernel::Connection& connection, cons
   return ask(out, {kind, Direction::kEgress}, packet) == Verdict::kDeny;
 }
 
-bool ConnectionJudge::denies(const kernel::Connection& connection) {
-  if (connection.expected) return false;
+bool ConnectionJudge::denies(const kernel::Connection& tracked) {
+  const auto& connection = opener_of(tracked);
   const auto packet = first_packet(connection);
   return denies_sender(connection, packet) || denies_receiver(packet) || denies_at_hosts(connection, packet);
 }
 
-bool ConnectionJudge::is_of(const Renewed& renewed, const kernel::Connection& connection) {
+bool ConnectionJudge::is_of(const Renewed& renewed, const kernel::Connection& tracked) {
+  const auto& connection = opener_of(tracked);
   return renewed.addresses.contains(connection.source) ||
          renewed.addresses.contains(connection.destination) ||
          (renewed.sources && is_from_elsewhere(connection));

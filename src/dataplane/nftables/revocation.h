@@ -5,7 +5,8 @@
 // Judged are connections that policy of this host has a say in, as their first packet was: by the addresses
 // and ports behind destination translation (pre-DNAT policy: before it), from its sender to its receiver, at
 // workloads and at the host endpoints of the interfaces by which both are reached. What a host sends to its
-// own workloads is nobody's to judge.
+// own workloads is nobody's to judge. One for which a helper of the kernel has opened the way (data of FTP, of TFTP) is let
+// begin whatever policy says of it, for the sake of the one that asked for it; so it goes by what is said of that.
 //
 //   cost     of a round: the namespace's connections, the tables' prefixes where any of these has to do with
 //            policy here; where host endpoints have interfaces of their own, a look at the kernel's routes
@@ -55,9 +56,9 @@ class ConnectionJudge {
   // Borrows all. Nothing may change meanwhile.
   explicit ConnectionJudge(const Judgement& by);
 
-  bool denies(const kernel::Connection& connection);
+  bool denies(const kernel::Connection& tracked);
   // Whether it goes by what has been renewed.
-  bool is_of(const Renewed& renewed, const kernel::Connection& connection);
+  bool is_of(const Renewed& renewed, const kernel::Connection& tracked);
 
  private:
   struct Workload {

@@ -110,9 +110,20 @@ TEST_F(Revocation, JudgesBothEndsThatAreHereAsTheFirstPacketWas) {
 TEST_F(Revocation, LeavesAloneWhatIsNobodysToJudge) {
   EXPECT_FALSE(denies(tcp("10.9.9.9", "10.9.9.8", 81)));
   EXPECT_FALSE(denies(tcp("192.0.2.1", "10.0.0.2", 80)));
-  auto opened_by_a_helper = tcp("10.9.9.9", "10.0.0.1", 81);
-  opened_by_a_helper.expected = true;
-  EXPECT_FALSE(denies(opened_by_a_helper));
+}
+
+TEST_F(Revocation, WhatAHelperHasOpenedTheWayForGoesByWhoAskedForIt) {
+  auto data = tcp("10.0.0.1", "10.9.9.9", 81);
+  data.master = std::make_shared<kernel::Connection>(tcp("10.9.9.9", "10.0.0.1", 80));
+  EXPECT_FALSE(denies(data));
+  data.master = std::make_shared<kernel::Connection>(tcp("10.9.9.9", "10.0.0.1", 21));
+  EXPECT_TRUE(denies(data));
+  auto expected_as_well = *data.master;
+  expected_as_well.master = std::make_shared<kernel::Connection>(tcp("10.9.9.9", "10.0.0.1", 80));
+  data.master = std::make_shared<kernel::Connection>(expected_as_well);
+  EXPECT_FALSE(denies(data));
+  const Renewed renewed{.addresses = {address("10.0.0.1")}};
+  EXPECT_TRUE(judge().is_of(renewed, data));
 }
 
 TEST_F(Revocation, AnAddressOfSeveralIsDeniedWhereAllAre) {
