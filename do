@@ -28,6 +28,8 @@ Ocicat: routed networking for workloads, and a firewall at every host.
   ./do build         install what is missing and build into build/release
   ./do containers [N]
                      N real containers (200) come and go in a storm on two hosts of a lab
+  ./do churn [SECONDS]
+                     a hundred changes of policy a second for a minute, under traffic that is counted
   ./do test-kernels [KERNEL]
                      programs of eBPF on this kernel (here) and on Debian's 6.1 and 6.12, emulated
   ./do bench [NAME]  measure; writes build/bench/figures.json
@@ -139,6 +141,14 @@ case $task in
     build release ocicat ocicat-cni
     OCICAT_STORM="${1:-200}" OCICAT_BIN="$root/build/release/apps/ocicat" \
       exec /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=6 test/e2e/test_containers.py
+    ;;
+  churn)
+    become_root churn "$@"
+    # shellcheck disable=SC2086
+    need $build_packages $run_packages $test_packages
+    build release ocicat ocicat-cni
+    OCICAT_CHURN_SECONDS="${1:-60}" OCICAT_BIN="$root/build/release/apps/ocicat" \
+      exec /usr/bin/python3 -m pytest -q -s -p no:cacheprovider test/e2e/test_churn.py -k storm
     ;;
   bench)
     become_root bench "$@"

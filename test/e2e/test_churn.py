@@ -5,7 +5,8 @@ When a denial must hold: once the agent of the receiver's host has reported that
 `applied`), and with nftables, of connections that are open, a second later (docs/reference/agent.md), or two on a busy
 machine; until somebody asks for another policy.
 
-6 seconds each; OCICAT_CHURN_SECONDS=60 for a minute. It prints how many changes a second there were.
+6 seconds each; `./do churn` has the storm last a minute (OCICAT_CHURN_SECONDS), and fails where fewer changes a second
+were borne. It prints how many there were.
 """
 import concurrent.futures
 import contextlib
