@@ -137,6 +137,10 @@ void HostKeeper::note_renewed(const Changes<ResourceKey, EndpointState>& changes
             std::ranges::find(other.addresses, address, &AddressPrograms::address) == other.addresses.end())
           renewed_.addresses.insert(address);
       }
+      for (const auto& address : from.denied) {
+        if (moves || std::ranges::find(other.denied, address) == other.denied.end())
+          renewed_.addresses.insert(address);
+      }
     };
     add(was, is);
     add(is, was);

@@ -19,9 +19,13 @@ bool Engine::State::deny_last() {
   local.denied = true;
   denied[*last] = 0;
   give_back(local);
-  for (auto& address : local.addresses) address = {address.address};
+  EndpointState state{.interface_name = local.interface_name, .addresses = {}};
+  for (auto& address : local.addresses) {
+    address = {address.address};
+    state.denied.push_back(address.address);
+  }
   local.source_chains = {};
-  out.endpoints.update(*last, EndpointState{.interface_name = local.interface_name, .addresses = {}});
+  out.endpoints.update(*last, std::move(state));
   refuse(*last,
          fmt::format(
              "policy would take more than {} entries on this host: all its traffic is denied; give the "

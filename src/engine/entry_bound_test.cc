@@ -54,7 +54,10 @@ class EntryBound : public testing::Test {
     return out;
   }
   bool denied(int number) const {
-    return state_.endpoints.at(pod_key(fmt::format("tenant{}/pod", number))).addresses.empty();
+    const auto& endpoint = state_.endpoints.at(pod_key(fmt::format("tenant{}/pod", number)));
+    const auto own = *IpAddress::parse(fmt::format("10.65.0.{}", number));
+    EXPECT_EQ(endpoint.denied, endpoint.addresses.empty() ? std::vector{own} : std::vector<IpAddress>{});
+    return endpoint.addresses.empty();
   }
   Verdict ingress(int number, int peer) const {
     const auto& own = state_.endpoints.at(pod_key(fmt::format("tenant{}/pod", number))).addresses.front();

@@ -31,7 +31,8 @@ struct AddressPrograms {
 };
 
 // One workload on this host. Packets from its interface that come neither from one of its addresses nor from
-// one of its sources are dropped, packets to its interface for another address as well.
+// one of its sources are dropped, packets to its interface for another address as well. One that is denied all for want of
+// entries has no other than denied ones.
 struct EndpointState {
   std::string interface_name;
   std::vector<AddressPrograms> addresses;  // by address, ascending
@@ -39,7 +40,8 @@ struct EndpointState {
   // side is open, as a host endpoint's.
   std::vector<Prefix> sources = {};  // masked, disjoint, ascending
   std::array<policy::ChainId, 2> source_chains{};
-  BandwidthLimits limits = {};  // of all that goes to it and comes from it, allowed or not
+  BandwidthLimits limits = {};         // of all that goes to it and comes from it, allowed or not
+  std::vector<IpAddress> denied = {};  // ascending
 
   policy::ChainId source_chain(Family family) const { return source_chains[family == Family::kIpv4 ? 0 : 1]; }
   // Whether it may send from there beside its own addresses.

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from cni_runtime import Runtime, given_to, links
+from own_agent import Agent, more_than_1000_entries
 
 FIRST_PACKETS = pathlib.Path(__file__).with_name("first_packets.py")
 OPEN, CLOSED = 53, 54
@@ -137,31 +138,7 @@ def test_the_first_packets_of_many_pods_obey_their_policy(lab, runtime):
         lab.wait()
 
 
-class Agent:
-    """The agent of a host, with options of its own, until the end."""
-
-    def __init__(self, lab, host, *options):
-        self.lab, self.host = lab, host
-        pid = next(there["agentPid"] for there in lab.status()["hosts"] if there["name"] == host)
-        words = pathlib.Path("/proc/%d/cmdline" % pid).read_text().split("\0")[:-1]
-        lab.run("lab", "agent", "stop", host)
-        self.log = (lab.folder / "log" / "agent-with-options.log").open("a")
-        self.process = subprocess.Popen(["ip", "netns", "exec", "%s-%s" % (lab.name, host), *words, *options],
-                                        stdout=self.log, stderr=self.log)
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait()
-        self.log.close()
-        self.lab.run("lab", "agent", "start", self.host)
-
-
-# More than 1000 entries of tables for whoever has them.
-LARGE = [{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "large-%d" % i},
-          "spec": {"selector": "app == 'client'", "types": ["Ingress"], "order": 2000,
-                   "ingress": [{"action": "Allow", "protocol": "TCP",
-                                "source": {"nets": ["198.%d.%d.2/32" % (18 + i, n)]}, "destination": {"ports": [n]}}
-                               for n in range(1, 250)]}} for i in range(4)]
+LARGE = more_than_1000_entries("app == 'client'")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from ears import PACKETS, Ear
+from own_agent import Agent, more_than_1000_entries
 from revocation import AT_MOST, watch
 
 PORTS = {"stream": [80], "udp": [53], "ping": []}
@@ -53,6 +54,15 @@ def python(lab, pod, code, *words):
                                env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "+\n", pod
     return process
+
+
+@contextlib.contextmanager
+def closing(process):
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def policy(*sources, types=("Ingress",)):
@@ -243,6 +253,42 @@ def test_what_a_host_asks_of_its_own_workload_goes_on(lab):
         print("still there", file=probe.stdin, flush=True)
         assert probe.stdout.readline() == "still there\n"
         probe.stdin.close()
+
+
+@pytest.fixture(params=["FollowPolicy", "Stay"])
+def youngest(lab, request):
+    """A pod that is the first to be denied where there is no room; and what there is no room for."""
+    if lab.dataplane == "ebpf":
+        pytest.skip("docs/design/ebpf.md, what it does not do yet")
+    lab.add_pod("shop/youngest", "host1", labels={"app": "youngest"})
+    agent = Agent(lab, "host1", "--most-entries", "1000")
+    large = more_than_1000_entries("app == 'youngest'")
+    lab.apply(open_connections(request.param))
+    lab.wait()
+    yield large
+    lab.delete(open_connections(request.param), *large)
+    agent.end()
+    lab.run("lab", "pod", "delete", "shop/youngest")
+    lab.wait()
+
+
+def test_what_is_open_ends_where_there_is_no_room_for_policy(lab, youngest, eventually):
+    """Whatever is to stay: such a workload can do nothing, and here somebody goes on sending to it."""
+    with contextlib.ExitStack() as stack:
+        servers, clients = [], []
+        for pod, source in (("shop/youngest", "shop/far"), ("shop/near", "shop/web")):
+            servers.append(stack.enter_context(closing(python(lab, source, ANSWER_FOR_EVER, "4"))))
+            clients.append(stack.enter_context(closing(python(lab, pod, ASK_ONCE, lab.address(source)))))
+        lab.apply(*youngest)
+        eventually(lambda: "youngest-eth0: policy would take more" in lab.run("status").stdout, 30)
+        since = time.monotonic()
+        watch()
+        until = time.monotonic()
+        to_youngest, to_near = (json.loads(client.communicate("")[0]) for client in clients)
+        for server in servers:
+            server.communicate("")
+    assert to_youngest[-1] - since < AT_MOST
+    assert to_near[-1] > until - AT_MOST / 2
 
 
 @pytest.mark.parametrize("family", [4, 6])

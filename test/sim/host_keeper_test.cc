@@ -332,6 +332,32 @@ TEST(HostKeeper, DoesNotCallAnEndpointReadyThatIsDeniedAll) {
   EXPECT_EQ(keeper.report().endpoints_ready, 1U);
 }
 
+TEST(HostKeeper, JudgesWhatIsOpenAtAnAddressThatIsDeniedAllWhateverIsToStay) {
+  KeptHost host(4);
+  HostKeeper keeper(host.kernels(), {});
+  for (std::size_t i = 0; i < 2; ++i) {
+    kernel::Connection connection;
+    connection.source = connection.seen = address("192.0.2.7");
+    connection.destination = connection.asked = pod_address(i);
+    connection.protocol = kUdp;
+    host.connections.connections.push_back(connection);
+  }
+  const auto marked_after = [&](const EndpointState& endpoint) {
+    HostChanges changes;
+    changes.settings.emplace().open_connections = OpenConnections::kStay;
+    changes.endpoints.update(pod_key(0), endpoint);
+    keeper.take(changes);
+    EXPECT_TRUE(keeper.attempt() && keeper.judge_connections());
+    return std::ranges::count_if(host.connections.connections, [](const auto& one) { return one.mark != 0; });
+  };
+  EndpointState endpoint{interface_of(0), {{pod_address(0), ProgramId{1}, ProgramId{1}}}};
+  EXPECT_EQ(marked_after(endpoint), 0);
+  endpoint.denied = {std::exchange(endpoint.addresses, {}).front().address};
+  EXPECT_EQ(marked_after(endpoint), 1);
+  endpoint.denied.push_back(pod_address(1));
+  EXPECT_EQ(marked_after(endpoint), 2);
+}
+
 TEST(HostKeeper, GivesAnInterfaceAndAddressClaimedTwiceToTheSmallerName) {
   KeptHost host(5);
   HostKeeper keeper(host.kernels(), {});

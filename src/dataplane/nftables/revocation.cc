@@ -69,6 +69,9 @@ ConnectionJudge::ConnectionJudge(const Judgement& by) : by_(by) {
   for (const auto& [key, endpoint] : by_.endpoints) {
     for (const auto& programs : endpoint.addresses)
       workloads_.emplace(programs.address, Workload{programs, &endpoint.interface_name});
+    // A program that is not there denies all.
+    for (const auto& address : endpoint.denied)
+      workloads_.emplace(address, Workload{{address}, &endpoint.interface_name});
     for (const auto& source : endpoint.sources) senders_.try_emplace(source).first->push_back(&endpoint);
   }
 }

@@ -131,6 +131,14 @@ TEST_F(Revocation, AnAddressOfSeveralIsDeniedWhereAllAre) {
   EXPECT_FALSE(denies(tcp("10.9.9.9", "10.0.0.2", 81)));
 }
 
+TEST_F(Revocation, WhoIsDeniedAllForWantOfEntriesGoesOnWithNothing) {
+  endpoints_[{Kind::kPod, "shop", "last"}] = {
+      .interface_name = "cali3", .addresses = {}, .denied = {address("10.0.0.3")}};
+  EXPECT_TRUE(denies(tcp("10.9.9.9", "10.0.0.3", 80)));
+  EXPECT_TRUE(denies(tcp("10.0.0.3", "10.9.9.9", 80)));
+  EXPECT_FALSE(denies(tcp("192.0.2.1", "10.0.0.3", 80)));
+}
+
 TEST_F(Revocation, AtTheHostItsEndpointOfTheInterfaceDecides) {
   add_chains();
   add_host_endpoint("uplink", kNormalIn, 3);
