@@ -111,12 +111,15 @@ struct Agent::State {
   std::unique_ptr<http::Server> health;
   std::unique_ptr<CniDoor> cni;
   std::atomic<bool> whole = false;  // all of the above are there
-  bool started = false;             // of the dataplane's thread: it is in force
+  // Of the dataplane's thread.
+  bool started = false;  // it is in force
+  dataplane::HostInterfaces interfaces;
 
   void on_report(const dataplane::Report& report) {
     metrics.reported(report);
     // To start takes far more than to go on.
     if (metrics.applied_once() && !std::exchange(started, true)) give_back_spare_memory();
+    if (report.interfaces != interfaces) flows->learn(interfaces = report.interfaces);
     News news;
     news.report = report;
     reporter->tell(std::move(news));

@@ -88,7 +88,8 @@ class RingSource {
 class LogSource final : public FlowSource {
  public:
   // `replays`: policy is in that table, too.
-  LogSource(std::string table, bool replays, Losses& losses) : table_(std::move(table)), replays_(replays) {
+  LogSource(std::string table, bool replays, Losses& losses, NameOf name_of)
+      : table_(std::move(table)), replays_(replays), replay_(std::move(name_of)) {
     for (const auto& telling : dataplane::kTellings)
       accounts_[index_of(telling)] = &losses.of(std::string(telling.word));
   }
@@ -96,6 +97,7 @@ class LogSource final : public FlowSource {
   void learn(const HostChanges& changes) override {
     if (replays_) replay_.update(changes);
   }
+  void learn(const dataplane::HostInterfaces& interfaces) override { replay_.update(interfaces); }
 
   void read(std::size_t, const std::function<void(const flows::Event&)>& visit) override {
     look();
@@ -170,16 +172,18 @@ class LogSource final : public FlowSource {
 class NoSource final : public FlowSource {
  public:
   void learn(const HostChanges&) override {}
+  void learn(const dataplane::HostInterfaces&) override {}
   void read(std::size_t, const std::function<void(const flows::Event&)>&) override {}
   std::uint64_t take_lost() override { return 0; }
 };
 
 class BothSources final : public FlowSource {
  public:
-  BothSources(const dataplane::Options& options, Losses& losses)
-      : ring_(options.pin_folder, losses), log_(options.nft_table, false, losses) {}
+  BothSources(const dataplane::Options& options, Losses& losses, NameOf name_of)
+      : ring_(options.pin_folder, losses), log_(options.nft_table, false, losses, std::move(name_of)) {}
 
   void learn(const HostChanges& changes) override { log_.learn(changes); }
+  void learn(const dataplane::HostInterfaces& interfaces) override { log_.learn(interfaces); }
   void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) override {
     ring_.read(most, visit);
     log_.read(most, visit);
@@ -213,10 +217,12 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   return needed;
 }
 
-std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options, Losses& losses) {
-  if (options.datapath == dataplane::Datapath::kEbpf) return std::make_unique<BothSources>(options, losses);
+std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options, Losses& losses,
+                                           NameOf name_of) {
+  if (options.datapath == dataplane::Datapath::kEbpf)
+    return std::make_unique<BothSources>(options, losses, std::move(name_of));
   if (options.datapath == dataplane::Datapath::kNone) return std::make_unique<NoSource>();
-  return std::make_unique<LogSource>(options.nft_table, true, losses);
+  return std::make_unique<LogSource>(options.nft_table, true, losses, std::move(name_of));
 }
 
 }  // namespace ocicat::agent

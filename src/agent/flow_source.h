@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "agent/losses.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "flows/event.h"
 
@@ -16,14 +18,17 @@ class FlowSource {
  public:
   virtual ~FlowSource() = default;
   // In the network namespace of the caller. With eBPF there are two at once: the ring, and the log groups of
-  // the rules that stand beside the programs. `losses` outlives it.
-  static std::unique_ptr<FlowSource> of(const dataplane::Options& options, Losses& losses);
+  // the rules that stand beside the programs. `losses` outlives it. `name_of`: of an interface, by its index.
+  using NameOf = std::function<std::string(std::uint32_t)>;
+  static std::unique_ptr<FlowSource> of(const dataplane::Options& options, Losses& losses, NameOf name_of);
 
   // The part of a message to the dataplane that such a source learns from, and outcomes and settings.
   static HostChanges needed(const dataplane::Options& options, const HostChanges& changes);
 
   // What the host should look like from now on.
   virtual void learn(const HostChanges& changes) = 0;
+  // Which host endpoint has which interface.
+  virtual void learn(const dataplane::HostInterfaces& interfaces) = 0;
 
   // What there is, at most so many. Never waits.
   virtual void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) = 0;

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -86,10 +87,12 @@ class LogVoice {
 struct Learned {
   Changes<ResourceKey, Resource> resources;
   HostChanges host;
+  std::optional<dataplane::HostInterfaces> interfaces{};
 
   void absorb(Learned later) {
     resources.absorb(std::move(later.resources));
     host.absorb(std::move(later.host));
+    if (later.interfaces) interfaces = std::move(later.interfaces);
   }
 };
 
@@ -120,7 +123,7 @@ struct FlowWatch::State {
   explicit State(Options&& chosen)
       : options(std::move(chosen)),
         losses(options.losses),
-        source(FlowSource::of(options.dataplane, losses)) {}
+        source(FlowSource::of(options.dataplane, losses, std::ref(names))) {}
 
   Options options;
   Mailbox<Learned> news;
@@ -130,8 +133,8 @@ struct FlowWatch::State {
   // Of the thread.
   Losses losses;
   std::chrono::steady_clock::time_point next_write{};
-  std::unique_ptr<FlowSource> source;
   InterfaceNames names;
+  std::unique_ptr<FlowSource> source;
   flows::Recorder recorder{std::ref(names)};
   LogVoice voice{names};
   std::chrono::milliseconds window = HostSettings{}.flow_window;  // flows are summed up for so long
@@ -148,6 +151,10 @@ struct FlowWatch::State {
     recorder.update(learned.host.tables.outcomes);
     recorder.update(learned.host.endpoints);
     source->learn(learned.host);
+    if (learned.interfaces) {
+      source->learn(*learned.interfaces);
+      recorder.update(*std::move(learned.interfaces));
+    }
     if (!learned.host.settings) return;
     read_events();  // what has happened so far is told as settings were
     voice.learn(*learned.host.settings);
@@ -259,6 +266,10 @@ void FlowWatch::learn(api::Update update) {
 
 void FlowWatch::learn(const HostChanges& changes) {
   state_->news.leave({.resources = {}, .host = FlowSource::needed(state_->options.dataplane, changes)});
+}
+
+void FlowWatch::learn(const dataplane::HostInterfaces& interfaces) {
+  state_->news.leave({.resources = {}, .host = {}, .interfaces = interfaces});
 }
 
 std::shared_ptr<FlowMailbox> FlowWatch::follow(FlowFilter filter) {

@@ -16,6 +16,7 @@
 #include "api/client/informer.h"
 #include "base/mailbox.h"
 #include "dataplane/dataplane.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "resources/types.h"
 
@@ -54,6 +55,7 @@ class FlowWatch {
   // the first snapshot is whole: that is taken in turn, as PolicyLoop has it.
   void learn(api::Update update);
   void learn(const HostChanges& changes);
+  void learn(const dataplane::HostInterfaces& interfaces);
   // From now on, for as long as somebody holds the mailbox.
   std::shared_ptr<FlowMailbox> follow(FlowFilter filter);
   // What has been summed up: {"host","began","flows":[…],"others":{…},"lost":N}. Called on the watch's

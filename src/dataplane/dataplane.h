@@ -55,6 +55,7 @@ struct Report {
   std::size_t routes = 0;           // wanted
   std::size_t routes_ready = 0;     // in the kernel
   std::map<ResourceKey, HostEndpointStatus> host_endpoints;
+  HostInterfaces interfaces;        // whose they are
   std::string error;                // empty: all is as wanted; else what failed and what is tried next
   std::uint64_t kernel_writes = 0;  // messages sent so far that change something
   std::uint64_t revoked = 0;        // open connections that policy came to deny

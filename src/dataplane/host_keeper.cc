@@ -346,6 +346,7 @@ bool HostKeeper::attempt() {
   report_.endpoints_ready = static_cast<std::size_t>(
       std::ranges::count_if(endpoints_, [&](const auto& entry) { return is_ready(entry.second); }));
   report_.host_endpoints = statuses(host_endpoints_, routes_.links(), interfaces_);
+  report_.interfaces = interfaces_;
   if (!policy_in_force || !assigned_ || !policy_->enforces()) {
     for (auto& [key, status] : report_.host_endpoints) status = HostEndpointStatus::kError;
   }

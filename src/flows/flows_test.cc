@@ -357,6 +357,36 @@ TEST_F(Sums, NameWhoHasTheInterfaceWhereThePacketDoesNotSayWhoSentIt) {
   EXPECT_EQ(sender(Reason::kSpoofed), "");
 }
 
+TEST_F(Sums, NameTheHostEndpointOfTheInterfaceByWhichTheHostSends) {
+  Recorder recorder(
+      [](std::uint32_t index) { return index == 5 ? std::string("cali5") : std::string("eth0"); });
+  const ResourceKey key{Kind::kHostEndpoint, "", "edge"};
+  HostEndpoint edge;
+  edge.metadata.name = "edge";
+  edge.interface_name = "eth0";
+  Parties parties;
+  parties.update(key, edge);
+  parties.update(pod_key("here"), pod("here", "10.65.0.2"));
+  recorder.update(parties);
+  Changes<ResourceKey, EndpointState> endpoints;
+  endpoints.update(pod_key("here"), EndpointState{.interface_name = "cali5", .addresses = {}});
+  recorder.update(endpoints);
+  auto sent = event(9, 9, 443, Reason::kAllowed, 60);
+  sent.source = ip("192.0.2.7");
+  const auto sender = [&](bool from_host, std::uint32_t interface) {
+    sent.from_host = from_host;
+    sent.interface = interface;
+    return recorder.sighting_of(sent).source.name;
+  };
+  EXPECT_EQ(sender(true, 2), "");
+  dataplane::HostInterfaces interfaces;
+  interfaces.all_others = key;
+  recorder.update(interfaces);
+  EXPECT_EQ(sender(true, 2), "edge");
+  EXPECT_EQ(sender(false, 2), "");
+  EXPECT_EQ(sender(true, 5), "") << "to a workload";
+}
+
 TEST_F(Sums, GoOnWhereAWorkloadChanges) {
   Aggregator aggregator({});
   add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));

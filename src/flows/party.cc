@@ -170,7 +170,8 @@ policy::SequencePool::Id Directory::keep(const Labels& labels) {
 void Directory::update(const Changes<ResourceKey, Resource>& changes) {
   for (const auto& [key, resource] : changes.entries()) {
     auto described = resource ? description_of(*resource) : std::nullopt;
-    if (described && !described->places.empty()) {
+    // The interfaces of a host endpoint may be all that it is known by.
+    if (described && (described->type == PartyType::kHost || !described->places.empty())) {
       add(key, *std::move(described));
     } else {
       remove(key);

@@ -88,7 +88,7 @@ class Directory {
   // Where several have an address: workloads before host endpoints before network sets, longer prefixes
   // before shorter ones, then by key. Valid until the next update().
   const Party& party_of(const IpAddress& address);
-  // nullptr: nobody has told of it, or of any address of it.
+  // nullptr: nobody has told of it, or, unless it is a host endpoint, of any address of it.
   const Party* party_of(const ResourceKey& key);
 
  private:

@@ -43,6 +43,11 @@ void Recorder::update(const Changes<ResourceKey, EndpointState>& endpoints) {
 }
 
 const Party* Recorder::sender_by_interface(const Event& event) {
+  if (event.from_host) {
+    const auto name = name_of_(event.interface);
+    const auto* key = by_interface_.contains(name) ? nullptr : host_interfaces_.holder_of(name);
+    return key == nullptr ? nullptr : directory_.party_of(*key);
+  }
   const bool unsaid = event.reason == Reason::kSpoofed || event.reason == Reason::kNotIp ||
                       event.reason == Reason::kMalformed;
   if (!unsaid || event.end != policy::Direction::kEgress) return nullptr;

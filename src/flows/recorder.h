@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/changes.h"
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "flows/event.h"
 #include "flows/party.h"
@@ -47,8 +48,11 @@ class Recorder {
   void forget_gone();
   // Workloads of this host.
   void update(const Changes<ResourceKey, EndpointState>& endpoints);
+  // Of host endpoints.
+  void update(dataplane::HostInterfaces interfaces) { host_interfaces_ = std::move(interfaces); }
 
-  // Where the packet does not say who sent it (forged, not IP, cut short), the interface that it came from does.
+  // Where the packet does not say who sent it (forged, not IP, cut short), the interface that it came from does; of what
+  // the host itself sends, the one by which it leaves, if that has a host endpoint.
   Sighting sighting_of(const Event& event);
 
  private:
@@ -61,6 +65,7 @@ class Recorder {
   boost::unordered_flat_set<policy::OutcomeId> gone_;
   boost::unordered_flat_map<std::string, ResourceKey> by_interface_;  // workloads of this host
   std::map<ResourceKey, std::string> interfaces_;                     // the other way round
+  dataplane::HostInterfaces host_interfaces_;
 };
 
 }  // namespace ocicat::flows

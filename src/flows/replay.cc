@@ -40,6 +40,8 @@ Event event_of(const Headers& headers, const kernel::LoggedPacket& logged) {
                                ? static_cast<std::uint16_t>(packet.icmp_type << 8 | packet.icmp_code)
                                : packet.destination_port;
   event.comes_in = logged.came_by != 0;
+  event.from_host =
+      logged.hook == NF_INET_LOCAL_OUT || (logged.hook == NF_INET_POST_ROUTING && !event.comes_in);
   event.interface = event.comes_in ? logged.came_by : logged.leaves_by;
   event.reason = find_reason(logged.prefix).value_or(Reason::kOther);
   event.size = headers.size;
@@ -48,7 +50,8 @@ Event event_of(const Headers& headers, const kernel::LoggedPacket& logged) {
 
 }  // namespace
 
-Replay::Replay() : tables_(std::make_unique<policy::Tables>()), simulator_(*tables_) {}
+Replay::Replay(NameOf name_of)
+    : tables_(std::make_unique<policy::Tables>()), simulator_(*tables_), name_of_(std::move(name_of)) {}
 
 void Replay::update(const HostChanges& changes) {
   tables_->apply(changes.tables);
@@ -76,16 +79,19 @@ OutcomeId Replay::answer(const policy::Packet& packet, Direction end) const {
                          egress ? packet.destination : packet.source, packet);
 }
 
-// The first host endpoint that refuses it: which of them has the interface is the dataplane's to know.
-OutcomeId Replay::answer_of_hosts(const policy::Packet& packet, std::uint8_t hook, Direction end) const {
-  const auto& own = end == Direction::kEgress ? packet.source : packet.destination;
-  const auto& peer = end == Direction::kEgress ? packet.destination : packet.source;
-  for (const auto& [key, endpoint] : host_endpoints_) {
-    for (const auto chain : chains_at(hook)) {
-      const auto id = endpoint.chain(packet.family(), {chain, end});
-      const auto outcome = id == policy::ChainId{} ? OutcomeId{} : simulator_.find(id, own, peer, packet);
-      if (says(outcome, Verdict::kDeny)) return outcome;
-    }
+OutcomeId Replay::answer_at_host(const policy::Packet& packet, const kernel::LoggedPacket& logged,
+                                 Direction end, Verdict verdict) const {
+  const bool egress = end == Direction::kEgress;
+  const auto interface = egress ? logged.leaves_by : logged.came_by;
+  const auto* holder = interface == 0 ? nullptr : interfaces_.holder_of(name_of_(interface));
+  const auto found = holder == nullptr ? host_endpoints_.end() : host_endpoints_.find(*holder);
+  if (found == host_endpoints_.end()) return {};
+  for (const auto chain : chains_at(logged.hook)) {
+    const auto id = found->second.chain(packet.family(), {chain, end});
+    if (id == policy::ChainId{}) continue;
+    const auto outcome = simulator_.find(id, egress ? packet.source : packet.destination,
+                                         egress ? packet.destination : packet.source, packet);
+    if (says(outcome, verdict)) return outcome;
   }
   return {};
 }
@@ -104,25 +110,30 @@ void Replay::events_of(const kernel::LoggedPacket& logged,
   };
   const bool from_here = logged.came_by != 0 && has(packet.source), to_here = has(packet.destination);
   if (event.allowed()) {
+    // What the host sends to its own workloads nobody is asked about.
+    if (event.from_host && to_here) return tell(Direction::kIngress, {});
+    if (event.from_host)
+      return tell(Direction::kEgress, answer_at_host(packet, logged, Direction::kEgress, Verdict::kAllow));
     const auto allowed = [&](Direction end) {
       const auto outcome = answer(packet, end);
       tell(end, says(outcome, Verdict::kAllow) ? outcome : OutcomeId{});
     };
     if (from_here) allowed(Direction::kEgress);
-    if (to_here || !from_here) allowed(Direction::kIngress);
+    if (to_here) allowed(Direction::kIngress);
+    if (!from_here && !to_here)
+      tell(Direction::kIngress, answer_at_host(packet, logged, Direction::kIngress, Verdict::kAllow));
     return;
   }
   // Others than policy name no outcome; they are told by whom the packet came from, if it did from here.
   const bool by_policy = event.reason == Reason::kPolicy || event.reason == Reason::kRevoked;
-  const bool going_out = logged.hook == NF_INET_LOCAL_OUT || logged.hook == NF_INET_POST_ROUTING;
   for (const auto end : {Direction::kEgress, Direction::kIngress}) {
     const auto outcome = by_policy ? answer(packet, end) : OutcomeId{};
     if (says(outcome, Verdict::kDeny)) return tell(end, outcome);
   }
   const bool spoofed = event.reason == Reason::kSpoofed;
-  const auto end = spoofed || from_here || going_out ? Direction::kEgress : Direction::kIngress;
+  const auto end = spoofed || from_here || event.from_host ? Direction::kEgress : Direction::kIngress;
   for (const auto side : {Direction::kIngress, Direction::kEgress}) {
-    const auto outcome = by_policy ? answer_of_hosts(packet, logged.hook, side) : OutcomeId{};
+    const auto outcome = by_policy ? answer_at_host(packet, logged, side, Verdict::kDeny) : OutcomeId{};
     if (outcome != OutcomeId{}) return tell(side, outcome);
   }
   tell(end, {});

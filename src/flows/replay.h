@@ -9,7 +9,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
 
+#include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "flows/event.h"
 #include "kernel/packet_log.h"
@@ -19,18 +22,23 @@ namespace ocicat::flows {
 
 class Replay {
  public:
-  Replay();
+  // Of an interface by its index; empty where it has gone.
+  using NameOf = std::function<std::string(std::uint32_t)>;
+  explicit Replay(NameOf name_of = [](std::uint32_t) { return std::string(); });
 
   // Tables, endpoints and host endpoints of what the host should look like.
   void update(const HostChanges& changes);
+  // Which host endpoint has which.
+  void update(dataplane::HostInterfaces interfaces) { interfaces_ = std::move(interfaces); }
   // Of a flow that begins one event for each end here, of a refused packet one.
   void events_of(const kernel::LoggedPacket& logged, const std::function<void(const Event&)>& visit) const;
 
  private:
   bool has(const IpAddress& address) const { return programs_.contains(address); }
   policy::OutcomeId answer(const policy::Packet& packet, policy::Direction end) const;
-  policy::OutcomeId answer_of_hosts(const policy::Packet& packet, std::uint8_t hook,
-                                    policy::Direction end) const;
+  // Of the host endpoint of the interface by which it comes or goes; 0 where it does not say this.
+  policy::OutcomeId answer_at_host(const policy::Packet& packet, const kernel::LoggedPacket& logged,
+                                   policy::Direction end, policy::Verdict verdict) const;
   bool says(policy::OutcomeId outcome, policy::Verdict verdict) const;
 
   std::unique_ptr<policy::Tables> tables_;  // stays where it is, for the simulator
@@ -38,6 +46,8 @@ class Replay {
   std::map<ResourceKey, EndpointState> endpoints_;
   std::map<ResourceKey, HostEndpointState> host_endpoints_;
   std::multimap<IpAddress, AddressPrograms> programs_;  // of workloads here
+  dataplane::HostInterfaces interfaces_;
+  NameOf name_of_;
 };
 
 }  // namespace ocicat::flows

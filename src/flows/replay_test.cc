@@ -94,7 +94,7 @@ class Replayed : public testing::Test {
     replay_.events_of(logged, [&](const Event& event) { events.push_back(event); });
     return events;
   }
-  Replay replay_;
+  Replay replay_{[](std::uint32_t index) { return fmt::format("eth{}", index); }};
 };
 
 OutcomeId outcome(Event event, Direction end) {
@@ -127,6 +127,68 @@ TEST_F(Replayed, WhereTheTablesSayOtherwiseByNowNoOutcomeIsNamed) {
   EXPECT_EQ(refused[0].outcomes, (std::array<OutcomeId, 2>{}));
   const auto begun = events("allowed", udp4("10.65.0.2", "10.65.0.3", 53));
   EXPECT_EQ(outcome(begun[1], Direction::kIngress), OutcomeId{});
+}
+
+// Host endpoint `first` denies all, `second`, which has the interface, allows what it sends and denies what it is sent.
+class ReplayedAtHosts : public Replayed {
+ protected:
+  ReplayedAtHosts() {
+    using namespace policy;
+    HostChanges changes;
+    changes.tables.outcomes.update(OutcomeId{3}, {Verdict::kDeny, {}});
+    changes.tables.tables.update(TableId{3}, {{{0, kLastTableKey, OutcomeId{3}, {}}}});
+    changes.tables.programs.update(ProgramId{3}, {VocabularyId{1}, TableId{3}});
+    for (std::uint32_t i = 1; i <= 3; ++i)
+      changes.tables.chains.update(ChainId{i}, {VocabularyId{1}, ProgramId{i}});
+    const auto add = [&](const char* name, std::uint32_t ingress, std::uint32_t egress) {
+      HostEndpointState state;
+      for (auto& chains : state.chains) {
+        chains[index_of(Hook{ChainKind::kNormal, Direction::kIngress})] = ChainId{ingress};
+        chains[index_of(Hook{ChainKind::kNormal, Direction::kEgress})] = ChainId{egress};
+      }
+      changes.host_endpoints.update(key(name), state);
+    };
+    add("first", 2, 2);
+    add("second", 3, 1);
+    replay_.update(changes);
+    dataplane::HostInterfaces interfaces;
+    interfaces.by_name = {{"eth0", key("first")}, {"eth1", key("second")}};
+    replay_.update(interfaces);
+  }
+  static ResourceKey key(const char* name) { return {Kind::kHostEndpoint, "", name}; }
+  std::vector<Event> events_at(const char* prefix, std::uint8_t hook, std::uint32_t came_by,
+                               std::uint32_t leaves_by, const char* to = "203.0.113.1") const {
+    std::vector<Event> events;
+    const auto packet = udp4("192.0.2.1", to, 53);
+    replay_.events_of({prefix, hook, came_by, leaves_by, {}, packet},
+                      [&](const Event& event) { events.push_back(event); });
+    return events;
+  }
+};
+
+TEST_F(ReplayedAtHosts, TheHostEndpointOfTheInterfaceSaysWhy) {
+  const auto in = events_at("policy", NF_INET_LOCAL_IN, 1, 0);
+  ASSERT_EQ(in.size(), 1U);
+  EXPECT_EQ(outcome(in[0], Direction::kIngress), OutcomeId{3});
+  EXPECT_FALSE(in[0].from_host);
+  const auto elsewhere = events_at("policy", NF_INET_LOCAL_IN, 5, 0);
+  ASSERT_EQ(elsewhere.size(), 1U);
+  EXPECT_EQ(elsewhere[0].outcomes, (std::array<OutcomeId, 2>{}));
+}
+
+TEST_F(ReplayedAtHosts, WhatTheHostBeginsIsToldByItsEnd) {
+  for (const auto hook : {NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING}) {
+    const auto out = events_at("allowed", static_cast<std::uint8_t>(hook), 0, 1);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_TRUE(out[0].from_host);
+    EXPECT_EQ(out[0].end, Direction::kEgress);
+    EXPECT_EQ(out[0].interface, 1U);
+    EXPECT_EQ(outcome(out[0], Direction::kEgress), OutcomeId{1});
+  }
+  const auto to_workload = events_at("allowed", NF_INET_LOCAL_OUT, 0, 7, "10.65.0.2");
+  ASSERT_EQ(to_workload.size(), 1U);
+  EXPECT_EQ(to_workload[0].end, Direction::kIngress);
+  EXPECT_EQ(to_workload[0].outcomes, (std::array<OutcomeId, 2>{}));
 }
 
 TEST_F(Replayed, OtherReasonsNameNoOutcome) {

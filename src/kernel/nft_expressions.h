@@ -86,6 +86,7 @@ class Expressions {
 inline constexpr std::uint32_t kStateInvalid = 1;
 inline constexpr std::uint32_t kStateEstablished = 2;
 inline constexpr std::uint32_t kStateRelated = 4;
+inline constexpr std::uint32_t kStateNew = 8;
 inline constexpr std::uint32_t kStateUntracked = 64;
 inline constexpr std::uint32_t kStatusDestinationTranslated = 1U << 5;  // IPS_DST_NAT
 

@@ -1,5 +1,6 @@
 """Flows and refusals are told, with who speaks by name and the policy that decides, as `ocicat explain` says it."""
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -217,6 +218,69 @@ def test_what_policy_denies_by_now_of_a_connection_is_told_as_revoked(lab, event
     finally:
         lab.delete(no_more)
         lab.wait()
+
+
+def host_endpoint(name, interface):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint",
+            "metadata": {"name": name, "labels": {"edge": name}},
+            "spec": {"node": "host1", "interfaceName": interface, "profiles": ["projectcalico-default-allow"]}}
+
+
+def of_edge(name, order):
+    return {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "of-" + name},
+            "spec": {"selector": "edge == '%s'" % name, "order": order, "types": ["Egress"],
+                     "egress": [{"action": "Deny", "protocol": "UDP", "destination": {"ports": [9]}},
+                                {"action": "Allow"}]}}
+
+
+@pytest.fixture
+def edges(lab):
+    """Two host endpoints; who leaves by an interface that is not there comes first."""
+    documents = [of_edge("another", 1), of_edge("edge", 2), host_endpoint("another", "not-there"),
+                 host_endpoint("edge", "to-host2")]
+    lab.apply(*documents)
+    lab.wait()
+    yield
+    lab.delete(*reversed(documents))
+    lab.wait()
+
+
+@FAMILIES
+@pytest.mark.parametrize("port, action, rule", [(9, "deny", 0), (10, "allow", 1)])
+def test_what_a_host_sends_is_told_by_the_host_endpoint_by_which_it_leaves(lab, edges, eventually, family, port, action,
+                                                                           rule):
+    port_of_family = port if action == "deny" else port + family  # families are summed up together
+    send(lab, lab.host_address(2, family), port_of_family)
+    interface = ("None/edge", "udp/%d" % port_of_family)
+
+    def seen():
+        return [flow for flow in told(lab, "flows") if (name(flow["source"]), flow["traffic"]) == interface]
+
+    eventually(seen, 30)
+    for flow in seen():
+        assert (flow["reporter"], flow["action"], flow["host"]) == ("src", action, "host1")
+        assert "GlobalNetworkPolicy of-edge, egress[%d]" % rule in flow["why"][-1]
+
+
+@FAMILIES
+def test_what_a_host_asks_of_its_own_workload_is_told_at_that_end(lab, eventually, family):
+    port = 20 + family
+    pod = next(pod for pod in lab.status()["pods"] if pod["host"] == "host1")
+    target = "%s/%s" % (pod["namespace"], pod["name"])
+    send(lab, lab.address(target, family), port)
+
+    def seen():
+        return [flow for flow in told(lab, "flows") if key(flow)[1:] == (target, "udp/%d" % port)]
+
+    eventually(seen, 30)
+    assert [(flow["reporter"], flow["action"], flow["why"]) for flow in seen()] == [("dst", "allow", [])]
+
+
+def send(lab, address, port):
+    """A datagram of host1."""
+    code = "import socket, sys; socket.socket(%d, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], int(sys.argv[2])))"
+    lab.host_exec("host1", sys.executable, "-c", code % (socket.AF_INET6 if ":" in address else socket.AF_INET),
+                  address, str(port), check=False)
 
 
 def test_who_does_not_read_holds_nobody_up(lab, root, eventually):

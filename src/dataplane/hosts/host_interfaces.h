@@ -22,6 +22,12 @@ struct HostInterfaces {
   std::map<std::string, ResourceKey> by_name;
   std::optional<ResourceKey> all_others;  // of "*"
 
+  // nullptr: nobody.
+  const ResourceKey* holder_of(const std::string& interface) const {
+    const auto named = by_name.find(interface);
+    if (named != by_name.end()) return &named->second;
+    return all_others ? &*all_others : nullptr;
+  }
   bool operator==(const HostInterfaces&) const = default;
 };
 

@@ -138,10 +138,9 @@ const std::string& ConnectionJudge::way(const IpAddress& address) {
 }
 
 const HostEndpointState* ConnectionJudge::host_endpoint_at(const std::string& interface) const {
-  const auto named = by_.interfaces.by_name.find(interface);
-  if (named == by_.interfaces.by_name.end() && !by_.interfaces.all_others) return nullptr;
-  const auto found = by_.host_endpoints.find(
-      named != by_.interfaces.by_name.end() ? named->second : *by_.interfaces.all_others);
+  const auto* holder = by_.interfaces.holder_of(interface);
+  if (holder == nullptr) return nullptr;
+  const auto found = by_.host_endpoints.find(*holder);
   return found == by_.host_endpoints.end() ? nullptr : &found->second;
 }
 

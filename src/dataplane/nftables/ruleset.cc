@@ -22,6 +22,7 @@ constexpr std::array<std::uint8_t, 1> kFamily4{NFPROTO_IPV4}, kFamily6{NFPROTO_I
     kTcpNumber{kTcp};
 constexpr std::array<std::uint8_t, 4> kZero{};
 constexpr const char* kNeighbourTypes = "neighbour_types";
+constexpr const char* kBegunByHost = "begun_by_host";
 
 ByteView bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -93,6 +94,9 @@ class Writer {
     }
     chain(std::string(kBegun.chain));
     ruleset_.rules.push_back(tells(kBegun));
+    // The host itself also says what belongs to no connection (neighbour discovery): that begins nothing.
+    chain(kBegunByHost);
+    rule(with_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kBegun.chain));
     add_endings_of_hosts();
   }
 
@@ -248,15 +252,22 @@ class Writer {
   }
   // The same where the interface by which it comes or goes has a host endpoint.
   void tell_of_hosts(policy::ChainKind at) {
-    for (const auto direction : policy::kDirections) {
-      if (at == policy::ChainKind::kNormal && direction == policy::Direction::kEgress) continue;
-      Expressions rule_of_hosts;
-      must_have_host_endpoint(rule_of_hosts, direction);
-      rule(rule_of_hosts.verdict(NFT_GOTO, kBegun.chain));
-    }
+    tell_of_host(policy::Direction::kIngress, kBegun.chain);
+    if (at == policy::ChainKind::kForward) tell_of_host(policy::Direction::kEgress, kBegun.chain);
+  }
+  void tell_of_host(policy::Direction direction, std::string_view chain) {
+    Expressions rule_of_host;
+    must_have_host_endpoint(rule_of_host, direction);
+    rule(rule_of_host.verdict(NFT_GOTO, chain));
+  }
+  // What the host sends, once others than policy have let it pass. What it sends to its own workloads is nobody's to judge.
+  void judge_output() {
+    dispatch(Meta::kOutputName, NFT_GOTO, kBegunByHost);
+    ask_host({policy::ChainKind::kNormal, policy::Direction::kEgress});
+    tell_of_host(policy::Direction::kEgress, kBegunByHost);
   }
 
-  // semantics.md 2.4. What a host sends to its own workloads is nobody's to judge.
+  // semantics.md 2.4
   void add_host_hooks() {
     using enum policy::ChainKind;
     using enum policy::Direction;
@@ -275,8 +286,7 @@ class Writer {
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     rule(untracked_and_allowed().verdict(NF_ACCEPT));
     rule(translated().differs(0, kZero).verdict(NF_ACCEPT));
-    dispatch(Meta::kOutputName, NF_ACCEPT, "");
-    ask_host({kNormal, kEgress});
+    judge_output();
     chain("mangle_postrouting", Hook{NF_INET_POST_ROUTING, NF_IP_PRI_MANGLE});
     rule(translated().equals(0, kZero).verdict(NF_ACCEPT));
     // What is not tracked has no such state.
@@ -286,8 +296,7 @@ class Writer {
     // What is forwarded has come in by an interface, and has been judged.
     constexpr std::array<std::uint8_t, IFNAMSIZ> kNoName{};
     rule(Expressions().meta(Meta::kInputName, 0).differs(0, kNoName).verdict(NF_ACCEPT));
-    dispatch(Meta::kOutputName, NF_ACCEPT, "");
-    ask_host({kNormal, kEgress});
+    judge_output();
   }
   // By untracked policy where it is sent, and not marked by somebody who then led it to another interface.
   Expressions untracked_and_allowed() const {
