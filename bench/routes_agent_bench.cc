@@ -9,11 +9,14 @@
 //                             kernel's share and without what they take when nothing happens
 //   routes-host-label-agent   the same where a host only gets a label, which nothing selects
 //
-// Prints lines `figure value unit`; each start goes to the error output.
+// Prints lines `figure value unit`; each start goes to the error output, and of each round of changes which thread of
+// the agent took how much.
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <functional>
+#include <map>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -55,22 +58,30 @@ class Host {
   double change(const std::function<test::Item(unsigned)>& item_of) {
     const auto idle = during([](unsigned) {});
     const auto busy = during([&](unsigned number) { served_.change(item_of(number)); });
-    std::fprintf(stderr, "a change: %.2f ms, idle %.2f\n", busy - idle, idle);
-    return busy - idle;
+    double sum = 0;
+    for (const auto& [thread, milliseconds] : busy) {
+      sum += milliseconds - idle.at(thread);
+      std::fprintf(stderr, "%s %.3f (idle %.3f)  ", thread.c_str(), milliseconds - idle.at(thread),
+                   idle.at(thread));
+    }
+    std::fprintf(stderr, "a change %.2f ms\n", sum);
+    return sum;
   }
   void check_routes() const {
     router_.shell(fmt::format("test $(ip route show proto 80 | wc -l) -ge {}", kLeastRoutes));
   }
 
  private:
-  // Milliseconds of the agent's for each of kChanges.
-  double during(const std::function<void(unsigned)>& change) const {
+  // Milliseconds of each of the agent's threads for each of kChanges.
+  std::map<std::string, double> during(const std::function<void(unsigned)>& change) const {
     const auto before = agent_.scheduled_seconds();
     for (unsigned number = 0; number < kChanges; ++number) {
       change(number);
       std::this_thread::sleep_for(kBetweenChanges);
     }
-    return (agent_.scheduled_seconds() - before) * 1e3 / kChanges;
+    auto taken = agent_.scheduled_seconds();
+    for (auto& [thread, seconds] : taken) seconds = (seconds - before.at(thread)) * 1e3 / kChanges;
+    return taken;
   }
 
   test::BlockCluster cluster_;

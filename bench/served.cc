@@ -152,11 +152,14 @@ AgentProcess::ProcessorSeconds AgentProcess::processor() const {
   return {used.user / ticks, used.kernel / ticks};
 }
 
-double AgentProcess::scheduled_seconds() const {
-  double seconds = 0;
+std::map<std::string, double> AgentProcess::scheduled_seconds() const {
+  std::map<std::string, double> seconds;
   for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_))) {
+    std::string name;
     double nanoseconds = 0;
-    if (std::ifstream(thread.path() / "schedstat") >> nanoseconds) seconds += nanoseconds / 1e9;
+    if (std::ifstream(thread.path() / "comm") >> name &&
+        std::ifstream(thread.path() / "schedstat") >> nanoseconds)
+      seconds[name] += nanoseconds / 1e9;
   }
   return seconds;
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -78,8 +79,8 @@ class AgentProcess {
   };
   ProcessorSeconds processor() const;  // to a hundredth
   double processor_seconds() const { return processor().user + processor().kernel; }
-  // Of all threads that it has now, to a nanosecond.
-  double scheduled_seconds() const;
+  // Of each thread that it has now, by name, to a nanosecond.
+  std::map<std::string, double> scheduled_seconds() const;
   // Of the line in /proc/PID/status, MB of 2^20 bytes.
   double megabytes(const std::string& line) const;
   const std::filesystem::path& pin_folder() const { return pin_folder_; }

@@ -44,14 +44,26 @@ AgentStatus::AgentStatus(std::string node, std::string dataplane, std::string re
     : node_(std::move(node)), dataplane_(std::move(dataplane)), reason_(std::move(reason)), pid_(pid) {}
 
 bool AgentStatus::apply(const News& news) {
-  const json::object before = document({});
-  if (news.report) report_ = *news.report;
-  news.unreadable.apply_to(unreadable_);
-  news.refused.apply_to(uncompiled_);
-  news.bounded.apply_to(bounded_);
-  if (news.bgp) bgp_ = news.bgp;
-  if (news.own_node) own_node_ = *news.own_node;
-  return document({}) != before;
+  bool differs = news.report && take(*news.report);
+  const auto apply_to = [&](std::map<ResourceKey, std::string>& reasons, const auto& changes) {
+    changes.apply_to(reasons);
+    differs |= !changes.empty();
+  };
+  apply_to(unreadable_, news.unreadable);
+  apply_to(uncompiled_, news.refused);
+  apply_to(bounded_, news.bounded);
+  if (news.bgp) differs |= std::exchange(bgp_, news.bgp) != bgp_;
+  if (news.own_node) differs |= std::exchange(own_node_, *news.own_node) != own_node_;
+  return differs;
+}
+
+bool AgentStatus::take(const dataplane::Report& report) {
+  auto before = std::exchange(report_, report);
+  // Of these the document says nothing.
+  before.kernel_writes = report.kernel_writes;
+  before.revoked = report.revoked;
+  before.repairs = report.repairs;
+  return before != report_;
 }
 
 std::map<ResourceKey, std::string> AgentStatus::refused() const {

@@ -22,7 +22,8 @@ class AgentStatus {
   // `reason`: why it is this dataplane; empty: somebody has said so.
   AgentStatus(std::string node, std::string dataplane, std::string reason, int pid);
 
-  // True where the document says something else afterwards, heartbeat aside.
+  // True where the document may say something else afterwards, heartbeat aside: news of which it has no room for
+  // the difference counts as well.
   bool apply(const News& news);
 
   boost::json::object document(std::chrono::system_clock::time_point heartbeat) const;
@@ -34,6 +35,7 @@ class AgentStatus {
   const dataplane::Report& report() const { return report_; }
 
  private:
+  bool take(const dataplane::Report& report);
   // And what speaks against it.
   std::string why_this_dataplane() const;
 

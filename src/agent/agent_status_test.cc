@@ -85,6 +85,10 @@ TEST(AgentStatus, NewsThatSaysNothingNewIsNoChange) {
   EXPECT_FALSE(status.apply(news));
   EXPECT_FALSE(status.apply(report_of({.revisions = {{Kind::kPod, {5, ""}}}, .kernel_writes = 2})))
       << "not in the document";
+  EXPECT_TRUE(status.apply(report_of({.revisions = {{Kind::kPod, {6, ""}}}, .kernel_writes = 2})));
+  News of_the_engine;
+  of_the_engine.counters.emplace().endpoints = 1;
+  EXPECT_FALSE(status.apply(of_the_engine)) << "not in it either";
 }
 
 TEST(AgentStatus, TellsOfWhatIsInForceAsABoundBesideWhatIsRefused) {

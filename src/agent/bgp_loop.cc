@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/thread_name.h"
 #include "network/bgp/bird_configuration.h"
 
 namespace ocicat::agent {
@@ -23,6 +24,7 @@ struct BgpLoop::State {
         has_heard(std::move(on_heard)) {}
 
   void run() {
+    name_thread("bgp");
     while (!mailbox.closed()) {
       auto update = mailbox.take_within(kRound);
       if (mailbox.closed()) return;

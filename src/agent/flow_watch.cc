@@ -14,6 +14,7 @@
 
 #include "agent/flow_source.h"
 #include "agent/losses.h"
+#include "base/thread_name.h"
 #include "base/time_text.h"
 #include "flows/aggregator.h"
 #include "flows/log_lines.h"
@@ -239,6 +240,7 @@ struct FlowWatch::State {
   }
 
   void run() {
+    name_thread("flows");
     while (!news.closed()) {
       if (auto learned = news.take_within(kLookEvery)) learn(*std::move(learned));
       read_events();

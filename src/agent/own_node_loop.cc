@@ -8,6 +8,7 @@
 
 #include "agent/own_node.h"
 #include "base/mailbox.h"
+#include "base/thread_name.h"
 #include "ipam/api_documents.h"
 #include "kernel/host_addresses.h"
 
@@ -31,6 +32,7 @@ struct OwnNodeLoop::State {
       : node(std::move(name)), documents(server), tell(std::move(on_trouble)) {}
 
   void run() {
+    name_thread("own-node");
     OwnNode own(node, documents, kernel::main_address);
     auto pause = OwnNode::kNextLook;
     auto retry = kFirstRetry;

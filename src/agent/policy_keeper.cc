@@ -24,17 +24,18 @@ PolicyKeeper::Step PolicyKeeper::take(const api::Update& update) {
   const bool first = !std::exchange(in_sync_, true);
   HostChanges changes = engine_.settle();
   changes.revisions = std::exchange(reached_, {});
-  News news;
-  news.refused = changes.refused;
-  news.bounded = changes.bounded;
-  news.counters = engine_.counters();
+  const auto counters = engine_.counters();
+  const bool counts_differ = told_ != counters;
   if (first) {
     spdlog::info("in sync with the server: {} endpoints, {} of them local, {} policies, {} of them active",
-                 news.counters->endpoints, news.counters->local_endpoints, news.counters->policies,
-                 news.counters->active_policies);
+                 counters.endpoints, counters.local_endpoints, counters.policies, counters.active_policies);
   }
-  if (!step.news) step.news.emplace();
-  step.news->absorb(std::move(news));
+  if (counts_differ || !changes.refused.empty() || !changes.bounded.empty()) {
+    if (!step.news) step.news.emplace();
+    step.news->refused = changes.refused;
+    step.news->bounded = changes.bounded;
+    if (counts_differ) step.news->counters = told_ = counters;
+  }
   if (first || !changes.empty()) step.changes = std::move(changes);
   return step;
 }

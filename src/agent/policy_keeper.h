@@ -19,7 +19,7 @@ class PolicyKeeper {
   explicit PolicyKeeper(Engine engine) : engine_(std::move(engine)) {}
 
   struct Step {
-    std::optional<News> news;
+    std::optional<News> news;  // counters where they are not as they were last told
     std::optional<HostChanges> changes;
   };
   // What comes before the first update that is in sync is taken in as it comes, and no changes come out of it: then
@@ -32,6 +32,7 @@ class PolicyKeeper {
   Engine engine_;
   Revisions reached_;     // and not sent
   bool in_sync_ = false;  // and so sent
+  std::optional<Engine::Counters> told_;
 };
 
 }  // namespace ocicat::agent

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/policy_keeper.h"
+#include "base/thread_name.h"
 
 namespace ocicat::agent {
 namespace {
@@ -17,6 +18,7 @@ struct PolicyLoop::State {
   State(Engine&& policy, Outlets&& to) : keeper(std::move(policy)), outlets(std::move(to)) {}
 
   void run() {
+    name_thread("engine");
     while (!mailbox.closed()) {
       last_round = Clock::now();
       auto update = mailbox.take_within(kRound);

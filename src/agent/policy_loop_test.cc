@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/policy_keeper.h"
+
 namespace ocicat::agent {
 namespace {
 
@@ -76,6 +78,22 @@ TEST_F(PolicyLoopTest, AfterThatOnlyWhatChangesLeavesAndRevisionsEvenWithoutACha
   const auto removal = to_dataplane_.take_within(kPatience);
   ASSERT_TRUE(removal);
   EXPECT_THAT(removal->endpoints.entries(), Contains(Pair(pod("a"), std::nullopt)));
+}
+
+TEST(PolicyKeeper, TellsCountersWhereTheyDiffer) {
+  PolicyKeeper keeper(Engine({.node = "host1", .dictionary = {}}));
+  api::Update update = pod_update("a", "10.0.0.1", 1);
+  update.in_sync = true;
+  const auto first = keeper.take(update);
+  ASSERT_TRUE(first.news && first.news->counters);
+  EXPECT_EQ(first.news->counters->endpoints, 1U);
+  update.revisions[Kind::kPod].revision = 2;
+  const auto same = keeper.take(update);
+  EXPECT_FALSE(same.news) << "there is nothing to tell the server of before it is in the kernel";
+  EXPECT_TRUE(same.changes);
+  const auto more = keeper.take(pod_update("b", "10.0.0.2", 3));
+  ASSERT_TRUE(more.news && more.news->counters);
+  EXPECT_EQ(more.news->counters->endpoints, 2U);
 }
 
 TEST_F(PolicyLoopTest, WhatCannotBeReadIsToldEvenBeforeTheSnapshotIsWhole) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/pacer.h"
+#include "base/thread_name.h"
 
 namespace ocicat::agent {
 
@@ -15,6 +16,7 @@ struct StatusReporter::State {
       : client(std::move(address)), status(std::move(initial)), observer(std::move(watcher)) {}
 
   void run() {
+    name_thread("status");
     Pacer pacer(std::chrono::steady_clock::now());
     while (!mailbox.closed()) {
       const auto patience = pacer.due() - std::chrono::steady_clock::now();

@@ -64,6 +64,8 @@ struct Report {
   std::vector<TunnelLink> tunnels;  // those in use that are up
   std::vector<std::string> notes;   // what the host's kernel is kept from doing, and why
   std::string warning;  // what speaks against the datapath that somebody has named; empty: nothing
+
+  bool operator==(const Report&) const = default;
 };
 
 // What enforces policy; kNone: nothing does, as somebody has asked for routes alone.

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <thread>
 
+#include "base/thread_name.h"
 #include "base/unique_fd.h"
 #include "dataplane/datapath_choice.h"
 #include "dataplane/dataplane.h"
@@ -276,6 +277,7 @@ struct DataplaneLoop::State {
   }
 
   void run() {
+    name_thread("dataplane");
     auto doors = open_until_stopped();
     if (!doors) return;
     retry.succeeded();

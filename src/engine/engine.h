@@ -61,6 +61,8 @@ class Engine {
     std::size_t endpoints = 0, local_endpoints = 0, host_endpoints = 0, policies = 0, active_policies = 0;
     std::size_t sets = 0, classes = 0, programs = 0, tables = 0, outcomes = 0;
     std::size_t entries = 0, denied_endpoints = 0;  // of Options::most_entries; for want of them
+
+    bool operator==(const Counters&) const = default;
   };
   Counters counters() const;
 

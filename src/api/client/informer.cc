@@ -7,6 +7,7 @@
 
 #include "api/client/follower.h"
 #include "api/client/heard.h"
+#include "base/thread_name.h"
 #include "http/loop.h"
 
 namespace ocicat::api {
@@ -88,7 +89,10 @@ Informers::Informers(const Address& address, const std::vector<Kind>& kinds,
   state_->loop.post([state = state_.get()] {
     for (const auto& follower : state->followers) follower->start();
   });
-  state_->thread = std::thread([&loop = state_->loop] { loop.run(); });
+  state_->thread = std::thread([&loop = state_->loop] {
+    name_thread("informers");
+    loop.run();
+  });
 }
 
 Informers::~Informers() {
