@@ -12,7 +12,8 @@ class Agent:
         words = pathlib.Path("/proc/%d/cmdline" % pid).read_text().split("\0")[:-1]
         lab.run("lab", "agent", "stop", host)
         self.log = (lab.folder / "log" / "agent-with-options.log").open("a")
-        self.process = subprocess.Popen(["ip", "netns", "exec", "%s-%s" % (lab.name, host), *words, *options],
+        # Not by `ip netns exec`, which would hide from it what agents before it have pinned in /sys/fs/bpf.
+        self.process = subprocess.Popen(["nsenter", "--net=/run/netns/%s-%s" % (lab.name, host), *words, *options],
                                         stdout=self.log, stderr=self.log)
 
     def end(self):

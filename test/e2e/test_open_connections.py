@@ -258,8 +258,6 @@ def test_what_a_host_asks_of_its_own_workload_goes_on(lab):
 @pytest.fixture(params=["FollowPolicy", "Stay"])
 def youngest(lab, request):
     """A pod that is the first to be denied where there is no room; and what there is no room for."""
-    if lab.dataplane == "ebpf":
-        pytest.skip("docs/design/ebpf.md, what it does not do yet")
     lab.add_pod("shop/youngest", "host1", labels={"app": "youngest"})
     agent = Agent(lab, "host1", "--most-entries", "1000")
     large = more_than_1000_entries("app == 'youngest'")
