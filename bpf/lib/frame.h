@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* A packet as programs get it, by where they stand: at a tcx hook; at a netfilter hook, where it begins with
- * its IP header (OCICAT_AT_NETFILTER); or in a driver (OCICAT_AT_DRIVER). A file of programs says so before
- * it includes anything.
+ * its IP header (OCICAT_AT_NETFILTER), or before the kernel tracks it, likewise (OCICAT_BEFORE_TRACKING); or in
+ * a driver (OCICAT_AT_DRIVER). A file of programs says so before it includes anything.
  */
 #pragma once
 
@@ -60,6 +60,25 @@ static __always_inline int may_be_longer(FRAME* frame) {
 }
 #define load_bytes bpf_xdp_load_bytes
 
+#elif defined OCICAT_BEFORE_TRACKING
+
+#include "lib/kernel_types.h"
+
+#define FRAME struct __sk_buff
+
+extern void* bpf_cast_to_kern_ctx(void* context) __ksym __weak;
+
+static __always_inline __u32 length_of(FRAME* frame) {
+  return frame->len;
+}
+static __always_inline int may_be_longer(FRAME* frame) {
+  return frame->gso_segs != 0;
+}
+/* Copies; false where the packet is shorter. Such programs see nothing of it by themselves. */
+static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  return offset <= LAST_HEADER && bpf_skb_load_bytes(frame, offset, to, size) == 0;
+}
+
 #else
 
 #define FRAME struct __sk_buff
@@ -77,7 +96,7 @@ static __always_inline int may_be_longer(FRAME* frame) {
 
 #endif
 
-#ifndef OCICAT_AT_NETFILTER
+#ifdef load_bytes
 
 /* Copies; false where the frame is shorter. What is not in its first piece costs a call. */
 static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {

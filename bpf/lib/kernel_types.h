@@ -21,6 +21,7 @@ struct dst_entry {
 };
 
 struct sk_buff {
+  struct net_device* dev;
   unsigned int len;
   __u32 mark;
   unsigned long _nfct;       /* connection tracking: pointer | state */

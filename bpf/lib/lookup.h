@@ -145,7 +145,7 @@ __noinline __u32 answer_to(const struct question* question) {
   __u32 table = projection ? entry_of(&program.tables, projection, side) : 0;
   __u32 answer = table ? search_both(table, question) : ANSWER_BASE;
   if (answer == ANSWER_BASE) answer = search_both(program.base, question);
-#if !defined OCICAT_AT_NETFILTER && !defined OCICAT_AT_DRIVER
+#if !defined OCICAT_AT_NETFILTER && !defined OCICAT_AT_DRIVER && !defined OCICAT_BEFORE_TRACKING
   note_outcome(question->side >> 1, answer);
 #endif
   return answer;

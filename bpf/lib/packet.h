@@ -82,9 +82,10 @@ static __always_inline int is_greater(const struct address* a, const struct addr
   return 0;
 }
 
-/* Puts the ends into the order that both directions share. In a driver nobody looks for connections. */
+/* Puts the ends into the order that both directions share. In a driver, and before the kernel tracks,
+ * nobody looks for connections. */
 static __always_inline void order_ends(struct packet* packet) {
-#ifndef OCICAT_AT_DRIVER
+#if !defined OCICAT_AT_DRIVER && !defined OCICAT_BEFORE_TRACKING
   const struct ends* ends = &packet->ends;
   int swap = is_greater(&ends->source, &ends->destination);
   if (!swap && !is_greater(&ends->destination, &ends->source))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Maps host_endpoints and host_interfaces: which chains decide at a host endpoint's hooks, and which
- * interface has which host endpoint. Written by dataplane/ebpf/; read by bpf/lib/host.h.
+/* Maps host_endpoints, host_interfaces and untracked_at: which chains decide at a host endpoint's hooks, and which
+ * interface has which host endpoint. Written by dataplane/ebpf/; read by bpf/lib/host.h, and the last by
+ * bpf/programs/untracked.c.
  */
 #pragma once
 
@@ -56,6 +57,11 @@ struct host_interface {
   __u32 pad; /* 0 */
 };
 OCICAT_SIZE(struct host_interface, 16);
+
+/* Map untracked_at: hash by name, of interfaces whose host endpoint has untracked policy alone -> its number. What
+ * is asked by it decides whether the kernel tracks a packet and nothing else, so it is of no batch; and programs that
+ * rules of nftables ask may read no map with a lock.
+ */
 
 #define INTERFACE_OF_WORKLOAD 0x80000000U
 

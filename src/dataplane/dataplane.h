@@ -93,7 +93,7 @@ struct Options {
   std::optional<Circumstances> chosen_by;  // nothing: somebody has said which datapath, and that is that
   std::filesystem::path pin_folder;        // of eBPF objects, one for each host; empty: there are none
   // What may be used of what the kernel can do for eBPF: tests leave some out.
-  kernel::bpf::Abilities usable{true, true, true, true};
+  kernel::bpf::Abilities usable{true, true, true, true, true};
   std::shared_ptr<ebpf::Objects> objects;  // loaded already, for the first one who needs them
   std::string nft_table = "ocicat";
   int route_protocol = 80;

@@ -2,6 +2,9 @@
 
 #include <linux/bpf.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_ipv4.h>
 #include <net/if.h>
 #include <sys/syscall.h>
@@ -18,6 +21,7 @@
 
 #include "base/unique_fd.h"
 #include "kernel/connections.h"
+#include "kernel/netlink.h"
 
 namespace ocicat::kernel::bpf {
 namespace {
@@ -98,6 +102,20 @@ bool has_conntrack() {
   return names("vmlinux", kFunction) || names("nf_conntrack", kFunction);
 }
 
+// As iptables asks which revisions there are. In a table of family inet the kernel would load no module for it.
+bool has_asking() {
+  auto socket = NetlinkSocket::open(NETLINK_NETFILTER);
+  if (!socket) return false;
+  MessageBuilder request;
+  request.begin(NFNL_SUBSYS_NFT_COMPAT << 8 | NFNL_MSG_COMPAT_GET, NLM_F_REQUEST | NLM_F_ACK,
+                socket->next_sequence(), nfgenmsg{AF_INET, NFNETLINK_V0, 0});
+  request.put_string(NFTA_COMPAT_NAME, "bpf");
+  request.put_be32(NFTA_COMPAT_REV, 1);
+  request.put_be32(NFTA_COMPAT_TYPE, 0);  // a match
+  request.end();
+  return socket->query(request.bytes(), [](MessageView) {}).has_value();
+}
+
 }  // namespace
 
 Result<Abilities> abilities(const Abilities& usable) {
@@ -106,7 +124,8 @@ Result<Abilities> abilities(const Abilities& usable) {
   return Abilities{.types = usable.types && ::access("/sys/kernel/btf/vmlinux", R_OK) == 0,
                    .tcx = usable.tcx && tcx,
                    .netfilter = usable.netfilter && netfilter,
-                   .conntrack = usable.conntrack && has_conntrack()};
+                   .conntrack = usable.conntrack && has_conntrack(),
+                   .asking = usable.asking && has_asking()};
 }
 
 }  // namespace ocicat::kernel::bpf

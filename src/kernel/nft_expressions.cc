@@ -3,6 +3,8 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
+#include <linux/netfilter/xt_bpf.h>
 
 #include <array>
 
@@ -101,6 +103,19 @@ Expressions& Expressions::set_mark(Register from) {
 
 Expressions& Expressions::notrack() {
   end(begin("notrack"));
+  return *this;
+}
+
+// As iptables asks it: an extension of its own, through what nf_tables has for those (nft_compat).
+Expressions& Expressions::asks_program(int program) {
+  xt_bpf_info_v1 info{};
+  info.mode = XT_BPF_MODE_FD_ELF;
+  info.fd = program;
+  const auto expression = begin("match");
+  attributes_.put_string(NFTA_MATCH_NAME, "bpf");
+  attributes_.put_be32(NFTA_MATCH_REV, 1);
+  attributes_.put(NFTA_MATCH_INFO, {reinterpret_cast<const std::uint8_t*>(&info), sizeof info});
+  end(expression);
   return *this;
 }
 

@@ -42,6 +42,8 @@ class Expressions {
   Expressions& set_conntrack_mark(Register from);
   Expressions& set_mark(Register from);
   Expressions& notrack();
+  // Ends the rule unless the program says so, one of type socket filter. The packet begins with its IP header there.
+  Expressions& asks_program(int program);
   Expressions& immediate(ByteView bytes, Register into);
   Expressions& immediate_be32(std::uint32_t value, Register into);
   Expressions& mask(Register in_place, ByteView mask);

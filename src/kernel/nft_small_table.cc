@@ -40,10 +40,15 @@ Shape SmallTable::shape() const {
 }
 
 Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions) {
-  std::string meaning(chain);
-  meaning.push_back('\0');
-  meaning.append(reinterpret_cast<const char*>(expressions.data()), expressions.size());
-  const auto digest = Digest::of(meaning);
+  const std::string meaning(reinterpret_cast<const char*>(expressions.data()), expressions.size());
+  return marked_rule(chain, std::move(expressions), meaning);
+}
+
+Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions, std::string_view meaning) {
+  std::string all(chain);
+  all.push_back('\0');
+  all += meaning;
+  const auto digest = Digest::of(all);
   // As an attribute, type and length first, of a type that `nft` passes over: else it may take one for a
   // comment.
   constexpr std::uint8_t kNobodysType = 0xff;

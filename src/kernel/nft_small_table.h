@@ -26,6 +26,8 @@ struct SmallTable {
 
 // A rule that can be known again: marked with the digest of what it says.
 Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions);
+// The same where the expressions name something by a number of this process: `meaning` says what it is.
+Rule marked_rule(std::string_view chain, std::vector<std::uint8_t> expressions, std::string_view meaning);
 
 // Holds a kernel's table to what is wanted.
 //

@@ -25,7 +25,8 @@ kernel::bpf::Abilities usable_abilities() {
   return {.types = true,
           .tcx = std::getenv("OCICAT_WITHOUT_TCX") == nullptr,
           .netfilter = true,
-          .conntrack = true};
+          .conntrack = true,
+          .asking = true};
 }
 
 PinFolder::PinFolder() {

@@ -96,6 +96,27 @@ TEST_F(EbpfPersistence, RestartsWithoutASingleWrite) {
   EXPECT_TRUE(passes(b_, a_, answer_to(request)));
 }
 
+// By the programs' numbers in the kernel, as descriptors are others in every process.
+TEST_F(EbpfPersistence, KnowsTheRulesAgainThatAskItsPrograms) {
+  has_host_endpoint_ = true;
+  start(Datapath::kEbpf);
+  const auto asking = [&] {
+    int count = -1;
+    bed_.host().run([&] {
+      auto* rules = ::popen("nft list table inet ocicat 2> /dev/null | grep -ci 'xt match'", "r");
+      CHECK(rules != nullptr && std::fscanf(rules, "%d", &count) == 1);
+      ::pclose(rules);
+    });
+    return count;
+  };
+  EXPECT_EQ(asking(), 2);
+  agent_.reset();
+  EXPECT_EQ(start(Datapath::kEbpf).kernel_writes, 0U);
+  has_host_endpoint_ = false;
+  start(Datapath::kEbpf);
+  EXPECT_EQ(asking(), 0);
+}
+
 // A program that this build has by no name, and a link at a place of the host's that it does not know.
 TEST_F(EbpfPersistence, LeavesNothingPinnedThatOnlyAnotherBuildKnows) {
   has_host_endpoint_ = true;

@@ -63,7 +63,7 @@ EbpfPolicy::Images::Images(Objects made)
       tables(objects.tables()),
       addresses(objects.nets()),
       endpoints(objects.endpoints(), objects.addresses(), objects.sources(), objects.holders()),
-      hosts(objects.host_endpoints(), objects.host_interfaces()),
+      hosts(objects.host_endpoints(), objects.host_interfaces(), objects.untracked_at()),
       tunnels(objects.tunnels(), objects.vteps()),
       floating(objects.floating()),
       own(objects.host_addresses()) {}
@@ -273,10 +273,12 @@ Result<void> EbpfPolicy::apply(const HostChanges& changes) {
 // A workload may be at an interface that was nobody's until now.
 Result<void> EbpfPolicy::sync_places(const HostChanges& changes) {
   const bool others_alone = !changes.settings && changes.endpoints.empty();
-  if (!links_known_ || (others_alone && changes.peers.empty())) return {};
+  if (!links_known_ || (others_alone && changes.peers.empty() && changes.host_endpoints.empty())) return {};
   links_known_ = false;
-  if (others_alone) {
+  if (others_alone && changes.host_endpoints.empty()) {
     TRY_VOID(guard_.sync_hosts(changes.peers));
+  } else if (others_alone) {
+    TRY_VOID(sync_guard());
   } else {
     TRY_VOID(sync_attachments());
     TRY_VOID(sync_guard());
@@ -377,6 +379,11 @@ std::vector<std::string> EbpfPolicy::notes() const {
                                                       : "nobody asks for the way back of what comes in there",
                                 why));
   }
+  if (images_ && images_->hosts.has_untracked() && !usable_.asking) {
+    notes.emplace_back(
+        "the kernel tracks what doNotTrack allows: its rules ask no programs (modules nft_compat and "
+        "xt_bpf)");
+  }
   for (const auto& [interface, why] : host_hooks_.refused()) {
     notes.push_back(
         fmt::format("{} takes no XDP program, so what doNotTrack denies there ends behind the driver: {}",
@@ -408,6 +415,16 @@ Result<void> EbpfPolicy::sync_guard() {
   }
   for (const auto interface : attachments_.workloads()) guard.attached.insert(interface);
   for (const auto& [address, peer] : wanted_.peers) guard.hosts.insert(address);
+  if (usable_.asking && usable_.netfilter && images_->hosts.has_untracked()) {
+    const auto asked = [](const UniqueFd& program) -> Result<AskedProgram> {
+      TRY(const auto id, kernel::bpf::id_of_program(program.get()));
+      return AskedProgram{program.get(), id};
+    };
+    const auto& programs = images_->objects.host_programs();
+    TRY(const auto in, asked(programs.untracked_in));
+    TRY(const auto out, asked(programs.untracked_out));
+    guard.untracked = {in, out};
+  }
   return guard_.sync(guard);
 }
 

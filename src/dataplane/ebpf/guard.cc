@@ -54,6 +54,22 @@ void add_chain(SmallTable& table, const char* name, Hook hook, Meta index, Meta 
 void add_rule(SmallTable& table, const char* chain, Expressions& rule) {
   table.rules.push_back(marked_rule(chain, rule.take()));
 }
+// By the program's number the rule is known again, whoever made it.
+void add_untracked(SmallTable& table, const char* chain, const AskedProgram& program) {
+  table.rules.push_back(marked_rule(chain, Expressions().asks_program(program.program).notrack().take(),
+                                    fmt::format("what program {} names is not tracked", program.id)));
+}
+
+// Before the kernel tracks what the host itself sends.
+void add_from_host(SmallTable& table, const GuardState& state) {
+  constexpr const char* kFromHost = "untracked_from_host";
+  if (!state.settings.overlays.any() && !state.untracked) return;
+  table.chains.push_back({kFromHost, Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}});
+  if (state.settings.overlays.any())
+    add_rule(table, kFromHost, Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
+  if (state.untracked) add_untracked(table, kFromHost, state.untracked->out);
+}
+
 // Behind what concerns workloads: that has been answered by then.
 void add_edges(SmallTable& table, const GuardState& state) {
   constexpr auto kKnown = kStateEstablished | kStateRelated;
@@ -62,18 +78,17 @@ void add_edges(SmallTable& table, const GuardState& state) {
     add_rule(table, kFromWorkloads, Expressions().verdict(NFT_JUMP, kUntrackedTunnels));
     for (const auto& [name, hook, target] :
          {std::tuple{"tunnelled_to_host", Hook{NF_INET_LOCAL_IN, NF_IP_PRI_FILTER}, kTunnelledIn},
-          {"untracked_from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_RAW}, kUntrackedTunnels},
           {"tunnelled_from_host", Hook{NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER}, kTunnelledOut}}) {
       table.chains.push_back({name, hook});
       // What carries the mark from here on is nothing for host endpoints, whose programs come next.
-      if (hook.priority == NF_IP_PRI_FILTER) {
-        Expressions clears;
-        set_mark_bit(clears, state.settings.accept_mark, false);
-        add_rule(table, name, clears);
-      }
+      Expressions clears;
+      set_mark_bit(clears, state.settings.accept_mark, false);
+      add_rule(table, name, clears);
       add_rule(table, name, Expressions().verdict(NFT_JUMP, target));
     }
   }
+  if (state.untracked) add_untracked(table, kFromWorkloads, state.untracked->in);
+  add_from_host(table, state);
   if (!state.settings.service_nets.empty()) {
     std::array<std::uint8_t, 4> mask{};
     std::memcpy(mask.data(), &kKnown, sizeof kKnown);

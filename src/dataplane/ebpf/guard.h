@@ -2,11 +2,13 @@
 // a few rules. An interface may come, rise and be routed by somebody else before the agent has heard of it.
 //
 //   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped; what
-//            is taken and refused whatever policy says (edges/)
+//            is taken and refused whatever policy says (edges/); what a program says that untracked policy allows is
+//            not tracked by the kernel
 //   design   docs/design/ebpf.md#guard
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,11 +18,26 @@
 
 namespace ocicat::dataplane::ebpf {
 
+// A program that rules ask: its descriptor, which only the making of the rule needs, and its number in the kernel.
+struct AskedProgram {
+  int program = -1;
+  std::uint32_t id = 0;
+
+  bool operator==(const AskedProgram& other) const { return id == other.id; }
+};
+// What says which packets the kernel is not to track.
+struct UntrackedPrograms {
+  AskedProgram in, out;
+
+  bool operator==(const UntrackedPrograms&) const = default;
+};
+
 struct GuardState {
   HostSettings settings;
   std::set<std::string> names;  // of workloads' interfaces that no prefix of the settings covers
   std::set<int> attached;       // indexes of interfaces with programs
   std::set<IpAddress> hosts;    // the others of the cluster
+  std::optional<UntrackedPrograms> untracked{};
 
   bool operator==(const GuardState&) const = default;
 };

@@ -19,6 +19,7 @@ namespace ocicat::dataplane::ebpf {
 
 struct HostPrograms {
   UniqueFd host, driver;
+  UniqueFd untracked_in, untracked_out;  // which rules ask, before the kernel tracks a packet (guard.h)
 };
 
 class HostHooks {

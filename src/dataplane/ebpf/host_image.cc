@@ -67,6 +67,40 @@ bool HostImage::has_untracked(const std::string& interface_name) const {
          });
 }
 
+HostImage::Names HostImage::untracked() const {
+  Names names;
+  for (const auto& [name, key] : assigned_.by_name) {
+    const auto found = endpoints_.find(key);
+    if (found == endpoints_.end() || workloads_.contains(name)) continue;
+    const bool has = std::ranges::any_of(policy::kHooks, [&](const Hook& hook) {
+      return hook.chain == ChainKind::kUntracked && std::ranges::any_of(kFamilies, [&](Family family) {
+               return found->second.chain(family, hook) != policy::ChainId{};
+             });
+    });
+    if (has) names.emplace(name, found->second.id);
+  }
+  return names;
+}
+
+// Of no batch: it decides nothing but what the kernel tracks.
+Result<void> HostImage::write_untracked(Step& step) {
+  auto wanted = untracked();
+  for (const auto& [name, id] : wanted) {
+    if (const auto there = untracked_there_.find(name);
+        there != untracked_there_.end() && there->second == id)
+      continue;
+    TRY_VOID(untracked_at_.put(bytes_of(name_of(name)), bytes_of(id)));
+    step.count_write();
+  }
+  for (const auto& [name, unused] : untracked_there_) {
+    if (wanted.contains(name)) continue;
+    TRY_VOID(untracked_at_.remove(bytes_of(name_of(name))));
+    step.count_write();
+  }
+  untracked_there_ = std::move(wanted);
+  return {};
+}
+
 // The empty name has what is left. Without host endpoints nobody looks.
 HostImage::Names HostImage::wanted() const {
   Names names;
@@ -147,6 +181,7 @@ Result<void> HostImage::write_names(const std::set<std::string>& anyway, const C
 }
 
 Result<void> HostImage::update(const Concerned& concerned, Step& step) {
+  TRY_VOID(write_untracked(step));
   TRY_VOID(write_endpoints(concerned, step));
   return write_names({}, concerned, step);
 }
@@ -163,6 +198,15 @@ Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
     if (there.endpoint[0] != there.endpoint[1]) unsettled.insert(text);
     there_.emplace(text, there.endpoint[step.now()]);
   }));
+  untracked_there_.clear();
+  TRY_VOID(untracked_at_.for_each([&](auto key, auto value) {
+    bpf::interface_name name{};
+    std::uint32_t id = 0;
+    std::memcpy(&name, key.data(), sizeof name);
+    std::memcpy(&id, value.data(), sizeof id);
+    untracked_there_.emplace(text_of(name), id);
+  }));
+  TRY_VOID(write_untracked(step));
   for (std::uint32_t id = 1; id < memory_.size(); ++id) written_.insert(id);
   TRY_VOID(write_endpoints(concerned, step));
   return write_names(unsettled, concerned, step);

@@ -19,9 +19,10 @@ namespace ocicat::dataplane::ebpf {
 
 class HostImage {
  public:
-  // Borrows both.
-  HostImage(std::span<bpf::host_endpoint> endpoints, kernel::bpf::ElementMap& interfaces)
-      : memory_(endpoints), interfaces_(interfaces) {}
+  // Borrows them.
+  HostImage(std::span<bpf::host_endpoint> endpoints, kernel::bpf::ElementMap& interfaces,
+            kernel::bpf::ElementMap& untracked_at)
+      : memory_(endpoints), interfaces_(interfaces), untracked_at_(untracked_at) {}
 
   void want(const Changes<ResourceKey, HostEndpointState>& changes) { changes.apply_to(endpoints_); }
   // It may name host endpoints that are not there; they count for nothing.
@@ -34,6 +35,8 @@ class HostImage {
   bool asks_forwarded() const;
   // Whether untracked policy is asked about what comes in by the interface, which is its own by name.
   bool has_untracked(const std::string& interface_name) const;
+  // Whether anywhere, in either direction.
+  bool has_untracked() const { return !untracked().empty(); }
 
   Result<void> update(const Concerned& concerned, Step& step);
   // The same, whatever the maps hold.
@@ -42,6 +45,9 @@ class HostImage {
  private:
   using Names = std::map<std::string, std::uint32_t>;
   Names wanted() const;
+  // Interfaces whose host endpoint has untracked policy, and that.
+  Names untracked() const;
+  Result<void> write_untracked(Step& step);
   std::uint32_t id_of(const ResourceKey& key) const;
   // Those that differ, and those named in any case.
   Result<void> write_names(const std::set<std::string>& anyway, const Concerned& concerned, Step& step);
@@ -50,11 +56,13 @@ class HostImage {
 
   std::span<bpf::host_endpoint> memory_;
   kernel::bpf::ElementMap& interfaces_;
+  kernel::bpf::ElementMap& untracked_at_;
   std::map<ResourceKey, HostEndpointState> endpoints_;
   std::set<std::uint32_t> written_;  // ids with chains in the map, as far as is known
   HostInterfaces assigned_;
   std::set<std::string> workloads_;
   Names there_;
+  Names untracked_there_;
 };
 
 }  // namespace ocicat::dataplane::ebpf

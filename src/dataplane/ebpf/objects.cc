@@ -13,6 +13,7 @@
 #include "datapath.skel.h"
 #include "driver.skel.h"
 #include "host.skel.h"
+#include "untracked.skel.h"
 
 namespace ocicat::dataplane::ebpf {
 
@@ -22,14 +23,16 @@ struct Skeletons {
   Skeleton<datapath_bpf> datapath;
   Skeleton<host_bpf> host;
   Skeleton<driver_bpf> driver;
+  Skeleton<untracked_bpf> untracked;
 
   static Result<Skeletons> open() {
     TRY(auto datapath, Skeleton<datapath_bpf>::open());
     TRY(auto host, Skeleton<host_bpf>::open());
     TRY(auto driver, Skeleton<driver_bpf>::open());
-    return Skeletons{std::move(datapath), std::move(host), std::move(driver)};
+    TRY(auto untracked, Skeleton<untracked_bpf>::open());
+    return Skeletons{std::move(datapath), std::move(host), std::move(driver), std::move(untracked)};
   }
-  std::array<kernel::bpf::Object*, 3> all() { return {&datapath, &host, &driver}; }
+  std::array<kernel::bpf::Object*, 4> all() { return {&datapath, &host, &driver, &untracked}; }
 };
 
 namespace {
@@ -104,7 +107,9 @@ std::string_view file_of() {
 
 Digest build() {
   std::string all;
-  for (const auto file : {file_of<datapath_bpf>(), file_of<host_bpf>(), file_of<driver_bpf>()}) all += file;
+  for (const auto file :
+       {file_of<datapath_bpf>(), file_of<host_bpf>(), file_of<driver_bpf>(), file_of<untracked_bpf>()})
+    all += file;
   return Digest::of(all);
 }
 
@@ -118,7 +123,9 @@ NamedPrograms named(const Skeletons& of, Programs& programs) {
 }
 NamedPrograms named(const Skeletons& of, HostPrograms& programs) {
   return {{name_of(of.host->progs.at_host), &programs.host},
-          {name_of(of.driver->progs.at_driver), &programs.driver}};
+          {name_of(of.driver->progs.at_driver), &programs.driver},
+          {name_of(of.untracked->progs.untracked_in), &programs.untracked_in},
+          {name_of(of.untracked->progs.untracked_out), &programs.untracked_out}};
 }
 
 Result<UniqueFd> copy_of(const UniqueFd& fd) {
@@ -212,6 +219,7 @@ Result<void> Objects::open_maps() {
   TRY_VOID(elements(in.host_addresses, host_addresses_));
   TRY_VOID(elements(in.sources, sources_));
   TRY_VOID(elements(at_host.host_interfaces, host_interfaces_));
+  TRY_VOID(elements(skeletons_->untracked->maps.untracked_at, untracked_at_));
   TRY(auto connections, copy_of(fd(in.connections)));
   connections_ = std::make_unique<ConnectionTable>(
       std::move(connections),
@@ -268,6 +276,8 @@ Result<void> Objects::load_programs() {
   if (at_host_) {
     begin(of.host, &decltype(host_bpf::progs)::at_host, host_programs_.host);
     begin(of.driver, &decltype(driver_bpf::progs)::at_driver, host_programs_.driver);
+    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_in, host_programs_.untracked_in);
+    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_out, host_programs_.untracked_out);
   }
   for (auto& [program, loaded] : all) {
     TRY(*program, loaded.get());

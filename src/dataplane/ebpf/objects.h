@@ -58,6 +58,7 @@ class Objects {
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
+  kernel::bpf::ElementMap& untracked_at() const { return *untracked_at_; }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
   const Programs& attachable() const { return attachable_; }
@@ -98,7 +99,7 @@ class Objects {
       host_endpoints_, tunnels_;
   kernel::bpf::GrowingArray entries_, cells_, net_roots_, net_nodes_, net_classes_, net_all_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
-      floating_, host_addresses_;
+      floating_, host_addresses_, untracked_at_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };
