@@ -17,6 +17,7 @@
 #include "lib/events.h"
 #include "lib/host_endpoints.h"
 #include "lib/judge.h"
+#include "lib/news.h"
 #include "lib/noting.h"
 
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
@@ -394,6 +395,7 @@ static __always_inline int alone_here(struct packet* packet, const struct host* 
   if (READ_ONCE(host->batch) != batch) return AGAIN;
   count(COUNT_JUDGED);
   if (why) return refused(told, why);
+  told->begins = !passage->of_workload && is_news(packet, 0);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
@@ -521,6 +523,7 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* to
     if (is_allow(said)) {
       passage.in = 0;
       if (at == AT_FORWARD) return alone_here(&packet, host, &passage, batch, told);
+      told->begins = !passage.of_workload && is_news(&packet, 0);
       count(COUNT_FORWARDED);
       return NF_ACCEPT;
     }

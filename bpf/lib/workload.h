@@ -12,6 +12,7 @@
 #include "lib/floating.h"
 #include "lib/forward.h"
 #include "lib/fragments.h"
+#include "lib/news.h"
 #include "lib/noting.h"
 #include "lib/roads.h"
 #include "lib/workbench.h"
@@ -76,7 +77,10 @@ __noinline int judge_alone(struct __sk_buff* skb, struct workbench* bench, __u32
   count(COUNT_JUDGED);
   if (why) return drop(why);
   if (packet->fragment == FRAGMENT_FIRST) note_first_fragment(skb, packet, alone, 0, from);
-  tell_if_logged(skb, packet, from);
+  if (is_news(packet, skb->ifindex))
+    tell(skb, packet, COUNT_JUDGED, from);
+  else
+    tell_if_logged(skb, packet, from);
   count(COUNT_FORWARDED);
   return PASS;
 }

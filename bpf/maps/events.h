@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "maps/connections.h"
 #include "maps/layout.h"
 
 OCICAT_LAYOUT_BEGIN
@@ -44,6 +45,18 @@ struct event {
   __u32 size; /* of the packet, without its frame's header */
 };
 OCICAT_SIZE(struct event, 64);
+
+/* Map told_lately: LRU hash of what passes and is of no connection -> when its last packet came, in ticks. The first
+ * packet is told of as a flow that begins, and so is the first after a while.
+ */
+enum { TOLD_LATELY_MAX = 16384, TOLD_FOR = 60 * 954 /* ticks: a minute */, TOLD_STEP = 954 };
+
+struct told_flow {
+  struct connection_key key;
+  __u32 interface; /* of the workload where it was seen; 0: at the host's hooks */
+  __u32 pad;       /* 0 */
+};
+OCICAT_SIZE(struct told_flow, 48);
 
 /* Map event_shares: array by interface index, modulo its size. */
 struct event_share {

@@ -200,6 +200,51 @@ TEST_F(HostPrograms, TellOnceOfWhatBeginsAndOfEachPacketThatIsRefused) {
   for (const auto& event : refused) EXPECT_EQ(event.reason, bpf::DROP_REVOKED);
 }
 
+// Of no connection, so each packet might be one.
+TEST_F(HostPrograms, TellOnceOfAFlowThatUntrackedPolicyAllows) {
+  HostEndpointState edge{.id = 3, .interface_name = "*"};
+  for (auto& chains : edge.chains) {
+    for (const auto direction : {Direction::kIngress, Direction::kEgress})
+      chains[policy::index_of({ChainKind::kUntracked, direction})] = kOpen;
+  }
+  HostChanges changes;
+  changes.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, edge);
+  change(changes);
+  events();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(passes(kIn, in4(17, udp(4000, 53))));
+    EXPECT_TRUE(passes(kOut, out4(17, udp(53, 4000))));
+  }
+  EXPECT_TRUE(passes(kOut, out4(6, tcp(4001, 80, kSyn))));
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2U);
+  for (const auto& event : told) EXPECT_EQ(event.reason, bpf::COUNT_JUDGED);
+  EXPECT_EQ(told[0].source_port, htons(4000));
+  EXPECT_EQ(told[0].outcome[1], 1U);
+  EXPECT_EQ(told[0].flags, bpf::EVENT_COMES_IN);
+  EXPECT_EQ(told[1].source_port, htons(4001));
+  EXPECT_EQ(told[1].outcome[0], 1U);
+}
+
+TEST_F(HostPrograms, TellOnceOfWhatIsJudgedAlone) {
+  auto changes = first_state(1);
+  changes.settings->drop_invalid = false;
+  changes.tables = {};
+  set_policy(changes, kOpen, kOpen);
+  change(changes);
+  events();
+  for (const auto port : {80, 80, 80, 81})
+    EXPECT_TRUE(passes(kIn, in4(6, tcp(static_cast<std::uint16_t>(port), 4000, kSyn | kAck))));
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].source_port, htons(80));
+  EXPECT_EQ(told[1].source_port, htons(81));
+  for (const auto& event : told) {
+    EXPECT_EQ(event.reason, bpf::COUNT_JUDGED);
+    EXPECT_EQ(event.outcome[1], 1U);
+  }
+}
+
 TEST_F(HostPrograms, TellByWhichInterfaceAPacketComes) {
   events();
   const auto before = counters();

@@ -26,6 +26,28 @@ TEST_F(WorkloadPrograms, TellOfAFlowOnceAtEachWorkload) {
   }
 }
 
+// What belongs to no connection and begins none, where nobody minds.
+TEST_F(WorkloadPrograms, TellOnceAtEachWorkloadOfWhatIsJudgedAlone) {
+  HostChanges changes;
+  changes.settings = first_state(1).settings;
+  changes.settings->drop_invalid = false;
+  change(std::move(changes));
+  const auto answer = [](std::uint16_t port) {
+    return ethernet(ipv4({.source = kA4, .destination = kB4, .protocol = 6}, tcp(port, 1000, kSyn | kAck)));
+  };
+  events();
+  for (const auto port : std::initializer_list<std::uint16_t>{80, 80, 80, 81}) {
+    for (const auto at : {At::kFromA, At::kToB}) EXPECT_EQ(run(at, answer(port)), -1);
+  }
+  const auto told = events();
+  ASSERT_EQ(told.size(), 4U);
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    EXPECT_EQ(told[i].reason, bpf::COUNT_JUDGED);
+    EXPECT_EQ(ntohs(told[i].source_port), i < 2 ? 80 : 81);
+    EXPECT_EQ(told[i].outcome[i % 2], 1U);
+  }
+}
+
 TEST_F(WorkloadPrograms, TellOfThoseWhoAreModestWhileOneFloods) {
   const auto flood = [&](At at, std::string_view source, std::uint16_t packets) {
     for (std::uint16_t i = 0; i < packets; ++i) {
