@@ -5,6 +5,7 @@
  *                       others of them go to the stack, stamped
  *   translated          what answers a connection whose source the kernel translates goes the same way
  *   all others          go to the stack: what somebody else translates is of no connection yet
+ *   bare                where packets come without a frame's header, these are asked for their way back alone
  *   from nowhere        where no route leads back to the sender, that is the end (bpfEnforceRPF)
  *   design              docs/design/ebpf.md#past-the-stack
  */
@@ -109,11 +110,21 @@ static __always_inline int at_host_interface(struct __sk_buff* skb) {
   struct connection* known = find_connection(&bench->packet, now, &version);
   if (!known) {
     int answer = translates() ? to_translated_workload(skb, bench, now) : PASS;
-    if (answer == DROP) return tell_refused_from_network(skb, &bench->packet, DROP_NO_MEMORY);
-    return answer == PASS ? check_way_back(skb, &bench->packet) : answer;
+    if (answer == DROP) return tell_refused_from_network(skb, &bench->packet, DROP_NO_MEMORY, ETH_HLEN);
+    return answer == PASS ? check_way_back(skb, &bench->packet, ETH_HLEN) : answer;
   }
   int answer = to_known_workload(skb, &bench->packet, known, version, now);
   if (answer != PASS) return answer;
   stamp(skb, &bench->packet);
-  return comes_by_its_way(skb, &bench->packet, known) ? PASS : check_way_back(skb, &bench->packet);
+  return comes_by_its_way(skb, &bench->packet, known) ? PASS : check_way_back(skb, &bench->packet, ETH_HLEN);
+}
+
+/* Where packets come without a frame's header: all take the stack, and are of no way that is learned. */
+static __always_inline int at_bare_interface(struct __sk_buff* skb) {
+  int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+  skb->tc_index = 0;
+  if (!ipv6 && skb->protocol != bpf_htons(ETH_P_IP)) return PASS;
+  struct workbench* bench = workbench();
+  if (!bench || !parse_ip(skb, 0, ipv6 ? PARSE_IPV6 : 0, &bench->packet)) return PASS;
+  return check_way_back(skb, &bench->packet, 0);
 }

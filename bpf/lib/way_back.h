@@ -47,22 +47,23 @@ __noinline int has_way_back(struct __sk_buff* skb, const struct packet* packet, 
 }
 
 /* Tells that it is refused here; of each interface no more than its share, as anybody outside can send packets. */
-__noinline int tell_refused_from_network(struct __sk_buff* skb, const struct packet* packet, __u32 reason) {
+__noinline int tell_refused_from_network(struct __sk_buff* skb, const struct packet* packet, __u32 reason,
+                                         __u32 header) {
   const struct telling* now = telling();
   if (!packet || !now) return DROP;
   struct sight sight = {
-      .interface = skb->ifindex, .size = skb->len - ETH_HLEN, .flags = EVENT_COMES_IN, .reason = reason};
+      .interface = skb->ifindex, .size = skb->len - header, .flags = EVENT_COMES_IN, .reason = reason};
   tell_event(packet, now, &sight, 1);
   return DROP;
 }
 
-/* PASS, or DROP. */
-static __always_inline int check_way_back(struct __sk_buff* skb, const struct packet* packet) {
+/* PASS, or DROP. `header`: of the frame, bytes. */
+static __always_inline int check_way_back(struct __sk_buff* skb, const struct packet* packet, __u32 header) {
   const struct host* now = the_host();
   if (!now) return PASS;
   __u32 settings = now->settings[READ_ONCE(now->batch) & 1];
   if (!(settings & HOST_CHECKS_WAY_BACK) || has_way_back(skb, packet, settings & HOST_CHECKS_STRICTLY))
     return PASS;
   if (drop_unread(DROP_NO_WAY_BACK) == PASS) return PASS;
-  return tell_refused_from_network(skb, packet, DROP_NO_WAY_BACK);
+  return tell_refused_from_network(skb, packet, DROP_NO_WAY_BACK, header);
 }

@@ -6,3 +6,8 @@ SEC("tc")
 int from_network(struct __sk_buff* skb) {
   return at_host_interface(skb);
 }
+
+SEC("tc")
+int from_bare(struct __sk_buff* skb) {
+  return at_bare_interface(skb);
+}

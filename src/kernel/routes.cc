@@ -134,6 +134,12 @@ Result<void> add_addresses(NetlinkSocket& socket, std::span<Link> links) {
   return {};
 }
 
+// Where they begin with their IP header for whoever looks at the ingress hook. GRE and SIT keep the outer one before it.
+bool is_bare(unsigned type) {
+  constexpr unsigned kRawIp = 519;  // ARPHRD_RAWIP
+  return type == ARPHRD_NONE || type == ARPHRD_TUNNEL || type == ARPHRD_PPP || type == kRawIp;
+}
+
 // Kinds of interfaces that come in pairs.
 bool is_pair(const nlattr* info) {
   if (info == nullptr) return false;
@@ -141,7 +147,10 @@ bool is_pair(const nlattr* info) {
   return kind == "veth" || kind == "netkit";
 }
 
+}  // namespace
+
 Link link_of(MessageView message) {
+  constexpr std::string_view kVrf = "vrf";
   const auto& header = header_of<ifinfomsg>(message);
   const auto attributes = Attributes::of_message(message, sizeof(ifinfomsg), IFLA_LINK_NETNSID + 1);
   Link link{header.ifi_index, std::string(attributes.text(IFLA_IFNAME)), (header.ifi_flags & IFF_UP) != 0};
@@ -149,8 +158,15 @@ Link link_of(MessageView message) {
   link.mtu = attributes.u32(IFLA_MTU);
   link.master = static_cast<int>(attributes.u32(IFLA_MASTER));
   link.peer_elsewhere = attributes.has(IFLA_LINK_NETNSID) && is_pair(attributes[IFLA_LINKINFO]);
+  link.bare = is_bare(header.ifi_type);
+  if (!attributes.has(IFLA_LINKINFO)) return link;
+  const auto info = Attributes::of_nest(attributes[IFLA_LINKINFO], IFLA_INFO_SLAVE_KIND + 1);
+  link.vrf = info.text(IFLA_INFO_KIND) == kVrf;
+  link.in_vrf = info.text(IFLA_INFO_SLAVE_KIND) == kVrf;
   return link;
 }
+
+namespace {
 
 // With index 0 all links.
 Result<std::vector<Link>> read_links(NetlinkSocket& socket, int index) {

@@ -26,9 +26,15 @@ struct Link {
   int master = 0;                      // the bridge, bond or VRF that it is part of
   bool peer_elsewhere = false;         // one end of a pair whose other end is in another network namespace
   std::uint32_t mtu = 0;
+  bool bare = false;  // carries packets without a frame's header: IPIP's tunnel, WireGuard, PPP, a TUN device
+  bool vrf = false;   // is one, with routes of its own
+  bool in_vrf = false;  // its master is one
 
   bool operator==(const Link&) const = default;
 };
+
+// What a message of type RTM_NEWLINK says; without addresses.
+Link link_of(MessageView message);
 
 // Links that may have come, gone or changed: all, or some by index, no more than there are.
 struct LinkDoubts {

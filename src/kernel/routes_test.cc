@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 
 #include <algorithm>
 
@@ -71,6 +73,32 @@ TEST_F(RoutesTest, ALinkThatIsReadAloneIsAsAmongAll) {
     ASSERT_TRUE(some) << some.error().message;
     EXPECT_EQ(*some, (std::vector{all.front(), all.back()}));
   });
+}
+
+TEST_F(RoutesTest, TellsOfALinkWithoutFrames) {
+  ip("tuntap add dev bare mode tun\n");
+  EXPECT_TRUE(link("bare").bare);
+  EXPECT_FALSE(link("bare").ethernet);
+  EXPECT_FALSE(link("lo").bare);
+}
+
+// As kernels tell of them that have any.
+TEST(LinkOfAMessage, SaysWhetherItIsAVrfOrInOne) {
+  const auto told = [](std::uint16_t kind, std::string_view text) {
+    MessageBuilder message;
+    message.begin(RTM_NEWLINK, 0, 1, ifinfomsg{});
+    const auto info = message.begin_nest(IFLA_LINKINFO);
+    message.put_string(kind, text);
+    message.end_nest(info);
+    message.end();
+    const auto bytes = message.bytes();
+    return link_of(*reinterpret_cast<const nlmsghdr*>(bytes.data()));
+  };
+  EXPECT_TRUE(told(IFLA_INFO_KIND, "vrf").vrf);
+  EXPECT_FALSE(told(IFLA_INFO_KIND, "vrf").in_vrf);
+  EXPECT_TRUE(told(IFLA_INFO_SLAVE_KIND, "vrf").in_vrf);
+  EXPECT_FALSE(told(IFLA_INFO_SLAVE_KIND, "bridge").in_vrf);
+  EXPECT_FALSE(told(IFLA_INFO_KIND, "veth").vrf);
 }
 
 TEST_F(RoutesTest, TellsWhichLinkHasChangedAndOfAllWhereOneHasGone) {

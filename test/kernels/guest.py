@@ -8,7 +8,7 @@ MODULES = """
     crc32c_generic libcrc32c nft_objref af_packet veth dummy tun vxlan ipip sch_ingress cls_bpf sch_tbf sch_htb ifb
     nf_conntrack nf_conntrack_netlink nfnetlink_log nf_log_syslog nf_tables nft_chain_nat nft_ct nft_nat nft_masq
     nft_redir nft_log nft_limit nft_reject nft_reject_inet nft_fib nft_fib_inet nft_numgen nft_hash nft_socket
-    nft_tproxy
+    nft_tproxy nft_compat xt_bpf vrf
     """.split()
 PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc", "/usr/bin/ping"]
 APPLETS = "awk cat cut date echo env false find grep head kill ls mkdir mount od poweroff rm sed seq sleep stat "\

@@ -2,9 +2,15 @@
 
 namespace ocicat::dataplane::ebpf {
 
+std::optional<Role> role_at_host(const kernel::Link& link) {
+  if (link.vrf || (link.master != 0 && !link.in_vrf)) return std::nullopt;
+  if (link.ethernet) return Role::kHost;
+  return link.bare ? std::optional(Role::kBare) : std::nullopt;
+}
+
 Result<Attachments::WantedByHook> Attachments::wanted(const Programs& programs) {
   WantedByHook wanted;
-  for (const auto role : {Role::kWorkload, Role::kHost}) {
+  for (const auto role : kRoles) {
     for (const auto hook : {kernel::bpf::Hook::kIngress, kernel::bpf::Hook::kEgress}) {
       const auto& program = programs.at(role, hook);
       if (!program) continue;

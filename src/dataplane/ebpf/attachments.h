@@ -1,12 +1,14 @@
 // The programs at interfaces: which are attached, and where.
 //
-//   roles    a workload's interface has programs at both hooks; one of the host's own those that there are
+//   roles    a workload's interface has programs at both hooks; one of the host's own those that there are,
+//            where packets come without a frame's header another
 //   errors   what is attached stays
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,10 +16,16 @@
 #include "base/unique_fd.h"
 #include "dataplane/ebpf/program_places.h"
 #include "kernel/bpf.h"
+#include "kernel/routes.h"
 
 namespace ocicat::dataplane::ebpf {
 
-enum class Role : std::uint8_t { kWorkload, kHost };
+enum class Role : std::uint8_t { kWorkload, kHost, kBare };
+inline constexpr std::array kRoles{Role::kWorkload, Role::kHost, Role::kBare};
+
+// That of an interface of the host's own; nothing: none. What comes in by an interface that is part of another comes in by
+// that, but for a VRF, by which only comes what the host sends to itself.
+std::optional<Role> role_at_host(const kernel::Link& link);
 
 // By role and hook; at the host's side of a workload's interface, ingress is what comes from the workload.
 // None: nothing is attached there.
@@ -28,9 +36,9 @@ class Programs {
 
  private:
   static std::size_t place(Role role, kernel::bpf::Hook hook) {
-    return (role == Role::kHost ? 2U : 0U) + (hook == kernel::bpf::Hook::kEgress ? 1U : 0U);
+    return static_cast<std::size_t>(role) * 2 + (hook == kernel::bpf::Hook::kEgress ? 1U : 0U);
   }
-  std::array<UniqueFd, 4> fds_;
+  std::array<UniqueFd, 2 * kRoles.size()> fds_;
 };
 
 class Attachments {

@@ -318,14 +318,13 @@ Result<void> EbpfPolicy::compare_all() {
   return compare_dictionary();
 }
 
-// What comes in by an interface that is part of another, comes in by that.
 std::map<int, Role> EbpfPolicy::roles() const {
   std::map<int, Role> roles;
   for (const auto& [name, link] : links_) {
     if (is_workload(name)) {
       roles.emplace(link.index, Role::kWorkload);
-    } else if (link.ethernet && link.master == 0) {
-      roles.emplace(link.index, Role::kHost);
+    } else if (const auto role = role_at_host(link)) {
+      roles.emplace(link.index, *role);
     }
   }
   return roles;

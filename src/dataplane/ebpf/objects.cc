@@ -77,7 +77,8 @@ struct AttachedProgram {
 constexpr std::array kPrograms{
     AttachedProgram{Role::kWorkload, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_workload},
     AttachedProgram{Role::kWorkload, kernel::bpf::Hook::kEgress, &DatapathPrograms::to_workload},
-    AttachedProgram{Role::kHost, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_network}};
+    AttachedProgram{Role::kHost, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_network},
+    AttachedProgram{Role::kBare, kernel::bpf::Hook::kIngress, &DatapathPrograms::from_bare}};
 
 std::filesystem::path map_folder(const std::filesystem::path& folder) {
   return folder / fmt::format("maps-v{}", static_cast<int>(bpf::LAYOUT_VERSION));
