@@ -56,9 +56,13 @@ __noinline int note_outcome(__u32 end, __u32 answer) {
   return 1;
 }
 
-static __always_inline void count(__u32 what) {
+static __always_inline void count_more(__u32 what, __u32 more) {
   __u64* counter = bpf_map_lookup_elem(&counters, &what);
-  if (counter) *counter += 1;
+  if (counter) *counter += more;
+}
+
+static __always_inline void count(__u32 what) {
+  count_more(what, 1);
 }
 
 /* Whether somebody else refuses what is to be refused. */

@@ -435,12 +435,12 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   if (why) {
     if (!known) return refused(told, why);
     next.flags |= CONNECTION_DENIED;
-    put_connection(&packet->key, &next, 0, next.seen);
+    put_connection(&packet->key, &next, 0, told);
     return refused(told, DROP_REVOKED);
   }
   if (!begins) told->logs = 0; /* said already */
   next.flags &= ~CONNECTION_DENIED;
-  struct connection* noted = put_connection(&packet->key, &next, !known, next.seen);
+  struct connection* noted = put_connection(&packet->key, &next, !known, told);
   if (!noted) return refused(told, DROP_NO_MEMORY);
   count_here(ctx, packet, noted);
   count(COUNT_FORWARDED);

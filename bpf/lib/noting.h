@@ -15,6 +15,7 @@
 #pragma once
 
 #include "lib/connections.h"
+#include "lib/departures.h"
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -159,8 +160,9 @@ __noinline __u64 grade_of(__u32 place, const struct newcomer* newcomer, __u32 no
 }
 
 /* Of the connection's eight places, none of them free: which one to give away; NO_PLACE: none. */
-__noinline __u32 least_of(const struct connection_key* key, const struct connection* next, __u32 now) {
+__noinline __u32 least_of(const struct connection_key* key, const struct connection* next) {
   if (!key || !next) return NO_PLACE;
+  __u32 now = clock_now();
   struct newcomer newcomer = newcomer_of(key, next);
   __u32 places = places_for(key), best = NO_PLACE;
   __u64 most = 0;
@@ -195,8 +197,7 @@ static __always_inline void end_connection(struct connection* connection, __u32 
  * it was judged: whoever sees that it stands sees what it is. 0: meanwhile the place has become another's,
  * whose connection has to begin anew.
  */
-static __always_inline int rewrite(struct tracked* there, const struct connection* next, __u32 version,
-                                   __u32 now) {
+static __always_inline int rewrite(struct tracked* there, const struct connection* next, __u32 version) {
   struct connection* connection = &there->connection;
   if (owner_of(&there->key, connection) != owner_of(&there->key, next) ||
       begun_by(&there->key, connection) != begun_by(&there->key, next) ||
@@ -213,24 +214,34 @@ static __always_inline int rewrite(struct tracked* there, const struct connectio
   WRITE_ONCE(connection->judged, next->judged);
   /* A mere look could come before the writes. */
   if (__sync_val_compare_and_swap(&there->version, version, version) == version) return 1;
-  end_connection(connection, now);
+  end_connection(connection, clock_now());
   return 0;
 }
 
 /* Notes it in this place: where. 0: somebody else has been faster. A function of its own: the stack is full. */
-static __noinline struct connection* put_at(struct tracked* there, const struct connection_key* key,
-                                            const struct connection* next, int anew, __u32 now) {
+static __noinline struct connection* put_at(__u32 place, const struct connection_key* key,
+                                            const struct connection* next, int anew,
+                                            const struct telling* by) {
+  struct tracked* there = tracked_at(place);
+  if (!there) return 0;
   struct connection* connection = &there->connection;
   __u32 version = READ_ONCE(there->version);
   if (version & 1) return 0;
-  if (version && !anew && is_same_key(&there->key, key))
-    return rewrite(there, next, version, now) ? connection : 0;
+  if (version && !anew && is_same_key(&there->key, key)) {
+    if (!rewrite(there, next, version)) return 0;
+    note_outcomes(place, next, by);
+    return connection;
+  }
   if (__sync_val_compare_and_swap(&there->version, version, version | 1) != version) return 0;
   add_places(key, next, 1);
-  if (version) add_places(&there->key, connection, -1);
+  if (version) {
+    add_places(&there->key, connection, -1);
+    depart(place, there, version);
+  }
   there->key = *key;
   *connection = *next;
   __builtin_memset(&there->road, 0, sizeof there->road);
+  note_outcomes(place, next, by);
   version += 2;
   __sync_lock_test_and_set(&there->version, version ? version : 2); /* behind all of it */
   return connection;
@@ -238,16 +249,16 @@ static __noinline struct connection* put_at(struct tracked* there, const struct 
 
 #define MAX_ATTEMPTS 4
 
-/* Notes what has been judged; counters stay, of a connection that is known and not begun anew. Where it is
- * noted from here on; 0: no room. */
+/* Notes what has been judged, and by which outcomes; counters stay, of a connection that is known and not begun anew.
+ * Where it is noted from here on; 0: no room. */
 static __noinline struct connection* put_connection(const struct connection_key* key,
-                                                    const struct connection* next, int anew, __u32 now) {
+                                                    const struct connection* next, int anew,
+                                                    const struct telling* by) {
   for (int i = 0; i < MAX_ATTEMPTS; ++i) {
     __u32 place = place_for(key);
-    if (place == NO_PLACE) place = least_of(key, next, now);
-    struct tracked* there = tracked_at(place);
-    if (!there) return 0;
-    struct connection* noted = put_at(there, key, next, anew, now);
+    if (place == NO_PLACE) place = least_of(key, next);
+    if (place == NO_PLACE) return 0;
+    struct connection* noted = put_at(place, key, next, anew, by);
     if (noted) return noted;
   }
   return 0;

@@ -159,11 +159,11 @@ __noinline int judge_packet(struct __sk_buff* skb, __u32 slot, int from) {
       return drop(why);
     }
     next->flags |= CONNECTION_DENIED;
-    put_connection(&packet->key, next, 0, now);
+    put_connection(&packet->key, next, 0, telling());
     return drop(DROP_REVOKED);
   }
   next->flags &= ~CONNECTION_DENIED;
-  struct connection* noted = put_connection(&packet->key, next, !known, now);
+  struct connection* noted = put_connection(&packet->key, next, !known, telling());
   if (!noted) return drop(DROP_NO_MEMORY);
   account(skb, packet, from, noted, now);
   if (!from) learn_way(skb, packet, noted);
@@ -201,7 +201,7 @@ __noinline int judge_error(struct __sk_buff* skb, __u32 slot, int from) {
     count(COUNT_REJUDGED);
     if (why == DROP_CHANGING) return drop(why);
     next->flags = why ? next->flags | CONNECTION_DENIED : next->flags & ~CONNECTION_DENIED;
-    put_connection(&about->key, next, 0, now);
+    put_connection(&about->key, next, 0, telling());
   }
   if (next->flags & CONNECTION_DENIED) return drop(DROP_REVOKED);
   count(COUNT_FORWARDED);

@@ -31,6 +31,7 @@ enum counter {
   DROP_NO_WAY_BACK,   /* came in from where no route leads */
   COUNT_TRANSLATED,   /* of those redirected, with another source, or destination, as the kernel translates */
   DROP_NO_ROUTE,      /* from a workload to where no route leads */
+  COUNT_UNTOLD,       /* packets of connections that gave way, of which nobody will tell (maps/ledger.h) */
   COUNTERS_MAX,
 };
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "dataplane/ebpf/connection_ledger.h"
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/edges/telling.h"
 #include "flows/replay.h"
@@ -33,23 +34,47 @@ std::chrono::nanoseconds clock_offset() {
 class RingSource {
  public:
   RingSource(std::filesystem::path folder, Losses& losses)
-      : folder_(std::move(folder)), account_(losses.of("ring")) {}
+      : folder_(std::move(folder)),
+        ledger_(dataplane::ebpf::maps_of(folder_)),
+        account_(losses.of("ring")),
+        untold_account_(losses.of("untold")) {}
 
   void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) {
     look();
     if (!ring_) return;
-    const auto offset = clock_offset();
-    ring_->read(most, [&](kernel::bpf::Bytes record) {
-      bpf::event told;
-      if (record.size() != sizeof told) return;
-      std::memcpy(&told, record.data(), sizeof told);
-      visit(flows::event_of(told, offset));
-    });
+    ring_->read(most, [&, offset = clock_offset()](auto record) { take(record, offset, visit); });
+  }
+
+  void read_connections(const std::function<void(const flows::Event&)>& visit) {
+    if (!ring_) return;
+    const auto now = std::chrono::system_clock::now();
+    const auto drain = [&] {
+      return ring_->read_all([&, offset = clock_offset()](auto record) { take(record, offset, visit); });
+    };
+    const auto done = ledger_.walk(
+        drain, [&](const dataplane::ebpf::Booking& booking) { flows::events_of(booking, now, visit); });
+    if (!done && done.error().code != ErrorCode::kNotFound)
+      spdlog::warn("flows: connections: {}", done.error().message);
   }
 
   std::uint64_t take_lost() { return std::exchange(lost_, 0); }
+  std::uint64_t take_untold() { return std::exchange(untold_, 0); }
 
  private:
+  void take(kernel::bpf::Bytes record, std::chrono::nanoseconds offset,
+            const std::function<void(const flows::Event&)>& visit) {
+    bpf::event told;
+    bpf::departed departed;
+    if (record.size() == sizeof told) {
+      std::memcpy(&told, record.data(), sizeof told);
+      visit(flows::event_of(told, offset));
+    } else if (record.size() == sizeof departed) {
+      std::memcpy(&departed, record.data(), sizeof departed);
+      const auto time = flows::moment_of(departed.time, offset);
+      ledger_.depart(departed, [&](const auto& booking) { flows::events_of(booking, time, visit); });
+    }
+  }
+
   void look() {
     if (Clock::now() < next_look_) return;
     next_look_ = Clock::now() + kLook;
@@ -71,17 +96,20 @@ class RingSource {
 
   void count_lost() {
     const auto counters = dataplane::ebpf::read_counters(folder_);
-    if (!counters || counters->size() <= bpf::COUNT_EVENTS_SHARE) return;
+    if (!counters || counters->size() != bpf::COUNTERS_MAX) return;
     account_.count((*counters)[bpf::COUNT_EVENTS_FULL] + (*counters)[bpf::COUNT_EVENTS_SHARE]);
     lost_ += account_.settle();
+    untold_account_.count((*counters)[bpf::COUNT_UNTOLD]);
+    untold_ += untold_account_.settle();
   }
 
   std::filesystem::path folder_;
   std::optional<kernel::bpf::Ring> ring_;
+  dataplane::ebpf::ConnectionLedger ledger_;
   ino_t pin_ = 0;
   Clock::time_point next_look_{};
-  Account& account_;  // of what is lost: none of it is told by itself
-  std::uint64_t lost_ = 0;
+  Account &account_, &untold_account_;  // of what is lost: none of it is told by itself
+  std::uint64_t lost_ = 0, untold_ = 0;
 };
 
 // The log groups of our table of nftables.
@@ -111,6 +139,8 @@ class LogSource final : public FlowSource {
     if (!done) again(done.error());
   }
 
+  void read_connections(const std::function<void(const flows::Event&)>&) override {}
+  std::uint64_t take_untold() override { return 0; }
   std::uint64_t take_lost() override { return std::exchange(lost_, 0); }
 
  private:
@@ -174,6 +204,8 @@ class NoSource final : public FlowSource {
   void learn(const HostChanges&) override {}
   void learn(const dataplane::HostInterfaces&) override {}
   void read(std::size_t, const std::function<void(const flows::Event&)>&) override {}
+  void read_connections(const std::function<void(const flows::Event&)>&) override {}
+  std::uint64_t take_untold() override { return 0; }
   std::uint64_t take_lost() override { return 0; }
 };
 
@@ -188,6 +220,10 @@ class BothSources final : public FlowSource {
     ring_.read(most, visit);
     log_.read(most, visit);
   }
+  void read_connections(const std::function<void(const flows::Event&)>& visit) override {
+    ring_.read_connections(visit);
+  }
+  std::uint64_t take_untold() override { return ring_.take_untold(); }
   std::uint64_t take_lost() override { return ring_.take_lost() + log_.take_lost(); }
 
  private:

@@ -32,6 +32,11 @@ class FlowSource {
 
   // What there is, at most so many. Never waits.
   virtual void read(std::size_t most, const std::function<void(const flows::Event&)>& visit) = 0;
+  // What connections have carried since they were told last; those as well that go on and have carried nothing. The rest
+  // of what has ended is among what read() hands over. O(connections).
+  virtual void read_connections(const std::function<void(const flows::Event&)>& visit) = 0;
+  // How many packets connections have carried of which nobody will be told; since the last call, as take_lost().
+  virtual std::uint64_t take_untold() = 0;
   // How many events have been lost since the last call; with the first one, also those of before, that no agent
   // has told of.
   virtual std::uint64_t take_lost() = 0;

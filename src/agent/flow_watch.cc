@@ -27,6 +27,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLookEvery{20};
 constexpr std::chrono::seconds kWriteEvery{1};
+// How often connections are looked at for what they have carried: at least, and at most where names are about to go or
+// somebody asks.
+constexpr std::chrono::seconds kAccountEvery{10};
+constexpr std::chrono::seconds kAccountForNames{1};
+constexpr milliseconds kAccountForQuestions{100};
 // Of events, before news and followers are looked at again.
 constexpr std::size_t kMostInARound = 50'000;
 // For each follower: what it takes to write a flow down is a hundred times what it takes to sum it up.
@@ -142,12 +147,17 @@ struct FlowWatch::State {
   bool knows = false;  // names and outcomes: what happens before waits in the kernel
   flows::Aggregator aggregator{std::chrono::system_clock::now()};
   std::uint64_t lost = 0, lost_before = 0;  // of this window, of the last one
+  std::uint64_t untold = 0, untold_before = 0;
+  std::chrono::steady_clock::time_point accounted{};
   struct Follower : Wishes::Follower {
     FlowLines lines{};
   };
   std::vector<Follower> followers;
 
   void learn(Learned learned) {
+    const auto& resources = learned.resources.entries();
+    const bool some_go = std::ranges::any_of(resources, [](const auto& entry) { return !entry.second; });
+    if (some_go) account(kAccountForNames);
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
     recorder.update(learned.host.endpoints);
@@ -177,19 +187,32 @@ struct FlowWatch::State {
     follower.lines.lines.push_back(std::make_shared<const std::string>(std::move(text)));
   }
 
+  void take(const flows::Event& event) {
+    const auto sighting = recorder.sighting_of(event);
+    if (event.carried) return aggregator.add(sighting);
+    if (options.dataplane.datapath == dataplane::Datapath::kEbpf) voice.say(sighting);
+    if (event.reason == flows::Reason::kLogged) return;
+    aggregator.add(sighting);
+    for (auto& follower : followers) tell(follower, sighting);
+  }
+
+  // What connections have carried, where that was done no less than so long ago.
+  void account(std::chrono::steady_clock::duration ago) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!knows || now - accounted < ago) return;
+    accounted = now;
+    aggregator.look_again();
+    source->read_connections([this](const flows::Event& event) { take(event); });
+  }
+
   void read_events() {
     if (!knows) return;
-    source->read(kMostInARound, [this](const flows::Event& event) {
-      const auto sighting = recorder.sighting_of(event);
-      if (options.dataplane.datapath == dataplane::Datapath::kEbpf) voice.say(sighting);
-      if (event.reason == flows::Reason::kLogged) return;
-      aggregator.add(sighting);
-      for (auto& follower : followers) tell(follower, sighting);
-    });
+    source->read(kMostInARound, [this](const flows::Event& event) { take(event); });
     voice.end_round();
     names.end_round();
     const auto missed = source->take_lost();
     lost += missed;
+    untold += source->take_untold();
     std::erase_if(followers, [](const auto& follower) { return follower.mailbox.expired(); });
     for (auto& follower : followers) {
       auto lines = std::exchange(follower.lines, {});
@@ -210,8 +233,10 @@ struct FlowWatch::State {
   void turn() {
     const auto now = std::chrono::system_clock::now();
     if (now - aggregator.running().began < window) return;
+    account({});
     aggregator.turn(now);
     lost_before = std::exchange(lost, 0);
+    untold_before = std::exchange(untold, 0);
     recorder.forget_gone();
   }
 
@@ -228,14 +253,17 @@ struct FlowWatch::State {
     object["flows"] = std::move(all);
     auto others = last.others;
     others += running.others;
-    object["others"] = {
-        {"flows", others.flows}, {"refused", others.refused}, {"refusedBytes", others.refused_bytes}};
+    boost::json::object counts;
+    views::add_counts(counts, others);
+    object["others"] = std::move(counts);
     object["lost"] = lost + lost_before;
+    object["untold"] = untold + untold_before;
     return object;
   }
 
   void serve(Wishes&& asked) {
     for (auto& follower : asked.followers) followers.push_back({std::move(follower), {}});
+    if (!asked.questions.empty()) account(kAccountForQuestions);
     for (const auto& answer : asked.questions) answer(summary());
   }
 
@@ -244,6 +272,7 @@ struct FlowWatch::State {
     while (!news.closed()) {
       if (auto learned = news.take_within(kLookEvery)) learn(*std::move(learned));
       read_events();
+      account(kAccountEvery);
       write_losses();
       turn();
       if (auto asked = wishes.take()) serve(*std::move(asked));

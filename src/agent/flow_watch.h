@@ -58,8 +58,8 @@ class FlowWatch {
   void learn(const dataplane::HostInterfaces& interfaces);
   // From now on, for as long as somebody holds the mailbox.
   std::shared_ptr<FlowMailbox> follow(FlowFilter filter);
-  // What has been summed up: {"host","began","flows":[…],"others":{…},"lost":N}. Called on the watch's
-  // thread.
+  // What has been summed up: {"host","began","flows":[…],"others":{…},"lost":N,"untold":N}, events and packets. Called
+  // on the watch's thread.
   void ask(std::function<void(boost::json::object)> answer);
 
  private:

@@ -95,10 +95,14 @@ Result<json::object> summary_of(const Door& door) {
   return value.get_object();
 }
 
-void warn_of_lost(const std::string& host, std::uint64_t lost, std::uint64_t others) {
+void warn_of_lost(const std::string& host, std::uint64_t lost, std::uint64_t untold, std::uint64_t others) {
   if (lost != 0)
     print_warning(fmt::format(
         "{}: {} events were lost: there were more than could be read, or no agent to read them", host, lost));
+  if (untold != 0)
+    print_warning(
+        fmt::format("{}: {} packets of allowed connections are in no sum: there was no room to tell of them",
+                    host, untold));
   if (others != 0)
     print_warning(fmt::format("{}: {} more, of too many kinds to tell apart, are not shown", host, others));
 }
@@ -117,7 +121,8 @@ Result<int> show(const std::vector<Door>& doors, const FlowsOptions& options) {
     const auto host = views::text_at(*summary, {"host"});
     const auto others = views::number_at(*summary, {"others", "refused"}) +
                         (options.refused_only ? 0 : views::number_at(*summary, {"others", "flows"}));
-    warn_of_lost(host, views::number_at(*summary, {"lost"}), others);
+    const auto untold = options.refused_only ? 0 : views::number_at(*summary, {"untold"});
+    warn_of_lost(host, views::number_at(*summary, {"lost"}), untold, others);
     json::array kept;
     for (auto& flow : summary->at("flows").as_array()) {
       if (concerns(flow.as_object(), options)) kept.push_back(flow);
@@ -230,7 +235,8 @@ constexpr const char* kFlowsFooter =
     R"(Without --follow: what the agents have summed up in the five minutes that run and the five before, by who speaks with
 whom to which port, and what policy said. Pods of one deployment are one line; addresses that nobody has are "pvt" where
 they are private and "pub" where not. AT is whose end tells: at the source egress policy decides, at the destination
-ingress policy.
+ingress policy. FLOWS are connections that began, PACKETS what connections have carried, both ways; -o json has bytes as
+well, and says which way.
 
 With --follow: each flow when it begins, each packet that is refused, with its addresses and what decided. Who reads more
 slowly than flows come is told how many were left out; nobody is ever held up by it.

@@ -17,8 +17,11 @@
 namespace ocicat::flows {
 
 struct Counts {
-  std::uint64_t flows = 0;    // that began
-  std::uint64_t refused = 0;  // packets
+  std::uint64_t flows = 0;      // connections that began,
+  std::uint64_t completed = 0;  // and that ended
+  std::uint64_t live = 0;       // that went on when connections were looked at last
+  std::uint64_t packets_in = 0, packets_out = 0, bytes_in = 0, bytes_out = 0;  // of Carried
+  std::uint64_t refused = 0;                                                   // packets
   std::uint64_t refused_bytes = 0;
 
   Counts& operator+=(const Counts& more);
@@ -28,7 +31,7 @@ struct Counts {
 struct Aggregate {
   std::shared_ptr<const Group> source, destination;
   std::shared_ptr<const Labels> source_labels, destination_labels;  // that all have; nullptr: none
-  std::array<KnownOutcome, 2> outcomes;                             // by policy::Direction; may hold nothing
+  KnownOutcome outcome;                                             // of the reporter; may hold nothing
   std::uint16_t destination_port = 0;                               // of ICMP type << 8 | code
   Protocol protocol = 0;
   policy::Direction reporter{};
@@ -43,6 +46,8 @@ class Aggregator {
   explicit Aggregator(Moment began, std::size_t most = kMost) : most_(most), now_{began, {}, {}, {}} {}
 
   void add(const Sighting& sighting);
+  // All connections are about to be told of: none is known to be live.
+  void look_again();
   // The window that runs becomes the last one.
   void turn(Moment now);
 
@@ -53,7 +58,7 @@ class Aggregator {
     // Internal: key → index of aggregates.
     struct Key {
       const Group *source = nullptr, *destination = nullptr;
-      const policy::Outcome *ingress = nullptr, *egress = nullptr;
+      const policy::Outcome* outcome = nullptr;
       std::uint32_t service = 0;  // port and protocol
       std::uint32_t what = 0;     // reporter and reason
       bool operator==(const Key&) const = default;

@@ -1,7 +1,9 @@
 #include "flows/event.h"
 
 #include "dataplane/ebpf/address_image.h"
+#include "dataplane/ebpf/connection_ledger.h"
 #include "maps/counters.h"
+#include "maps/holders.h"
 
 namespace ocicat::flows {
 namespace {
@@ -86,12 +88,15 @@ std::optional<Reason> find_reason(std::string_view word) {
   return std::nullopt;
 }
 
+Moment moment_of(std::uint64_t time, std::chrono::nanoseconds offset) {
+  return Moment(std::chrono::duration_cast<Moment::duration>(std::chrono::nanoseconds(time) + offset));
+}
+
 Event event_of(const bpf::event& told, std::chrono::nanoseconds offset) {
   using dataplane::ebpf::address_of;
   using policy::Direction;
   Event event;
-  const auto since_epoch = std::chrono::nanoseconds(told.time) + offset;
-  event.time = Moment(std::chrono::duration_cast<Moment::duration>(since_epoch));
+  event.time = moment_of(told.time, offset);
   const bool turned = (told.flags & bpf::EVENT_IS_REPLY) != 0;
   event.source = address_of(turned ? told.destination : told.source);
   event.destination = address_of(turned ? told.source : told.destination);
@@ -109,6 +114,52 @@ Event event_of(const bpf::event& told, std::chrono::nanoseconds offset) {
   event.comes_in = (told.flags & bpf::EVENT_COMES_IN) != 0;
   event.size = told.size;
   return event;
+}
+
+namespace {
+
+// Whether the end has told of the connection's begin. At a host that is what comes in by one of its interfaces, or else
+// goes out; what it forwards it tells once.
+bool tells(const dataplane::ebpf::Booking& booking, policy::Direction end) {
+  const auto& connection = booking.connection;
+  const auto by = static_cast<std::uint32_t>(bpf::beginner(&connection));
+  const bool egress = end == policy::Direction::kEgress;
+  if (booking.key.at_host == 0) return bpf::slot_at(&connection, egress ? by : 1 - by) != 0;
+  if ((connection.flags & bpf::HOST_CONNECTION_FORWARDED) != 0) return !egress;
+  return connection.endpoint[egress ? 1 - by : by] != 0;
+}
+
+}  // namespace
+
+void events_of(const dataplane::ebpf::Booking& booking, Moment time,
+               const std::function<void(const Event&)>& visit) {
+  using dataplane::ebpf::address_of;
+  using policy::Direction;
+  const auto& key = booking.key;
+  const auto from = static_cast<std::size_t>(bpf::beginner(&booking.connection)), to = 1 - from;
+  Event event;
+  event.time = time;
+  event.source = address_of(key.address[from]);
+  event.destination = address_of(key.address[to]);
+  event.protocol = key.protocol;
+  event.source_port = __builtin_bswap16(key.port[from]);
+  event.destination_port = __builtin_bswap16(key.port[to]);
+  if (event.protocol == kIcmp || event.protocol == kIcmpV6) event.source_port = 0;  // an identifier
+  event.reason = Reason::kAllowed;
+  for (const auto end : {Direction::kEgress, Direction::kIngress}) {
+    if (!tells(booking, end)) continue;
+    const bool egress = end == Direction::kEgress;
+    const auto own = egress ? from : to;
+    event.end = end;
+    event.outcomes = {};
+    event.outcome(end) = policy::OutcomeId{booking.outcomes[egress ? 0 : 1]};
+    event.carried = Carried{.packets_in = booking.packets[1 - own],
+                            .packets_out = booking.packets[own],
+                            .bytes_in = booking.bytes[1 - own],
+                            .bytes_out = booking.bytes[own],
+                            .goes_on = booking.goes_on};
+    visit(event);
+  }
 }
 
 }  // namespace ocicat::flows

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -11,6 +12,10 @@
 #include "maps/events.h"
 #include "policy/table.h"
 #include "resources/types.h"
+
+namespace ocicat::dataplane::ebpf {
+struct Booking;
+}
 
 namespace ocicat::flows {
 
@@ -45,6 +50,16 @@ std::string_view in_words(Reason reason);
 // As eBPF tells it and counts (enum bpf::counter); kOther: it is no reason.
 Reason reason_of(std::uint8_t counter);
 
+// What a connection has carried since it was told last, as the end that tells sees it: in is what comes to it. Bytes are
+// from the IP header on, of packets as a link carries them.
+struct Carried {
+  std::uint64_t packets_in = 0, packets_out = 0;
+  std::uint64_t bytes_in = 0, bytes_out = 0;
+  bool goes_on = true;  // else that was the last of it
+
+  bool is_idle() const { return goes_on && packets_in == 0 && packets_out == 0; }
+};
+
 struct Event {
   Moment time;
   IpAddress source;  // of the flow: of a refused answer, the end that began the connection
@@ -59,12 +74,18 @@ struct Event {
   bool from_host = false;                              // the host itself sent it
   bool comes_in = true;                                // by the interface; else it leaves by it
   std::uint32_t size = 0;                              // of the packet, bytes
+  std::optional<Carried> carried;                      // it tells of this, and of no packet; nothing begins
 
   policy::OutcomeId& outcome(policy::Direction of) { return outcomes[static_cast<std::size_t>(of)]; }
   bool allowed() const { return reason == Reason::kAllowed; }
+  bool begins() const { return allowed() && !carried; }
 };
 
-// `offset`: from CLOCK_MONOTONIC to the time of day.
+// `offset`: from CLOCK_MONOTONIC, which is what programs tell, to the time of day.
+Moment moment_of(std::uint64_t time, std::chrono::nanoseconds offset);
 Event event_of(const bpf::event& told, std::chrono::nanoseconds offset);
+// Of what a connection has carried one for each end that has told when it began.
+void events_of(const dataplane::ebpf::Booking& booking, Moment time,
+               const std::function<void(const Event&)>& visit);
 
 }  // namespace ocicat::flows

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "dataplane/ebpf/connection_ledger.h"
 #include "flows/aggregator.h"
 #include "flows/event.h"
 #include "flows/log_lines.h"
@@ -179,6 +180,52 @@ TEST(Event, OfARefusedAnswerIsTheFlowThatItBelongsTo) {
   EXPECT_EQ(event_of(told(200, 0), {}).reason, Reason::kOther);
 }
 
+// What has been carried from 10.65.0.2:1000 to 10.65.0.3:80: three packets there, two back.
+dataplane::ebpf::Booking booking(bool at_host, std::uint8_t flags, std::array<std::uint16_t, 2> endpoints) {
+  dataplane::ebpf::Booking booking{.outcomes = {7, 8}, .packets = {2, 3}, .bytes = {200, 300}};
+  const auto event = told(bpf::COUNT_JUDGED, 0);
+  booking.key.address[1] = event.source;
+  booking.key.address[0] = event.destination;
+  booking.key.port[1] = event.source_port;
+  booking.key.port[0] = event.destination_port;
+  booking.key.protocol = event.protocol;
+  booking.key.at_host = at_host;
+  booking.connection.flags = flags | bpf::CONNECTION_BEGUN_BY_SECOND;
+  booking.connection.endpoint[1] = endpoints[0];
+  booking.connection.endpoint[0] = endpoints[1];
+  return booking;
+}
+
+TEST(Event, OfAConnectionTellsWhatItCarriesAtTheEndsThatHaveToldOfIt) {
+  using testing::UnorderedElementsAre;
+  constexpr auto kSource = Direction::kEgress, kDestination = Direction::kIngress;
+  const auto ends = [](const dataplane::ebpf::Booking& booking) {
+    std::vector<Direction> all;
+    events_of(booking, {}, [&](const Event& event) {
+      all.push_back(event.end);
+      const bool out = event.end == Direction::kEgress;
+      EXPECT_EQ(event.source, ip("10.65.0.2"));
+      EXPECT_EQ(event.source_port, 1000);
+      EXPECT_EQ(event.destination_port, 80);
+      EXPECT_FALSE(event.begins());
+      EXPECT_EQ(event.carried->packets_out, out ? 3U : 2U);
+      EXPECT_EQ(event.carried->bytes_in, out ? 200U : 300U);
+      EXPECT_EQ(event.outcomes[static_cast<std::size_t>(kSource)], policy::OutcomeId{out ? 7U : 0U});
+      EXPECT_EQ(event.outcomes[static_cast<std::size_t>(kDestination)], policy::OutcomeId{out ? 0U : 8U});
+    });
+    return all;
+  };
+  constexpr std::uint16_t kByInterface = END_OUTSIDE | 2;
+  EXPECT_THAT(ends(booking(false, 0, {1, 2})), UnorderedElementsAre(kSource, kDestination));
+  EXPECT_THAT(ends(booking(false, 0, {1, kByInterface})), UnorderedElementsAre(kSource));
+  EXPECT_THAT(ends(booking(false, 0, {0, 2})), UnorderedElementsAre(kDestination));
+  // At a host, by the host endpoint where it comes in, and by that where it goes out.
+  EXPECT_THAT(ends(booking(true, 0, {1, 0})), UnorderedElementsAre(kDestination));
+  EXPECT_THAT(ends(booking(true, 0, {0, 1})), UnorderedElementsAre(kSource));
+  EXPECT_THAT(ends(booking(true, bpf::HOST_CONNECTION_FORWARDED, {1, 2})),
+              UnorderedElementsAre(kDestination));
+}
+
 TEST(LogLines, SayALineForEachLogRuleInTheOrderInWhichTheyArePassed) {
   using policy::Outcome;
   const ResourceKey watch{Kind::kGlobalNetworkPolicy, "", "watch"}, web{Kind::kNetworkPolicy, "shop", "web"};
@@ -304,7 +351,7 @@ TEST_F(Sums, DropClientPortsAndAddressesAndIntersectLabels) {
   EXPECT_EQ(*one.source, (Group{PartyType::kWorkload, "shop", "web-abc-*"}));
   EXPECT_EQ(*one.destination, (Group{PartyType::kNetwork, "", "pub"}));
   EXPECT_EQ(*one.source_labels, (Labels{{"pod-template-hash", "abc"}}));
-  EXPECT_EQ(one.counts, (Counts{8, 0, 0}));
+  EXPECT_EQ(one.counts, (Counts{.flows = 8}));
   EXPECT_EQ(one.reporter, Direction::kEgress);
 }
 
@@ -395,7 +442,32 @@ TEST_F(Sums, GoOnWhereAWorkloadChanges) {
   recorder_.update(changed);
   add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));
   ASSERT_EQ(aggregator.running().aggregates.size(), 1U);
-  EXPECT_EQ(aggregator.running().aggregates.front().counts, (Counts{0, 2, 120}));
+  EXPECT_EQ(aggregator.running().aggregates.front().counts, (Counts{.refused = 2, .refused_bytes = 120}));
+}
+
+TEST_F(Sums, AddWhatConnectionsCarryToWhatBegan) {
+  Aggregator aggregator({});
+  auto begun = event(1, 1, 443, Reason::kAllowed, 60);
+  begun.outcome(Direction::kIngress) = policy::OutcomeId{2};  // the other end's is no matter to who tells
+  add(aggregator, begun);
+  auto carried = event(1, 1, 443, Reason::kAllowed, 0);
+  carried.carried = {.packets_in = 1, .packets_out = 2, .bytes_in = 30, .bytes_out = 40, .goes_on = true};
+  const Counts once{
+      .flows = 1, .live = 1, .packets_in = 1, .packets_out = 2, .bytes_in = 30, .bytes_out = 40};
+  add(aggregator, carried);
+  ASSERT_EQ(aggregator.running().aggregates.size(), 1U);
+  EXPECT_EQ(aggregator.running().aggregates.front().counts, once);
+  aggregator.look_again();
+  carried.carried->goes_on = false;
+  add(aggregator, carried);
+  const Counts twice{
+      .flows = 1, .completed = 1, .packets_in = 2, .packets_out = 4, .bytes_in = 60, .bytes_out = 80};
+  EXPECT_EQ(aggregator.running().aggregates.front().counts, twice);
+
+  Aggregator next({});
+  carried.carried = Carried{};
+  add(next, carried);
+  EXPECT_TRUE(next.running().aggregates.empty()) << "of one that is idle alone there is nothing to tell";
 }
 
 // Whatever comes, nothing is lost: what has no key is among the others.
@@ -417,7 +489,7 @@ TEST_F(Sums, AreExactWhateverTheBound) {
       const auto size = static_cast<std::uint32_t>(40 + upto(1400));
       add(aggregator, event(upto(12), upto(3), static_cast<std::uint16_t>(upto(50)),
                             allowed ? Reason::kAllowed : Reason::kPolicy, size));
-      want += allowed ? Counts{1, 0, 0} : Counts{0, 1, size};
+      want += allowed ? Counts{.flows = 1} : Counts{.refused = 1, .refused_bytes = size};
       if (upto(1000) == 0) {
         aggregator.turn(Moment(std::chrono::seconds(i)));
         sum_up(aggregator.last());

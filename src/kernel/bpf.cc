@@ -164,6 +164,10 @@ void GrowingArray::grow(std::size_t index) {
   reached_ = std::min(entries_, (mapped_ - lead_) / element_);
 }
 
+bool read_element(int map, std::uint32_t index, std::span<std::byte> value) {
+  return ::bpf_map_lookup_elem(map, &index, value.data()) == 0;
+}
+
 Result<std::vector<std::uint64_t>> sums_of(int map) {
   TRY(const auto shape, shape_of(map));
   const int processors = ::libbpf_num_possible_cpus();

@@ -139,6 +139,12 @@ class Elements {
   GrowingArray* array_ = nullptr;
 };
 
+// One value of an array as it is now; false: it has none there.
+bool read_element(int map, std::uint32_t index, std::span<std::byte> value);
+template <class T>
+bool read_element(int map, std::uint32_t index, T& value) {
+  return read_element(map, index, std::as_writable_bytes(std::span(&value, 1)));
+}
 // What a per-CPU array of 64-bit numbers adds up to.
 Result<std::vector<std::uint64_t>> sums_of(int map);
 

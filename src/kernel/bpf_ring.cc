@@ -72,4 +72,11 @@ std::size_t Ring::read(std::size_t most, const std::function<void(Bytes)>& visit
   return count;
 }
 
+bool Ring::read_all(const std::function<void(Bytes)>& visit) {
+  const auto end = load<Position>(producer_.get());
+  while (load<Position>(consumer_.get()) < end && read(1, visit) != 0) {
+  }
+  return load<Position>(consumer_.get()) >= end;
+}
+
 }  // namespace ocicat::kernel::bpf

@@ -23,6 +23,8 @@ class Ring {
   // Hands over what is there, oldest first, at most so many records. Never waits. How many there were.
   // Records may be of any size, so of any version.
   std::size_t read(std::size_t most, const std::function<void(Bytes record)>& visit);
+  // The same of all that is there by now. False: somebody is still writing some of it.
+  bool read_all(const std::function<void(Bytes record)>& visit);
 
  private:
   // What stands at a position, so many bytes of it. Valid until the next call.

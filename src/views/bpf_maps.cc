@@ -61,6 +61,8 @@ std::pair<std::string, std::string_view> counter_words(bpf::counter counter) {
       return {"encapsulated", "packets, of those redirected, into a tunnel to another host"};
     case bpf::COUNT_TRANSLATED:
       return {"translated", "packets, of those redirected, by natOutgoing"};
+    case bpf::COUNT_UNTOLD:
+      return {"untold", "packets of connections that gave way, which no flow tells of"};
     default: {
       const auto reason = flows::reason_of(counter);
       return {fmt::format("dropped: {}", to_string(reason)), in_words(reason)};

@@ -148,12 +148,21 @@ json::object to_json(const flows::Aggregate& aggregate, std::string_view host) {
   object["destination"] = std::move(destination);
   object["first"] = time_text(aggregate.first);
   object["last"] = time_text(aggregate.last);
-  object["flows"] = aggregate.counts.flows;
-  object["refused"] = aggregate.counts.refused;
-  object["refusedBytes"] = aggregate.counts.refused_bytes;
-  add_policies(object, aggregate.outcomes[static_cast<std::size_t>(aggregate.reporter)], aggregate.reporter,
-               aggregate.reason);
+  add_counts(object, aggregate.counts);
+  add_policies(object, aggregate.outcome, aggregate.reporter, aggregate.reason);
   return object;
+}
+
+void add_counts(json::object& object, const flows::Counts& counts) {
+  object["flows"] = counts.flows;
+  object["completed"] = counts.completed;
+  object["live"] = counts.live;
+  object["packetsIn"] = counts.packets_in;
+  object["packetsOut"] = counts.packets_out;
+  object["bytesIn"] = counts.bytes_in;
+  object["bytesOut"] = counts.bytes_out;
+  object["refused"] = counts.refused;
+  object["refusedBytes"] = counts.refused_bytes;
 }
 
 std::string flow_line(const json::object& flow) {
@@ -171,13 +180,16 @@ std::string flow_table(const std::vector<json::object>& aggregates) {
   std::vector<const json::object*> order;
   for (const auto& aggregate : aggregates) order.push_back(&aggregate);
   const auto packets = [](const json::object* one) {
-    return number_at(*one, {"flows"}) + number_at(*one, {"refused"});
+    return number_at(*one, {"flows"}) + number_at(*one, {"packetsIn"}) + number_at(*one, {"packetsOut"}) +
+           number_at(*one, {"refused"});
   };
   std::ranges::stable_sort(order, std::greater{}, packets);
-  TextTable table{{"HOST", "ACTION", "FLOWS", "REFUSED", "TRAFFIC", "FLOW", "AT", "WHY"}, {}};
+  TextTable table{{"HOST", "ACTION", "FLOWS", "PACKETS", "REFUSED", "TRAFFIC", "FLOW", "AT", "WHY"}, {}};
   for (const auto* one : order) {
+    const auto carried = number_at(*one, {"packetsIn"}) + number_at(*one, {"packetsOut"});
     table.rows.push_back({text_at(*one, {"host"}), text_at(*one, {"action"}), text_at(*one, {"flows"}),
-                          text_at(*one, {"refused"}), text_at(*one, {"traffic"}), parties_text(*one, false),
+                          fmt::format("{}", carried), text_at(*one, {"refused"}), text_at(*one, {"traffic"}),
+                          parties_text(*one, false),
                           text_at(*one, {"reporter"}) == "src" ? "source" : "destination", why_text(*one)});
   }
   return table.to_string();

@@ -22,9 +22,11 @@ namespace ocicat::views {
 // packet, the end that refused it.
 boost::json::object to_json(const flows::Sighting& sighting, std::string_view host);
 
-// The same of many: no "time", "address" and source port, but "first", "last", "flows", "refused" and
-// "refusedBytes".
+// The same of many: no "time", "address" and source port, but "first", "last" and counts.
 boost::json::object to_json(const flows::Aggregate& aggregate, std::string_view host);
+// "flows" that began, "completed", "live"; "packetsIn", "packetsOut", "bytesIn", "bytesOut", as the reporter sees what
+// connections have carried; "refused" and "refusedBytes".
+void add_counts(boost::json::object& object, const flows::Counts& counts);
 
 // One such object, on a line. Control characters are shown as '?'.
 std::string flow_line(const boost::json::object& flow);

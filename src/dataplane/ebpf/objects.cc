@@ -65,7 +65,7 @@ std::vector<const bpf_map*> decision_maps(const Skeletons& of) {
 // What is noted of packets.
 std::vector<const bpf_map*> traces(const Skeletons& of) {
   const auto& in = of.datapath->maps;
-  return {in.connections, in.holders, in.fragments, in.translations, of.driver->maps.at_drivers};
+  return {in.connections, in.holders, in.ledger, in.fragments, in.translations, of.driver->maps.at_drivers};
 }
 
 using DatapathPrograms = decltype(datapath_bpf::progs);
@@ -333,6 +333,7 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
     objects.forget(maps.connections);
     objects.forget(maps.holders);
   }
+  if (!objects.is_there(maps.connections)) objects.forget(maps.ledger);
   objects.tracks_anew_ = !objects.is_there(maps.connections);
   if (objects.all_there_) {
     TRY_VOID(objects.open_maps());
@@ -454,6 +455,10 @@ Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& fo
 Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder) {
   TRY(const auto fd, kernel::bpf::open_pin(events_pin(folder)));
   return kernel::bpf::Ring::of(fd);
+}
+
+std::filesystem::path maps_of(const std::filesystem::path& folder) {
+  return map_folder(folder);
 }
 
 std::filesystem::path events_pin(const std::filesystem::path& folder) {

@@ -118,6 +118,8 @@ Result<std::vector<std::uint64_t>> read_counters(const std::filesystem::path& fo
 // What becomes of flows (bpf/maps/events.h), for its one reader. kNotFound: nothing is pinned yet.
 Result<kernel::bpf::Ring> open_events(const std::filesystem::path& folder);
 std::filesystem::path events_pin(const std::filesystem::path& folder);
+// Where maps of this layout are pinned.
+std::filesystem::path maps_of(const std::filesystem::path& folder);
 
 // What is made of bpf/programs/, opened and not loaded: datapath.c, and what is of other types and shares its maps, which
 // a host without the programs of host endpoints needs none of.

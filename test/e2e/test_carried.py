@@ -1,0 +1,145 @@
+"""The sums of flows say how many packets and bytes allowed connections have carried: as many as were sent, at both ends
+of each, whoever has asked meanwhile and whichever agents have come and gone."""
+import json
+import subprocess
+import sys
+
+import pytest
+
+from test_accounting import SEND, RECEIVE, SIZE, IP, TCP, OF_SYN
+
+UDP, ICMP = 8, 8  # headers
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
+SERVERS = pytest.mark.parametrize("server", ["shop/near", "shop/far"])
+# From one port, so all of it is one connection; not faster than a processor's queue takes it.
+DATAGRAMS = """
+import socket, sys, time
+address, port, count, size = sys.argv[1], *map(int, sys.argv[2:])
+one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", 40000))
+for number in range(count):
+    one.sendto(bytes(size), (address, port))
+    if number % 20 == 19: time.sleep(0.002)
+"""
+# Takes them, and answers nothing.
+SINK = """
+import select, socket, sys
+ears = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in sys.argv[1:]]
+for ear, port in zip(ears, sys.argv[1:]): ear.bind(("::", int(port)))
+print("+", flush=True)
+while sys.stdin not in (ready := select.select([sys.stdin, *ears], [], [])[0]):
+    for ear in ready: ear.recv(65536)
+"""
+PORTS = (5304, 5306, 5310)
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab):
+    lab = make_lab(2, "ebpf")
+    lab.together([lab.pod_words("shop/client", "host1"), lab.pod_words("shop/near", "host1"),
+                  lab.pod_words("shop/far", "host2")])
+    lab.wait()
+    sinks = [subprocess.Popen([lab.binary, "lab", "exec", pod, "--", sys.executable, "-c", SINK, *map(str, PORTS)],
+                              env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+             for pod in ("shop/near", "shop/far")]
+    for sink in sinks:
+        assert sink.stdout.readline() == "+\n"
+    yield lab
+    for sink in sinks:
+        sink.communicate()
+
+
+def sums(lab, server, traffic):
+    """{reporter: what all its flows of this kind from the client to the server add up to}."""
+    totals = {}
+    for host in lab.json("flows")["hosts"]:
+        assert host["untold"] == 0 and host["lost"] == 0
+        for flow in host["flows"]:
+            if (flow["source"]["nameAggregated"], flow["destination"]["nameAggregated"]) == (
+                    "client", server.removeprefix("shop/")) and flow["traffic"].startswith(traffic):
+                total = totals.setdefault(flow["reporter"], {})
+                for name in ("flows", "completed", "live", "packetsIn", "packetsOut", "bytesIn", "bytesOut"):
+                    total[name] = total.get(name, 0) + flow[name]
+    return totals
+
+
+def expected(sent, sent_bytes, answered=0, answered_bytes=0):
+    def end(packets_out, bytes_out, packets_in, bytes_in):
+        return {"packetsOut": packets_out, "bytesOut": bytes_out, "packetsIn": packets_in, "bytesIn": bytes_in}
+    return {"src": end(sent, sent_bytes, answered, answered_bytes),
+            "dst": end(answered, answered_bytes, sent, sent_bytes)}
+
+
+def carried(lab, server, traffic):
+    return {reporter: {name: total[name] for name in ("packetsOut", "bytesOut", "packetsIn", "bytesIn")}
+            for reporter, total in sums(lab, server, traffic).items()}
+
+
+def send(lab, server, family, port, count, size=100):
+    lab.exec("shop/client", sys.executable, "-c", DATAGRAMS, lab.address(server, family), str(port), str(count),
+             str(size))
+
+
+@SERVERS
+@FAMILIES
+def test_datagrams_sent_are_datagrams_told(lab, eventually, server, family):
+    port, each = 5300 + family, IP[family] + UDP + 100
+    send(lab, server, family, port, 1)
+    eventually(lambda: carried(lab, server, "udp/%d" % port) == expected(1, each), 30)
+    send(lab, server, family, port, 1000)
+    eventually(lambda: carried(lab, server, "udp/%d" % port) == expected(1001, 1001 * each), 30)
+    for total in sums(lab, server, "udp/%d" % port).values():
+        assert (total["flows"], total["live"], total["completed"]) == (1, 1, 0)
+
+
+@SERVERS
+@FAMILIES
+def test_pings_and_their_answers_are_told(lab, eventually, server, family):
+    report = lab.exec("shop/client", "ping", "-c", "50", "-i", "0.01", "-s", "56", lab.address(server, family))
+    assert "50 received" in report.stdout
+    total, traffic = 50 * (IP[family] + ICMP + 56), {4: "icmp/8", 6: "icmpv6/128"}[family]
+    eventually(lambda: carried(lab, server, traffic) == expected(50, total, 50, total), 30)
+
+    def ended():
+        """Five seconds without packets, by default."""
+        return {(total["live"], total["completed"]) for total in sums(lab, server, traffic).values()}
+
+    eventually(lambda: ended() == {(0, 1)}, 30)
+    assert carried(lab, server, traffic) == expected(50, total, 50, total)
+
+
+@SERVERS
+@FAMILIES
+def test_a_stream_is_told_as_its_sockets_and_links_count_it(lab, eventually, server, family):
+    port = 5400 + family
+    receiver = subprocess.Popen([lab.binary, "lab", "exec", server, "--", sys.executable, "-c", RECEIVE, str(port)],
+                                env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert receiver.stdout.readline() == "+\n"
+    sent = json.loads(lab.exec("shop/client", sys.executable, "-c", SEND, lab.address(server, family), str(port),
+                               str(SIZE)).stdout)
+    json.loads(receiver.communicate()[0])
+
+    def told():
+        return {reporter: (end["packetsOut"], end["packetsIn"]) for reporter, end in
+                carried(lab, server, "tcp/%d" % port).items()}
+
+    eventually(lambda: len(told()) == 2 and told()["src"][0] == sent["out"] and told()["dst"][1] == sent["out"], 30)
+    assert told()["src"] == told()["dst"][::-1]
+    if sent["repeated"] == 0:
+        end = carried(lab, server, "tcp/%d" % port)["src"]
+        assert end["bytesOut"] == SIZE + sent["out"] * (IP[family] + TCP) + OF_SYN
+
+
+@SERVERS
+def test_what_passes_while_no_agent_runs_is_told_by_the_next_one_and_nothing_twice(lab, eventually, server):
+    port, each = 5310, IP[4] + UDP + 100
+    send(lab, server, 4, port, 100)
+    eventually(lambda: carried(lab, server, "udp/%d" % port) == expected(100, 100 * each), 30)
+    for host in ("host1", "host2"):
+        lab.run("lab", "agent", "kill", host)
+    send(lab, server, 4, port, 200)
+    for host in ("host1", "host2"):
+        lab.run("lab", "agent", "start", host)
+    lab.wait()
+    send(lab, server, 4, port, 300)
+    eventually(lambda: carried(lab, server, "udp/%d" % port) == expected(500, 500 * each), 30)
