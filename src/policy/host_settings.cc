@@ -232,6 +232,13 @@ HostSettings::WayBack parse_way_back(const std::string& text) {
   return word == "disabled" ? HostSettings::WayBack::kUnchecked : HostSettings::WayBack::kLoose;
 }
 
+// Netkit is of devices that no workload has here.
+HostSettings::AttachType parse_attach_type(const std::string& text) {
+  const auto word = lower(text);
+  if (word == "tc") return HostSettings::AttachType::kTc;
+  return word == "tcx" ? HostSettings::AttachType::kTcx : HostSettings::AttachType::kBest;
+}
+
 HostSettings::ToHost parse_to_host(const std::string& text) {
   const auto word = lower(text);
   if (word == "accept") return HostSettings::ToHost::kAccept;
@@ -269,6 +276,7 @@ HostSettings resolve_settings(const FelixConfigurations& configurations,
     settings.drop_invalid = !parse_bool(*text).value_or(false);
   }
   if (const auto* text = value("bpfEnforceRPF")) settings.way_back = parse_way_back(*text);
+  if (const auto* text = value("bpfAttachType")) settings.attach_type = parse_attach_type(*text);
   if (const auto* text = value("bpfRedirectToPeer")) settings.redirect = lower(*text) != "disabled";
   if (const auto* text = value("xdpEnabled")) settings.at_driver = parse_bool(*text).value_or(true);
   if (const auto* text = value("iptablesFilterDenyAction")) settings.reject = lower(*text) == "reject";

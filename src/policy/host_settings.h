@@ -83,6 +83,9 @@ struct HostSettings {
   bool drop_invalid = true;                            // not disableConntrackInvalidCheck
   enum class WayBack : std::uint8_t { kUnchecked, kLoose, kStrict };
   WayBack way_back = WayBack::kLoose;  // bpfEnforceRPF: of what comes in by the host's own interfaces
+  // bpfAttachType: by what programs are at interfaces; kBest: tcx where the kernel has it.
+  enum class AttachType : std::uint8_t { kBest, kTc, kTcx };
+  AttachType attach_type = AttachType::kBest;
   bool redirect = true;   // bpfRedirectToPeer: past the stack where nothing but forwarding would happen there
   bool at_driver = true;  // xdpEnabled: what doNotTrack denies ends in the driver
   bool reject = false;    // iptablesFilterDenyAction: Reject

@@ -33,6 +33,7 @@ TEST(SettingsResolver, EachFieldThatIsSaidToHaveAnEffectHasOne) {
   const std::map<std::string_view, Labels> samples{
       {"allowIPIPPacketsFromWorkloads", {{"allowIPIPPacketsFromWorkloads", "true"}}},
       {"allowVXLANPacketsFromWorkloads", {{"allowVXLANPacketsFromWorkloads", "true"}}},
+      {"bpfAttachType", {{"bpfAttachType", "TC"}}},
       {"bpfConntrackTimeouts", {{"bpfConntrackTimeouts", "udpTimeout=1s"}}},
       {"bpfEnforceRPF", {{"bpfEnforceRPF", "Strict"}}},
       {"bpfRedirectToPeer", {{"bpfRedirectToPeer", "Disabled"}}},
@@ -111,6 +112,18 @@ TEST(SettingsResolver, ReadsEveryField) {
   EXPECT_TRUE(settings.reject);
   EXPECT_FALSE(settings.redirect);
   EXPECT_EQ(settings.log_prefix, "mine");
+}
+
+TEST(SettingsResolver, ProgramsAreAtInterfacesByWhatIsAskedFor) {
+  using AttachType = HostSettings::AttachType;
+  for (const auto& [text, type] : {std::pair{"TC", AttachType::kTc},
+                                   {"TCX", AttachType::kTcx},
+                                   {"Netkit", AttachType::kBest},
+                                   {"", AttachType::kBest}}) {
+    const auto settings =
+        resolve_settings(all({configuration("default", {{"bpfAttachType", text}})}), "a", {});
+    EXPECT_EQ(settings.attach_type, type) << text;
+  }
 }
 
 TEST(SettingsResolver, WhatOneLineOfALogRuleCostsIsReadAsItIsWritten) {

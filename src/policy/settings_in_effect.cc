@@ -15,6 +15,7 @@ constexpr std::array kTimeouts{"tcpSynSent"sv, "tcpEstablished"sv, "tcpFinsSeen"
 constexpr std::array kInEffect{
     SettingInEffect{"allowIPIPPacketsFromWorkloads"},
     SettingInEffect{"allowVXLANPacketsFromWorkloads"},
+    SettingInEffect{"bpfAttachType", "ebpf"},
     SettingInEffect{"bpfConntrackTimeouts", "ebpf", kTimeouts},
     SettingInEffect{"bpfEnforceRPF", "ebpf"},
     SettingInEffect{"bpfRedirectToPeer", "ebpf"},

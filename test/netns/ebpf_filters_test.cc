@@ -1,4 +1,5 @@
 // eBPF on a kernel without tcx: programs are attached by traffic control's filters.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <net/if.h>
@@ -103,6 +104,36 @@ TEST_F(EbpfFilters, MakeRoomForLinksAndLinksForThem) {
   expect_policy();
   start(Datapath::kEbpf);
   EXPECT_NE(filter("calia", Hook::kIngress), 0U);
+  EXPECT_EQ(link_pins(), 0U);
+  expect_policy();
+}
+
+// As soon as somebody asks for it, with the agent as it is.
+TEST_F(EbpfFilters, AreUsedInsteadOfLinksWhereSomebodyAsksForThem) {
+  using AttachType = HostSettings::AttachType;
+  start(Datapath::kEbpf, By::kLinks);
+  for (const auto& [type, filters, links] : {std::tuple{AttachType::kTc, true, 0U},
+                                             {AttachType::kBest, false, 5U},
+                                             {AttachType::kTc, true, 0U},
+                                             {AttachType::kTcx, false, 5U}}) {
+    auto changes = at_revision(++revision_);
+    changes.settings.emplace().attach_type = type;
+    agent_->put(changes);
+    EXPECT_THAT(agent_->await_revision(revision_).notes,
+                testing::Not(testing::Contains(testing::HasSubstr("TCX"))));
+    EXPECT_EQ(filter("calia", Hook::kIngress) != 0, filters);
+    EXPECT_EQ(link_pins(), links);
+    expect_policy();
+  }
+}
+
+TEST_F(EbpfFilters, AreUsedAndItIsSaidWhereTheKernelHasNotWhatIsAskedFor) {
+  start(Datapath::kEbpf);
+  auto changes = at_revision(++revision_);
+  changes.settings.emplace().attach_type = HostSettings::AttachType::kTcx;
+  agent_->put(changes);
+  EXPECT_THAT(agent_->await_revision(revision_).notes,
+              testing::Contains(testing::HasSubstr("bpfAttachType: TCX")));
   EXPECT_EQ(link_pins(), 0U);
   expect_policy();
 }

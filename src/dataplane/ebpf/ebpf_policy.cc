@@ -171,7 +171,7 @@ Result<void> EbpfPolicy::open() {
   if (images_) return {};
   TRY(usable_, kernel::bpf::abilities(usable_));
   TRY(auto objects, this->objects());
-  attached_ = false;
+  attached_by_.reset();
   taking_over_ = false;
   if (objects.tracks_anew()) {
     TRY(taking_over_, guard_.stands_for_policy());
@@ -371,6 +371,11 @@ std::vector<std::string> EbpfPolicy::notes() const {
     return link == links_.end() ? std::to_string(index) : link->first;
   };
   if (!own_note_.empty()) notes.push_back(own_note_);
+  if (images_ && wanted_.settings.attach_type == HostSettings::AttachType::kTcx && !usable_.tcx) {
+    notes.emplace_back(
+        "bpfAttachType: TCX asks for what the kernel has not (needs Linux 6.6): programs are at interfaces "
+        "by TC");
+  }
   for (const auto& [interface, why] : attachments_.refused()) {
     const auto own_name = name(interface);
     notes.push_back(fmt::format("{} takes no program, so {}: {}", own_name,
@@ -391,19 +396,27 @@ std::vector<std::string> EbpfPolicy::notes() const {
   return notes;
 }
 
+EbpfPolicy::By EbpfPolicy::wanted_by() const {
+  const bool filters = !usable_.tcx || wanted_.settings.attach_type == HostSettings::AttachType::kTc;
+  return filters ? By::kFilters : By::kLinks;
+}
+
 // Once, what may be left of a time when the other kind of places was used goes.
 Result<void> EbpfPolicy::sync_attachments() {
   std::set<int> interfaces;
   for (const auto& [name, link] : links_) interfaces.insert(link.index);
-  if (!filters_at_ && !(usable_.tcx && attached_)) {
+  const auto by = wanted_by();
+  const bool alone = attached_by_ == by;
+  attached_by_.reset();
+  if (!filters_at_ && !(by == By::kLinks && alone)) {
     TRY(filters_at_, FilterPlaces::open());
   }
   ProgramPlaces* places = &links_at_;
   ProgramPlaces* others = filters_at_.get();
-  if (!usable_.tcx) std::swap(places, others);
-  TRY_VOID(attachments_.sync(*places, attached_ ? nullptr : others, images_->objects.attachable(), interfaces,
+  if (by == By::kFilters) std::swap(places, others);
+  TRY_VOID(attachments_.sync(*places, alone ? nullptr : others, images_->objects.attachable(), interfaces,
                              roles()));
-  attached_ = true;
+  attached_by_ = by;
   return {};
 }
 

@@ -57,6 +57,8 @@ class EbpfPolicy final : public PolicyDatapath {
   }
 
  private:
+  enum class By : std::uint8_t { kLinks, kFilters };
+
   // The parts that need the maps.
   struct Images {
     explicit Images(Objects made);
@@ -80,6 +82,7 @@ class EbpfPolicy final : public PolicyDatapath {
   Result<void> compare_all();
   Result<void> compare_dictionary();
   Result<void> sync_places(const HostChanges& changes);
+  By wanted_by() const;
   Result<void> sync_attachments();
   Result<void> sync_guard();
   // Of connections that are older than the maps: what the kernel has tracked.
@@ -123,7 +126,7 @@ class EbpfPolicy final : public PolicyDatapath {
   std::shared_ptr<Objects> loaded_;
   LinkPlaces links_at_;
   std::unique_ptr<FilterPlaces> filters_at_;  // opened when it is first needed
-  bool attached_ = false;                     // nothing is left at places of the other kind
+  std::optional<By> attached_by_;             // nothing: programs may be at places of both kinds
   Attachments attachments_;
   HostHooks host_hooks_;
   Guard guard_;
