@@ -240,9 +240,6 @@ static __noinline struct connection* put_at(__u32 place, const struct connection
   }
   there->key = *key;
   *connection = *next;
-  /* Of one that is known, and has lost its place since it was looked up: what it has carried went with that. */
-  __builtin_memset(connection->bytes, 0, sizeof connection->bytes);
-  __builtin_memset(connection->packets, 0, sizeof connection->packets);
   __builtin_memset(&there->road, 0, sizeof there->road);
   note_outcomes(place, next, by);
   version += 2;

@@ -91,7 +91,6 @@ class RingSource {
       return;
     }
     ring_ = *std::move(ring);
-    ledger_ = dataplane::ebpf::ConnectionLedger(dataplane::ebpf::maps_of(folder_));  // made with it
     pin_ = pin;
   }
 
@@ -240,8 +239,7 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   const auto& from = changes.tables;
   auto& to = needed.tables;
   to.outcomes = from.outcomes;
-  needed.endpoints = changes.endpoints;            // who has which interface
-  needed.host_endpoints = changes.host_endpoints;  // and which number
+  needed.endpoints = changes.endpoints;  // who has which interface
   // Programs of eBPF name the outcome themselves.
   if (options.datapath != dataplane::Datapath::kNftables) return needed;
   to.tables = from.tables;
@@ -251,6 +249,7 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   to.tables_by_projection = from.tables_by_projection;
   to.projections = from.projections;
   to.classes = from.classes;
+  needed.host_endpoints = changes.host_endpoints;
   return needed;
 }
 

@@ -161,7 +161,6 @@ struct FlowWatch::State {
     recorder.update(learned.resources);
     recorder.update(learned.host.tables.outcomes);
     recorder.update(learned.host.endpoints);
-    recorder.update(learned.host.host_endpoints);
     source->learn(learned.host);
     if (learned.interfaces) {
       source->learn(*learned.interfaces);
@@ -254,7 +253,6 @@ struct FlowWatch::State {
     object["flows"] = std::move(all);
     auto others = last.others;
     others += running.others;
-    others.live = running.others.live;  // those of the last window are the same ones
     boost::json::object counts;
     views::add_counts(counts, others);
     object["others"] = std::move(counts);

@@ -119,12 +119,8 @@ Result<int> show(const std::vector<Door>& doors, const FlowsOptions& options) {
       continue;
     }
     const auto host = views::text_at(*summary, {"host"});
-    const auto others =
-        views::number_at(*summary, {"others", "refused"}) +
-        (options.refused_only ? 0
-                              : std::max(views::number_at(*summary, {"others", "flows"}),
-                                         views::number_at(*summary, {"others", "live"}) +
-                                             views::number_at(*summary, {"others", "completed"})));
+    const auto others = views::number_at(*summary, {"others", "refused"}) +
+                        (options.refused_only ? 0 : views::number_at(*summary, {"others", "flows"}));
     const auto untold = options.refused_only ? 0 : views::number_at(*summary, {"untold"});
     warn_of_lost(host, views::number_at(*summary, {"lost"}), untold, others);
     json::array kept;

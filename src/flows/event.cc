@@ -151,7 +151,6 @@ void events_of(const dataplane::ebpf::Booking& booking, Moment time,
     const bool egress = end == Direction::kEgress;
     const auto own = egress ? from : to;
     event.end = end;
-    event.sender = key.at_host != 0 && egress ? booking.connection.endpoint[to] : 0;
     event.outcomes = {};
     event.outcome(end) = policy::OutcomeId{booking.outcomes[egress ? 0 : 1]};
     event.carried = Carried{.packets_in = booking.packets[1 - own],

@@ -74,8 +74,7 @@ struct Event {
   bool from_host = false;                              // the host itself sent it
   bool comes_in = true;                                // by the interface; else it leaves by it
   std::uint32_t size = 0;                              // of the packet, bytes
-  std::uint32_t sender = 0;  // number of the host endpoint by which the host sends; 0: not known by that
-  std::optional<Carried> carried;  // it tells of this, and of no packet; nothing begins
+  std::optional<Carried> carried;                      // it tells of this, and of no packet; nothing begins
 
   policy::OutcomeId& outcome(policy::Direction of) { return outcomes[static_cast<std::size_t>(of)]; }
   bool allowed() const { return reason == Reason::kAllowed; }

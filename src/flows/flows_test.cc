@@ -434,34 +434,6 @@ TEST_F(Sums, NameTheHostEndpointOfTheInterfaceByWhichTheHostSends) {
   EXPECT_EQ(sender(true, 5), "") << "to a workload";
 }
 
-TEST_F(Sums, NameTheHostEndpointOfWhatItsConnectionsCarryAsWell) {
-  Recorder recorder([](std::uint32_t) { return std::string("eth0"); });
-  const ResourceKey key{Kind::kHostEndpoint, "", "edge"};
-  HostEndpoint edge;
-  edge.metadata.name = "edge";
-  edge.interface_name = "eth0";
-  Parties parties;
-  parties.update(key, edge);
-  recorder.update(parties);
-  dataplane::HostInterfaces interfaces;
-  interfaces.by_name.emplace("eth0", key);
-  recorder.update(interfaces);
-  Changes<ResourceKey, HostEndpointState> states;
-  states.update(key, HostEndpointState{.id = 1});
-  recorder.update(states);
-  const auto carried = booking(true, 0, {0, 1});
-  Aggregator aggregator({});
-  events_of(carried, {}, [&](const Event& event) {
-    Event begun = event;
-    begun.carried.reset();
-    begun.from_host = true;
-    begun.interface = 2;
-    aggregator.add(recorder.sighting_of(begun));
-    aggregator.add(recorder.sighting_of(event));
-  });
-  EXPECT_EQ(aggregator.running().aggregates.size(), 1U);
-}
-
 TEST_F(Sums, GoOnWhereAWorkloadChanges) {
   Aggregator aggregator({});
   add(aggregator, event(1, 1, 443, Reason::kPolicy, 60));

@@ -1,7 +1,5 @@
 #include "flows/recorder.h"
 
-#include <algorithm>
-
 namespace ocicat::flows {
 
 policy::Direction Sighting::decider() const {
@@ -45,11 +43,6 @@ void Recorder::update(const Changes<ResourceKey, EndpointState>& endpoints) {
 }
 
 const Party* Recorder::sender_by_interface(const Event& event) {
-  if (event.sender != 0) {
-    const auto found = std::ranges::find(host_endpoints_, event.sender,
-                                         [](const auto& entry) { return std::uint32_t{entry.second.id}; });
-    return found == host_endpoints_.end() ? nullptr : directory_.party_of(found->first);
-  }
   if (event.from_host) {
     const auto name = name_of_(event.interface);
     const auto* key = by_interface_.contains(name) ? nullptr : host_interfaces_.holder_of(name);

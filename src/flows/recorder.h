@@ -48,9 +48,6 @@ class Recorder {
   void forget_gone();
   // Workloads of this host.
   void update(const Changes<ResourceKey, EndpointState>& endpoints);
-  void update(const Changes<ResourceKey, HostEndpointState>& endpoints) {
-    endpoints.apply_to(host_endpoints_);
-  }
   // Of host endpoints.
   void update(dataplane::HostInterfaces interfaces) { host_interfaces_ = std::move(interfaces); }
 
@@ -69,7 +66,6 @@ class Recorder {
   boost::unordered_flat_map<std::string, ResourceKey> by_interface_;  // workloads of this host
   std::map<ResourceKey, std::string> interfaces_;                     // the other way round
   dataplane::HostInterfaces host_interfaces_;
-  std::map<ResourceKey, HostEndpointState> host_endpoints_;
 };
 
 }  // namespace ocicat::flows

@@ -97,11 +97,11 @@ Result<void> Filters::put(int interface, Hook hook, int program) {
   place.tcm_parent = TC_H_CLSACT;
   place.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
   MessageBuilder hooks;
-  // Of another kind (`ingress`), one that is there is refused: it has one hook, at which both programs would end up.
-  hooks.begin(RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE, socket_.next_sequence(), place);
+  hooks.begin(RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, socket_.next_sequence(),
+              place);
   hooks.put_string(TCA_KIND, "clsact");
   hooks.end();
-  TRY_VOID(change(hooks, fmt::format("make hooks at interface {}", interface), {}));
+  TRY_VOID(change(hooks, fmt::format("make hooks at interface {}", interface), {EEXIST}));
 
   MessageBuilder filter;
   filter.begin(RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE, socket_.next_sequence(),

@@ -161,10 +161,7 @@ Link link_of(MessageView message) {
   link.bare = is_bare(header.ifi_type);
   if (!attributes.has(IFLA_LINKINFO)) return link;
   const auto info = Attributes::of_nest(attributes[IFLA_LINKINFO], IFLA_INFO_SLAVE_KIND + 1);
-  const auto kind = info.text(IFLA_INFO_KIND);
-  link.vrf = kind == kVrf;
-  // The kernel puts a frame's header of the outer packet before what comes out of IPsec there.
-  if (kind == "xfrm" || kind == "vti" || kind == "vti6") link.bare = false;
+  link.vrf = info.text(IFLA_INFO_KIND) == kVrf;
   link.in_vrf = info.text(IFLA_INFO_SLAVE_KIND) == kVrf;
   return link;
 }

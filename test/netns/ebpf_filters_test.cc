@@ -127,23 +127,6 @@ TEST_F(EbpfFilters, AreUsedInsteadOfLinksWhereSomebodyAsksForThem) {
   }
 }
 
-// Its one hook would take both programs, the one in the place of the other.
-TEST_F(EbpfFilters, LeaveAnInterfaceToItsLinksWhereSomebodyHasTheKindOfHooksThatIsOneAlone) {
-  using AttachType = HostSettings::AttachType;
-  start(Datapath::kEbpf, By::kLinks);
-  expect_policy();
-  bed_.host().run([] { shell("tc qdisc add dev calib ingress"); });
-  auto changes = at_revision(++revision_);
-  changes.settings.emplace().attach_type = AttachType::kTc;
-  agent_->put(changes);
-  const auto report = agent_->await_revision(revision_);
-  EXPECT_THAT(report.notes, testing::Contains(testing::HasSubstr("calib takes no program")));
-  EXPECT_EQ(link_pins(), 2U);
-  expect_policy();
-  start(Datapath::kEbpf, By::kLinks);
-  expect_policy();
-}
-
 TEST_F(EbpfFilters, AreUsedAndItIsSaidWhereTheKernelHasNotWhatIsAskedFor) {
   start(Datapath::kEbpf);
   auto changes = at_revision(++revision_);

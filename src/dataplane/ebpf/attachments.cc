@@ -56,24 +56,18 @@ Result<void> Attachments::sync(ProgramPlaces& places, ProgramPlaces* others, con
   std::set<int> workloads;
   refused_.clear();
   TRY(const auto to_be, wanted(programs));
-  ProgramIds left;
-  if (others != nullptr) {
-    TRY(left, others->read(interfaces));
-  }
-  std::map<int, Role> stay;  // at the others
   for (const auto& [interface, role] : roles) {
-    auto whole = settle(places, there, to_be, interface, role);
+    const auto whole = settle(places, there, to_be, interface, role);
     if (!whole) {
       refused_.emplace(interface, whole.error().message);
-      if (!left.contains({interface, kernel::bpf::Hook::kIngress})) continue;
-      whole = settle(*others, left, to_be, interface, role);
-      stay.emplace(interface, role);
+    } else if (*whole && role == Role::kWorkload) {
+      workloads.insert(interface);
     }
-    if (whole && *whole && role == Role::kWorkload) workloads.insert(interface);
   }
   workloads_ = std::move(workloads);
   if (others == nullptr) return {};
-  return detach(*others, left, programs, stay);
+  TRY(const auto left, others->read(interfaces));
+  return detach(*others, left, programs, {});
 }
 
 }  // namespace ocicat::dataplane::ebpf

@@ -379,10 +379,8 @@ std::vector<std::string> EbpfPolicy::notes() const {
   for (const auto& [interface, why] : attachments_.refused()) {
     const auto own_name = name(interface);
     notes.push_back(fmt::format("{} takes no program, so {}: {}", own_name,
-                                attachments_.is_workload(interface) ? "those of the other kind stay"
-                                : is_workload(own_name)
-                                    ? "nothing passes there"
-                                    : "nobody asks for the way back of what comes in there",
+                                is_workload(own_name) ? "nothing passes there"
+                                                      : "nobody asks for the way back of what comes in there",
                                 why));
   }
   if (images_ && images_->hosts.has_untracked() && !usable_.asking) {
@@ -418,7 +416,7 @@ Result<void> EbpfPolicy::sync_attachments() {
   if (by == By::kFilters) std::swap(places, others);
   TRY_VOID(attachments_.sync(*places, alone ? nullptr : others, images_->objects.attachable(), interfaces,
                              roles()));
-  if (attachments_.refused().empty()) attached_by_ = by;
+  attached_by_ = by;
   return {};
 }
 
