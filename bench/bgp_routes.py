@@ -135,18 +135,18 @@ def compare(arms):
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def claims(lab, count):
+def claims(lab, first, end):
     pool = {"apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "bench"},
             "spec": {"cidr": "10.128.0.0/9", "natOutgoing": False}}
     lab.apply(pool)
     documents = []
-    for number in range(count):
+    for number in range(first, end):
         cidr = prefix(10, (1 << 17) + number)
         name = "host1-" + cidr.replace(".", "-").replace("/", "-")
         documents.append({"apiVersion": "projectcalico.org/v3", "kind": "BlockAffinity", "metadata": {"name": name},
                           "spec": {"state": "confirmed", "node": "host1", "type": "host", "cidr": cidr,
                                    "deleted": False}})
-    for at in range(0, count, 1000):
+    for at in range(0, len(documents), 1000):
         lab.apply({"apiVersion": "v1", "kind": "List", "items": documents[at:at + 1000]})
 
 
@@ -172,15 +172,21 @@ def measure(lab, folder):
             feed_name = "feed%d" % count
             report(name, compare({"in": lambda: passing(tor, feed_name, host, count),
                                   "alone": lambda: passing(sender, feed_name, receiver, count)}))
-        claims(lab, 10_000)
-        host.until(lambda: "blocks4" in host.tell("show", "protocols") and
-                   "10000 imported" in host.tell("show", "protocols", "all", "blocks4"), "no blocks")
-        host.until(lambda: "10000 imported" in tor.tell("show", "protocols", "all", "peer"), "nothing is told")
-        watcher = tor.watch(-10_000)
-        host.tell("disable", "blocks4")
-        watcher.communicate()
-        report("10k", compare({"out": lambda: passing(host, "blocks4", tor, 10_000),
-                               "alone": lambda: passing(sender, "feed10000", receiver, 10_000)}))
+        claimed = 0
+        for count, name in ((10_000, "10k"), (100_000, "100k")):
+            claims(lab, claimed, count)
+            claimed = count
+            imported = "%d imported" % count
+            host.until(lambda: "blocks4" in host.tell("show", "protocols") and
+                       imported in host.tell("show", "protocols", "all", "blocks4"), "no blocks")
+            host.until(lambda: imported in tor.tell("show", "protocols", "all", "peer"), "nothing is told")
+            watcher = tor.watch(-count)
+            host.tell("disable", "blocks4")
+            watcher.communicate()
+            feed_name = "feed%d" % count
+            report(name, compare({"out": lambda: passing(host, "blocks4", tor, count),
+                                  "alone": lambda: passing(sender, feed_name, receiver, count)}))
+            host.tell("enable", "blocks4")
     finally:
         for router in routers:
             router.process.terminate()
