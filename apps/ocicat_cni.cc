@@ -36,7 +36,8 @@ int main(int /*argc*/, char** argv) {
                                                .container_id = variable("CNI_CONTAINERID"),
                                                .netns = variable("CNI_NETNS"),
                                                .ifname = variable("CNI_IFNAME"),
-                                               .args = variable("CNI_ARGS")},
+                                               .args = variable("CNI_ARGS"),
+                                               .path = variable("CNI_PATH")},
                                               standard_input());
   std::string_view rest = answer.output;
   while (!rest.empty()) {

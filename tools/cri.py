@@ -127,11 +127,11 @@ def image_archive():
 class Runtime:
     """containerd in the network namespace of a lab's host, and mounts, folders and a socket of its own."""
 
-    def __init__(self, lab, host):
+    def __init__(self, lab, host, ipam=None):
         self.folder = lab.folder / "containerd" / host
         self.plugin = pathlib.Path(lab.binary).with_name("ocicat-cni")
         self.namespace = "%s-%s" % (lab.name, host)
-        self.write_files(lab, host)
+        self.write_files(lab, host, ipam or {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"})
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
             ["nsenter", "--net=/run/netns/" + self.namespace, "unshare", "-m", "containerd", "-c",
@@ -140,16 +140,17 @@ class Runtime:
         subprocess.run(["ctr", "-a", str(self.folder / "containerd.sock"), "-n", "k8s.io", "images", "import",
                         "--snapshotter", "native", "-"], input=image_archive(), check=True, capture_output=True)
 
-    def write_files(self, lab, host):
+    def write_files(self, lab, host, ipam):
         bin_folder, files = self.folder / "cni" / "bin", self.folder / "cni" / "net.d"
         for folder in (bin_folder, files):
             folder.mkdir(parents=True)
         (bin_folder / "ocicat-cni").symlink_to(self.plugin)
-        (bin_folder / "loopback").symlink_to("/usr/lib/cni/loopback")
+        for plugin in ("loopback", "host-local"):
+            (bin_folder / plugin).symlink_to("/usr/lib/cni/" + plugin)
         (files / "10-ocicat.conflist").write_text(json.dumps({
             "cniVersion": "1.0.0", "name": "k8s-pod-network",
             "plugins": [{"type": "ocicat-cni", "agent_dir": str(lab.folder / "cni" / host),
-                         "ipam": {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}}]}))
+                         "ipam": ipam}]}))
         (self.folder / "config.toml").write_text(CONFIG.format(folder=self.folder, image=IMAGE))
 
     def await_ready(self):

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/digest.h"
+#include "cni/delegation.h"
 #include "resources/decode.h"
 #include "resources/fields.h"
 #include "resources/ipam.h"
@@ -75,9 +76,10 @@ std::string host_interface_of(const Attachment& attachment) {
   return workload_interface_name(id, attachment.ifname);
 }
 
-json::array texts_of(const std::vector<IpAddress>& addresses) {
+template <class T>
+json::array texts_of(const std::vector<T>& values) {
   json::array texts;
-  for (const auto& address : addresses) texts.emplace_back(address.to_string());
+  for (const auto& value : values) texts.emplace_back(value.to_string());
   return texts;
 }
 
@@ -96,7 +98,10 @@ Attachment attachment_of(const Call& call, const std::string& node) {
     attachment.ns = kDefaultNamespace;
   }
   attachment.addresses_alone = call.role == Role::kAddresses;
-  if (!attachment.addresses_alone) attachment.host_interface = host_interface_of(attachment);
+  if (!attachment.addresses_alone) {
+    attachment.host_interface = host_interface_of(attachment);
+    attachment.address_plugin = address_plugin_in(call.config);
+  }
   attachment.handle = handle_name(call.network, call.container_id, call.ifname);
   const bool is_pod = !attachment.pod.empty();
   attachment.endpoint = {
@@ -142,6 +147,8 @@ json::object to_json(const Attachment& attachment) {
           {"handle", attachment.handle},
           {"endpoint",
            json::object{{"kind", info(attachment.endpoint.kind).name}, {"name", attachment.endpoint.name}}},
+          {"addressPlugin", attachment.address_plugin},
+          {"destinations", texts_of(attachment.destinations)},
           {"boot", attachment.boot},
           {"netns", attachment.netns},
           {"addresses", texts_of(attachment.addresses)},
@@ -166,6 +173,17 @@ Result<std::vector<Attachment::Net>> read_nets(const json::object& object) {
     nets.push_back({static_cast<std::uint8_t>(*length), *gateway});
   }
   return nets;
+}
+
+Result<std::vector<Prefix>> read_destinations(const json::object& object) {
+  TRY(const auto words, fields::strings_at(object, "destinations"));
+  std::vector<Prefix> destinations;
+  for (const auto& word : words) {
+    const auto net = Prefix::parse(word);
+    if (!net) return fail(ErrorCode::kInvalid, "destinations: \"{}\" is no CIDR", word);
+    destinations.push_back(*net);
+  }
+  return destinations;
 }
 
 // One written before there were any has none.
@@ -193,7 +211,7 @@ Result<Attachment> read_attachment(std::string_view text) {
         Field{"network", &attachment.network}, Field{"namespace", &attachment.ns},
         Field{"pod", &attachment.pod}, Field{"hostInterface", &attachment.host_interface},
         Field{"handle", &attachment.handle}, Field{"boot", &attachment.boot},
-        Field{"netns", &attachment.netns}}) {
+        Field{"netns", &attachment.netns}, Field{"addressPlugin", &attachment.address_plugin}}) {
     TRY(const auto word, fields::string_at(*object, name));
     *target = word;
   }
@@ -209,6 +227,7 @@ Result<Attachment> read_attachment(std::string_view text) {
     if (!address) return fail(ErrorCode::kInvalid, "addresses: \"{}\" is no IP address", word);
     attachment.addresses.push_back(*address);
   }
+  TRY(attachment.destinations, read_destinations(*object));
   TRY(const auto mac, fields::string_at(*object, "mac"));
   attachment.mac = MacAddress::parse(mac).value_or(MacAddress{});
   TRY(const auto mtu, fields::integer_at(*object, "mtu", 0, 65535));
@@ -247,6 +266,28 @@ json::object addresses_of(const Attachment& attachment, Version version) {
           {"dns", attachment.dns}};
 }
 
+// In the container by its interface: of each family that it has an address of, to everything or as it is.
+json::array routes_of(const Attachment& attachment, Version version) {
+  json::array routes;
+  const auto add = [&](const std::string& destination, bool v4, std::uint32_t table) {
+    json::object route{{"dst", destination}, {"gw", v4 ? kGateway : kGateway6}};
+    if (version >= Version::k110 && table != 0) route["table"] = table;
+    routes.push_back(std::move(route));
+  };
+  for (const auto family : kFamilies) {
+    const bool v4 = family == Family::kIpv4;
+    if (std::ranges::find(attachment.addresses, family, &IpAddress::family) == attachment.addresses.end())
+      continue;
+    const auto table = attachment.default_tables[v4 ? 0 : 1];
+    if (attachment.destinations.empty()) add(v4 ? "0.0.0.0/0" : "::/0", v4, table);
+    for (const auto& destination : attachment.destinations) {
+      if (destination.family() == family)
+        add(destination.to_string(), v4, destination.length == 0 ? table : 0);
+    }
+  }
+  return routes;
+}
+
 }  // namespace
 
 json::object result_of(const Attachment& attachment, Version version) {
@@ -259,21 +300,15 @@ json::object result_of(const Attachment& attachment, Version version) {
     inside["mtu"] = attachment.mtu;
   }
   json::array ips;
-  json::array routes;
   for (const auto& address : attachment.addresses) {
     json::object ip{{"address", Prefix::host(address).to_string()}, {"interface", 1}};
     if (version < Version::k100) ip["version"] = address.is_v4() ? "4" : "6";
     ips.push_back(std::move(ip));
-    auto route = address.is_v4() ? json::object{{"dst", "0.0.0.0/0"}, {"gw", kGateway}}
-                                 : json::object{{"dst", "::/0"}, {"gw", kGateway6}};
-    const auto table = attachment.default_tables[address.is_v4() ? 0 : 1];
-    if (version >= Version::k110 && table != 0) route["table"] = table;
-    routes.push_back(std::move(route));
   }
   return {{"cniVersion", to_string(version)},
           {"interfaces", json::array{std::move(outside), std::move(inside)}},
           {"ips", std::move(ips)},
-          {"routes", std::move(routes)},
+          {"routes", routes_of(attachment, version)},
           {"dns", attachment.dns}};
 }
 

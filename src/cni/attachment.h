@@ -39,6 +39,7 @@ struct Attachment {
   std::string handle;            // under which it has its addresses
   ResourceKey endpoint;          // its WorkloadEndpoint or Pod
   bool addresses_alone = false;  // another plugin wires it: no interface and no endpoint of ours
+  std::string address_plugin;    // which gave its addresses; empty: they are from pools, or nobody's
   std::string
       boot;  // of the kernel that it was made in; of another one nothing is left but documents. Empty: only
              // its names are known, and not whether a Pod is its endpoint
@@ -51,6 +52,7 @@ struct Attachment {
   bool follows_mtu = false;  // its MTU is the host's and becomes another with it; else the configuration's
   // Of its default routes, IPv4 first, as where another interface has that of the main table; 0: this is it.
   std::array<std::uint32_t, 2> default_tables{};
+  std::vector<Prefix> destinations;  // of its routes; empty: everything
   boost::json::object dns;
   // Of one with addresses alone, beside each: the net that it is in, and the host's own address there.
   struct Net {

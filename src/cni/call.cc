@@ -205,7 +205,10 @@ Outcome<Call> read_call(const Environment& environment, std::string_view config)
 }
 
 Outcome<Call> call_of(const Message& message) {
-  return make_call(message.environment, message.config);
+  TRY(auto call, make_call(message.environment, message.config));
+  call.delegates = message.delegates;
+  call.given = message.given;
+  return call;
 }
 
 bool Call::may_have_been_added() const {
@@ -227,15 +230,17 @@ Environment environment_of(const Call& call) {
 std::string to_json(const Message& message) {
   const auto& environment = message.environment;
   const bool addresses = environment.role == Role::kAddresses;
-  return json::serialize(
-      json::object{{"plugin", addresses ? kAddressesPlugin : std::string_view("ocicat-cni")},
-                   {"command", environment.command},
-                   {"containerID", environment.container_id},
-                   {"netns", environment.netns},
-                   {"namespace", message.namespace_path},
-                   {"ifname", environment.ifname},
-                   {"args", environment.args},
-                   {"config", message.config}});
+  json::object object{{"plugin", addresses ? kAddressesPlugin : std::string_view("ocicat-cni")},
+                      {"command", environment.command},
+                      {"containerID", environment.container_id},
+                      {"netns", environment.netns},
+                      {"namespace", message.namespace_path},
+                      {"ifname", environment.ifname},
+                      {"args", environment.args},
+                      {"config", message.config}};
+  if (message.delegates) object["delegates"] = true;
+  if (message.given) object["given"] = *message.given;
+  return json::serialize(object);
 }
 
 Outcome<Message> read_message(std::string_view text) {
@@ -250,14 +255,19 @@ Outcome<Message> read_message(std::string_view text) {
   }
   const auto text_of = [&](std::string_view key) { return std::string(text_at(*object, key)); };
   const auto role = text_of("plugin") == kAddressesPlugin ? Role::kAddresses : Role::kNetwork;
-  return Message{.environment = {.role = role,
-                                 .command = text_of("command"),
-                                 .container_id = text_of("containerID"),
-                                 .netns = text_of("netns"),
-                                 .ifname = text_of("ifname"),
-                                 .args = text_of("args")},
-                 .config = config->get_object(),
-                 .namespace_path = text_of("namespace")};
+  Message read{.environment = {.role = role,
+                               .command = text_of("command"),
+                               .container_id = text_of("containerID"),
+                               .netns = text_of("netns"),
+                               .ifname = text_of("ifname"),
+                               .args = text_of("args")},
+               .config = config->get_object(),
+               .namespace_path = text_of("namespace")};
+  const auto* delegates = object->if_contains("delegates");
+  read.delegates = delegates != nullptr && delegates->is_bool() && delegates->get_bool();
+  if (const auto* given = object->if_contains("given"); given != nullptr && given->is_object())
+    read.given = given->get_object();
+  return read;
 }
 
 }  // namespace ocicat::cni

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,7 @@ struct Environment {
   std::string netns;
   std::string ifname;
   std::string args;
+  std::string path;  // of other plugins; the agent is not told
 };
 
 struct Call {
@@ -47,6 +49,10 @@ struct Call {
   std::map<std::string, std::string, std::less<>> args;  // CNI_ARGS; of DEL what can be read of them
   std::string network;                                   // `name` of the configuration; VERSION has none
   boost::json::object config;
+  // Of ADD where another plugin gives the addresses (delegation.h): whether who calls can run it, and what it gave, a
+  // result of an address management plugin.
+  bool delegates = false;
+  std::optional<boost::json::object> given;
 
   // The same call for DEL or CHECK is about the same attachment.
   std::string attachment() const { return container_id + "@" + ifname; }
@@ -63,10 +69,18 @@ Outcome<Call> read_call(const Environment& environment, std::string_view config)
 // As read_call() reads it once more from an object {"environment":…,"config":…}, which to_json() makes.
 // `namespace_path` is where the agent finds the container's network namespace, whatever it sees of the
 // runtime's files; empty where there is none.
+//
+// ADD without addresses, of a network that another plugin gives them in, is answered either with a result, or with
+// {"delegate":CONFIGURATION,"again":BOOL}: what that plugin is to be told for ADD, and whether an earlier one's
+// addresses are to go first.
+inline constexpr std::string_view kDelegateKey = "delegate";
+inline constexpr std::string_view kAgainKey = "again";
 struct Message {
   Environment environment;
   boost::json::object config;
   std::string namespace_path;
+  bool delegates = false;  // these as in Call
+  std::optional<boost::json::object> given;
 };
 // Of a call for which a command needs a container: what was read, without what could not be.
 Environment environment_of(const Call& call);

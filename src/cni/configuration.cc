@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cni/attachment.h"
+#include "cni/delegation.h"
 #include "resources/fields.h"
 #include "resources/number_or_string.h"
 
@@ -18,6 +19,7 @@ constexpr std::int64_t kMostQueues = 4096;  // IFLA_NUM_TX_QUEUES: what the kern
 constexpr std::int64_t kMostSeconds = 3600;
 constexpr std::int64_t kMostInterfaces = 65535;  // of a result
 constexpr std::size_t kMostGates = 16;           // each may take seconds
+constexpr std::size_t kMostGiven = 16;           // addresses, and routes, of another plugin
 
 std::unexpected<Failure> wrong(const Error& error) {
   return refuse(FailureCode::kInvalidConfiguration, "the network configuration is wrong",
@@ -120,21 +122,76 @@ Outcome<void> check_supported_addresses(const json::object& config) {
   return {};
 }
 
-Outcome<void> check_supported(const json::object& config) {
+Outcome<void> check_address_management(const json::object& config, const Configuration& configuration) {
   TRY(const auto* ipam, checked(part_of(config, "ipam")));
-  TRY(const auto type, checked(fields::string_at(*ipam, "type")));
-  if (!type.empty() && type != "calico-ipam" && type != "ocicat-cni") {
+  TRY_VOID(checked(fields::string_at(*ipam, "type")));
+  const auto& plugin = configuration.address_plugin;
+  if (plugin == kAddressesPlugin)
     return unsupported(
-        fmt::format("ipam.type is \"{}\", and addresses come from pools: \"calico-ipam\" or none", type));
-  }
-  if (fields::find(*ipam, "subnet") != nullptr)
+        fmt::format("ipam.type is \"{}\", which is for plugins of others: here \"calico-ipam\" gives "
+                    "addresses from pools",
+                    plugin));
+  if (!plugin.empty() && !is_cni_name(plugin))
+    return unsupported(fmt::format("ipam.type is \"{}\", which is no plugin's name", plugin));
+  if (plugin.empty() && fields::find(*ipam, "subnet") != nullptr)
     return unsupported("ipam.subnet belongs to host-local address management");
+  return {};
+}
+
+Outcome<void> check_supported(const json::object& config, const Configuration& configuration) {
+  TRY_VOID(check_address_management(config, configuration));
   TRY(const auto device, checked(fields::string_at(config, "device_type")));
   if (!device.empty() && device != "veth")
     return unsupported(fmt::format("device_type is \"{}\", and there is veth alone", device));
-  // Whether there are default routes besides those that host-local's section gives, and without such a section there
-  // are these alone, whatever it says: Calico takes it to be false.
-  TRY_VOID(checked(flag_at(config, "include_default_routes", false)));
+  return {};
+}
+
+Result<GivenAddresses> read_given(const json::object& result) {
+  GivenAddresses given;
+  TRY(const auto ips, fields::objects_at(result, "ips"));
+  for (const auto* ip : ips) {
+    TRY(const auto text, fields::string_at(*ip, "address"));
+    TRY(const auto address, address_of(text));
+    if (std::ranges::find(given.addresses, address) != given.addresses.end())
+      return fail(ErrorCode::kInvalid, "ips: {} is there twice", address.to_string());
+    given.addresses.push_back(address);
+  }
+  TRY(const auto routes, fields::objects_at(result, "routes"));
+  for (const auto* route : routes) {
+    TRY(const auto text, fields::string_at(*route, "dst"));
+    const auto destination = Prefix::parse(text);
+    if (!destination) return fail(ErrorCode::kInvalid, "routes: \"{}\" is no CIDR", text);
+    given.destinations.push_back(destination->masked());
+  }
+  if (given.addresses.empty()) return fail(ErrorCode::kInvalid, "ips: no address is there");
+  if (std::max(given.addresses.size(), given.destinations.size()) > kMostGiven)
+    return fail(ErrorCode::kInvalid, "more than {} addresses or routes are there", kMostGiven);
+  TRY(const auto* dns, part_of(result, "dns"));
+  given.dns = *dns;
+  return given;
+}
+
+// Of a call whose addresses another plugin gave. Its routes lead by our gateways, whatever gateways it names: the
+// container has a link to its host alone.
+Outcome<void> read_delegated(const Call& call, Configuration& configuration) {
+  if (!call.given) return {};
+  auto given = read_given(*call.given);
+  if (!given) {
+    return refuse(
+        FailureCode::kAddressPlugin,
+        fmt::format("{} gives what cannot be used", configuration.address_plugin),
+        fmt::format("{}; what it is told stands under ipam in {}", given.error().message, kNetworkFile));
+  }
+  auto& destinations = given->destinations;
+  if (configuration.default_routes && !destinations.empty()) {
+    for (const auto* text : {"0.0.0.0/0", "::/0"}) {
+      const auto everything = *Prefix::parse(text);
+      if (std::ranges::find(destinations, everything) == destinations.end())
+        destinations.push_back(everything);
+    }
+  }
+  if (configuration.dns.empty()) configuration.dns = given->dns;
+  configuration.given = *std::move(given);
   return {};
 }
 
@@ -158,6 +215,7 @@ Result<void> read_wiring(const json::object& config, Configuration& configuratio
   TRY(configuration.floating_addresses, flag_at(*features, "floating_ips", false));
   TRY(const auto* settings, part_of(config, "container_settings"));
   TRY(configuration.ip_forwarding, flag_at(*settings, "allow_ip_forwarding", false));
+  TRY(configuration.default_routes, flag_at(config, "include_default_routes", false));
   TRY(const auto* dns, part_of(config, "dns"));
   configuration.dns = *dns;
   return {};
@@ -269,16 +327,22 @@ Outcome<void> read_words(const Call& call, Configuration& configuration) {
 Outcome<Configuration> read_configuration(const Call& call) {
   const bool wires = call.role == Role::kNetwork;
   Configuration configuration;
+  if (wires) configuration.address_plugin = address_plugin_in(call.config);
+  const bool delegates = !configuration.address_plugin.empty();
   const auto read = [&]() -> Result<void> {
-    TRY_VOID(read_ipam(call.config, configuration));
+    if (!delegates) TRY_VOID(read_ipam(call.config, configuration));
     if (wires) TRY_VOID(read_wiring(call.config, configuration));
     if (!wires) TRY_VOID(read_routes(call.config, configuration));
     TRY_VOID(read_arguments(call.config, configuration));
     return read_capabilities(call.config, configuration);
   };
-  TRY_VOID(wires ? check_supported(call.config) : check_supported_addresses(call.config));
+  TRY_VOID(wires ? check_supported(call.config, configuration) : check_supported_addresses(call.config));
   if (const auto done = read(); !done) return wrong(done.error());
   TRY_VOID(read_words(call, configuration));
+  if (delegates) {
+    configuration.addresses.clear();  // that plugin is asked for them
+    TRY_VOID(read_delegated(call, configuration));
+  }
   if (!configuration.ipv4 && !configuration.ipv6)
     return wrong({ErrorCode::kInvalid, "ipam: assign_ipv4 and assign_ipv6 are both false"});
   return configuration;

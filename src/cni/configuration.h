@@ -26,10 +26,20 @@
 
 namespace ocicat::cni {
 
+// What another plugin gave (Call::given).
+struct GivenAddresses {
+  std::vector<IpAddress> addresses;
+  std::vector<Prefix> destinations;  // of routes; empty: it says none
+  boost::json::object dns;
+};
+
 struct Configuration {
   std::string node;  // `nodename`: must be the agent's; empty: not said
   std::optional<std::uint32_t> mtu;
-  bool ipv4 = true;  // `ipam.assign_ipv4`, `ipam.assign_ipv6`
+  std::string address_plugin;   // `ipam.type`, where it is another plugin: then the next four say nothing
+  bool default_routes = false;  // `include_default_routes`: besides those that this one names
+  std::optional<GivenAddresses> given;  // by it
+  bool ipv4 = true;                     // `ipam.assign_ipv4`, `ipam.assign_ipv6`
   bool ipv6 = false;
   std::vector<std::string> ipv4_pools;  // names or CIDRs; empty: those that select host and namespace
   std::vector<std::string> ipv6_pools;

@@ -91,7 +91,8 @@ TEST(Configuration, TakesIncludeDefaultRoutesWhichHasAMeaningForHostLocalAlone) 
 
 TEST(Configuration, WhatCannotBeDoneIsRefusedAndNeverPassedOver) {
   const std::tuple<const char*, FailureCode, const char*> kCases[] = {
-      {R"("ipam":{"type":"host-local"})", FailureCode::kUnsupportedField, "host-local"},
+      {R"("ipam":{"type":"../host-local"})", FailureCode::kUnsupportedField, "no plugin's name"},
+      {R"("ipam":{"type":"ocicat-ipam"})", FailureCode::kUnsupportedField, "plugins of others"},
       {R"("ipam":{"subnet":"usePodCidr"})", FailureCode::kUnsupportedField, "ipam.subnet"},
       {R"("feature_control":{"floating_ips":"yes"})", FailureCode::kInvalidConfiguration, "floating_ips"},
       {R"("device_type":"netkit")", FailureCode::kUnsupportedField, "netkit"},
@@ -153,6 +154,39 @@ TEST(Configuration, OfAResultOfTheChainCheckLooksAtItsOwnInterface) {
     const auto refused = previous_result(call_with(wrong));
     ASSERT_FALSE(refused.has_value()) << wrong;
     EXPECT_EQ(refused.error().code, FailureCode::kInvalidConfiguration);
+  }
+}
+
+Outcome<Configuration> given(std::string_view result, std::string_view keys = "") {
+  auto call = call_with(std::string(R"("ipam":{"type":"host-local","assign_ipv4":"?"})") +
+                        (keys.empty() ? "" : ",") + std::string(keys));
+  call.given = boost::json::parse(result).as_object();
+  return read_configuration(call);
+}
+
+TEST(Configuration, TakesWhatAnotherPluginGave) {
+  constexpr auto kResult = R"({"cniVersion":"1.0.0","ips":[{"address":"10.1.0.7/24","gateway":"10.1.0.1"},
+      {"version":"6","address":"fd01::7/64"}],"routes":[{"dst":"10.0.0.1/8","gw":"10.1.0.1"}],
+      "dns":{"nameservers":["10.1.0.2"]}})";
+  const auto read = given(kResult, R"("args":{"cni":{"ips":["10.9.9.9"]}})");
+  ASSERT_TRUE(read) << read.error().details;
+  EXPECT_EQ(read->address_plugin, "host-local");
+  EXPECT_THAT(read->addresses, testing::IsEmpty()) << "that plugin has been asked for it";
+  EXPECT_THAT(read->given->addresses, ElementsAre(address("10.1.0.7"), address("fd01::7")));
+  EXPECT_THAT(read->given->destinations, ElementsAre(*Prefix::parse("10.0.0.0/8")));
+  EXPECT_TRUE(read->dns.contains("nameservers"));
+  EXPECT_FALSE(given(kResult, R"("dns":{"domain":"x"})")->dns.contains("nameservers"));
+  EXPECT_THAT(given(kResult, R"("include_default_routes":true)")->given->destinations,
+              ElementsAre(*Prefix::parse("10.0.0.0/8"), *Prefix::parse("0.0.0.0/0"), *Prefix::parse("::/0")));
+  const auto wishes = settle(*read, {}, {});
+  ASSERT_TRUE(wishes);
+  EXPECT_TRUE(wishes->by_plugin && wishes->has(Family::kIpv4) && wishes->has(Family::kIpv6));
+  for (const auto* wrong : {"{}", R"({"ips":[]})", R"({"ips":"10.1.0.7"})", R"({"ips":[{"address":"here"}]})",
+                            R"({"ips":[{"address":"10.1.0.7/24"},{"address":"10.1.0.7/32"}]})",
+                            R"({"ips":[{"address":"10.1.0.7/24"}],"routes":[{"dst":"everywhere"}]})"}) {
+    const auto refused = given(wrong);
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_EQ(refused.error().code, FailureCode::kAddressPlugin) << wrong;
   }
 }
 

@@ -30,6 +30,7 @@ enum class FailureCode : unsigned {
   kNotEnforced = 103,
   kNotAsAdded = 104,  // CHECK
   kInternal = 105,
+  kAddressPlugin = 106,  // another plugin, which is to give the addresses, fails
 };
 
 struct Failure {

@@ -61,7 +61,24 @@ Outcome<std::vector<std::string>> pools(std::string_view name, const std::vector
   return otherwise;
 }
 
+// Without annotations about pools, which are of Calico's address management alone, as with Calico.
+Outcome<void> take_given(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
+  if (find(pod, "ipAddrs") != nullptr) {
+    return refuse(
+        FailureCode::kUnsupportedField, "an annotation asks for what is not there",
+        fmt::format("annotation {} of the pod asks for addresses from pools, and {} gives those of this "
+                    "network; take it out with: ocicat apply",
+                    full("ipAddrs"), configuration.address_plugin));
+  }
+  wishes.ipv4 = wishes.ipv6 = false;
+  wishes.without_ipam = wishes.by_plugin = true;
+  if (configuration.given) wishes.addresses = configuration.given->addresses;
+  return {};
+}
+
 Outcome<void> choose_addresses(const Configuration& configuration, const Labels& pod, Wishes& wishes) {
+  if (!configuration.address_plugin.empty() && find(pod, "ipAddrsNoIpam") == nullptr)
+    return take_given(configuration, pod, wishes);
   wishes.addresses = configuration.addresses;
   for (const auto& address : wishes.addresses) (address.is_v4() ? wishes.ipv4 : wishes.ipv6) = false;
   const auto only = [&](std::vector<IpAddress> addresses) {
@@ -170,6 +187,8 @@ Outcome<Wishes> settle_addresses(const Configuration& configuration, const Label
 Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_annotations,
                        const Labels& namespace_annotations) {
   TRY(auto wishes, settle_addresses(configuration, pod_annotations, namespace_annotations));
+  if (wishes.by_plugin && wishes.addresses.empty())
+    return wishes;  // of which families there will be is not known yet
   TRY_VOID(check_mtu(configuration, wishes));
   TRY_VOID(choose_floating(configuration, pod_annotations, wishes));
   TRY(wishes.qos, limits(configuration, pod_annotations));

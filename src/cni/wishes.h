@@ -20,10 +20,11 @@ namespace ocicat::cni {
 struct Wishes {
   bool ipv4 = true;  // one address of each, whichever is free
   bool ipv6 = false;
-  network::PoolNames pools;                  // of a family none: those that select
-  std::vector<IpAddress> addresses;          // these besides, at most one a family
-  bool without_ipam = false;                 // `addresses` are nobody's to give, and there are no others
-  std::optional<MacAddress> mac;             // of the interface in the container
+  network::PoolNames pools;          // of a family none: those that select
+  std::vector<IpAddress> addresses;  // these besides, at most one a family
+  bool without_ipam = false;         // `addresses` are nobody's to give, and there are no others
+  bool by_plugin = false;         // another plugin gives them; `addresses` are those, where it has been asked
+  std::optional<MacAddress> mac;  // of the interface in the container
   std::vector<IpAddress> floating;           // under which it is reached besides; of families that has() says
   std::vector<std::string> source_prefixes;  // allowedSourcePrefixes, as the endpoint document has them
   std::map<std::string, std::int64_t> qos;   // likewise

@@ -202,21 +202,20 @@ void put_address(Batch& batch, int link, const IpAddress& address, std::uint8_t 
   batch.end();
 }
 
-void put_route(Batch& batch, int link, Family family, const std::optional<IpAddress>& destination,
-               const std::optional<IpAddress>& via, std::uint32_t table) {
+// `is_second`: another interface has the default route, and maybe the gateway's own.
+void put_route(Batch& batch, int link, const Prefix& destination, const std::optional<IpAddress>& via,
+               std::uint32_t table, bool is_second) {
   rtmsg header{};
-  header.rtm_family = family_number(family);
-  header.rtm_dst_len = destination ? static_cast<unsigned char>(bits_of(family)) : 0;
+  header.rtm_family = family_number(destination.family());
+  header.rtm_dst_len = destination.length;
   header.rtm_table = RT_TABLE_UNSPEC;  // RTA_TABLE
   header.rtm_protocol = RTPROT_BOOT;
-  // The gateway's own route may lead by another interface.
-  if (table != RT_TABLE_MAIN && via) header.rtm_flags = RTNH_F_ONLINK;
+  if (is_second && via) header.rtm_flags = RTNH_F_ONLINK;
   header.rtm_scope = via ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
   header.rtm_type = RTN_UNICAST;
-  auto& builder = batch.begin(
-      RTM_NEWROUTE, kChange | NLM_F_CREATE | NLM_F_EXCL, header,
-      fmt::format("route {} in the workload", destination ? destination->to_string() : "everything"), EEXIST);
-  if (destination) builder.put(RTA_DST, address_bytes(*destination));
+  auto& builder = batch.begin(RTM_NEWROUTE, kChange | NLM_F_CREATE | NLM_F_EXCL, header,
+                              fmt::format("route {} in the workload", destination.to_string()), EEXIST);
+  if (destination.length > 0) builder.put(RTA_DST, address_bytes(destination.address));
   if (via) builder.put(RTA_GATEWAY, address_bytes(*via));
   builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(link));
   builder.put_u32(RTA_TABLE, table);
@@ -303,15 +302,20 @@ Result<Value> undisturbed(const std::function<Result<Value>()>& dump) {
   }
 }
 
-// A default route: of which table, by which interface, and whether by our gateway.
-struct DefaultRoute {
+// Where to, of which table, by which interface, and whether by our gateway.
+struct Route {
+  Prefix destination;
   std::uint32_t table = 0;
   int link = 0;
   bool is_ours = false;
 };
 
-Result<std::vector<DefaultRoute>> default_routes(NetlinkSocket& socket, Family family) {
-  using Routes = std::vector<DefaultRoute>;
+Prefix everything(Family family) {
+  return {family == Family::kIpv4 ? IpAddress::v4(0) : IpAddress::v6({}), 0};
+}
+
+Result<std::vector<Route>> unicast_routes(NetlinkSocket& socket, Family family) {
+  using Routes = std::vector<Route>;
   return undisturbed<Routes>([&]() -> Result<Routes> {
     rtmsg header{};
     header.rtm_family = family_number(family);
@@ -322,9 +326,13 @@ Result<std::vector<DefaultRoute>> default_routes(NetlinkSocket& socket, Family f
     TRY_VOID(socket.query(request.bytes(), [&](MessageView message) {
       if (message.nlmsg_type != RTM_NEWROUTE) return;
       const auto& route = header_of<rtmsg>(message);
-      if (route.rtm_dst_len != 0 || route.rtm_type != RTN_UNICAST) return;
+      if (route.rtm_type != RTN_UNICAST) return;
       const auto attributes = Attributes::of_message(message, sizeof(rtmsg), RTA_MAX + 1);
-      routes.push_back({.table = attributes.u32(RTA_TABLE),
+      auto destination = everything(family);
+      destination.address = address_of(attributes.bytes(RTA_DST)).value_or(destination.address);
+      destination.length = route.rtm_dst_len;
+      routes.push_back({.destination = destination,
+                        .table = attributes.u32(RTA_TABLE),
                         .link = static_cast<int>(attributes.u32(RTA_OIF)),
                         .is_ours = address_of(attributes.bytes(RTA_GATEWAY)) == gateway(family)});
     }));
@@ -385,17 +393,35 @@ Result<void> remove_own_rules(NetlinkSocket& socket, Family family,
   return tables.empty() ? Result<void>{} : batch.send();
 }
 
+std::vector<Prefix> destinations_of(const WorkloadPair& pair, Family family) {
+  if (pair.destinations.empty()) return {everything(family)};
+  std::vector<Prefix> destinations;
+  for (const auto& destination : pair.destinations) {
+    if (destination.family() == family) destinations.push_back(destination);
+  }
+  return destinations;
+}
+
+bool leads_everywhere(const std::vector<Prefix>& destinations) {
+  return std::ranges::any_of(destinations, [](const Prefix& net) { return net.length == 0; });
+}
+
 Result<DefaultTables> give_addresses(const WorkloadPair& pair, const std::vector<IpAddress>& addresses) {
   TRY_VOID(set_inside(pair));
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY(const auto link, link_named(socket, pair.name));
   if (!link) return fail(ErrorCode::kNotFound, "the workload's interface {} has gone", pair.name);
   std::map<Family, std::uint32_t> tables;
+  std::map<Family, bool> is_second;
   for (const auto family : kFamilies) {
-    TRY(const auto routes, default_routes(socket, family));
-    const bool taken = std::ranges::any_of(routes, [&](const DefaultRoute& route) {
-      return route.table == RT_TABLE_MAIN && route.link != link->index;
-    });
+    TRY(const auto routes, unicast_routes(socket, family));
+    const auto has_another = [&](const Prefix& destination) {
+      return std::ranges::any_of(routes, [&](const Route& route) {
+        return route.destination == destination && route.table == RT_TABLE_MAIN && route.link != link->index;
+      });
+    };
+    const bool taken = has_another(everything(family));
+    is_second[family] = taken || has_another(Prefix::host(gateway(family)));
     tables[family] = taken ? own_table(link->index) : std::uint32_t{RT_TABLE_MAIN};
     if (!taken) continue;
     const auto had = [&](const OwnRule& rule) { return rule.interface == pair.name; };
@@ -413,10 +439,14 @@ Result<DefaultTables> give_addresses(const WorkloadPair& pair, const std::vector
     const auto is_of_it = [&](const IpAddress& address) { return address.family() == family; };
     if (std::ranges::none_of(addresses, is_of_it)) continue;
     const auto table = tables[family];
-    if (family == Family::kIpv4 && table == RT_TABLE_MAIN)
-      put_route(batch, link->index, family, gateway(family), {}, table);
-    put_route(batch, link->index, family, {}, gateway(family), table);
-    if (table == RT_TABLE_MAIN) continue;
+    if (family == Family::kIpv4 && !is_second[family])
+      put_route(batch, link->index, Prefix::host(gateway(family)), {}, table, false);
+    const auto destinations = destinations_of(pair, family);
+    for (const auto& destination : destinations) {
+      const auto where = destination.length == 0 ? table : std::uint32_t{RT_TABLE_MAIN};
+      put_route(batch, link->index, destination, gateway(family), where, is_second[family]);
+    }
+    if (table == RT_TABLE_MAIN || !leads_everywhere(destinations)) continue;
     own[family == Family::kIpv4 ? 0 : 1] = table;
     put_rule(batch, family, {}, pair.name, table);
     for (const auto& address : addresses | std::views::filter(is_of_it))
@@ -443,36 +473,42 @@ Result<std::vector<IpAddress>> own_addresses(NetlinkSocket& socket, int link) {
   return own;
 }
 
-// Where it is in a table of its own, the rules that lead there belong to it.
-Result<bool> has_default(NetlinkSocket& socket, const LinkInfo& link, const std::string& name, Family family,
-                         const std::vector<IpAddress>& given) {
-  TRY(const auto routes, default_routes(socket, family));
-  const auto is_in = [&](std::uint32_t table) {
-    return std::ranges::any_of(routes, [&](const DefaultRoute& route) {
-      return route.is_ours && route.link == link.index && route.table == table;
+// Where the default route is in a table of its own, the rules that lead there belong to it.
+Result<bool> has_routes(NetlinkSocket& socket, const LinkInfo& link, const WorkloadPair& pair, Family family,
+                        const std::vector<IpAddress>& given) {
+  TRY(const auto routes, unicast_routes(socket, family));
+  const auto is_in = [&](const Prefix& destination, std::uint32_t table) {
+    return std::ranges::any_of(routes, [&](const Route& route) {
+      return route.is_ours && route.link == link.index && route.table == table &&
+             route.destination == destination;
     });
   };
-  if (is_in(RT_TABLE_MAIN)) return true;
-  if (!is_in(own_table(link.index))) return false;
+  bool in_own_table = false;
+  for (const auto& destination : destinations_of(pair, family)) {
+    if (is_in(destination, RT_TABLE_MAIN)) continue;
+    if (destination.length > 0 || !is_in(destination, own_table(link.index))) return false;
+    in_own_table = true;
+  }
+  if (!in_own_table) return true;
   TRY(auto rules, own_rules(socket, family));
   std::erase_if(rules, [&](const OwnRule& rule) { return rule.table != own_table(link.index); });
-  return std::ranges::find(rules, name, &OwnRule::interface) != rules.end() &&
+  return std::ranges::find(rules, pair.name, &OwnRule::interface) != rules.end() &&
          std::ranges::all_of(given, [&](const IpAddress& address) {
            return address.family() != family ||
                   std::ranges::find(rules, address, &OwnRule::from) != rules.end();
          });
 }
 
-Result<std::optional<WorkloadPairState>> look_inside(const std::string& name,
+Result<std::optional<WorkloadPairState>> look_inside(const WorkloadPair& pair,
                                                      const std::vector<IpAddress>& given) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
-  TRY(const auto link, link_named(socket, name));
+  TRY(const auto link, link_named(socket, pair.name));
   if (!link) return std::nullopt;
   WorkloadPairState state{.up = link->up, .mac = link->mac};
   using Addresses = std::vector<IpAddress>;
   TRY(state.addresses, undisturbed<Addresses>([&] { return own_addresses(socket, link->index); }));
-  TRY(state.default4, has_default(socket, *link, name, Family::kIpv4, given));
-  TRY(state.default6, has_default(socket, *link, name, Family::kIpv6, given));
+  TRY(state.routes4, has_routes(socket, *link, pair, Family::kIpv4, given));
+  TRY(state.routes6, has_routes(socket, *link, pair, Family::kIpv6, given));
   return state;
 }
 
@@ -546,7 +582,7 @@ Result<std::optional<WorkloadPairState>> NetlinkWorkloadLinks::look(const Worklo
   TRY(const auto host_side, link_named(socket, pair.host_name));
   std::optional<WorkloadPairState> state;
   TRY_VOID(inside(pair.namespace_path, [&]() -> Result<void> {
-    TRY(state, look_inside(pair.name, given));
+    TRY(state, look_inside(pair, given));
     return {};
   }));
   if (!host_side || !state) return std::nullopt;

@@ -3,7 +3,7 @@
 //   host side   MAC ee:ee:ee:ee:ee:ee; with IPv6 the link-local address that follows from it
 //   workload    single addresses; a default route by 169.254.1.1, or by the host's link-local address. Of a
 //               workload's second interface it is in a table of its own, for what the workload sends from that
-//               interface's addresses or by that interface
+//               interface's addresses or by that interface. Or routes to some destinations alone, in the main table
 //   source      docs/spec: semantics.md 4.1 and 6; linux/if_link.h (IFLA_LINKINFO, VETH_INFO_PEER)
 #pragma once
 
@@ -29,8 +29,9 @@ struct WorkloadPair {
   MacAddress mac;              // of the workload's side
   std::uint32_t mtu = 1500;
   std::uint32_t queues = 1;
-  bool ipv6 = false;           // it will have an address of that family
-  bool ip_forwarding = false;  // inside
+  bool ipv6 = false;                 // it will have an address of that family
+  bool ip_forwarding = false;        // inside
+  std::vector<Prefix> destinations;  // of its routes; empty: everything
 };
 
 // The tables that default routes are in, IPv4 first; 0: the main one, or there is none of the family.
@@ -41,8 +42,9 @@ struct WorkloadPairState {
   bool host_up = false;
   bool up = false;
   MacAddress mac;
-  std::vector<IpAddress> addresses;         // in the workload, those of the kernel's making left out
-  bool default4 = false, default6 = false;  // in the main table, or in its own with the rules that lead there
+  std::vector<IpAddress> addresses;  // in the workload, those of the kernel's making left out
+  // Its routes are there, the default one in the main table or in its own with the rules that lead there.
+  bool routes4 = false, routes6 = false;
 };
 
 class WorkloadLinks {

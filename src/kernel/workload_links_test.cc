@@ -121,6 +121,40 @@ TEST_F(WorkloadLinksTest, TheSecondSaysWhichTablesItsDefaultRoutesAreIn) {
   });
 }
 
+// As where an address management plugin names them.
+TEST_F(WorkloadLinksTest, RoutesToSomeDestinationsAloneAreInTheMainTableAlsoOfTheSecond) {
+  const auto shown = [&](const char* family) {
+    std::string text;
+    workload_.run([&] { text = run({"ip", family, "route", "show", "dev", "net1"}).value_or("not known"); });
+    return text;
+  };
+  const std::vector destinations{*Prefix::parse("10.66.0.0/16"), *Prefix::parse("fd66::/32")};
+  for (const bool second : {false, true}) {
+    if (second) add(0);
+    auto some = pair(1);
+    some.destinations = destinations;
+    host_.run([&] {
+      NetlinkWorkloadLinks links;
+      ASSERT_TRUE(links.create(some));
+      const auto given = links.address(some, addresses_of(1));
+      ASSERT_TRUE(given) << given.error().message;
+      EXPECT_EQ(*given, DefaultTables{});
+      const auto state = links.look(some, addresses_of(1)).value();
+      EXPECT_TRUE(state->routes4 && state->routes6);
+      EXPECT_FALSE(links.look(pair(1), addresses_of(1)).value()->routes4) << "there is no default route";
+    });
+    EXPECT_THAT(shown("-4"), testing::HasSubstr("10.66.0.0/16 via 169.254.1.1"));
+    EXPECT_THAT(shown("-6"), testing::HasSubstr("fd66::/32 via fe80::ecee:eeff:feee:eeee"));
+    EXPECT_THAT(shown("-4"), testing::Not(testing::HasSubstr("default")));
+    in_workload("-4", "route del 10.66.0.0/16");
+    host_.run([&] {
+      const auto state = NetlinkWorkloadLinks().look(some, addresses_of(1)).value();
+      EXPECT_FALSE(state->routes4);
+      EXPECT_TRUE(state->routes6);
+    });
+  }
+}
+
 TEST_F(WorkloadLinksTest, TheHostsSideDropsNothingFromTheMomentThatItIsMade) {
   constexpr std::uint8_t kUp = 6;  // IF_OPER_UP
   for (int number = 0; number < 50; ++number) {
@@ -136,14 +170,14 @@ TEST_F(WorkloadLinksTest, AnAddressOfTheWorkloadsOwnNeedsNoRuleAndThoseThatWereG
     in_workload("-6", fmt::format("address add fd99::{0}:1/128 dev net{0} nodad", number));
     const auto state = look(number);
     EXPECT_EQ(state.addresses.size(), 4U);
-    EXPECT_TRUE(state.default4) << number;
-    EXPECT_TRUE(state.default6) << number;
+    EXPECT_TRUE(state.routes4) << number;
+    EXPECT_TRUE(state.routes6) << number;
   }
   in_workload("-4", "rule del from 10.65.1.9");
-  EXPECT_FALSE(look(1).default4);
-  EXPECT_TRUE(look(1).default6);
+  EXPECT_FALSE(look(1).routes4);
+  EXPECT_TRUE(look(1).routes6);
   in_workload("-6", "rule del from fd65::1:9");
-  EXPECT_FALSE(look(1).default6);
+  EXPECT_FALSE(look(1).routes6);
 }
 
 TEST_F(WorkloadLinksTest, OfAnInterfaceThatHasGoneNoRuleStaysInTheWorkload) {

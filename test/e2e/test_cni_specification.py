@@ -317,7 +317,7 @@ def test_add_says_what_it_cannot_do_and_leaves_nothing(runtime, container):
         return runtime.refused(variables, {**runtime.with_version(), **config})
 
     cases = {
-        2: [{"ipam": {"type": "host-local"}}, {"device_type": "tap"},
+        2: [{"ipam": {"type": "no-such-plugin"}}, {"ipam": {"type": "ocicat-ipam"}}, {"device_type": "tap"},
             {"ipam": dict(ipam, subnet="10.0.0.0/24")}, {"readiness_gates": ["ftp://x"]}],
         7: [{"ipam": dict(ipam, ipv4_pools=["nowhere"])}, {"ipam": dict(ipam, assign_ipv4="maybe")},
             {"nodename": "host9"}, {"mtu": "large"}, {"args": {"cni": {"ips": ["10.65.0.300"]}}},

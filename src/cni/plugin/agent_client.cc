@@ -19,7 +19,7 @@ namespace {
 
 // Longer than the agent takes at most; a runtime gives up after some minutes.
 constexpr timeval kPatience{120, 0};
-constexpr std::size_t kMostAnswer = std::size_t{1} << 20;
+constexpr std::size_t kMostAnswer = std::size_t{2} << 20;  // it may repeat a configuration
 
 Result<UniqueFd> connect_to(const std::string& path) {
   sockaddr_un address{};

@@ -7,7 +7,9 @@
 #include <optional>
 
 #include "base/whole_file.h"
+#include "cni/delegation.h"
 #include "cni/places.h"
+#include "cni/plugin/address_plugin.h"
 #include "cni/plugin/agent_client.h"
 #include "cni/plugin/own_namespace.h"
 
@@ -111,30 +113,117 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   return {};
 }
 
-Answer pass_on(const Call& call) {
-  const auto version = to_string(call.version);
-  Message message{.environment = environment_of(call), .config = call.config, .namespace_path = {}};
-  UniqueFd network_namespace;  // stays open until the agent has answered: it finds it here
+// The call as the agent is told of it. The container's network namespace stays open until it has answered: it finds it
+// here.
+struct Outgoing {
+  Message message;
+  UniqueFd network_namespace;
+};
+
+Outcome<Outgoing> outgoing_of(const Call& call) {
+  Outgoing going{{.environment = environment_of(call), .config = call.config, .namespace_path = {}}, {}};
   const bool deletes = call.command == Command::kDel;
   const bool enters = deletes || call.command == Command::kAdd || call.command == Command::kCheck;
-  if (enters && call.role == Role::kNetwork) {
-    auto opened = open_namespace(call.netns);
-    if (!opened && !deletes) {
-      return failed({FailureCode::kUnknownContainer, "the container's network namespace is not there",
-                     opened.error().message + "; has the container ended? See: ip netns"},
-                    version);
-    }
-    if (opened) {
-      network_namespace = *std::move(opened);
-      message.namespace_path = fmt::format("/proc/{}/fd/{}", ::getpid(), network_namespace.get());
-    }
+  if (!enters || call.role != Role::kNetwork) return going;
+  auto opened = open_namespace(call.netns);
+  if (!opened && !deletes) {
+    return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
+                  opened.error().message + "; has the container ended? See: ip netns");
   }
+  if (opened) {
+    going.network_namespace = *std::move(opened);
+    going.message.namespace_path = fmt::format("/proc/{}/fd/{}", ::getpid(), going.network_namespace.get());
+  }
+  return going;
+}
+
+Answer ask(const Call& call, const Message& message, bool* answered = nullptr) {
   const auto folder = folder_of(call);
   const auto text = to_json(message);
   const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), text);
+  if (answered != nullptr) *answered = answer.has_value();
   if (answer) return {answer->done ? 0 : 1, answer->text};
-  if (deletes) return delete_without_agent(call, folder, text);
-  return failed(away(call.command, answer.error()), version);
+  if (call.command == Command::kDel) return delete_without_agent(call, folder, text);
+  return failed(away(call.command, answer.error()), to_string(call.version));
+}
+
+Answer pass_on(const Call& call) {
+  const auto going = outgoing_of(call);
+  return going ? ask(call, going->message) : failed(going.error(), to_string(call.version));
+}
+
+// What another plugin is to be told for ADD, where the agent has said that.
+struct Delegation {
+  json::object config;
+  bool again = false;  // an earlier one's addresses are to go first
+};
+std::optional<Delegation> delegation_in(const Answer& answer) {
+  boost::system::error_code error;
+  const auto value = json::parse(answer.exit_code == 0 ? answer.output : std::string(), error);
+  const auto* object = error ? nullptr : value.if_object();
+  const auto* config = object == nullptr ? nullptr : object->if_contains(kDelegateKey);
+  if (config == nullptr || !config->is_object()) return std::nullopt;
+  const auto* again = object->if_contains(kAgainKey);
+  return Delegation{config->get_object(), again != nullptr && again->is_bool() && again->get_bool()};
+}
+
+// The error, with what else could not be done.
+Answer with_more(Answer answer, const Failure& failure) {
+  boost::system::error_code error;
+  auto value = json::parse(answer.output, error);
+  auto* object = error ? nullptr : value.if_object();
+  auto* details = object == nullptr ? nullptr : object->if_contains("details");
+  if (details == nullptr || !details->is_string()) return answer;
+  details->get_string() += "; and " + failure.details;
+  answer.output = json::serialize(value);
+  return answer;
+}
+
+// The agent says first whether the container may be served, as it knows; it is told last what it was given.
+Answer add_by(const AddressPlugin& plugin, const Call& call) {
+  const auto version = to_string(call.version);
+  auto going = outgoing_of(call);
+  if (!going) return failed(going.error(), version);
+  going->message.delegates = true;
+  auto answer = ask(call, going->message);
+  const auto delegation = delegation_in(answer);
+  if (!delegation) return answer;
+  if (delegation->again) {
+    if (const auto gone = plugin.run(Command::kDel, delegation->config); !gone)
+      return failed(gone.error(), version);
+  }
+  auto given = plugin.run(Command::kAdd, delegation->config);
+  if (given) {
+    going->message.given = *std::move(given);
+    bool answered = false;
+    answer = ask(call, going->message, &answered);
+    if (answer.exit_code == 0) return answer;
+    // Then nobody has taken back what it may have made.
+    auto removal = call;
+    removal.command = Command::kDel;
+    if (!answered) pass_on(removal);
+  } else {
+    answer = failed(given.error(), version);
+  }
+  const auto undone = plugin.run(Command::kDel, delegation->config);
+  return undone ? answer : with_more(std::move(answer), undone.error());
+}
+
+// All commands but ADD: the agent's part and that plugin's. DEL frees an address when nobody has it any more.
+Answer do_both(const AddressPlugin& plugin, const Call& call) {
+  auto answer = pass_on(call);
+  if (answer.exit_code != 0 && call.command != Command::kGc) return answer;
+  auto config = with_pod_nets(call.config, kAnyNets);
+  const auto done = plugin.run(call.command, *config);
+  if (done) return answer;
+  return answer.exit_code != 0 ? with_more(std::move(answer), done.error())
+                               : failed(done.error(), to_string(call.version));
+}
+
+// Who would call itself without end.
+bool is_itself(const Call& call, const std::string& name) {
+  const auto* type = call.config.if_contains("type");
+  return name == kAddressesPlugin || (type != nullptr && type->is_string() && type->get_string() == name);
 }
 
 // Of a call that was refused: as far as it can be read.
@@ -153,7 +242,18 @@ Answer run_plugin(const Environment& environment, std::string_view config) {
   if (!call) return failed(call.error(), version_in(config));
   if (call->command == Command::kVersion) return versions(call->config);
   if (call->command == Command::kDel && !call->may_have_been_added()) return {};
-  return pass_on(*call);
+  const auto name = call->role == Role::kNetwork ? address_plugin_in(call->config) : std::string();
+  if (name.empty()) return pass_on(*call);
+  if (is_itself(*call, name)) {
+    return failed(
+        {FailureCode::kUnsupportedField, "the network configuration asks for what is not there",
+         fmt::format(
+             "ipam.type is \"{}\", which cannot give this plugin addresses; say \"calico-ipam\" in {}", name,
+             kNetworkFile)},
+        to_string(call->version));
+  }
+  const AddressPlugin plugin(name, environment);
+  return call->command == Command::kAdd ? add_by(plugin, *call) : do_both(plugin, *call);
 }
 
 }  // namespace ocicat::cni

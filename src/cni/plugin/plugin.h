@@ -4,7 +4,8 @@
 // prints the answer. Where DEL finds no agent, what is to be taken back is noted in the agent's folder, for
 // when it starts; the container's interface goes at once.
 //
-// By the name ocicat-ipam it gives addresses to containers that another plugin wires (`ipam.type`).
+// By the name ocicat-ipam it gives addresses to containers that another plugin wires (`ipam.type`). Where its own
+// `ipam.type` names another plugin, it runs that one for addresses (delegation.h).
 //
 //   prints   a result, nothing, or an error object, as the specification of CNI says
 //   size     one static binary that links neither TLS nor HTTP: to start it is most of what it costs

@@ -9,11 +9,14 @@
 
 #include "base/digest.h"
 #include "cni/configuration.h"
+#include "cni/delegation.h"
 #include "cni/endpoint.h"
 #include "cni/service/addresses.h"
 #include "cni/service/gates.h"
 #include "cni/service/teardown.h"
 #include "cni/wishes.h"
+#include "network/floating_addresses.h"
+#include "resources/fields.h"
 
 namespace ocicat::cni {
 namespace {
@@ -144,8 +147,83 @@ Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, con
                             attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
 }
 
-Outcome<void> make(Context& context, ipam::Documents& documents, const std::string& namespace_path,
-                   const Configuration& configuration, Attachment& attachment) {
+// What the agent does not assign it has to be told is nobody else's: it is one of a host's containers at a time, and of
+// one that is still to be taken back others may hear yet.
+Outcome<void> check_given(const Context& context, const Attachment& attachment,
+                          const std::vector<IpAddress>& addresses) {
+  for (const auto& address : addresses) {
+    if (!network::may_float(address)) {
+      return refuse(
+          FailureCode::kAddressPlugin, fmt::format("{} gives what cannot be used", attachment.address_plugin),
+          fmt::format("{} is no address that packets are led to; what it is told stands under ipam in {}",
+                      address.to_string(), kNetworkFile));
+    }
+    const auto holder = context.journal->holder_of(address, attachment.name());
+    if (!holder) continue;
+    const bool goes = holder->phase == Attachment::Phase::kDeleting;
+    return refuse(
+        goes ? FailureCode::kTryAgainLater : FailureCode::kAddressTaken,
+        fmt::format("{} gives an address that another container has", attachment.address_plugin),
+        fmt::format("{} is {} in container {}'s{}; see: ocicat get wep -A", address.to_string(),
+                    holder->ifname, holder->container_id, goes ? ", which is being taken back" : ""));
+  }
+  return {};
+}
+
+Outcome<void> note(Context& context, const Attachment& attachment, bool durable) {
+  if (const auto noted = context.journal->write(attachment, durable); !noted)
+    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
+  return {};
+}
+
+// Before anything is made. From here on there is something to take back.
+Outcome<void> note_first(Context& context, Attachment& attachment, const Wishes& wishes) {
+  if (!wishes.by_plugin) return note(context, attachment, true);
+  // Who is given the same at the same time finds it noted.
+  const Turns::Turn turn(context.turns, "addresses by other plugins");
+  TRY_VOID(check_given(context, attachment, wishes.addresses));
+  attachment.addresses = wishes.addresses;
+  return note(context, attachment, true);
+}
+
+Outcome<PodNets> pod_nets(ipam::Documents& documents, const std::string& node) {
+  const ResourceKey key{Kind::kNode, "", node};
+  const auto document = documents.get(key);
+  if (!document && document.error().code != ErrorCode::kNotFound)
+    return std::unexpected(failure_of(document.error(), "the server does not answer"));
+  PodNets nets;
+  if (!document) return nets;
+  const auto* status = document->if_contains("status");
+  const auto words = status != nullptr && status->is_object()
+                         ? fields::strings_at(status->get_object(), "podCIDRs")
+                         : Result<std::vector<std::string>>();
+  for (const auto& word : words.value_or(std::vector<std::string>())) {
+    const auto net = Prefix::parse(word);
+    auto& first = nets[net && net->family() == Family::kIpv6 ? 1 : 0];
+    if (net && first.empty()) first = net->to_string();
+  }
+  return nets;
+}
+
+// What the plugin that gives the addresses is to be told.
+Outcome<json::object> delegated(Context& context, ipam::Documents& documents, const Call& call) {
+  if (!call.delegates) {
+    return refuse(FailureCode::kUnsupportedField, "the plugin runs no other plugin",
+                  "it is older than the agent; install both from one version; see: ocicat --version");
+  }
+  if (!asks_for_pod_nets(call.config)) return call.config;
+  TRY(const auto nets, pod_nets(documents, context.options.node));
+  auto config = with_pod_nets(call.config, nets);
+  if (config) return *std::move(config);
+  return refuse(FailureCode::kInvalidConfiguration, "the network configuration asks for what is not there",
+                fmt::format("{} (status.podCIDRs); see: ocicat get node {} -o yaml", config.error().message,
+                            context.options.node));
+}
+
+// Nothing: it is made. Else what another plugin is to be told first.
+Outcome<std::optional<json::object>> make(Context& context, ipam::Documents& documents, const Call& call,
+                                          const std::string& namespace_path,
+                                          const Configuration& configuration, Attachment& attachment) {
   const auto known = ask(documents, attachment, configuration);
   if (!known) return std::unexpected(failure_of(known.error(), "the server does not answer"));
   TRY(const auto wishes, settle(configuration, known->pod_annotations, known->namespace_annotations));
@@ -153,6 +231,7 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
     TRY_VOID(check_pod(*known->pod, context.options.node));
     attachment.endpoint = {Kind::kPod, attachment.ns, attachment.pod};
   }
+  if (wishes.by_plugin && wishes.addresses.empty()) return delegated(context, documents, call);
   attachment.mac = wishes.mac.value_or(own_mac(attachment));
   attachment.dns = configuration.dns;
   attachment.follows_mtu = !configuration.mtu;
@@ -161,10 +240,8 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
     return refuse(FailureCode::kTryAgainLater, "the agent cannot serve workloads yet",
                   "how large packets may be is not known; see: ocicat status");
   }
-  // From here on there is something to take back.
-  if (const auto noted = context.journal->write(attachment, true); !noted) {
-    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
-  }
+  if (wishes.by_plugin) attachment.destinations = configuration.given->destinations;
+  TRY_VOID(note_first(context, attachment, wishes));
   auto pair = pair_of(attachment, namespace_path);
   pair.queues = configuration.queues;
   pair.ip_forwarding = configuration.ip_forwarding;
@@ -172,10 +249,8 @@ Outcome<void> make(Context& context, ipam::Documents& documents, const std::stri
   TRY_VOID(assign_and_wire(context, attachment, wishes, pair));
   TRY_VOID(publish_and_wait(context, documents, attachment, configuration, wishes, *known));
   attachment.phase = Attachment::Phase::kAdded;
-  if (const auto noted = context.journal->write(attachment, false); !noted) {
-    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
-  }
-  return {};
+  TRY_VOID(note(context, attachment, false));
+  return std::nullopt;
 }
 
 // Whether what was made for the same attachment before is there still.
@@ -187,7 +262,8 @@ bool is_whole(const Context& context, const Attachment& attachment, const std::s
 
 }  // namespace
 
-Outcome<Attachment> add(Context& context, const Call& call, const std::string& namespace_path) {
+Outcome<std::variant<Attachment, Delegation>> add(Context& context, const Call& call,
+                                                  const std::string& namespace_path) {
   TRY(const auto configuration, read_configuration(call));
   if (!configuration.node.empty() && configuration.node != context.options.node) {
     return refuse(FailureCode::kInvalidConfiguration, "the network is configured for another node",
@@ -201,6 +277,7 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
   const Turns::Turn turn(context.turns, attachment.name());
   const Turns::Turn interface_turn(context.turns, attachment.host_interface);
   const auto documents = context.documents.lend();
+  bool again = false;
   if (auto present = context.journal->find(attachment.name())) {
     if (is_anothers(context, *present, call.network)) return std::unexpected(has_another_network(*present));
     if (is_whole(context, *present, namespace_path)) {
@@ -210,8 +287,10 @@ Outcome<Attachment> add(Context& context, const Call& call, const std::string& n
     if (const auto done = take_back(context.parts, *context.journal, *documents, *present, namespace_path);
         !done)
       return std::unexpected(failure_of(done.error(), "what an earlier ADD left cannot be taken back"));
+    again = true;
   }
-  auto done = make(context, *documents, namespace_path, configuration, attachment);
+  auto done = make(context, *documents, call, namespace_path, configuration, attachment);
+  if (done && *done) return Delegation{**std::move(done), again};
   if (done) return attachment;
   if (context.journal->find(attachment.name())) {
     const auto undone = take_back(context.parts, *context.journal, *documents, attachment, namespace_path);

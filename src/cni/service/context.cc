@@ -62,7 +62,8 @@ kernel::WorkloadPair pair_of(const Attachment& attachment, const std::string& na
           .name = attachment.ifname,
           .namespace_path = namespace_path,
           .mac = attachment.mac,
-          .mtu = attachment.mtu};
+          .mtu = attachment.mtu,
+          .destinations = attachment.destinations};
 }
 
 }  // namespace ocicat::cni

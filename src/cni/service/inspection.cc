@@ -73,11 +73,11 @@ Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
     if (std::ranges::find(state.addresses, address) == state.addresses.end())
       return changed(fmt::format("{0} in the container does not have {1}; see there: ip address show {0}",
                                  attachment.ifname, address.to_string()));
-    if (!(address.is_v4() ? state.default4 : state.default6)) {
-      return changed(
-          fmt::format("the container has no IPv{0} default route by {1}; see there: ip -{0} rule; "
-                      "ip -{0} route show table all",
-                      address.is_v4() ? 4 : 6, attachment.ifname));
+    if (!(address.is_v4() ? state.routes4 : state.routes6)) {
+      return changed(fmt::format(
+          "the container has no IPv{0} {2} by {1}; see there: ip -{0} rule; ip -{0} route show table all",
+          address.is_v4() ? 4 : 6, attachment.ifname,
+          attachment.destinations.empty() ? "default route" : "route of those given"));
     }
   }
   return {};
@@ -149,6 +149,13 @@ Result<std::set<std::string>> full_pools(Context& context, ipam::Documents& docu
   return full;
 }
 
+// Where another plugin gives the addresses, which is asked for its own part.
+Outcome<void> server_answers(Context& context) {
+  const auto node = context.documents.lend()->get({Kind::kNode, "", context.options.node});
+  if (node || node.error().code == ErrorCode::kNotFound) return {};
+  return not_available(node.error().message + "; see: ocicat status");
+}
+
 Outcome<void> status(Context& context, const Call& call) {
   TRY(const auto configuration, read_configuration(call));
   // Who wires the containers himself needs no policy of ours in force.
@@ -156,6 +163,7 @@ Outcome<void> status(Context& context, const Call& call) {
   if (!why.empty()) return not_available(why + "; see: ocicat status");
   if (const auto open = gates_are_open(configuration.readiness_gates); !open)
     return not_available(open.error().details);
+  if (!configuration.address_plugin.empty()) return server_answers(context);
   const auto documents = context.documents.lend();
   const auto settings = ipam::read_settings(*documents);
   if (!settings) return not_available(settings.error().message + "; see: ocicat status");

@@ -69,6 +69,15 @@ bool Journal::has_rival(const Attachment& attachment) const {
   });
 }
 
+std::optional<Attachment> Journal::holder_of(const IpAddress& address, const std::string& name) const {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [other, attachment] : attachments_) {
+    const auto& held = attachment.addresses;
+    if (other != name && std::ranges::find(held, address) != held.end()) return attachment;
+  }
+  return std::nullopt;
+}
+
 Result<void> Journal::write(const Attachment& attachment, bool durable) {
   const auto name = attachment.name();
   TRY_VOID(write_whole(file_of(name).string(), boost::json::serialize(to_json(attachment)), durable));

@@ -27,6 +27,8 @@ class Journal {
   std::vector<Attachment> all() const;
   // Whether another attachment that is wanted has the same interface on the host.
   bool has_rival(const Attachment& attachment) const;
+  // Another than that of the name.
+  std::optional<Attachment> holder_of(const IpAddress& address, const std::string& name) const;
 
   // `durable`: it outlives the loss of power as well.
   Result<void> write(const Attachment& attachment, bool durable);

@@ -240,13 +240,22 @@ struct Service::State {
     return refuse(failures.front().code, "not everything could be collected", std::move(details));
   }
 
+  Outcome<std::string> carry_out_add(const Call& call, const std::string& namespace_path) {
+    TRY(const auto added, add(context, call, namespace_path));
+    if (const auto* attachment = std::get_if<Attachment>(&added))
+      return boost::json::serialize(result_of(*attachment, call.version));
+    const auto& delegation = std::get<Delegation>(added);
+    return boost::json::serialize(
+        boost::json::object{{kDelegateKey, delegation.config}, {kAgainKey, delegation.again}});
+  }
+
   Outcome<std::string> carry_out(const Message& message) {
     TRY(const auto call, call_of(message));
     const bool alone = call.role == Role::kAddresses;
     switch (call.command) {
       case Command::kAdd: {
-        TRY(const auto attachment,
-            alone ? add_addresses(context, call) : add(context, call, message.namespace_path));
+        if (!alone) return carry_out_add(call, message.namespace_path);
+        TRY(const auto attachment, add_addresses(context, call));
         return boost::json::serialize(result_of(attachment, call.version));
       }
       case Command::kDel:

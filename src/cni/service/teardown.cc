@@ -54,7 +54,8 @@ Result<void> take_parts_back(const Service::Parts& parts, const Journal& journal
       TRY_VOID(parts.links->remove_rules(pair_of(attachment, namespace_path), attachment.addresses));
     for (const auto& endpoint : endpoints) TRY_VOID(remove_endpoint(documents, endpoint, container));
   }
-  TRY_VOID(parts.allocator->release(attachment.handle));
+  // Another plugin's are that one's to free, which the plugin asks for when this is done.
+  if (attachment.address_plugin.empty()) TRY_VOID(parts.allocator->release(attachment.handle));
   return {};
 }
 
