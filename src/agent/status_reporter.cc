@@ -45,9 +45,8 @@ struct StatusReporter::State {
   // Nobody else writes this object, so what is there is replaced.
   Result<void> write() {
     const boost::json::object document = status.document(std::chrono::system_clock::now());
-    const auto updated = client.update(document);
-    if (updated) return {};
-    if (updated.error().code != ErrorCode::kNotFound) return std::unexpected(updated.error());
+    const auto replaced = client.replace(document);
+    if (replaced || replaced.error().code != ErrorCode::kNotFound) return replaced;
     const auto created = client.create(document);
     if (!created) return std::unexpected(created.error());
     return {};

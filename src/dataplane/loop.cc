@@ -58,8 +58,10 @@ Result<Doors> open_doors(const Options& options) {
   TRY(doors.tunnels, kernel::NetlinkTunnels::open());
   TRY(doors.connections, kernel::NetlinkConnections::open());
   TRY(doors.queues, kernel::NetlinkQueues::open());
-  TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, doors.nft->port()));
-  TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), doors.nat->port()));
+  // Either hears of every table: without the other's port, each change of ours woke us once more.
+  const std::vector<std::uint32_t> own{doors.nft->port(), doors.nat->port()};
+  TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, own));
+  TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), own));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
   return doors;
 }

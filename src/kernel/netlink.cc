@@ -146,16 +146,16 @@ Result<void> NetlinkSocket::send_buffer(int bytes) {
   return {};
 }
 
-Result<void> NetlinkSocket::ignore_changes_of(std::uint32_t other_port) {
+Result<void> NetlinkSocket::ignore_changes_of(const std::vector<std::uint32_t>& other_ports) {
   // A filter loads words in network order; the header is in the machine's.
   constexpr auto kDropAll = std::uint32_t{0}, kTakeAll = ~std::uint32_t{0};
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_pid)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe32(other_port), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, kDropAll),
-      BPF_STMT(BPF_RET | BPF_K, kTakeAll),
-  };
-  sock_fprog program{static_cast<unsigned short>(std::size(code)), code};
+  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_pid))};
+  for (const auto port : other_ports) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe32(port), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, kDropAll));
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, kTakeAll));
+  sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   if (setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0) {
     return fail_errno("SO_ATTACH_FILTER", errno);
   }

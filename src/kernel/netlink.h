@@ -85,8 +85,8 @@ class NetlinkSocket {
   // Beyond the system's limits (root).
   Result<void> receive_buffer(int bytes);
   Result<void> send_buffer(int bytes);
-  // The kernel then drops, unread, what this other socket's changes cause.
-  Result<void> ignore_changes_of(std::uint32_t other_port);
+  // The kernel then drops, unread, what changes of these other sockets cause.
+  Result<void> ignore_changes_of(const std::vector<std::uint32_t>& other_ports);
 
   Result<void> send(ByteView messages);
   // Sends, and gives every acknowledgement that is there when the kernel is done: it works while it is

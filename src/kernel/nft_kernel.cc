@@ -86,10 +86,10 @@ void NetlinkKernel::let_packets_pass() {
   wait_for_grace_period();
 }
 
-Result<Monitor> Monitor::open(std::string table, std::uint32_t own_port) {
+Result<Monitor> Monitor::open(std::string table, const std::vector<std::uint32_t>& own_ports) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_NETFILTER));
   TRY_VOID(socket.receive_buffer(kReceiveBuffer));
-  TRY_VOID(socket.ignore_changes_of(own_port));
+  TRY_VOID(socket.ignore_changes_of(own_ports));
   TRY_VOID(socket.join(NFNLGRP_NFTABLES));
   return Monitor(std::move(socket), std::move(table));
 }

@@ -30,7 +30,7 @@ class NetlinkKernel final : public Kernel {
 // Hears of others' changes to one table.
 class Monitor {
  public:
-  static Result<Monitor> open(std::string table, std::uint32_t own_port);
+  static Result<Monitor> open(std::string table, const std::vector<std::uint32_t>& own_ports);
 
   int fd() const { return socket_.fd(); }
   // Reads what has arrived: whether the table may have been changed by somebody else. Messages that were lost

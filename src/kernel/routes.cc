@@ -338,7 +338,7 @@ Result<bool> NetlinkRoutes::set(const std::string& setting, const std::string& v
 Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
   TRY_VOID(socket.receive_buffer(kAnnounced));
-  TRY_VOID(socket.ignore_changes_of(own_port));
+  TRY_VOID(socket.ignore_changes_of({own_port}));
   for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
                                RTNLGRP_IPV6_ROUTE, RTNLGRP_TC}) {
     TRY_VOID(socket.join(group));

@@ -115,6 +115,13 @@ Result<json::object> Client::update(const json::object& object, bool dry_run) {
   return state_->send_for_object(request_of("PUT", target, json::serialize(object)));
 }
 
+Result<void> Client::replace(const json::object& object) {
+  TRY(const auto key, key_of(object));
+  TRY([[maybe_unused]] const auto answer,
+      state_->send(request_of("PUT", path_of(key), json::serialize(object))));
+  return {};
+}
+
 Result<json::object> Client::remove(const ResourceKey& key, bool orphan) {
   const auto target = path_of(key) + (orphan ? "?propagationPolicy=Orphan" : "");
   return state_->send_for_object(request_of("DELETE", target));

@@ -45,6 +45,8 @@ class Client {
   Result<boost::json::object> create(const boost::json::object& object, bool dry_run = false);
   // Conflict unless metadata.resourceVersion is the stored one; empty replaces whatever is there.
   Result<boost::json::object> update(const boost::json::object& object, bool dry_run = false);
+  // The same for who has no use for the answer, which is not read.
+  Result<void> replace(const boost::json::object& object);
   // The object as it was, with the revision of its deletion. `orphan`: also where something depends on it
   // that the server would keep it for, such as addresses on their pool.
   Result<boost::json::object> remove(const ResourceKey& key, bool orphan = false);

@@ -58,6 +58,11 @@ TEST_F(ClientTest, RefusalsCarryTheCodeTheServerMeant) {
   changed["spec"] = json::object{{"nets", json::array{"1.0.0.0/8"}}};
   ASSERT_TRUE(client.update(changed));
   EXPECT_EQ(client.update(changed).error().code, ErrorCode::kConflict);
+  // The same, with nothing to be read.
+  EXPECT_EQ(client.replace(changed).error().code, ErrorCode::kConflict);
+  EXPECT_EQ(client.replace(network_set("b", "10.0.0.0/8")).error().code, ErrorCode::kNotFound);
+  changed.at("metadata").as_object().erase("resourceVersion");
+  EXPECT_TRUE(client.replace(changed));
   const auto refused = client.create(network_set("c", "not a net"));
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
   EXPECT_THAT(refused.error().message, HasSubstr("spec.nets[0]"));
