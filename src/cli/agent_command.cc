@@ -97,7 +97,7 @@ Result<int> run_agent(const AgentOptions& options) {
 
 constexpr std::string_view kAgentFooter =
     R"(Runs until SIGTERM. The kernel keeps what it has when the agent stops, dies or loses the server; a new agent takes it
-over without a gap. --cleanup removes everything that carries our mark: nftables tables `ocicat` and `ocicat_nat`, routes of protocol 80,
+over without a gap. --cleanup removes everything that carries our mark: nftables tables `ocicat` and `ocicat_nat`, routes and next hop objects of protocol 80,
 what is pinned in the folder of --bpf-folder, and the BIRD that an agent kept in --run-dir, with its routes. It refuses while an agent runs in the same network
 namespace, where a second agent is refused as well.
 

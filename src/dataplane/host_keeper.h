@@ -68,6 +68,8 @@ class HostKeeper {
   const EndpointState* in_force(const ResourceKey& endpoint) const;
   // Whether a route to it is wanted that is not in the kernel.
   bool lacks_route(const Prefix& destination) const { return routes_.lacks(destination); }
+  // Whether the next hop object of that number is ours.
+  bool has_hop(std::uint32_t number) const { return routes_.has_hop(number); }
 
  private:
   bool started_ = false;

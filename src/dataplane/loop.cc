@@ -166,7 +166,8 @@ struct DataplaneLoop::State {
     const auto nat_changed = doors.nat_monitor->changed();
     doubts.nat |= !nat_changed || *nat_changed;
     const auto events = doors.route_monitor->read(options.route_protocol);
-    doubts.routes |= !events || events->own;
+    doubts.routes |= !events || events->own ||
+                     std::ranges::any_of(events->hops, [&](auto number) { return keeper.has_hop(number); });
     doubts.links.add(events ? events->links : kernel::LinkDoubts{.all = true});
     doubts.next_hops |= !events || events->others;
     // Another's route that has gone may have stood in the way of ours, which need not wait for its next try.

@@ -19,13 +19,14 @@
 
 #include "base/unique_fd.h"
 #include "kernel/filters.h"
+#include "kernel/hop_objects.h"
 #include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
 namespace {
 
 // A send is answered by at most so many errors; they must fit into the receive buffer.
-constexpr std::size_t kRoutesASend = 1024;
+constexpr std::size_t kMessagesASend = 1024;
 constexpr int kBuffer = 8 << 20;
 // Of what the kernel announces while nobody listens: tens of thousands of routes.
 constexpr int kAnnounced = 16 << 20;
@@ -43,11 +44,13 @@ void put_route(MessageBuilder& builder, std::uint16_t message, std::uint16_t fla
   const bool nowhere = route.blackhole || route.unreachable;
   header.rtm_type = route.blackhole ? RTN_BLACKHOLE : route.unreachable ? RTN_UNREACHABLE : RTN_UNICAST;
   header.rtm_scope = route.gateway || nowhere ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
-  if (route.gateway) header.rtm_flags = RTNH_F_ONLINK;
+  if (route.gateway && route.object == 0) header.rtm_flags = RTNH_F_ONLINK;
   builder.begin(message, static_cast<std::uint16_t>(NLM_F_REQUEST | flags), sequence, header);
   builder.put(RTA_DST, address_bytes(route.destination.address));
-  if (route.gateway) builder.put(RTA_GATEWAY, address_bytes(*route.gateway));
-  if (!nowhere) {
+  if (route.object != 0) {
+    builder.put_u32(RTA_NH_ID, route.object);
+  } else if (!nowhere) {
+    if (route.gateway) builder.put(RTA_GATEWAY, address_bytes(*route.gateway));
     builder.put_u32(RTA_OIF, static_cast<std::uint32_t>(route.link));
   } else if (route.destination.family() == Family::kIpv6) {
     builder.put_u32(RTA_OIF, kLoopback);
@@ -89,6 +92,9 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
       case RTA_PRIORITY:
         route.metric = number;
         break;
+      case RTA_NH_ID:
+        route.object = number;
+        break;
       default:
         break;
     }
@@ -96,6 +102,30 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   if (route.blackhole || route.unreachable)
     route.link = 0;  // IPv6 says that it leads to the loopback interface
   return route;
+}
+
+// Where net.ipv4.nexthop_compat_mode is 0 the kernel does not say with a route what its object says.
+Result<void> add_ways_of_objects(NetlinkSocket& socket, std::vector<KernelRoute>& routes) {
+  const auto lacks_way = [](const KernelRoute& route) { return route.object != 0 && route.link == 0; };
+  if (std::ranges::none_of(routes, lacks_way)) return {};
+  TRY(const auto told, dump_hops(socket));
+  std::map<std::uint32_t, HopObject> hops;
+  for (const auto& [protocol, hop] : told) hops.emplace(hop.number, hop);
+  for (auto& route : routes) {
+    const auto hop = lacks_way(route) ? hops.find(route.object) : hops.end();
+    if (hop == hops.end() || hop->second.link == 0) continue;
+    route.link = hop->second.link;
+    route.gateway = hop->second.gateway;
+  }
+  return {};
+}
+
+// What the kernel says to a message, with its own words where it has any.
+template <class... Args>
+Error refusal(const Acknowledgement& why, fmt::format_string<Args...> format, Args&&... args) {
+  auto what = fmt::format(format, std::forward<Args>(args)...);
+  if (!why.text.empty()) what += fmt::format(" ({})", why.text);
+  return fail_errno(what, why.error_number).error();
 }
 
 // Of a route in the way of one that is to be added.
@@ -246,34 +276,46 @@ Result<std::vector<KernelRoute>> NetlinkRoutes::routes(int protocol) {
     TRY_VOID(dump_routes(socket_, protocol, [&](MessageView message) {
       if (const auto route = route_of(message, protocol)) routes.push_back(*route);
     }));
+    TRY_VOID(add_ways_of_objects(socket_, routes));
     return routes;
   });
+}
+
+Result<std::vector<NetlinkRoutes::Refused>> NetlinkRoutes::send_each(std::size_t count, int harmless,
+                                                                     const Put& put) {
+  std::vector<Refused> refused;
+  for (std::size_t next = 0; next < count;) {
+    MessageBuilder builder;
+    const std::size_t start = next;
+    const std::uint32_t first_sequence = socket_.next_sequence();
+    for (; next < count && next - start < kMessagesASend; ++next) {
+      const auto sequence = static_cast<std::uint32_t>(first_sequence + (next - start));
+      put(builder, sequence, next);
+      socket_.sequence_used(sequence);
+    }
+    // Only errors are answered.
+    TRY(auto acks, socket_.request(builder.bytes()));
+    for (auto& ack : acks) {
+      if (ack.error_number == 0 || ack.error_number == harmless || ack.sequence < first_sequence) continue;
+      refused.push_back({start + (ack.sequence - first_sequence), std::move(ack)});
+    }
+  }
+  return refused;
 }
 
 Result<std::vector<RouteFailure>> NetlinkRoutes::change(std::uint16_t message, std::uint16_t flags,
                                                         int protocol,
                                                         const std::vector<KernelRoute>& routes) {
+  const bool adds = message == RTM_NEWROUTE;
+  TRY(const auto refused, send_each(routes.size(), adds ? 0 : ESRCH,
+                                    [&](auto& builder, std::uint32_t sequence, std::size_t place) {
+                                      put_route(builder, message, flags, sequence, protocol, routes[place]);
+                                    }));
   std::vector<RouteFailure> failures;
-  const int harmless = message == RTM_DELROUTE ? ESRCH : 0;
-  for (std::size_t next = 0; next < routes.size();) {
-    MessageBuilder builder;
-    const std::size_t start = next;
-    const std::uint32_t first_sequence = socket_.next_sequence();
-    for (; next < routes.size() && next - start < kRoutesASend; ++next) {
-      const auto sequence = static_cast<std::uint32_t>(first_sequence + (next - start));
-      put_route(builder, message, flags, sequence, protocol, routes[next]);
-      socket_.sequence_used(sequence);
-    }
-    // Only errors are answered.
-    TRY(const auto acks, socket_.request(builder.bytes()));
-    for (const auto& ack : acks) {
-      if (ack.error_number == 0 || ack.error_number == harmless || ack.sequence < first_sequence) continue;
-      const auto& route = routes.at(start + (ack.sequence - first_sequence));
-      auto what = fmt::format("{} route {}", message == RTM_NEWROUTE ? "add" : "remove",
-                              route.destination.to_string());
-      if (!ack.text.empty()) what += fmt::format(" ({})", ack.text);
-      failures.push_back({route, fail_errno(what, ack.error_number).error()});
-    }
+  for (const auto& [place, why] : refused) {
+    const auto& route = routes.at(place);
+    failures.push_back(
+        {route, refusal(why, "{} route {}", adds ? "add" : "remove", route.destination.to_string())});
   }
   return failures;
 }
@@ -300,6 +342,37 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::add(int protocol, const std::ve
 Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol,
                                                         const std::vector<KernelRoute>& routes) {
   return change(RTM_DELROUTE, 0, protocol, routes);
+}
+
+Result<std::vector<HopObject>> NetlinkRoutes::hops(int protocol) {
+  TRY(const auto told, dump_hops(socket_));
+  std::vector<HopObject> hops;
+  for (const auto& [of, hop] : told) {
+    if (of == protocol) hops.push_back(hop);
+  }
+  return hops;
+}
+
+Result<std::vector<HopFailure>> NetlinkRoutes::add(int protocol, const std::vector<HopObject>& hops) {
+  TRY(const auto refused,
+      send_each(hops.size(), 0, [&](auto& builder, std::uint32_t sequence, std::size_t place) {
+        put_added_hop(builder, sequence, protocol, hops[place]);
+      }));
+  std::vector<HopFailure> failures;
+  for (const auto& [place, why] : refused)
+    failures.push_back({hops.at(place), refusal(why, "add next hop {}", hops.at(place).gateway.to_string())});
+  return failures;
+}
+
+Result<std::vector<HopFailure>> NetlinkRoutes::remove(const std::vector<HopObject>& hops) {
+  TRY(const auto refused,
+      send_each(hops.size(), ENOENT, [&](auto& builder, std::uint32_t sequence, std::size_t place) {
+        put_removed_hop(builder, sequence, hops[place]);
+      }));
+  std::vector<HopFailure> failures;
+  for (const auto& [place, why] : refused)
+    failures.push_back({hops.at(place), refusal(why, "remove next hop {}", hops.at(place).number)});
+  return failures;
 }
 
 Result<NextHop> NetlinkRoutes::next_hop(const IpAddress& address) {
@@ -340,7 +413,7 @@ Result<RouteMonitor> RouteMonitor::open(std::uint32_t own_port) {
   TRY_VOID(socket.receive_buffer(kAnnounced));
   TRY_VOID(socket.ignore_changes_of({own_port}));
   for (const unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                               RTNLGRP_IPV6_ROUTE, RTNLGRP_TC}) {
+                               RTNLGRP_IPV6_ROUTE, RTNLGRP_NEXTHOP, RTNLGRP_TC}) {
     TRY_VOID(socket.join(group));
   }
   return RouteMonitor(std::move(socket));
@@ -366,6 +439,13 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
       case RTM_DELTFILTER:  // filters that several links share say none
         events.links.add(header_of<tcmsg>(message).tcm_ifindex);
         break;
+      case RTM_NEWNEXTHOP:
+      case RTM_DELNEXTHOP: {
+        const auto told = hop_of(message);
+        events.own |= told.protocol == protocol;
+        if (told.protocol != protocol) events.hops.push_back(told.hop.number);
+        break;
+      }
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
         const auto& header = header_of<rtmsg>(message);
@@ -383,7 +463,7 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
     }
   });
   if (!received && received.error().code != ErrorCode::kExhausted) return std::unexpected(received.error());
-  if (!received) return Events{{.all = true}, true, true};
+  if (!received) return Events{.links = {.all = true}, .own = true, .others = true};
   return events;
 }
 

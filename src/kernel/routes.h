@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -59,8 +60,21 @@ struct KernelRoute {
   std::uint32_t metric = 0;
   bool blackhole = false;    // leads nowhere: packets are dropped; without link and gateway
   bool unreachable = false;  // likewise, and who sends is told
+  // The next hop object that says link and gateway; 0: the route says them itself.
+  std::uint32_t object = 0;
 
   auto operator<=>(const KernelRoute&) const = default;
+};
+
+// A next hop object: a way that routes refer to by its number. The kernel then knows it by that, where it
+// compares the way of any other new route with those of all by the same link (fib_find_info). Numbers are one
+// space for all programs.
+struct HopObject {
+  std::uint32_t number = 0;
+  int link = 0;         // 0: it is none of a link and a gateway
+  IpAddress gateway{};  // taken to be on the link
+
+  auto operator<=>(const HopObject&) const = default;
 };
 
 struct NextHop {
@@ -72,6 +86,11 @@ struct NextHop {
 
 struct RouteFailure {
   KernelRoute route;
+  Error error;
+};
+
+struct HopFailure {
+  HopObject hop;
   Error error;
 };
 
@@ -90,6 +109,12 @@ class RouteKernel {
   // metric and way, of whatever protocol: where that is another's, adding fails with kAlreadyExists.
   virtual Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) = 0;
   virtual Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) = 0;
+  // Next hop objects that carry the protocol number.
+  virtual Result<std::vector<HopObject>> hops(int protocol) = 0;
+  // What failed; kAlreadyExists: an object has that number, whosever. One that is removed takes all routes by it
+  // along; removing one that is not there has not failed.
+  virtual Result<std::vector<HopFailure>> add(int protocol, const std::vector<HopObject>& hops) = 0;
+  virtual Result<std::vector<HopFailure>> remove(const std::vector<HopObject>& hops) = 0;
   // How the kernel itself would reach the address. kNotFound: it would not.
   virtual Result<NextHop> next_hop(const IpAddress& address) = 0;
   // Sets "net/ipv4/conf/…" under /proc/sys; whether that changed it. kNotFound: there is no such setting.
@@ -107,12 +132,22 @@ class NetlinkRoutes final : public RouteKernel {
   Result<std::vector<KernelRoute>> routes(int protocol) override;
   Result<std::vector<RouteFailure>> add(int protocol, const std::vector<KernelRoute>& routes) override;
   Result<std::vector<RouteFailure>> remove(int protocol, const std::vector<KernelRoute>& routes) override;
+  Result<std::vector<HopObject>> hops(int protocol) override;
+  Result<std::vector<HopFailure>> add(int protocol, const std::vector<HopObject>& hops) override;
+  Result<std::vector<HopFailure>> remove(const std::vector<HopObject>& hops) override;
   Result<NextHop> next_hop(const IpAddress& address) override;
   Result<bool> set(const std::string& setting, const std::string& value) override;
 
   std::uint32_t port() const { return socket_.port(); }
 
  private:
+  // Sends a message for each of so many, and gives those that were refused, by their place.
+  using Put = std::function<void(MessageBuilder& builder, std::uint32_t sequence, std::size_t place)>;
+  struct Refused {
+    std::size_t place = 0;
+    Acknowledgement why;
+  };
+  Result<std::vector<Refused>> send_each(std::size_t count, int harmless, const Put& put);
   Result<std::vector<RouteFailure>> change(std::uint16_t message, std::uint16_t flags, int protocol,
                                            const std::vector<KernelRoute>& routes);
 
@@ -120,17 +155,18 @@ class NetlinkRoutes final : public RouteKernel {
 };
 
 // Hears of links that come, go, rise and fall, of addresses and traffic control, and of others' changes to
-// routes.
+// routes and next hop objects.
 class RouteMonitor {
  public:
   static Result<RouteMonitor> open(std::uint32_t own_port);
 
   int fd() const { return socket_.fd(); }
   struct Events {
-    LinkDoubts links{};             // a link, an address of one, or traffic control there
-    bool own = false;               // a route that carries `protocol`
-    bool others = false;            // any other route of the main table
-    std::vector<Prefix> vacated{};  // destinations that one of those has left
+    LinkDoubts links{};                 // a link, an address of one, or traffic control there
+    bool own = false;                   // a route or an object that carries `protocol`
+    std::vector<std::uint32_t> hops{};  // numbers of all other objects that have come, changed or gone
+    bool others = false;                // any other route of the main table
+    std::vector<Prefix> vacated{};      // destinations that one of those has left
   };
   // Reads what has arrived. Messages that were lost count as everything.
   Result<Events> read(int protocol);

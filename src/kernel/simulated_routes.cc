@@ -46,11 +46,12 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::add(int protocol, const std::
   if (const auto error = fault()) return std::unexpected(*error);
   std::vector<RouteFailure> failures;
   for (const auto& route : routes) {
-    const auto link = link_by_index.find(route.link);
     if (auto refused = refuse ? refuse(route) : std::nullopt) {
       failures.push_back({route, *std::move(refused)});
-    } else if (!route.blackhole && (link == link_by_index.end() || !link->second.up)) {
+    } else if (!route.blackhole && !is_up(route.link)) {
       failures.push_back({route, {ErrorCode::kNotFound, "no such link, or it is down"}});
+    } else if (!has_object_of(route)) {
+      failures.push_back({route, {ErrorCode::kInvalid, "no such next hop object"}});
     } else if (is_others(protocol, route)) {
       failures.push_back({route, {ErrorCode::kAlreadyExists, "another program's route is there"}});
     } else {
@@ -65,6 +66,63 @@ Result<std::vector<RouteFailure>> SimulatedRoutes::remove(int protocol,
   if (const auto error = fault()) return std::unexpected(*error);
   for (const auto& route : routes) routes_by_protocol[protocol].erase(route);
   return std::vector<RouteFailure>{};
+}
+
+bool SimulatedRoutes::is_up(int link) const {
+  const auto found = link_by_index.find(link);
+  return found != link_by_index.end() && found->second.up;
+}
+
+bool SimulatedRoutes::has_object_of(const KernelRoute& route) const {
+  if (route.object == 0) return true;
+  const auto found = hop_by_number.find(route.object);
+  return found != hop_by_number.end() &&
+         found->second.second == HopObject{route.object, route.link, route.gateway.value_or(IpAddress())};
+}
+
+Result<std::vector<HopObject>> SimulatedRoutes::hops(int protocol) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  std::vector<HopObject> hops;
+  for (const auto& [number, hop] : hop_by_number) {
+    if (hop.first == protocol) hops.push_back(hop.second);
+  }
+  return hops;
+}
+
+Result<std::vector<HopFailure>> SimulatedRoutes::add(int protocol, const std::vector<HopObject>& hops) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  std::vector<HopFailure> failures;
+  for (const auto& hop : hops) {
+    if (auto refused = refuse_hop ? refuse_hop(hop) : std::nullopt) {
+      failures.push_back({hop, *std::move(refused)});
+    } else if (!is_up(hop.link)) {
+      failures.push_back({hop, {ErrorCode::kNotFound, "no such link, or it is down"}});
+    } else if (!hop_by_number.try_emplace(hop.number, protocol, hop).second) {
+      failures.push_back({hop, {ErrorCode::kAlreadyExists, "an object has this number"}});
+    }
+  }
+  return failures;
+}
+
+void SimulatedRoutes::lose_routes_without_object() {
+  for (auto& [protocol, routes] : routes_by_protocol) {
+    routes_lost += static_cast<int>(
+        std::erase_if(routes, [&](const KernelRoute& route) { return !has_object_of(route); }));
+  }
+}
+
+Result<std::vector<HopFailure>> SimulatedRoutes::remove(const std::vector<HopObject>& hops) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  for (const auto& hop : hops) hop_by_number.erase(hop.number);
+  lose_routes_without_object();
+  return std::vector<HopFailure>{};
+}
+
+void SimulatedRoutes::flush() {
+  std::erase_if(hop_by_number, [&](const auto& entry) { return !is_up(entry.second.second.link); });
+  for (auto& [protocol, routes] : routes_by_protocol) {
+    std::erase_if(routes, [&](const KernelRoute& route) { return !route.blackhole && !is_up(route.link); });
+  }
 }
 
 Result<NextHop> SimulatedRoutes::next_hop(const IpAddress& address) {

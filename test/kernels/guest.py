@@ -10,7 +10,7 @@ MODULES = """
     nft_redir nft_log nft_limit nft_reject nft_reject_inet nft_fib nft_fib_inet nft_numgen nft_hash nft_socket
     nft_tproxy nft_compat xt_bpf vrf
     """.split()
-PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/tc", "/usr/bin/ping"]
+PROGRAMS = ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/sbin/nft", "/usr/sbin/tc", "/usr/bin/ping"]
 APPLETS = "awk cat cut date echo env false find grep head kill ls mkdir mount od poweroff rm sed seq sleep stat "\
           "sysctl tail tee test timeout touch tr true umount uname wc insmod".split()
 HERE = pathlib.Path(__file__).parent

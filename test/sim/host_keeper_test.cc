@@ -447,7 +447,8 @@ TEST(HostKeeper, SaysThatTheKernelHasNoIpipAndUsesItOnceItHas) {
   keeper.take(changes);
   EXPECT_FALSE(keeper.attempt());
   EXPECT_NE(keeper.report().error.find("no IPIP"), std::string::npos) << keeper.report().error;
-  EXPECT_FALSE(host.routes.routes_by_protocol[80].contains({far, 900, hop, dataplane::kRouteMetric}));
+  const kernel::KernelRoute way{far, 900, hop, dataplane::kRouteMetric, false, false, dataplane::kFirstHop};
+  EXPECT_FALSE(host.routes.routes_by_protocol[80].contains(way));
   host.tunnels.fail_when = {};
   EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
   ASSERT_EQ(host.tunnels.devices.size(), 1U);
@@ -458,7 +459,7 @@ TEST(HostKeeper, SaysThatTheKernelHasNoIpipAndUsesItOnceItHas) {
   host.routes.link_by_index[900] = {.index = 900, .name = "tunl0", .up = true};
   keeper.doubt({.links = {.all = true}});
   EXPECT_TRUE(keeper.attempt()) << keeper.report().error;
-  EXPECT_TRUE(host.routes.routes_by_protocol[80].contains({far, 900, hop, dataplane::kRouteMetric}));
+  EXPECT_TRUE(host.routes.routes_by_protocol[80].contains(way));
 }
 
 }  // namespace

@@ -49,13 +49,19 @@ kernel::KernelRoute blackhole_for(const Prefix& destination) {
   return {destination, 0, std::nullopt, kRouteMetric, true};
 }
 
+void KnownRoutes::count(const kernel::KernelRoute& route) {
+  if (route.object != 0) ++by_object_[route.object];
+}
+
 std::vector<Prefix> KnownRoutes::learn(const std::vector<kernel::KernelRoute>& there) {
   std::vector<Prefix> differ;
   for (const auto& route : others_) differ.push_back(route.destination);
   others_.clear();
+  by_object_.clear();
   ++round_;
   std::size_t destinations = 0;
   for (const auto& route : there) {
+    count(route);
     const auto [it, is_new] = first_.try_emplace(route.destination, Known{route, round_});
     auto& known = it->second;
     if (!is_new && known.round == round_) {
@@ -79,13 +85,16 @@ std::vector<Prefix> KnownRoutes::learn(const std::vector<kernel::KernelRoute>& t
 
 void KnownRoutes::add(const kernel::KernelRoute& route) {
   const auto [it, is_new] = first_.try_emplace(route.destination, Known{route, round_});
-  if (!is_new && it->second.route != route) others_.insert(route);
+  if (is_new || (it->second.route != route && others_.insert(route).second)) count(route);
 }
 
 void KnownRoutes::remove(const kernel::KernelRoute& route) {
-  if (others_.erase(route) > 0) return;
+  const bool is_other = others_.erase(route) > 0;
   const auto it = first_.find(route.destination);
-  if (it == first_.end() || it->second.route != route) return;
+  if (!is_other && (it == first_.end() || it->second.route != route)) return;
+  const auto counted = by_object_.find(route.object);
+  if (counted != by_object_.end() && --counted->second == 0) by_object_.erase(counted);
+  if (is_other) return;
   const auto other = std::ranges::find(others_, route.destination, &kernel::KernelRoute::destination);
   if (other == others_.end()) {
     first_.erase(it);
@@ -98,6 +107,16 @@ void KnownRoutes::remove(const kernel::KernelRoute& route) {
 bool KnownRoutes::has(const kernel::KernelRoute& route) const {
   const auto it = first_.find(route.destination);
   return (it != first_.end() && it->second.route == route) || others_.contains(route);
+}
+
+std::optional<kernel::KernelRoute> KnownRoutes::like(const kernel::KernelRoute& route) const {
+  const auto alike = [&](kernel::KernelRoute other) {
+    other.object = route.object;
+    return other == route;
+  };
+  const auto all = to(route.destination);
+  const auto found = std::ranges::find_if(all, alike);
+  return found == all.end() ? std::nullopt : std::optional(*found);
 }
 
 std::vector<kernel::KernelRoute> KnownRoutes::to(const Prefix& destination) const {

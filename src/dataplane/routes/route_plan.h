@@ -41,6 +41,10 @@ class KnownRoutes {
   void add(const kernel::KernelRoute& route);
   void remove(const kernel::KernelRoute& route);
   bool has(const kernel::KernelRoute& route) const;
+  // One that leads the same way, whatever it is by.
+  std::optional<kernel::KernelRoute> like(const kernel::KernelRoute& route) const;
+  // Whether any is by the next hop object of that number.
+  bool any_by(std::uint32_t object) const { return by_object_.contains(object); }
   // Those to a destination: usually none or one.
   std::vector<kernel::KernelRoute> to(const Prefix& destination) const;
   std::size_t size() const { return first_.size() + others_.size(); }
@@ -51,7 +55,10 @@ class KnownRoutes {
     std::uint32_t round = 0;  // of learn() that saw it last
   };
   boost::unordered_flat_map<Prefix, Known> first_;
-  std::set<kernel::KernelRoute> others_;  // where a destination has several
+  void count(const kernel::KernelRoute& route);
+
+  std::set<kernel::KernelRoute> others_;                             // where a destination has several
+  boost::unordered_flat_map<std::uint32_t, std::size_t> by_object_;  // how many routes
   std::uint32_t round_ = 0;
 };
 

@@ -37,7 +37,10 @@ constexpr std::size_t kMostLinks = 16;
 // At links, where routes are refused: each look may be followed by another that goes, as where many workloads end.
 constexpr int kMostLooks = 3;
 
-Error first_of(const std::vector<kernel::RouteFailure>& failures) {
+// For a next hop object, of numbers that others have.
+constexpr int kMostNumbers = 8;
+
+Error first_of(const auto& failures) {
   Error error = failures.front().error;
   if (failures.size() > 1) error.message += fmt::format("; and {} more", failures.size() - 1);
   return error;
@@ -48,7 +51,7 @@ Error first_of(const std::vector<kernel::RouteFailure>& failures) {
 void RouteTable::depend(const Prefix& destination, const Route& route) {
   if (const auto link = link_of(destination, route)) wanted_by_link_[*link].insert(destination);
   if (!route.next_hop) return;
-  if (route.kind == Route::Kind::kVxlan) wanted_by_end_[*route.next_hop].insert(destination);
+  if (is_tunnelled(route)) wanted_by_end_[*route.next_hop].insert(destination);
   if (route.kind == Route::Kind::kHost) wanted_by_hop_[*route.next_hop].insert(destination);
 }
 
@@ -63,7 +66,7 @@ void RouteTable::no_longer_depend(const Prefix& destination, const Route& route)
   };
   if (const auto link = link_of(destination, route)) leave(wanted_by_link_, *link);
   if (!route.next_hop) return;
-  if (route.kind == Route::Kind::kVxlan) leave(wanted_by_end_, *route.next_hop);
+  if (is_tunnelled(route)) leave(wanted_by_end_, *route.next_hop);
   if (route.kind == Route::Kind::kHost && leave(wanted_by_hop_, *route.next_hop))
     next_hops_.erase(*route.next_hop);
 }
@@ -149,6 +152,12 @@ Result<void> RouteTable::learn_links() {
 Result<void> RouteTable::learn() {
   TRY_VOID(learn_links());
   if (!routes_known_) {
+    TRY(const auto hops, kernel_.hops(options_.protocol));
+    hops_.learn(hops);
+    if (options_.sweep) {
+      idle_hops_.clear();
+      for (const auto& hop : hops) idle_hops_.push_back(hop.number);
+    }
     TRY(const auto routes, kernel_.routes(options_.protocol));
     const auto differ = known_.learn(routes);
     dirty_.insert(dirty_.end(), differ.begin(), differ.end());
@@ -205,9 +214,8 @@ void RouteTable::find_next_hops() {
   next_hops_known_ = true;
 }
 
-bool RouteTable::has_end(const kernel::KernelRoute& way) const {
-  if (ends_known_.contains(way.destination.family())) return ends_.contains(*way.gateway);
-  return known_.has(way);
+bool RouteTable::knows_tunnel(const Prefix& destination, const Route& route) const {
+  return route.kind != Route::Kind::kVxlan || ends_known_.contains(destination.family());
 }
 
 std::optional<kernel::KernelRoute> RouteTable::way_of(const Prefix& destination, const Route& route) const {
@@ -215,19 +223,28 @@ std::optional<kernel::KernelRoute> RouteTable::way_of(const Prefix& destination,
   if (route.kind == Route::Kind::kHost && route.next_hop) hop = next_hops_.at(*route.next_hop);
   auto way = kernel_route(destination, route, links_, hop);
   if (way && route.kind == Route::Kind::kHost) way->metric = options_.host_metric;
-  if (way && route.kind == Route::Kind::kVxlan && !has_end(*way)) return std::nullopt;
+  if (way && route.kind == Route::Kind::kVxlan && knows_tunnel(destination, route) &&
+      !ends_.contains(*way->gateway))
+    return std::nullopt;
   return way;
 }
 
+// Where there is no object, as the kernel has refused it, a route of an agent before ours that leads there without one
+// is as good.
+std::optional<kernel::KernelRoute> RouteTable::goal_of(const Prefix& destination, const Route& route) const {
+  auto way = way_of(destination, route);
+  if (!way || !is_tunnelled(route)) return way;
+  if (knows_tunnel(destination, route)) way->object = hops_.leading(way->link, *way->gateway);
+  return way->object != 0 ? way : known_.like(*way);
+}
+
 RoutePlan RouteTable::plan() {
-  std::ranges::sort(dirty_);
-  dirty_.erase(std::ranges::unique(dirty_).begin(), dirty_.end());
   RoutePlan plan;
   for (const auto& destination : dirty_) {
     const auto wanted = wanted_.find(destination);
     std::optional<kernel::KernelRoute> goal;
     if (wanted != wanted_.end()) {
-      goal = way_of(destination, wanted->second);
+      goal = goal_of(destination, wanted->second);
       if (goal) {
         waiting_.erase(destination);
       } else {
@@ -241,38 +258,101 @@ RoutePlan RouteTable::plan() {
   return plan;
 }
 
-// The kernel refuses a route of IPv6 by a gateway to which it has another way: as where the end of a tunnel lies in the
-// block itself, which leads there without the tunnel until now, or in a pool that has no tunnel to that host. It asks only
-// as the route is added, so a way to the gateway stands there meanwhile, before all others. What the routes replace is
-// removed while it does, so that none is ever missing.
-Result<std::vector<kernel::RouteFailure>> RouteTable::add_with_ways(
-    std::vector<kernel::RouteFailure> refused, const std::vector<kernel::KernelRoute>& removed) {
-  std::set<kernel::KernelRoute> ways;
-  std::set<Prefix> destinations;
-  std::vector<kernel::KernelRoute> routes, replaced;
-  std::vector<kernel::RouteFailure> left;
+std::vector<kernel::HopObject> RouteTable::missing_hops() {
+  std::set<std::pair<int, IpAddress>> ways;
+  for (const auto& destination : dirty_) {
+    const auto wanted = wanted_.find(destination);
+    if (wanted == wanted_.end() || !is_tunnelled(wanted->second) ||
+        !knows_tunnel(destination, wanted->second))
+      continue;
+    const auto way = way_of(destination, wanted->second);
+    if (way && hops_.leading(way->link, *way->gateway) == 0) ways.emplace(way->link, *way->gateway);
+  }
+  std::vector<kernel::HopObject> missing;
+  for (const auto& [link, gateway] : ways) missing.push_back(hops_.next(link, gateway));
+  return missing;
+}
+
+Result<std::vector<kernel::HopFailure>> RouteTable::add_hops(const std::vector<kernel::HopObject>& hops) {
+  TRY(auto refused, kernel_.add(options_.protocol, hops));
+  std::set<std::uint32_t> without;
+  for (const auto& failure : refused) without.insert(failure.hop.number);
+  for (const auto& hop : hops) {
+    if (without.contains(hop.number)) continue;
+    hops_.add(hop);
+    idle_hops_.push_back(hop.number);
+    ++writes_;
+  }
+  return refused;
+}
+
+// Numbers that others have are left to them.
+Result<std::vector<kernel::HopFailure>> RouteTable::renumber(std::vector<kernel::HopFailure> refused) {
+  std::vector<kernel::HopFailure> left;
+  for (int tries = 0; !refused.empty(); ++tries) {
+    std::vector<kernel::HopObject> again;
+    for (auto& failure : refused) {
+      if (failure.error.code == ErrorCode::kAlreadyExists && tries < kMostNumbers) {
+        again.push_back(hops_.next(failure.hop.link, failure.hop.gateway));
+      } else {
+        left.push_back(std::move(failure));
+      }
+    }
+    TRY(refused, add_hops(again));
+  }
+  return left;
+}
+
+// The kernel refuses an object of IPv6 by a gateway to which it has another way: as where the end of a tunnel lies in
+// the block itself, which leads there without the tunnel until now, or in a pool that has no tunnel to that host. It
+// asks only as the object is added, so a way to the gateway stands there meanwhile, before all others.
+Result<std::vector<kernel::HopFailure>> RouteTable::add_with_ways(std::vector<kernel::HopFailure> refused) {
+  std::vector<kernel::KernelRoute> ways;
+  std::vector<kernel::HopObject> hops;
+  std::vector<kernel::HopFailure> left;
   for (auto& failure : refused) {
-    const auto& route = failure.route;
-    if (failure.error.code != ErrorCode::kInvalid || !route.gateway) {
+    const auto& [number, link, gateway] = failure.hop;
+    if (failure.error.code != ErrorCode::kInvalid) {
       left.push_back(std::move(failure));
       continue;
     }
-    ways.insert({Prefix::host(*route.gateway), route.link, std::nullopt, kWayMetric});
-    destinations.insert(route.destination);
-    routes.push_back(route);
+    ways.push_back({Prefix::host(gateway), link, std::nullopt, kWayMetric});
+    hops.push_back(failure.hop);
   }
-  if (routes.empty()) return left;
-  const std::vector all_ways(ways.begin(), ways.end());
-  TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, all_ways));
-  TRY(auto not_added, kernel_.add(options_.protocol, routes));
-  for (const auto& failure : not_added) destinations.erase(failure.route.destination);
-  std::ranges::copy_if(removed, std::back_inserter(replaced), [&](const kernel::KernelRoute& route) {
-    return destinations.contains(route.destination);
-  });
-  TRY([[maybe_unused]] const auto not_removed, kernel_.remove(options_.protocol, replaced));
-  TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, all_ways));
+  if (hops.empty()) return left;
+  TRY([[maybe_unused]] const auto no_way, kernel_.add(options_.protocol, ways));
+  TRY(auto not_added, add_hops(hops));
+  TRY([[maybe_unused]] const auto still_there, kernel_.remove(options_.protocol, ways));
   std::ranges::move(not_added, std::back_inserter(left));
   return left;
+}
+
+Result<void> RouteTable::bring_hops() {
+  const auto missing = missing_hops();
+  if (missing.empty()) return {};
+  TRY(auto refused, add_hops(missing));
+  TRY(refused, renumber(std::move(refused)));
+  TRY(refused, add_with_ways(std::move(refused)));
+  if (!refused.empty()) return std::unexpected(first_of(refused));
+  return {};
+}
+
+Result<void> RouteTable::take_hops_away() {
+  std::map<std::uint32_t, kernel::HopObject> idle;
+  for (const auto number : idle_hops_) {
+    const auto* hop = hops_.find(number);
+    if (hop != nullptr && !known_.any_by(number)) idle.emplace(number, *hop);
+  }
+  std::vector<kernel::HopObject> hops;
+  for (const auto& [number, hop] : idle) hops.push_back(hop);
+  if (!hops.empty()) {
+    TRY(const auto not_removed, kernel_.remove(hops));
+    if (!not_removed.empty()) return std::unexpected(first_of(not_removed));
+  }
+  for (const auto& hop : hops) hops_.remove(hop);
+  writes_ += hops.size();
+  idle_hops_.clear();
+  return {};
 }
 
 Result<std::vector<kernel::KernelRoute>> RouteTable::stand_in(
@@ -294,11 +374,11 @@ Result<std::vector<kernel::KernelRoute>> RouteTable::stand_in(
 // What the kernel then has is not known where anything fails; all that was to be looked at still is.
 Result<void> RouteTable::carry_out(const RoutePlan& plan) {
   routes_known_ = old_ways_gone_ = plan.add.empty() && plan.remove.empty();
+  for (const auto& route : plan.remove) {
+    if (route.object != 0) idle_hops_.push_back(route.object);
+  }
   if (!routes_known_) {
-    TRY(auto not_added, kernel_.add(options_.protocol, plan.add));
-    if (!not_added.empty()) {
-      TRY(not_added, add_with_ways(std::move(not_added), plan.remove));
-    }
+    TRY(const auto not_added, kernel_.add(options_.protocol, plan.add));
     auto remove = plan.remove;
     if (!not_added.empty()) {
       TRY(remove, stand_in(not_added, std::move(remove)));
@@ -318,12 +398,26 @@ Result<void> RouteTable::carry_out(const RoutePlan& plan) {
   return {};
 }
 
+// Routes by an object that could not be are looked at again, as much as those that were refused themselves.
+Result<void> RouteTable::settle() {
+  std::ranges::sort(dirty_);
+  dirty_.erase(std::ranges::unique(dirty_).begin(), dirty_.end());
+  const auto brought = bring_hops();
+  auto looked_at = brought ? std::vector<Prefix>() : dirty_;
+  auto done = carry_out(plan());
+  if (done) done = take_hops_away();
+  if (brought && done) return {};
+  dirty_.insert(dirty_.end(), looked_at.begin(), looked_at.end());
+  routes_known_ = false;
+  return brought ? done : brought;
+}
+
 Result<void> RouteTable::sync() {
   old_ways_gone_ = false;
   TRY_VOID(learn());
   auto set_up = set_up_interfaces();
   find_next_hops();
-  auto done = carry_out(plan());
+  auto done = settle();
   // A link that goes takes its routes along, and tells of itself after them: added again they are refused.
   for (int looks = 0; !done && looks < kMostLooks; ++looks) {
     const auto before = links_;
@@ -333,7 +427,7 @@ Result<void> RouteTable::sync() {
     distrust_next_hops();
     set_up = set_up_interfaces();
     find_next_hops();
-    done = carry_out(plan());
+    done = settle();
   }
   return done ? set_up : done;
 }
@@ -350,6 +444,9 @@ Result<void> remove_routes(kernel::RouteKernel& kernel, int protocol) {
   TRY(const auto routes, kernel.routes(protocol));
   TRY(const auto failures, kernel.remove(protocol, routes));
   if (!failures.empty()) return std::unexpected(first_of(failures));
+  TRY(const auto hops, kernel.hops(protocol));
+  TRY(const auto left, kernel.remove(hops));
+  if (!left.empty()) return std::unexpected(first_of(left));
   return {};
 }
 

@@ -6,6 +6,8 @@
 //   errors   what failed is tried again at the next sync(); whatever else is possible is done
 //   tunnels  what is to travel in one never travels without: where its route cannot be, a blackhole is in its
 //            place
+//   objects  routes into tunnels are by next hop objects, one for each end, which come before the routes and go
+//            when none is by them any more: with one that goes the kernel takes its routes
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "dataplane/overlay/open_tunnels.h"
+#include "dataplane/routes/hop_table.h"
 #include "dataplane/routes/route_plan.h"
 #include "engine/host_state.h"
 #include "kernel/routes.h"
@@ -59,6 +62,8 @@ class RouteTable {
   bool is_ready(const EndpointState& endpoint) const;
   // Whether a route to it is wanted that is not in the kernel.
   bool lacks(const Prefix& destination) const { return waiting_.contains(destination); }
+  // Whether the next hop object of that number is ours.
+  bool has_hop(std::uint32_t number) const { return hops_.find(number) != nullptr; }
   // Whether the last sync() has left nothing that is not wanted any more, even where something new was refused.
   bool old_ways_gone() const { return old_ways_gone_; }
   // How many are wanted, and how many of them are not in the kernel.
@@ -72,17 +77,27 @@ class RouteTable {
   Result<void> set_up_interfaces();
   void find_next_hops();
   void ask_next_hop(const IpAddress& address, std::optional<kernel::NextHop>& known);
-  // The route as the kernel is to have it; nothing: it cannot be, so far.
+  // Whether all that a route into a tunnel needs is known: before, what is there stays.
+  bool knows_tunnel(const Prefix& destination, const Route& route) const;
+  // Where the route is to lead, by whatever; nothing: it cannot be, so far.
   std::optional<kernel::KernelRoute> way_of(const Prefix& destination, const Route& route) const;
-  bool has_end(const kernel::KernelRoute& way) const;
+  // The route as the kernel is to have it; nothing: it cannot be, so far.
+  std::optional<kernel::KernelRoute> goal_of(const Prefix& destination, const Route& route) const;
   RoutePlan plan();
   Result<void> carry_out(const RoutePlan& plan);
+  // Objects for all ways into tunnels that are to be, and have none.
+  Result<void> bring_hops();
+  std::vector<kernel::HopObject> missing_hops();
+  // Of those that were refused, what still is.
+  Result<std::vector<kernel::HopFailure>> renumber(std::vector<kernel::HopFailure> refused);
+  Result<std::vector<kernel::HopFailure>> add_with_ways(std::vector<kernel::HopFailure> refused);
+  Result<std::vector<kernel::HopFailure>> add_hops(const std::vector<kernel::HopObject>& hops);
+  Result<void> take_hops_away();
+  // All of these, once. What failed is to be looked at again.
+  Result<void> settle();
   // Keeps or brings blackholes in place of those that were refused; what is left to be removed.
   Result<std::vector<kernel::KernelRoute>> stand_in(const std::vector<kernel::RouteFailure>& refused,
                                                     std::vector<kernel::KernelRoute> removed);
-  // Of those that were refused, what still is.
-  Result<std::vector<kernel::RouteFailure>> add_with_ways(std::vector<kernel::RouteFailure> refused,
-                                                          const std::vector<kernel::KernelRoute>& removed);
   void depend(const Prefix& destination, const Route& route);
   void no_longer_depend(const Prefix& destination, const Route& route);
 
@@ -92,7 +107,7 @@ class RouteTable {
   kernel::RouteKernel& kernel_;
   Options options_;
   boost::unordered_flat_map<Prefix, Route> wanted_;
-  // Which of them lead through a link, by a host, and to the end of a VXLAN tunnel.
+  // Which of them lead through a link, by a host, and to the end of a tunnel.
   std::map<std::string, Prefixes> wanted_by_link_;
   std::map<IpAddress, Prefixes> wanted_by_hop_;
   std::map<IpAddress, Prefixes> wanted_by_end_;
@@ -110,7 +125,9 @@ class RouteTable {
   boost::unordered_flat_set<IpAddress> ends_;  // of tunnels, that are there
   std::set<Family> ends_known_;
   KnownRoutes known_;
-  Prefixes released_;  // wanted once by us, and no longer
+  HopTable hops_;
+  std::vector<std::uint32_t> idle_hops_;  // by which no route may be; may be there twice
+  Prefixes released_;                     // wanted once by us, and no longer
   // Interface not there or not up, end of the tunnel not there, next hop not reachable, or refused by the
   // kernel.
   Prefixes waiting_;
@@ -122,7 +139,7 @@ class RouteTable {
   std::uint64_t writes_ = 0;
 };
 
-// Removes every route that carries the protocol number.
+// Removes every route that carries the protocol number, and every next hop object.
 Result<void> remove_routes(kernel::RouteKernel& kernel, int protocol);
 
 }  // namespace ocicat::dataplane

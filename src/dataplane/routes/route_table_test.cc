@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <tuple>
+
 #include "kernel/simulated_routes.h"
 
 namespace ocicat::dataplane {
@@ -259,20 +262,205 @@ TEST_F(RouteTableTest, WhatFailedIsDoneByTheNextSync) {
   EXPECT_EQ(there().size(), 2 * kBlocks + 2);
 }
 
-// As the kernel refuses routes by a gateway to which it has another way.
+// Hosts at the ends of VXLAN tunnels, with some blocks each.
+class RoutesByObjects : public RouteTableTest {
+ protected:
+  RoutesByObjects() {
+    kernel_.link_by_index[4] = {4, "vxlan.calico", true};
+    learn_ends(table_);
+  }
+
+  static IpAddress end(std::uint32_t host) { return IpAddress::v4(0x0A640000U + host); }
+  static void learn_ends(RouteTable& table) {
+    Changes<IpAddress, TunnelEnd> ends;
+    for (std::uint32_t host = 0; host < 3; ++host) ends.update(end(host), TunnelEnd{});
+    table.learn_ends(Family::kIpv4, ends);
+  }
+  static Changes<Prefix, Route> tunnels() {
+    Changes<Prefix, Route> changes;
+    for (std::uint32_t host = 0; host < 2; ++host)
+      want_blocks(host, {Route::Kind::kVxlan, "", end(host)}, changes);
+    return changes;
+  }
+  void leave(RouteTable& table, std::uint32_t host) {
+    Changes<Prefix, Route> changes;
+    for (std::uint32_t number = 0; number < kBlocks; ++number) changes.remove(block(host, number));
+    table.want(changes, {});
+  }
+  static kernel::KernelRoute way(std::uint32_t host, std::uint32_t number, std::uint32_t object) {
+    return {block(host, number), 4, end(host), kRouteMetric, false, false, object};
+  }
+  // All blocks of both hosts, by these objects and nothing else.
+  void expect_by(std::uint32_t first, std::uint32_t second) {
+    std::set<kernel::KernelRoute> all;
+    for (std::uint32_t number = 0; number < kBlocks; ++number) {
+      all.insert(way(0, number, first));
+      all.insert(way(1, number, second));
+    }
+    EXPECT_EQ(there(), all);
+  }
+  std::set<std::uint32_t> objects(int protocol = kOurs) {
+    std::set<std::uint32_t> numbers;
+    for (const auto& [number, hop] : kernel_.hop_by_number) {
+      if (hop.first == protocol) numbers.insert(number);
+    }
+    return numbers;
+  }
+  void put(int protocol, const kernel::HopObject& hop) {
+    kernel_.hop_by_number[hop.number] = {protocol, hop};
+  }
+};
+
+TEST_F(RoutesByObjects, ShareOneForEachEndWhichGoesAfterThem) {
+  table_.want(tunnels(), {});
+  EXPECT_EQ(sync(), 2 * kBlocks + 2);
+  expect_by(kFirstHop, kFirstHop + 1);
+  EXPECT_TRUE(table_.has_hop(kFirstHop));
+  EXPECT_FALSE(table_.has_hop(kFirstHop + 2));
+  Changes<Prefix, Route> moved;
+  want_blocks(1, {Route::Kind::kVxlan, "", end(2)}, moved);
+  table_.want(moved, {});
+  EXPECT_EQ(sync(), 2 * kBlocks + 2);
+  EXPECT_EQ(objects(), (std::set{kFirstHop, kFirstHop + 2}));
+  leave(table_, 0);
+  EXPECT_EQ(sync(), kBlocks + 1);
+  EXPECT_EQ(objects(), (std::set{kFirstHop + 2}));
+  EXPECT_EQ(kernel_.routes_lost, 0);
+}
+
+TEST_F(RoutesByObjects, AreFoundByTheNextAgentAndWhatNobodyNeedsIsSwept) {
+  table_.want(tunnels(), {});
+  sync();
+  put(kOurs, {kFirstHop + 7, 4, end(0)});  // a second one for the same
+  put(kOurs, {kFirstHop + 8, 4, end(9)});
+  put(kOurs, {kFirstHop + 9});  // of some other kind
+  RouteTable next(kernel_, {.protocol = kOurs});
+  next.want(tunnels(), {});
+  ASSERT_TRUE(next.sync());
+  EXPECT_EQ(objects(), (std::set{kFirstHop, kFirstHop + 1})) << "before anything is said of ends";
+  learn_ends(next);
+  ASSERT_TRUE(next.sync());
+  EXPECT_EQ(next.writes(), 3U);
+  expect_by(kFirstHop, kFirstHop + 1);
+  // Their numbers are not given again.
+  next.want(tunnels(), {});
+  Changes<Prefix, Route> third;
+  want_blocks(2, {Route::Kind::kVxlan, "", end(2)}, third);
+  next.want(third, {});
+  ASSERT_TRUE(next.sync());
+  EXPECT_EQ(objects(), (std::set{kFirstHop, kFirstHop + 1, kFirstHop + 2}));
+}
+
+TEST_F(RoutesByObjects, LeaveThoseOfOthersAndTheirNumbersAlone) {
+  constexpr int kOthers = 11;
+  for (std::uint32_t number = 0; number < 3; ++number) put(kOthers, {kFirstHop + number, 2, host(0)});
+  table_.want(tunnels(), {});
+  EXPECT_EQ(sync(), 2 * kBlocks + 2);
+  EXPECT_EQ(objects(kOthers), (std::set{kFirstHop, kFirstHop + 1, kFirstHop + 2}));
+  const auto ours = objects();
+  ASSERT_EQ(ours.size(), 2U);
+  for (const auto number : ours) EXPECT_GE(number, kFirstHop + 3);
+  ASSERT_TRUE(remove_routes(kernel_, kOurs));
+  EXPECT_TRUE(there().empty());
+  EXPECT_TRUE(objects().empty());
+  EXPECT_EQ(objects(kOthers).size(), 3U);
+}
+
+TEST_F(RoutesByObjects, WithoutASweepWhatWasThereStays) {
+  put(kOurs, {kFirstHop + 8, 4, end(9)});
+  RouteTable careful(kernel_, {.protocol = kOurs, .sweep = false});
+  learn_ends(careful);
+  careful.want(tunnels(), {});
+  ASSERT_TRUE(careful.sync());
+  leave(careful, 0);
+  leave(careful, 1);
+  ASSERT_TRUE(careful.sync());
+  EXPECT_EQ(objects(), std::set{kFirstHop + 8});
+}
+
+TEST_F(RoutesByObjects, AreMendedWhereSomebodyTakesOneAwayOrMakesAnotherOfIt) {
+  table_.want(tunnels(), {});
+  sync();
+  ASSERT_TRUE(kernel_.remove(std::vector<kernel::HopObject>{{.number = kFirstHop}}));
+  EXPECT_EQ(std::exchange(kernel_.routes_lost, 0), static_cast<int>(kBlocks));
+  table_.distrust_routes();
+  EXPECT_EQ(sync(), kBlocks + 1);
+  expect_by(kFirstHop + 2, kFirstHop + 1);
+  // Whoever changes one moves the routes by it.
+  put(kOurs, {kFirstHop + 1, 2, host(5)});
+  for (const auto& route : std::exchange(there(), {})) {
+    auto changed = route;
+    if (route.object == kFirstHop + 1) std::tie(changed.link, changed.gateway) = std::tuple(2, host(5));
+    there().insert(changed);
+  }
+  table_.distrust_routes();
+  EXPECT_EQ(sync(), 2 * kBlocks + 2);
+  expect_by(kFirstHop + 2, kFirstHop + 3);
+  EXPECT_EQ(objects(), (std::set{kFirstHop + 2, kFirstHop + 3}));
+  EXPECT_EQ(kernel_.routes_lost, 0);
+}
+
+// As an agent has them that knows of no objects: the kernel takes the new one beside the old one.
+TEST_F(RoutesByObjects, TakeThePlaceOfThoseWithoutWhichStayWhereTheKernelRefusesAnObject) {
+  for (std::uint32_t number = 0; number < kBlocks; ++number) {
+    there().insert(way(0, number, 0));
+    there().insert(way(1, number, 0));
+  }
+  const auto before = there();
+  table_.want(tunnels(), {});
+  kernel_.refuse_hop = [](const kernel::HopObject&) {
+    return std::optional(Error{ErrorCode::kExhausted, "full"});
+  };
+  EXPECT_FALSE(table_.sync());
+  EXPECT_EQ(there(), before);
+  EXPECT_FALSE(table_.lacks(block(0, 1)));
+  kernel_.refuse_hop = {};
+  kernel_.refuse = [&](const kernel::KernelRoute&) -> std::optional<Error> {
+    EXPECT_TRUE(std::ranges::includes(there(), before));
+    return std::nullopt;
+  };
+  EXPECT_EQ(sync(), 2 * 2 * kBlocks + 2);
+  const auto ours = objects();
+  ASSERT_EQ(ours.size(), 2U);
+  expect_by(*ours.begin(), *ours.rbegin());
+}
+
+TEST_F(RoutesByObjects, AreBlackholesWhereTheKernelRefusesAnObject) {
+  kernel_.refuse_hop = [](const kernel::HopObject& hop) {
+    return hop.gateway == end(1) ? std::optional(Error{ErrorCode::kExhausted, "full"}) : std::nullopt;
+  };
+  table_.want(tunnels(), {});
+  EXPECT_FALSE(table_.sync());
+  EXPECT_FALSE(table_.lacks(block(0, 1)));
+  EXPECT_TRUE(table_.lacks(block(1, 1)));
+  EXPECT_TRUE(there().contains(blackhole_for(block(1, 1))));
+  kernel_.refuse_hop = {};
+  EXPECT_EQ(sync(), 2 * kBlocks + 1);
+  EXPECT_EQ(there().size(), 2 * kBlocks);
+  EXPECT_FALSE(table_.lacks(block(1, 1)));
+}
+
+// As the kernel refuses objects by a gateway to which it has another way.
 class RoutesByATunnelsEnd : public RouteTableTest {
  protected:
   RoutesByATunnelsEnd() {
     kernel_.link_by_index[4] = {4, "vxlan-v6.calico", true};
     kernel_.next_hops[ip("fd31::3")] = {2, std::nullopt};
-    kernel_.refuse = [this](const kernel::KernelRoute& route) -> std::optional<Error> {
+    kernel_.refuse = [this](const kernel::KernelRoute&) -> std::optional<Error> {
       seen_.push_back(there());
-      if (!route.gateway || leads_to(*route.gateway) == route.link) return std::nullopt;
+      return std::nullopt;
+    };
+    kernel_.refuse_hop = [this](const kernel::HopObject& hop) -> std::optional<Error> {
+      if (leads_to(hop.gateway) == hop.link) return std::nullopt;
       return Error{ErrorCode::kInvalid, "invalid gateway"};
     };
     Changes<IpAddress, TunnelEnd> ends;
     ends.update(end_, TunnelEnd{});
     table_.learn_ends(Family::kIpv6, ends);
+  }
+  kernel::KernelRoute way(const Prefix& destination) const {
+    const auto object = kernel_.hop_by_number.empty() ? 0 : kernel_.hop_by_number.begin()->first;
+    return {destination, 4, end_, kRouteMetric, false, false, object};
   }
   // The link of the route that is taken to an address: the longest, then the least metric.
   int leads_to(const IpAddress& address) {
@@ -301,7 +489,7 @@ TEST_F(RoutesByATunnelsEnd, TakeThePlaceOfOthersWithoutAMomentInWhichThereIsNone
   seen_.clear();
   want(net_, tunnel());
   sync();
-  EXPECT_EQ(there(), (std::set<kernel::KernelRoute>{{net_, 4, end_, kRouteMetric}}));
+  EXPECT_EQ(there(), std::set{way(net_)});
   for (const auto& routes : seen_) EXPECT_TRUE(routes.contains(old));
 }
 
@@ -313,7 +501,7 @@ TEST_F(RoutesByATunnelsEnd, AreAddedWhereTheEndItselfIsReachedWithoutTheTunnel) 
     sync();
     want(far, tunnel());
     sync();
-    EXPECT_TRUE(there().contains({far, 4, end_, kRouteMetric})) << around.to_string();
+    EXPECT_TRUE(there().contains(way(far))) << around.to_string();
     EXPECT_EQ(leads_to(end_), 2);
     EXPECT_FALSE(table_.lacks(far));
     Changes<Prefix, Route> none;
