@@ -375,6 +375,73 @@ TEST_F(Allocation, WhatACrashLeftOfAClaimIsPutRightByItsOwner) {
   EXPECT_THAT(blocks(), ElementsAre("10.0.0.0/31 host:a", "10.0.0.4/31 host:b"));
 }
 
+// As by `kubectl delete blockaffinity`.
+TEST_F(Allocation, ABlockWhoseAffinityIsGoneIsAnnouncedAgainFirstAndWhateverTheLimit) {
+  pool("a", "10.0.0.0/29", 31);
+  const BlockOwner a{BlockOwner::Type::kHost, "a"};
+  for (const auto* cidr : {"10.0.0.0/31", "10.0.0.4/31"})
+    ASSERT_TRUE(claim_block(documents_, *Prefix::parse(cidr), a, now_));
+  ASSERT_TRUE(documents_.remove(affinity_key(a, *Prefix::parse("10.0.0.0/31")), ""));
+  ASSERT_TRUE(documents_.create(encode(
+      Stored<BlockAffinity>{{*Prefix::parse("10.0.0.2/31"), a, BlockAffinity::State::kPending, false}, {}})));
+  configure({{"strictAffinity", true}, {"maxBlocksPerHost", 2}});
+  EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));
+  const auto two = ElementsAre("10.0.0.0/31 host:a confirmed", "10.0.0.4/31 host:a confirmed");
+  EXPECT_THAT(affinities(), two) << "what was announced besides is one too many";
+  EXPECT_THAT(blocks(), SizeIs(2));
+
+  ASSERT_TRUE(documents_.remove(affinity_key(a, *Prefix::parse("10.0.0.0/31")), ""));
+  auto configuration = *documents_.get(ipam_configuration_key());
+  configuration.at("spec").as_object()["maxBlocksPerHost"] = 1;
+  ASSERT_TRUE(documents_.update(configuration));
+  std::ignore = fresh().assign(request("a", "h2"));
+  EXPECT_THAT(affinities(), two) << "it is there, whatever the limit";
+}
+
+TEST_F(Allocation, ABlockThatHasGoneSinceItWasListedIsNotAnnounced) {
+  pool("a", "10.0.0.0/29", 31);
+  const auto cidr = *Prefix::parse("10.0.0.0/31");
+  const BlockOwner a{BlockOwner::Type::kHost, "a"};
+  for (const bool before : {true, false}) {
+    const auto block = claim_block(documents_, cidr, a, now_);
+    ASSERT_TRUE(block);
+    ASSERT_TRUE(documents_.remove(affinity_key(a, cidr), ""));
+    std::map<Prefix, Stored<IpamBlock>> blocks{{cidr, *block}};
+    const auto give_up = [&] { EXPECT_TRUE(give_up_block(documents_, *block)); };
+    if (before) give_up();
+    Meanwhile documents(documents_, Kind::kBlockAffinity, before ? std::function<void()>() : give_up);
+    EXPECT_TRUE(repair_claims(documents, blocks, {}, a, [](const Prefix&) { return true; }, now_, 1));
+    EXPECT_THAT(affinities(), IsEmpty());
+    EXPECT_EQ(count(Kind::kIpamBlock), 0U);
+  }
+}
+
+TEST_F(Allocation, AnAffinityThatIsMarkedAsDeletedTakesNoPlace) {
+  pool("a", "10.0.0.0/29", 31);
+  configure({{"strictAffinity", true}, {"maxBlocksPerHost", 1}});
+  const BlockOwner a{BlockOwner::Type::kHost, "a"};
+  ASSERT_TRUE(documents_.create(encode(Stored<BlockAffinity>{
+      {*Prefix::parse("10.0.0.6/31"), a, BlockAffinity::State::kConfirmed, true}, {}})));
+  EXPECT_THAT(assign(request("a", "h1")), ElementsAre(HasSubstr("10.0.0.")));
+}
+
+TEST_F(Allocation, ABrokenAffinityIsSaidToBeGoneOnlyWhereItIs) {
+  const auto cidr = *Prefix::parse("10.0.0.0/31");
+  const BlockOwner a{BlockOwner::Type::kHost, "a"};
+  for (const bool marked : {false, true}) {
+    ASSERT_TRUE(documents_.create(
+        encode(Stored<BlockAffinity>{{cidr, a, BlockAffinity::State::kConfirmed, marked}, {}})));
+    SimulatedDocuments away(shared_, 1, {.lost = 1000, .late = 1000}),
+        changed(shared_, 1, {.conflict = 1000});
+    EXPECT_EQ(remove_broken_affinity(away, a, cidr).error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(remove_broken_affinity(changed, a, cidr).error().code, ErrorCode::kConflict);
+    EXPECT_EQ(count(Kind::kBlockAffinity), 1U);
+    EXPECT_TRUE(remove_broken_affinity(documents_, a, cidr));
+    EXPECT_TRUE(remove_broken_affinity(documents_, a, cidr));
+    EXPECT_EQ(count(Kind::kBlockAffinity), 0U);
+  }
+}
+
 TEST_F(Allocation, AnUnreadableBlockOfItsOwnKeepsNoOtherFromGiving) {
   pool("a", "10.0.0.0/29", 30);
   EXPECT_THAT(assign(request("a", "h1")), SizeIs(1));

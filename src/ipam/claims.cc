@@ -27,26 +27,43 @@ Result<std::optional<Stored<BlockAffinity>>> find_affinity(Documents& documents,
   return std::nullopt;
 }
 
-// Brings the affinity to the state that `next` makes of it (of nothing, where it is missing), and says what it is then.
-// Nothing to bring it to: it stays as it is.
-template <class Next>
-Result<std::optional<Stored<BlockAffinity>>> change_affinity(Documents& documents, const BlockOwner& owner,
-                                                             const Prefix& cidr, Next next) {
+// What an affinity is, and the answer to a write of it, where there was one.
+struct Attempt {
+  std::optional<Stored<BlockAffinity>> affinity;
+  std::optional<Result<boost::json::object>> answer;
+};
+
+// Attempts until nobody, and no lost answer, has come between; what the affinity is then.
+template <class Make>
+Result<std::optional<Stored<BlockAffinity>>> until_written(const BlockOwner& owner, const Prefix& cidr,
+                                                           Make attempt) {
   int lost = 0;
   for (int tries = 0; tries < kMostTries && lost <= kMostLostAnswers; ++tries) {
-    TRY(auto stored, find_affinity(documents, owner, cidr));
-    const std::optional<State> state = next(stored);
-    if (!state) return stored;
-    const bool is_new = !stored;
-    if (is_new) stored = Stored<BlockAffinity>{{cidr, owner, *state, false}, {}};
-    stored->value.state = *state;
-    const auto answer = is_new ? documents.create(encode(*stored)) : documents.update(encode(*stored));
+    TRY(Attempt made, attempt());
+    if (!made.answer) return std::move(made.affinity);
+    const auto& answer = *made.answer;
     if (answer) return decode_affinity(*answer);
     if (!is_stale(answer.error())) return std::unexpected(answer.error());
     if (answer.error().code == ErrorCode::kUnavailable) ++lost;
   }
   return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written", owner.to_string(),
               cidr.to_string());
+}
+
+// Brings the affinity to the state that `next` makes of it (of nothing, where it is missing), and says what it is then.
+// Nothing to bring it to: it stays as it is.
+template <class Next>
+Result<std::optional<Stored<BlockAffinity>>> change_affinity(Documents& documents, const BlockOwner& owner,
+                                                             const Prefix& cidr, Next next) {
+  return until_written(owner, cidr, [&]() -> Result<Attempt> {
+    TRY(auto stored, find_affinity(documents, owner, cidr));
+    const std::optional<State> state = next(stored);
+    if (!state) return Attempt{std::move(stored), {}};
+    const bool is_new = !stored;
+    if (is_new) stored = Stored<BlockAffinity>{{cidr, owner, *state, false}, {}};
+    stored->value.state = *state;
+    return Attempt{{}, is_new ? documents.create(encode(*stored)) : documents.update(encode(*stored))};
+  });
 }
 
 // Says that the owner is about to make the block, in an affinity that nobody can have changed or removed unseen by
@@ -107,13 +124,24 @@ Result<Stored<IpamBlock>> make_block(Documents& documents, const Prefix& cidr, c
               there.affinity ? there.affinity->to_string() : "nobody");
 }
 
+// Nothing: it is not there.
+Result<std::optional<Stored<IpamBlock>>> block_of(Documents& documents, const Prefix& cidr) {
+  const auto document = documents.get(block_key(cidr));
+  if (!document && document.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (!document) return std::unexpected(document.error());
+  auto block = decode_block(*document);
+  if (!block) return within(block_key(cidr).to_string(), std::move(block).error());
+  return *std::move(block);
+}
+
 // How many blocks of the family it has, is about to have or to give up.
 Result<int> count_affinities(Documents& documents, const BlockOwner& owner, Family family) {
   int count = 0;
   TRY(const auto affinities, documents.list(Kind::kBlockAffinity));
   for (const auto& document : affinities) {
     const auto affinity = decode_affinity(document);
-    if (affinity && affinity->value.owner == owner && affinity->value.cidr.family() == family) ++count;
+    const bool counts = affinity && !affinity->value.deleted;  // else whoever finds it removes it
+    if (counts && affinity->value.owner == owner && affinity->value.cidr.family() == family) ++count;
   }
   return count;
 }
@@ -122,26 +150,35 @@ Result<int> count_affinities(Documents& documents, const BlockOwner& owner, Fami
 // two that find too many each takes back what nobody has counted as one of them yet, and nothing else.
 Result<Stored<BlockAffinity>> announce_within(Documents& documents, const BlockOwner& owner,
                                               const Prefix& cidr, int most) {
-  int lost = 0;
-  for (int tries = 0; tries < kMostTries && lost <= kMostLostAnswers; ++tries) {
-    TRY(auto announced, announce(documents, owner, cidr));
-    if (announced.value.state == State::kConfirmed) return announced;
-    TRY(const auto wanted, count_affinities(documents, owner, cidr.family()));
-    if (wanted > most) {
-      TRY_VOID(remove_unchanged(documents, announced));
-      return fail(ErrorCode::kExhausted,
-                  "{} has IPv{} blocks, or is about to, as many as it may have ({}); raise maxBlocksPerHost "
-                  "(ocicat ipam configure), or give the pool larger blocks",
-                  owner.to_string(), static_cast<int>(cidr.family()), most);
-    }
-    announced.value.state = State::kConfirmed;
-    const auto answer = documents.update(encode(announced));
-    if (answer) return decode_affinity(*answer);
-    if (!is_stale(answer.error())) return std::unexpected(answer.error());
-    if (answer.error().code == ErrorCode::kUnavailable) ++lost;
-  }
-  return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written", owner.to_string(),
-              cidr.to_string());
+  TRY(auto counted, until_written(owner, cidr, [&]() -> Result<Attempt> {
+        TRY(auto announced, announce(documents, owner, cidr));
+        if (announced.value.state == State::kConfirmed) return Attempt{std::move(announced), {}};
+        TRY(const auto wanted, count_affinities(documents, owner, cidr.family()));
+        if (wanted > most) {
+          TRY_VOID(remove_unchanged(documents, announced));
+          return fail(
+              ErrorCode::kExhausted,
+              "{} has IPv{} blocks, or is about to, as many as it may have ({}); raise maxBlocksPerHost "
+              "(ocicat ipam configure), or give the pool larger blocks",
+              owner.to_string(), static_cast<int>(cidr.family()), most);
+        }
+        announced.value.state = State::kConfirmed;
+        return Attempt{{}, documents.update(encode(announced))};
+      }));
+  CHECK(counted);
+  return *std::move(counted);
+}
+
+// Announces a block that the owner has and no affinity tells of, whatever the limit: it is there. The block is looked at
+// after the announcement, and confirmed only as announced: who gives it up meanwhile either finds the announcement, or
+// has removed the block by then. So no affinity to nothing is left that was never counted.
+Result<void> announce_present(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
+  TRY(const auto announced, announce(documents, owner, cidr));
+  // One that was confirmed already may be for a block that is being made.
+  if (announced.value.state == State::kConfirmed) return {};
+  TRY(const auto block, block_of(documents, cidr));
+  const bool is_there = block && block->value.affinity == owner && !block->value.deleted;
+  return is_there ? confirm_unchanged(documents, announced) : remove_unchanged(documents, announced);
 }
 
 // What an unreadable block stands in the way of.
@@ -195,17 +232,21 @@ Result<void> finish_giving_up(Documents& documents, const BlockOwner& owner, con
 }
 
 Result<void> remove_broken_affinity(Documents& documents, const BlockOwner& owner, const Prefix& cidr) {
-  TRY(const auto affinity, find_affinity(documents, owner, cidr));
-  if (!affinity) return {};
-  const auto document = documents.get(block_key(cidr));
-  if (!document && document.error().code != ErrorCode::kNotFound) return std::unexpected(document.error());
-  if (document) {
-    const auto block = decode_block(*document);
-    if (!block) return within(block_key(cidr).to_string(), block.error());
-    if (block->value.affinity == owner)
+  const auto key = affinity_key(owner, cidr);
+  const auto answer = documents.get(key);
+  if (!answer && answer.error().code == ErrorCode::kNotFound) return {};
+  if (!answer) return std::unexpected(answer.error());
+  const auto affinity = decode_affinity(*answer);
+  if (!affinity) return within(key.to_string(), affinity.error());
+  if (!affinity->value.deleted) {
+    TRY(const auto block, block_of(documents, cidr));
+    if (block && block->value.affinity == owner)
       return fail(ErrorCode::kConflict, "block {} is of {} by now", cidr.to_string(), owner.to_string());
   }
-  return remove_unchanged(documents, *affinity);
+  // Not as remove_unchanged(): who asked is told whether it has gone.
+  const auto removed = documents.remove(key, affinity->revision());
+  if (removed || removed.error().code == ErrorCode::kNotFound) return {};
+  return std::unexpected(removed.error());
 }
 
 Result<BlockListing> list_blocks(Documents& documents) {
@@ -259,11 +300,19 @@ Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlo
     if (block) blocks.emplace(cidr, *std::move(block));
     return {};
   };
+  // First, as what the owner has counts where it claims more.
   std::set<Prefix> announced;
+  for (const auto& affinity : affinities) {
+    if (affinity.value.owner == owner) announced.insert(affinity.value.cidr);
+  }
+  std::vector<Prefix> unannounced;
+  for (const auto& [cidr, block] : blocks) {
+    if (block.value.affinity == owner && !announced.contains(cidr)) unannounced.push_back(cidr);
+  }
+  for (const auto& cidr : unannounced) TRY_VOID(announce_present(documents, owner, cidr));
   for (const auto& affinity : affinities) {
     const auto& [cidr, whose, state, deleted] = affinity.value;
     if (whose != owner) continue;
-    announced.insert(cidr);
     const auto at = blocks.find(cidr);
     if (at != blocks.end() && at->second.value.affinity == owner) {
       if (state != State::kConfirmed) TRY_VOID(confirm_unchanged(documents, affinity));
@@ -273,11 +322,6 @@ Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlo
       TRY_VOID(remove_unchanged(documents, affinity));
     }
   }
-  std::vector<Prefix> unannounced;
-  for (const auto& [cidr, block] : blocks) {
-    if (block.value.affinity == owner && !announced.contains(cidr)) unannounced.push_back(cidr);
-  }
-  for (const auto& cidr : unannounced) TRY_VOID(claim(cidr));
   return {};
 }
 

@@ -31,7 +31,8 @@ Result<void> give_up_block(Documents& documents, const Stored<IpamBlock>& block)
 // Removes what is left where somebody has given up a block of the owner's and died on the way.
 Result<void> finish_giving_up(Documents& documents, const BlockOwner& owner, const Prefix& cidr);
 
-// Removes the owner's affinity to a block that is not there, or is another's. kConflict: it is the owner's.
+// Removes the owner's affinity to a block that is not there, or is another's. kConflict: it is the owner's, or the
+// affinity has been changed. kUnavailable: it may be there still.
 Result<void> remove_broken_affinity(Documents& documents, const BlockOwner& owner, const Prefix& cidr);
 
 // Every block there is, and who wants which.
@@ -45,8 +46,9 @@ struct BlockListing {
 Result<BlockListing> list_blocks(Documents& documents);
 
 // Puts right what a crash of the owner's left behind: a block that was announced is made, one that was made
-// is confirmed, an affinity to somebody else's block goes. Blocks made are added to `blocks`, up to `most` of a
-// family that the owner has. `wanted` says whether it may still have such a block.
+// is confirmed, an affinity to somebody else's block goes; and one that nothing announces, as where somebody has removed
+// its affinity, is announced again. Blocks made are added to `blocks`, up to `most` of a family that the owner has.
+// `wanted` says whether it may still have such a block.
 Result<void> repair_claims(Documents& documents, std::map<Prefix, Stored<IpamBlock>>& blocks,
                            const std::vector<Stored<BlockAffinity>>& affinities, const BlockOwner& owner,
                            const std::function<bool(const Prefix&)>& wanted, TimePoint now,
