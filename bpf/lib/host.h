@@ -42,8 +42,9 @@ struct passage {
   __u8 replies;    /* (and the packet is an answer) */
   __be16 asked_port;
   struct address asked;
-  __u32 of_workload; /* where it comes or goes by a workload's interface, that tells of what begins */
+  __u32 of_workload; /* whether it comes or goes by a workload's interface, that tells of what begins */
 };
+enum { TO_WORKLOAD = 1, FROM_WORKLOAD };
 
 /* Counts why, and remembers it for tell_here(). A function of its own, as the next one: the stack is full. */
 __noinline int refused(struct telling* now, __u32 why) {
@@ -106,7 +107,7 @@ static __always_inline void find_passage(struct bpf_nf_ctx* ctx, __u32 at, __u32
   __u32 out = at == AT_INPUT ? 0 : host_interface_of(at == AT_FORWARD ? ctx->state->out : way_out(ctx), side);
   __u32 family = ctx->state->pf == PF_IPV6, workload_in = in & INTERFACE_OF_WORKLOAD;
   if (at == AT_OUTPUT && out & INTERFACE_OF_WORKLOAD) return; /* a host may always reach its own */
-  passage->of_workload = (in | out) & INTERFACE_OF_WORKLOAD;
+  passage->of_workload = workload_in ? FROM_WORKLOAD : out & INTERFACE_OF_WORKLOAD ? TO_WORKLOAD : 0;
   in &= ~INTERFACE_OF_WORKLOAD;
   out &= ~INTERFACE_OF_WORKLOAD;
   passage->in = in;
@@ -187,7 +188,8 @@ __noinline __u32 judge_host_ends(const struct connection_key* key, const struct 
     if (is_deny(ask_here(chain, receiver, &question, now, AT_RECEIVER))) return DROP_POLICY;
   }
   chain = chain_at(out, family, forwarded ? HOOK_FORWARD_OUT : HOOK_NORMAL_OUT, side);
-  if (chain) {
+  /* Not what a workload answers to the host, which may always reach it. */
+  if (chain && (forwarded || !from_workload)) {
     question.peer = class_of(receiver, side);
     if (is_deny(ask_here(chain, sender, &question, now, AT_SENDER))) return DROP_POLICY;
   }
@@ -277,6 +279,17 @@ __noinline int draft_here(struct packet* packet, const struct passage* passage,
   return is_sure;
 }
 
+/* Whether workloads here know it as begun by the other end, which has passed nothing here yet: what has passed here may be
+ * refused at a workload, which then begins a connection of its own, or says what is of none. */
+static __always_inline int is_begun_back(const struct connection* known, struct packet* packet,
+                                         const struct passage* passage, __u32 now) {
+  if (!passage->of_workload || READ_ONCE(known->packets[~beginner(known) & 1])) return 0;
+  __u32 workloads = known_to_workloads(packet, now);
+  if (workloads == NOT_KNOWN) return passage->of_workload == FROM_WORKLOAD;
+  if (workloads == NOT_ANY_MORE) return 0;
+  return ((workloads ^ known->flags) & CONNECTION_BEGUN_BY_SECOND) != 0;
+}
+
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. Where that has to be judged
  * again, this is for the error alone: it may have come another way, and the connection's next packet tells.
  */
@@ -284,7 +297,7 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
                                       const struct passage* passage, __u64 batch, struct telling* told) {
   __u32 now = clock_now(), version;
   struct connection* known = known_here(packet, now, &version);
-  if (known) {
+  if (known && !is_begun_back(known, packet, passage, now)) {
     struct connection next = *known;
     if (!is_still(known, version)) return AGAIN;
     if (stands_here(&next, passage))
@@ -408,18 +421,19 @@ static __always_inline int begins_here(const struct connection* known, const str
                                                (passage->out && !known->endpoint[~packet->sender & 1]));
 }
 
-/* Of a connection that has not passed here, or may not pass any more. */
+/* Of a connection that has not passed here, or may not pass any more, or that the other end begins now (`back`). */
 static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
                                       const struct passage* passage, struct connection* known, __u32 version,
-                                      __u64 batch, struct telling* told) {
+                                      int back, __u64 batch, struct telling* told) {
   struct connection next = {};
-  int begins = begins_here(known, packet, passage);
+  int begins = back || begins_here(known, packet, passage);
   /* Else one of its ends is new here. */
   int again = known && (known->flags & CONNECTION_DENIED || !stands_here(known, passage));
   told->begins = begins && !passage->of_workload;
   int is_sure = draft_here(packet, passage, known, &next);
   if (is_sure == AGAIN) return AGAIN;
   if (known && !is_still(known, version)) return AGAIN; /* its place has become another's */
+  if (back) next.flags ^= CONNECTION_BEGUN_BY_SECOND;
   __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   if (why && !is_sure && packet->tcp & TCP_ACK) {
     /* Older than the datapath, and nobody knows who began it: as good as the one end says as the other. A
@@ -433,7 +447,7 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
   count(again ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;
   if (why) {
-    if (!known) return refused(told, why);
+    if (!known || back) return refused(told, why);
     next.flags |= CONNECTION_DENIED;
     put_connection(&packet->key, &next, 0, told);
     return refused(told, DROP_REVOKED);
@@ -478,7 +492,8 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
     return alone_here(packet, host, passage, batch, told);
   }
   int asks_again = known && known->flags & CONNECTION_DENIED && settings & HOST_KEEPS_CONNECTIONS;
-  if (known && !asks_again && is_settled(known, packet, passage)) {
+  int back = known && packet->sender != beginner(known) && is_begun_back(known, packet, passage, now);
+  if (known && !asks_again && !back && is_settled(known, packet, passage)) {
     int denied = known->flags & CONNECTION_DENIED;
     if (!is_still(known, version)) return AGAIN; /* its place has become another's */
     if (denied) {
@@ -491,7 +506,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
-  return judge_here(ctx, packet, host, passage, known, version, batch, told);
+  return judge_here(ctx, packet, host, passage, known, version, back, batch, told);
 }
 
 /* One attempt, by what is in force when it begins. */

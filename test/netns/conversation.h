@@ -14,7 +14,8 @@
 
 namespace ocicat::test {
 
-enum class Place { kOutside, kA, kB };
+// kHost: the host itself.
+enum class Place { kOutside, kA, kB, kHost };
 
 // kReversed: in fragments, the second of which comes first.
 enum class Shape { kWhole, kFragments, kReversed };

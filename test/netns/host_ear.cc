@@ -42,10 +42,9 @@ std::set<std::uint32_t> HostEar::received() const {
   return tokens;
 }
 
-std::set<std::uint32_t> HostEar::arriving(const Station& from, const Station& sure,
-                                          const std::vector<RawPacket>& packets) const {
+std::set<std::uint32_t> HostEar::arriving(const Station& sure, const std::function<void()>& send) const {
   received();
-  from.send(packets);
+  send();
   RawPacket marker;
   marker.packet.source = sure.address(family_);
   marker.packet.destination = bed_.host_address(family_);
@@ -61,6 +60,12 @@ std::set<std::uint32_t> HostEar::arriving(const Station& from, const Station& su
     CHECK(::poll(fds.data(), fds.size(), kGiveUp) > 0);
     seen.merge(received());
   }
+  return seen;
+}
+
+std::set<std::uint32_t> HostEar::arriving(const Station& from, const Station& sure,
+                                          const std::vector<RawPacket>& packets) const {
+  const auto seen = arriving(sure, [&] { from.send(packets); });
   std::set<std::uint32_t> arrived;
   for (const auto& packet : packets) {
     if (seen.contains(packet.token)) arrived.insert(packet.token);

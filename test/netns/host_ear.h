@@ -1,6 +1,7 @@
 // Hears what reaches a testbed's host itself, past all filtering.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <vector>
 
@@ -18,6 +19,8 @@ class HostEar {
   // same processor after them, and so tells when all have come that will.
   std::set<std::uint32_t> arriving(const Station& from, const Station& sure,
                                    const std::vector<RawPacket>& packets) const;
+  // All that the host gets of what is sent meanwhile.
+  std::set<std::uint32_t> arriving(const Station& sure, const std::function<void()>& send) const;
 
  private:
   // Tokens of packets that have come since the last call.

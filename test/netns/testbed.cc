@@ -200,6 +200,13 @@ int Testbed::counted_by(const std::string& table, const std::string& counter) co
   return packets;
 }
 
+void Testbed::send_of_host(const std::vector<RawPacket>& packets) const {
+  host_.run([&] {
+    stay_on_one_processor();
+    for (const auto& packet : packets) send_raw(packet);
+  });
+}
+
 void Testbed::forget_connections() const {
   host_.run([] {
     auto socket = kernel::NetlinkSocket::open(NETLINK_NETFILTER);
@@ -254,10 +261,7 @@ std::set<std::uint32_t> Testbed::leaving_host(const Station& sure,
                                               const std::vector<RawPacket>& packets) const {
   auto& outside = *stations_.front();
   outside.received();
-  host_.run([&] {
-    stay_on_one_processor();
-    for (const auto& packet : packets) send_raw(packet);
-  });
+  send_of_host(packets);
   std::set<std::uint32_t> seen;
   RawPacket marker;
   marker.packet = {sure.address(Family::kIpv4), outside.address(Family::kIpv4), kUdp, 9, 9, 0, 0};

@@ -69,6 +69,8 @@ class Testbed {
   void silence_ipv6() const;
   // What a counter of the host's table of this name (family inet) has counted since the last call.
   int counted_by(const std::string& table, const std::string& counter) const;
+  // From the host itself, in order, all on one processor.
+  void send_of_host(const std::vector<RawPacket>& packets) const;
   // Forgets all connections.
   void forget_connections() const;
   // Which of the packets, sent at `from`, arrive at `to`. No waiting for what does not come: a packet that is

@@ -117,18 +117,7 @@ Entry random_endpoint(Random& random, const SnapshotSize& size) {
 }
 
 Entry random_host(Random& random, const SnapshotSize& size) {
-  HostEndpoint endpoint;
-  endpoint.metadata.name = fmt::format("host{}", random.below(size.hosts));
-  endpoint.metadata.labels = random_labels(random, "");
-  if (random.percent(10)) endpoint.metadata.labels["projectcalico.org/namespace"] = names::kNamespaces[0];
-  endpoint.node = fmt::format("host{}", random.below(2));
-  static const std::vector<std::string> kInterfaces{"", "", "eth0", "eth1", "*"};
-  endpoint.interface_name = random.pick(kInterfaces);
-  if (random.percent(70)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv4));
-  if (random.percent(40)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv6));
-  if (random.percent(50))
-    endpoint.profiles.push_back(fmt::format("profile-{}", random.below(size.profiles + 1)));
-  endpoint.ports = random_ports(random);
+  auto endpoint = random_host_endpoint(random, size);
   return {{Kind::kHostEndpoint, "", endpoint.metadata.name}, std::move(endpoint)};
 }
 
@@ -301,6 +290,22 @@ Entry random_resource(Random& random, const SnapshotSize& size) {
 }
 
 }  // namespace
+
+HostEndpoint random_host_endpoint(Random& random, const SnapshotSize& size) {
+  HostEndpoint endpoint;
+  endpoint.metadata.name = fmt::format("host{}", random.below(size.hosts));
+  endpoint.metadata.labels = random_labels(random, "");
+  if (random.percent(10)) endpoint.metadata.labels["projectcalico.org/namespace"] = names::kNamespaces[0];
+  endpoint.node = fmt::format("host{}", random.below(2));
+  static const std::vector<std::string> kInterfaces{"", "", "eth0", "eth1", "*"};
+  endpoint.interface_name = random.pick(kInterfaces);
+  if (random.percent(70)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv4));
+  if (random.percent(40)) endpoint.expected_addresses.push_back(random_address(random, Family::kIpv6));
+  if (random.percent(50))
+    endpoint.profiles.push_back(fmt::format("profile-{}", random.below(size.profiles + 1)));
+  endpoint.ports = random_ports(random);
+  return endpoint;
+}
 
 policy::Snapshot random_snapshot(Random& random, const SnapshotSize& size) {
   policy::Snapshot snapshot;

@@ -27,6 +27,9 @@ struct SnapshotSize {
 
 policy::Snapshot random_snapshot(Random& random, const SnapshotSize& size = {});
 
+// One of the host endpoints that there are in them.
+HostEndpoint random_host_endpoint(Random& random, const SnapshotSize& size = {});
+
 // One step of a history: resources that appear, change or go, mostly one. May change nothing.
 Changes<ResourceKey, Resource> random_change(Random& random, const policy::Snapshot& snapshot,
                                              const SnapshotSize& size = {});
