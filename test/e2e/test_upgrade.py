@@ -1,9 +1,15 @@
-"""An agent of another build takes over while connections are open: the programs are replaced, and nothing is lost."""
+"""An agent of another build takes over while connections are open: the programs are replaced, and nothing is lost.
+
+In most tests the other build is this one, by another digest; in the last ones it is one whose programs are others, and
+have a map more (test/other_build)."""
 import contextlib
 import ctypes
+import json
 import mmap
 import os
 import pathlib
+import subprocess
+import time
 
 import pytest
 
@@ -97,3 +103,67 @@ def test_it_loses_nothing_of_connections_through_host_endpoints(lab):
     with host_connections.undisturbed(lab, "shop/near"):
         upgrade(lab, "host1", "stop")
         upgrade(lab, "host1", "kill")
+
+
+@pytest.fixture(scope="module")
+def other_binary(lab):
+    binary = pathlib.Path(lab.binary).parents[1] / "test/other_build/ocicat-other"
+    if not binary.exists():
+        pytest.skip("no other build beside %s: ninja ocicat-other" % lab.binary)
+    return str(binary)
+
+
+def replace(lab, host, how, binary):
+    """The agent there ends, and one of that binary begins, which the lab is told is its own."""
+    before = build_of(lab, host)
+    lab.run("lab", "agent", how, host)
+    state = lab.folder / "lab.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "program": str(binary)}))
+    lab.run("lab", "agent", "start", host)
+    assert build_of(lab, host) != before
+
+
+def other_counters(lab, host):
+    """What programs count that this build has not; nothing where they are this build's."""
+    pins = list(pathlib.Path("/sys/fs/bpf/ocicat-lab", lab.name, host).glob("maps-v*/other_counters"))
+    if not pins:
+        return None
+    dump = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", str(pins[0])], check=True, capture_output=True)
+    return sum(of_cpu["value"] for element in json.loads(dump.stdout) for of_cpu in element["formatted"]["values"])
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_other_programs_take_over_and_give_back(lab, other_binary, how):
+    pings = {(pod, family): lab.start_traffic(pod, "ping", lab.address("shop/web", family))
+             for pod in ("shop/near", "shop/far") for family in (4, 6)}
+    try:
+        counted, denied = Counted(lab, PAIRS, pace=0.001), Denied(lab, DENIED)
+        for host in lab.hosts:
+            replace(lab, host, how, other_binary)
+            assert other_counters(lab, host) is not None
+        time.sleep(1)  # in which they are the only ones that let packets pass
+        assert all(other_counters(lab, host) > 1000 for host in lab.hosts)
+        for host in lab.hosts:
+            replace(lab, host, how, lab.binary)
+            assert other_counters(lab, host) is None
+        losses = counted.losses()
+        for name, loss in losses.items():
+            assert loss.sent > 500, name
+        assert {name: loss.missing for name, loss in losses.items() if loss.missing} == {}
+        denied.assert_none_arrived()
+        for flow in pings.values():
+            flow.end()
+        for name, flow in pings.items():
+            report = flow.stop()
+            assert report["sent"] > 100, name
+            assert (name, report["missing"], report["outOfOrder"], report["error"]) == (name, [], 0, "")
+        pings = {}
+    finally:
+        for flow in pings.values():
+            flow.stop()
+
+
+def test_other_programs_lose_nothing_of_connections_through_host_endpoints(lab, other_binary):
+    with host_connections.undisturbed(lab, "shop/near"):
+        replace(lab, "host1", "kill", other_binary)
+        replace(lab, "host1", "kill", lab.binary)
