@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/edges/telling.h"
 #include "flows/replay.h"
+#include "kernel/connections.h"
 #include "kernel/packet_log.h"
 #include "maps/counters.h"
 
@@ -117,7 +118,9 @@ class LogSource final : public FlowSource {
  public:
   // `replays`: policy is in that table, too.
   LogSource(std::string table, bool replays, Losses& losses, NameOf name_of)
-      : table_(std::move(table)), replays_(replays), replay_(std::move(name_of)) {
+      : table_(std::move(table)),
+        replays_(replays),
+        replay_(std::move(name_of), [this](const policy::Packet& packet) { return asked_for(packet); }) {
     for (const auto& telling : dataplane::kTellings)
       accounts_[index_of(telling)] = &losses.of(std::string(telling.word));
   }
@@ -150,6 +153,15 @@ class LogSource final : public FlowSource {
     return static_cast<std::size_t>(*flows::find_reason(telling.word));
   }
 
+  std::optional<kernel::Asked> asked_for(const policy::Packet& packet) {
+    if (!connections_) return std::nullopt;
+    kernel::Connection connection{packet.source, packet.destination, packet.protocol};
+    connection.source_port = packet.source_port;
+    connection.destination_port = packet.destination_port;
+    const auto asked = connections_->asked_for(connection);
+    return asked ? *asked : std::nullopt;
+  }
+
   void again(const Error& error) {
     spdlog::warn("flows: {}", error.message);
     log_.reset();
@@ -169,6 +181,9 @@ class LogSource final : public FlowSource {
     TRY_VOID(log.listen(dataplane::kRefusedGroup));
     TRY_VOID(log.listen(dataplane::kBegunGroup));
     TRY(counters_, kernel::ChainCounters::open(table_));
+    if (replays_) {
+      TRY(connections_, kernel::NetlinkConnections::open());
+    }
     log_ = std::move(log);
     return {};
   }
@@ -192,6 +207,7 @@ class LogSource final : public FlowSource {
   bool replays_;
   std::optional<kernel::PacketLog> log_;
   std::optional<kernel::ChainCounters> counters_;
+  std::unique_ptr<kernel::NetlinkConnections> connections_;
   flows::Replay replay_;
   std::array<Account*, kReasons> accounts_{};  // none: no chain tells of it
   Clock::time_point next_look_{};

@@ -14,8 +14,9 @@ using policy::Direction;
 using policy::OutcomeId;
 using policy::Verdict;
 
-// In the order in which they are asked.
-std::vector<ChainKind> chains_at(std::uint8_t hook) {
+// In the order in which they are asked. `early`: what is let through has been so before others are asked.
+std::vector<ChainKind> chains_at(std::uint8_t hook, bool early) {
+  if (early) return {ChainKind::kUntracked, ChainKind::kPreDnat};
   switch (hook) {
     case NF_INET_PRE_ROUTING:
       return {ChainKind::kUntracked, ChainKind::kPreDnat};
@@ -50,13 +51,17 @@ Event event_of(const Headers& headers, const kernel::LoggedPacket& logged) {
 
 }  // namespace
 
-Replay::Replay(NameOf name_of)
-    : tables_(std::make_unique<policy::Tables>()), simulator_(*tables_), name_of_(std::move(name_of)) {}
+Replay::Replay(NameOf name_of, AskedFor asked_for)
+    : tables_(std::make_unique<policy::Tables>()),
+      simulator_(*tables_),
+      name_of_(std::move(name_of)),
+      asked_for_(std::move(asked_for)) {}
 
 void Replay::update(const HostChanges& changes) {
   tables_->apply(changes.tables);
   simulator_.changed(changes.tables.classes);
   changes.host_endpoints.apply_to(host_endpoints_);
+  if (changes.settings) accept_mark_ = changes.settings->accept_mark;
   if (changes.endpoints.empty()) return;
   changes.endpoints.apply_to(endpoints_);
   programs_.clear();
@@ -86,11 +91,19 @@ OutcomeId Replay::answer_at_host(const policy::Packet& packet, const kernel::Log
   const auto* holder = interface == 0 ? nullptr : interfaces_.holder_of(name_of_(interface));
   const auto found = holder == nullptr ? host_endpoints_.end() : host_endpoints_.find(*holder);
   if (found == host_endpoints_.end()) return {};
-  for (const auto chain : chains_at(logged.hook)) {
+  const bool early = verdict == Verdict::kAllow && (logged.mark & accept_mark_) != 0;
+  for (const auto chain : chains_at(logged.hook, early)) {
     const auto id = found->second.chain(packet.family(), {chain, end});
     if (id == policy::ChainId{}) continue;
-    const auto outcome = simulator_.find(id, egress ? packet.source : packet.destination,
-                                         egress ? packet.destination : packet.source, packet);
+    auto question = packet;
+    if (early && chain == ChainKind::kPreDnat && has_ports(packet.protocol)) {
+      const auto asked = asked_for_(packet);
+      if (!asked) continue;
+      question.destination = asked->address;
+      question.destination_port = asked->port;
+    }
+    const auto outcome = simulator_.find(id, egress ? packet.source : question.destination,
+                                         egress ? packet.destination : packet.source, question);
     if (says(outcome, verdict)) return outcome;
   }
   return {};

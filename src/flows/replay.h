@@ -15,6 +15,7 @@
 #include "dataplane/hosts/host_interfaces.h"
 #include "engine/host_state.h"
 #include "flows/event.h"
+#include "kernel/connections.h"
 #include "kernel/packet_log.h"
 #include "policy/simulator.h"
 
@@ -24,7 +25,12 @@ class Replay {
  public:
   // Of an interface by its index; empty where it has gone.
   using NameOf = std::function<std::string(std::uint32_t)>;
-  explicit Replay(NameOf name_of = [](std::uint32_t) { return std::string(); });
+  // What the first packet of a connection asked for that policy before translation has let through. Nothing: it cannot be
+  // told any more.
+  using AskedFor = std::function<std::optional<kernel::Asked>(const policy::Packet&)>;
+  explicit Replay(
+      NameOf name_of = [](std::uint32_t) { return std::string(); },
+      AskedFor asked_for = [](const policy::Packet&) { return std::optional<kernel::Asked>(); });
 
   // Tables, endpoints and host endpoints of what the host should look like.
   void update(const HostChanges& changes);
@@ -47,7 +53,9 @@ class Replay {
   std::map<ResourceKey, HostEndpointState> host_endpoints_;
   std::multimap<IpAddress, AddressPrograms> programs_;  // of workloads here
   dataplane::HostInterfaces interfaces_;
+  std::uint32_t accept_mark_ = 0;  // of packets that untracked or pre-DNAT policy has allowed
   NameOf name_of_;
+  AskedFor asked_for_;
 };
 
 }  // namespace ocicat::flows

@@ -191,6 +191,41 @@ TEST_F(ReplayedAtHosts, WhatTheHostBeginsIsToldByItsEnd) {
   EXPECT_EQ(to_workload[0].outcomes, (std::array<OutcomeId, 2>{}));
 }
 
+TEST_F(ReplayedAtHosts, WhatPolicyBeforeTranslationHasAllowedIsNamedByWhatWasAskedFor) {
+  using namespace policy;
+  std::optional<kernel::Asked> asked;
+  Replay replay([](std::uint32_t) { return std::string("eth0"); }, [&](const Packet&) { return asked; });
+  HostChanges changes;
+  changes.settings = HostSettings{};
+  changes.tables.outcomes.update(OutcomeId{1}, {Verdict::kAllow, {}});
+  changes.tables.outcomes.update(OutcomeId{2}, {Verdict::kDeny, {}});
+  constexpr auto kPort = std::uint32_t{kUdp} << 16 | 5300;
+  changes.tables.tables.update(TableId{1}, {{{0, kPort - 1, OutcomeId{2}, {}},
+                                             {kPort, kPort, OutcomeId{1}, {}},
+                                             {kPort + 1, kLastTableKey, OutcomeId{2}, {}}}});
+  changes.tables.programs.update(ProgramId{1}, {VocabularyId{1}, TableId{1}});
+  changes.tables.chains.update(ChainId{1}, {VocabularyId{1}, ProgramId{1}});
+  HostEndpointState state;
+  for (auto& chains : state.chains)
+    chains[index_of(Hook{ChainKind::kPreDnat, Direction::kIngress})] = ChainId{1};
+  changes.host_endpoints.update(key("first"), state);
+  replay.update(changes);
+  dataplane::HostInterfaces interfaces;
+  interfaces.by_name = {{"eth0", key("first")}};
+  replay.update(interfaces);
+  const auto packet = udp4("192.0.2.1", "203.0.113.1", 53);
+  const auto told = [&](std::uint32_t mark) {
+    OutcomeId of{};
+    replay.events_of({"allowed", NF_INET_LOCAL_IN, 1, 0, {}, packet, mark},
+                     [&](const Event& event) { of = outcome(event, Direction::kIngress); });
+    return of;
+  };
+  EXPECT_EQ(told(changes.settings->accept_mark), OutcomeId{});
+  asked = {.address = *IpAddress::parse("203.0.113.1"), .port = 5300};
+  EXPECT_EQ(told(changes.settings->accept_mark), OutcomeId{1});
+  EXPECT_EQ(told(0), OutcomeId{});
+}
+
 TEST_F(Replayed, OtherReasonsNameNoOutcome) {
   const auto spoofed = events("spoofed", udp4("10.0.0.1", "10.65.0.3", 53), NF_INET_PRE_ROUTING);
   ASSERT_EQ(spoofed.size(), 1U);

@@ -211,19 +211,36 @@ Result<void> NetlinkConnections::list(const std::function<void(const Connection&
   return done && found ? Result<void>() : within("list connections", (done ? found : done).error());
 }
 
-Result<std::optional<Connection>> NetlinkConnections::find(const Connection& connection) {
+// Whichever way round.
+Result<std::optional<Connection>> NetlinkConnections::find(Family family, ByteView tuple) {
   MessageBuilder request;
   request.begin(kSubsystem | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_ACK, socket_.next_sequence(),
-                netfilter_header(family_number(connection.source.family())));
-  request.append(connection.identity.data(), connection.identity.size());
+                netfilter_header(family_number(family)));
+  request.append(tuple.data(), tuple.size());
   request.end();
   std::optional<Connection> found;
-  const auto done = socket_.query(request.bytes(), [&](MessageView message) {
-    const auto there = connection_of(message);
-    if (there && there->identity == connection.identity) found = there;  // and not one the other way round
-  });
+  const auto done =
+      socket_.query(request.bytes(), [&](MessageView message) { found = connection_of(message); });
   if (!done && done.error().code != ErrorCode::kNotFound) return std::unexpected(done.error());
   return found;
+}
+
+Result<std::optional<Connection>> NetlinkConnections::find(const Connection& connection) {
+  TRY(auto found, find(connection.source.family(), connection.identity));
+  if (found && found->identity != connection.identity) found.reset();
+  return found;
+}
+
+// Its destination translated, what answers is as the packet says; its source, what began it.
+Result<std::optional<Asked>> NetlinkConnections::asked_for(const Connection& connection) {
+  for (const bool reply : {true, false}) {
+    MessageBuilder tuple;
+    put_tuple(tuple, connection, reply);
+    TRY(const auto found, find(connection.source.family(), tuple.bytes()));
+    if (found && found->source == connection.source && found->destination == connection.destination)
+      return Asked{found->asked, found->asked_port};
+  }
+  return std::optional<Asked>();
 }
 
 // A master may have been expected itself.

@@ -59,6 +59,12 @@ struct Connection {
   std::shared_ptr<const Connection> master{};
 };
 
+// The destination as the first packet of a connection came with it.
+struct Asked {
+  IpAddress address;
+  std::uint16_t port = 0;  // of protocols with ports
+};
+
 class ConnectionKernel {
  public:
   virtual ~ConnectionKernel() = default;
@@ -88,10 +94,13 @@ class NetlinkConnections final : public ConnectionKernel {
                     std::uint32_t mask) override;
   Result<void> put(const std::vector<Connection>& connections) override;
   Result<void> remove(const std::vector<Connection>& connections) override;
+  // Of one whose first packet goes so by now, where filters are. Nothing: it has gone, or both its ends are translated.
+  Result<std::optional<Asked>> asked_for(const Connection& connection);
 
  private:
   // As the kernel has it, by its identity.
   Result<std::optional<Connection>> find(const Connection& connection);
+  Result<std::optional<Connection>> find(Family family, ByteView tuple);
   Result<void> find_masters(Connection& connection);
   using Write = std::function<void(const Connection&, MessageBuilder&)>;
   // A message for each; the kernel answers what it refuses. `forgiven` are no errors.

@@ -85,6 +85,12 @@ std::uint32_t Attributes::be32(std::size_t type) const {
   return __builtin_bswap32(u32(type));
 }
 
+std::uint64_t Attributes::be64(std::size_t type) const {
+  std::uint64_t value = 0;
+  if (const auto raw = bytes(type); raw.size() >= sizeof value) std::memcpy(&value, raw.data(), sizeof value);
+  return __builtin_bswap64(value);
+}
+
 void for_each_attribute(const nlattr* nest, const std::function<void(const nlattr*)>& visit) {
   if (nest == nullptr) return;
   const auto* at = static_cast<const nlattr*>(mnl_attr_get_payload(nest));

@@ -47,6 +47,7 @@ class Attributes {
   std::string_view text(std::size_t type) const;
   std::uint32_t u32(std::size_t type) const;
   std::uint32_t be32(std::size_t type) const;
+  std::uint64_t be64(std::size_t type) const;
 
  private:
   boost::container::small_vector<const nlattr*, 32> found_;  // most messages have no more types

@@ -7,6 +7,7 @@
 //   source    linux/netfilter/nf_tables.h; kernel net/netfilter/nf_tables_api.c
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -29,6 +30,9 @@ struct Set {
   // The most elements; 0: any number. Where the kernel knows, it has another hash, which finds keys of four bytes sooner
   // (nft_hash_fast in place of nft_rhash) and takes eleven bytes or more for each that there may be.
   std::uint32_t size = 0;
+  // Packets add elements (Expressions::add, update, has_share), each of which goes when nobody has updated it for so long.
+  // None: only transactions do.
+  std::chrono::seconds forgets_after{};
 
   bool is_map() const { return verdicts || data_length != 0; }
   bool operator==(const Set&) const = default;

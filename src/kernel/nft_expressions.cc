@@ -180,6 +180,40 @@ Expressions& Expressions::map(std::string_view map, Register key, Register into)
   return *this;
 }
 
+void Expressions::put_change(std::string_view set, std::uint32_t operation, Register key) {
+  attributes_.put_string(NFTA_DYNSET_SET_NAME, set);
+  attributes_.put_be32(NFTA_DYNSET_OP, operation);
+  attributes_.put_be32(NFTA_DYNSET_SREG_KEY, number_of(key));
+}
+
+Expressions& Expressions::add(std::string_view set, Register key) {
+  const auto expression = begin("dynset");
+  put_change(set, NFT_DYNSET_OP_ADD, key);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::update(std::string_view set, Register key) {
+  const auto expression = begin("dynset");
+  put_change(set, NFT_DYNSET_OP_UPDATE, key);
+  end(expression);
+  return *this;
+}
+
+Expressions& Expressions::has_share(std::string_view set, Register key, std::uint32_t packets,
+                                    std::uint32_t burst) {
+  const auto expression = begin("dynset");
+  put_change(set, NFT_DYNSET_OP_UPDATE, key);
+  const auto of_element = attributes_.begin_nest(NFTA_DYNSET_EXPR);
+  attributes_.put_string(NFTA_EXPR_NAME, "limit");
+  const auto data = attributes_.begin_nest(NFTA_EXPR_DATA);
+  put_limit(packets, burst, std::chrono::seconds(1));
+  attributes_.end_nest(data);
+  attributes_.end_nest(of_element);
+  end(expression);
+  return *this;
+}
+
 Expressions& Expressions::verdict_map(std::string_view map, Register key) {
   const auto expression = begin("lookup");
   attributes_.put_string(NFTA_LOOKUP_SET, map);
@@ -225,12 +259,16 @@ Expressions& Expressions::counter() {
   return *this;
 }
 
-Expressions& Expressions::limit(std::uint32_t packets, std::uint32_t burst, std::chrono::seconds per) {
-  const auto expression = begin("limit");
+void Expressions::put_limit(std::uint32_t packets, std::uint32_t burst, std::chrono::seconds per) {
   attributes_.put_be64(NFTA_LIMIT_RATE, packets);
   attributes_.put_be64(NFTA_LIMIT_UNIT, static_cast<std::uint64_t>(per.count()));
   attributes_.put_be32(NFTA_LIMIT_BURST, burst);
   attributes_.put_be32(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+}
+
+Expressions& Expressions::limit(std::uint32_t packets, std::uint32_t burst, std::chrono::seconds per) {
+  const auto expression = begin("limit");
+  put_limit(packets, burst, per);
   end(expression);
   return *this;
 }

@@ -53,6 +53,11 @@ class Expressions {
   Expressions& differs(Register reg, ByteView bytes);
   Expressions& in_set(std::string_view set, Register key);
   Expressions& map(std::string_view map, Register key, Register into);
+  // In a set that packets fill (Set::forgets_after). Both end the rule where there is no room.
+  Expressions& add(std::string_view set, Register key);
+  Expressions& update(std::string_view set, Register key);  // the element stays for longer
+  // Ends the rule for packets beyond so many a second of each key.
+  Expressions& has_share(std::string_view set, Register key, std::uint32_t packets, std::uint32_t burst);
   Expressions& verdict_map(std::string_view map, Register key);
   Expressions& verdict(int code, std::string_view chain = {});
   Expressions& log(std::string_view prefix);
@@ -78,6 +83,8 @@ class Expressions {
   std::size_t begin(std::string_view name);
   void end(std::size_t expression);
   void put_data(std::uint16_t type, ByteView bytes);
+  void put_change(std::string_view set, std::uint32_t operation, Register key);
+  void put_limit(std::uint32_t packets, std::uint32_t burst, std::chrono::seconds per);
   Expressions& compare(std::uint32_t operation, Register reg, ByteView bytes);
 
   MessageBuilder attributes_;

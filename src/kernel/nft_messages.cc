@@ -6,6 +6,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -15,6 +16,8 @@ namespace {
 constexpr std::uint16_t kSubsystem = NFNL_SUBSYS_NFTABLES << 8;
 // An attribute's length has 16 bits; an element takes at most some 130 bytes.
 constexpr std::size_t kMaxElementBytes = 60'000;
+
+using std::chrono::milliseconds;
 
 constexpr std::string_view kFilterType = "filter", kNatType = "nat";
 
@@ -139,6 +142,8 @@ void BatchMessages::put_set(const Set& set) {
   std::uint32_t flags = 0;
   if (set.interval) flags |= NFT_SET_INTERVAL;
   if (set.is_map()) flags |= NFT_SET_MAP;
+  const auto forgets_after = static_cast<std::uint64_t>(milliseconds(set.forgets_after).count());
+  if (forgets_after != 0) flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT;
   messages_.put_string(NFTA_SET_TABLE, table_);
   messages_.put_string(NFTA_SET_NAME, set.name);
   messages_.put_be32(NFTA_SET_FLAGS, flags);
@@ -150,6 +155,7 @@ void BatchMessages::put_set(const Set& set) {
     messages_.put_be32(NFTA_SET_DATA_TYPE, 4);  // "integer", for who lists it
     messages_.put_be32(NFTA_SET_DATA_LEN, set.data_length);
   }
+  if (forgets_after != 0) messages_.put_be64(NFTA_SET_TIMEOUT, forgets_after);
   if (set.size != 0) {
     const auto description = messages_.begin_nest(NFTA_SET_DESC);
     messages_.put_be32(NFTA_SET_DESC_SIZE, set.size);
@@ -255,6 +261,8 @@ void read_set(MessageView message, std::string_view table, Shape& shape) {
   set.key_length = attributes.be32(NFTA_SET_KEY_LEN);
   set.interval = (flags & NFT_SET_INTERVAL) != 0;
   set.size = Attributes::of_nest(attributes[NFTA_SET_DESC], NFTA_SET_DESC_MAX + 1).be32(NFTA_SET_DESC_SIZE);
+  set.forgets_after = std::chrono::duration_cast<std::chrono::seconds>(
+      milliseconds(static_cast<std::int64_t>(attributes.be64(NFTA_SET_TIMEOUT))));
   if ((flags & NFT_SET_MAP) != 0) {
     set.verdicts = attributes.be32(NFTA_SET_DATA_TYPE) == NFT_DATA_VERDICT;
     if (!set.verdicts) set.data_length = attributes.be32(NFTA_SET_DATA_LEN);

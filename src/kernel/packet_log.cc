@@ -32,6 +32,7 @@ LoggedPacket packet_of(const Attributes& attributes) {
   packet.came_by = attributes.be32(NFULA_IFINDEX_INDEV);
   packet.leaves_by = attributes.be32(NFULA_IFINDEX_OUTDEV);
   packet.packet = attributes.bytes(NFULA_PAYLOAD);
+  packet.mark = attributes.be32(NFULA_MARK);
   const auto stamp = attributes.bytes(NFULA_TIMESTAMP);
   if (stamp.size() >= sizeof(nfulnl_msg_packet_timestamp)) {
     const auto since = std::chrono::seconds(be64(stamp)) + std::chrono::microseconds(be64(stamp.subspan(8)));

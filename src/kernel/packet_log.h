@@ -22,6 +22,7 @@ struct LoggedPacket {
   std::uint32_t came_by = 0, leaves_by = 0;  // index of the interface; 0: by none, or not known yet
   std::optional<std::chrono::system_clock::time_point> time;  // where the kernel has taken it
   ByteView packet;                                            // from the IP header on, cut short
+  std::uint32_t mark = 0;
 };
 
 // Groups of this network namespace, as their only listener. The kernel hands packets over in bunches, at most

@@ -448,6 +448,62 @@ def test_what_host_endpoints_refuse_is_told_with_policy_and_reason(lab, family, 
                    for flow in drops), drops
 
 
+def begun(lab, traffic, reporter, by):
+    """How many flows of this kind have begun at host1's edge, as they are told, by this rule."""
+    return sum(flow["flows"] for host in lab.json("flows", "--host", "host1")["hosts"] for flow in host["flows"]
+               if (flow["traffic"], flow["reporter"], flow["action"]) == (traffic, reporter, "allow")
+               and any(end.get("nameAggregated") == "edge" for end in (flow["source"], flow["destination"]))
+               and any("GlobalNetworkPolicy " + by in step for step in flow["why"]))
+
+
+# One socket that asks often, and is answered.
+ASK_OFTEN = """
+import socket, sys
+address, bound, port, times = sys.argv[1], *map(int, sys.argv[2:])
+one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+one.settimeout(5)
+one.bind(("", bound))
+one.connect((address, port))
+for _ in range(times):
+    one.send(b"x")
+    one.recv(10)
+"""
+
+
+@FAMILIES
+def test_what_untracked_policy_allows_is_told_once_as_it_begins(lab, family, eventually):
+    """Each packet is judged by itself; what comes, what is answered, and what the host begins are told as flows are."""
+    here, there = NODE[family]["host1"], NODE[family]["host2"]
+    edge = host_endpoint("edge", interfaceName="to-host2", expectedIPs=[here])
+    heard, asked = 80, 81
+    rules = {way: [{"action": "Allow", "protocol": "UDP", end: {"ports": [port]}} for end, port in ends]
+             for way, ends in (("ingress", (("destination", heard), ("source", asked))),
+                               ("egress", (("source", heard), ("destination", asked))))}
+    both = policy("both-%d" % family, doNotTrack=True, applyOnForward=True, types=["Ingress", "Egress"], **rules)
+    with lab.applied(edge, NEIGHBOURS, both):
+        for bound in (40000, 40001):
+            lab.host_exec("host2", sys.executable, "-c", ASK_OFTEN, here, str(bound), str(heard), "20")
+            lab.host_exec("host1", sys.executable, "-c", ASK_OFTEN, there, str(bound), str(asked), "20")
+        eventually(lambda: begun(lab, "udp/%d" % heard, "dst", "both-%d, ingress[0]" % family) == 2, 30)
+        eventually(lambda: begun(lab, "udp/%d" % asked, "src", "both-%d, egress[1]" % family) == 2, 30)
+
+
+@FAMILIES
+def test_what_pre_dnat_policy_allows_is_told_by_its_name_as_it_begins(lab, family, eventually):
+    """Also where what was asked for is translated, to a port that policy says nothing of."""
+    address, port, asked = NODE[family]["host1"], "80", "8080"
+    edge = host_endpoint("edge", interfaceName="to-host2", expectedIPs=[address])
+    closed = policy("closed", types=["Ingress"], ingress=[tcp("Deny", port)])
+    for allowed in (port, asked):
+        name = "early-%s-%d" % (allowed, family)
+        early = policy(name, preDNAT=True, applyOnForward=True, types=["Ingress"], ingress=[tcp("Allow", allowed)])
+        with foreign_table(lab, family, translate(family, "prerouting", -100, address, asked, (address, port))), \
+                lab.applied(edge, NEIGHBOURS, closed, early):
+            for _ in range(3):
+                assert open_ports(lab, "host2", address, ports=[allowed]) == [allowed]
+            eventually(lambda: begun(lab, "tcp/" + port, "dst", name + ", ingress[0]") == 3, 30)
+
+
 def test_status_tells_how_host_endpoints_are(lab):
     with lab.applied(host_endpoint("a-edge", interfaceName="to-host2"),
                      host_endpoint("b-edge", interfaceName="to-host2"), host_endpoint("c-ghost", interfaceName="eth9"),

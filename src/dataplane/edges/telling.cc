@@ -9,9 +9,8 @@ namespace ocicat::dataplane {
 using kernel::nft::Expressions;
 
 kernel::nft::Rule tells(const Telling& telling) {
-  const auto group = telling.chain == kBegun.chain ? kBegunGroup : kRefusedGroup;
   return kernel::nft::marked_rule(
-      telling.chain, Expressions().counter().limit(kTold, kTold).log_to(group, telling.word).take());
+      telling.chain, Expressions().counter().limit(kTold, kTold).log_to(telling.group, telling.word).take());
 }
 
 kernel::nft::Rule drops(const Telling& telling) {

@@ -2,7 +2,7 @@
 // for.
 //
 //   refused   each reason has a chain of its own, which counts, tells and drops (or rejects)
-//   begun     a flow that policy lets begin
+//   begun     a flow that policy lets begin; what the host itself begins has a chain, and so a bound, of its own
 //   bounds    each chain tells at most kTold a second; what it counts and nobody has been told of is lost,
 //             and is known to be (kernel/packet_log.h)
 #pragma once
@@ -22,8 +22,10 @@ inline constexpr std::uint32_t kTold = 10'000;
 // A chain, and the word by which it tells: a Reason of flows/event.h.
 struct Telling {
   std::string_view chain, word;
+  std::uint16_t group = kRefusedGroup;
 };
-inline constexpr Telling kBegun{"begun", "allowed"};
+inline constexpr Telling kBegun{"begun", "allowed", kBegunGroup};
+inline constexpr Telling kBegunAlone{"begun_alone", "allowed", kBegunGroup};  // it is of no connection
 inline constexpr Telling kDenied{"deny", "policy"};
 inline constexpr Telling kDeniedQuietly{"deny_quietly", "policy"};  // where the kernel can reject nothing
 inline constexpr Telling kRevoked{"revoked", "revoked"};
@@ -33,8 +35,8 @@ inline constexpr Telling kNotOurs{"not_ours", "not-ours"};
 inline constexpr Telling kNotForHost{"not_for_host", "to-host"};
 inline constexpr Telling kNotOfTunnel{"not_of_tunnel", "tunnel"};
 inline constexpr Telling kOfNoService{"service_loop_end", "service"};
-inline constexpr std::array kTellings{kBegun,   kDenied,  kDeniedQuietly, kRevoked,     kSpoofed,
-                                      kInvalid, kNotOurs, kNotForHost,    kNotOfTunnel, kOfNoService};
+inline constexpr std::array kTellings{kBegun,   kBegunAlone, kDenied,     kDeniedQuietly, kRevoked,    kSpoofed,
+                                      kInvalid, kNotOurs,    kNotForHost, kNotOfTunnel,   kOfNoService};
 
 // The first rule of such a chain: counts all, and tells of as many as may be.
 kernel::nft::Rule tells(const Telling& telling);

@@ -121,6 +121,7 @@ Result<void> PolicyTable::rebuild(const Ruleset& ruleset) {
   Batch batch{kernel::nft::AddTable{}, kernel::nft::DeleteTable{}, kernel::nft::AddTable{}};
   for (const auto& set : all_maps()) batch.emplace_back(kernel::nft::AddSet{set});
   for (const auto& constant : ruleset.constants) batch.emplace_back(kernel::nft::AddSet{constant.set});
+  for (const auto& set : ruleset.filled_by_packets) batch.emplace_back(kernel::nft::AddSet{set});
   // Rules before elements: the kernel walks a map for every rule that comes to use it.
   add_chains_and_rules(ruleset, batch);
   for (const auto& constant : ruleset.constants) {

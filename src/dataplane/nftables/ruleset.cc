@@ -5,6 +5,10 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_ipv4.h>
 
+#include <array>
+#include <chrono>
+#include <cstring>
+
 #include "dataplane/nftables/maps.h"
 #include "kernel/nft_expressions.h"
 
@@ -18,11 +22,34 @@ using kernel::nft::HeaderBase;
 using kernel::nft::Hook;
 using kernel::nft::Meta;
 
-constexpr std::array<std::uint8_t, 1> kFamily4{NFPROTO_IPV4}, kFamily6{NFPROTO_IPV6}, kIcmpV6Number{kIcmpV6},
-    kTcpNumber{kTcp};
+constexpr std::array<std::uint8_t, 1> kFamily4{NFPROTO_IPV4}, kFamily6{NFPROTO_IPV6}, kIcmpNumber{kIcmp},
+    kIcmpV6Number{kIcmpV6};
 constexpr std::array<std::uint8_t, 4> kZero{};
 constexpr const char* kNeighbourTypes = "neighbour_types";
 constexpr const char* kBegunByHost = "begun_by_host";
+constexpr const char* kAlone = "alone";  // what begins, unless the kernel tracks it
+constexpr const char* kProtocolsWithPorts = "protocols_with_ports";
+
+// What tells flows of no connection apart.
+enum class Alone : std::uint8_t { kPorts, kIcmp, kOther };
+std::string alone_chain(Family family, Alone kind) {
+  constexpr std::array kKinds{"ports", "icmp", "other"};
+  return fmt::format("alone_{}{}", kKinds[static_cast<std::size_t>(kind)], family == Family::kIpv4 ? 4 : 6);
+}
+
+// As map told_lately of eBPF is (bpf/maps/events.h). Datatypes of the `nft` command: ipv4_addr 7, ipv6_addr 8,
+// inet_proto 12, inet_service 13; a concatenation packs six bits each.
+constexpr std::uint32_t kInternetProtocol = 12, kPort = 13;
+const kernel::nft::Set& told_lately(Family family) {
+  constexpr std::uint32_t kFlows = 16'384;
+  constexpr std::chrono::minutes kFor{1};
+  constexpr auto kType = [](std::uint32_t address) {
+    return ((((address << 6 | address) << 6) | kInternetProtocol) << 6 | kPort) << 6 | kPort;
+  };
+  static const kernel::nft::Set v4{"told_lately4", kType(7), 20, 0, false, false, kFlows, kFor};
+  static const kernel::nft::Set v6{"told_lately6", kType(8), 44, 0, false, false, kFlows, kFor};
+  return family == Family::kIpv4 ? v4 : v6;
+}
 
 ByteView bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -69,9 +96,12 @@ class Writer {
 
   static Expressions with_state(std::uint32_t bits) {
     Expressions rule;
-    std::array<std::uint8_t, 4> mask{};
-    std::memcpy(mask.data(), &bits, sizeof bits);
-    rule.conntrack_state(0).mask(0, mask).differs(0, kZero);
+    rule.conntrack_state(0).mask(0, host_order(bits)).differs(0, kZero);
+    return rule;
+  }
+  static Expressions without_state(std::uint32_t bits) {
+    Expressions rule;
+    rule.conntrack_state(0).mask(0, host_order(bits)).equals(0, kZero);
     return rule;
   }
   static Expressions neighbour_discovery() {
@@ -92,12 +122,75 @@ class Writer {
       if (rejects && answers) add(rejection(telling.chain));
       ruleset_.rules.push_back(drops(telling));
     }
+    add_alone();
     chain(std::string(kBegun.chain));
+    rule(without_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kAlone));
     ruleset_.rules.push_back(tells(kBegun));
-    // The host itself also says what belongs to no connection (neighbour discovery): that begins nothing.
+    // To its own workloads the host also says what belongs to no connection (neighbour discovery): that begins nothing.
     chain(kBegunByHost);
     rule(with_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kBegun.chain));
     add_endings_of_hosts();
+  }
+
+  // What passes and is of no connection has none that could say whether it begins: a set remembers for a minute that its
+  // flow has been told, whichever way it went. Where the set is full, flows begin with each packet.
+  void add_alone() {
+    chain(std::string(kBegunAlone.chain));
+    ruleset_.rules.push_back(tells(kBegunAlone));
+    StaticElements ports{{kProtocolsWithPorts, kInternetProtocol, 1, 0, false, false}, {}};
+    for (const auto protocol : {kTcp, kUdp, kSctp, kUdpLite})
+      ports.elements.push_back({kernel::nft::ElementKey(std::array<std::uint8_t, 1>{protocol}), false, {}});
+    ruleset_.constants.push_back(std::move(ports));
+    for (const auto family : kFamilies) {
+      ruleset_.filled_by_packets.push_back(told_lately(family));
+      for (const auto kind : {Alone::kPorts, Alone::kIcmp, Alone::kOther}) add_alone(family, kind);
+    }
+    chain(kAlone);
+    for (const auto family : kFamilies) {
+      const auto of_family = [&] {
+        return Expressions().meta(Meta::kFamily, 0).equals(0, family == Family::kIpv4 ? kFamily4 : kFamily6);
+      };
+      rule(of_family()
+               .meta(Meta::kProtocol, 0)
+               .in_set(kProtocolsWithPorts, 0)
+               .verdict(NFT_GOTO, alone_chain(family, Alone::kPorts)));
+      rule(of_family()
+               .meta(Meta::kProtocol, 0)
+               .equals(0, family == Family::kIpv4 ? kIcmpNumber : kIcmpV6Number)
+               .verdict(NFT_GOTO, alone_chain(family, Alone::kIcmp)));
+      rule(of_family().verdict(NFT_GOTO, alone_chain(family, Alone::kOther)));
+    }
+  }
+  void add_alone(Family family, Alone kind) {
+    const auto set = told_lately(family).name;
+    chain(alone_chain(family, kind));
+    for (const bool turned : {false, true})
+      rule(flow_key(family, kind, turned).in_set(set, 0).update(set, 0).verdict(NFT_RETURN));
+    rule(flow_key(family, kind, false).add(set, 0));
+    rule(Expressions().verdict(NFT_GOTO, kBegunAlone.chain));
+  }
+  // Source, destination, protocol, port of the source and of the destination, each in whole registers from 0 on; of ICMP the
+  // type is both ports, with a bit less: a question's is that of its answer.
+  static Expressions flow_key(Family family, Alone kind, bool turned) {
+    const bool v4 = family == Family::kIpv4;
+    const std::uint32_t length = v4 ? 4 : 16, source = v4 ? 12 : 8, words = length / 4;
+    const auto from = turned ? source + length : source, to = turned ? source : source + length;
+    const auto protocol = 2 * words, port = protocol + 1;
+    Expressions key;
+    key.payload(HeaderBase::kNetwork, from, length, 0)
+        .payload(HeaderBase::kNetwork, to, length, words)
+        .meta(Meta::kProtocol, protocol);
+    for (const std::uint32_t end : {0U, 1U}) {
+      if (kind == Alone::kPorts) {
+        key.payload(HeaderBase::kTransport, turned ? 2 - 2 * end : 2 * end, 2, port + end);
+      } else if (kind == Alone::kIcmp) {
+        const std::array<std::uint8_t, 1> same{static_cast<std::uint8_t>(v4 ? 0xf7 : 0xfe)};
+        key.payload(HeaderBase::kTransport, 0, 1, port + end).mask(port + end, same);
+      } else {
+        key.immediate_be32(0, port + end);
+      }
+    }
+    return key;
   }
 
   // Who sends from elsewhere: once the connection is open, its source does not say (revocation.h).
@@ -233,6 +326,7 @@ class Writer {
     rule(with_state(kKnown).verdict(NF_ACCEPT));
     note_senders();
     dispatch(Meta::kInputName, NFT_GOTO, "to_host");
+    tell_of_host(kIngress, kBegun.chain, with_mark(true));
     rule(with_mark(true).verdict(NF_ACCEPT));
     ask_host({kNormal, kIngress});
     tell_of_hosts(kNormal);
@@ -255,15 +349,15 @@ class Writer {
     tell_of_host(policy::Direction::kIngress, kBegun.chain);
     if (at == policy::ChainKind::kForward) tell_of_host(policy::Direction::kEgress, kBegun.chain);
   }
-  void tell_of_host(policy::Direction direction, std::string_view chain) {
-    Expressions rule_of_host;
-    must_have_host_endpoint(rule_of_host, direction);
-    rule(rule_of_host.verdict(NFT_GOTO, chain));
+  void tell_of_host(policy::Direction direction, std::string_view chain, Expressions of = {}) {
+    must_have_host_endpoint(of, direction);
+    rule(of.verdict(NFT_GOTO, chain));
   }
   // What the host sends, once others than policy have let it pass. What it sends to its own workloads is nobody's to judge.
   void judge_output() {
     dispatch(Meta::kOutputName, NFT_GOTO, kBegunByHost);
     ask_host({policy::ChainKind::kNormal, policy::Direction::kEgress});
+    tell_of_host(policy::Direction::kEgress, kAlone, without_state(kernel::nft::kStateNew));
     tell_of_host(policy::Direction::kEgress, kBegunByHost);
   }
 
@@ -284,6 +378,7 @@ class Writer {
     if (settings_.overlays.any()) rule(Expressions().verdict(NFT_JUMP, kTunnelledOut));
     rule(revoked().verdict(NFT_GOTO, kRevoked.chain));
     rule(with_state(kKnown).verdict(NF_ACCEPT));
+    tell_of_host(kEgress, kAlone, untracked_and_allowed());
     rule(untracked_and_allowed().verdict(NF_ACCEPT));
     rule(translated().differs(0, kZero).verdict(NF_ACCEPT));
     judge_output();
@@ -324,6 +419,7 @@ class Writer {
 kernel::nft::Shape Ruleset::shape() const {
   kernel::nft::Shape shape;
   for (const auto& set : all_maps()) shape.sets.emplace(set.name, set);
+  for (const auto& set : filled_by_packets) shape.sets.emplace(set.name, set);
   for (const auto& constant : constants) shape.sets.emplace(constant.set.name, constant.set);
   for (const auto& one : chains) shape.chains.emplace(one.name, one);
   for (const auto& one : rules) shape.rules_by_chain[one.chain].push_back(one.mark);
