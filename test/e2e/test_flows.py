@@ -309,6 +309,34 @@ def test_who_does_not_read_holds_nobody_up(lab, root, eventually):
     eventually(lambda: accounted() >= sent["sent"], 30)
 
 
+SOME_DATAGRAMS = """
+import socket, sys, time
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(30):
+    one.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
+    time.sleep(0.02)
+"""
+
+
+def test_one_workloads_flood_of_refusals_hides_none_of_anothers(lab, root, eventually):
+    """Of two on one host."""
+    flooded, few = ("monitoring/prometheus", "shop/db", "udp/5434"), ("shop/api", "shop/db", "udp/5435")
+
+    def refused(flow):
+        return sum(one["refused"] for one in told(lab, "drops") if key(one) == flow)
+
+    flood = subprocess.Popen([lab.binary, "lab", "exec", flooded[0], "--", sys.executable,
+                              str(root / "test/e2e/flood.py"), "send", lab.address("shop/db"), "5434"],
+                             env=lab.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert flood.stdout.readline() == "+\n"
+    try:
+        eventually(lambda: refused(flooded) > 10_000, 30)
+        lab.exec(few[0], sys.executable, "-c", SOME_DATAGRAMS, lab.address("shop/db"), "5435")
+    finally:
+        flood.communicate(timeout=30)
+    eventually(lambda: refused(few) == 30, 10)
+
+
 def test_an_agent_that_is_away_is_an_error_and_not_silence(lab, dataplane, eventually):
     lab.run("lab", "agent", "kill", "host1")
     done = lab.run("drops", "--host", "host1", check=False)

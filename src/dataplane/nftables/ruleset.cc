@@ -26,8 +26,8 @@ constexpr std::array<std::uint8_t, 1> kFamily4{NFPROTO_IPV4}, kFamily6{NFPROTO_I
     kIcmpV6Number{kIcmpV6};
 constexpr std::array<std::uint8_t, 4> kZero{};
 constexpr const char* kNeighbourTypes = "neighbour_types";
-constexpr const char* kBegunByHost = "begun_by_host";
-constexpr const char* kAlone = "alone";  // what begins, unless the kernel tracks it
+constexpr const char* kRejected = "rejected";  // what has been told is answered
+constexpr const char* kAlone = "alone";        // what begins, unless the kernel tracks it
 constexpr const char* kProtocolsWithPorts = "protocols_with_ports";
 
 // What tells flows of no connection apart.
@@ -114,21 +114,30 @@ class Writer {
   // Where answers lead.
   void add_endings() {
     const bool rejects = settings_.nftables_rejects.value_or(settings_.reject);
+    ruleset_.filled_by_packets.push_back(shares());
+    chain(kRejected);
+    add(rejection(kRejected));
+    rule(Expressions().verdict(NF_DROP));
     for (const auto& telling :
          {kDenied, kRevoked, kDeniedQuietly, kSpoofed, kInvalid, kNotOurs, kNotForHost}) {
       chain(std::string(telling.chain));
-      ruleset_.rules.push_back(tells(telling));
       const bool answers = telling.chain == kDenied.chain || telling.chain == kRevoked.chain;
-      if (rejects && answers) add(rejection(telling.chain));
-      ruleset_.rules.push_back(drops(telling));
+      if (rejects && answers) {
+        add(tells_fairly(telling, NFT_GOTO, kRejected));
+        rule(Expressions().verdict(NFT_GOTO, kRejected));
+      } else {
+        add(tells_fairly(telling, NF_DROP));
+        ruleset_.rules.push_back(drops(telling));
+      }
     }
     add_alone();
     chain(std::string(kBegun.chain));
     rule(without_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kAlone));
-    ruleset_.rules.push_back(tells(kBegun));
+    add(tells_fairly(kBegun, NFT_RETURN));
     // To its own workloads the host also says what belongs to no connection (neighbour discovery): that begins nothing.
-    chain(kBegunByHost);
-    rule(with_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kBegun.chain));
+    chain(std::string(kBegunByHost.chain));
+    rule(without_state(kernel::nft::kStateNew).verdict(NFT_RETURN));
+    ruleset_.rules.push_back(tells(kBegunByHost));
     add_endings_of_hosts();
   }
 
@@ -136,7 +145,7 @@ class Writer {
   // flow has been told, whichever way it went. Where the set is full, flows begin with each packet.
   void add_alone() {
     chain(std::string(kBegunAlone.chain));
-    ruleset_.rules.push_back(tells(kBegunAlone));
+    add(tells_fairly(kBegunAlone, NFT_RETURN));
     StaticElements ports{{kProtocolsWithPorts, kInternetProtocol, 1, 0, false, false}, {}};
     for (const auto protocol : {kTcp, kUdp, kSctp, kUdpLite})
       ports.elements.push_back({kernel::nft::ElementKey(std::array<std::uint8_t, 1>{protocol}), false, {}});
@@ -355,10 +364,10 @@ class Writer {
   }
   // What the host sends, once others than policy have let it pass. What it sends to its own workloads is nobody's to judge.
   void judge_output() {
-    dispatch(Meta::kOutputName, NFT_GOTO, kBegunByHost);
+    dispatch(Meta::kOutputName, NFT_GOTO, kBegunByHost.chain.data());
     ask_host({policy::ChainKind::kNormal, policy::Direction::kEgress});
     tell_of_host(policy::Direction::kEgress, kAlone, without_state(kernel::nft::kStateNew));
-    tell_of_host(policy::Direction::kEgress, kBegunByHost);
+    tell_of_host(policy::Direction::kEgress, kBegunByHost.chain);
   }
 
   // semantics.md 2.4

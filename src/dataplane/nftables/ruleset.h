@@ -30,7 +30,7 @@ struct Ruleset {
   std::vector<kernel::nft::Chain> chains;
   std::vector<StaticElements> constants;  // maps whose elements never change
   std::vector<kernel::nft::Set> filled_by_packets;
-  std::vector<kernel::nft::Rule> rules;   // in order; marked with the digest of what they say
+  std::vector<kernel::nft::Rule> rules;  // in order; marked with the digest of what they say
 
   // What a kernel that holds this answers to read_shape(), the maps of maps.h included.
   kernel::nft::Shape shape() const;
