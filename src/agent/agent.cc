@@ -24,6 +24,7 @@
 #include "base/unique_fd.h"
 #include "dataplane/datapath_choice.h"
 #include "http/server.h"
+#include "kernel/connections.h"
 #include "kernel/namespace_claim.h"
 #include "network/bgp/bird_configuration.h"
 
@@ -54,6 +55,19 @@ std::filesystem::path bird_folder(const std::filesystem::path& run_dir) {
 
 std::filesystem::path losses_file(const std::filesystem::path& run_dir) {
   return run_dir / "losses";
+}
+
+std::filesystem::path ledger_file(const std::filesystem::path& run_dir) {
+  return run_dir / "connections";
+}
+
+// What is to be said of it behind why this datapath; empty: nothing.
+std::string have_connections_counted(const Options& options) {
+  if (options.dataplane.datapath != dataplane::Datapath::kNftables) return {};
+  const auto counts = kernel::counts_connections(options.has_connections_counted);
+  if (counts && *counts) return {};
+  return fmt::format("; flows do not say what connections carry: {}",
+                     counts ? "nf_conntrack_acct is off" : counts.error().message);
 }
 
 // How far the server was heard of, for the informers of the next agent here.
@@ -87,7 +101,8 @@ Result<void> clean_up(const dataplane::Options& options, const std::filesystem::
   TRY([[maybe_unused]] const bool had_bird, dataplane::Bird::remove(bird_folder(run_dir)));
   // The counters go, so nothing is owed; and nothing is left that an old list could take away.
   std::error_code ignored;
-  for (const auto& file : {losses_file(run_dir), heard_file(run_dir), bgp_heard_file(run_dir)})
+  for (const auto& file :
+       {losses_file(run_dir), ledger_file(run_dir), heard_file(run_dir), bgp_heard_file(run_dir)})
     std::filesystem::remove(file, ignored);
   return dataplane::remove_all(options);
 }
@@ -203,7 +218,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
     router = found && all_up(*found) ? Engine::Router::kRuns : Engine::Router::kStarting;
     options.dataplane.host_metric = network::bgp::kStandInMetric;
   }
-  const std::string reason = choose_datapath(options);
+  const std::string datapath_reason = choose_datapath(options);
+  const auto reason = datapath_reason + have_connections_counted(options);
   TRY(policy::Dictionary dictionary, dataplane::adopt_dictionary(options.dataplane));
   const auto datapath = dataplane::to_string(options.dataplane.datapath);
   const bool enforces = options.dataplane.datapath != dataplane::Datapath::kNone;
@@ -233,8 +249,8 @@ Result<std::unique_ptr<Agent>> Agent::start(Options options) {
             self->enforcement.told(status);
           },
           [self](const std::string& error) { self->metrics.status_written(error.empty()); }});
-  state->flows = std::make_unique<FlowWatch>(
-      FlowWatch::Options{options.node, options.dataplane, losses_file(options.run_dir)});
+  state->flows = std::make_unique<FlowWatch>(FlowWatch::Options{
+      options.node, options.dataplane, losses_file(options.run_dir), ledger_file(options.run_dir)});
   TRY(state->flow_door, FlowDoor::open(options.run_dir, *state->flows));
   state->dataplane = std::make_unique<dataplane::DataplaneLoop>(
       options.dataplane, state->to_dataplane,

@@ -34,6 +34,8 @@ struct Options {
   bool keeps_bird = false;  // BIRD tells other hosts where workloads are, and writes what it hears
   // Where container runtimes find the agent (cni/places.h); none: they do not.
   std::optional<std::filesystem::path> cni_folder;
+  // With nftables: the kernel is made to count what connections carry, where it does not (nf_conntrack_acct).
+  bool has_connections_counted = true;
   std::string bgp_secrets;  // folder of passwords, NAME/KEY; empty: there are none
 };
 

@@ -3,18 +3,24 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "dataplane/ebpf/connection_ledger.h"
 #include "dataplane/ebpf/objects.h"
 #include "dataplane/edges/telling.h"
 #include "flows/replay.h"
+#include "flows/tracked_ledger.h"
 #include "kernel/connections.h"
+#include "kernel/host_addresses.h"
 #include "kernel/packet_log.h"
+#include "kernel/routes.h"
 #include "maps/counters.h"
 
 namespace ocicat::agent {
@@ -113,13 +119,100 @@ class RingSource {
   std::uint64_t lost_ = 0, untold_ = 0;
 };
 
+// By which interfaces the host reaches others, as the kernel says, for a while.
+class HostWays {
+ public:
+  static Result<HostWays> open() {
+    HostWays ways;
+    TRY(ways.routes_, kernel::NetlinkRoutes::open());
+    return ways;
+  }
+  // Before a look at all connections.
+  void refresh() {
+    constexpr std::chrono::minutes kFor{1};
+    own_ = kernel::own_addresses();
+    if (Clock::now() < forget_at_ && known_.size() < kMost) return;
+    forget_at_ = Clock::now() + kFor;
+    known_.clear();
+  }
+  bool is_own(const IpAddress& address) const { return own_.contains(address); }
+  std::uint32_t leads_to(const IpAddress& address) {
+    const auto [known, is_new] = known_.try_emplace(address);
+    if (!is_new) return known->second;
+    const auto hop = routes_->next_hop(address);
+    return known->second = hop ? static_cast<std::uint32_t>(hop->link) : 0;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 65'536;
+
+  std::unique_ptr<kernel::NetlinkRoutes> routes_;
+  std::set<IpAddress> own_;
+  boost::unordered_flat_map<IpAddress, std::uint32_t> known_;
+  Clock::time_point forget_at_{};
+};
+
+// What connections have carried, from the kernel's table of them.
+class TrackedSource {
+ public:
+  static Result<TrackedSource> open(const std::filesystem::path& file) {
+    TrackedSource source;
+    TRY(source.connections_, kernel::NetlinkConnections::open());
+    TRY(source.ended_, kernel::EndedConnections::open());
+    TRY(source.ledger_, flows::TrackedLedger::open(file, flows::TrackedLedger::era_of_host()));
+    TRY(source.ways_, HostWays::open());
+    return source;
+  }
+
+  // `revoked`: the bit in the marks of those that policy denies by now.
+  void read_ended(const flows::Replay& replay, std::uint32_t revoked,
+                  const std::function<void(const flows::Event&)>& visit) {
+    const auto ways = this->ways();
+    const auto done = ended_->read([&](const kernel::Connection& connection) {
+      ledger_->book(connection, false, replay, ways, revoked, visit);
+    });
+    if (!done) spdlog::warn("flows: connections that end: {}", done.error().message);
+  }
+
+  void read_all(const flows::Replay& replay, std::uint32_t revoked,
+                const std::function<void(const flows::Event&)>& visit) {
+    // Nothing of interest is there.
+    if (ledger_->size() == 0 && !kernel::counts_connections(false).value_or(false)) return;
+    ways_->refresh();
+    const auto ways = this->ways();
+    const auto done = connections_->list([&](const kernel::Connection& connection) {
+      ledger_->book(connection, true, replay, ways, revoked, visit);
+    });
+    read_ended(replay, revoked, visit);
+    // Each that has gone unheard of is one that was lost, or has begun while nobody listened.
+    if (done) lost_ += std::max<std::uint64_t>(ledger_->end_look(), ended_->take_lost());
+    if (!done) spdlog::warn("flows: {}", done.error().message);
+  }
+
+  kernel::NetlinkConnections& connections() { return *connections_; }
+  std::uint64_t take_lost() { return std::exchange(lost_, 0); }
+
+ private:
+  flows::Ways ways() {
+    return {.is_own = [this](const IpAddress& address) { return ways_->is_own(address); },
+            .leads_to = [this](const IpAddress& address) { return ways_->leads_to(address); }};
+  }
+
+  std::unique_ptr<kernel::NetlinkConnections> connections_;
+  std::optional<kernel::EndedConnections> ended_;
+  std::optional<flows::TrackedLedger> ledger_;
+  std::optional<HostWays> ways_;
+  std::uint64_t lost_ = 0;
+};
+
 // The log groups of our table of nftables.
 class LogSource final : public FlowSource {
  public:
   // `replays`: policy is in that table, too.
-  LogSource(std::string table, bool replays, Losses& losses, NameOf name_of)
+  LogSource(std::string table, bool replays, std::filesystem::path ledger, Losses& losses, NameOf name_of)
       : table_(std::move(table)),
         replays_(replays),
+        ledger_(std::move(ledger)),
         replay_(std::move(name_of), [this](const policy::Packet& packet) { return asked_for(packet); }) {
     for (const auto& telling : dataplane::kTellings)
       accounts_[index_of(telling)] = &losses.of(std::string(telling.word));
@@ -127,6 +220,7 @@ class LogSource final : public FlowSource {
 
   void learn(const HostChanges& changes) override {
     if (replays_) replay_.update(changes);
+    if (changes.settings) revoked_mark_ = changes.settings->revoked_mark;
   }
   void learn(const dataplane::HostInterfaces& interfaces) override { replay_.update(interfaces); }
 
@@ -139,12 +233,17 @@ class LogSource final : public FlowSource {
       if (auto* account = accounts_[static_cast<std::size_t>(*reason)]) account->told();
       replay_.events_of(packet, visit);
     });
-    if (!done) again(done.error());
+    if (!done) return again(done.error());
+    if (tracked_) tracked_->read_ended(replay_, revoked_mark_, visit);
   }
 
-  void read_connections(const std::function<void(const flows::Event&)>&) override {}
+  void read_connections(const std::function<void(const flows::Event&)>& visit) override {
+    if (tracked_) tracked_->read_all(replay_, revoked_mark_, visit);
+  }
   std::uint64_t take_untold() override { return 0; }
-  std::uint64_t take_lost() override { return std::exchange(lost_, 0); }
+  std::uint64_t take_lost() override {
+    return std::exchange(lost_, 0) + (tracked_ ? tracked_->take_lost() : 0);
+  }
 
  private:
   static constexpr std::size_t kReasons = static_cast<std::size_t>(flows::Reason::kOther) + 1;
@@ -154,11 +253,11 @@ class LogSource final : public FlowSource {
   }
 
   std::optional<kernel::Asked> asked_for(const policy::Packet& packet) {
-    if (!connections_) return std::nullopt;
+    if (!tracked_) return std::nullopt;
     kernel::Connection connection{packet.source, packet.destination, packet.protocol};
     connection.source_port = packet.source_port;
     connection.destination_port = packet.destination_port;
-    const auto asked = connections_->asked_for(connection);
+    const auto asked = tracked_->connections().asked_for(connection);
     return asked ? *asked : std::nullopt;
   }
 
@@ -181,8 +280,9 @@ class LogSource final : public FlowSource {
     TRY_VOID(log.listen(dataplane::kRefusedGroup));
     TRY_VOID(log.listen(dataplane::kBegunGroup));
     TRY(counters_, kernel::ChainCounters::open(table_));
-    if (replays_) {
-      TRY(connections_, kernel::NetlinkConnections::open());
+    if (replays_ && !tracked_) {
+      TRY(auto tracked, TrackedSource::open(ledger_));
+      tracked_.emplace(std::move(tracked));
     }
     log_ = std::move(log);
     return {};
@@ -205,9 +305,11 @@ class LogSource final : public FlowSource {
 
   std::string table_;
   bool replays_;
+  std::filesystem::path ledger_;
   std::optional<kernel::PacketLog> log_;
   std::optional<kernel::ChainCounters> counters_;
-  std::unique_ptr<kernel::NetlinkConnections> connections_;
+  std::optional<TrackedSource> tracked_;
+  std::uint32_t revoked_mark_ = 0;
   flows::Replay replay_;
   std::array<Account*, kReasons> accounts_{};  // none: no chain tells of it
   Clock::time_point next_look_{};
@@ -228,7 +330,7 @@ class NoSource final : public FlowSource {
 class BothSources final : public FlowSource {
  public:
   BothSources(const dataplane::Options& options, Losses& losses, NameOf name_of)
-      : ring_(options.pin_folder, losses), log_(options.nft_table, false, losses, std::move(name_of)) {}
+      : ring_(options.pin_folder, losses), log_(options.nft_table, false, {}, losses, std::move(name_of)) {}
 
   void learn(const HostChanges& changes) override { log_.learn(changes); }
   void learn(const dataplane::HostInterfaces& interfaces) override { log_.learn(interfaces); }
@@ -269,12 +371,13 @@ HostChanges FlowSource::needed(const dataplane::Options& options, const HostChan
   return needed;
 }
 
-std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options, Losses& losses,
+std::unique_ptr<FlowSource> FlowSource::of(const dataplane::Options& options,
+                                           const std::filesystem::path& ledger, Losses& losses,
                                            NameOf name_of) {
   if (options.datapath == dataplane::Datapath::kEbpf)
     return std::make_unique<BothSources>(options, losses, std::move(name_of));
   if (options.datapath == dataplane::Datapath::kNone) return std::make_unique<NoSource>();
-  return std::make_unique<LogSource>(options.nft_table, true, losses, std::move(name_of));
+  return std::make_unique<LogSource>(options.nft_table, true, ledger, losses, std::move(name_of));
 }
 
 }  // namespace ocicat::agent

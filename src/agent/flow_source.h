@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,9 +19,11 @@ class FlowSource {
  public:
   virtual ~FlowSource() = default;
   // In the network namespace of the caller. With eBPF there are two at once: the ring, and the log groups of
-  // the rules that stand beside the programs. `losses` outlives it. `name_of`: of an interface, by its index.
+  // the rules that stand beside the programs. `losses` outlives it. `name_of`: of an interface, by its index. `ledger`: the
+  // file that says what has been told of connections that the kernel tracks.
   using NameOf = std::function<std::string(std::uint32_t)>;
-  static std::unique_ptr<FlowSource> of(const dataplane::Options& options, Losses& losses, NameOf name_of);
+  static std::unique_ptr<FlowSource> of(const dataplane::Options& options,
+                                        const std::filesystem::path& ledger, Losses& losses, NameOf name_of);
 
   // The part of a message to the dataplane that such a source learns from, and outcomes and settings.
   static HostChanges needed(const dataplane::Options& options, const HostChanges& changes);

@@ -32,6 +32,8 @@ constexpr std::chrono::seconds kWriteEvery{1};
 constexpr std::chrono::seconds kAccountEvery{10};
 constexpr std::chrono::seconds kAccountForNames{1};
 constexpr milliseconds kAccountForQuestions{100};
+// And whatever is asked, so many times as long as it has taken.
+constexpr int kRest = 20;
 // Of events, before news and followers are looked at again.
 constexpr std::size_t kMostInARound = 50'000;
 // For each follower: what it takes to write a flow down is a hundred times what it takes to sum it up.
@@ -129,7 +131,7 @@ struct FlowWatch::State {
   explicit State(Options&& chosen)
       : options(std::move(chosen)),
         losses(options.losses),
-        source(FlowSource::of(options.dataplane, losses, std::ref(names))) {}
+        source(FlowSource::of(options.dataplane, options.ledger, losses, std::ref(names))) {}
 
   Options options;
   Mailbox<Learned> news;
@@ -149,6 +151,7 @@ struct FlowWatch::State {
   std::uint64_t lost = 0, lost_before = 0;  // of this window, of the last one
   std::uint64_t untold = 0, untold_before = 0;
   std::chrono::steady_clock::time_point accounted{};
+  std::chrono::steady_clock::duration accounting{};  // what the last look has taken
   struct Follower : Wishes::Follower {
     FlowLines lines{};
   };
@@ -199,10 +202,12 @@ struct FlowWatch::State {
   // What connections have carried, where that was done no less than so long ago.
   void account(std::chrono::steady_clock::duration ago) {
     const auto now = std::chrono::steady_clock::now();
+    if (ago > ago.zero()) ago = std::max(ago, kRest * accounting);
     if (!knows || now - accounted < ago) return;
     accounted = now;
     aggregator.look_again();
     source->read_connections([this](const flows::Event& event) { take(event); });
+    accounting = std::chrono::steady_clock::now() - now;
   }
 
   void read_events() {

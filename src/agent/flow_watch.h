@@ -44,6 +44,8 @@ class FlowWatch {
     std::string node;
     dataplane::Options dataplane;
     std::filesystem::path losses;  // file: how far has been told what was lost (losses.h)
+    std::filesystem::path
+        ledger;  // file: what has been told of what connections carry (flows/tracked_ledger.h)
   };
   // In the network namespace of the caller.
   explicit FlowWatch(Options options);

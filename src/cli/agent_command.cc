@@ -33,6 +33,7 @@ struct AgentOptions {
   std::string cni_folder = std::string(cni::kFolder);
   std::string log_level = "info";
   std::size_t most_entries = Engine::kMostEntries;
+  bool leaves_counting = false;
   bool cleanup = false;
 };
 
@@ -80,6 +81,7 @@ Result<int> run_agent(const AgentOptions& options) {
   wanted.run_dir = options.run_dir;
   wanted.dataplane = std::move(dataplane);
   wanted.most_entries = options.most_entries;
+  wanted.has_connections_counted = !options.leaves_counting;
   wanted.keeps_bird = options.bgp == "bird";
   wanted.bgp_secrets = options.bgp_secrets;
   if (options.cni_folder != "none") wanted.cni_folder = options.cni_folder;
@@ -167,6 +169,8 @@ void add_agent_command(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(std::size_t{1'000}, std::size_t{1} << 32))
       ->type_name("N");
+  command->add_flag("--leave-conntrack-acct", options->leaves_counting,
+                    "With nftables: leave it to others whether the kernel counts what connections carry");
   command->add_flag("--cleanup", options->cleanup, "Remove everything of ours from the kernel, and leave");
   add_log_option(*command, options->log_level);
   command->footer(std::string(kAgentFooter));

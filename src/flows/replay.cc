@@ -60,6 +60,7 @@ Replay::Replay(NameOf name_of, AskedFor asked_for)
 void Replay::update(const HostChanges& changes) {
   tables_->apply(changes.tables);
   simulator_.changed(changes.tables.classes);
+  if (!changes.tables.empty() || !changes.endpoints.empty() || !changes.host_endpoints.empty()) changed();
   changes.host_endpoints.apply_to(host_endpoints_);
   if (changes.settings) accept_mark_ = changes.settings->accept_mark;
   if (changes.endpoints.empty()) return;
@@ -84,16 +85,20 @@ OutcomeId Replay::answer(const policy::Packet& packet, Direction end) const {
                          egress ? packet.destination : packet.source, packet);
 }
 
+const HostEndpointState* Replay::host_endpoint_at(std::uint32_t interface) const {
+  const auto* holder = interface == 0 ? nullptr : interfaces_.holder_of(name_of_(interface));
+  const auto found = holder == nullptr ? host_endpoints_.end() : host_endpoints_.find(*holder);
+  return found == host_endpoints_.end() ? nullptr : &found->second;
+}
+
 OutcomeId Replay::answer_at_host(const policy::Packet& packet, const kernel::LoggedPacket& logged,
                                  Direction end, Verdict verdict) const {
   const bool egress = end == Direction::kEgress;
-  const auto interface = egress ? logged.leaves_by : logged.came_by;
-  const auto* holder = interface == 0 ? nullptr : interfaces_.holder_of(name_of_(interface));
-  const auto found = holder == nullptr ? host_endpoints_.end() : host_endpoints_.find(*holder);
-  if (found == host_endpoints_.end()) return {};
+  const auto* endpoint = host_endpoint_at(egress ? logged.leaves_by : logged.came_by);
+  if (endpoint == nullptr) return {};
   const bool early = verdict == Verdict::kAllow && (logged.mark & accept_mark_) != 0;
   for (const auto chain : chains_at(logged.hook, early)) {
-    const auto id = found->second.chain(packet.family(), {chain, end});
+    const auto id = endpoint->chain(packet.family(), {chain, end});
     if (id == policy::ChainId{}) continue;
     auto question = packet;
     if (early && chain == ChainKind::kPreDnat && has_ports(packet.protocol)) {
@@ -150,6 +155,80 @@ void Replay::events_of(const kernel::LoggedPacket& logged,
     if (outcome != OutcomeId{}) return tell(side, outcome);
   }
   tell(end, {});
+}
+
+OutcomeId Replay::first_allowing(const HostEndpointState& endpoint, Direction end,
+                                 std::initializer_list<ChainKind> chains, const policy::Packet& packet,
+                                 const policy::Packet& asked) const {
+  const bool egress = end == Direction::kEgress;
+  for (const auto chain : chains) {
+    const auto id = endpoint.chain(packet.family(), {chain, end});
+    if (id == policy::ChainId{}) continue;
+    const auto& question = chain == ChainKind::kPreDnat ? asked : packet;
+    const auto outcome = simulator_.find(id, egress ? question.source : question.destination,
+                                         egress ? question.destination : question.source, question);
+    if (says(outcome, Verdict::kAllow)) return outcome;
+    if (says(outcome, Verdict::kDeny)) return {};
+  }
+  return {};
+}
+
+// What a host forwards is told once, as it comes.
+void Replay::add_ends_at_hosts(const kernel::Connection& connection, const policy::Packet& packet,
+                               const Ways& ways, Ends& ends) const {
+  using enum ChainKind;
+  const bool from_host = ways.is_own(packet.source), to_host = ways.is_own(packet.destination);
+  const auto side = [&](const IpAddress& address) {
+    return from_host && to_host ? Ways::kLoopback : ways.leads_to(address);
+  };
+  auto asked = packet;
+  asked.destination = connection.asked;
+  asked.destination_port = connection.asked_port;
+  const auto tell = [&](Direction end, const HostEndpointState* by, ChainKind kind) {
+    ends.tells[static_cast<std::size_t>(end)] = true;
+    if (by == nullptr) return;
+    auto& outcome = ends.outcomes[static_cast<std::size_t>(end)];
+    outcome = end == Direction::kIngress ? first_allowing(*by, end, {kPreDnat, kind}, packet, asked)
+                                         : first_allowing(*by, end, {kind}, packet, asked);
+  };
+  if (from_host) {
+    const auto leaves_by = side(packet.destination);
+    if (const auto* endpoint = host_endpoint_at(leaves_by)) {
+      ends.from_host = true;
+      ends.interface = leaves_by;
+      tell(Direction::kEgress, endpoint, kNormal);
+    }
+  }
+  if (from_host && !to_host) return;
+  const auto* in = host_endpoint_at(side(packet.source));
+  const auto* out = to_host ? nullptr : host_endpoint_at(side(packet.destination));
+  if (in != nullptr || out != nullptr) tell(Direction::kIngress, in, to_host ? kNormal : kForward);
+}
+
+Ends Replay::ends_of(const kernel::Connection& connection, const Ways& ways) const {
+  policy::Packet packet;
+  packet.source = connection.source;
+  packet.destination = connection.destination;
+  packet.protocol = connection.protocol;
+  packet.source_port = connection.source_port;
+  packet.destination_port = connection.destination_port;
+  packet.icmp_type = connection.icmp_type;
+  packet.icmp_code = connection.icmp_code;
+  Ends ends;
+  const std::array here{has(packet.source), has(packet.destination)};
+  if (!here[0] && !here[1]) {
+    if (!host_endpoints_.empty()) add_ends_at_hosts(connection, packet, ways, ends);
+    return ends;
+  }
+  for (const auto end : {Direction::kEgress, Direction::kIngress}) {
+    const bool egress = end == Direction::kEgress;
+    if (!here[egress ? 0 : 1]) continue;
+    ends.tells[static_cast<std::size_t>(end)] = true;
+    if (!egress && !here[0] && ways.is_own(packet.source)) continue;  // a host may always reach its own
+    const auto outcome = answer(packet, end);
+    if (says(outcome, Verdict::kAllow)) ends.outcomes[static_cast<std::size_t>(end)] = outcome;
+  }
+  return ends;
 }
 
 }  // namespace ocicat::flows

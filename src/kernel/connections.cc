@@ -1,18 +1,23 @@
 #include "kernel/connections.h"
 
+#include <fcntl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
 #include <span>
+#include <utility>
 
+#include "base/unique_fd.h"
 #include "kernel/rtnetlink.h"
 
 namespace ocicat::kernel {
@@ -20,6 +25,7 @@ namespace {
 
 constexpr std::uint16_t kSubsystem = NFNL_SUBSYS_CTNETLINK << 8;
 constexpr int kReceiveBuffer = 4 << 20;
+constexpr int kEndedBuffer = 8 << 20;     // some 10,000
 constexpr std::size_t kMostAtOnce = 256;  // answers wait in the socket until all are sent
 
 std::uint16_t be16(const Attributes& attributes, std::size_t type) {
@@ -103,6 +109,16 @@ std::shared_ptr<const Connection> master_of(const Connection& expected, const At
   return std::make_shared<const Connection>(std::move(master));
 }
 
+void read_counters(const Attributes& attributes, Connection& connection) {
+  connection.counted = attributes.has(CTA_COUNTERS_ORIG) && attributes.has(CTA_COUNTERS_REPLY);
+  for (const std::size_t way : {0, 1}) {
+    const auto counters = Attributes::of_nest(attributes[way == 0 ? CTA_COUNTERS_ORIG : CTA_COUNTERS_REPLY],
+                                              CTA_COUNTERS_MAX + 1);
+    connection.packets[way] = counters.be64(CTA_COUNTERS_PACKETS);
+    connection.bytes[way] = counters.be64(CTA_COUNTERS_BYTES);
+  }
+}
+
 // Nothing: of a kind that has no addresses, or of a newer kernel.
 std::optional<Connection> connection_of(MessageView message) {
   const auto attributes = Attributes::of_message(message, sizeof(nfgenmsg), CTA_MAX + 1);
@@ -127,6 +143,8 @@ std::optional<Connection> connection_of(MessageView message) {
   connection.mark = attributes.be32(CTA_MARK);
   keep(attributes[CTA_TUPLE_ORIG], CTA_TUPLE_ORIG, connection.identity);
   keep(attributes[CTA_ZONE], CTA_ZONE, connection.identity);
+  connection.id = attributes.be32(CTA_ID);
+  read_counters(attributes, connection);
   connection.master = master_of(connection, attributes);
   return connection;
 }
@@ -313,6 +331,44 @@ Result<void> NetlinkConnections::remove(const std::vector<Connection>& connectio
     request.append(connection.identity.data(), connection.identity.size());
   };
   return write("forget a connection", connections, IPCTNL_MSG_CT_DELETE, 0, attributes, {ENOENT});
+}
+
+Result<EndedConnections> EndedConnections::open() {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_NETFILTER));
+  TRY_VOID(socket.receive_buffer(kEndedBuffer));
+  TRY_VOID(socket.join(NFNLGRP_CONNTRACK_DESTROY));
+  return EndedConnections(std::move(socket));
+}
+
+Result<void> EndedConnections::read(const std::function<void(const Connection&)>& visit) {
+  while (true) {
+    const auto done = socket_.receive_waiting([&](MessageView message) {
+      if (message.nlmsg_type != (kSubsystem | IPCTNL_MSG_CT_DELETE)) return;
+      if (const auto connection = connection_of(message)) visit(*connection);
+    });
+    if (done || done.error().code != ErrorCode::kExhausted) return done;
+  }
+}
+
+std::uint32_t EndedConnections::take_lost() {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t size = sizeof memory;
+  if (::getsockopt(socket_.fd(), SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0) return 0;
+  const auto now = memory[SK_MEMINFO_DROPS];
+  return now - std::exchange(lost_, now);
+}
+
+Result<bool> counts_connections(bool wanted) {
+  constexpr const char* kSetting = "/proc/sys/net/netfilter/nf_conntrack_acct";
+  TRY([[maybe_unused]] const auto loads,
+      NetlinkConnections::open());  // the module, where it has not been needed yet
+  const UniqueFd setting(::open(kSetting, O_RDONLY | O_CLOEXEC));
+  char value = '0';
+  if (!setting || ::read(setting.get(), &value, 1) != 1) return fail_errno(kSetting, errno);
+  if (value != '0' || !wanted) return value != '0';
+  const UniqueFd writing(::open(kSetting, O_WRONLY | O_CLOEXEC));
+  if (!writing || ::write(writing.get(), "1", 1) != 1) return fail_errno(kSetting, errno);
+  return true;
 }
 
 }  // namespace ocicat::kernel

@@ -4,6 +4,7 @@
 //   source   linux/netfilter/nfnetlink_conntrack.h; kernel net/netfilter/nf_conntrack_netlink.c
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -54,6 +55,11 @@ struct Connection {
   std::uint32_t timeout = 0;  // seconds until the kernel forgets it, unless there are packets
   std::uint32_t mark = 0;
   std::vector<std::uint8_t> identity{};  // the attributes by which the kernel finds it again
+  std::uint32_t id = 0;                  // of several with these, one after the other
+  // What its beginner has sent, and what has been answered; bytes from the IP header on. Where the kernel has counted it from
+  // its begin.
+  bool counted = false;
+  std::array<std::uint64_t, 2> packets{}, bytes{};
   // Where a helper of the kernel has opened the way for it (data of FTP): the one that asked for it, as the kernel has it. Of
   // one that has gone by now only how its first packet went is known.
   std::shared_ptr<const Connection> master{};
@@ -109,5 +115,28 @@ class NetlinkConnections final : public ConnectionKernel {
 
   NetlinkSocket socket_, lists_;  // two, so that one writes while the other reads
 };
+
+// Those that end, as the kernel tells; it waits for nobody, and drops what finds no room in the socket. Of one that began
+// while nobody listened it may not tell.
+class EndedConnections {
+ public:
+  // In the network namespace of the calling thread.
+  static Result<EndedConnections> open();
+
+  // What has arrived, without waiting. What was lost on the way is no error.
+  Result<void> read(const std::function<void(const Connection&)>& visit);
+  // How many were lost since the last call.
+  std::uint32_t take_lost();
+
+ private:
+  explicit EndedConnections(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  NetlinkSocket socket_;
+  std::uint32_t lost_ = 0;  // so far
+};
+
+// Whether the kernel counts what connections of this network namespace carry, those that begin from now on at least
+// (nf_conntrack_acct); has it do so if wanted.
+Result<bool> counts_connections(bool wanted);
 
 }  // namespace ocicat::kernel

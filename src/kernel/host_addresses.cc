@@ -104,4 +104,17 @@ std::optional<Prefix> main_address(Family family) {
   return first;
 }
 
+std::set<IpAddress> own_addresses() {
+  std::set<IpAddress> own;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return own;
+  const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owned(list, &::freeifaddrs);
+  for (const auto* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    for (const auto family : kFamilies) {
+      if (const auto address = address_in(entry->ifa_addr, family)) own.insert(*address);
+    }
+  }
+  return own;
+}
+
 }  // namespace ocicat::kernel

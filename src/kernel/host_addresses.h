@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 
 #include "base/ip.h"
 
@@ -13,5 +14,8 @@ namespace ocicat::kernel {
 // such a route the first one of an interface that is up and neither the loopback, a workload's nor a tunnel.
 // Nothing: there is none of the family. In the network namespace of the calling thread; sends nothing.
 std::optional<Prefix> main_address(Family family);
+
+// All of them, in the network namespace of the calling thread.
+std::set<IpAddress> own_addresses();
 
 }  // namespace ocicat::kernel
