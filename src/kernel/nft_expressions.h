@@ -97,6 +97,7 @@ inline constexpr std::uint32_t kStateEstablished = 2;
 inline constexpr std::uint32_t kStateRelated = 4;
 inline constexpr std::uint32_t kStateNew = 8;
 inline constexpr std::uint32_t kStateUntracked = 64;
+inline constexpr std::uint32_t kStatusConfirmed = 1U << 3;              // IPS_CONFIRMED
 inline constexpr std::uint32_t kStatusDestinationTranslated = 1U << 5;  // IPS_DST_NAT
 
 }  // namespace ocicat::kernel::nft

@@ -28,6 +28,7 @@ constexpr std::array<std::uint8_t, 4> kZero{};
 constexpr const char* kNeighbourTypes = "neighbour_types";
 constexpr const char* kRejected = "rejected";  // what has been told is answered
 constexpr const char* kAlone = "alone";        // what begins, unless the kernel tracks it
+constexpr std::uint32_t kLoopbackIndex = 1;    // its index in any network namespace
 constexpr const char* kProtocolsWithPorts = "protocols_with_ports";
 
 // What tells flows of no connection apart.
@@ -133,14 +134,27 @@ class Writer {
     add_alone();
     chain(std::string(kBegun.chain));
     rule(without_state(kernel::nft::kStateNew).verdict(NFT_GOTO, kAlone));
+    only_first_packets();
     add(tells_fairly(kBegun, NFT_RETURN));
     // To its own workloads the host also says what belongs to no connection (neighbour discovery): that begins nothing.
     chain(std::string(kBegunByHost.chain));
     rule(without_state(kernel::nft::kStateNew).verdict(NFT_RETURN));
+    only_first_packets();
     ruleset_.rules.push_back(tells(kBegunByHost));
     add_endings_of_hosts();
   }
 
+  // A connection is new until it is answered, and known once its first packet has passed: with the loopback interface that is
+  // before it comes in.
+  void only_first_packets() {
+    rule(Expressions()
+             .meta(Meta::kInputIndex, 0)
+             .differs(0, host_order(kLoopbackIndex))
+             .conntrack_status(0)
+             .mask(0, host_order(kernel::nft::kStatusConfirmed))
+             .differs(0, kZero)
+             .verdict(NFT_RETURN));
+  }
   // What passes and is of no connection has none that could say whether it begins: a set remembers for a minute that its
   // flow has been told, whichever way it went. Where the set is full, flows begin with each packet.
   void add_alone() {
