@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from own_agent import Agent
 from test_accounting import SEND, RECEIVE, SIZE, IP, TCP, OF_SYN
 
 UDP, ICMP = 8, 8  # headers
@@ -191,3 +192,22 @@ def test_what_comes_and_goes_between_two_looks_is_told(lab, dataplane, eventuall
     eventually(lambda: carried(lab, server, "udp/%d" % port) == expected(100, 100 * each), 30)
     assert {total["flows"] for total in sums(lab, server, "udp/%d" % port).values()} == {50}
     receiver.communicate()
+
+
+def test_the_kernel_counts_unless_the_agent_is_to_leave_that_to_others(lab, dataplane, eventually):
+    if dataplane == "ebpf":
+        pytest.skip("its programs count")
+    setting = "/proc/sys/net/netfilter/nf_conntrack_acct"
+
+    def value():
+        return lab.host_exec("host1", "cat", setting).stdout.strip()
+
+    assert value() == "1"
+    lab.host_exec("host1", "sh", "-c", "echo 0 > " + setting)
+    agent = Agent(lab, "host1", "--leave-conntrack-acct")
+    lab.wait()
+    eventually(lambda: "nf_conntrack_acct is off" in lab.run("status").stdout, 30)
+    assert value() == "0"
+    agent.end()
+    lab.wait()
+    assert value() == "1"
