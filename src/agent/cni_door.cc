@@ -5,6 +5,7 @@
 #include <future>
 #include <utility>
 
+#include "agent/cluster_lock.h"
 #include "cni/call.h"
 #include "cni/places.h"
 #include "cni/service/service.h"
@@ -33,10 +34,12 @@ Result<void> make_folder(const std::filesystem::path& folder) {
 
 // Those who are called before those who call: destroyed in reverse.
 struct CniDoor::State {
-  explicit State(const api::Address& address) : allocator(std::make_unique<ipam::ApiDocuments>(address)) {}
+  explicit State(const api::Address& address)
+      : allocator(std::make_unique<ipam::ApiDocuments>(address)), lock(address) {}
 
   kernel::NetlinkWorkloadLinks links;
   ipam::GroupAllocator allocator;
+  ClusterLock lock;
   std::unique_ptr<cni::Service> service;
   std::promise<void> starting;
   std::shared_future<void> started = starting.get_future().share();
@@ -77,7 +80,8 @@ Result<std::unique_ptr<CniDoor>> CniDoor::open(Options options) {
        .links = &state->links,
        .enforcement = options.enforcement,
        .documents = [address = options.server] { return std::make_unique<ipam::ApiDocuments>(address); },
-       .why_not_ready = std::move(options.why_not_ready)});
+       .why_not_ready = std::move(options.why_not_ready),
+       .why_locked = [self] { return self->lock.why_locked(); }});
   if (service) state->service = *std::move(service);
   state->starting.set_value();
   if (!service) return within("container runtimes", service.error());

@@ -14,6 +14,10 @@ inline constexpr std::string_view kFolder = "/var/lib/ocicat/cni";
 inline constexpr std::string_view kSocket = "agent.sock";
 inline constexpr std::string_view kAttachments = "attachments";
 inline constexpr std::string_view kDeletes = "deletes";
+// The endings of an attachment's file: as it says itself; whatever it says, nobody wants it, which a new name tells where
+// the disk takes no new text.
+inline constexpr std::string_view kNoted = ".json";
+inline constexpr std::string_view kUnwanted = ".unwanted";
 
 // What is asked of the agent, by POST with a Message; answered with 200 and what goes to standard output, or
 // with 500 and the error object.

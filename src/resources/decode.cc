@@ -71,6 +71,8 @@ Result<Resource> decode(Kind kind, const boost::json::object& json) {
       return as_resource(decode_block_claim(json));
     case Kind::kAgentConfiguration:
       return as_resource(decoding::agent_configuration(json));
+    case Kind::kClusterInformation:
+      return as_resource(decoding::cluster_information(json));
     case Kind::kIpReservation:
     case Kind::kIpamConfiguration:
     case Kind::kIpamHandle:  // these have decoders of their own: ipam.h

@@ -53,6 +53,7 @@ Result<BgpPeer> bgp_peer(const boost::json::object& document);
 Result<BgpFilter> bgp_filter(const boost::json::object& document);
 Result<FelixConfiguration> felix_configuration(const boost::json::object& document);
 Result<AgentConfiguration> agent_configuration(const boost::json::object& document);
+Result<ClusterInformation> cluster_information(const boost::json::object& document);
 
 // Converted from Kubernetes' own.
 Result<Profile> profile_of_namespace(const boost::json::object& document);

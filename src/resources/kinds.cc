@@ -56,6 +56,8 @@ constexpr std::array kKinds{
     KindInfo{Kind::kIpamHandle, "IPAMHandle", kCalico, "v3", "ipamhandles", "ipamhandle", "", false, true},
     KindInfo{Kind::kFelixConfiguration, "FelixConfiguration", kCalico, "v3", "felixconfigurations",
              "felixconfiguration", "felixconfig,felixconfigs,fconfig,fconfigs", false, true},
+    KindInfo{Kind::kClusterInformation, "ClusterInformation", kCalico, "v3", "clusterinformations",
+             "clusterinformation", "clusterinfo,clusterinfos", false, true},
     KindInfo{Kind::kNamespace, "Namespace", kCore, "v1", "namespaces", "namespace", "ns", false, true},
     KindInfo{Kind::kServiceAccount, "ServiceAccount", kCore, "v1", "serviceaccounts", "serviceaccount", "sa",
              true, true},

@@ -34,6 +34,7 @@ enum class Kind : std::uint8_t {
   kBlockAffinity,
   kIpamHandle,
   kFelixConfiguration,
+  kClusterInformation,
   // v1, networking.k8s.io/v1, discovery.k8s.io/v1, policy.networking.k8s.io/v1alpha2
   kNamespace,
   kServiceAccount,

@@ -50,6 +50,7 @@ std::string name_rule(Kind kind, std::string_view name) {
       if (!name.starts_with("node.")) return "must be default, or node. and the name of a host";
       return schema::check_dns_subdomain(name.substr(std::string_view("node.").size()));
     case Kind::kIpamConfiguration:
+    case Kind::kClusterInformation:
       return name == "default" ? "" : "must be default; there is one for all hosts";
     default:
       return schema::check_dns_subdomain(name);

@@ -37,6 +37,8 @@ constexpr std::array kBgpKinds{Kind::kNode,      Kind::kIpPool,       Kind::kBgp
                                Kind::kBgpFilter, Kind::kBgpPeer,      Kind::kBlockAffinity,
                                Kind::kService,   Kind::kEndpointSlice};
 
+constexpr std::array kCniKinds{Kind::kClusterInformation};
+
 }  // namespace
 
 std::string_view to_string(Action action) {
@@ -92,9 +94,14 @@ std::span<const Kind> bgp_kinds() {
   return kBgpKinds;
 }
 
+std::span<const Kind> cni_kinds() {
+  return kCniKinds;
+}
+
 bool is_decoded(Kind kind) {
-  return std::ranges::find(kWatchedKinds, kind) != kWatchedKinds.end() ||
-         std::ranges::find(kBgpKinds, kind) != kBgpKinds.end();
+  return std::ranges::any_of(std::array{watched_kinds(), bgp_kinds(), cni_kinds()}, [&](const auto& kinds) {
+    return std::ranges::find(kinds, kind) != kinds.end();
+  });
 }
 
 }  // namespace ocicat

@@ -361,15 +361,25 @@ struct AgentConfiguration {
   bool operator==(const AgentConfiguration&) const = default;
 };
 
+// What Calico says of the cluster as a whole, in `default`.
+struct ClusterInformation {
+  Metadata metadata;
+  bool datastore_ready = true;  // false: nothing is to be added, as while the data is moved elsewhere
+
+  bool operator==(const ClusterInformation&) const = default;
+};
+
 using Resource = std::variant<Tier, NetworkPolicy, NetworkSet, Profile, WorkloadEndpoint, HostEndpoint, Node,
                               IpPool, BgpConfiguration, BgpPeer, BgpFilter, FelixConfiguration, EndpointSlice,
-                              Service, AddressBlock, BlockClaim, AgentConfiguration>;
+                              Service, AddressBlock, BlockClaim, AgentConfiguration, ClusterInformation>;
 
 // The kinds that policy and the routes to workloads are computed from: every agent watches them.
 std::span<const Kind> watched_kinds();
 // The kinds that a router is configured from: an agent that keeps one watches them as well.
 std::span<const Kind> bgp_kinds();
-// Both: decode() turns these into a Resource, and no other.
+// The kinds that an agent which serves container runtimes watches besides.
+std::span<const Kind> cni_kinds();
+// All of them: decode() turns these into a Resource, and no other.
 bool is_decoded(Kind kind);
 
 }  // namespace ocicat

@@ -185,6 +185,11 @@ Columns columns_for(Kind kind) {
               {"IMPORTV6", count("spec", "importV6")}};
     case Kind::kIpReservation:
       return {{"CIDRS", list("spec", "reservedCIDRs")}};
+    case Kind::kClusterInformation:
+      return {{"CLUSTERGUID", field("spec", "clusterGUID")},
+              {"CLUSTERTYPE", field("spec", "clusterType")},
+              {"CALICOVERSION", field("spec", "calicoVersion")},
+              {"DATASTOREREADY", field("spec", "datastoreReady")}};
     case Kind::kIpamConfiguration:
       return {{"STRICTAFFINITY", field("spec", "strictAffinity")},
               {"AUTOALLOCATEBLOCKS", field("spec", "autoAllocateBlocks")},

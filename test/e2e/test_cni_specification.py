@@ -124,8 +124,24 @@ FULL_DISK = ("unshare", "-m", "sh", "-c",
 NO_RIGHTS = ("setpriv", "--bounding-set=-sys_admin")
 
 
+def test_del_without_an_agent_fails_where_nothing_can_be_noted_at_all(runtime, container, eventually):
+    lab = runtime.lab
+    runtime.call("ADD", container)
+    lab.run("lab", "agent", "kill", "host1")
+    try:  # nor are there notes to rename
+        through = (*FULL_DISK, str(lab.folder / "cni" / "host1"))
+        error = runtime.refused(runtime.variables("DEL", container), runtime.with_version(), through)
+        assert error["code"] == 5 and "No space left" in error["details"]
+        assert "eth0" in links(runtime, container)
+        assert runtime.call("DEL", container) is None
+        assert "eth0" not in links(runtime, container)
+    finally:
+        lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: given_to(runtime, container) == [], 20)
+
+
 @pytest.mark.parametrize("cause", ["disk full", "no rights"])
-def test_del_without_an_agent_fails_while_it_cannot_be_noted_or_the_interface_not_be_removed(
+def test_del_without_an_agent_succeeds_where_the_disk_is_full_or_the_interface_cannot_be_removed(
         runtime, container, cause, eventually):
     lab = runtime.lab
     runtime.call("ADD", container)
@@ -133,14 +149,12 @@ def test_del_without_an_agent_fails_while_it_cannot_be_noted_or_the_interface_no
     try:
         full = cause == "disk full"
         through = (*FULL_DISK, str(lab.folder / "cni" / "host1" / "deletes")) if full else NO_RIGHTS
-        error = runtime.refused(runtime.variables("DEL", container), runtime.with_version(), through)
-        assert error["code"] == (5 if full else 102), error
-        assert ("No space left" if full else "Operation not permitted") in error["details"]
-        assert "eth0" in links(runtime, container)
-        assert runtime.call("DEL", container) is None
-        assert "eth0" not in links(runtime, container)
+        done = runtime.run(runtime.variables("DEL", container), json.dumps(runtime.with_version()), through)
+        assert done == (0, ""), done
+        assert ("eth0" in links(runtime, container)) == (not full), "then the next agent takes it"
     finally:
         lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: "eth0" not in links(runtime, container), 20)
     eventually(lambda: given_to(runtime, container) == [], 20)
     assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
 
@@ -382,6 +396,46 @@ def test_status_says_whether_add_would_be_served(runtime, eventually):
         assert refused["code"] == 50 and "ocicat status" in refused["details"], away
         runtime.lab.run("lab", words[0], "start", *words[2:])
         eventually(lambda: runtime.run(variables, json.dumps(runtime.with_version())) == (0, ""), 20)
+
+
+def test_nothing_is_added_while_the_datastore_is_not_ready(runtime, container, eventually):
+    """ClusterInformation's lock, as Calico's tools set it while they move a cluster's data."""
+    lab = runtime.lab
+    status = {"CNI_COMMAND": "STATUS", "CNI_PATH": str(runtime.plugin.parent)}
+
+    def lock(locked):
+        lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "ClusterInformation", "metadata": {"name": "default"},
+                   "spec": {"clusterType": "k8s", "datastoreReady": not locked}})
+
+    def is_refused():
+        code, printed = runtime.run(runtime.variables("ADD", container), json.dumps(runtime.with_version()))
+        if code == 0:
+            runtime.call("DEL", container)
+            return False
+        error = json.loads(printed)
+        assert error["code"] == 11 and "datastoreReady" in error["details"], error
+        assert "ocicat get clusterinformation" in error["details"]
+        return True
+
+    lock(False)
+    runtime.call("ADD", container)
+    lock(True)
+    try:
+        eventually(lambda: runtime.run(status, json.dumps(runtime.with_version()))[0] != 0, 20)
+        error = runtime.refused(status, runtime.with_version())
+        assert error["code"] == 50 and "datastoreReady" in error["details"]
+        runtime.call("DEL", container)
+        assert given_to(runtime, container) == []
+        assert is_refused()
+        assert "false" in lab.run("get", "clusterinformation").stdout
+        lab.run("lab", "agent", "kill", "host1")  # the next one knows it before it adds anything
+        lab.run("lab", "agent", "start", "host1")
+        assert is_refused()
+    finally:
+        lock(False)
+    eventually(lambda: not is_refused(), 20)
+    lab.run("delete", "clusterinformation", "default")
+    assert runtime.call("STATUS") is None
 
 
 def test_containers_whose_names_begin_alike_keep_their_interfaces(runtime):

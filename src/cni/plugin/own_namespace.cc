@@ -27,21 +27,7 @@ struct Confirmation {
   char rest[512]{};
 };
 
-}  // namespace
-
-Result<UniqueFd> open_namespace(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return fail_errno(fmt::format("open the network namespace {}", path), errno);
-  // The file that a runtime mounts one on may outlive it.
-  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
-    return fail(ErrorCode::kNotFound, "{} is no network namespace", path);
-  return fd;
-}
-
-Result<void> remove_interface(const UniqueFd& network_namespace, const std::string& name) {
-  if (name.size() >= IFNAMSIZ) return fail(ErrorCode::kInvalid, "{} is no name of an interface", name);
-  if (::setns(network_namespace.get(), CLONE_NEWNET) != 0)
-    return fail_errno("enter the container's network namespace", errno);
+Result<void> remove_here(const std::string& name) {
   const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket) return fail_errno("netlink socket", errno);
   Removal request;
@@ -60,6 +46,28 @@ Result<void> remove_interface(const UniqueFd& network_namespace, const std::stri
   if (error_number != 0 && error_number != ENODEV)
     return fail_errno(fmt::format("remove {}", name), error_number);
   return {};
+}
+
+}  // namespace
+
+Result<UniqueFd> open_namespace(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail_errno(fmt::format("open the network namespace {}", path), errno);
+  // The file that a runtime mounts one on may outlive it.
+  if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
+    return fail(ErrorCode::kNotFound, "{} is no network namespace", path);
+  return fd;
+}
+
+Result<void> remove_interface(const UniqueFd& network_namespace, const std::string& name) {
+  if (name.size() >= IFNAMSIZ) return fail(ErrorCode::kInvalid, "{} is no name of an interface", name);
+  const UniqueFd own(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!own || ::setns(network_namespace.get(), CLONE_NEWNET) != 0)
+    return fail_errno("enter the container's network namespace", errno);
+  auto removed = remove_here(name);
+  if (::setns(own.get(), CLONE_NEWNET) != 0)
+    return fail_errno("leave the container's network namespace", errno);
+  return removed;
 }
 
 }  // namespace ocicat::cni

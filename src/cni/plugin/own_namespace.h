@@ -10,8 +10,8 @@ namespace ocicat::cni {
 
 Result<UniqueFd> open_namespace(const std::string& path);
 
-// The interface goes, and its other side with it; one that is not there is no error. The calling thread stays
-// inside.
+// The interface goes, and its other side with it; one that is not there is no error. The calling thread is inside
+// meanwhile, and then where it was.
 Result<void> remove_interface(const UniqueFd& network_namespace, const std::string& name);
 
 }  // namespace ocicat::cni

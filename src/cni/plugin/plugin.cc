@@ -1,10 +1,13 @@
 #include "cni/plugin/plugin.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cstdio>
 #include <optional>
+#include <tuple>
 
 #include "base/whole_file.h"
 #include "cni/delegation.h"
@@ -69,11 +72,24 @@ Result<void> note(const std::string& folder, const std::string& file, std::strin
   return write_whole(file, message, true);
 }
 
+std::string attachment_file(const std::string& folder, const Call& call, std::string_view ending) {
+  return fmt::format("{}/{}/{}{}", folder, kAttachments, call.attachment(), ending);
+}
+
+// Where the call itself cannot be noted: that takes no room on a disk.
+bool mark_unwanted(const std::string& folder, const Call& call) {
+  const auto file = attachment_file(folder, call, kNoted);
+  if (std::rename(file.c_str(), attachment_file(folder, call, kUnwanted).c_str()) != 0) return false;
+  const UniqueFd attachments(
+      ::open(fmt::format("{}/{}", folder, kAttachments).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return attachments && ::fsync(attachments.get()) == 0;
+}
+
 // Of which network's ADD the attachment is, as the agent has noted it before it made anything (to_json of an
 // Attachment; older ones name none). Nothing: it has noted no such attachment. read_attachment() is not for the
 // plugin, which starts with each call: all kinds of documents would come along.
 std::optional<std::string> noted_network(const std::string& folder, const Call& call) {
-  const auto note = read_whole(fmt::format("{}/{}/{}.json", folder, kAttachments, call.attachment()));
+  const auto note = read_whole(attachment_file(folder, call, kNoted));
   boost::system::error_code error;
   const auto value = json::parse(note, error);
   const auto* object = error ? nullptr : value.if_object();
@@ -94,7 +110,8 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   const bool anothers = noted_as && !noted_as->empty() && *noted_as != call.network;
   if (anothers && (network_namespace || !wired)) return {};
   const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
-  if (const auto noted = note(folder, file, message); !noted) {
+  const auto noted = note(folder, file, message);
+  if (!noted && (!noted_as || !mark_unwanted(folder, call))) {
     return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
                    noted.error().message + "; see: df"},
                   version);
@@ -103,13 +120,9 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
     ::unlink(file.c_str());
     return {};
   }
-  // Gone, and the interface with it; or one of that name would be somebody else's.
-  if (!network_namespace || !noted_as) return {};
-  if (const auto removed = remove_interface(*network_namespace, call.ifname); !removed) {
-    return failed({FailureCode::kKernel, "the container's interface cannot be removed",
-                   removed.error().message + "; see the kernel's log: dmesg"},
-                  version);
-  }
+  // Gone, and the interface with it; or one of that name would be somebody else's. Where the kernel keeps it here the
+  // agent takes it away by its other end, as it is noted.
+  if (network_namespace && noted_as) std::ignore = remove_interface(*network_namespace, call.ifname);
   return {};
 }
 

@@ -271,6 +271,7 @@ Outcome<std::variant<Attachment, Delegation>> add(Context& context, const Call& 
                               configuration.node, context.options.node, kNetworkFile));
   }
   TRY_VOID(check_ready(context));
+  TRY_VOID(check_unlocked(context));
   TRY_VOID(gates_are_open(configuration.readiness_gates));
   auto attachment = attachment_of(call, context.options.node);
   attachment.boot = context.options.boot;

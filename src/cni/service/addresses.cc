@@ -142,6 +142,7 @@ Failure no_address(Context& context, const Error& error) {
 
 Outcome<Attachment> add_addresses(Context& context, const Call& call) {
   TRY(const auto configuration, read_configuration(call));
+  TRY_VOID(check_unlocked(context));
   auto attachment = attachment_of(call, context.options.node);
   attachment.boot = context.options.boot;
   const Turns::Turn turn(context.turns, attachment.name());

@@ -40,6 +40,12 @@ Outcome<void> check_ready(const Context& context) {
                 why + "; see: ocicat status");
 }
 
+Outcome<void> check_unlocked(const Context& context) {
+  auto why = context.parts.why_locked();
+  if (why.empty()) return {};
+  return refuse(FailureCode::kTryAgainLater, "nothing is added to this cluster now", std::move(why));
+}
+
 bool is_anothers(const Context& context, const Attachment& attachment, const std::string& network) {
   // Notes of an older agent's may name none.
   if (attachment.network.empty() || attachment.network == network) return false;

@@ -26,6 +26,8 @@ Failure failure_of(const Error& error, std::string message);
 
 // Code 11 where the agent cannot serve workloads yet.
 Outcome<void> check_ready(const Context& context);
+// Code 11 where nothing is to be added.
+Outcome<void> check_unlocked(const Context& context);
 
 // Whether another network's ADD made the attachment, which that network's DEL is then to take back. Of one whose
 // interface has gone (its container has ended, and the network been renamed meanwhile) any network's may.

@@ -91,7 +91,7 @@ TEST(Deletion, DelThatCanNeitherBeCarriedOutNorNotedFailsUntilEitherCan) {
     ASSERT_TRUE(agent.add("c1", "web").done);
     world.server_away = true;
     {
-      const Obstacle disk_full(writing(note_of(world, "c1")));
+      const Obstacle disk_full(writing(note_of(world, "c1"))), nor_renames(unwanted(note_of(world, "c1")));
       for (const auto* cause : {"nobody listens", "Is a directory"})
         expect_refusal(agent.del("c1", "web"), 5, cause);
       EXPECT_EQ(given(world).size(), 2U);
@@ -129,7 +129,8 @@ TEST(Deletion, DelWithoutAnAgentThatCannotBeNotedFailsUntilItCan) {
   World world;
   ASSERT_TRUE(Agent(world).add("c1", "web").done);
   {
-    const Obstacle disk_full(writing(note_of(world, "c1", kDeletes)));
+    const Obstacle disk_full(writing(note_of(world, "c1", kDeletes))),
+        nor_renames(unwanted(note_of(world, "c1")));
     const auto answer = del_without_agent(world.folder());
     EXPECT_NE(answer.exit_code, 0);
     expect_refusal(answer.output, 5, "Is a directory");
@@ -139,14 +140,49 @@ TEST(Deletion, DelWithoutAnAgentThatCannotBeNotedFailsUntilItCan) {
   expect_nothing(world);
 }
 
-TEST(Deletion, DelWithoutAnAgentSaysThatTheKernelKeepsTheInterfaceAndIsNotedAllTheSame) {
+TEST(Deletion, DelNeedsNoRoomOnTheDiskForWhatIsLeftToTheNextAgent) {
+  World world;
+  for (const bool agent_away : {false, true}) {
+    {
+      Agent agent(world);
+      ASSERT_TRUE(agent.add("c1", "web").done);
+      world.server_away = true;
+      const Obstacle disk_full(writing(note_of(world, "c1")));
+      if (!agent_away) {
+        EXPECT_TRUE(agent.del("c1", "web").done);
+      }
+    }
+    if (agent_away) {
+      const Obstacle disk_full(writing(note_of(world, "c1", kDeletes)));
+      const auto answer = del_without_agent(world.folder());
+      EXPECT_EQ(answer.exit_code, 0) << answer.output;
+    }
+    EXPECT_TRUE(std::filesystem::exists(unwanted(note_of(world, "c1"))));
+    EXPECT_EQ(given(world).size(), 2U);
+    world.server_away = false;
+    Agent(world).await_tidy();
+    expect_nothing(world);
+  }
+}
+
+// As where it was renamed by a plugin while an agent started, and the container added again.
+TEST(Deletion, WhatIsNotedSinceCountsOverWhatNobodyWanted) {
+  World world;
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  std::filesystem::copy_file(note_of(world, "c1"), unwanted(note_of(world, "c1")));
+  Agent next(world);
+  next.await_tidy();
+  EXPECT_EQ(world.count_interfaces(), 1U);
+  EXPECT_TRUE(next.del("c1", "web").done);
+  expect_nothing(world);
+}
+
+TEST(Deletion, DelWithoutAnAgentLeavesAnInterfaceThatTheKernelKeepsToTheNextOne) {
   World world;
   ASSERT_TRUE(Agent(world).call("ADD", "c1", "web", {}, "/n", Role::kNetwork, "lo").done);
-  const auto answer =
-      del_without_agent(world.folder(), "/proc/self/ns/net", "lo");  // which nobody can remove
-  EXPECT_NE(answer.exit_code, 0);
-  expect_refusal(answer.output, 102, "not ");
-  EXPECT_EQ(del_without_agent(world.folder(), "/run/netns/gone", "lo").exit_code, 0);
+  // Nobody can remove it there.
+  EXPECT_EQ(del_without_agent(world.folder(), "/proc/self/ns/net", "lo").exit_code, 0);
+  EXPECT_EQ(world.count_interfaces(), 1U);
   Agent(world).await_tidy();
   expect_nothing(world);
 }
@@ -204,7 +240,8 @@ TEST(Deletion, GcSaysWhatItCouldNotCollectWithEachCause) {
   ASSERT_TRUE(agent.add("c2", "db").done);
   world.server_away = true;
   {
-    const Obstacle first(writing(note_of(world, "c1"))), second(writing(note_of(world, "c2")));
+    const Obstacle first(writing(note_of(world, "c1"))), second(writing(note_of(world, "c2"))),
+        third(unwanted(note_of(world, "c1"))), fourth(unwanted(note_of(world, "c2")));
     for (const auto* cause : {"c1@eth0", "c2@eth0", "nobody listens"}) expect_refusal(collect(), 5, cause);
   }
   world.tells_endpoints = false;

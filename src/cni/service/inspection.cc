@@ -161,6 +161,7 @@ Outcome<void> status(Context& context, const Call& call) {
   // Who wires the containers himself needs no policy of ours in force.
   const auto why = call.role == Role::kNetwork ? context.parts.why_not_ready() : std::string();
   if (!why.empty()) return not_available(why + "; see: ocicat status");
+  if (auto locked = context.parts.why_locked(); !locked.empty()) return not_available(std::move(locked));
   if (const auto open = gates_are_open(configuration.readiness_gates); !open)
     return not_available(open.error().details);
   if (!configuration.address_plugin.empty()) return server_answers(context);

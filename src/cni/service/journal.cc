@@ -1,12 +1,15 @@
 #include "cni/service/journal.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
+#include <cstdio>
 
+#include "base/unique_fd.h"
 #include "base/whole_file.h"
 #include "cni/places.h"
 
@@ -14,8 +17,6 @@ namespace ocicat::cni {
 namespace {
 
 using Phase = Attachment::Phase;
-
-constexpr std::string_view kEnding = ".json";
 
 }  // namespace
 
@@ -30,21 +31,28 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& fold
   ::chmod(folder.c_str(), 0700);
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(folder / kAttachments, failed)) {
-    if (entry.path().extension() != kEnding) continue;  // half of a write that was cut short
+    const auto ending = entry.path().extension();
+    if (ending != kNoted && ending != kUnwanted) continue;  // half of a write that was cut short
     auto attachment = read_attachment(read_whole(entry.path()));
-    if (attachment) {
-      auto name = attachment->name();
-      journal->attachments_.emplace(std::move(name), *std::move(attachment));
-    } else {
+    if (!attachment) {
       unreadable.push_back(fmt::format("{}: {}", entry.path().string(), attachment.error().message));
+      continue;
+    }
+    auto name = attachment->name();
+    if (ending == kNoted) {
+      journal->attachments_.insert_or_assign(std::move(name), *std::move(attachment));
+    } else {
+      attachment->phase = Phase::kDeleting;
+      journal->attachments_.try_emplace(std::move(name),
+                                        *std::move(attachment));  // what was noted since counts
     }
   }
   if (failed) return fail_errno(fmt::format("read {}", folder.string()), failed.value());
   return journal;
 }
 
-std::filesystem::path Journal::file_of(const std::string& name) const {
-  return folder_ / kAttachments / (name + std::string(kEnding));
+std::filesystem::path Journal::file_of(const std::string& name, std::string_view ending) const {
+  return folder_ / kAttachments / (name + std::string(ending));
 }
 
 std::optional<Attachment> Journal::find(const std::string& name) const {
@@ -80,7 +88,7 @@ std::optional<Attachment> Journal::holder_of(const IpAddress& address, const std
 
 Result<void> Journal::write(const Attachment& attachment, bool durable) {
   const auto name = attachment.name();
-  TRY_VOID(write_whole(file_of(name).string(), boost::json::serialize(to_json(attachment)), durable));
+  TRY_VOID(write_whole(file_of(name, kNoted).string(), boost::json::serialize(to_json(attachment)), durable));
   const std::scoped_lock lock(mutex_);
   attachments_.insert_or_assign(name, attachment);
   return {};
@@ -90,33 +98,44 @@ Result<void> Journal::write_unwanted(Attachment attachment) {
   attachment.phase = Phase::kDeleting;
   auto written = write(attachment, true);
   if (written) return {};
+  const bool renamed = rename_unwanted(attachment.name()).has_value();
   const std::scoped_lock lock(mutex_);
   const auto at = attachments_.find(attachment.name());
-  if (at == attachments_.end() || at->second.phase == Phase::kAdded) return written;
+  if (at == attachments_.end() || (at->second.phase == Phase::kAdded && !renamed)) return written;
   at->second = std::move(attachment);
   return {};
 }
 
+// That takes no room on a disk.
+Result<void> Journal::rename_unwanted(const std::string& name) const {
+  if (::rename(file_of(name, kNoted).c_str(), file_of(name, kUnwanted).c_str()) != 0)
+    return fail_errno("rename", errno);
+  const UniqueFd folder(::open((folder_ / kAttachments).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder || ::fsync(folder.get()) != 0) return fail_errno("fsync", errno);
+  return {};
+}
+
 Result<void> Journal::forget(const std::string& name) {
-  const auto file = file_of(name);
-  const bool removed = ::unlink(file.c_str()) == 0 || errno == ENOENT;
-  const int error = errno;
+  int error = 0;
+  for (const auto ending : {kNoted, kUnwanted}) {
+    if (::unlink(file_of(name, ending).c_str()) != 0 && errno != ENOENT) error = errno;
+  }
   const std::scoped_lock lock(mutex_);
   const auto at = attachments_.find(name);
   if (at == attachments_.end()) return {};  // of a disk that takes nothing, not even that there was no file
-  if (removed) {
+  if (error == 0) {
     attachments_.erase(at);
     return {};
   }
   at->second.phase = Phase::kDeleting;
-  return fail_errno(fmt::format("remove {}", file.string()), error);
+  return fail_errno(fmt::format("remove {}", file_of(name, kNoted).string()), error);
 }
 
 std::vector<std::filesystem::path> Journal::left_behind() const {
   std::vector<std::filesystem::path> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / kDeletes, ignored)) {
-    if (entry.path().extension() == kEnding) files.push_back(entry.path());
+    if (entry.path().extension() == kNoted) files.push_back(entry.path());
   }
   std::ranges::sort(files);
   return files;

@@ -1,7 +1,7 @@
 // The attachments of a host, a file each, so that none is forgotten whatever dies.
 //
 //   form     FOLDER/attachments/CONTAINER@INTERFACE.json (to_json of an Attachment); written beside and
-//            renamed, so that each is whole
+//            renamed, so that each is whole; or .unwanted (places.h)
 //   threads  any number
 #pragma once
 
@@ -32,7 +32,8 @@ class Journal {
 
   // `durable`: it outlives the loss of power as well.
   Result<void> write(const Attachment& attachment, bool durable);
-  // Nobody wants it any more. That cannot fail for one that is noted as half made, which the next agent takes back anyway.
+  // Nobody wants it any more. Where that cannot be written its file has another name from then on. It cannot fail for
+  // one that is noted as half made, which the next agent takes back anyway.
   Result<void> write_unwanted(Attachment attachment);
   // Where its file cannot be removed it is unwanted.
   Result<void> forget(const std::string& name);
@@ -42,7 +43,8 @@ class Journal {
 
  private:
   explicit Journal(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  std::filesystem::path file_of(const std::string& name) const;
+  std::filesystem::path file_of(const std::string& name, std::string_view ending) const;
+  Result<void> rename_unwanted(const std::string& name) const;
 
   const std::filesystem::path folder_;
   mutable std::mutex mutex_;  // of the map alone: whoever writes an attachment has its turn

@@ -44,8 +44,7 @@ struct Service::State {
     for (auto attachment : context.journal->all()) {
       // In another boot's kernel there are no interfaces of this one.
       if (attachment.phase == Phase::kAdded && attachment.boot == context.options.boot) continue;
-      attachment.phase = Phase::kDeleting;
-      TRY_VOID(context.journal->write(attachment, true));
+      if (attachment.phase != Phase::kDeleting) TRY_VOID(context.journal->write_unwanted(attachment));
       has_work = true;
     }
     for (const auto& file : context.journal->left_behind()) TRY_VOID(take_over(file));
@@ -63,8 +62,7 @@ struct Service::State {
     auto attachment = context.journal->find(call->attachment()).value_or(called);
     if (attachment.addresses_alone == called.addresses_alone &&
         !is_anothers(context, attachment, call->network)) {
-      attachment.phase = Phase::kDeleting;
-      TRY_VOID(context.journal->write(attachment, true));
+      TRY_VOID(context.journal->write_unwanted(attachment));
     }
     std::error_code failed;
     std::filesystem::remove(file, failed);

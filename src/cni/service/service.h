@@ -44,6 +44,7 @@ class Service {
     Enforcement* enforcement = nullptr;
     std::function<std::unique_ptr<ipam::Documents>()> documents;  // one for each thread that asks at a time
     std::function<std::string()> why_not_ready;                   // empty: workloads can be served
+    std::function<std::string()> why_locked;  // why nothing is to be added, and what to run; empty: it is
   };
 
   // Takes over what is on disk, and goes on taking back what nobody wants on a thread of its own.

@@ -294,6 +294,23 @@ TEST(Service, StatusSaysThatNoAddressIsLeftForThisHostWhereBlocksAreStrictlyThei
   EXPECT_TRUE(agent.call("STATUS", "", "", kNarrow).done);
 }
 
+TEST(Service, AddsNothingWhileTheClusterIsLockedAndTakesBackAllTheSame) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  world.locked = true;
+  for (const auto role : {Role::kNetwork, Role::kAddresses}) {
+    const auto refused = agent.call("ADD", "c2", "db", {}, "/n", role);
+    expect_refusal(refused, 11, "it is");
+    EXPECT_THAT(refused.text, HasSubstr("nothing is added to this cluster now"));
+    expect_refusal(agent.call("STATUS", "", "", {}, "", role), 50, "it is");
+  }
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  expect_nothing(world);
+  world.locked = false;
+  EXPECT_TRUE(agent.call("STATUS", "", "").done);
+}
+
 TEST(Service, StartsNothingWhileAReadinessGateIsClosed) {
   World world;
   Agent agent(world);

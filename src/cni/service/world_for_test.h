@@ -55,6 +55,7 @@ class World {
   std::atomic<bool> server_away = false;
   std::atomic<bool> kernel_refuses = false;
   std::atomic<bool> enforces = true;
+  std::atomic<bool> locked = false;
   std::atomic<bool> tells_endpoints = true;
   std::function<void()> at_write = [] {};  // before something is written at the server
   std::atomic<std::uint32_t> mtu = 1400;
@@ -220,13 +221,14 @@ class Agent {
  public:
   explicit Agent(World& world, std::string boot = "boot")
       : links_(world), enforcement_(world), allocator_(std::make_unique<FakeDocuments>(world, false)) {
-    auto service =
-        Service::start({.node = "host1", .folder = world.folder(), .boot = std::move(boot)},
-                       {.allocator = &allocator_,
-                        .links = &links_,
-                        .enforcement = &enforcement_,
-                        .documents = [&world] { return std::make_unique<FakeDocuments>(world, true); },
-                        .why_not_ready = [] { return std::string(); }});
+    auto service = Service::start(
+        {.node = "host1", .folder = world.folder(), .boot = std::move(boot)},
+        {.allocator = &allocator_,
+         .links = &links_,
+         .enforcement = &enforcement_,
+         .documents = [&world] { return std::make_unique<FakeDocuments>(world, true); },
+         .why_not_ready = [] { return std::string(); },
+         .why_locked = [&world] { return std::string(world.locked ? "it is; see: ocicat get" : ""); }});
     CHECK(service);
     service_ = *std::move(service);
   }
@@ -316,6 +318,9 @@ inline std::filesystem::path note_of(const World& world, std::string_view contai
 }
 inline std::filesystem::path writing(std::filesystem::path note) {
   return note += ".new";
+}
+inline std::filesystem::path unwanted(std::filesystem::path note) {
+  return note.replace_extension(kUnwanted);
 }
 
 // As test/e2e/cni_errors.py has it of what runtimes get.
