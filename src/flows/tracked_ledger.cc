@@ -8,7 +8,6 @@
 #include <cstring>
 #include <string_view>
 
-#include "base/unique_fd.h"
 #include "base/whole_file.h"
 
 namespace ocicat::flows {
@@ -64,6 +63,19 @@ std::span<TrackedLedger::Line> TrackedLedger::lines() const {
   return {reinterpret_cast<Line*>(memory_.get() + sizeof(Header)), most_};
 }
 
+std::size_t TrackedLedger::size_with(std::uint32_t lines) {
+  return kernel::in_pages(sizeof(Header) + std::size_t{lines} * sizeof(Line));
+}
+
+bool TrackedLedger::reserve(std::uint32_t lines) {
+  const auto needed = size_with(lines);
+  if (needed <= reserved_) return true;
+  const auto more = static_cast<off_t>(needed - reserved_);
+  if (::posix_fallocate(file_.get(), static_cast<off_t>(reserved_), more) != 0) return false;
+  reserved_ = needed;
+  return true;
+}
+
 std::uint64_t TrackedLedger::era_of_host() {
   struct stat ns{};
   [[maybe_unused]] const auto found = ::stat("/proc/thread-self/ns/net", &ns);
@@ -73,17 +85,18 @@ std::uint64_t TrackedLedger::era_of_host() {
 Result<TrackedLedger> TrackedLedger::open(const std::filesystem::path& file, std::uint64_t era,
                                           std::uint32_t most) {
   TrackedLedger ledger;
-  const UniqueFd opened(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!opened) return fail_errno(fmt::format("open {}", file.string()), errno);
+  ledger.file_ = UniqueFd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const int opened = ledger.file_.get();
+  if (!ledger.file_) return fail_errno(fmt::format("open {}", file.string()), errno);
   Header there;
-  const bool is_known = ::pread(opened.get(), &there, sizeof there, 0) == sizeof there &&
-                        there.layout == kLayout && there.era == era && there.most == most &&
-                        there.used <= most;
-  const auto size = kernel::in_pages(sizeof(Header) + std::size_t{most} * sizeof(Line));
-  if ((!is_known && ::ftruncate(opened.get(), 0) != 0) ||
-      ::ftruncate(opened.get(), static_cast<off_t>(size)) != 0)
+  const bool is_known = ::pread(opened, &there, sizeof there, 0) == sizeof there && there.layout == kLayout &&
+                        there.era == era && there.most == most && there.used <= most;
+  const auto size = size_with(most);
+  if ((!is_known && ::ftruncate(opened, 0) != 0) || ::ftruncate(opened, static_cast<off_t>(size)) != 0)
     return fail_errno(fmt::format("write {}", file.string()), errno);
-  TRY(ledger.memory_, kernel::map_memory(opened.get(), 0, size, kernel::Access::kWrite));
+  if (!ledger.reserve(is_known ? there.used : 0))
+    return fail_errno(fmt::format("write {}", file.string()), ENOSPC);
+  TRY(ledger.memory_, kernel::map_memory(opened, 0, size, kernel::Access::kWrite));
   ledger.most_ = most;
   if (!is_known) {
     auto& header = ledger.header();
@@ -111,13 +124,15 @@ TrackedLedger::Line* TrackedLedger::find(std::uint64_t key) {
   return found == places_.end() ? nullptr : &lines()[found->second];
 }
 
+bool TrackedLedger::has_room() {
+  return !free_.empty() || (header().used < most_ && reserve(header().used + 1));
+}
+
 TrackedLedger::Line* TrackedLedger::add(std::uint64_t key) {
   std::uint32_t place = header().used;
   if (!free_.empty()) {
     place = free_.back();
     free_.pop_back();
-  } else if (place == most_) {
-    return nullptr;
   } else {
     ++header().used;
   }
@@ -144,13 +159,12 @@ void TrackedLedger::book(const kernel::Connection& connection, bool goes_on, con
   Line passing;
   auto* line = find(key);
   const bool is_new = line == nullptr;
+  if (is_new && goes_on && !has_room()) return;  // it is told as it ends
   if (is_new) line = &passing;
   if (line->judged != replay.version()) {
     const auto ends = replay.ends_of(connection, ways);
     if (is_new && !ends.any()) return;
-    if (is_new && goes_on) {
-      if (auto* added = add(key)) line = added;
-    }
+    if (is_new && goes_on) line = add(key);
     line->judged = replay.version();
     line->outcomes = {static_cast<std::uint32_t>(ends.outcomes[0]),
                       static_cast<std::uint32_t>(ends.outcomes[1])};

@@ -6,7 +6,7 @@
 //   file       in memory of this process: what is booked there is booked, whatever becomes of the agent. What it says of
 //              another start of the machine, or of another network namespace, counts for nothing. Where there was none, what
 //              has been carried so far is not owed
-//   bounds     of connections that find no room all is told as they end
+//   bounds     of connections that find no room, in the file or where that lies, all is told as they end
 //   cost       64 bytes a connection, and some twenty to find it by
 //   design     docs/design/flows.md#what-connections-carry
 #pragma once
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "flows/event.h"
 #include "flows/replay.h"
 #include "kernel/connections.h"
@@ -52,12 +53,18 @@ class TrackedLedger {
 
   TrackedLedger() = default;
   void read();
+  static std::size_t size_with(std::uint32_t lines);
+  // The file has room for these: what is written to its memory without would end the process (SIGBUS).
+  bool reserve(std::uint32_t lines);
   Line* find(std::uint64_t key);
-  Line* add(std::uint64_t key);
+  bool has_room();
+  Line* add(std::uint64_t key);  // where there is room
   void remove(std::uint64_t key);
   Header& header() const;
   std::span<Line> lines() const;
 
+  UniqueFd file_;
+  std::size_t reserved_ = 0;  // of the file, in bytes
   kernel::MappedMemory memory_;
   std::uint32_t most_ = 0;
   boost::unordered_flat_map<std::uint64_t, std::uint32_t> places_;  // by key, of lines

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 
 #include <filesystem>
 
@@ -104,7 +105,35 @@ TEST_F(Tracked, CountersThatSomebodySetToNothingCountAnew) {
 
 TEST_F(Tracked, WithoutRoomAllIsToldAtTheEnd) {
   for (std::uint8_t i = 1; i <= 8; ++i) told(connection(1, 1, i));
+  for (int look = 0; look < 2; ++look) EXPECT_TRUE(book(connection(1, 1, 9)).empty());
   EXPECT_EQ(told(connection(2, 2, 9), false), Pair(2, 2));
+}
+
+// Needs root. Memory of a file for which there is no room would end the process.
+TEST_F(Tracked, OnAFullDiskAllIsToldAtTheEnd) {
+  ledger_.reset();
+  ASSERT_EQ(::mount("ledger", folder_.c_str(), "tmpfs", 0, "size=4096"), 0);
+  open(1, 1'024);
+  ledger_->end_look();
+  for (std::uint8_t i = 1; i <= 63; ++i) EXPECT_EQ(told(connection(1, 1, i)), Pair(1, 1));
+  EXPECT_TRUE(book(connection(1, 1, 64)).empty());
+  EXPECT_EQ(told(connection(2, 2, 64), false), Pair(2, 2));
+  EXPECT_EQ(told(connection(2, 1, 63)), Pair(1, 0));
+  const auto another = TrackedLedger::open(folder_ / "another", 1);
+  ASSERT_FALSE(another);
+  EXPECT_NE(another.error().message.find("No space left"), std::string::npos);
+  EXPECT_EQ(::umount2(folder_.c_str(), MNT_DETACH), 0);
+}
+
+// As somebody has cut it, or a machine that lost power: what is said to be used is not there.
+TEST_F(Tracked, OfAFileThatWasCutWhatIsLeftCounts) {
+  EXPECT_EQ(told(connection(3, 2)), Pair(3, 2));
+  ledger_.reset();
+  std::filesystem::resize_file(folder_ / "connections", 64);
+  open();
+  EXPECT_EQ(ledger_->size(), 0U);
+  EXPECT_EQ(told(connection(5, 2)), Pair(5, 2));
+  EXPECT_EQ(told(connection(5, 2)), Pair(0, 0));
 }
 
 TEST_F(Tracked, WhatIsRefusedMeanwhileIsNotCarried) {
