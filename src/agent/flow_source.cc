@@ -131,12 +131,13 @@ class HostWays {
   void refresh() {
     constexpr std::chrono::minutes kFor{1};
     own_ = kernel::own_addresses();
-    if (Clock::now() < forget_at_ && known_.size() < kMost) return;
+    if (Clock::now() < forget_at_) return;
     forget_at_ = Clock::now() + kFor;
     known_.clear();
   }
   bool is_own(const IpAddress& address) const { return own_.contains(address); }
   std::uint32_t leads_to(const IpAddress& address) {
+    if (known_.size() >= kMost) known_.clear();
     const auto [known, is_new] = known_.try_emplace(address);
     if (!is_new) return known->second;
     const auto hop = routes_->next_hop(address);
@@ -167,8 +168,9 @@ class TrackedSource {
   // `revoked`: the bit in the marks of those that policy denies by now.
   void read_ended(const flows::Replay& replay, std::uint32_t revoked,
                   const std::function<void(const flows::Event&)>& visit) {
+    constexpr std::size_t kMost = 50'000;  // some times what the kernel keeps for us
     const auto ways = this->ways();
-    const auto done = ended_->read([&](const kernel::Connection& connection) {
+    const auto done = ended_->read(kMost, [&](const kernel::Connection& connection) {
       ledger_->book(connection, false, replay, ways, revoked, visit);
     });
     if (!done) spdlog::warn("flows: connections that end: {}", done.error().message);
@@ -272,7 +274,19 @@ class LogSource final : public FlowSource {
     if (!log_) {
       if (const auto opened = open(); !opened) return again(opened.error());
     }
+    if (replays_ && !tracked_) open_tracked();
     count_lost();
+  }
+
+  // What begins is told without.
+  void open_tracked() {
+    auto tracked = TrackedSource::open(ledger_);
+    if (tracked) {
+      tracked_.emplace(*std::move(tracked));
+    } else if (tracked.error().message != why_not_tracked_) {
+      why_not_tracked_ = tracked.error().message;
+      spdlog::warn("flows do not say what connections carry: {}", why_not_tracked_);
+    }
   }
 
   Result<void> open() {
@@ -280,10 +294,6 @@ class LogSource final : public FlowSource {
     TRY_VOID(log.listen(dataplane::kRefusedGroup));
     TRY_VOID(log.listen(dataplane::kBegunGroup));
     TRY(counters_, kernel::ChainCounters::open(table_));
-    if (replays_ && !tracked_) {
-      TRY(auto tracked, TrackedSource::open(ledger_));
-      tracked_.emplace(std::move(tracked));
-    }
     log_ = std::move(log);
     return {};
   }
@@ -309,6 +319,7 @@ class LogSource final : public FlowSource {
   std::optional<kernel::PacketLog> log_;
   std::optional<kernel::ChainCounters> counters_;
   std::optional<TrackedSource> tracked_;
+  std::string why_not_tracked_;
   std::uint32_t revoked_mark_ = 0;
   flows::Replay replay_;
   std::array<Account*, kReasons> accounts_{};  // none: no chain tells of it

@@ -340,14 +340,18 @@ Result<EndedConnections> EndedConnections::open() {
   return EndedConnections(std::move(socket));
 }
 
-Result<void> EndedConnections::read(const std::function<void(const Connection&)>& visit) {
-  while (true) {
-    const auto done = socket_.receive_waiting([&](MessageView message) {
-      if (message.nlmsg_type != (kSubsystem | IPCTNL_MSG_CT_DELETE)) return;
-      if (const auto connection = connection_of(message)) visit(*connection);
-    });
+Result<void> EndedConnections::read(std::size_t most, const std::function<void(const Connection&)>& visit) {
+  while (most > 0) {
+    const auto done = socket_.receive_waiting(
+        [&](MessageView message) {
+          most -= most > 0 ? 1 : 0;  // a datagram has one message
+          if (message.nlmsg_type != (kSubsystem | IPCTNL_MSG_CT_DELETE)) return;
+          if (const auto connection = connection_of(message)) visit(*connection);
+        },
+        most);
     if (done || done.error().code != ErrorCode::kExhausted) return done;
   }
+  return {};
 }
 
 std::uint32_t EndedConnections::take_lost() {

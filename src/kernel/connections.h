@@ -123,8 +123,8 @@ class EndedConnections {
   // In the network namespace of the calling thread.
   static Result<EndedConnections> open();
 
-  // What has arrived, without waiting. What was lost on the way is no error.
-  Result<void> read(const std::function<void(const Connection&)>& visit);
+  // What has arrived, without waiting, at most so many. What was lost on the way is no error.
+  Result<void> read(std::size_t most, const std::function<void(const Connection&)>& visit);
   // How many were lost since the last call.
   std::uint32_t take_lost();
 

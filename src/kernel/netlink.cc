@@ -223,8 +223,8 @@ Result<void> NetlinkSocket::query(ByteView message, const std::function<void(Mes
   }
 }
 
-Result<void> NetlinkSocket::receive_waiting(const std::function<void(MessageView)>& visit) {
-  while (true) {
+Result<void> NetlinkSocket::receive_waiting(const std::function<void(MessageView)>& visit, std::size_t most) {
+  for (; most > 0; --most) {
     const ssize_t size = recv(fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return {};
@@ -235,6 +235,7 @@ Result<void> NetlinkSocket::receive_waiting(const std::function<void(MessageView
       visit(*at);
     }
   }
+  return {};
 }
 
 }  // namespace ocicat::kernel

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -99,8 +100,10 @@ class NetlinkSocket {
   // Sends one message, and gives every answer but the acknowledgement. kUnavailable: interrupted by a change,
   // try again.
   Result<void> query(ByteView message, const std::function<void(MessageView)>& visit);
-  // What has arrived, without waiting. kExhausted: messages were lost.
-  Result<void> receive_waiting(const std::function<void(MessageView)>& visit);
+  // What has arrived, without waiting, in at most so many datagrams: who writes faster than we read would else keep us.
+  // kExhausted: messages were lost.
+  Result<void> receive_waiting(const std::function<void(MessageView)>& visit,
+                               std::size_t most = std::numeric_limits<std::size_t>::max());
 
  private:
   explicit NetlinkSocket(mnl_socket* socket);
