@@ -65,7 +65,10 @@ std::filesystem::path ledger_file(const std::filesystem::path& run_dir) {
 std::string have_connections_counted(const Options& options) {
   if (options.dataplane.datapath != dataplane::Datapath::kNftables) return {};
   const auto counts = kernel::counts_connections(options.has_connections_counted);
-  if (counts && *counts) return {};
+  if (counts && *counts && kernel::tells_of_ended()) return {};
+  if (counts && *counts)
+    return "; flows do not say what connections carry last, nor what short ones do: nf_conntrack_events is "
+           "off";
   return fmt::format("; flows do not say what connections carry: {}",
                      counts ? "nf_conntrack_acct is off" : counts.error().message);
 }

@@ -362,6 +362,12 @@ std::uint32_t EndedConnections::take_lost() {
   return now - std::exchange(lost_, now);
 }
 
+bool tells_of_ended() {
+  const UniqueFd setting(::open("/proc/sys/net/netfilter/nf_conntrack_events", O_RDONLY | O_CLOEXEC));
+  char value = '0';
+  return setting && ::read(setting.get(), &value, 1) == 1 && value != '0';
+}
+
 Result<bool> counts_connections(bool wanted) {
   constexpr const char* kSetting = "/proc/sys/net/netfilter/nf_conntrack_acct";
   TRY([[maybe_unused]] const auto loads,

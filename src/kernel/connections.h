@@ -138,5 +138,7 @@ class EndedConnections {
 // Whether the kernel counts what connections of this network namespace carry, those that begin from now on at least
 // (nf_conntrack_acct); has it do so if wanted.
 Result<bool> counts_connections(bool wanted);
+// Whether it tells of those that end (nf_conntrack_events).
+bool tells_of_ended();
 
 }  // namespace ocicat::kernel

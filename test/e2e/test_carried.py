@@ -218,7 +218,7 @@ def test_the_kernel_counts_unless_the_agent_is_to_leave_that_to_others(lab, data
 
 
 def test_connections_that_end_while_no_agent_runs_are_counted_as_lost(lab, dataplane, eventually):
-    """Behind all others here, which count on none."""
+    """Behind all others here that count on none."""
     if dataplane == "ebpf":
         pytest.skip("its programs count, and what they have counted waits for the next agent")
 
@@ -232,3 +232,20 @@ def test_connections_that_end_while_no_agent_runs_are_counted_as_lost(lab, datap
     lab.run("lab", "agent", "start", "host1")
     lab.wait()
     eventually(lambda: lost() > 0, 60)
+
+
+def test_status_says_that_the_kernel_does_not_tell_of_connections_that_end(lab, dataplane, eventually):
+    if dataplane == "ebpf":
+        pytest.skip("its programs count")
+    setting = "/proc/sys/net/netfilter/nf_conntrack_events"
+    before = lab.host_exec("host1", "cat", setting).stdout.strip()
+    lab.host_exec("host1", "sh", "-c", "echo 0 > " + setting)
+    try:
+        agent = Agent(lab, "host1")
+        lab.wait()
+        eventually(lambda: "nf_conntrack_events is off" in lab.run("status").stdout, 30)
+    finally:
+        lab.host_exec("host1", "sh", "-c", f"echo {before} > {setting}")
+    agent.end()
+    lab.wait()
+    assert "nf_conntrack_events" not in lab.run("status").stdout
