@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <optional>
 #include <tuple>
@@ -76,10 +77,11 @@ std::string attachment_file(const std::string& folder, const Call& call, std::st
   return fmt::format("{}/{}/{}{}", folder, kAttachments, call.attachment(), ending);
 }
 
-// Where the call itself cannot be noted: that takes no room on a disk.
+// Where the call itself cannot be noted: that takes no room on a disk. One that an earlier call has marked is so.
 bool mark_unwanted(const std::string& folder, const Call& call) {
-  const auto file = attachment_file(folder, call, kNoted);
-  if (std::rename(file.c_str(), attachment_file(folder, call, kUnwanted).c_str()) != 0) return false;
+  const auto file = attachment_file(folder, call, kNoted), marked = attachment_file(folder, call, kUnwanted);
+  const bool is_new = std::rename(file.c_str(), marked.c_str()) == 0;
+  if (!is_new && (errno != ENOENT || ::access(marked.c_str(), F_OK) != 0)) return false;
   const UniqueFd attachments(
       ::open(fmt::format("{}/{}", folder, kAttachments).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   return attachments && ::fsync(attachments.get()) == 0;
@@ -89,7 +91,8 @@ bool mark_unwanted(const std::string& folder, const Call& call) {
 // Attachment; older ones name none). Nothing: it has noted no such attachment. read_attachment() is not for the
 // plugin, which starts with each call: all kinds of documents would come along.
 std::optional<std::string> noted_network(const std::string& folder, const Call& call) {
-  const auto note = read_whole(attachment_file(folder, call, kNoted));
+  auto note = read_whole(attachment_file(folder, call, kNoted));
+  if (note.empty()) note = read_whole(attachment_file(folder, call, kUnwanted));
   boost::system::error_code error;
   const auto value = json::parse(note, error);
   const auto* object = error ? nullptr : value.if_object();
@@ -111,7 +114,8 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   if (anothers && (network_namespace || !wired)) return {};
   const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
   const auto noted = note(folder, file, message);
-  if (!noted && (!noted_as || !mark_unwanted(folder, call))) {
+  // The agent would not ask any more whose one so marked is.
+  if (!noted && (!noted_as || anothers || !mark_unwanted(folder, call))) {
     return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
                    noted.error().message + "; see: df"},
                   version);

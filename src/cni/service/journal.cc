@@ -106,9 +106,11 @@ Result<void> Journal::write_unwanted(Attachment attachment) {
   return {};
 }
 
-// That takes no room on a disk.
+// That takes no room on a disk. One that has that name by now, as a plugin gave it, keeps it.
 Result<void> Journal::rename_unwanted(const std::string& name) const {
-  if (::rename(file_of(name, kNoted).c_str(), file_of(name, kUnwanted).c_str()) != 0)
+  const auto unwanted = file_of(name, kUnwanted);
+  const bool is_new = ::rename(file_of(name, kNoted).c_str(), unwanted.c_str()) == 0;
+  if (!is_new && (errno != ENOENT || ::access(unwanted.c_str(), F_OK) != 0))
     return fail_errno("rename", errno);
   const UniqueFd folder(::open((folder_ / kAttachments).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::fsync(folder.get()) != 0) return fail_errno("fsync", errno);

@@ -62,7 +62,12 @@ struct Service::State {
     auto attachment = context.journal->find(call->attachment()).value_or(called);
     if (attachment.addresses_alone == called.addresses_alone &&
         !is_anothers(context, attachment, call->network)) {
-      TRY_VOID(context.journal->write_unwanted(attachment));
+      // Of what nobody has noted only the call itself tells, where the disk is full. The host's other workloads need an agent.
+      if (const auto noted = context.journal->write_unwanted(attachment); !noted) {
+        spdlog::error("{} is left to the agent's next start: {}; see: df", file.string(),
+                      noted.error().message);
+        return {};
+      }
     }
     std::error_code failed;
     std::filesystem::remove(file, failed);
