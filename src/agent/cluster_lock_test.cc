@@ -1,0 +1,74 @@
+// Over the real server.
+#include "agent/cluster_lock.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "api/client/test_server.h"
+#include "http/server.h"
+
+namespace ocicat::agent {
+namespace {
+
+namespace json = boost::json;
+using testing::HasSubstr;
+
+json::object information(bool ready) {
+  return {{"apiVersion", "projectcalico.org/v3"},
+          {"kind", "ClusterInformation"},
+          {"metadata", json::object{{"name", "default"}}},
+          {"spec", json::object{{"datastoreReady", ready}}}};
+}
+
+bool becomes(const ClusterLock& lock, bool locked) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (lock.why_locked().empty() == locked) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks
+  }
+  return true;
+}
+
+TEST(ClusterLock, FollowsTheDocumentAndRemembersItWhileTheServerIsAway) {
+  api::TestServer server;
+  const ClusterLock lock(server.address());
+  EXPECT_EQ(lock.why_locked(), "") << "there is none";
+  ASSERT_TRUE(server.client().create(information(false)));
+  EXPECT_TRUE(becomes(lock, true));
+  server.stop();
+  EXPECT_THAT(lock.why_locked(), HasSubstr("datastoreReady: false"));
+  server.start();
+  ASSERT_TRUE(server.client().update(information(true)));
+  EXPECT_TRUE(becomes(lock, false));
+}
+
+TEST(ClusterLock, BeforeTheListIsThereTheServerIsAskedAndNobodyGuesses) {
+  api::TestServer server;
+  ASSERT_TRUE(server.client().create(information(false)));
+  server.stop();
+  const ClusterLock lock(server.address());
+  for (int i = 0; i < 1'000; ++i) ASSERT_THAT(lock.why_locked(), HasSubstr("is not known"));
+  server.start();
+  EXPECT_THAT(lock.why_locked(), HasSubstr("datastoreReady: false"));
+}
+
+TEST(ClusterLock, AServerThatDoesNotKnowTheKindLocksNothing) {
+  const auto socket = std::filesystem::temp_directory_path() / fmt::format("no-such-kind-{}", ::getpid());
+  http::ServerOptions options;
+  options.endpoints = {http::Endpoint::unix_socket(socket.string())};
+  const auto server = http::Server::start(std::move(options), [](const auto&, const http::Respond& respond) {
+    respond({404, "text/plain", {}, "404 page not found\n", {}});
+  });
+  ASSERT_TRUE(server);
+  const ClusterLock lock(api::Address{"unix://" + socket.string()});
+  EXPECT_EQ(lock.why_locked(), "");
+}
+
+}  // namespace
+}  // namespace ocicat::agent
