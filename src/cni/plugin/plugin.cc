@@ -102,7 +102,7 @@ std::optional<std::string> noted_network(const std::string& folder, const Call& 
 }
 
 // DEL without an agent. The agent reads what is noted once it listens, so one that began in between either
-// sees the note, or answers the second request.
+// sees the note, or answers the second request; what it answers then counts, as it does not look for notes again.
 Answer delete_without_agent(const Call& call, const std::string& folder, const std::string& message) {
   const auto version = to_string(call.version);
   // Whoever wired the container takes that back.
@@ -120,9 +120,9 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
                    noted.error().message + "; see: df"},
                   version);
   }
-  if (const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), message); answer && answer->done) {
+  if (const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), message)) {
     ::unlink(file.c_str());
-    return {};
+    return {answer->done ? 0 : 1, answer->text};
   }
   // Gone, and the interface with it; or one of that name would be somebody else's. Where the kernel keeps it here the
   // agent takes it away by its other end, as it is noted.

@@ -2,6 +2,7 @@
 #include <fstream>
 
 #include "cni/service/world_for_test.h"
+#include "http/server.h"
 
 namespace ocicat::cni {
 namespace {
@@ -214,6 +215,22 @@ TEST(Deletion, DelWithoutAnAgentLeavesAnInterfaceThatTheKernelKeepsToTheNextOne)
   EXPECT_EQ(world.count_interfaces(), 1U);
   Agent(world).await_tidy();
   expect_nothing(world);
+}
+
+TEST(Deletion, WhatAnAgentSaysThatHasBegunMeanwhileCounts) {
+  World world;
+  std::atomic<int> calls = 0;
+  http::ServerOptions serving;
+  serving.endpoints = {http::Endpoint::unix_socket((world.folder() / kSocket).string())};
+  const auto server = http::Server::start(std::move(serving), [&](const auto&, const http::Respond& respond) {
+    if (++calls == 1) return respond({503, "text/plain", {}, "it starts\n", {}});
+    respond({500, "application/json", {}, R"({"code":5,"msg":"no room","details":"see: df"})", {}});
+  });
+  ASSERT_TRUE(server);
+  const auto answer = del_without_agent(world.folder());
+  EXPECT_EQ(answer.exit_code, 1);
+  expect_refusal(answer.output, 5, "see: df");
+  EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes)) << "the runtime tries again";
 }
 
 TEST(Deletion, DelWithoutAnAgentSucceedsWhereItsFolderOrTheContainersNamespaceHasGone) {
