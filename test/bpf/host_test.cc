@@ -27,6 +27,7 @@ using policy::Direction;
 constexpr auto kHost4 = "192.0.2.254"sv, kFar4 = "203.0.113.7"sv, kHost6 = "2001:db8::fe"sv,
                kFar6 = "2001:db8:f::7"sv;
 constexpr std::uint8_t kSyn = 2, kAck = 16, kFin = 1, kRst = 4;
+constexpr std::uint8_t kData = 0, kInit = 1, kSack = 3;  // chunks of SCTP
 constexpr ChainId kOpen{1}, kClosed{2};
 
 struct Row {
@@ -317,6 +318,17 @@ TEST_F(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
   set_policy(closed, kClosed, kClosed);
   change(closed);
   expect({{"another one, that neither end may begin", kIn, in4(6, tcp(80, 4001, kAck)), bpf::DROP_POLICY}});
+}
+
+TEST_F(HostPrograms, TakeUpAnAssociationLikewise) {
+  expect({
+      {"the other end's INIT", kIn, in4(132, sctp(80, 4000, {kInit})), bpf::DROP_POLICY},
+      {"in the middle of an association", kIn, in4(132, sctp(80, 4000, {kData})), bpf::COUNT_FORWARDED},
+      {"the host's own words in that", kOut, out4(132, sctp(4000, 80, {kSack})), bpf::COUNT_FORWARDED},
+      {"the other end's INIT still", kIn, in4(132, sctp(80, 4000, {kInit})), bpf::DROP_POLICY},
+      {"where neither end may begin one", kThrough, in4(132, sctp(80, 4001, {kData})), bpf::DROP_POLICY},
+      {"but where one is known", kThrough, in4(132, sctp(80, 4000, {kData})), bpf::COUNT_FORWARDED},
+  });
 }
 
 TEST_F(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {

@@ -148,7 +148,7 @@ class RandomFrames : public WorkloadPrograms {
   static bool is_of_known(const Passed& passed, const Reading& reading) {
     if (reading.is_error) return reading.about && is_known(passed, *reading.about);
     constexpr std::uint8_t kAsked = kSyn | kFin | kRst | kAck;
-    if (reading.packet.protocol == kTcp && (reading.tcp_flags & kAsked) == kSyn) return false;
+    if ((reading.tcp_flags & kAsked) == kSyn) return false;
     return passed.flows.contains(reversed(reading.flow));
   }
   static auto fragment_of(const Reading& reading, bool from) {
@@ -209,14 +209,18 @@ class RandomFrames : public WorkloadPrograms {
       return either ? nullptr : "policy refuses the connection that it is about";
     }
     if (is_of_any(*reading) && !(is_error_of_any && place == Place::kForward)) return nullptr;
-    // Of a TCP connection, or SCTP's, that is older than the programs, either end may have begun it.
-    if (packet.protocol == kSctp || (packet.protocol == kTcp && reading->tcp_flags & kAck)) {
-      auto back = packet;
-      std::swap(back.source, back.destination);
-      std::swap(back.source_port, back.destination_port);
-      if ((!out || says(kIn, back) != Verdict::kDeny) && (!in || says(kOut, back) != Verdict::kDeny))
-        return nullptr;
-    }
+    const char* refused = refused_as_first(packet, in, out);
+    const bool may_be_older = (reading->tcp_flags & kAck) != 0 && untracked == Verdict::kNone;
+    if (refused == nullptr || !may_be_older) return refused;
+    // Of a TCP connection, or SCTP's, that is older than the programs, either end may have begun it. What the other
+    // end may have begun this packet answers, and answers are asked about nowhere else.
+    auto back = packet;
+    std::swap(back.source, back.destination);
+    std::swap(back.source_port, back.destination_port);
+    answers_ = refused_as_first(back, out, in) == nullptr;
+    return answers_ ? nullptr : refused;
+  }
+  const char* refused_as_first(const policy::Packet& packet, bool in, bool out) const {
     if (in && says(kIn, packet) == Verdict::kDeny) return "policy refuses it coming in";
     if (out && says(kOut, packet) == Verdict::kDeny) return "policy refuses it going out";
     return nullptr;
@@ -234,6 +238,7 @@ class RandomFrames : public WorkloadPrograms {
     }
     if (reading.is_error) return;
     passed.flows.insert(reading.flow);
+    if (answers_) passed.flows.insert(reversed(reading.flow));
     if (place == Place::kHostToA) passed.of_host.insert(reading.flow);
   }
 
@@ -254,7 +259,9 @@ class RandomFrames : public WorkloadPrograms {
       if (i == bpf::DROP_MALFORMED || i == bpf::DROP_NOT_IP) unread += more;
     }
     drops_ += dropped;
-    const bool passes = *answer != kDrop, at_netfilter = place >= Place::kInput && place <= Place::kOutput;
+    // What is answered goes back as what tells its sender that it is refused.
+    const bool passes = *answer != kDrop && after[bpf::COUNT_ANSWERED] == before[bpf::COUNT_ANSWERED];
+    const bool at_netfilter = place >= Place::kInput && place <= Place::kOutput;
     const unsigned type = static_cast<unsigned>(frame[12]) << 8 | frame[13];
     bool six = type == 0x86dd;
     if (at_netfilter) six = frame[14] >> 4 == 6;
@@ -265,6 +272,7 @@ class RandomFrames : public WorkloadPrograms {
     EXPECT_EQ(dropped, passes ? 0U : 1U) << "each drop has one reason: " << where;
     const char* refused = nullptr;
     bool counts = true;  // as one packet
+    answers_ = false;
     switch (place) {
       case Place::kHostToA:  // a host may always reach its own
         counts = false;
@@ -332,6 +340,8 @@ class RandomFrames : public WorkloadPrograms {
   std::map<std::string, UniqueFd> programs_;
   std::map<std::string, int> interfaces_;
   std::map<std::string, Passed> passed_;
+  // Whether the packet that is looked at is of a connection which its receiver has begun, for all that is known.
+  bool answers_ = false;
   std::size_t firsts_before_ = 0;  // the map of fragments is never emptied
   std::uint64_t runs_ = 0, drops_ = 0;
 };

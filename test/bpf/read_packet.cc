@@ -139,6 +139,9 @@ bool read_ports(Span bytes, bool quoted, Reading& reading) {
     reading.tcp_flags = bytes[13];
     return header >= 20 && header <= bytes.size();
   }
+  constexpr std::uint8_t kInit = 1, kSyn = 2, kAck = 16;
+  if (packet.protocol == kSctp && bytes.size() > least)
+    reading.tcp_flags = bytes[least] == kInit ? kSyn : kAck;
   if (packet.protocol == kUdp && reading.part == Reading::Part::kWhole)
     return word(bytes, 4) >= 8 && word(bytes, 4) <= bytes.size();
   return true;

@@ -23,9 +23,9 @@ struct Reading {
   std::uint32_t fragment_id = 0;
   std::size_t begins =
       0;  // of a later fragment, where; of the first, where what follows the headers does: in bytes
-  std::uint8_t tcp_flags = 0;
-  bool is_error = false;      // of ICMP
-  std::optional<Flow> about;  // of the packet that it quotes, where that has ports and who sent it is told
+  std::uint8_t tcp_flags = 0;  // of SCTP: SYN for INIT, ACK for other chunks
+  bool is_error = false;       // of ICMP
+  std::optional<Flow> about;   // of the packet that it quotes, where that has ports and who sent it is told
 };
 
 // The packet begins with its IP header; nothing: it is malformed. `quoted`: by an ICMP error, cut short.
