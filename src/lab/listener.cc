@@ -20,6 +20,12 @@
 namespace ocicat::lab {
 namespace {
 
+// What comes while others have the processor waits, so that a packet that does not arrive was lost on its way.
+void make_room(const UniqueFd& fd) {
+  constexpr int kRoom = 8 << 20;
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kRoom, sizeof kRoom);
+}
+
 // One socket for both families: IPv4 peers appear as ::ffff:a.b.c.d.
 Result<UniqueFd> open_port(const NamedPort& port) {
   const int type = port.protocol == kTcp ? SOCK_STREAM : SOCK_DGRAM;
@@ -29,6 +35,7 @@ Result<UniqueFd> open_port(const NamedPort& port) {
   const int off = 0;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (type == SOCK_DGRAM) make_room(fd);
   sockaddr_in6 any{};
   any.sin6_family = AF_INET6;
   any.sin6_port = htons(port.port);
@@ -54,6 +61,7 @@ class Listener {
     for (const int family : {AF_INET, AF_INET6}) {
       UniqueFd fd(socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_SCTP));
       if (!fd) return fail_errno("raw SCTP socket", errno);
+      make_room(fd);
       watch(std::move(fd), family == AF_INET ? Role::kSctp4 : Role::kSctp6);
     }
     return {};
