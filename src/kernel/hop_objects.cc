@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 
 #include <array>
+#include <cstring>
 
 #include "kernel/rtnetlink.h"
 
@@ -27,11 +28,25 @@ void put_removed_hop(MessageBuilder& builder, std::uint32_t sequence, const HopO
   builder.end();
 }
 
+namespace {
+
+std::vector<std::uint32_t> members_of(ByteView group) {
+  std::vector<std::uint32_t> members;
+  for (nexthop_grp member{}; group.size() >= sizeof member; group = group.subspan(sizeof member)) {
+    std::memcpy(&member, group.data(), sizeof member);
+    members.push_back(member.id);
+  }
+  return members;
+}
+
+}  // namespace
+
 ToldHop hop_of(MessageView message) {
   constexpr std::array kSaysMore{NHA_GROUP, NHA_BLACKHOLE, NHA_ENCAP, NHA_ENCAP_TYPE, NHA_FDB};
   const auto& header = header_of<nhmsg>(message);
   const auto attributes = Attributes::of_message(message, sizeof(nhmsg), NHA_MAX + 1);
-  ToldHop told{header.nh_protocol, {.number = attributes.u32(NHA_ID)}};
+  ToldHop told{
+      header.nh_protocol, {.number = attributes.u32(NHA_ID)}, members_of(attributes.bytes(NHA_GROUP))};
   const auto gateway = address_of(attributes.bytes(NHA_GATEWAY));
   bool plain = gateway && (header.nh_flags & RTNH_F_ONLINK) != 0;
   for (const auto type : kSaysMore) plain &= !attributes.has(type);

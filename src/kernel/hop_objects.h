@@ -19,6 +19,7 @@ void put_removed_hop(MessageBuilder& builder, std::uint32_t sequence, const HopO
 struct ToldHop {
   int protocol = 0;
   HopObject hop;
+  std::vector<std::uint32_t> members{};  // of a group: the objects that it names
 };
 ToldHop hop_of(MessageView message);
 

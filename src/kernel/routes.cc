@@ -104,13 +104,20 @@ std::optional<KernelRoute> route_of(MessageView message, int protocol) {
   return route;
 }
 
+// The object that another's route is by; 0: none, or the route is ours.
+std::uint32_t object_of_others(MessageView message, int protocol) {
+  const auto& header = header_of<rtmsg>(message);
+  if (header.rtm_table == RT_TABLE_MAIN && header.rtm_protocol == protocol) return 0;
+  return Attributes::of_message(message, sizeof(rtmsg), RTA_NH_ID + 1).u32(RTA_NH_ID);
+}
+
 // Where net.ipv4.nexthop_compat_mode is 0 the kernel does not say with a route what its object says.
 Result<void> add_ways_of_objects(NetlinkSocket& socket, std::vector<KernelRoute>& routes) {
   const auto lacks_way = [](const KernelRoute& route) { return route.object != 0 && route.link == 0; };
   if (std::ranges::none_of(routes, lacks_way)) return {};
   TRY(const auto told, dump_hops(socket));
   std::map<std::uint32_t, HopObject> hops;
-  for (const auto& [protocol, hop] : told) hops.emplace(hop.number, hop);
+  for (const auto& one : told) hops.emplace(one.hop.number, one.hop);
   for (auto& route : routes) {
     const auto hop = lacks_way(route) ? hops.find(route.object) : hops.end();
     if (hop == hops.end() || hop->second.link == 0) continue;
@@ -347,8 +354,8 @@ Result<std::vector<RouteFailure>> NetlinkRoutes::remove(int protocol,
 Result<std::vector<HopObject>> NetlinkRoutes::hops(int protocol) {
   TRY(const auto told, dump_hops(socket_));
   std::vector<HopObject> hops;
-  for (const auto& [of, hop] : told) {
-    if (of == protocol) hops.push_back(hop);
+  for (const auto& one : told) {
+    if (one.protocol == protocol) hops.push_back(one.hop);
   }
   return hops;
 }
@@ -373,6 +380,20 @@ Result<std::vector<HopFailure>> NetlinkRoutes::remove(const std::vector<HopObjec
   for (const auto& [place, why] : refused)
     failures.push_back({hops.at(place), refusal(why, "remove next hop {}", hops.at(place).number)});
   return failures;
+}
+
+Result<std::set<std::uint32_t>> NetlinkRoutes::hops_others_use(int protocol) {
+  return repeated<std::set<std::uint32_t>>([&]() -> Result<std::set<std::uint32_t>> {
+    std::set<std::uint32_t> used;
+    TRY_VOID(dump_all_routes(socket_, [&](MessageView message) {
+      if (const auto number = object_of_others(message, protocol); number != 0) used.insert(number);
+    }));
+    TRY(const auto told, dump_hops(socket_));
+    for (const auto& hop : told) {
+      if (hop.protocol != protocol) used.insert(hop.members.begin(), hop.members.end());
+    }
+    return used;
+  });
 }
 
 Result<NextHop> NetlinkRoutes::next_hop(const IpAddress& address) {
@@ -443,11 +464,15 @@ Result<RouteMonitor::Events> RouteMonitor::read(int protocol) {
       case RTM_DELNEXTHOP: {
         const auto told = hop_of(message);
         events.own |= told.protocol == protocol;
-        if (told.protocol != protocol) events.hops.push_back(told.hop.number);
+        if (told.protocol == protocol) break;
+        events.hops.push_back(told.hop.number);
+        events.hops.insert(events.hops.end(), told.members.begin(), told.members.end());
         break;
       }
       case RTM_NEWROUTE:
       case RTM_DELROUTE: {
+        if (const auto number = object_of_others(message, protocol); number != 0)
+          events.hops.push_back(number);
         const auto& header = header_of<rtmsg>(message);
         if (header.rtm_table != RT_TABLE_MAIN) break;
         const bool own = header.rtm_protocol == protocol;

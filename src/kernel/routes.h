@@ -115,6 +115,9 @@ class RouteKernel {
   // along; removing one that is not there has not failed.
   virtual Result<std::vector<HopFailure>> add(int protocol, const std::vector<HopObject>& hops) = 0;
   virtual Result<std::vector<HopFailure>> remove(const std::vector<HopObject>& hops) = 0;
+  // Numbers of the objects that others use, whosever they are: routes that are not of the protocol and the main table, and
+  // groups of another protocol. Costs a dump of all routes there are.
+  virtual Result<std::set<std::uint32_t>> hops_others_use(int protocol) = 0;
   // How the kernel itself would reach the address. kNotFound: it would not.
   virtual Result<NextHop> next_hop(const IpAddress& address) = 0;
   // Sets "net/ipv4/conf/…" under /proc/sys; whether that changed it. kNotFound: there is no such setting.
@@ -135,6 +138,7 @@ class NetlinkRoutes final : public RouteKernel {
   Result<std::vector<HopObject>> hops(int protocol) override;
   Result<std::vector<HopFailure>> add(int protocol, const std::vector<HopObject>& hops) override;
   Result<std::vector<HopFailure>> remove(const std::vector<HopObject>& hops) override;
+  Result<std::set<std::uint32_t>> hops_others_use(int protocol) override;
   Result<NextHop> next_hop(const IpAddress& address) override;
   Result<bool> set(const std::string& setting, const std::string& value) override;
 
@@ -162,11 +166,13 @@ class RouteMonitor {
 
   int fd() const { return socket_.fd(); }
   struct Events {
-    LinkDoubts links{};                 // a link, an address of one, or traffic control there
-    bool own = false;                   // a route or an object that carries `protocol`
-    std::vector<std::uint32_t> hops{};  // numbers of all other objects that have come, changed or gone
-    bool others = false;                // any other route of the main table
-    std::vector<Prefix> vacated{};      // destinations that one of those has left
+    LinkDoubts links{};  // a link, an address of one, or traffic control there
+    bool own = false;    // a route or an object that carries `protocol`
+    // Numbers of all other objects that have come, changed or gone, and of those that others have begun to use, or do
+    // no longer.
+    std::vector<std::uint32_t> hops{};
+    bool others = false;            // any other route of the main table
+    std::vector<Prefix> vacated{};  // destinations that one of those has left
   };
   // Reads what has arrived. Messages that were lost count as everything.
   Result<Events> read(int protocol);

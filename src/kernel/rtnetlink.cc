@@ -27,12 +27,11 @@ std::optional<IpAddress> address_of(ByteView bytes) {
   return IpAddress::v6(raw);
 }
 
-Result<void> dump_routes(NetlinkSocket& socket, int protocol, const std::function<void(MessageView)>& visit) {
+namespace {
+
+Result<void> dump_such(NetlinkSocket& socket, rtmsg header, const std::function<void(MessageView)>& visit) {
   for (const auto family : kFamilies) {
-    rtmsg header{};
     header.rtm_family = family_number(family);
-    header.rtm_protocol = static_cast<std::uint8_t>(protocol);
-    header.rtm_table = RT_TABLE_MAIN;
     MessageBuilder request;
     request.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, socket.next_sequence(), header);
     request.end();
@@ -41,6 +40,19 @@ Result<void> dump_routes(NetlinkSocket& socket, int protocol, const std::functio
     if (!asked && asked.error().code != ErrorCode::kNotFound) return std::unexpected(asked.error());
   }
   return {};
+}
+
+}  // namespace
+
+Result<void> dump_routes(NetlinkSocket& socket, int protocol, const std::function<void(MessageView)>& visit) {
+  rtmsg header{};
+  header.rtm_protocol = static_cast<std::uint8_t>(protocol);
+  header.rtm_table = RT_TABLE_MAIN;
+  return dump_such(socket, header, visit);
+}
+
+Result<void> dump_all_routes(NetlinkSocket& socket, const std::function<void(MessageView)>& visit) {
+  return dump_such(socket, {}, visit);
 }
 
 }  // namespace ocicat::kernel

@@ -20,6 +20,8 @@ std::optional<IpAddress> address_of(ByteView bytes);
 // Visits what the kernel tells of the routes of the main table that carry the protocol number, of both families; a kernel
 // that does not choose tells of others as well. kUnavailable: they changed meanwhile.
 Result<void> dump_routes(NetlinkSocket& socket, int protocol, const std::function<void(MessageView)>& visit);
+// The same of all routes, of whatever table, whosever.
+Result<void> dump_all_routes(NetlinkSocket& socket, const std::function<void(MessageView)>& visit);
 
 // Asks again, some times, where what is asked for changed meanwhile (kUnavailable).
 template <class T, class Try>

@@ -118,6 +118,18 @@ Result<std::vector<HopFailure>> SimulatedRoutes::remove(const std::vector<HopObj
   return std::vector<HopFailure>{};
 }
 
+Result<std::set<std::uint32_t>> SimulatedRoutes::hops_others_use(int protocol) {
+  if (const auto error = fault()) return std::unexpected(*error);
+  ++dumps_of_all;
+  std::set<std::uint32_t> used;
+  for (const auto& [of, routes] : routes_by_protocol) {
+    if (of == protocol) continue;
+    for (const auto& route : routes) used.insert(route.object);
+  }
+  used.erase(0);
+  return used;
+}
+
 void SimulatedRoutes::flush() {
   std::erase_if(hop_by_number, [&](const auto& entry) { return !is_up(entry.second.second.link); });
   for (auto& [protocol, routes] : routes_by_protocol) {

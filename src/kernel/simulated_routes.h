@@ -21,6 +21,7 @@ class SimulatedRoutes final : public RouteKernel {
   Result<std::vector<HopObject>> hops(int protocol) override;
   Result<std::vector<HopFailure>> add(int protocol, const std::vector<HopObject>& hops) override;
   Result<std::vector<HopFailure>> remove(const std::vector<HopObject>& hops) override;
+  Result<std::set<std::uint32_t>> hops_others_use(int protocol) override;
   Result<NextHop> next_hop(const IpAddress& address) override;
   Result<bool> set(const std::string& setting, const std::string& value) override;
 
@@ -36,8 +37,9 @@ class SimulatedRoutes final : public RouteKernel {
   // Asked for every route to be added.
   std::function<std::optional<Error>(const KernelRoute&)> refuse;
   std::function<std::optional<Error>(const HopObject&)> refuse_hop;
-  int dumps = 0;        // of all routes
-  int routes_lost = 0;  // with an object that was removed
+  int dumps = 0;         // of all routes of a protocol
+  int dumps_of_all = 0;  // whosever
+  int routes_lost = 0;   // with an object that was removed
   // As the kernel does: what leads by a link that has gone or is down goes with it.
   void flush();
 

@@ -40,6 +40,13 @@ class NextHops : public testing::TestWithParam<std::tuple<Datapath, Family>> {
     changes.peers.update(bed_.outside().address(family()), network::Peer{.vtep = end});
     changes.routes.update(Prefix::host(far_), Route{Route::Kind::kVxlan, "", end.address});
   }
+  // Until that is in force.
+  void move_to(const network::Vtep& end, std::uint64_t revision) {
+    auto changes = at_revision(revision);
+    lead_by(end, changes);
+    agent_->put(std::move(changes));
+    agent_->await_revision(revision);
+  }
   void start() {
     agent_.emplace(bed_, pins_.options(std::get<Datapath>(GetParam())));
     agent_->put(all());
@@ -166,6 +173,42 @@ TEST_P(NextHops, OfOthersAndTheirNumbersAreLeftAlone) {
   EXPECT_EQ(objects(), others);
 }
 
+TEST_P(NextHops, StayAsLongAsOthersUseThem) {
+  const auto to = v4() ? "198.51.100.0/24" : "2001:db8:5::/64";
+  const auto is_there = [&] { return objects().find(fmt::format("id {} ", kFirstHop)) != std::string::npos; };
+  struct Use {
+    std::string by, table, group, no_group;
+  };
+  const auto object = std::to_string(kFirstHop);
+  for (const auto& [by, table, group, no_group] :
+       {Use{object, "main", "", ""}, Use{object, "77", "", ""},
+        Use{"9", "main", "ip nexthop add id 9 group " + object, "ip nexthop del id 9"}}) {
+    SCOPED_TRACE(fmt::format("a route of table {} by {}", table, by));
+    const auto route = fmt::format("{} table {}", to, table);
+    const auto others = [&] { return told(fmt::format("{} route show {}", ip(), route)); };
+    start();
+    expect_led_by(kFirstHop, there_);
+    on_host(fmt::format("{}\n{} route add {} nhid {} proto static", group, ip(), route, by));
+    const auto before = others();
+    EXPECT_NE(before, "");
+    move_to(moved_, 2);
+    EXPECT_EQ(number(), kFirstHop + 1);
+    EXPECT_EQ(others(), before);
+    // So does what the next agent finds used.
+    stop();
+    start();
+    expect_led_by(kFirstHop, there_);
+    move_to(moved_, 2);
+    EXPECT_EQ(others(), before);
+    EXPECT_TRUE(is_there());
+    on_host(fmt::format("{} route del {}\n{}", ip(), route, no_group));
+    await([&] { return !is_there(); });
+    expect_led_by(number(), moved_);
+    stop();
+    on_host("ip nexthop flush proto 80");
+  }
+}
+
 TEST_P(NextHops, ThatSomebodyTakesAwayOrChangesAreMended) {
   start();
   on_host(fmt::format("ip nexthop del id {}", kFirstHop));
@@ -186,12 +229,8 @@ TEST_P(NextHops, LoseNoPacketWhereTheEndOfTheTunnelIsAnother) {
   start();
   connect_far_workload();
   expect_no_loss([&] {
-    for (std::uint64_t revision = 2; revision < 22; ++revision) {
-      auto changes = at_revision(revision);
-      lead_by(revision % 2 == 0 ? moved_ : there_, changes);
-      agent_->put(std::move(changes));
-      agent_->await_revision(revision);
-    }
+    for (std::uint64_t revision = 2; revision < 22; ++revision)
+      move_to(revision % 2 == 0 ? moved_ : there_, revision);
   });
   expect_led_by(number(), there_);
   EXPECT_EQ(objects(), object(number(), there_.address) + " \n") << "and no other";

@@ -337,21 +337,29 @@ Result<void> RouteTable::bring_hops() {
   return {};
 }
 
-Result<void> RouteTable::take_hops_away() {
-  std::map<std::uint32_t, kernel::HopObject> idle;
-  for (const auto number : idle_hops_) {
-    const auto* hop = hops_.find(number);
-    if (hop != nullptr && !known_.any_by(number)) idle.emplace(number, *hop);
+// Others' use is asked for when it matters, and told of from then on. What they use stays among the idle.
+Result<std::vector<kernel::HopObject>> RouteTable::unused_hops() {
+  std::erase_if(idle_hops_,
+                [&](auto number) { return hops_.find(number) == nullptr || known_.any_by(number); });
+  if (idle_hops_.empty()) return std::vector<kernel::HopObject>();
+  if (!lent_) {
+    TRY(lent_, kernel_.hops_others_use(options_.protocol));
   }
-  std::vector<kernel::HopObject> hops;
-  for (const auto& [number, hop] : idle) hops.push_back(hop);
+  std::set<kernel::HopObject> unused;
+  for (const auto number : idle_hops_) {
+    if (!lent_->contains(number)) unused.insert(*hops_.find(number));
+  }
+  return std::vector(unused.begin(), unused.end());
+}
+
+Result<void> RouteTable::take_hops_away() {
+  TRY(const auto hops, unused_hops());
   if (!hops.empty()) {
     TRY(const auto not_removed, kernel_.remove(hops));
     if (!not_removed.empty()) return std::unexpected(first_of(not_removed));
   }
   for (const auto& hop : hops) hops_.remove(hop);
   writes_ += hops.size();
-  idle_hops_.clear();
   return {};
 }
 

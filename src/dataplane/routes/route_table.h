@@ -7,7 +7,7 @@
 //   tunnels  what is to travel in one never travels without: where its route cannot be, a blackhole is in its
 //            place
 //   objects  routes into tunnels are by next hop objects, one for each end, which come before the routes and go
-//            when none is by them any more: with one that goes the kernel takes its routes
+//            when nobody's are by them any more: with one that goes the kernel takes its routes
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -48,7 +48,11 @@ class RouteTable {
   // What the kernel says is known no longer.
   void distrust_links(const kernel::LinkDoubts& doubts = {.all = true}) { link_doubts_.add(doubts); }
   void distrust_next_hops() { next_hops_known_ = false; }
-  void distrust_routes() { routes_known_ = false; }
+  // Also of who else uses our objects.
+  void distrust_routes() {
+    routes_known_ = false;
+    lent_.reset();
+  }
 
   bool knows_links() const { return !link_doubts_.any(); }
   // The links of the host, read where they are not known.
@@ -93,6 +97,8 @@ class RouteTable {
   Result<std::vector<kernel::HopFailure>> add_with_ways(std::vector<kernel::HopFailure> refused);
   Result<std::vector<kernel::HopFailure>> add_hops(const std::vector<kernel::HopObject>& hops);
   Result<void> take_hops_away();
+  // Of ours, those by which no route of ours is and that nobody else uses.
+  Result<std::vector<kernel::HopObject>> unused_hops();
   // All of these, once. What failed is to be looked at again.
   Result<void> settle();
   // Keeps or brings blackholes in place of those that were refused; what is left to be removed.
@@ -126,8 +132,9 @@ class RouteTable {
   std::set<Family> ends_known_;
   KnownRoutes known_;
   HopTable hops_;
-  std::vector<std::uint32_t> idle_hops_;  // by which no route may be; may be there twice
-  Prefixes released_;                     // wanted once by us, and no longer
+  std::vector<std::uint32_t> idle_hops_;         // by which no route may be; may be there twice
+  std::optional<std::set<std::uint32_t>> lent_;  // objects that others use, once asked
+  Prefixes released_;                            // wanted once by us, and no longer
   // Interface not there or not up, end of the tunnel not there, next hop not reachable, or refused by the
   // kernel.
   Prefixes waiting_;

@@ -366,6 +366,41 @@ TEST_F(RoutesByObjects, LeaveThoseOfOthersAndTheirNumbersAlone) {
   EXPECT_EQ(objects(kOthers).size(), 3U);
 }
 
+TEST_F(RoutesByObjects, StayAsLongAsOthersUseThem) {
+  constexpr int kOthers = 11;
+  table_.want(tunnels(), {});
+  sync();
+  const std::set<kernel::KernelRoute> others{{block(5, 0), 4, end(0), 7, false, false, kFirstHop}};
+  kernel_.routes_by_protocol[kOthers] = others;
+  table_.distrust_routes();  // as they are told of
+  leave(table_, 0);
+  leave(table_, 1);
+  EXPECT_EQ(sync(), 2 * kBlocks + 1);
+  EXPECT_EQ(objects(), std::set{kFirstHop});
+  RouteTable next(kernel_, {.protocol = kOurs});
+  ASSERT_TRUE(next.sync());
+  EXPECT_EQ(objects(), std::set{kFirstHop});
+  EXPECT_EQ(kernel_.routes_by_protocol[kOthers], others);
+  EXPECT_EQ(kernel_.routes_lost, 0);
+  kernel_.routes_by_protocol[kOthers].clear();
+  table_.distrust_routes();
+  EXPECT_EQ(sync(), 1U);
+  EXPECT_EQ(objects(), std::set<std::uint32_t>{});
+}
+
+// There may be a million of others' routes.
+TEST_F(RoutesByObjects, CostALookAtOthersRoutesOnceAndOnlyWhereOneIsToGo) {
+  table_.want(tunnels(), {});
+  sync();
+  EXPECT_EQ(kernel_.dumps_of_all, 0);
+  for (const std::uint32_t host : {0, 1}) {
+    leave(table_, host);
+    sync();
+    EXPECT_EQ(kernel_.dumps_of_all, 1);
+  }
+  EXPECT_EQ(objects(), std::set<std::uint32_t>{});
+}
+
 TEST_F(RoutesByObjects, WithoutASweepWhatWasThereStays) {
   put(kOurs, {kFirstHop + 8, 4, end(9)});
   RouteTable careful(kernel_, {.protocol = kOurs, .sweep = false});
