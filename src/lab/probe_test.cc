@@ -16,6 +16,7 @@
 #include "lab/process.h"
 #include "lab/wiring.h"
 #include "resources/decode.h"
+#include "test/support/own_name.h"
 
 namespace ocicat::lab {
 namespace {
@@ -63,7 +64,7 @@ class ProbeTest : public testing::Test {
  protected:
   static constexpr const char* kPorts = "tcp/80,udp/53,sctp/81";
 
-  ProbeTest() : layout_(must(Layout::named(fmt::format("unit-{}", getpid())))) {
+  ProbeTest() : layout_(must(Layout::named("unit-" + test::own_name()))) {
     lab_.hosts = 2;
     must(wire_hosts(host_wirings(layout_, lab_)));
     for (const auto& [name, host] : {std::pair("a", "host1"), {"b", "host1"}, {"c", "host2"}})

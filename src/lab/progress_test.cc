@@ -5,12 +5,14 @@
 
 #include <fstream>
 
+#include "test/support/own_name.h"
+
 namespace ocicat::lab {
 namespace {
 
 class LastWordsTest : public testing::Test {
  protected:
-  LastWordsTest() : layout_(*Layout::named(fmt::format("words-{}", getpid()))) {
+  LastWordsTest() : layout_(*Layout::named("words-" + test::own_name())) {
     for (const auto* folder : {"log", "process"})
       std::filesystem::create_directories(layout_.folder() / folder);
   }

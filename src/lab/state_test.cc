@@ -1,18 +1,18 @@
 #include "lab/state.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "lab/fabric.h"
+#include "test/support/own_name.h"
 
 namespace ocicat::lab {
 namespace {
 
 class StateTest : public testing::Test {
  protected:
-  StateTest() : layout_(*Layout::named(fmt::format("state-{}", getpid()))) {
+  StateTest() : layout_(*Layout::named("state-" + test::own_name())) {
     std::filesystem::create_directories(layout_.pods_folder());
   }
   ~StateTest() override { std::filesystem::remove_all(layout_.folder()); }

@@ -1,7 +1,5 @@
 #include "netns/agent_host.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,6 +10,7 @@
 #include "maps/connections.h"
 #include "maps/host.h"
 #include "maps/ledger.h"
+#include "support/own_name.h"
 
 namespace ocicat::test {
 namespace {
@@ -31,8 +30,7 @@ kernel::bpf::Abilities usable_abilities() {
 }
 
 PinFolder::PinFolder() {
-  static std::atomic<int> next = 0;
-  path_ = fmt::format("/sys/fs/bpf/ocicat-test/{}-{}", ::getpid(), ++next);
+  path_ = "/sys/fs/bpf/ocicat-test/" + own_name();
 }
 
 PinFolder::~PinFolder() {
