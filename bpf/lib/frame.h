@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* A packet as programs get it, by where they stand: at a tcx hook; at a netfilter hook, where it begins with
  * its IP header (OCICAT_AT_NETFILTER), or before the kernel tracks it, likewise (OCICAT_BEFORE_TRACKING); or in
- * a driver (OCICAT_AT_DRIVER). A file of programs says so before it includes anything.
+ * a driver (OCICAT_AT_DRIVER). And by who asks them: at netfilter hooks the kernel, or rules of nftables, which ask
+ * none but programs of type socket filter (OCICAT_ASKED_BY_RULES). A file of programs says so before it includes
+ * anything.
+ *
+ *   context   that of all but netfilter programs is, at run time, the kernel's own struct of the packet: what the
+ *             verifier shows nothing of can be read there by address
  */
 #pragma once
 
@@ -16,7 +21,27 @@ static __always_inline __u32 segments_by(__u32 size, __u32 counted, __u32 length
   return length > headers + size ? (length - headers + size - 1) / size : 1;
 }
 
-#ifdef OCICAT_AT_NETFILTER
+#ifdef OCICAT_ASKED_BY_RULES
+
+#include "lib/kernel_types.h"
+
+#define FRAME struct __sk_buff
+
+static __always_inline __u32 length_of(FRAME* frame) {
+  return frame->len;
+}
+static __always_inline __u32 segments_of(FRAME* frame, __u32 headers) {
+  return frame->gso_size ? segments_by(frame->gso_size, frame->gso_segs, frame->len, headers) : 1;
+}
+static __always_inline int may_be_longer(FRAME* frame) {
+  return frame->gso_segs != 0;
+}
+/* Copies; false where the packet is shorter. Such programs see nothing of it by themselves. */
+static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  return offset <= LAST_HEADER && bpf_skb_load_bytes(frame, offset, to, size) == 0;
+}
+
+#elif defined OCICAT_AT_NETFILTER
 
 #include "lib/kernel_types.h"
 
@@ -50,8 +75,6 @@ static __noinline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
 
 #define FRAME struct xdp_md
 
-extern void* bpf_cast_to_kern_ctx(void* context) __ksym __weak;
-
 static __always_inline __u32 length_of(FRAME* frame) {
   return bpf_xdp_get_buff_len(frame);
 }
@@ -59,25 +82,6 @@ static __always_inline int may_be_longer(FRAME* frame) {
   return 0;
 }
 #define load_bytes bpf_xdp_load_bytes
-
-#elif defined OCICAT_BEFORE_TRACKING
-
-#include "lib/kernel_types.h"
-
-#define FRAME struct __sk_buff
-
-extern void* bpf_cast_to_kern_ctx(void* context) __ksym __weak;
-
-static __always_inline __u32 length_of(FRAME* frame) {
-  return frame->len;
-}
-static __always_inline int may_be_longer(FRAME* frame) {
-  return frame->gso_segs != 0;
-}
-/* Copies; false where the packet is shorter. Such programs see nothing of it by themselves. */
-static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
-  return offset <= LAST_HEADER && bpf_skb_load_bytes(frame, offset, to, size) == 0;
-}
 
 #else
 

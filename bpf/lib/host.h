@@ -15,16 +15,14 @@
 
 #include "lib/counters.h"
 #include "lib/events.h"
+#include "lib/hook.h"
 #include "lib/host_endpoints.h"
 #include "lib/judge.h"
 #include "lib/news.h"
 #include "lib/noting.h"
 
 enum netfilter_verdict { NF_DROP, NF_ACCEPT, AGAIN /* another batch has come to show meanwhile */ };
-/* NF_INET_* */
-enum host_place { AT_INPUT = 1, AT_FORWARD, AT_OUTPUT };
 enum {
-  PF_IPV6 = 10,
   LOOPBACK = 1 /* its index, always */,
   PASSES_EVERYWHERE = 576 /* RFC 791: the largest */
 };
@@ -34,15 +32,16 @@ enum { TRACKED_RELATED = 1, TRACKED_REPLIES = 3, TRACKED_STATE = 7, TRACKED_DEST
 
 /* Who has a say in a packet. */
 struct passage {
-  __u32 in, out;   /* numbers of the host endpoints where it comes in and goes out; 0: none */
-  __u32 untracked; /* the chain; 0: none */
-  __u32 asks;      /* whether any policy is there at all */
-  __u32 flags;     /* enum host_connection_flags */
-  __u8 translated; /* the connection is to another destination than was asked for: */
-  __u8 replies;    /* (and the packet is an answer) */
+  __u16 in, out;    /* numbers of the host endpoints where it comes in and goes out; 0: none */
+  __u32 untracked;  /* the chain; 0: none */
+  __u8 asks;        /* whether any policy is there at all */
+  __u8 flags;       /* enum host_connection_flags */
+  __u8 of_workload; /* whether it comes or goes by a workload's interface, that tells of what begins */
+  __u8 translated;  /* the connection is to another destination than was asked for: */
+  __u8 replies;     /* (and the packet is an answer) */
+  __u8 pad;
   __be16 asked_port;
   struct address asked;
-  __u32 of_workload; /* whether it comes or goes by a workload's interface, that tells of what begins */
 };
 enum { TO_WORKLOAD = 1, FROM_WORKLOAD };
 
@@ -62,31 +61,23 @@ __noinline int try_again(void) {
   return AGAIN;
 }
 
-/* Where it will leave by, also when somebody has led it elsewhere at this hook. */
-static __always_inline struct net_device* way_out(struct bpf_nf_ctx* ctx) {
-  struct dst_entry* route = (struct dst_entry*)(ctx->skb->_skb_refdst & ~1UL);
-  struct net_device* device = 0;
-  if (route) bpf_core_read(&device, sizeof device, &route->dev);
-  return device;
-}
-
-static __always_inline __u32 tracked_state(struct bpf_nf_ctx* ctx) {
-  if (!bpf_core_field_exists(ctx->skb->_nfct)) return TRACKED_STATE;
-  return ctx->skb->_nfct & TRACKED_STATE;
+static __always_inline __u32 tracked_state(FRAME* frame) {
+  if (!bpf_core_field_exists(struct sk_buff, _nfct)) return TRACKED_STATE;
+  return IN_PACKET(frame, _nfct) & TRACKED_STATE;
 }
 
 /* The destination of the connection's first packet as it came. */
-static __always_inline void find_asked(struct bpf_nf_ctx* ctx, struct passage* passage) {
-  if (!bpf_core_field_exists(ctx->skb->_nfct) || !bpf_core_type_exists(struct nf_conn)) return;
-  struct nf_conn* tracked = (struct nf_conn*)(ctx->skb->_nfct & ~(unsigned long)TRACKED_STATE);
+static __always_inline void find_asked(FRAME* frame, struct passage* passage) {
+  if (!bpf_core_field_exists(struct sk_buff, _nfct) || !bpf_core_type_exists(struct nf_conn)) return;
+  struct nf_conn* tracked = (struct nf_conn*)(IN_PACKET(frame, _nfct) & ~(unsigned long)TRACKED_STATE);
   if (!tracked) return;
   unsigned long status = BPF_CORE_READ(tracked, status);
   if (!(status & TRACKED_DESTINATION_TRANSLATED)) return;
   passage->translated = 1;
-  passage->replies = tracked_state(ctx) >= TRACKED_REPLIES;
+  passage->replies = tracked_state(frame) >= TRACKED_REPLIES;
   passage->asked_port = BPF_CORE_READ(tracked, tuplehash[0].tuple.dst.u.all);
   bpf_core_read(&passage->asked, sizeof passage->asked, &tracked->tuplehash[0].tuple.dst.u3.all);
-  if (ctx->state->pf != PF_IPV6) {
+  if (!is_ipv6(frame)) {
     passage->asked.word[3] = passage->asked.word[0];
     passage->asked.word[0] = passage->asked.word[1] = 0;
     passage->asked.word[2] = bpf_htonl(0xffff);
@@ -101,28 +92,31 @@ static __always_inline __u32 asks_about(__u32 id, __u32 family, __u32 forwarded,
          chain_at(id, family, HOOK_PRE_DNAT_IN, side);
 }
 
-static __always_inline void find_passage(struct bpf_nf_ctx* ctx, __u32 at, __u32 side,
-                                         struct passage* passage) {
-  __u32 in = at == AT_OUTPUT ? 0 : host_interface_of(ctx->state->in, side);
-  __u32 out = at == AT_INPUT ? 0 : host_interface_of(at == AT_FORWARD ? ctx->state->out : way_out(ctx), side);
-  __u32 family = ctx->state->pf == PF_IPV6, workload_in = in & INTERFACE_OF_WORKLOAD;
-  if (at == AT_OUTPUT && out & INTERFACE_OF_WORKLOAD) return; /* a host may always reach its own */
+/* A function of its own: the stack is full. */
+__noinline int find_passage(FRAME* frame, __u32 at, __u32 side, struct passage* passage) {
+  if (!passage) return 0;
+  __u32 in = at == AT_OUTPUT ? 0 : host_interface_of(way_in(frame, at), side);
+  __u32 out =
+      at == AT_INPUT ? 0 : host_interface_of(at == AT_FORWARD ? way_through(frame) : way_out(frame), side);
+  __u32 family = is_ipv6(frame), workload_in = in & INTERFACE_OF_WORKLOAD;
+  if (at == AT_OUTPUT && out & INTERFACE_OF_WORKLOAD) return 0; /* a host may always reach its own */
   passage->of_workload = workload_in ? FROM_WORKLOAD : out & INTERFACE_OF_WORKLOAD ? TO_WORKLOAD : 0;
   in &= ~INTERFACE_OF_WORKLOAD;
   out &= ~INTERFACE_OF_WORKLOAD;
-  passage->in = in;
-  passage->out = out;
+  passage->in = (__u16)in;
+  passage->out = (__u16)out;
   if (at == AT_FORWARD) passage->flags = HOST_CONNECTION_FORWARDED;
   if (at == AT_INPUT && workload_in) passage->flags = HOST_CONNECTION_FROM_WORKLOAD;
   if (at == AT_OUTPUT) passage->untracked = chain_at(out, family, HOOK_UNTRACKED_OUT, side);
   if (at != AT_OUTPUT && !workload_in) passage->untracked = chain_at(in, family, HOOK_UNTRACKED_IN, side);
-  passage->asks = passage->untracked;
+  __u32 asks = passage->untracked;
   if (passage->flags & HOST_CONNECTION_FROM_WORKLOAD) {
-    passage->asks |= chain_at(in, family, HOOK_PRE_DNAT_IN, side);
+    asks |= chain_at(in, family, HOOK_PRE_DNAT_IN, side);
   } else {
-    passage->asks |=
-        asks_about(in, family, at == AT_FORWARD, side) | asks_about(out, family, at == AT_FORWARD, side);
+    asks |= asks_about(in, family, at == AT_FORWARD, side) | asks_about(out, family, at == AT_FORWARD, side);
   }
+  passage->asks = asks != 0;
+  return 1;
 }
 
 /* What a chain answers for what begins at its end, which is noted for events. */
@@ -133,6 +127,12 @@ static __always_inline __u32 ask_here(__u32 chain, const struct address* own, st
   now->outcome[end] = said & ANSWER_VALUE;
   now->logs |= is_logging(said);
   return said;
+}
+
+/* Whether no other batch has come to show meanwhile. */
+static __always_inline int shows_still(__u64 batch) {
+  const struct host* now = the_host();
+  return now && READ_ONCE(now->batch) == batch;
 }
 
 /* Ends of a connection, as events number their outcomes. */
@@ -150,9 +150,10 @@ static __always_inline struct connection* known_here(const struct packet* packet
 /* In place of the flags of a connection. */
 enum { NOT_KNOWN = 1 << 8, NOT_ANY_MORE = 1 << 9 /* its place has become another's meanwhile */ };
 
-/* The flags of the same, as workloads know it. */
-static __always_inline __u32 known_to_workloads(struct packet* packet, __u32 now) {
+/* The flags of the same, as workloads know it. A function of its own: the stack is full. */
+__noinline __u32 known_to_workloads(struct packet* packet, __u32 now) {
   __u32 version, flags;
+  if (!packet) return NOT_KNOWN;
   packet->key.at_host = 0;
   struct connection* known = known_here(packet, now, &version);
   packet->key.at_host = 1;
@@ -225,12 +226,19 @@ static __always_inline int is_given_anew(__u32 id, __u32 judged) {
 }
 
 /* Whether nothing that concerns it has changed since it was judged: neither the verdicts of its host endpoints,
- * nor which ones the interfaces have by which it passes here. */
-static __always_inline int stands_here(const struct connection* connection, const struct passage* passage) {
+ * nor which ones the interfaces have by which it passes here. A function of its own: the stack is full. */
+__noinline int stands_here(const struct connection* connection, const struct passage* passage) {
+  if (!connection || !passage) return 0;
   __u32 judged = connection->judged;
   return !has_changed(0, judged) && !has_changed(connection->endpoint[0], judged) &&
          !has_changed(connection->endpoint[1], judged) && !is_given_anew(passage->in, judged) &&
          !is_given_anew(passage->out, judged);
+}
+
+/* The host endpoint of an end; the compiler may not leave out what bounds it, as it knows and older verifiers do not. */
+static __always_inline __u32 host_endpoint_of(const struct connection* connection, __u32 end) {
+  asm("" : "+r"(end));
+  return connection->endpoint[end & 1];
 }
 
 /* A known connection, at this place: whether the packet passes without another word. What begins it may come
@@ -240,8 +248,8 @@ static __always_inline int is_settled(const struct connection* known, const stru
                                       const struct passage* passage) {
   if (!stands_here(known, passage)) return 0;
   if (packet->sender != beginner(known)) return 1;
-  return (!passage->in || known->endpoint[packet->sender & 1]) &&
-         (!passage->out || known->endpoint[~packet->sender & 1]);
+  return (!passage->in || host_endpoint_of(known, packet->sender)) &&
+         (!passage->out || host_endpoint_of(known, !packet->sender));
 }
 
 static __always_inline void set_ends(struct connection* connection, __u32 sender, __u32 in, __u32 out) {
@@ -293,8 +301,8 @@ static __always_inline int is_begun_back(const struct connection* known, struct 
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. Where that has to be judged
  * again, this is for the error alone: it may have come another way, and the connection's next packet tells.
  */
-static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
-                                      const struct passage* passage, __u64 batch, struct telling* told) {
+static __always_inline int error_here(FRAME* frame, struct packet* packet, const struct passage* passage,
+                                      __u64 batch, struct telling* told) {
   __u32 now = clock_now(), version;
   struct connection* known = known_here(packet, now, &version);
   if (known && !is_begun_back(known, packet, passage, now)) {
@@ -307,7 +315,7 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
     if (first) next.endpoint[0] = first;
     if (second) next.endpoint[1] = second;
     __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
-    if (READ_ONCE(host->batch) != batch) return AGAIN;
+    if (!shows_still(batch)) return AGAIN;
     count(COUNT_REJUDGED);
     return why ? refused(told, DROP_REVOKED) : NF_ACCEPT;
   }
@@ -321,12 +329,12 @@ static __always_inline int error_here(struct bpf_nf_ctx* ctx, struct packet* pac
     struct connection next = {.flags = passage->flags | (workloads & CONNECTION_BEGUN_BY_SECOND)};
     set_ends(&next, packet->sender, passage->out, passage->in);
     __u32 why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
-    if (READ_ONCE(host->batch) != batch) return AGAIN;
+    if (!shows_still(batch)) return AGAIN;
     count(COUNT_JUDGED);
     return why ? refused(told, why) : NF_ACCEPT;
   }
   /* Of one that passes here and that nobody has to judge. */
-  return tracked_state(ctx) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(ctx) != TRACKED_STATE
+  return tracked_state(frame) % TRACKED_REPLIES == TRACKED_RELATED && tracked_state(frame) != TRACKED_STATE
              ? NF_ACCEPT
              : -1;
 }
@@ -344,11 +352,10 @@ static __always_inline __u32 workload_at(struct net_device* device, const struct
 
 /* The slot of the workload here that began what the packet belongs to, and WORKLOAD_BEGAN; or else of the one that it goes
  * to; 0: none. A function of its own: the stack is full. */
-__noinline __u32 workload_of(struct bpf_nf_ctx* ctx, const struct packet* packet, __u32 is_reply) {
+__noinline __u32 workload_of(FRAME* frame, __u32 at, const struct packet* packet, __u32 is_reply) {
   if (!packet) return 0;
-  __u32 at = ctx->state->hook;
-  __u32 sender = at == AT_OUTPUT ? 0 : workload_at(ctx->state->in, &packet->ends.source);
-  __u32 receiver = at == AT_FORWARD ? workload_at(ctx->state->out, &packet->ends.destination) : 0;
+  __u32 sender = at == AT_OUTPUT ? 0 : workload_at(way_in(frame, at), &packet->ends.source);
+  __u32 receiver = at == AT_FORWARD ? workload_at(way_through(frame), &packet->ends.destination) : 0;
   __u32 began = is_reply ? receiver : sender;
   return began ? began | WORKLOAD_BEGAN : is_reply ? sender : receiver;
 }
@@ -359,21 +366,21 @@ static __always_inline void note_workload(struct connection* next, __u32 workloa
 }
 
 /* Of what has come in fragments, the size of the largest; of what leaves, that which its interface takes. */
-static __always_inline __u32 largest_fragment(struct bpf_nf_ctx* ctx) {
-  __u32 size = ctx->state->pf == PF_IPV6 ? ((struct inet6_skb_parm*)ctx->skb->cb)->frag_max_size
-                                         : ((struct inet_skb_parm*)ctx->skb->cb)->frag_max_size;
-  if (size || ctx->state->hook != AT_OUTPUT || ctx->skb->len <= PASSES_EVERYWHERE) return size;
-  struct net_device* out = way_out(ctx);
+static __always_inline __u32 largest_fragment(FRAME* frame, __u32 at) {
+  __u32 size = is_ipv6(frame) ? IN_MEMORY_OF(frame, struct inet6_skb_parm, frag_max_size)
+                              : IN_MEMORY_OF(frame, struct inet_skb_parm, frag_max_size);
+  if (size || at != AT_OUTPUT || length_of(frame) <= PASSES_EVERYWHERE) return size;
+  struct net_device* out = way_out(frame);
   return out ? BPF_CORE_READ(out, mtu) : 0;
 }
 
 /* A packet as the fragments that it has come in, or leaves in; each carries a multiple of eight bytes (RFC 791; RFC
  * 8200, section 4.5: behind a header of its own, eight bytes as well). */
-static __always_inline void count_fragments(struct bpf_nf_ctx* ctx, const struct packet* packet,
+static __always_inline void count_fragments(FRAME* frame, __u32 at, const struct packet* packet,
                                             struct connection* connection) {
-  __u32 length = length_of(ctx), largest = largest_fragment(ctx), count = 1, more = 0;
+  __u32 length = length_of(frame), largest = largest_fragment(frame, at), count = 1, more = 0;
   __u32 ip = packet->ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr), extra = packet->ipv6 ? 8 : 0;
-  if (largest >= ip + extra + 8 && (length > largest || ctx->state->hook != AT_OUTPUT)) {
+  if (largest >= ip + extra + 8 && (length > largest || at != AT_OUTPUT)) {
     count = (length - ip - 1) / ((largest - ip - extra) & ~7) + 1;
     more = (count - 1) * ip + count * extra;
   }
@@ -383,29 +390,29 @@ static __always_inline void count_fragments(struct bpf_nf_ctx* ctx, const struct
 /* Counts what is on the wire: of a large packet those that it is cut into, or has been put together from, each with
  * its headers. What comes by the loopback interface has counted as it left. A function of its own: the stack is full.
  */
-__noinline int count_here(struct bpf_nf_ctx* ctx, const struct packet* packet,
+__noinline int count_here(FRAME* frame, __u32 at, const struct packet* packet,
                           struct connection* connection) {
   if (!packet || !connection) return 0;
-  if (ctx->state->hook == AT_INPUT && index_of(ctx->state->in) == LOOPBACK) return 0;
-  __u32 segments = segments_of(ctx, packet->payload);
+  if (at == AT_INPUT && index_of(way_in(frame, at)) == LOOPBACK) return 0;
+  __u32 segments = segments_of(frame, packet->payload);
   if (segments > 1) {
-    add_sent(connection, packet->sender, bytes_of(packet, length_of(ctx), segments), segments);
+    add_sent(connection, packet->sender, bytes_of(packet, length_of(frame), segments), segments);
   } else {
-    count_fragments(ctx, packet, connection);
+    count_fragments(frame, at, packet, connection);
   }
   return 1;
 }
 
 /* Of no connection: policy's answer for this packet alone. */
-static __always_inline int alone_here(struct packet* packet, const struct host* host,
-                                      const struct passage* passage, __u64 batch, struct telling* told) {
+static __always_inline int alone_here(struct packet* packet, const struct passage* passage, __u64 batch,
+                                      struct telling* told) {
   struct connection alone = {.flags = passage->flags | (packet->sender ? CONNECTION_BEGUN_BY_SECOND : 0)};
   set_ends(&alone, packet->sender, passage->in, passage->out);
   if (packet->key.protocol == (packet->ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
     packet->key.port[0] = packet->key.port[1] = bpf_htons(packet->detail);
   }
   __u32 why = judge_host_ends(&packet->key, &alone, passage, batch & 1, told);
-  if (READ_ONCE(host->batch) != batch) return AGAIN;
+  if (!shows_still(batch)) return AGAIN;
   count(COUNT_JUDGED);
   if (why) return refused(told, why);
   told->begins = !passage->of_workload && is_news(packet, 0);
@@ -417,12 +424,12 @@ static __always_inline int alone_here(struct packet* packet, const struct host* 
 static __always_inline int begins_here(const struct connection* known, const struct packet* packet,
                                        const struct passage* passage) {
   if (!known || known->flags & CONNECTION_DENIED) return 1;
-  return packet->sender == beginner(known) && ((passage->in && !known->endpoint[packet->sender & 1]) ||
-                                               (passage->out && !known->endpoint[~packet->sender & 1]));
+  return packet->sender == beginner(known) && ((passage->in && !host_endpoint_of(known, packet->sender)) ||
+                                               (passage->out && !host_endpoint_of(known, !packet->sender)));
 }
 
 /* Of a connection that has not passed here, or may not pass any more, or that the other end begins now (`back`). */
-static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* packet, const struct host* host,
+static __always_inline int judge_here(FRAME* frame, __u32 at, struct packet* packet,
                                       const struct passage* passage, struct connection* known, __u32 version,
                                       int back, __u64 batch, struct telling* told) {
   struct connection next = {};
@@ -442,44 +449,43 @@ static __always_inline int judge_here(struct bpf_nf_ctx* ctx, struct packet* pac
     why = judge_host_ends(&packet->key, &next, passage, batch & 1, told);
   }
   told->is_reply = packet->sender != beginner(&next);
-  if (!known && passage->of_workload) note_workload(&next, workload_of(ctx, packet, told->is_reply));
-  if (READ_ONCE(host->batch) != batch) return AGAIN;
+  if (!known && passage->of_workload) note_workload(&next, workload_of(frame, at, packet, told->is_reply));
+  if (!shows_still(batch)) return AGAIN;
   count(again ? COUNT_REJUDGED : COUNT_JUDGED);
   next.judged = (__u32)batch;
+  if (why && (!known || back)) return refused(told, why);
   if (why) {
-    if (!known || back) return refused(told, why);
     next.flags |= CONNECTION_DENIED;
-    put_connection(&packet->key, &next, 0, told);
-    return refused(told, DROP_REVOKED);
+  } else {
+    next.flags &= ~CONNECTION_DENIED;
+    if (!begins) told->logs = 0; /* said already */
   }
-  if (!begins) told->logs = 0; /* said already */
-  next.flags &= ~CONNECTION_DENIED;
-  struct connection* noted = put_connection(&packet->key, &next, !known, told);
+  struct connection* noted = put_connection(&packet->key, &next, !why && !known, told);
+  if (why) return refused(told, DROP_REVOKED);
   if (!noted) return refused(told, DROP_NO_MEMORY);
-  count_here(ctx, packet, noted);
+  count_here(frame, at, packet, noted);
   count(COUNT_FORWARDED);
   return NF_ACCEPT;
 }
 
 /* Part of a connection that is tracked, or to be. */
-static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* packet,
-                                        const struct host* host, const struct passage* passage, __u64 batch,
+static __always_inline int tracked_here(FRAME* frame, __u32 at, struct packet* packet,
+                                        const struct passage* passage, __u32 settings, __u64 batch,
                                         struct telling* told) {
-  __u32 settings = host->settings[batch & 1];
   if (packet->kind == KIND_ERROR) {
     int answer = -1;
     __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
-    if (parse_ip(ctx, packet->payload, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
+    if (parse_ip(frame, packet->payload, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
       packet->key.at_host = 1;
-      answer = error_here(ctx, packet, host, passage, batch, told);
+      answer = error_here(frame, packet, passage, batch, told);
     }
     if (answer == NF_ACCEPT) count(COUNT_FORWARDED);
     if (answer >= 0) return answer;
-    if (!parse_ip(ctx, 0, how, packet)) return refused(told, DROP_MALFORMED);
+    if (!parse_ip(frame, 0, how, packet)) return refused(told, DROP_MALFORMED);
     packet->key.at_host = 1;
     packet->kind = KIND_INVALID;
   }
-  if (packet->kind == KIND_LINK) return alone_here(packet, host, passage, batch, told);
+  if (packet->kind == KIND_LINK) return alone_here(packet, passage, batch, told);
   __u32 now = clock_now(), version = 0;
   struct connection* known = 0;
   if (packet->kind != KIND_INVALID) known = known_here(packet, now, &version);
@@ -489,7 +495,7 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
   if (workloads == NOT_ANY_MORE) return AGAIN;
   if (workloads == NOT_KNOWN) {
     if (settings & HOST_DROPS_INVALID) return refused(told, DROP_INVALID);
-    return alone_here(packet, host, passage, batch, told);
+    return alone_here(packet, passage, batch, told);
   }
   int asks_again = known && known->flags & CONNECTION_DENIED && settings & HOST_KEEPS_CONNECTIONS;
   int back = known && packet->sender != beginner(known) && is_begun_back(known, packet, passage, now);
@@ -502,34 +508,33 @@ static __always_inline int tracked_here(struct bpf_nf_ctx* ctx, struct packet* p
       return refused(told, DROP_REVOKED);
     }
     note(packet, known, now);
-    count_here(ctx, packet, known);
+    count_here(frame, at, packet, known);
     count(COUNT_FORWARDED);
     return NF_ACCEPT;
   }
-  return judge_here(ctx, packet, host, passage, known, version, back, batch, told);
+  return judge_here(frame, at, packet, passage, known, version, back, batch, told);
 }
 
 /* One attempt, by what is in force when it begins. */
-__noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* told) {
+__noinline int attempt_here(FRAME* frame, __u32 at, struct telling* told) {
   const struct host* host = the_host();
   if (!host || !told) return NF_DROP;
   __builtin_memset(told, 0, sizeof *told);
   __u64 batch = READ_ONCE(host->batch);
   struct passage passage = {};
   struct packet packet;
-  find_passage(ctx, at, batch & 1, &passage);
+  find_passage(frame, at, batch & 1, &passage);
   if (!passage.asks) return READ_ONCE(host->batch) == batch ? NF_ACCEPT : AGAIN;
   __u32 settings = host->settings[batch & 1];
   __u32 mark = 1U << (settings >> HOST_MARK_SHIFT & HOST_MARK_BITS);
-  if (at != AT_FORWARD && settings & HOST_MARKS_TUNNELS && ctx->skb->mark & mark) return NF_ACCEPT;
-  if (!parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet))
-    return refused(told, DROP_MALFORMED);
+  if (at != AT_FORWARD && settings & HOST_MARKS_TUNNELS && mark_of(frame) & mark) return NF_ACCEPT;
+  if (!parse_ip(frame, 0, is_ipv6(frame) ? PARSE_IPV6 : 0, &packet)) return refused(told, DROP_MALFORMED);
   packet.key.at_host = 1;
   if (packet.fragment == FRAGMENT_LATER) return refused(told, DROP_FRAGMENT);
-  find_asked(ctx, &passage);
+  find_asked(frame, &passage);
   if (passage.untracked) {
     __u32 said = untracked_answer(&packet, &passage, at == AT_OUTPUT, batch & 1);
-    if (!is_none(said) && READ_ONCE(host->batch) != batch) return AGAIN;
+    if (!is_none(said) && !shows_still(batch)) return AGAIN;
     if (!is_none(said)) {
       told->outcome[at == AT_OUTPUT ? AT_SENDER : AT_RECEIVER] = said & ANSWER_VALUE;
       told->logs = is_logging(said);
@@ -537,44 +542,43 @@ __noinline int attempt_here(struct bpf_nf_ctx* ctx, __u32 at, struct telling* to
     if (is_deny(said)) return refused(told, DROP_POLICY);
     if (is_allow(said)) {
       passage.in = 0;
-      if (at == AT_FORWARD) return alone_here(&packet, host, &passage, batch, told);
+      if (at == AT_FORWARD) return alone_here(&packet, &passage, batch, told);
       told->begins = !passage.of_workload && is_news(&packet, 0);
       count(COUNT_FORWARDED);
       return NF_ACCEPT;
     }
   }
-  return tracked_here(ctx, &packet, host, &passage, batch, told);
+  return tracked_here(frame, at, &packet, &passage, settings, batch, told);
 }
 
 /* Tells of the packet. It is read once more: what was made of it before is not on the stack any longer, and
  * may have been what an ICMP error is about. */
-__noinline int tell_here(struct bpf_nf_ctx* ctx, __u32 at, const struct telling* told, __u32 reason) {
+__noinline int tell_here(FRAME* frame, __u32 at, const struct telling* told, __u32 reason) {
   struct packet packet;
   if (!told) return 0;
-  parse_ip(ctx, 0, ctx->state->pf == PF_IPV6 ? PARSE_IPV6 : 0, &packet);
+  parse_ip(frame, 0, is_ipv6(frame) ? PARSE_IPV6 : 0, &packet);
   if (reason == COUNT_LOGGED) count(COUNT_LOGGED);
   struct sight sight = {
-      .interface = index_of(at == AT_OUTPUT ? way_out(ctx) : ctx->state->in),
-      .size = length_of(ctx),
+      .interface = index_of(at == AT_OUTPUT ? way_out(frame) : way_in(frame, at)),
+      .size = length_of(frame),
       .flags = at == AT_OUTPUT ? EVENT_FROM_ENDPOINT | EVENT_FROM_HOST : EVENT_COMES_IN,
       .reason = reason,
   };
   return tell_event(&packet, told, &sight, 0);
 }
 
-static __always_inline int answer_at_host(struct bpf_nf_ctx* ctx) {
-  __u32 at = ctx->state->hook;
+static __always_inline int answer_at_host(FRAME* frame, __u32 at) {
   struct telling told;
   __u64 answer = AGAIN;
   for (int i = 0; i < MAX_JUDGEMENTS && answer == AGAIN; ++i) {
     if (i > 0) try_again();
-    answer = (__u32)attempt_here(ctx, at, &told);
+    answer = (__u32)attempt_here(frame, at, &told);
   }
   if (answer == AGAIN) answer = refused(&told, DROP_CHANGING);
   if (answer == NF_DROP) {
-    tell_here(ctx, at, &told, told.why);
+    tell_here(frame, at, &told, told.why);
   } else if (told.begins || told.logs) {
-    tell_here(ctx, at, &told, told.begins ? COUNT_JUDGED : COUNT_LOGGED);
+    tell_here(frame, at, &told, told.begins ? COUNT_JUDGED : COUNT_LOGGED);
   }
   asm volatile("%0 &= 1" : "+r"(answer)); /* so that the verifier sees that it is an answer */
   return answer;

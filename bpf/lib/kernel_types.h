@@ -14,6 +14,7 @@ struct net_device {
   char name[16];
   int ifindex;
   unsigned int mtu;
+  unsigned long priv_flags;
 };
 
 struct dst_entry {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* Maps host_endpoints, host_interfaces and untracked_at: which chains decide at a host endpoint's hooks, and which
- * interface has which host endpoint. Written by dataplane/ebpf/; read by bpf/lib/host.h, and the last by
- * bpf/programs/untracked.c.
+/* Maps host_endpoints, host_interfaces and interface_endpoints: which chains decide at a host endpoint's hooks, and
+ * which interface has which host endpoint. Written by dataplane/ebpf/; read by bpf/lib/host_endpoints.h.
  */
 #pragma once
 
@@ -41,27 +40,22 @@ struct host_endpoint {
 };
 OCICAT_SIZE(struct host_endpoint, 192);
 
-/* Map host_interfaces: hash by name, as an interface keeps its policy whether it is there or not. The empty
- * name is that of all interfaces without an entry of their own.
+/* Map host_interfaces: hash by name, as an interface keeps its policy whether it is there or not -> the number of the
+ * name, which it has for as long as it has an entry. The empty name is that of all interfaces without one.
  */
 struct interface_name {
   __u8 letters[16]; /* the rest is 0 */
 };
 OCICAT_SIZE(struct interface_name, 16);
 
-/* Written in place, under the lock, which no reader takes. */
-struct host_interface {
+/* Map interface_endpoints: array by the number of the name. Not in the hash, whose elements cannot be written in place
+ * but under a lock; and programs that rules of nftables ask may read no map with one.
+ */
+struct interface_endpoint {
   __u32 endpoint[2]; /* by parity: number of the host endpoint, 0: none; and whether a workload has the
                         interface */
-  struct bpf_spin_lock lock;
-  __u32 pad; /* 0 */
 };
-OCICAT_SIZE(struct host_interface, 16);
-
-/* Map untracked_at: hash by name, of interfaces whose host endpoint has untracked policy alone -> its number. What
- * is asked by it decides whether the kernel tracks a packet and nothing else, so it is of no batch; and programs that
- * rules of nftables ask may read no map with a lock.
- */
+OCICAT_SIZE(struct interface_endpoint, 8);
 
 #define INTERFACE_OF_WORKLOAD 0x80000000U
 

@@ -25,14 +25,27 @@ struct {
   __type(value, struct remembered);
 } at_drivers SEC(".maps");
 
+/* Whether the kernel lends its own struct of a frame, by a function that came with these maps (Linux 6.2). Reading by
+ * address costs three calls in its place, 10 ns a frame. */
+enum bpf_map_type___since_6_2 { BPF_MAP_TYPE_CGRP_STORAGE___since_6_2 = 32 };
+#define IS_LENT \
+  bpf_core_enum_value_exists(enum bpf_map_type___since_6_2, BPF_MAP_TYPE_CGRP_STORAGE___since_6_2)
+
+extern void* bpf_cast_to_kern_ctx(void* context) __ksym __weak;
+
 static __always_inline struct net_device* device_of(struct xdp_md* frame) {
+  if (!IS_LENT) return BPF_CORE_READ((struct xdp_buff*)frame, rxq, dev);
   struct xdp_buff* buffer = bpf_cast_to_kern_ctx(frame);
   return buffer->rxq->dev;
 }
 
-/* Its name at this moment, as two words. */
-static __always_inline __u64 word_of_name(struct net_device* device, int word) {
-  return *(__u64*)&device->name[8 * word];
+/* Its name at this moment. */
+static __always_inline void read_name(struct net_device* device, __u64 name[2]) {
+  if (IS_LENT) {
+    for (int word = 0; word < 2; ++word) name[word] = *(__u64*)&device->name[8 * word];
+  } else {
+    bpf_core_read(name, 2 * sizeof *name, &device->name);
+  }
 }
 
 static __always_inline __u32 ask_chain(struct net_device* device, __u32 family, __u32 side) {
@@ -46,12 +59,13 @@ static __always_inline __u32 chain_for(struct xdp_md* frame, __u32 family, __u64
   __u32 at = frame->ingress_ifindex % REMEMBERED_MAX;
   struct remembered* known = bpf_map_lookup_elem(&at_drivers, &at);
   if (!known) return ask_chain(device, family, batch & 1);
-  __u64 first = word_of_name(device, 0), second = word_of_name(device, 1);
-  if (known->batch != batch + 1 || known->name[0] != first || known->name[1] != second) {
+  __u64 name[2];
+  read_name(device, name);
+  if (known->batch != batch + 1 || known->name[0] != name[0] || known->name[1] != name[1]) {
     known->chain[0] = ask_chain(device, 0, batch & 1);
     known->chain[1] = ask_chain(device, 1, batch & 1);
-    known->name[0] = first;
-    known->name[1] = second;
+    known->name[0] = name[0];
+    known->name[1] = name[1];
     known->batch = batch + 1;
   }
   return known->chain[family & 1];

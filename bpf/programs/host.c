@@ -6,7 +6,7 @@
 /* One for input, forward and output: the verifier takes as long for each that there is. */
 SEC("netfilter")
 int at_host(struct bpf_nf_ctx* ctx) {
-  return answer_at_host(ctx);
+  return answer_at_host(ctx, ctx->state->hook);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cctype>
+#include <cstdlib>
 #include <memory>
 
 #include "agent/agent.h"
@@ -69,6 +70,8 @@ Result<int> keep_running(agent::Options wanted, bool chooses, StopSignals& signa
 Result<int> run_agent(const AgentOptions& options) {
   dataplane::Options dataplane;
   dataplane.pin_folder = options.bpf_folder;
+  // For tests: as on a kernel without programs at netfilter hooks.
+  dataplane.usable.netfilter = std::getenv("OCICAT_WITHOUT_NETFILTER") == nullptr;
   if (options.dataplane == "ebpf") dataplane.datapath = dataplane::Datapath::kEbpf;
   if (options.dataplane == "none") dataplane.datapath = dataplane::Datapath::kNone;
   if (options.cleanup) {

@@ -276,12 +276,15 @@ Result<int> show_host_endpoints(const PinnedMaps& maps, const BpfOptions& option
   TRY(const auto side, side_of(maps));
   TRY(const auto array, maps.array("host_endpoints"));
   TRY(const auto names, maps.elements("host_interfaces"));
+  TRY(const auto numbered, maps.array("interface_endpoints"));
+  const auto has = numbered.as<const bpf::interface_endpoint>();
   std::map<std::uint32_t, std::vector<std::string>> interfaces;
   TRY_VOID(names->for_each([&](auto key, auto value) {
     const auto name = read_as<bpf::interface_name>(key);
     const auto* letters = reinterpret_cast<const char*>(name.letters);
     const std::string text(letters, ::strnlen(letters, sizeof name.letters));
-    const auto number = read_as<bpf::host_interface>(value).endpoint[side] & ~INTERFACE_OF_WORKLOAD;
+    const auto of_name = read_as<std::uint32_t>(value);
+    const auto number = of_name < has.size() ? has[of_name].endpoint[side] & ~INTERFACE_OF_WORKLOAD : 0;
     if (number != 0) interfaces[number].push_back(text.empty() ? "all others" : text);
   }));
   Found found(options.most);

@@ -19,7 +19,9 @@ Choice choose(const Circumstances& circumstances) {
   if (!kernel_cannot.empty()) return {Datapath::kNftables, "the kernel cannot run eBPF: " + kernel_cannot};
   if (has_host_endpoints && !at_host) {
     return {Datapath::kNftables,
-            "it has host endpoints, and the kernel takes no programs at netfilter hooks (needs Linux 6.6)"};
+            "it has host endpoints, and the kernel has no place for their programs: it takes none at "
+            "netfilter hooks "
+            "(needs Linux 6.6), and its rules ask none (modules nft_compat and xt_bpf)"};
   }
   if (!translator.empty()) {
     return {Datapath::kNftables,
@@ -61,7 +63,7 @@ std::string first_line(const std::string& text) {
 
 void look_at_kernel(const Options& options, Circumstances& circumstances) {
   const auto can = kernel::bpf::abilities(options.usable);
-  circumstances.at_host = can && can->netfilter;
+  circumstances.at_host = can && (can->netfilter || can->asking);
   circumstances.kernel_cannot = can ? "" : first_line(can.error().message);
 }
 

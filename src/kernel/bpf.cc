@@ -76,14 +76,14 @@ Result<MapShape> shape_of(int map) {
   return MapShape{info.type, info.key_size, info.value_size, info.max_entries, info.map_flags};
 }
 
-Result<std::unique_ptr<KernelMap>> KernelMap::of(UniqueFd map, bool in_place) {
+Result<std::unique_ptr<KernelMap>> KernelMap::of(UniqueFd map) {
   TRY(const auto shape, shape_of(map.get()));
-  return std::unique_ptr<KernelMap>(new KernelMap(std::move(map), shape, in_place ? BPF_F_LOCK : BPF_ANY));
+  return std::unique_ptr<KernelMap>(new KernelMap(std::move(map), shape));
 }
 
 Result<void> KernelMap::put(Bytes key, Bytes value) {
   CHECK(key.size() == shape_.key_size && value.size() == shape_.value_size);
-  const int error = ::bpf_map_update_elem(map_.get(), key.data(), value.data(), flags_);
+  const int error = ::bpf_map_update_elem(map_.get(), key.data(), value.data(), BPF_ANY);
   if (error == -E2BIG) return fail(ErrorCode::kExhausted, "the map is full ({} entries)", shape_.max_entries);
   if (error != 0) return fail_errno("write a map's element", -error);
   return {};
@@ -428,22 +428,39 @@ Result<std::uint32_t> run_in_driver(int program, std::span<const std::uint8_t> f
   return options.retval;
 }
 
+namespace {
+
+bool is_ipv6(std::span<const std::uint8_t> packet) {
+  return !packet.empty() && packet[0] >> 4 == 6;
+}
+
+// With an Ethernet header.
+std::vector<std::uint8_t> framed(std::span<const std::uint8_t> packet) {
+  std::vector<std::uint8_t> frame(12);
+  const bool ipv6 = is_ipv6(packet);
+  frame.push_back(ipv6 ? 0x86 : 0x08);
+  frame.push_back(ipv6 ? 0xdd : 0x00);
+  frame.insert(frame.end(), packet.begin(), packet.end());
+  return frame;
+}
+
+}  // namespace
+
+Result<std::uint32_t> run_asked(int program, std::span<const std::uint8_t> packet) {
+  TRY(const auto run, bpf::run(program, framed(packet), 0, 0));
+  return static_cast<std::uint32_t>(run.answer);
+}
+
 Result<bool> run_at_netfilter(int program, std::span<const std::uint8_t> packet, NetfilterHook hook) {
   constexpr std::uint8_t kIpv4 = 2, kIpv6 = 10;  // NFPROTO_*
   struct {
     std::uint8_t hook, family;
     std::array<std::uint8_t, 6> padding;
     std::array<void*, 5> unset;
-  } state{static_cast<std::uint8_t>(hook), packet.empty() || packet[0] >> 4 != 6 ? kIpv4 : kIpv6, {}, {}};
+  } state{static_cast<std::uint8_t>(hook), is_ipv6(packet) ? kIpv6 : kIpv4, {}, {}};
   // What comes in has a frame around it here.
-  std::vector<std::uint8_t> frame;
-  if (hook != NetfilterHook::kOutput) {
-    frame.resize(12);
-    const bool ipv6 = state.family == kIpv6;
-    frame.push_back(ipv6 ? 0x86 : 0x08);
-    frame.push_back(ipv6 ? 0xdd : 0x00);
-  }
-  frame.insert(frame.end(), packet.begin(), packet.end());
+  const auto frame =
+      hook == NetfilterHook::kOutput ? std::vector(packet.begin(), packet.end()) : framed(packet);
   bpf_test_run_opts options{};
   options.sz = sizeof options;
   options.data_in = frame.data();

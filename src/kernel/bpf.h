@@ -50,21 +50,17 @@ Result<MapShape> shape_of(int map);
 
 class KernelMap final : public ElementMap {
  public:
-  // `in_place`: an element that is there keeps its place in memory, so that those who look at it see the old
-  // or the new words. Needs a bpf_spin_lock in the value.
-  static Result<std::unique_ptr<KernelMap>> of(UniqueFd map, bool in_place = false);
+  static Result<std::unique_ptr<KernelMap>> of(UniqueFd map);
 
   Result<void> put(Bytes key, Bytes value) override;
   Result<void> remove(Bytes key) override;
   Result<void> for_each(const std::function<void(Bytes, Bytes)>& visit) override;
 
  private:
-  KernelMap(UniqueFd map, MapShape shape, std::uint64_t flags)
-      : map_(std::move(map)), shape_(shape), flags_(flags) {}
+  KernelMap(UniqueFd map, MapShape shape) : map_(std::move(map)), shape_(shape) {}
 
   UniqueFd map_;
   MapShape shape_;
-  std::uint64_t flags_;
 };
 
 // An array map in this process's memory: programs see what is written at once, word by word.
@@ -251,6 +247,9 @@ Result<void> detach(int link);
 // Runs a program for that hook over a packet that begins with its IP header, as if it came and went by the
 // loopback interface of the calling thread's network namespace. Whether it passes.
 Result<bool> run_at_netfilter(int program, std::span<const std::uint8_t> packet, NetfilterHook hook);
+// Runs a program of section "socket", as rules ask it, over such a packet, as if it came by that interface and no route
+// led anywhere. What it answers.
+Result<std::uint32_t> run_asked(int program, std::span<const std::uint8_t> packet);
 
 // Files that keep objects alive. The folder's file system is mounted where it is missing.
 Result<void> make_pin_folder(const std::filesystem::path& folder);

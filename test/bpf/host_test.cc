@@ -10,6 +10,7 @@
 #include "bpf/counted.h"
 #include "bpf/crowd.h"
 #include "bpf/frames.h"
+#include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/ebpf/objects.h"
 #include "maps/counters.h"
 #include "maps/events.h"
@@ -19,6 +20,7 @@ namespace ocicat::test {
 namespace {
 
 using namespace std::string_view_literals;
+using dataplane::ebpf::AskedBy;
 using kernel::bpf::NetfilterHook;
 using policy::ChainId;
 using policy::ChainKind;
@@ -40,8 +42,8 @@ constexpr auto kIn = NetfilterHook::kInput, kOut = NetfilterHook::kOutput, kThro
 
 // A host with a host endpoint for every interface: it may send anything and is sent nothing; so may what it
 // forwards go out, and nothing come in. The kernel runs the programs as if packets came by the loopback
-// interface.
-class HostPrograms : public testing::Test {
+// interface: those that it asks by itself, or those that rules ask.
+class HostPrograms : public testing::TestWithParam<AskedBy> {
  protected:
   HostPrograms() {
     bed_.silence_ipv6();
@@ -66,11 +68,9 @@ class HostPrograms : public testing::Test {
   void change(HostChanges changes) { agent_.apply(std::move(changes)); }
   std::vector<std::uint64_t> counters() const { return pins_.counters(); }
   bool passes(NetfilterHook at, const Bytes& packet) const {
-    const auto program = kernel::bpf::open_pin(pins_.path() / "programs/at_host");
-    CHECK(program);
     bool passes = false;
     bed_.host().run([&] {
-      const auto done = kernel::bpf::run_at_netfilter(program->get(), packet, at);
+      const auto done = pins_.run_at_host(at, packet);
       if (!done) std::fprintf(stderr, "%s\n", done.error().message.c_str());
       CHECK(done);
       passes = *done;
@@ -116,9 +116,15 @@ class HostPrograms : public testing::Test {
     }
   }
 
+  dataplane::Options options() const {
+    auto options = pins_.options(dataplane::Datapath::kEbpf);
+    if (GetParam() == AskedBy::kRules) options.usable.netfilter = false;
+    return options;
+  }
+
   Testbed bed_;
   PinFolder pins_;
-  AgentHost agent_{bed_, pins_.options(dataplane::Datapath::kEbpf)};
+  AgentHost agent_{bed_, options()};
   mutable kernel::bpf::Ring ring_;
 };
 
@@ -129,7 +135,7 @@ Bytes out4(std::uint8_t protocol, const Bytes& payload) {
   return ipv4({.source = kHost4, .destination = kFar4, .protocol = protocol}, payload);
 }
 
-TEST_F(HostPrograms, DropWhatIsMalformed) {
+TEST_P(HostPrograms, DropWhatIsMalformed) {
   Bytes short_ihl = in4(17, udp(1, 53)), long_ihl = in4(17, {});
   short_ihl[0] = 0x44;
   long_ihl[0] = 0x4f;
@@ -162,7 +168,7 @@ TEST_F(HostPrograms, DropWhatIsMalformed) {
   });
 }
 
-TEST_F(HostPrograms, LetRepliesPassAndNothingElseComeIn) {
+TEST_P(HostPrograms, LetRepliesPassAndNothingElseComeIn) {
   expect({
       {"to the host", kIn, in4(17, udp(53, 4000)), bpf::DROP_POLICY},
       {"from it", kOut, out4(17, udp(4000, 53)), bpf::COUNT_FORWARDED},
@@ -175,7 +181,7 @@ TEST_F(HostPrograms, LetRepliesPassAndNothingElseComeIn) {
   });
 }
 
-TEST_F(HostPrograms, TellOnceOfWhatBeginsAndOfEachPacketThatIsRefused) {
+TEST_P(HostPrograms, TellOnceOfWhatBeginsAndOfEachPacketThatIsRefused) {
   const auto out = out4(17, udp(4000, 53)), in = in4(17, udp(53, 4000));
   events();
   for (int i = 0; i < 3; ++i) {
@@ -202,7 +208,7 @@ TEST_F(HostPrograms, TellOnceOfWhatBeginsAndOfEachPacketThatIsRefused) {
 }
 
 // Of no connection, so each packet might be one.
-TEST_F(HostPrograms, TellOnceOfAFlowThatUntrackedPolicyAllows) {
+TEST_P(HostPrograms, TellOnceOfAFlowThatUntrackedPolicyAllows) {
   HostEndpointState edge{.id = 3, .interface_name = "*"};
   for (auto& chains : edge.chains) {
     for (const auto direction : {Direction::kIngress, Direction::kEgress})
@@ -227,7 +233,7 @@ TEST_F(HostPrograms, TellOnceOfAFlowThatUntrackedPolicyAllows) {
   EXPECT_EQ(told[1].outcome[0], 1U);
 }
 
-TEST_F(HostPrograms, TellOnceOfWhatIsJudgedAlone) {
+TEST_P(HostPrograms, TellOnceOfWhatIsJudgedAlone) {
   auto changes = first_state(1);
   changes.settings->drop_invalid = false;
   changes.tables = {};
@@ -246,7 +252,7 @@ TEST_F(HostPrograms, TellOnceOfWhatIsJudgedAlone) {
   }
 }
 
-TEST_F(HostPrograms, TellByWhichInterfaceAPacketComes) {
+TEST_P(HostPrograms, TellByWhichInterfaceAPacketComes) {
   events();
   const auto before = counters();
   const auto& outside = bed_.outside();
@@ -257,7 +263,7 @@ TEST_F(HostPrograms, TellByWhichInterfaceAPacketComes) {
   EXPECT_EQ(told[0].interface, uplink());
 }
 
-TEST_F(HostPrograms, TellOfWhatEndsInTheDriverByTheShareOfItsInterface) {
+TEST_P(HostPrograms, TellOfWhatEndsInTheDriverByTheShareOfItsInterface) {
   HostEndpointState edge{.id = 4, .interface_name = "uplink"};
   for (auto& chains : edge.chains)
     chains[policy::index_of({ChainKind::kUntracked, Direction::kIngress})] = kClosed;
@@ -288,7 +294,7 @@ TEST_F(HostPrograms, TellOfWhatEndsInTheDriverByTheShareOfItsInterface) {
   }
 }
 
-TEST_F(HostPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
+TEST_P(HostPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
   const auto out = [](std::uint8_t flags) { return out4(6, tcp(4000, 80, flags)); };
   const auto in = [](std::uint8_t flags) { return in4(6, tcp(80, 4000, flags)); };
   expect({
@@ -307,7 +313,7 @@ TEST_F(HostPrograms, FollowATcpConnectionFromItsBeginningToItsEnd) {
   });
 }
 
-TEST_F(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
+TEST_P(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
   expect({
       {"the other end's SYN", kIn, in4(6, tcp(80, 4000, kSyn)), bpf::DROP_POLICY},
       {"in the middle, from the other end", kIn, in4(6, tcp(80, 4000, kAck)), bpf::COUNT_FORWARDED},
@@ -320,7 +326,7 @@ TEST_F(HostPrograms, TakeUpATcpConnectionFromEitherEndThatMayHaveBegunIt) {
   expect({{"another one, that neither end may begin", kIn, in4(6, tcp(80, 4001, kAck)), bpf::DROP_POLICY}});
 }
 
-TEST_F(HostPrograms, TakeUpAnAssociationLikewise) {
+TEST_P(HostPrograms, TakeUpAnAssociationLikewise) {
   expect({
       {"the other end's INIT", kIn, in4(132, sctp(80, 4000, {kInit})), bpf::DROP_POLICY},
       {"in the middle of an association", kIn, in4(132, sctp(80, 4000, {kData})), bpf::COUNT_FORWARDED},
@@ -331,7 +337,7 @@ TEST_F(HostPrograms, TakeUpAnAssociationLikewise) {
   });
 }
 
-TEST_F(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {
+TEST_P(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {
   const Bytes sent = out4(17, udp(4000, 53));
   const Bytes sent6 = ipv6({.source = kHost6, .destination = kFar6}, udp(4000, 53));
   const auto error = [](const Bytes& about, std::string_view to = kHost4) {
@@ -359,7 +365,7 @@ TEST_F(HostPrograms, LetErrorsShareTheLotOfTheirConnection) {
   expect({{"once its connection is denied", kIn, error(sent), bpf::DROP_REVOKED}});
 }
 
-TEST_F(HostPrograms, ReachOpenConnectionsByANewDenyInBothDirectionsAndByANewAllow) {
+TEST_P(HostPrograms, ReachOpenConnectionsByANewDenyInBothDirectionsAndByANewAllow) {
   const auto out = out4(17, udp(4000, 53)), in = in4(17, udp(53, 4000));
   expect({{"from the host", kOut, out, bpf::COUNT_FORWARDED}, {"the answer", kIn, in, bpf::COUNT_FORWARDED}});
   HostChanges closed;
@@ -398,7 +404,7 @@ class HostInterfacesThatChange : public HostPrograms {
   const Bytes back_ = ipv4({.source = "198.51.100.9", .destination = kFar4, .protocol = 17}, udp(53, 7));
 };
 
-TEST_F(HostInterfacesThatChange, JudgeNothingAgainWhereThatIsElsewhere) {
+TEST_P(HostInterfacesThatChange, JudgeNothingAgainWhereThatIsElsewhere) {
   const auto& pod = bed_.add_pod("a", "10.65.0.2", "2001:db8:41::2");
   const std::vector<Row> both{{"from the host", kOut, out_, bpf::COUNT_FORWARDED},
                               {"the answer", kIn, in_, bpf::COUNT_FORWARDED}};
@@ -420,7 +426,7 @@ TEST_F(HostInterfacesThatChange, JudgeNothingAgainWhereThatIsElsewhere) {
   EXPECT_EQ(judged({{"from the host", kOut, out_, bpf::DROP_REVOKED}}), Judged(0, 1));
 }
 
-TEST_F(HostInterfacesThatChange, HaveWhatPassesThereJudgedByAnotherHostEndpoint) {
+TEST_P(HostInterfacesThatChange, HaveWhatPassesThereJudgedByAnotherHostEndpoint) {
   HostChanges open;
   set_policy(open, kOpen, kOpen);
   change(open);
@@ -432,7 +438,7 @@ TEST_F(HostInterfacesThatChange, HaveWhatPassesThereJudgedByAnotherHostEndpoint)
             Judged(0, 1));
 }
 
-TEST_F(HostInterfacesThatChange, HaveAnErrorJudgedByItselfAndThenTheConnection) {
+TEST_P(HostInterfacesThatChange, HaveAnErrorJudgedByItselfAndThenTheConnection) {
   HostChanges open;
   set_policy(open, kOpen, kOpen);
   change(open);
@@ -445,7 +451,7 @@ TEST_F(HostInterfacesThatChange, HaveAnErrorJudgedByItselfAndThenTheConnection) 
   EXPECT_EQ(judged({{"and again", kOut, out_, bpf::DROP_REVOKED}}), Judged(0, 0));
 }
 
-TEST_F(HostInterfacesThatChange, HaveBothEndsJudgedOfWhatGoesOutAndComesInThere) {
+TEST_P(HostInterfacesThatChange, HaveBothEndsJudgedOfWhatGoesOutAndComesInThere) {
   HostChanges open;
   set_policy(open, kOpen, kOpen);
   change(open);
@@ -486,20 +492,20 @@ class HostFlood : public HostPrograms {
 
 constexpr int kMany = 24;  // for eight places
 
-TEST_F(HostFlood, OfWhatIsForwardedAndAnsweredPushesOutNothingOfTheHostsOwn) {
+TEST_P(HostFlood, OfWhatIsForwardedAndAnsweredPushesOutNothingOfTheHostsOwn) {
   const auto own = open_answered(kOut, kHost4, kFar4);
   for (int i = 0; i < kMany; ++i) open_answered(kThrough, far(i), kFar4);
   EXPECT_TRUE(crowd_.knows(own));
 }
 
-TEST_F(HostFlood, OfWhatOneForwardsAndIsAnsweredPushesOutNothingThatIsForwardedForOthers) {
+TEST_P(HostFlood, OfWhatOneForwardsAndIsAnsweredPushesOutNothingThatIsForwardedForOthers) {
   const auto others = open_answered(kThrough, far(1), kFar4);
   for (int i = 0; i < kMany; ++i) open_answered(kThrough, far(2), kFar4);
   EXPECT_TRUE(crowd_.knows(others));
 }
 
 // What is forwarded goes out, here, by the interface of that workload.
-TEST_F(HostFlood, OfAWorkloadByManyAddressesPushesOutNothingThatIsForwardedForOthers) {
+TEST_P(HostFlood, OfAWorkloadByManyAddressesPushesOutNothingThatIsForwardedForOthers) {
   HostChanges comes;
   comes.endpoints.update(pod_key("a"),
                          EndpointState{"lo", {{*IpAddress::parse("10.65.0.2"), kAllowAll, kAllowAll}}});
@@ -511,13 +517,13 @@ TEST_F(HostFlood, OfAWorkloadByManyAddressesPushesOutNothingThatIsForwardedForOt
   EXPECT_EQ(crowd_.count_known(flood), bpf::CONNECTION_WAYS - 1);
 }
 
-TEST_F(HostFlood, ThatTheHostDoesNotAnswerPushesOutNothingThatIsAnswered) {
+TEST_P(HostFlood, ThatTheHostDoesNotAnswerPushesOutNothingThatIsAnswered) {
   const auto own = open_answered(kOut, kHost4, kFar4);
   for (int i = 0; i < kMany; ++i) open(kIn, far(i), kHost4);
   EXPECT_TRUE(crowd_.knows(own));
 }
 
-TEST_F(HostFlood, ByOneThatTheHostAnswersPushesOutItsOwn) {
+TEST_P(HostFlood, ByOneThatTheHostAnswersPushesOutItsOwn) {
   const auto own = open_answered(kOut, kHost4, kFar4), others = open_answered(kIn, far(1), kHost4);
   for (int i = 0; i < kMany; ++i) open_answered(kIn, far(2), kHost4);
   EXPECT_TRUE(crowd_.knows(own));
@@ -525,12 +531,21 @@ TEST_F(HostFlood, ByOneThatTheHostAnswersPushesOutItsOwn) {
 }
 
 // Whoever has most of the places gives way: here the host itself.
-TEST_F(HostFlood, FromManyAddressesThatTheHostAnswersPushesOutItsOwnWhichGoOnAsPolicySaysOfThem) {
+TEST_P(HostFlood, FromManyAddressesThatTheHostAnswersPushesOutItsOwnWhichGoOnAsPolicySaysOfThem) {
   const auto own = open_answered(kOut, kHost4, kFar4);
   for (int i = 0; i < kMany; ++i) open_answered(kIn, far(i), kHost4);
   EXPECT_FALSE(crowd_.knows(own));
   EXPECT_TRUE(passes(kIn, own.answer()));
 }
+
+const auto kNameOfAsker = [](const auto& one) {
+  return one.param == AskedBy::kRules ? "by_rules" : "by_kernel";
+};
+INSTANTIATE_TEST_SUITE_P(All, HostPrograms, testing::Values(AskedBy::kKernel, AskedBy::kRules), kNameOfAsker);
+INSTANTIATE_TEST_SUITE_P(All, HostInterfacesThatChange, testing::Values(AskedBy::kKernel, AskedBy::kRules),
+                         kNameOfAsker);
+// Whoever asks, it is noted the same way; and there are no routes where programs are run as rules ask them.
+INSTANTIATE_TEST_SUITE_P(All, HostFlood, testing::Values(AskedBy::kKernel), kNameOfAsker);
 
 }  // namespace
 }  // namespace ocicat::test

@@ -60,7 +60,7 @@ class RandomFrames : public WorkloadPrograms {
     add_pod(changes, "a", a_, ProgramId{1}, ProgramId{2});
     add_pod(changes, "b", b_, ProgramId{3}, ProgramId{4});
     change(changes);
-    for (const auto* name : {"from_workload", "to_workload", "from_network", "at_host", "at_driver"}) {
+    for (const auto* name : {"from_workload", "to_workload", "from_network", "at_driver"}) {
       auto program = kernel::bpf::open_pin(pins_.path() / "programs" / name);
       CHECK(program);
       programs_.emplace(name, std::move(*program));
@@ -108,8 +108,7 @@ class RandomFrames : public WorkloadPrograms {
       return done->answer;
     };
     const auto hook = [&](NetfilterHook at) -> std::optional<int> {
-      const auto done =
-          kernel::bpf::run_at_netfilter(programs_.at("at_host").get(), std::span(frame).subspan(14), at);
+      const auto done = pins_.run_at_host(at, std::span(frame).subspan(14));
       if (!done) return std::nullopt;
       return *done ? kPass : kDrop;
     };

@@ -26,10 +26,9 @@ Result<void> load_all() {
   TRY(const auto can, kernel::bpf::abilities());
   utsname kernel{};
   ::uname(&kernel);
-  fmt::print("kernel {}: types {}, tcx {}, netfilter programs {}\n", kernel.release, can.types, can.tcx,
-             can.netfilter);
-  // Without those, host endpoints are for nftables.
-  TRY(auto objects, dataplane::ebpf::open_objects(can.netfilter));
+  fmt::print("kernel {}: types {}, tcx {}, netfilter programs {}, rules that ask programs {}\n",
+             kernel.release, can.types, can.tcx, can.netfilter, can.asking);
+  TRY(auto objects, dataplane::ebpf::open_objects(can));
   for (auto& object : objects) TRY_VOID(load(object));
   return {};
 }

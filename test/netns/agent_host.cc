@@ -24,7 +24,7 @@ constexpr std::chrono::seconds kGiveUp{60};
 kernel::bpf::Abilities usable_abilities() {
   return {.types = true,
           .tcx = std::getenv("OCICAT_WITHOUT_TCX") == nullptr,
-          .netfilter = true,
+          .netfilter = std::getenv("OCICAT_WITHOUT_NETFILTER") == nullptr,
           .conntrack = true,
           .asking = true};
 }
@@ -91,6 +91,19 @@ std::vector<bpf::event> events_in(kernel::bpf::Ring& ring) {
     std::memcpy(&events.emplace_back(), record.data(), sizeof(bpf::event));
   });
   return events;
+}
+
+Result<bool> PinFolder::run_at_host(kernel::bpf::NetfilterHook hook,
+                                    std::span<const std::uint8_t> packet) const {
+  const auto programs = path_ / "programs";
+  if (const auto asked = kernel::bpf::open_pin(programs / "at_host"))
+    return kernel::bpf::run_at_netfilter(asked->get(), packet, hook);
+  using enum kernel::bpf::NetfilterHook;
+  TRY(const auto asked, kernel::bpf::open_pin(programs / (hook == kInput     ? "at_input"
+                                                          : hook == kForward ? "at_forward"
+                                                                             : "at_output")));
+  TRY(const auto refused, kernel::bpf::run_asked(asked.get(), packet));
+  return refused == 0;
 }
 
 void PinFolder::forget_connections() const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 
 #include "dataplane/dataplane.h"
 #include "kernel/bpf.h"
@@ -17,7 +18,8 @@
 namespace ocicat::test {
 
 // What tests of eBPF may use of what the kernel can do: all of it; but with OCICAT_WITHOUT_TCX in the
-// environment programs are attached by filters, as on kernels that have nothing else.
+// environment programs are attached by filters, and with OCICAT_WITHOUT_NETFILTER rules ask those of host endpoints, as on
+// kernels that have nothing else.
 kernel::bpf::Abilities usable_abilities();
 
 // Where a test pins eBPF objects: a folder of its own, which goes with it.
@@ -44,6 +46,9 @@ class PinFolder {
   void change_build() const;
   // Opens what flows are told by.
   kernel::bpf::Ring open_events() const;
+  // Runs the program that judges at the host's hook over a packet that begins with its IP header, in the network namespace of
+  // the caller, whoever asks it there. Whether it passes.
+  Result<bool> run_at_host(kernel::bpf::NetfilterHook hook, std::span<const std::uint8_t> packet) const;
   // Forgets all that eBPF tracks.
   void forget_connections() const;
 

@@ -12,6 +12,7 @@
 #include "netns/agent_host.h"
 #include "other_datapath.skel.h"
 #include "other_host.skel.h"
+#include "other_host_rules.skel.h"
 
 namespace ocicat::test {
 namespace {
@@ -48,7 +49,11 @@ class EbpfUpgrade : public testing::Test {
   void install_other_build() {
     agent_.reset();
     load_over_pins(kernel::bpf::Skeleton<other_datapath_bpf>::open());
-    load_over_pins(kernel::bpf::Skeleton<other_host_bpf>::open());
+    if (usable_abilities().netfilter) {
+      load_over_pins(kernel::bpf::Skeleton<other_host_bpf>::open());
+    } else {
+      load_over_pins(kernel::bpf::Skeleton<other_host_rules_bpf>::open());
+    }
     bed_.host().run([&] { attach(); });
     pins_.change_build();
   }
@@ -236,11 +241,9 @@ TEST_F(EbpfUpgrade, KeepsConnectionsOfTheHostItself) {
   with_edge.host_endpoints.update({Kind::kHostEndpoint, "", "all"}, edge);
   const auto start_with_edge = [&] { start(kAllowAll, with_edge); };
   const auto runs = [&](kernel::bpf::NetfilterHook hook, const RawPacket& packet) {
-    const auto program = kernel::bpf::open_pin(pins_.path() / "programs/at_host");
-    CHECK(program);
     bool result = false;
     bed_.host().run([&] {
-      const auto done = kernel::bpf::run_at_netfilter(program->get(), bytes_of(packet), hook);
+      const auto done = pins_.run_at_host(hook, bytes_of(packet));
       CHECK(done);
       result = *done;
     });

@@ -16,7 +16,9 @@ using policy::Hook;
 
 constexpr ChainId kOpen{1}, kClosed{2};
 
-class HostConnections : public testing::TestWithParam<Datapath> {
+enum class How { kNftables, kEbpf, kEbpfByRules };
+
+class HostConnections : public testing::TestWithParam<How> {
  protected:
   // a: what it may be sent, and send.
   void start(policy::ProgramId ingress, policy::ProgramId egress) {
@@ -45,11 +47,17 @@ class HostConnections : public testing::TestWithParam<Datapath> {
     return packet;
   }
 
+  dataplane::Options options() const {
+    auto options = pins_.options(GetParam() == How::kNftables ? Datapath::kNftables : Datapath::kEbpf);
+    if (GetParam() == How::kEbpfByRules) options.usable.netfilter = false;
+    return options;
+  }
+
   Testbed bed_;
   Station& a_ = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
   HostEndpointState endpoint_{.id = 3, .interface_name = "uplink"};
   PinFolder pins_;
-  AgentHost agent_{bed_, pins_.options(GetParam())};
+  AgentHost agent_{bed_, options()};
 };
 
 TEST_P(HostConnections, OfAHostToItsWorkloadAreAnsweredWhereTheHostMaySendNothing) {
@@ -122,8 +130,11 @@ TEST_P(HostConnections, ThatAWorkloadRefusesAreNotItsToTellErrorsOf) {
       bed_.arriving(bed_.outside(), [&] { a_.send_past_rules({bytes_of(error)}); }).contains(error.token));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, HostConnections, testing::Values(Datapath::kNftables, Datapath::kEbpf),
-                         [](const auto& one) { return one.param == Datapath::kEbpf ? "Ebpf" : "Nftables"; });
+INSTANTIATE_TEST_SUITE_P(All, HostConnections, testing::Values(How::kNftables, How::kEbpf, How::kEbpfByRules),
+                         [](const auto& one) {
+                           constexpr std::array kNames{"Nftables", "Ebpf", "by_rules"};
+                           return kNames.at(static_cast<std::size_t>(one.param));
+                         });
 
 }  // namespace
 }  // namespace ocicat::test

@@ -56,6 +56,11 @@ Result<std::uint64_t> write_dictionary(kernel::bpf::ElementMap& map,
   return changes.size();
 }
 
+Result<AskedProgram> asked(const UniqueFd& program) {
+  TRY(const auto id, kernel::bpf::id_of_program(program.get()));
+  return AskedProgram{program.get(), id};
+}
+
 }  // namespace
 
 EbpfPolicy::Images::Images(Objects made)
@@ -63,7 +68,7 @@ EbpfPolicy::Images::Images(Objects made)
       tables(objects.tables()),
       addresses(objects.nets()),
       endpoints(objects.endpoints(), objects.addresses(), objects.sources(), objects.holders()),
-      hosts(objects.host_endpoints(), objects.host_interfaces(), objects.untracked_at()),
+      hosts(objects.host_endpoints(), objects.host_interfaces(), objects.interface_endpoints()),
       tunnels(objects.tunnels(), objects.vteps()),
       floating(objects.floating()),
       own(objects.host_addresses()) {}
@@ -164,7 +169,7 @@ void EbpfPolicy::distrust() {
 
 Result<Objects> EbpfPolicy::objects() {
   if (const auto loaded = std::exchange(loaded_, nullptr)) return std::move(*loaded);
-  return Objects::adopt_or_make(folder_, usable_.netfilter);
+  return Objects::adopt_or_make(folder_, asked_by(usable_));
 }
 
 Result<void> EbpfPolicy::open() {
@@ -427,11 +432,8 @@ Result<void> EbpfPolicy::sync_guard() {
   }
   for (const auto interface : attachments_.workloads()) guard.attached.insert(interface);
   for (const auto& [address, peer] : wanted_.peers) guard.hosts.insert(address);
-  if (usable_.asking && usable_.netfilter && images_->hosts.has_untracked()) {
-    const auto asked = [](const UniqueFd& program) -> Result<AskedProgram> {
-      TRY(const auto id, kernel::bpf::id_of_program(program.get()));
-      return AskedProgram{program.get(), id};
-    };
+  TRY(guard.at_hooks, programs_at_hooks());
+  if (usable_.asking && images_->hosts.has_untracked()) {
     const auto& programs = images_->objects.host_programs();
     TRY(const auto in, asked(programs.untracked_in));
     TRY(const auto out, asked(programs.untracked_out));
@@ -440,25 +442,42 @@ Result<void> EbpfPolicy::sync_guard() {
   return guard_.sync(guard);
 }
 
+Result<std::optional<ProgramsAtHooks>> EbpfPolicy::programs_at_hooks() const {
+  if (asked_by(usable_) != AskedBy::kRules || !images_->hosts.has_endpoints()) return std::nullopt;
+  const auto& programs = images_->objects.host_programs();
+  TRY(const auto input, asked(programs.input));
+  TRY(const auto forward, asked(programs.forward));
+  TRY(const auto output, asked(programs.output));
+  return ProgramsAtHooks{input, forward, output};
+}
+
 Result<void> EbpfPolicy::assign(const HostInterfaces& interfaces) {
   interfaces_ = interfaces;
   return {};
 }
 
-// Where nobody is asked, packets do not even come by.
+// Where nobody is asked, packets do not even come by. Of what is older than the maps, programs see every packet before it is
+// taken over for the last time, so rules ask them before the guard stands.
 Result<void> EbpfPolicy::sync_host_hooks() {
-  if (!usable_.netfilter && images_->hosts.has_endpoints()) {
-    return fail(ErrorCode::kUnsupported,
-                "this host has host endpoints, and the kernel takes no programs at netfilter hooks (needs "
-                "Linux 6.6): "
-                "run the agent with --dataplane nftables, or auto");
+  const bool has_endpoints = images_->hosts.has_endpoints();
+  const auto by = asked_by(usable_);
+  if (has_endpoints && by == AskedBy::kNobody) {
+    return fail(
+        ErrorCode::kUnsupported,
+        "this host has host endpoints, and the kernel has no place for their programs: it takes none at "
+        "netfilter hooks (needs Linux 6.6), and its rules ask none (modules nft_compat and xt_bpf): run the "
+        "agent with --dataplane nftables, or auto");
   }
   std::set<int> drivers;
   for (const auto& [name, link] : links_) {
     if (wanted_.settings.at_driver && !is_workload(name) && images_->hosts.has_untracked(name))
       drivers.insert(link.index);
   }
-  return host_hooks_.sync(images_->objects.host_programs(), images_->hosts.has_endpoints(), drivers);
+  TRY_VOID(
+      host_hooks_.sync(images_->objects.host_programs(), has_endpoints && by == AskedBy::kKernel, drivers));
+  if (taken_over_) return {};
+  TRY(const auto programs, programs_at_hooks());
+  return programs ? guard_.ask(*programs) : Result<void>();
 }
 
 Result<void> EbpfPolicy::take_connections() {

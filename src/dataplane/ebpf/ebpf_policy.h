@@ -90,6 +90,8 @@ class EbpfPolicy final : public PolicyDatapath {
   // Programs see every packet by now: what the kernel tracks is all that they have missed.
   Result<void> finish_taking_over();
   Result<void> sync_host_hooks();
+  // Which rules are to ask; nothing: the kernel asks by itself, or there is nobody to ask about.
+  Result<std::optional<ProgramsAtHooks>> programs_at_hooks() const;
   // The interface that programs may go past.
   TunnelInterface interface_of(const OpenTunnels& tunnels) const;
   void want_tunnels();

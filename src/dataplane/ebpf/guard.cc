@@ -9,6 +9,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "dataplane/ebpf/host_hooks.h"
 #include "dataplane/edges/edges.h"
 #include "dataplane/edges/telling.h"
 #include "kernel/nft_expressions.h"
@@ -58,6 +59,22 @@ void add_rule(SmallTable& table, const char* chain, Expressions& rule) {
 void add_untracked(SmallTable& table, const char* chain, const AskedProgram& program) {
   table.rules.push_back(marked_rule(chain, Expressions().asks_program(program.program).notrack().take(),
                                     fmt::format("what program {} names is not tracked", program.id)));
+}
+
+// Behind the hooks' filters, as the kernel asks programs there. No rule leads to the last chain: with an expression of
+// connection tracking in the table, the kernel puts fragments together before these hooks.
+void add_at_hooks(SmallTable& table, const ProgramsAtHooks& programs) {
+  for (const auto& [chain, hook, program] : {std::tuple{"asked_input", NF_INET_LOCAL_IN, &programs.input},
+                                             {"asked_forward", NF_INET_FORWARD, &programs.forward},
+                                             {"asked_output", NF_INET_LOCAL_OUT, &programs.output}}) {
+    table.chains.push_back({chain, Hook{static_cast<std::uint32_t>(hook), kHostPriority}});
+    table.rules.push_back(marked_rule(chain,
+                                      Expressions().asks_program(program->program).verdict(NF_DROP).take(),
+                                      fmt::format("what program {} refuses is dropped", program->id)));
+  }
+  constexpr const char* kWhole = "asked_whole";
+  table.chains.push_back({kWhole, {}});
+  table.rules.push_back(marked_rule(kWhole, Expressions().conntrack_state(0).take()));
 }
 
 // Before the kernel tracks what the host itself sends.
@@ -111,6 +128,7 @@ SmallTable table_of(const GuardState& state) {
   add_chain(table, kToWorkloads, {NF_INET_FORWARD, NF_IP_PRI_FILTER}, Meta::kOutputIndex, Meta::kOutputName,
             state);
   add_edges(table, state);
+  if (state.at_hooks) add_at_hooks(table, *state.at_hooks);
   std::vector<Element> attached, names;
   for (const auto index : state.attached) {
     Element element;
@@ -142,6 +160,23 @@ Result<bool> Guard::stands_for_policy() {
   constexpr const char* kForwardOfPolicy = "forward";
   TRY(const auto shape, kernel_.read_shape());
   return shape && shape->rules_by_chain.contains(kForwardOfPolicy);
+}
+
+Result<void> Guard::ask(const ProgramsAtHooks& programs) {
+  SmallTable asked;
+  add_at_hooks(asked, programs);
+  table_.distrust();
+  TRY(const auto shape, kernel_.read_shape());
+  Batch batch{AddTable{}};
+  for (const auto& chain : asked.chains) {
+    if (shape && shape->chains.contains(chain.name)) batch.emplace_back(DeleteChain{chain.name});
+  }
+  for (const auto& chain : asked.chains) batch.emplace_back(AddChain{chain});
+  for (const auto& rule : asked.rules) batch.emplace_back(AddRule{rule});
+  TRY_VOID(kernel_.commit(batch));
+  writes_ += size_of(batch);
+  kernel_.let_packets_pass();
+  return {};
 }
 
 Result<void> Guard::sync_hosts(const Changes<IpAddress, network::Peer>& peers) {

@@ -3,7 +3,8 @@
 //
 //   rules    from or to an interface that is a workload's by its name and has no programs yet: dropped; what
 //            is taken and refused whatever policy says (edges/); what a program says that untracked policy allows is
-//            not tracked by the kernel
+//            not tracked by the kernel; where the kernel asks no programs at its hooks (host_hooks.h), what they
+//            refuse there
 //   design   docs/design/ebpf.md#guard
 #pragma once
 
@@ -32,12 +33,20 @@ struct UntrackedPrograms {
   bool operator==(const UntrackedPrograms&) const = default;
 };
 
+// What judges at the host's hooks.
+struct ProgramsAtHooks {
+  AskedProgram input, forward, output;
+
+  bool operator==(const ProgramsAtHooks&) const = default;
+};
+
 struct GuardState {
   HostSettings settings;
   std::set<std::string> names;  // of workloads' interfaces that no prefix of the settings covers
   std::set<int> attached;       // indexes of interfaces with programs
   std::set<IpAddress> hosts;    // the others of the cluster
   std::optional<UntrackedPrograms> untracked{};
+  std::optional<ProgramsAtHooks> at_hooks{};
 
   bool operator==(const GuardState&) const = default;
 };
@@ -51,16 +60,20 @@ class Guard {
   Result<void> sync(const GuardState& wanted);
   // Hosts that come and go, where nothing else has changed. Cost: theirs.
   Result<void> sync_hosts(const Changes<IpAddress, network::Peer>& peers);
+  // Has these asked from now on, whatever else stands in the table, and be it nftables' policy: packets are with them
+  // when this returns, all of them.
+  Result<void> ask(const ProgramsAtHooks& programs);
   // Whether what stands in its place is the table by which nftables enforces policy (nftables/).
   Result<bool> stands_for_policy();
   // Somebody else may have changed it.
   void distrust() { table_.distrust(); }
-  std::uint64_t writes() const { return table_.writes(); }
+  std::uint64_t writes() const { return writes_ + table_.writes(); }
 
  private:
   kernel::nft::Kernel& kernel_;
   kernel::nft::SmallTableKeeper table_;
   GuardState there_;
+  std::uint64_t writes_ = 0;
 };
 
 }  // namespace ocicat::dataplane::ebpf

@@ -127,6 +127,58 @@ TEST(Guard, WhatIsLeftOfAPolicyTableWhereItWasStoppedGoesTheNextTime) {
   EXPECT_TRUE(kernel.pulled_away().empty());
 }
 
+ProgramsAtHooks programs_at_hooks(std::uint32_t first) {
+  return {{1, first}, {2, first + 1}, {3, first + 2}};
+}
+
+// As when nftables hands over: its policy is in force until the guard takes its place.
+TEST(Guard, HasProgramsAskedBesideWhateverStandsInTheTable) {
+  using namespace kernel::nft;
+  const Chain forward{"forward", Hook{2, 0}};
+  SimulatedKernel kernel;
+  ASSERT_TRUE(kernel.commit({AddTable{}, AddChain{forward}, AddRule{marked_rule("forward", {})}}));
+  Guard guard(kernel);
+  const GuardState state{
+      .settings = {}, .names = {}, .attached = {}, .hosts = {}, .at_hooks = programs_at_hooks(5)};
+  for (const std::uint32_t first : {1U, 5U}) {  // another agent's, which has died of it, are replaced
+    ASSERT_TRUE(guard.ask(programs_at_hooks(first)));
+    const auto shape = *kernel.read_shape();
+    EXPECT_TRUE(shape->rules_by_chain.contains("forward"));
+    EXPECT_EQ(guard.stands_for_policy(), true);
+    for (const auto* chain : {"asked_input", "asked_forward", "asked_output"}) {
+      ASSERT_TRUE(shape->rules_by_chain.contains(chain));
+      EXPECT_EQ(shape->rules_by_chain.at(chain).size(), 1U);
+      EXPECT_EQ(shape->chains.at(chain).hook->priority, 7);
+    }
+  }
+  const auto asked = (*kernel.read_shape())->rules_by_chain.at("asked_forward");
+  ASSERT_TRUE(guard.sync(state));
+  const auto shape = *kernel.read_shape();
+  EXPECT_FALSE(shape->chains.contains("forward"));
+  EXPECT_EQ(shape->rules_by_chain.at("asked_forward"), asked);
+  const auto writes = guard.writes();
+  EXPECT_TRUE(guard.sync(state));
+  EXPECT_EQ(guard.writes(), writes);
+}
+
+TEST(Guard, ProgramsOfAnotherBuildAreAskedInTheSameTransactionInWhichTheOldOnesGo) {
+  SimulatedKernel kernel;
+  Guard guard(kernel);
+  GuardState state{
+      .settings = {}, .names = {}, .attached = {}, .hosts = {}, .at_hooks = programs_at_hooks(1)};
+  ASSERT_TRUE(guard.sync(state));
+  const auto before = *kernel.read_shape();
+  const auto commits = kernel.commits();
+  state.at_hooks = programs_at_hooks(5);
+  ASSERT_TRUE(guard.sync(state));
+  EXPECT_EQ(kernel.commits(), commits + 1);
+  EXPECT_NE((*kernel.read_shape())->rules_by_chain.at("asked_input"),
+            before->rules_by_chain.at("asked_input"));
+  state.at_hooks.reset();
+  ASSERT_TRUE(guard.sync(state));
+  EXPECT_FALSE((*kernel.read_shape())->chains.contains("asked_input"));
+}
+
 TEST(Guard, WhatItDoesNotKnowItDoesNotChange) {
   SimulatedKernel kernel;
   Guard guard(kernel);

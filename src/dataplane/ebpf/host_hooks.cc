@@ -14,27 +14,29 @@ namespace {
 using kernel::bpf::NetfilterHook;
 using kernel::bpf::NetfilterPlace;
 
-// Behind the hook's filters, those of table `ocicat` among them, and behind translation of what the host
-// sends.
-constexpr std::int32_t kPriority = 7;
 constexpr std::string_view kDriver = "driver-";
 
 struct At {
   const char* name;
   NetfilterPlace place;
 };
-constexpr std::array kPlaces{At{"input-4", {NFPROTO_IPV4, NetfilterHook::kInput, kPriority}},
-                             At{"input-6", {NFPROTO_IPV6, NetfilterHook::kInput, kPriority}},
-                             At{"forward-4", {NFPROTO_IPV4, NetfilterHook::kForward, kPriority}},
-                             At{"forward-6", {NFPROTO_IPV6, NetfilterHook::kForward, kPriority}},
-                             At{"output-4", {NFPROTO_IPV4, NetfilterHook::kOutput, kPriority}},
-                             At{"output-6", {NFPROTO_IPV6, NetfilterHook::kOutput, kPriority}}};
+constexpr std::array kPlaces{At{"input-4", {NFPROTO_IPV4, NetfilterHook::kInput, kHostPriority}},
+                             At{"input-6", {NFPROTO_IPV6, NetfilterHook::kInput, kHostPriority}},
+                             At{"forward-4", {NFPROTO_IPV4, NetfilterHook::kForward, kHostPriority}},
+                             At{"forward-6", {NFPROTO_IPV6, NetfilterHook::kForward, kHostPriority}},
+                             At{"output-4", {NFPROTO_IPV4, NetfilterHook::kOutput, kHostPriority}},
+                             At{"output-6", {NFPROTO_IPV6, NetfilterHook::kOutput, kHostPriority}}};
 
 std::string driver_pin(int interface) {
   return fmt::format("{}{}", kDriver, interface);
 }
 
 }  // namespace
+
+AskedBy asked_by(const kernel::bpf::Abilities& can) {
+  if (can.netfilter) return AskedBy::kKernel;
+  return can.asking ? AskedBy::kRules : AskedBy::kNobody;
+}
 
 Result<void> HostHooks::read_pins() {
   attached_.clear();
@@ -112,19 +114,19 @@ void HostHooks::keep_only(std::set<std::string> wanted) {
   for (const auto& name : others) detach(name);
 }
 
-Result<void> HostHooks::sync(const HostPrograms& programs, bool wanted, const std::set<int>& drivers) {
+Result<void> HostHooks::sync(const HostPrograms& programs, bool at_hooks, const std::set<int>& drivers) {
   trusted_ = std::exchange(known_, false);
   if (!trusted_) TRY_VOID(read_pins());
-  if (wanted) TRY_VOID(kernel::bpf::make_pin_folder(folder_));
+  if (at_hooks || !drivers.empty()) TRY_VOID(kernel::bpf::make_pin_folder(folder_));
   const int program = programs.host.get();
   for (const auto& [name, place] : kPlaces) {
-    if (wanted) {
+    if (at_hooks) {
       TRY_VOID(settle(name, program, [&] { return kernel::bpf::attach(program, place); }));
     } else if (attached_.contains(name)) {
       detach(name);
     }
   }
-  TRY_VOID(sync_drivers(programs, wanted ? drivers : std::set<int>{}));
+  TRY_VOID(sync_drivers(programs, drivers));
   known_ = true;
   return {};
 }

@@ -1,5 +1,5 @@
-// The programs of host endpoints: one at the host's netfilter hooks, attached where there are host endpoints, and
-// in the drivers of interfaces with untracked policy. And the pins that keep them there.
+// The programs of host endpoints: one at the host's netfilter hooks, attached where there are host endpoints, unless rules
+// ask others in its place (guard.h); and in the drivers of interfaces with untracked policy. And the pins that keep them there.
 //
 //   pins     FOLDER/HOOK-FAMILY, FOLDER/driver-INDEX, with the interface's index
 //   errors   what is attached stays
@@ -14,23 +14,35 @@
 
 #include "base/unique_fd.h"
 #include "kernel/bpf.h"
+#include "kernel/bpf_abilities.h"
 
 namespace ocicat::dataplane::ebpf {
 
+// Who asks programs at the host's netfilter hooks: the kernel, where it has a place for them there; else rules of nftables,
+// where these can; else nobody, and there are no host endpoints.
+enum class AskedBy : std::uint8_t { kNobody, kKernel, kRules };
+AskedBy asked_by(const kernel::bpf::Abilities& can);
+
+// Where: behind the hook's filters, those of table `ocicat` among them, and behind translation of what the host sends.
+inline constexpr std::int32_t kHostPriority = 7;
+
+// Those that this kernel has a use for.
 struct HostPrograms {
-  UniqueFd host, driver;
+  UniqueFd driver;
   UniqueFd untracked_in, untracked_out;  // which rules ask, before the kernel tracks a packet (guard.h)
+  UniqueFd host;                         // where the kernel asks
+  UniqueFd input, forward, output;       // where rules do
 };
 
 class HostHooks {
  public:
   explicit HostHooks(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  // Makes it so: `wanted` says whether packets are judged at the host's hooks, `drivers` at which interfaces
+  // Makes it so: `at_hooks` says whether a program is to be at the host's hooks, `drivers` at which interfaces
   // before. Programs of another build are replaced by these; at the host's hooks both are in force for a
   // moment. An interface that takes no program before, as where somebody else has one there, has ours at the
   // host's hooks only, which say the same.
-  Result<void> sync(const HostPrograms& programs, bool wanted, const std::set<int>& drivers);
+  Result<void> sync(const HostPrograms& programs, bool at_hooks, const std::set<int>& drivers);
   // Which of `drivers` took none, and why.
   const std::map<int, std::string>& refused() const { return refused_; }
   // Others may have changed something: look at the pins again.

@@ -67,38 +67,16 @@ bool HostImage::has_untracked(const std::string& interface_name) const {
          });
 }
 
-HostImage::Names HostImage::untracked() const {
-  Names names;
-  for (const auto& [name, key] : assigned_.by_name) {
-    const auto found = endpoints_.find(key);
-    if (found == endpoints_.end() || workloads_.contains(name)) continue;
-    const bool has = std::ranges::any_of(policy::kHooks, [&](const Hook& hook) {
-      return hook.chain == ChainKind::kUntracked && std::ranges::any_of(kFamilies, [&](Family family) {
-               return found->second.chain(family, hook) != policy::ChainId{};
-             });
-    });
-    if (has) names.emplace(name, found->second.id);
-  }
-  return names;
-}
-
-// Of no batch: it decides nothing but what the kernel tracks.
-Result<void> HostImage::write_untracked(Step& step) {
-  auto wanted = untracked();
-  for (const auto& [name, id] : wanted) {
-    if (const auto there = untracked_there_.find(name);
-        there != untracked_there_.end() && there->second == id)
-      continue;
-    TRY_VOID(untracked_at_.put(bytes_of(name_of(name)), bytes_of(id)));
-    step.count_write();
-  }
-  for (const auto& [name, unused] : untracked_there_) {
-    if (wanted.contains(name)) continue;
-    TRY_VOID(untracked_at_.remove(bytes_of(name_of(name))));
-    step.count_write();
-  }
-  untracked_there_ = std::move(wanted);
-  return {};
+bool HostImage::has_untracked() const {
+  return std::ranges::any_of(assigned_.by_name, [&](const auto& assigned) {
+    const auto found = endpoints_.find(assigned.second);
+    return found != endpoints_.end() && !workloads_.contains(assigned.first) &&
+           std::ranges::any_of(policy::kHooks, [&](const Hook& hook) {
+             return hook.chain == ChainKind::kUntracked && std::ranges::any_of(kFamilies, [&](Family family) {
+                      return found->second.chain(family, hook) != policy::ChainId{};
+                    });
+           });
+  });
 }
 
 // The empty name has what is left. Without host endpoints nobody looks.
@@ -134,17 +112,29 @@ Result<void> HostImage::write_endpoints(const Concerned& concerned, Step& step) 
   return {};
 }
 
-Result<void> HostImage::put(const std::string& name, std::uint32_t before, std::uint32_t after, Step& step) {
-  const auto key = name_of(name);
-  bpf::host_interface value{};
-  value.endpoint[step.now()] = before;
-  value.endpoint[step.next()] = after;
-  TRY_VOID(interfaces_.put(bytes_of(key), bytes_of(value)));
+// Of a name without an entry, one that no judgement can still hold: an entry that went did so in an earlier step.
+Result<std::uint32_t> HostImage::number_for(const std::string& name, std::uint32_t before, Step& step) {
+  if (const auto found = numbers_.find(name); found != numbers_.end()) return found->second;
+  if (free_.empty())
+    return fail(ErrorCode::kExhausted, "no room for more than {} names of interfaces", interfaces_.size());
+  const auto number = *free_.begin();
+  for (auto& endpoint : interfaces_[number].endpoint) step.write(endpoint, before);
+  TRY_VOID(names_.put(bytes_of(name_of(name)), bytes_of(number)));
   step.count_write();
-  step.afterwards([this, key, after, stays = there_.contains(name)]() -> Result<void> {
-    if (!stays) return interfaces_.remove(bytes_of(key));
-    const bpf::host_interface settled{{after, after}, {}, 0};
-    return interfaces_.put(bytes_of(key), bytes_of(settled));
+  free_.erase(number);
+  numbers_.emplace(name, number);
+  return number;
+}
+
+Result<void> HostImage::put(const std::string& name, std::uint32_t before, std::uint32_t after, Step& step) {
+  TRY(const auto number, number_for(name, before, step));
+  step.set(interfaces_[number].endpoint, after);
+  if (there_.contains(name)) return {};
+  step.count_write();
+  step.afterwards([this, name, number] {
+    numbers_.erase(name);
+    free_.insert(number);
+    return names_.remove(bytes_of(name_of(name)));
   });
   return {};
 }
@@ -181,32 +171,36 @@ Result<void> HostImage::write_names(const std::set<std::string>& anyway, const C
 }
 
 Result<void> HostImage::update(const Concerned& concerned, Step& step) {
-  TRY_VOID(write_untracked(step));
   TRY_VOID(write_endpoints(concerned, step));
   return write_names({}, concerned, step);
 }
 
-Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
+// An entry with a number that there is not, or that another name has, is none of ours.
+Result<void> HostImage::read_names(std::set<std::string>& unsettled, std::size_t side) {
   there_.clear();
-  std::set<std::string> unsettled;  // an agent has been stopped in the middle
-  TRY_VOID(interfaces_.for_each([&](auto key, auto value) {
+  numbers_.clear();
+  free_.clear();
+  for (std::uint32_t number = 0; number < interfaces_.size(); ++number) free_.insert(free_.end(), number);
+  std::vector<bpf::interface_name> strange;
+  TRY_VOID(names_.for_each([&](auto key, auto value) {
     bpf::interface_name name{};
-    bpf::host_interface there{};
+    std::uint32_t number = 0;
     std::memcpy(&name, key.data(), sizeof name);
-    std::memcpy(&there, value.data(), sizeof there);
+    std::memcpy(&number, value.data(), sizeof number);
+    if (free_.erase(number) == 0) return strange.push_back(name);
     const auto text = text_of(name);
-    if (there.endpoint[0] != there.endpoint[1]) unsettled.insert(text);
-    there_.emplace(text, there.endpoint[step.now()]);
+    const auto& endpoint = interfaces_[number].endpoint;
+    if (endpoint[0] != endpoint[1]) unsettled.insert(text);
+    there_.emplace(text, endpoint[side]);
+    numbers_.emplace(text, number);
   }));
-  untracked_there_.clear();
-  TRY_VOID(untracked_at_.for_each([&](auto key, auto value) {
-    bpf::interface_name name{};
-    std::uint32_t id = 0;
-    std::memcpy(&name, key.data(), sizeof name);
-    std::memcpy(&id, value.data(), sizeof id);
-    untracked_there_.emplace(text_of(name), id);
-  }));
-  TRY_VOID(write_untracked(step));
+  for (const auto& name : strange) TRY_VOID(names_.remove(bytes_of(name)));
+  return {};
+}
+
+Result<void> HostImage::resync(const Concerned& concerned, Step& step) {
+  std::set<std::string> unsettled;  // an agent has been stopped in the middle
+  TRY_VOID(read_names(unsettled, step.now()));
   for (std::uint32_t id = 1; id < memory_.size(); ++id) written_.insert(id);
   TRY_VOID(write_endpoints(concerned, step));
   return write_names(unsettled, concerned, step);

@@ -1,7 +1,7 @@
 // What decides at host endpoints, and which interface has which (bpf/maps/host_endpoints.h).
 //
 //   cost     of an update: host endpoints and the interfaces with an entry
-//   errors   kExhausted: more host endpoints than there is room for
+//   errors   kExhausted: more host endpoints, or interfaces, than there is room for
 #pragma once
 
 #include <map>
@@ -20,9 +20,9 @@ namespace ocicat::dataplane::ebpf {
 class HostImage {
  public:
   // Borrows them.
-  HostImage(std::span<bpf::host_endpoint> endpoints, kernel::bpf::ElementMap& interfaces,
-            kernel::bpf::ElementMap& untracked_at)
-      : memory_(endpoints), interfaces_(interfaces), untracked_at_(untracked_at) {}
+  HostImage(std::span<bpf::host_endpoint> endpoints, kernel::bpf::ElementMap& names,
+            std::span<bpf::interface_endpoint> interfaces)
+      : memory_(endpoints), names_(names), interfaces_(interfaces) {}
 
   void want(const Changes<ResourceKey, HostEndpointState>& changes) { changes.apply_to(endpoints_); }
   // It may name host endpoints that are not there; they count for nothing.
@@ -36,7 +36,7 @@ class HostImage {
   // Whether untracked policy is asked about what comes in by the interface, which is its own by name.
   bool has_untracked(const std::string& interface_name) const;
   // Whether anywhere, in either direction.
-  bool has_untracked() const { return !untracked().empty(); }
+  bool has_untracked() const;
 
   Result<void> update(const Concerned& concerned, Step& step);
   // The same, whatever the maps hold.
@@ -45,24 +45,24 @@ class HostImage {
  private:
   using Names = std::map<std::string, std::uint32_t>;
   Names wanted() const;
-  // Interfaces whose host endpoint has untracked policy, and that.
-  Names untracked() const;
-  Result<void> write_untracked(Step& step);
   std::uint32_t id_of(const ResourceKey& key) const;
   // Those that differ, and those named in any case.
   Result<void> write_names(const std::set<std::string>& anyway, const Concerned& concerned, Step& step);
   Result<void> write_endpoints(const Concerned& concerned, Step& step);
   Result<void> put(const std::string& name, std::uint32_t before, std::uint32_t after, Step& step);
+  Result<std::uint32_t> number_for(const std::string& name, std::uint32_t before, Step& step);
+  Result<void> read_names(std::set<std::string>& unsettled, std::size_t side);
 
   std::span<bpf::host_endpoint> memory_;
-  kernel::bpf::ElementMap& interfaces_;
-  kernel::bpf::ElementMap& untracked_at_;
+  kernel::bpf::ElementMap& names_;
+  std::span<bpf::interface_endpoint> interfaces_;
   std::map<ResourceKey, HostEndpointState> endpoints_;
   std::set<std::uint32_t> written_;  // ids with chains in the map, as far as is known
   HostInterfaces assigned_;
   std::set<std::string> workloads_;
-  Names there_;
-  Names untracked_there_;
+  Names there_;    // which host endpoint, or a workload, has an interface
+  Names numbers_;  // of names with an entry
+  std::set<std::uint32_t> free_;
 };
 
 }  // namespace ocicat::dataplane::ebpf

@@ -26,7 +26,7 @@ Result<std::shared_ptr<Objects>> load_objects(const std::filesystem::path& folde
   TRY(const auto can, kernel::bpf::abilities(usable));
   if (!can.types) return fail(ErrorCode::kUnsupported, "it does not tell of its types (BTF)");
   TRY_VOID(kernel::bpf::make_pin_folder(folder));
-  TRY(auto objects, Objects::adopt_or_make(folder, can.netfilter));
+  TRY(auto objects, Objects::adopt_or_make(folder, asked_by(can)));
   if (!can.tcx)
     TRY_VOID(try_filters(objects.attachable().at(Role::kWorkload, kernel::bpf::Hook::kIngress).get()));
   return std::make_shared<Objects>(std::move(objects));

@@ -13,6 +13,7 @@
 #include "datapath.skel.h"
 #include "driver.skel.h"
 #include "host.skel.h"
+#include "host_rules.skel.h"
 #include "untracked.skel.h"
 
 namespace ocicat::dataplane::ebpf {
@@ -22,17 +23,20 @@ using kernel::bpf::Skeleton;
 struct Skeletons {
   Skeleton<datapath_bpf> datapath;
   Skeleton<host_bpf> host;
+  Skeleton<host_rules_bpf> host_rules;
   Skeleton<driver_bpf> driver;
   Skeleton<untracked_bpf> untracked;
 
   static Result<Skeletons> open() {
     TRY(auto datapath, Skeleton<datapath_bpf>::open());
     TRY(auto host, Skeleton<host_bpf>::open());
+    TRY(auto host_rules, Skeleton<host_rules_bpf>::open());
     TRY(auto driver, Skeleton<driver_bpf>::open());
     TRY(auto untracked, Skeleton<untracked_bpf>::open());
-    return Skeletons{std::move(datapath), std::move(host), std::move(driver), std::move(untracked)};
+    return Skeletons{std::move(datapath), std::move(host), std::move(host_rules), std::move(driver),
+                     std::move(untracked)};
   }
-  std::array<kernel::bpf::Object*, 4> all() { return {&datapath, &host, &driver, &untracked}; }
+  std::array<kernel::bpf::Object*, 5> all() { return {&datapath, &host, &host_rules, &driver, &untracked}; }
 };
 
 namespace {
@@ -59,7 +63,8 @@ std::vector<const bpf_map*> decision_maps(const Skeletons& of) {
           in.dictionary,
           in.host_addresses,
           at_host.host_endpoints,
-          at_host.host_interfaces};
+          at_host.host_interfaces,
+          at_host.interface_endpoints};
 }
 
 // What is noted of packets.
@@ -108,8 +113,8 @@ std::string_view file_of() {
 
 Digest build() {
   std::string all;
-  for (const auto file :
-       {file_of<datapath_bpf>(), file_of<host_bpf>(), file_of<driver_bpf>(), file_of<untracked_bpf>()})
+  for (const auto file : {file_of<datapath_bpf>(), file_of<host_bpf>(), file_of<host_rules_bpf>(),
+                          file_of<driver_bpf>(), file_of<untracked_bpf>()})
     all += file;
   return Digest::of(all);
 }
@@ -122,11 +127,19 @@ NamedPrograms named(const Skeletons& of, Programs& programs) {
     all.emplace_back(name_of(of.datapath->progs.*program), &programs.at(role, hook));
   return all;
 }
-NamedPrograms named(const Skeletons& of, HostPrograms& programs) {
-  return {{name_of(of.host->progs.at_host), &programs.host},
-          {name_of(of.driver->progs.at_driver), &programs.driver},
-          {name_of(of.untracked->progs.untracked_in), &programs.untracked_in},
-          {name_of(of.untracked->progs.untracked_out), &programs.untracked_out}};
+NamedPrograms named(const Skeletons& of, HostPrograms& programs, AskedBy asked_by) {
+  if (asked_by == AskedBy::kNobody) return {};
+  NamedPrograms all{{name_of(of.driver->progs.at_driver), &programs.driver},
+                    {name_of(of.untracked->progs.untracked_in), &programs.untracked_in},
+                    {name_of(of.untracked->progs.untracked_out), &programs.untracked_out}};
+  if (asked_by == AskedBy::kKernel) {
+    all.emplace_back(name_of(of.host->progs.at_host), &programs.host);
+  } else {
+    all.emplace_back(name_of(of.host_rules->progs.at_input), &programs.input);
+    all.emplace_back(name_of(of.host_rules->progs.at_forward), &programs.forward);
+    all.emplace_back(name_of(of.host_rules->progs.at_output), &programs.output);
+  }
+  return all;
 }
 
 Result<UniqueFd> copy_of(const UniqueFd& fd) {
@@ -199,6 +212,7 @@ Result<void> Objects::open_maps() {
   TRY(cells_, GrowingArray::of(fd(in.cells)));
   TRY_VOID(mapped(in.chains, chains_));
   TRY_VOID(mapped(at_host.host_endpoints, host_endpoints_));
+  TRY_VOID(mapped(at_host.interface_endpoints, interface_endpoints_));
   TRY_VOID(mapped(in.tunnels, tunnels_));
   const auto part = [&](std::size_t offset, std::size_t element, std::size_t size) {
     return GrowingArray::of(fd(in.nets), {offset, element, size / element});
@@ -211,7 +225,7 @@ Result<void> Objects::open_maps() {
   const auto elements = [&](const bpf_map* map,
                             std::unique_ptr<kernel::bpf::ElementMap>& opened) -> Result<void> {
     TRY(auto copy, copy_of(fd(map)));
-    TRY(opened, KernelMap::of(std::move(copy), map == at_host.host_interfaces));
+    TRY(opened, KernelMap::of(std::move(copy)));
     return {};
   };
   TRY_VOID(elements(in.addresses, addresses_));
@@ -220,7 +234,6 @@ Result<void> Objects::open_maps() {
   TRY_VOID(elements(in.host_addresses, host_addresses_));
   TRY_VOID(elements(in.sources, sources_));
   TRY_VOID(elements(at_host.host_interfaces, host_interfaces_));
-  TRY_VOID(elements(skeletons_->untracked->maps.untracked_at, untracked_at_));
   TRY(auto connections, copy_of(fd(in.connections)));
   connections_ = std::make_unique<ConnectionTable>(
       std::move(connections),
@@ -274,11 +287,18 @@ Result<void> Objects::load_programs() {
   };
   const auto& of = *skeletons_;
   for (const auto& [role, hook, program] : kPrograms) begin(of.datapath, program, attachable_.at(role, hook));
-  if (at_host_) {
-    begin(of.host, &decltype(host_bpf::progs)::at_host, host_programs_.host);
-    begin(of.driver, &decltype(driver_bpf::progs)::at_driver, host_programs_.driver);
-    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_in, host_programs_.untracked_in);
-    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_out, host_programs_.untracked_out);
+  auto& at_host = host_programs_;
+  if (asked_by_ == AskedBy::kKernel) begin(of.host, &decltype(host_bpf::progs)::at_host, at_host.host);
+  if (asked_by_ == AskedBy::kRules) {
+    using Asked = decltype(host_rules_bpf::progs);
+    begin(of.host_rules, &Asked::at_input, at_host.input);
+    begin(of.host_rules, &Asked::at_forward, at_host.forward);
+    begin(of.host_rules, &Asked::at_output, at_host.output);
+  }
+  if (asked_by_ != AskedBy::kNobody) {
+    begin(of.driver, &decltype(driver_bpf::progs)::at_driver, at_host.driver);
+    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_in, at_host.untracked_in);
+    begin(of.untracked, &decltype(untracked_bpf::progs)::untracked_out, at_host.untracked_out);
   }
   for (auto& [program, loaded] : all) {
     TRY(*program, loaded.get());
@@ -299,13 +319,13 @@ Result<void> Objects::find_older() {
   return {};
 }
 
-Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool at_host) {
+Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, AskedBy asked_by) {
   TRY(auto opened, Skeletons::open());
   Objects objects;
   objects.skeletons_ = std::make_shared<Skeletons>(std::move(opened));
   auto& of = *objects.skeletons_;
   objects.folder_ = folder;
-  objects.at_host_ = at_host;
+  objects.asked_by_ = asked_by;
   for (auto* object : of.all()) {
     object->leave_out_programs();
     TRY_VOID(objects.adopt_maps(*object));
@@ -338,11 +358,8 @@ Result<Objects> Objects::adopt_or_make(const std::filesystem::path& folder, bool
   if (objects.all_there_) {
     TRY_VOID(objects.open_maps());
     TRY(const bool at_workloads, open_pinned(folder, named(of, objects.attachable_)));
-    if (at_host) {
-      TRY(at_host, open_pinned(folder, named(of, objects.host_programs_)));
-    }
-    if (at_workloads && at_host == objects.at_host_ &&
-        std::ranges::equal(objects.host().build, build().bytes)) {
+    TRY(const bool at_host, open_pinned(folder, named(of, objects.host_programs_, asked_by)));
+    if (at_workloads && at_host && std::ranges::equal(objects.host().build, build().bytes)) {
       objects.skeletons_.reset();
       return objects;
     }
@@ -377,7 +394,7 @@ Result<std::size_t> Objects::keep() {
   TRY_VOID(kernel::bpf::make_pin_folder(folder_ / "programs"));
   for (const auto& [name, fd] : maps_) TRY_VOID(kernel::bpf::pin(fd.get(), map_folder(folder_) / name));
   auto programs = named(*skeletons_, attachable_);
-  if (at_host_) std::ranges::copy(named(*skeletons_, host_programs_), std::back_inserter(programs));
+  std::ranges::copy(named(*skeletons_, host_programs_, asked_by_), std::back_inserter(programs));
   TRY_VOID(pin_programs(folder_ / "programs", programs));
   std::ranges::copy(build().bytes, host().build);
   TRY_VOID(remove_leftovers());
@@ -438,12 +455,12 @@ bool is_kept(const std::filesystem::path& folder) {
   return host && std::ranges::equal(host->as<bpf::host>().front().build, build().bytes);
 }
 
-Result<std::vector<kernel::bpf::Object>> open_objects(bool at_host) {
+Result<std::vector<kernel::bpf::Object>> open_objects(const kernel::bpf::Abilities& can) {
   TRY(auto opened, Skeletons::open());
-  std::vector<kernel::bpf::Object> objects;
-  for (const auto* object : opened.all()) {
-    if (at_host || object == &opened.datapath) objects.push_back(*object);
-  }
+  std::vector<kernel::bpf::Object> objects{opened.datapath};
+  if (can.netfilter) objects.push_back(opened.host);
+  if (can.asking) objects.push_back(opened.host_rules);
+  if (can.netfilter || can.asking) objects.insert(objects.end(), {opened.driver, opened.untracked});
   return objects;
 }
 

@@ -34,8 +34,8 @@ struct Skeletons;
 
 class Objects {
  public:
-  // `at_host`: whether the kernel has a place for the programs of host endpoints; where not, there are none.
-  static Result<Objects> adopt_or_make(const std::filesystem::path& folder, bool at_host);
+  // `asked_by`: who asks the programs of host endpoints; where nobody does, there are none.
+  static Result<Objects> adopt_or_make(const std::filesystem::path& folder, AskedBy asked_by);
 
   bpf::host& host() const { return host_.as<bpf::host>().front(); }
   bpf::timeouts& timeouts() const { return timeouts_.as<bpf::timeouts>().front(); }
@@ -58,7 +58,9 @@ class Objects {
   kernel::bpf::ElementMap& addresses() const { return *addresses_; }
   kernel::bpf::ElementMap& sources() const { return *sources_; }
   kernel::bpf::ElementMap& host_interfaces() const { return *host_interfaces_; }
-  kernel::bpf::ElementMap& untracked_at() const { return *untracked_at_; }
+  std::span<bpf::interface_endpoint> interface_endpoints() const {
+    return interface_endpoints_.as<bpf::interface_endpoint>();
+  }
   kernel::bpf::ElementMap& dictionary() const { return *dictionary_; }
   ConnectionTable& connections() const { return *connections_; }
   const Programs& attachable() const { return attachable_; }
@@ -92,14 +94,14 @@ class Objects {
   std::map<std::string, UniqueFd> maps_;
   Programs attachable_;
   HostPrograms host_programs_;
-  bool at_host_ = true;
+  AskedBy asked_by_ = AskedBy::kNobody;
   bool all_there_ = true;
   bool tracks_anew_ = false;
   kernel::bpf::MappedArray host_, timeouts_, holders_, endpoints_, programs_, vocabularies_, chains_,
-      host_endpoints_, tunnels_;
+      host_endpoints_, interface_endpoints_, tunnels_;
   kernel::bpf::GrowingArray entries_, cells_, net_roots_, net_nodes_, net_classes_, net_all_;
   std::unique_ptr<kernel::bpf::ElementMap> addresses_, sources_, host_interfaces_, dictionary_, vteps_,
-      floating_, host_addresses_, untracked_at_;
+      floating_, host_addresses_;
   std::unique_ptr<ConnectionTable> connections_;
   std::optional<OlderConnections> older_;
 };
@@ -121,8 +123,8 @@ std::filesystem::path events_pin(const std::filesystem::path& folder);
 // Where maps of this layout are pinned.
 std::filesystem::path maps_of(const std::filesystem::path& folder);
 
-// What is made of bpf/programs/, opened and not loaded: datapath.c, and what is of other types and shares its maps, which
-// a host without the programs of host endpoints needs none of.
-Result<std::vector<kernel::bpf::Object>> open_objects(bool at_host);
+// What is made of bpf/programs/, opened and not loaded: datapath.c, and what is of other types and shares its maps, as far as
+// the kernel has a use for it.
+Result<std::vector<kernel::bpf::Object>> open_objects(const kernel::bpf::Abilities& can);
 
 }  // namespace ocicat::dataplane::ebpf

@@ -15,7 +15,7 @@ Result<PinnedMaps> PinnedMaps::open(const std::filesystem::path& folder) {
   }
   PinnedMaps maps;
   maps.folder_ = events_pin(folder).parent_path();
-  TRY(const auto objects, open_objects(true));
+  TRY(const auto objects, open_objects({.netfilter = true, .asking = true}));
   for (const auto& object : objects) {
     for (const auto* map : object.maps())
       maps.shapes_.emplace(kernel::bpf::name_of(map), kernel::bpf::shape_of(map));
