@@ -118,7 +118,7 @@ class HostPrograms : public testing::TestWithParam<AskedBy> {
 
   dataplane::Options options() const {
     auto options = pins_.options(dataplane::Datapath::kEbpf);
-    if (GetParam() == AskedBy::kRules) options.usable.netfilter = false;
+    options.usable.netfilter = GetParam() == AskedBy::kKernel;
     return options;
   }
 

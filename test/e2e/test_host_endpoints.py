@@ -65,9 +65,18 @@ for port in ports:
 PORTS = ["22", "80", "81", "5473"]
 
 
+@pytest.fixture(scope="module", params=["nftables", "ebpf", "by_rules"])
+def dataplane(request):
+    """The last as eBPF is on kernels that take no programs at their netfilter hooks."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def lab(make_lab, dataplane):
-    lab = make_lab(2, dataplane)
+    with pytest.MonkeyPatch.context() as patch:
+        if dataplane == "by_rules":
+            patch.setenv("OCICAT_WITHOUT_NETFILTER", "1")
+        lab = make_lab(2, "nftables" if dataplane == "nftables" else "ebpf")
     lab.together([lab.pod_words("shop/near", "host1", labels={"app": "near"}, listen="tcp/80,tcp/81"),
                   lab.pod_words("shop/far", "host2", labels={"app": "far"}, listen="tcp/80,tcp/81")])
     return lab

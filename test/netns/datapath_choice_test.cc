@@ -44,6 +44,20 @@ TEST_F(ChoosesDatapath, EbpfWhereTheKernelTakesOurProgramsByLinksOrByFilters) {
   EXPECT_NE(without_types.reason.find("BTF"), std::string::npos) << without_types.reason;
 }
 
+TEST_F(ChoosesDatapath, FindsAPlaceForHostEndpointsWhereTheKernelAsksProgramsOrItsRulesDo) {
+  for (const auto& [netfilter, asking] : {std::pair(true, false), {false, true}, {false, false}}) {
+    auto options = pins_.options(Datapath::kNftables);
+    options.usable.netfilter = netfilter;
+    options.usable.asking = asking;
+    bed_.host().run([&] { dataplane::decide(options); });
+    ASSERT_TRUE(options.chosen_by);
+    EXPECT_EQ(options.chosen_by->at_host, netfilter || asking);
+    options.chosen_by->has_host_endpoints = true;
+    EXPECT_EQ(dataplane::choose(*options.chosen_by).datapath,
+              netfilter || asking ? Datapath::kEbpf : Datapath::kNftables);
+  }
+}
+
 TEST_F(ChoosesDatapath, NftablesWhereSomebodyElseTranslatesDestinations) {
   rules(
       "add table ip nat; add chain ip nat in { type nat hook prerouting priority -100; };"
@@ -95,7 +109,7 @@ TEST_F(ChoosesDatapath, AgainWhatCouldNotBeLoadedForWantOfMemory) {
 TEST_F(ChoosesDatapath, AnotherBeforeAnythingIsWrittenWhereHostEndpointsComeThatTheKernelHasNoPlaceFor) {
   auto& pod = bed_.add_pod("a", "10.65.0.2", "fd00:65::2", Testbed::Routes::kMissing);
   auto options = pins_.options(Datapath::kEbpf);
-  options.usable.netfilter = false;
+  options.usable.netfilter = options.usable.asking = false;
   options.chosen_by = Circumstances{.at_host = false};
   Mailbox<Circumstances> told;
   AgentHost agent(bed_, std::move(options), [&](const auto& circumstances) { told.put(circumstances); });

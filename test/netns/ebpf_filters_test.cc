@@ -160,7 +160,7 @@ TEST_F(EbpfFilters, StandBesideThoseOfOthers) {
 // Nothing is left half enforced: who has host endpoints is told what to do.
 TEST_F(EbpfFilters, HostEndpointsAreRefusedWhereTheKernelHasNoPlaceForTheirPrograms) {
   auto options = pins_.options(Datapath::kEbpf);
-  options.usable.netfilter = false;
+  options.usable.netfilter = options.usable.asking = false;
   agent_.emplace(bed_, options);
   auto changes = first_state(1);
   add_pod(changes, "a", a_, kAllowAll, kAllowAll);
