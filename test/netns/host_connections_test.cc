@@ -130,11 +130,11 @@ TEST_P(HostConnections, ThatAWorkloadRefusesAreNotItsToTellErrorsOf) {
       bed_.arriving(bed_.outside(), [&] { a_.send_past_rules({bytes_of(error)}); }).contains(error.token));
 }
 
+const auto kNameOfHow = [](const auto& one) {
+  return one.param == How::kNftables ? "Nftables" : one.param == How::kEbpf ? "Ebpf" : "by_rules";
+};
 INSTANTIATE_TEST_SUITE_P(All, HostConnections, testing::Values(How::kNftables, How::kEbpf, How::kEbpfByRules),
-                         [](const auto& one) {
-                           constexpr std::array kNames{"Nftables", "Ebpf", "by_rules"};
-                           return kNames.at(static_cast<std::size_t>(one.param));
-                         });
+                         kNameOfHow);
 
 }  // namespace
 }  // namespace ocicat::test

@@ -12,7 +12,7 @@
 namespace ocicat::dataplane::ebpf {
 namespace {
 
-constexpr std::size_t kRoom = 6;  // for names of interfaces
+constexpr std::size_t kRoomForNames = 6;  // for names of interfaces
 constexpr std::array kNames{"eth0", "eth1", "eth2", "eth3", "eth4"};
 
 ResourceKey key_of(std::uint32_t id) {
@@ -98,7 +98,7 @@ class Maps {
  private:
   bpf::host host_{};
   std::vector<bpf::host_endpoint> endpoints_ = std::vector<bpf::host_endpoint>(8);
-  std::vector<bpf::interface_endpoint> interfaces_ = std::vector<bpf::interface_endpoint>(kRoom);
+  std::vector<bpf::interface_endpoint> interfaces_ = std::vector<bpf::interface_endpoint>(kRoomForNames);
   HostInterfaces wanted_;
   std::set<std::string> workloads_;
   std::optional<HostImage> image_;
@@ -143,7 +143,7 @@ TEST(HostImage, TakesNoEntryForItsOwnThatNoneOfItsKindCanHaveWritten) {
   EXPECT_TRUE(maps.write(false));
   ASSERT_GE(maps.names.elements.size(), 2U);
   maps.names.elements.begin()->second = maps.names.elements.rbegin()->second;
-  const std::uint32_t beyond = kRoom;
+  const std::uint32_t beyond = kRoomForNames;
   std::string name(sizeof(bpf::interface_name), '\0');
   name[0] = 'x';
   maps.names.elements.emplace(name, kernel::bpf::text_of(kernel::bpf::bytes_of(beyond)));
