@@ -10,7 +10,7 @@ import sys
 from guest import Guest
 from kernel_image import PACKAGES, KernelImage
 
-TIMEOUT_SECONDS = 1500  # for all that one kernel is to do
+TIMEOUT_SECONDS = 3000  # for all that one kernel is to do
 # An emulated machine takes its time: there, of all tests, those that say something about its kernel. 6.1 has neither
 # links at interfaces nor programs at netfilter hooks, and nor has this kernel where it is asked not to.
 OLDER = {"OCICAT_WITHOUT_TCX": "1", "OCICAT_WITHOUT_NETFILTER": "1"}
