@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* A packet at one of the host's netfilter hooks, and what the kernel knows of it there: of whom programs are asked by, the
- * kernel or its rules (frame.h), this page alone knows.
+/* A packet at one of the host's netfilter hooks, and what the kernel knows of it there. Who asks the program, the kernel or
+ * its rules (frame.h), this page alone knows.
  *
  *   bridges   what one passes on comes by the hook forward where br_netfilter says so: in and out by the bridge
  */
@@ -13,7 +13,7 @@
 enum host_place { AT_INPUT = 1, AT_FORWARD, AT_OUTPUT };
 enum { PF_IPV6 = 10, ETH_IPV6 = 0x86dd, BRIDGE_PORT = 1 << 9 /* of priv_flags */ };
 
-/* IN_PACKET: a member of the kernel's own struct of the packet. COPY_FROM: one of what stands in its memory `cb`. */
+/* IN_PACKET: a member of the kernel's own struct of the packet. IN_MEMORY_OF: one of what stands in its `cb`. */
 #ifdef OCICAT_ASKED_BY_RULES
 
 #define IN_PACKET(frame, member) BPF_CORE_READ((struct sk_buff*)(frame), member)
