@@ -88,7 +88,7 @@ build() {
 
 unit_tests() {  # PRESET
   say "unit and property tests ($1)"
-  ctest --test-dir "build/$1" -j "$(jobs)" --output-on-failure --no-tests=error
+  ctest --test-dir "build/$1" -j $(($(jobs) + 1)) --output-on-failure --no-tests=error
 }
 
 task=${1:-help}
@@ -118,7 +118,7 @@ case $task in
     build release
     unit_tests release
     say "end-to-end tests"
-    OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 4 -p no:cacheprovider test/e2e "$@"
+    OCICAT_BIN="$root/build/release/apps/ocicat" /usr/bin/python3 -m pytest -q -n 6 -p no:cacheprovider test/e2e "$@"
     ;;
   test-kernels)
     become_root test-kernels "$@"
