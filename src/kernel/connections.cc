@@ -111,7 +111,7 @@ std::shared_ptr<const Connection> master_of(const Connection& expected, const At
 
 void read_counters(const Attributes& attributes, Connection& connection) {
   connection.counted = attributes.has(CTA_COUNTERS_ORIG) && attributes.has(CTA_COUNTERS_REPLY);
-  for (const std::size_t way : {0, 1}) {
+  for (std::size_t way = 0; way < 2; ++way) {
     const auto counters = Attributes::of_nest(attributes[way == 0 ? CTA_COUNTERS_ORIG : CTA_COUNTERS_REPLY],
                                               CTA_COUNTERS_MAX + 1);
     connection.packets[way] = counters.be64(CTA_COUNTERS_PACKETS);

@@ -5,6 +5,7 @@
 #include <net/if.h>
 
 #include "dataplane/ebpf/objects.h"
+#include "kernel/bpf_abilities.h"
 #include "kernel/filters.h"
 #include "netns/agent_host.h"
 
@@ -111,6 +112,9 @@ TEST_F(EbpfFilters, MakeRoomForLinksAndLinksForThem) {
 // As soon as somebody asks for it, with the agent as it is.
 TEST_F(EbpfFilters, AreUsedInsteadOfLinksWhereSomebodyAsksForThem) {
   using AttachType = HostSettings::AttachType;
+  const auto can = kernel::bpf::abilities();
+  ASSERT_TRUE(can) << can.error().message;
+  if (!can->tcx) GTEST_SKIP() << "this kernel has no links at interfaces";
   start(Datapath::kEbpf, By::kLinks);
   for (const auto& [type, filters, links] : {std::tuple{AttachType::kTc, true, 0U},
                                              {AttachType::kBest, false, 5U},
