@@ -21,27 +21,7 @@ static __always_inline __u32 segments_by(__u32 size, __u32 counted, __u32 length
   return length > headers + size ? (length - headers + size - 1) / size : 1;
 }
 
-#ifdef OCICAT_ASKED_BY_RULES
-
-#include "lib/kernel_types.h"
-
-#define FRAME struct __sk_buff
-
-static __always_inline __u32 length_of(FRAME* frame) {
-  return frame->len;
-}
-static __always_inline __u32 segments_of(FRAME* frame, __u32 headers) {
-  return frame->gso_size ? segments_by(frame->gso_size, frame->gso_segs, frame->len, headers) : 1;
-}
-static __always_inline int may_be_longer(FRAME* frame) {
-  return frame->gso_segs != 0;
-}
-/* Copies; false where the packet is shorter. Such programs see nothing of it by themselves. */
-static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
-  return offset <= LAST_HEADER && bpf_skb_load_bytes(frame, offset, to, size) == 0;
-}
-
-#elif defined OCICAT_AT_NETFILTER
+#if defined OCICAT_AT_NETFILTER && !defined OCICAT_ASKED_BY_RULES
 
 #include "lib/kernel_types.h"
 
@@ -96,7 +76,21 @@ static __always_inline __u32 segments_of(FRAME* frame, __u32 headers) {
 static __always_inline int may_be_longer(FRAME* frame) {
   return frame->gso_segs != 0;
 }
+
+#ifdef OCICAT_ASKED_BY_RULES
+
+#include "lib/kernel_types.h"
+
+/* Copies; false where the packet is shorter. Such programs see nothing of it by themselves. */
+static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
+  return offset <= LAST_HEADER && bpf_skb_load_bytes(frame, offset, to, size) == 0;
+}
+
+#else
+
 #define load_bytes bpf_skb_load_bytes
+
+#endif
 
 #endif
 
