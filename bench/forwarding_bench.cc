@@ -146,11 +146,11 @@ void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const 
   std::fprintf(stderr, "%s: %lu events were read meanwhile\n", figure.c_str(), told);
   CHECK(told > 0);
   const auto after = arms[1].router->counters();
-  constexpr std::uint64_t kSent = 2 * kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound);
+  const std::uint64_t sent = 2ULL * kTurns * Router::packets_a_turn(flows);
   std::printf("%s-uncounted %ld packets\n", figure.c_str(),
-              std::abs(static_cast<std::int64_t>(counted_before + kSent - counted_packets(*arms[1].router))));
+              std::abs(static_cast<std::int64_t>(counted_before + sent - counted_packets(*arms[1].router))));
   const auto grown = [&](bpf::counter which) { return after[which] - before[which]; };
-  std::fprintf(stderr, "%s: of %lu redirected %lu, judged %lu\n", figure.c_str(), kSent,
+  std::fprintf(stderr, "%s: of %lu redirected %lu, judged %lu\n", figure.c_str(), sent,
                grown(bpf::COUNT_REDIRECTED), grown(bpf::COUNT_JUDGED));
   const auto bare = cost_of(arms[0].rounds);
   for (const auto& arm : arms) {

@@ -86,16 +86,6 @@ void write_frame(std::array<std::uint8_t, LOAD_FRAME>& frame, const Flows& flows
   }
 }
 
-// Where the kernel says how long its thread for softirqs of the first processor has run.
-std::string softirq_times() {
-  for (const auto& process : std::filesystem::directory_iterator("/proc")) {
-    std::string name;
-    std::ifstream(process.path() / "comm") >> name;
-    if (name == "ksoftirqd/0") return process.path() / "schedstat";
-  }
-  CHECK(false);
-}
-
 }  // namespace
 
 std::vector<std::uint8_t> frame_of(const Flows& flows, const std::string& interface_mac) {
@@ -111,7 +101,7 @@ void stay_on(int processor) {
   CHECK(::sched_setaffinity(0, sizeof set, &set) == 0);
 }
 
-Load::Load() : softirqs_(softirq_times()) {
+Load::Load() {
   using kernel::bpf::fd_of, kernel::bpf::MappedArray;
   auto object = taken(kernel::bpf::Skeleton<load_bpf>::open());
   CHECK(object.load());
@@ -122,6 +112,7 @@ Load::Load() : softirqs_(softirq_times()) {
   tunnel_ = taken(MappedArray::of(taken(fd_of(object->maps.tunnel))));
   arrivals_ = taken(MappedArray::of(taken(fd_of(object->maps.arrivals))));
   plan_ = taken(MappedArray::of(taken(fd_of(object->maps.plan))));
+  rounds_ = taken(MappedArray::of(taken(fd_of(object->maps.rounds))));
   ports_ = taken(MappedArray::of(taken(fd_of(object->maps.ports_listed))));
   plan_.as<load_plan>().front().arriving = LOAD_FRAME;
 }
@@ -166,31 +157,38 @@ void Load::send(int interface, std::uint32_t packets) {
   CHECK(error == 0);
 }
 
-double Load::timed(int interface, std::uint32_t packets) {
+void Load::deliver(int interface, std::uint32_t packets) {
   const std::uint64_t wanted = arrived() + packets;
-  const double begin = processor_nanoseconds();
   send(interface, packets);
-  timed_ += packets;
+  awaited_ += packets;
   const auto give_up = Clock::now() + kGiveUp;
   // Where the machine is busy, the kernel leaves the rest to a thread of its own.
   while (arrived() < wanted && Clock::now() < give_up) ::usleep(50);
   const std::uint64_t count = arrived();
   if (count < wanted) lost_ += wanted - count;
-  return (processor_nanoseconds() - begin) / packets;
 }
 
-double Load::refused(int interface, std::uint32_t packets) {
-  const double begin = processor_nanoseconds();
-  send(interface, packets);
-  return (processor_nanoseconds() - begin) / packets;
-}
-
-double Load::processor_nanoseconds() const {
-  timespec own{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
-  double softirqs = 0;
-  CHECK(std::ifstream(softirqs_) >> softirqs);
-  return static_cast<double>(own.tv_sec) * 1e9 + static_cast<double>(own.tv_nsec) + softirqs;
+std::vector<double> Load::timed(int interface, const Rounds& wanted, Fate fate) {
+  CHECK(wanted.count <= LOAD_ROUNDS_MAX);
+  auto& clock = rounds_.as<load_rounds>().front();
+  clock = {};
+  clock.next_begin = wanted.warm;
+  clock.next_end = wanted.warm + wanted.round;
+  clock.round = wanted.round;
+  const bool arrives = fate == Fate::kArrive;
+  if (arrives) {
+    deliver(interface, wanted.packets());
+  } else {
+    send(interface, wanted.packets());
+  }
+  CHECK(read(clock.sent) == wanted.packets());
+  std::vector<double> rounds;
+  for (std::uint32_t i = 0; i < wanted.count && (!arrives || i < clock.ended); ++i) {
+    const auto end = arrives ? clock.end[i] : clock.begin[i + 1];
+    rounds.push_back(static_cast<double>(end - clock.begin[i]) / wanted.round);
+  }
+  clock.round = 0;
+  return rounds;
 }
 
 UniqueFd Load::sink_at(int interface) const {

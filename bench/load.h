@@ -41,17 +41,25 @@ class Load {
   void aim(const Flows& flows, const std::string& interface_mac, std::uint32_t first = 0);
   // From where the last run ended; by an interface of the calling thread's namespace.
   void send(int interface, std::uint32_t packets);
-  // Sends on the first processor, and waits until all have arrived; nanoseconds of processor time for each,
-  // the kernel's own thread included. Those that do not arrive are counted by lost().
-  double timed(int interface, std::uint32_t packets);
-  // The same of packets that arrive nowhere: they have been dealt with once they have been sent.
-  double refused(int interface, std::uint32_t packets);
+  // The same, and waits until all have arrived. Those that do not are counted by lost().
+  void deliver(int interface, std::uint32_t packets);
+  // Sends in one run what is to be `warm`, rounds of so many, and one packet more, and says how long each round
+  // took, in nanoseconds a packet: from when its first packet was made until its last one arrived, or, of packets
+  // that arrive nowhere, until the next round's first one was made. So what it takes to begin a run does not
+  // count, nor what is not in the caches because the processor rested before. All of it has to be on the calling
+  // thread's processor (stay_on()).
+  struct Rounds {
+    std::uint32_t warm = 0, round = 0, count = 0;  // LOAD_ROUNDS_MAX rounds at most
+    std::uint32_t packets() const { return warm + round * count + 1; }
+  };
+  enum class Fate { kArrive, kAreRefused };  // at a sink, or nowhere
+  std::vector<double> timed(int interface, const Rounds& wanted, Fate fate);
   // At all sinks: frames of LOAD_FRAME bytes, and of LOAD_OTHERS.
   std::uint64_t arrived() const { return read(arrivals_.as<load_arrivals>().front().count); }
   std::uint64_t others_arrived() const { return read(arrivals_.as<load_arrivals>().front().others); }
   std::uint64_t lost() const { return lost_; }
   // Of those that were to arrive.
-  double delivered() const { return 1 - static_cast<double>(lost_) / static_cast<double>(timed_); }
+  double delivered() const { return 1 - static_cast<double>(lost_) / static_cast<double>(awaited_); }
   // Counts and drops what comes in by the interface, for as long as the link is held.
   UniqueFd sink_at(int interface) const;
   // Whatever comes in by the interface goes by tunnel key to another host, likewise.
@@ -61,13 +69,11 @@ class Load {
 
  private:
   UniqueFd generate_, sink_, drop_, to_tunnel_;
-  kernel::bpf::MappedArray plan_, arrivals_, ports_, tunnel_;
-  double processor_nanoseconds() const;
+  kernel::bpf::MappedArray plan_, arrivals_, ports_, tunnel_, rounds_;
   static std::uint64_t read(const __u64& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 
   std::uint32_t size_ = LOAD_FRAME;
-  std::string softirqs_;
-  std::uint64_t timed_ = 0, lost_ = 0;
+  std::uint64_t awaited_ = 0, lost_ = 0;
 };
 
 // On this processor from here on: the frames' whole way, the stack's part included.

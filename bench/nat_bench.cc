@@ -120,11 +120,13 @@ void packets(Load& load, Arms& arms, const Direction& how) {
   const auto* from = how.answers ? "outside" : "a";
   for (auto& arm : arms.all) arm.rounds.clear();
   const auto before = arms.ours().router->counters();
+  std::uint32_t sent = 0;  // of ours
   for (int turn = 0; turn < kTurns; ++turn) {
     for (std::size_t i = 0; i < arms.all.size(); ++i) {
       auto& arm = arms.in_turn(turn, i);
       auto flows = how.answers ? back(arm.ports) : out(how.count);
       flows.random = true;
+      if (&arm == &arms.ours()) sent += Router::packets_a_turn(flows);
       if (how.answers) arm.router->open(load, "a", out(how.count));  // as nobody answers who is not asked
       arm.router->turn(load, from, flows, static_cast<std::uint32_t>(turn), Router::Fate::kArrive,
                        arm.rounds);
@@ -132,7 +134,7 @@ void packets(Load& load, Arms& arms, const Direction& how) {
   }
   const auto after = arms.ours().router->counters();
   std::fprintf(stderr, "%s: of %u translated past the stack %lu\n", how.figure,
-               kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound),
+               sent,
                after[bpf::COUNT_TRANSLATED] - before[bpf::COUNT_TRANSLATED]);
   const auto kernel = cost_of(arms.kernel().rounds);
   for (const auto& arm : arms.all) {

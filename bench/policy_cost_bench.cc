@@ -21,7 +21,6 @@ namespace ocicat::bench {
 namespace {
 
 constexpr int kTurns = 8;
-constexpr std::uint32_t kPackets = Router::kWarm + Router::kRoundsATurn * Router::kRound;  // a turn
 constexpr std::uint32_t kKnown = 200'000;
 constexpr std::array kSizes{10U, 100U, 1'000U, 10'000U, 100'000U};
 
@@ -134,7 +133,7 @@ class Comparison {
       const auto before = refused();
       turns_of(arms, load_, flows);
       CHECK(refused() - before ==
-            std::uint64_t{ours_.size()} * kTurns * kPackets);  // every packet was judged
+            std::uint64_t{ours_.size()} * kTurns * Router::packets_a_turn(flows));  // every packet was judged
       for (const auto* arm : arms) {
         std::fprintf(stderr, "verdict %s %-12s %7.0f (%.0f) ns, over dropping %7.0f (%.0f)\n",
                      hot ? "hot " : "cold", arm->name.c_str(), arm->least(), arm->quarter(), over(*arm),
@@ -160,7 +159,7 @@ class Comparison {
       for (auto* arm : turn % 2 == 0 ? std::array{&ours_.front(), &ours_.back()}
                                      : std::array{&ours_.back(), &ours_.front()}) {
         arm->router->turn(load_, "a", flows, from[arm], Router::Fate::kArrive, arm->rounds);
-        from[arm] += kPackets;
+        from[arm] += Router::packets_a_turn(flows);
       }
     }
     const auto& few = ours_.front();

@@ -36,6 +36,11 @@ std::string interface_of(const std::string& station) {
   return station == "outside" ? "uplink" : "cali" + station;
 }
 
+Load::Rounds rounds_of(const Flows& flows) {
+  constexpr std::uint32_t kWarm = 16'384;
+  return {.warm = flows.random ? std::max(kWarm, 2 * flows.count) : kWarm, .round = 4'096, .count = 8};
+}
+
 int index_of_interface(const std::string& name) {
   const auto index = ::if_nametoindex(name.c_str());
   CHECK(index != 0);
@@ -191,19 +196,22 @@ void Router::turn(Load& load, const std::string& from, const Flows& flows, std::
     stay_on(0);
     const int interface = index_of_interface(flows.leaves ? "eth0" : stations_.at(from).interface);
     load.aim(flows, kRouterMac, first);
-    const auto send = [&](std::uint32_t packets) {
-      return fate == Fate::kArrive ? load.timed(interface, packets) : load.refused(interface, packets);
-    };
-    send(kWarm / slow);
-    for (int i = 0; i < kRoundsATurn; ++i) rounds.push_back(send(kRound / slow));
+    auto wanted = rounds_of(flows);
+    wanted.warm /= slow;
+    wanted.round /= slow;
+    for (const double round : load.timed(interface, wanted, fate)) rounds.push_back(round);
   });
+}
+
+std::uint32_t Router::packets_a_turn(const Flows& flows) {
+  return rounds_of(flows).packets();
 }
 
 void Router::open(Load& load, const std::string& from, const Flows& flows) const {
   host_->run([&] {
     stay_on(0);
     load.aim(flows, kRouterMac);
-    load.timed(index_of_interface(interface_of(from)), flows.count);
+    load.deliver(index_of_interface(interface_of(from)), flows.count);
   });
 }
 

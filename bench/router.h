@@ -52,14 +52,14 @@ class Router {
   void rules(const std::string& text) const;
 
   // A turn of this arm: frames come in from a station (where they leave by its interface there, through the
-  // host's driver), enough to bring what they need into the caches, and
-  // then in rounds of kRound, each short enough that now and then nobody comes between. What each round took
-  // is added to `rounds`, nanoseconds a packet. `slow`: so many times fewer packets.
-  static constexpr std::uint32_t kWarm = 16'384, kRound = 4'096;
-  static constexpr int kRoundsATurn = 8;
-  enum class Fate { kArrive, kAreRefused };  // at a station that is counted at; or nowhere
+  // host's driver), enough to bring what they need into the caches, and then in rounds, each short enough that now
+  // and then nobody comes between (Load::timed()). What each round took is added to `rounds`, nanoseconds a packet.
+  // `slow`: so many times fewer packets.
+  using Fate = Load::Fate;
   void turn(Load& load, const std::string& from, const Flows& flows, std::uint32_t first, Fate fate,
             std::vector<double>& rounds, std::uint32_t slow = 1) const;
+  // How many packets that takes. Of flows at random, each comes by twice, or more often, before the first round.
+  static std::uint32_t packets_a_turn(const Flows& flows);
   // Every flow once.
   void open(Load& load, const std::string& from, const Flows& flows) const;
   const kernel::NetworkNamespace& at(const std::string& station) const { return *stations_.at(station).ns; }

@@ -136,9 +136,9 @@ class Comparison {
       }
     }
     CHECK(load_.arrived() == arrived);
-    constexpr std::uint64_t kSent = kTurns * (Router::kWarm + Router::kRoundsATurn * Router::kRound);
-    std::fprintf(stderr, "%s: %lu of %lu dropped by ours\n", size.c_str(), dropped(ours) - before, kSent);
-    CHECK(dropped(ours) - before == kSent);
+    const std::uint64_t sent = std::uint64_t{kTurns} * Router::packets_a_turn(flows);
+    std::fprintf(stderr, "%s: %lu of %lu dropped by ours\n", size.c_str(), dropped(ours) - before, sent);
+    CHECK(dropped(ours) - before == sent);
     for (const auto* arm : arms) {
       std::fprintf(stderr, "%-12s %6.0f (%.0f) ns, over bare %6.0f (%.0f)\n", arm->name.c_str(),
                    arm->cost().least, arm->cost().quarter, arm->cost().least - bare_.cost().least,

@@ -27,6 +27,14 @@ struct {
   __type(value, struct load_arrivals);
 } arrivals SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct load_rounds);
+} rounds SEC(".maps");
+
 /* Those of flows by their number, in network order. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -63,6 +71,24 @@ static __always_inline __be16 folded(__u32 sum) {
   return bpf_htons((__u16)~sum);
 }
 
+static __always_inline void note_sent(void) {
+  __u32 first = 0;
+  struct load_rounds* now = bpf_map_lookup_elem(&rounds, &first);
+  if (!now || !now->round || now->sent++ != now->next_begin) return;
+  now->next_begin += now->round;
+  __u32 round = now->begun++;
+  if (round <= LOAD_ROUNDS_MAX) now->begin[round] = bpf_ktime_get_ns();
+}
+
+static __always_inline void note_arrived(void) {
+  __u32 first = 0;
+  struct load_rounds* now = bpf_map_lookup_elem(&rounds, &first);
+  if (!now || !now->round || ++now->arrived != now->next_end) return;
+  now->next_end += now->round;
+  __u32 round = now->ended++;
+  if (round < LOAD_ROUNDS_MAX) now->end[round] = bpf_ktime_get_ns();
+}
+
 /* Frames come back with what the stack has written into them: the whole header is written each time. */
 SEC("xdp")
 int generate(struct xdp_md* context) {
@@ -70,6 +96,7 @@ int generate(struct xdp_md* context) {
   struct load_plan* load = bpf_map_lookup_elem(&plan, &first);
   __u8* frame = (void*)(long)context->data;
   if (!load || frame + LOAD_FRAME > (__u8*)(long)context->data_end) return XDP_ABORTED;
+  note_sent();
   __u32 flow = pick(load), address = load->spread + (flow & load->address_mask) * load->stride;
   __u32 ports = flow >> load->address_bits;
   __builtin_memcpy(frame, load->frame, LOAD_FRAME);
@@ -110,7 +137,10 @@ int sink(struct __sk_buff* skb) {
   __u32 first = 0;
   struct load_arrivals* at = bpf_map_lookup_elem(&arrivals, &first);
   const struct load_plan* load = bpf_map_lookup_elem(&plan, &first);
-  if (at && load && skb->len == load->arriving) ++at->count;
+  if (at && load && skb->len == load->arriving) {
+    ++at->count;
+    note_arrived();
+  }
   if (at && skb->len == LOAD_OTHERS) ++at->others;
   return 2; /* dropped */
 }

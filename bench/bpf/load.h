@@ -10,6 +10,7 @@ enum {
   LOAD_FRAME_MAX = 1514,
   LOAD_ASKED = 5000, /* the port that is asked, of the first 32,768 flows */
   LOAD_PORTS_MAX = 4096,
+  LOAD_ROUNDS_MAX = 15,
 };
 
 struct load_plan {
@@ -37,6 +38,21 @@ struct load_tunnel {
   __u32 remote
       [4]; /* the other host: network order, IPv4 in the first word in host order, as the kernel wants both */
   __u8 macs[12]; /* of the inner frame: the other end's, this end's */
+};
+
+/* When the packets of a run begin and arrive, all on one processor: some that bring into the caches what they need,
+ * and then so many a round. Times are bpf_ktime_get_ns(). */
+struct load_rounds {
+  __u32 round;       /* packets a round; 0: nobody wants to know */
+  __u32 sent;        /* of this run, */
+  __u32 next_begin;  /* and of these, the first of the next round; */
+  __u32 begun;       /* rounds, one more than have been sent whole */
+  __u32 arrived;     /* likewise */
+  __u32 next_end;    /* the last of the round, counted from one */
+  __u32 ended;
+  __u32 pad;
+  __u64 begin[LOAD_ROUNDS_MAX + 1];
+  __u64 end[LOAD_ROUNDS_MAX];
 };
 
 /* What sinks have seen, all on one processor: of LOAD_FRAME and LOAD_OTHERS bytes. */
