@@ -76,12 +76,28 @@ static __always_inline int counts_here(const struct connection* connection, __u3
   return from || !slot_at(connection, sender & 1);
 }
 
+/* What the packet carries, as it came in. */
+struct carried {
+  __u64 bytes;
+  __u32 packets;
+};
+
+static __always_inline struct carried carried_by(struct __sk_buff* skb, const struct packet* packet) {
+  __u32 segments = segments_of(skb, packet->payload);
+  return (struct carried){bytes_of(packet, skb->len, segments), segments};
+}
+
+static __always_inline void add_carried(const struct packet* packet, int from, struct connection* connection,
+                                        const struct carried* carried) {
+  if (counts_here(connection, packet->sender, from))
+    add_sent(connection, packet->sender, carried->bytes, carried->packets);
+}
+
 /* Notes the packet, and counts it. */
 static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
                                     struct connection* connection, __u32 now) {
+  struct carried carried = carried_by(skb, packet);
   note(packet, connection, now);
-  if (!counts_here(connection, packet->sender, from)) return;
-  __u32 segments = segments_of(skb, packet->payload);
-  add_sent(connection, packet->sender, bytes_of(packet, skb->len, segments), segments);
+  add_carried(packet, from, connection, &carried);
 }
 #endif

@@ -295,7 +295,8 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     bench->is_known = known != 0;
     return unknown(skb, bench, from);
   }
-  account(skb, packet, from, known, now);
+  struct carried carried = carried_by(skb, packet);
+  note(packet, known, now);
   if (!from) {
     learn_way(skb, packet, known);
     learn_translated_way(skb, packet, known);
@@ -304,5 +305,8 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     note_first_fragment(skb, packet, known, find_place(&packet->key), from);
   }
   count(COUNT_FORWARDED);
-  return from ? forward(skb, packet, tracked_of(known), now) : PASS;
+  int answer = from ? forward(skb, packet, tracked_of(known), now) : PASS;
+  /* Last, as an atomic addition waits for the connection, and what comes behind it for the addition. */
+  if (answer != DROP) add_carried(packet, from, known, &carried);
+  return answer;
 }
