@@ -32,7 +32,7 @@ Ocicat: routed networking for workloads, and a firewall at every host.
                      a hundred changes of policy a second for a minute, under traffic that is counted
   ./do test-kernels [KERNEL]
                      programs of eBPF on this kernel (here) and on Debian's 6.1 and 6.12, emulated
-  ./do bench [NAME]  measure; writes build/bench/figures.json
+  ./do bench [NAME]  measure; writes build/bench/figures.json (--list: the figures there are)
   ./do conformance   every Kubernetes NetworkPolicy case through real packets
   ./do sanitize      the tests under address, undefined and thread sanitizers
   ./do fuzz [SECONDS [TARGET]]
@@ -93,6 +93,7 @@ unit_tests() {  # PRESET
 
 task=${1:-help}
 [ $# -gt 0 ] && shift
+case " $* " in *" --help "* | *" -h "*) task=help ;; esac
 case $task in
   help|-h|--help)
     usage
