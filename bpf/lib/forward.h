@@ -47,7 +47,7 @@ static __always_inline int has_way(struct __sk_buff* skb, const struct packet* p
 static __always_inline int forward_in(struct __sk_buff* skb, const struct packet* packet,
                                       struct tracked* tracked, __u32 slot, __u32 now) {
   const struct endpoint* endpoint = endpoint_at(slot);
-  if (!endpoint || !(READ_ONCE(endpoint->flags) & ENDPOINT_OPEN)) return PASS;
+  if (!endpoint || !is_open(endpoint)) return PASS;
   __u32 interface = endpoint->interface;
   if (interface == skb->ifindex || !has_way(skb, packet, tracked, interface, now) ||
       !hop(skb, packet, macs_to(tracked, ~packet->sender & 1), 0)) {
@@ -69,15 +69,13 @@ static __always_inline int forward_out(struct __sk_buff* skb, const struct packe
   return bpf_redirect_neigh(way, &next, sizeof next, 0);
 }
 
-/* A packet from a workload: its connection is known, and stands. A function of its own: what it has on the
+/* A packet from a workload whose packets may go past the stack: its connection is known, and stands. A function of its own: what it has on the
  * stack is not there while others are judged. */
 __noinline int forward(struct __sk_buff* skb, const struct packet* packet, struct tracked* tracked,
                        __u32 now) {
   if (!packet || !tracked) return PASS;
   const struct connection* connection = &tracked->connection;
-  const struct endpoint* own = endpoint_at(slot_at(connection, packet->sender));
-  if (!own || !(READ_ONCE(own->flags) & ENDPOINT_OPEN) || !is_plain(skb, packet) ||
-      !is_underway(packet, connection) ||
+  if (!is_plain(skb, packet) || !is_underway(packet, connection) ||
       connection->flags & (CONNECTION_FROM_HOST | CONNECTION_TO_HOST | CONNECTION_FLOATING)) {
     return PASS;
   }

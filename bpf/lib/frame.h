@@ -96,7 +96,7 @@ static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size
 
 #ifdef load_bytes
 
-/* Copies; false where the frame is shorter. What is not in its first piece costs a call. */
+/* Copies to where words may stand; false where the frame is shorter. What is not in its first piece costs a call. */
 static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size) {
   if (offset > LAST_HEADER) return 0;
   __u64 bounded = offset;
@@ -104,7 +104,7 @@ static __always_inline int load(FRAME* frame, __u32 offset, void* to, __u32 size
                : "+r"(bounded)); /* so that the verifier sees the bound wherever the number was kept */
   void* from = (void*)(long)frame->data + bounded;
   if (from + size <= (void*)(long)frame->data_end) {
-    __builtin_memcpy(to, from, size);
+    copy_words(to, from, size);
     return 1;
   }
   return load_bytes(frame, offset, to, size) == 0;

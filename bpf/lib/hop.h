@@ -25,7 +25,7 @@ static __always_inline int hop(struct __sk_buff* skb, const struct packet* packe
     __u16 before = bpf_htons((__u16)(ip->nexthdr << 8 | ip->hop_limit));
     --ip->hop_limit;
     __u16 after = bpf_htons((__u16)(ip->nexthdr << 8 | ip->hop_limit));
-    if (macs) __builtin_memcpy(ethernet, macs, 2 * ETH_ALEN);
+    if (macs) copy_words(ethernet, macs, 2 * ETH_ALEN);
     bpf_csum_update(skb, (__u32)after + (__u16)~before); /* where a device has summed up the packet */
     return 1;
   }
@@ -34,6 +34,6 @@ static __always_inline int hop(struct __sk_buff* skb, const struct packet* packe
   --ip->ttl;
   __u32 sum = ip->check + bpf_htons(0x0100);
   ip->check = (__u16)(sum + (sum >= 0xffff)); /* RFC 1141 */
-  if (macs) __builtin_memcpy(ethernet, macs, 2 * ETH_ALEN);
+  if (macs) copy_words(ethernet, macs, 2 * ETH_ALEN);
   return 1;
 }

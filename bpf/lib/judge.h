@@ -71,15 +71,33 @@ static __always_inline int is_any(const struct endpoint* endpoint) {
   return !own->word[3] && !own->word[0] && !own->word[1] && (!own->word[2] || is_mapped(own));
 }
 
-/* Whether the endpoint is at this interface, and nothing that concerns it has changed since the batch. */
+/* Whether its packets may go past the stack. */
+static __always_inline int is_open(const struct endpoint* endpoint) {
+  return READ_ONCE(endpoint->flags) & ENDPOINT_OPEN;
+}
+
+/* Whether nothing that concerns the endpoint has changed since the batch. */
+static __always_inline int is_as_judged(const struct endpoint* endpoint, __u32 judged) {
+  return (__s32)(READ_ONCE(endpoint->changed) - judged) <= 0;
+}
+
 static __always_inline int is_fresh(__u32 slot, __u32 judged) {
   const struct endpoint* endpoint = endpoint_at(slot);
-  return endpoint && (__s32)(READ_ONCE(endpoint->changed) - judged) <= 0;
+  return endpoint && is_as_judged(endpoint, judged);
 }
 
 static __always_inline int stands(const struct connection* connection) {
   __u32 first = slot_at(connection, 0), second = slot_at(connection, 1);
   return (!first || is_fresh(first, connection->judged)) && (!second || is_fresh(second, connection->judged));
+}
+
+/* The workload at this interface, where that end of the connection is its, and the connection stands; else 0. */
+static __always_inline const struct endpoint* standing_at(const struct connection* connection, __u32 end,
+                                                          __u32 interface) {
+  const struct endpoint* own = endpoint_at(connection->endpoint[end & 1]);
+  if (!own || own->interface != interface || !is_as_judged(own, connection->judged)) return 0;
+  __u32 other = slot_at(connection, ~end);
+  return !other || is_fresh(other, connection->judged) ? own : 0;
 }
 
 #define NO_SOURCE 0xffffffff

@@ -101,7 +101,7 @@ static __always_inline void order_ends(struct packet* packet) {
 /* `quoted`: of a packet inside an ICMP error, which is cut short after 8 bytes of transport at the earliest.
  */
 static __always_inline int parse_ports(FRAME* skb, __u32 at, __u32 end, int quoted, struct packet* packet) {
-  __be16 ports[4]; /* of UDP, the length is the third word */
+  __be16 ports[4] WORDS; /* of UDP, the length is the third word */
   if (at + sizeof ports > end || !load(skb, at, ports, sizeof ports)) return 0;
   if (packet->key.protocol == IPPROTO_UDP && !quoted && packet->fragment == FRAGMENT_NONE &&
       !may_be_longer(skb)) {
@@ -143,7 +143,7 @@ static __always_inline int parse_tcp(FRAME* skb, __u32 at, __u32 end, struct pac
 
 static __always_inline int parse_sctp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
   struct sctp_header sctp;
-  struct sctp_chunk chunk;
+  struct sctp_chunk chunk WORDS;
   int alone = 0, follows = 0;
   if (at + sizeof sctp > end || !load(skb, at, &sctp, sizeof sctp)) return 0;
   packet->ends.source_port = sctp.source;
@@ -209,7 +209,7 @@ struct icmp_header {
 };
 
 static __always_inline int parse_icmp(FRAME* skb, __u32 at, __u32 end, struct packet* packet) {
-  struct icmp_header icmp;
+  struct icmp_header icmp WORDS;
   if (at + sizeof icmp > end || !load(skb, at, &icmp, sizeof icmp)) return 0;
   packet->icmp_type = icmp.type;
   if (packet->headers) packet->headers += sizeof icmp;
@@ -311,7 +311,7 @@ static __always_inline int skip_extensions(FRAME* skb, struct extent* extent, __
       packet->key.protocol = next;
       return 1;
     }
-    __u8 header[8];
+    __u8 header[8] WORDS;
     if (extent->at + sizeof header > extent->end || !load(skb, extent->at, header, sizeof header)) return 0;
     if (next == IPPROTO_FRAGMENT) {
       __u16 offset = (__u16)header[2] << 8 | header[3];

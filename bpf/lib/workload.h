@@ -260,11 +260,6 @@ __noinline int unknown(struct __sk_buff* skb, struct workbench* bench, int from)
   }
 }
 
-static __always_inline int is_at(__u32 slot, __u32 interface) {
-  const struct endpoint* endpoint = endpoint_at(slot);
-  return endpoint && endpoint->interface == interface;
-}
-
 __noinline int drop_not_ip(struct workbench* bench) {
   if (!bench) return DROP;
   __builtin_memset(&bench->packet, 0, sizeof bench->packet);
@@ -290,8 +285,8 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   __u32 now = clock_now(), version;
   int own = from ? packet->sender : !packet->sender;
   struct connection* known = find_connection(packet, now, &version);
-  if (!known || !stands(known) || known->flags & CONNECTION_DENIED ||
-      !is_at(known->endpoint[own & 1], skb->ifindex) || !is_still(known, version)) {
+  const struct endpoint* workload = known ? standing_at(known, own, skb->ifindex) : 0;
+  if (!workload || known->flags & CONNECTION_DENIED || !is_still(known, version)) {
     bench->is_known = known != 0;
     return unknown(skb, bench, from);
   }
@@ -305,7 +300,7 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     note_first_fragment(skb, packet, known, find_place(&packet->key), from);
   }
   count(COUNT_FORWARDED);
-  int answer = from ? forward(skb, packet, tracked_of(known), now) : PASS;
+  int answer = from && is_open(workload) ? forward(skb, packet, tracked_of(known), now) : PASS;
   /* Last, as an atomic addition waits for the connection, and what comes behind it for the addition. */
   if (answer != DROP) add_carried(packet, from, known, &carried);
   return answer;

@@ -73,7 +73,7 @@ static __always_inline __u32 chain_for(struct xdp_md* frame, __u32 family, __u64
 
 SEC("xdp")
 int at_driver(struct xdp_md* frame) {
-  struct ethhdr ethernet;
+  struct ethhdr ethernet WORDS;
   struct packet packet;
   const struct host* host = the_host();
   if (!host || !load(frame, 0, &ethernet, sizeof ethernet)) return XDP_PASS;
