@@ -44,6 +44,20 @@ TEST(Engine, ARuleForSomePeersAndSourcePortsLeavesTheOthersToThoseBehindIt) {
   EXPECT_EQ(from(201), Verdict::kAllow);
 }
 
+// One that holds for the peer alone settles its own keys, and not those of one that holds for all others.
+TEST(Engine, ARuleThatNamesPortsOfAllPeersButOneLeavesThatOneToThoseBehindIt) {
+  EngineHost host{"host1"};
+  Rule of_net{.action = Action::kDeny, .protocol = ProtocolMatch{kUdpLite}};
+  of_net.source.nets = {test::prefix("10.8.0.0/16")};
+  Rule of_others{.action = Action::kDeny, .protocol = ProtocolMatch{kTcp}};
+  of_others.source.not_nets = {test::prefix("10.8.0.0/16")};
+  of_others.source.ports = {PortRange{0, 65535}, std::string("metrics")};
+  host.set(policy_key("all"), test::global_ingress("all", {of_net, of_others, Rule{}}));
+  host.set(key("a"), endpoint("a", "host1", "calia", "10.0.0.1"));
+  EXPECT_EQ(host.ingress(key("a"), "10.8.0.2"), Verdict::kAllow);
+  EXPECT_EQ(host.ingress(key("a"), "10.9.0.2"), Verdict::kDeny);
+}
+
 // Looked at alone, a rule about source ports says nothing of the others; together with one about all of them
 // it does.
 TEST(Engine, ATableIsTheSameHoweverManyPeersWereLookedAtBefore) {

@@ -448,10 +448,13 @@ std::vector<Cell> Compiler::compile_together(std::span<const SetId> peer) {
     touched.push_back({area.first, area.last});
     sources = {std::min(sources.first, area.first_source), std::max(sources.last, area.last_source)};
   };
+  bool elsewhere = false;  // something is touched that no rule of the places need hold for
   for (const auto& place : places) {
     const auto& rule = rules_[place.rule];
-    if (rule.names_peer_ports)
-      std::ranges::for_each(areas_at_peer(rule), touch);  // as it is without the sets
+    if (!rule.names_peer_ports) continue;
+    const auto areas = areas_at_peer(rule);  // as it is without the sets
+    std::ranges::for_each(areas, touch);
+    elsewhere |= !areas.empty();
   }
   for (const auto set : peer) peer_[set] = true;
   std::erase_if(places, [&](const Place& place) {
@@ -468,7 +471,7 @@ std::vector<Cell> Compiler::compile_together(std::span<const SetId> peer) {
   std::vector<Cell> cells;
   if (!where.empty()) {
     // One rule that has the last word of its stage wherever it is looked leaves nothing to those behind it.
-    const auto alone = places.size() == 1 && has_last_word(places.front(), sources)
+    const auto alone = !elsewhere && places.size() == 1 && has_last_word(places.front(), sources)
                            ? std::optional(places.front())
                            : std::nullopt;
     add_standing(where, places);
