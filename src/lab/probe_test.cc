@@ -159,7 +159,7 @@ TEST_F(ProbeTest, WhatIsDroppedIsDeniedAndNothingElse) {
                        "ip daddr {0} tcp dport 80 drop\nip daddr {0} udp dport 53 drop\n"
                        "ip daddr {0} sctp dport 81 drop\n}}\n}}\n",
                        target)));
-  for (const auto& result : probe_all("tcp/80,udp/53,sctp/81,icmp", std::chrono::milliseconds(900))) {
+  for (const auto& result : probe_all("tcp/80,udp/53,sctp/81,icmp", std::chrono::seconds(3))) {
     const bool dropped =
         ends_[result.to].name == "shop/c" && result.family == Family::kIpv4 && !result.traffic.is_icmp();
     EXPECT_EQ(result.allowed, !dropped) << result.traffic.to_string() << " " << to_string(result.answer);

@@ -1,12 +1,18 @@
 #include "cni/plugin/address_plugin.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "base/folder_for_test.h"
+#include "base/unique_fd.h"
 #include "base/whole_file.h"
 
 namespace ocicat::cni {
@@ -41,6 +47,15 @@ class AddressPluginTest : public testing::Test {
     EXPECT_EQ(boost::json::parse(to_json(outcome.error(), "1.0.0")).at("details").as_string(),
               outcome.error().details);
   }
+  // Waits for it: who is killed goes a moment later.
+  static bool nobody_writes_to(const UniqueFd& pipe) {
+    char byte = 0;
+    for (const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+         std::chrono::steady_clock::now() < give_up; std::this_thread::yield()) {
+      if (::read(pipe.get(), &byte, 1) == 0) return true;
+    }
+    return false;
+  }
   TestFolder folder_;
 };
 
@@ -74,12 +89,14 @@ TEST_F(AddressPluginTest, WhateverItDoesTheCallEnds) {
   expect(run("while :; do echo 0123456789; done"), 106, "prints more than 32768 bytes");
   expect(run("head -c 100000 /dev/zero; exit 1"), 106, "prints more than");
   // What it has started goes with it.
-  const auto mark = folder_ / "mark";
-  const std::string late = fmt::format("(sleep 1; echo late > {}) & sleep 100", mark.string());
+  const auto pipe = (folder_ / "pipe").string();
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const UniqueFd reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const std::string late = fmt::format("(exec > {}; sleep 1000) & sleep 1000", pipe);
   expect(run(late, Command::kAdd, std::chrono::milliseconds(200)), 106, "does not end within 200 ms");
-  ::usleep(1'500'000);
-  EXPECT_FALSE(std::filesystem::exists(mark));
+  EXPECT_TRUE(nobody_writes_to(reader));
   // Nor is one waited for that keeps its output open.
+  const auto mark = folder_ / "mark";
   EXPECT_TRUE(run("sleep 100 & echo $! > " + mark.string() + "; echo {}"));
   ::kill(std::stoi(read_whole(mark)), SIGKILL);
 }
