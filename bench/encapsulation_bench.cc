@@ -175,8 +175,7 @@ void packets(Load& load, const Tunnel& tunnel, Arms& arms, std::uint32_t count, 
                         arm->rounds);
   }
   const auto after = arms.of(By::kOurs).router->counters();
-  std::fprintf(stderr, "%s: of %u encapsulated %lu\n", figure.c_str(),
-               kTurns * Router::packets_a_turn(flows),
+  std::fprintf(stderr, "%s: of %u encapsulated %lu\n", figure.c_str(), kTurns * Router::packets_a_turn(flows),
                after[bpf::COUNT_ENCAPSULATED] - before[bpf::COUNT_ENCAPSULATED]);
   const auto kernel = cost_of(arms.of(By::kKernel).rounds);
   for (const auto* arm : arms.in_turn(0)) {

@@ -133,8 +133,7 @@ void packets(Load& load, Arms& arms, const Direction& how) {
     }
   }
   const auto after = arms.ours().router->counters();
-  std::fprintf(stderr, "%s: of %u translated past the stack %lu\n", how.figure,
-               sent,
+  std::fprintf(stderr, "%s: of %u translated past the stack %lu\n", how.figure, sent,
                after[bpf::COUNT_TRANSLATED] - before[bpf::COUNT_TRANSLATED]);
   const auto kernel = cost_of(arms.kernel().rounds);
   for (const auto& arm : arms.all) {

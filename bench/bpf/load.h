@@ -43,12 +43,12 @@ struct load_tunnel {
 /* When the packets of a run begin and arrive, all on one processor: some that bring into the caches what they need,
  * and then so many a round. Times are bpf_ktime_get_ns(). */
 struct load_rounds {
-  __u32 round;       /* packets a round; 0: nobody wants to know */
-  __u32 sent;        /* of this run, */
-  __u32 next_begin;  /* and of these, the first of the next round; */
-  __u32 begun;       /* rounds, one more than have been sent whole */
-  __u32 arrived;     /* likewise */
-  __u32 next_end;    /* the last of the round, counted from one */
+  __u32 round;      /* packets a round; 0: nobody wants to know */
+  __u32 sent;       /* of this run, */
+  __u32 next_begin; /* and of these, the first of the next round; */
+  __u32 begun;      /* rounds, one more than have been sent whole */
+  __u32 arrived;    /* likewise */
+  __u32 next_end;   /* the last of the round, counted from one */
   __u32 ended;
   __u32 pad;
   __u64 begin[LOAD_ROUNDS_MAX + 1];

@@ -77,8 +77,8 @@ __noinline int to_translated_workload(struct __sk_buff* skb, struct workbench* b
   struct connection* known = &tracked->connection;
   __u32 own = ~view->sender & 1;
   const struct endpoint* endpoint = endpoint_at(slot_at(known, own));
-  if (!endpoint || !is_open(endpoint) || known->flags & CONNECTION_DENIED ||
-      !living(known, view, now) || !is_underway(view, known) || !stands(known)) {
+  if (!endpoint || !is_open(endpoint) || known->flags & CONNECTION_DENIED || !living(known, view, now) ||
+      !is_underway(view, known) || !stands(known)) {
     return PASS;
   }
   __u32 interface = endpoint->interface;
