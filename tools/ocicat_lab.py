@@ -90,6 +90,8 @@ class Lab:
         self.racks = racks
         self.hosts = ["host%d" % number for number in range(1, hosts + 1)]
         self.folder = pathlib.Path("/run/ocicat/lab") / name
+        # What agents and plugins note where the folder of an agent, cni/HOST, takes nothing.
+        self.memory = pathlib.Path("/run/ocicat/cni") / self.folder.relative_to("/")
         self.socket = self.folder / "server.sock"
         self.environment = dict(os.environ, OCICAT_LAB=name, OCICAT_SERVER="unix://%s" % self.socket)
 

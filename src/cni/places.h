@@ -2,6 +2,7 @@
 // configuration names by `agent_dir` where it is another.
 #pragma once
 
+#include <filesystem>
 #include <string_view>
 
 namespace ocicat::cni {
@@ -18,6 +19,12 @@ inline constexpr std::string_view kDeletes = "deletes";
 // the disk takes no new text.
 inline constexpr std::string_view kNoted = ".json";
 inline constexpr std::string_view kUnwanted = ".unwanted";
+
+// A second folder on memory, for what is to be taken back where the first takes nothing, as on a disk that is read-only or
+// broken: calls as there, and attachments that are unwanted. It is below kMemory by the first one's whole path, and made
+// when it is needed. What is in it was noted last.
+inline constexpr std::string_view kMemory = "/run/ocicat/cni";
+std::filesystem::path memory_of(const std::filesystem::path& folder);
 
 // What is asked of the agent, by POST with a Message; answered with 200 and what goes to standard output, or
 // with 500 and the error object.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "cni/places.h"
 #include "lab/fabric.h"
 #include "lab/netns.h"
 #include "lab/objects.h"
@@ -75,10 +76,11 @@ Result<bool> Lab::down() {
   TRY_VOID(end_processes());
   for (const auto& process : processes_in(own)) TRY_VOID(stop(process, SIGKILL, kPatience));
   for (const auto& name : own) TRY_VOID(delete_namespace(name));
-  std::error_code failed;
-  std::filesystem::remove_all(layout_.bpf_folder({}), failed);
-  if (!failed) std::filesystem::remove_all(layout_.folder(), failed);
-  if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", layout_.folder().string(), failed.message());
+  for (const auto& folder : {layout_.bpf_folder({}), cni::memory_of(layout_.folder()), layout_.folder()}) {
+    std::error_code failed;
+    std::filesystem::remove_all(folder, failed);
+    if (failed) return fail(ErrorCode::kInternal, "remove {}: {}", folder.string(), failed.message());
+  }
   return something;
 }
 

@@ -2,6 +2,7 @@
 
 https://github.com/containernetworking/cni/blob/spec-v1.1.0/SPEC.md
 """
+import contextlib
 import ipaddress
 import json
 import re
@@ -119,6 +120,51 @@ def test_del_succeeds_whoever_is_away_and_what_is_left_is_given_back_when_they_r
     assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
 
 
+@contextlib.contextmanager
+def read_only(folder):
+    """For the agent and for plugins; what is in the folder can be read."""
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("noted", ["noted", "not noted"])
+@pytest.mark.parametrize("missing", ["server", "agent"])
+def test_del_succeeds_on_a_read_only_disk_and_what_is_left_is_given_back_by_the_next_agent(
+        runtime, container, missing, noted, eventually):
+    lab = runtime.lab
+    folder, memory = lab.folder / "cni" / "host1", lab.memory / "cni" / "host1"
+    runtime.call("ADD", container)
+    status = {"CNI_COMMAND": "STATUS", "CNI_PATH": str(runtime.plugin.parent)}
+    if noted == "not noted":  # the note was lost, and the agent that began then never knew of it
+        lab.run("lab", "agent", "kill", "host1")
+        (folder / "attachments" / (container + "@eth0.json")).unlink()
+        lab.run("lab", "agent", "start", "host1")
+        eventually(lambda: runtime.run(status, json.dumps(runtime.with_version())) == (0, ""), 20)
+    if missing == "agent":
+        lab.run("lab", "agent", "kill", "host1")
+    try:
+        with read_only(folder):
+            if missing == "server":
+                lab.run("lab", "server", "kill")
+            assert runtime.call("DEL", container) is None
+            assert ("eth0" in links(runtime, container)) == (noted == "not noted"), "whose it is the server says"
+            if missing == "server":
+                lab.run("lab", "agent", "kill", "host1")
+        assert len(list(memory.glob("*/%s@eth0.*" % container))) == 1
+    finally:
+        if missing == "server":
+            lab.run("lab", "server", "start")
+        lab.run("lab", "agent", "start", "host1")
+    eventually(lambda: given_to(runtime, container) == [], 20)
+    eventually(lambda: not [*memory.glob("*/*"), *folder.glob("*/%s@*" % container)], 20)
+    assert "eth0" not in links(runtime, container)
+    assert not any(container in item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"])
+
+
 FULL_DISK = ("unshare", "-m", "sh", "-c",
              'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/full" && exec "$@"')
 NO_RIGHTS = ("setpriv", "--bounding-set=-sys_admin")
@@ -126,12 +172,13 @@ NO_RIGHTS = ("setpriv", "--bounding-set=-sys_admin")
 
 def test_del_without_an_agent_fails_where_nothing_can_be_noted_at_all(runtime, container, eventually):
     lab = runtime.lab
+    lab.memory.mkdir(parents=True, exist_ok=True)
     runtime.call("ADD", container)
     lab.run("lab", "agent", "kill", "host1")
     try:  # nor are there notes to rename
-        through = (*FULL_DISK, str(lab.folder / "cni" / "host1"))
+        through = (*FULL_DISK, str(lab.folder / "cni" / "host1"), *FULL_DISK, str(lab.memory))
         error = runtime.refused(runtime.variables("DEL", container), runtime.with_version(), through)
-        assert error["code"] == 5 and "No space left" in error["details"]
+        assert error["code"] == 5 and error["details"].count("No space left") == 2
         assert "eth0" in links(runtime, container)
         assert runtime.call("DEL", container) is None
         assert "eth0" not in links(runtime, container)

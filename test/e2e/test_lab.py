@@ -19,7 +19,7 @@ def traces(lab):
             continue
         if ("/run/ocicat/lab/%s/" % lab.name).encode() in words:
             found.append(words.replace(b"\0", b" ").decode())
-    return found + ([str(lab.folder)] if lab.folder.exists() else [])
+    return found + [str(folder) for folder in (lab.folder, lab.memory) if folder.exists()]
 
 
 def test_down_removes_everything_also_after_a_crash(make_lab):
@@ -36,6 +36,7 @@ def test_down_removes_everything_also_after_a_crash(make_lab):
     (lab.folder / "lab.json").write_text("{")
     for pod in (lab.folder / "pods").iterdir():
         pod.unlink()
+    (lab.memory / "cni" / "host1" / "deletes").mkdir(parents=True)
     lab.down()
     assert traces(lab) == []
     assert leftover.wait(timeout=30) == -signal.SIGKILL

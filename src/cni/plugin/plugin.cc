@@ -67,17 +67,21 @@ Result<void> make_folder(const std::string& path) {
   }
 }
 
-Result<void> note(const std::string& folder, const std::string& file, std::string_view message) {
+std::string call_file(const std::string& folder, const Call& call) {
+  return fmt::format("{}/{}/{}{}", folder, kDeletes, call.attachment(), kNoted);
+}
+
+Result<void> note(const std::string& folder, const Call& call, std::string_view message) {
   TRY_VOID(make_folder(folder));
   TRY_VOID(make_folder(fmt::format("{}/{}", folder, kDeletes)));
-  return write_whole(file, message, true);
+  return write_whole(call_file(folder, call), message, true);
 }
 
 std::string attachment_file(const std::string& folder, const Call& call, std::string_view ending) {
   return fmt::format("{}/{}/{}{}", folder, kAttachments, call.attachment(), ending);
 }
 
-// Where the call itself cannot be noted: that takes no room on a disk. One that an earlier call has marked is so.
+// That takes no room on a disk. One that an earlier call has marked is so.
 bool mark_unwanted(const std::string& folder, const Call& call) {
   const auto file = attachment_file(folder, call, kNoted), marked = attachment_file(folder, call, kUnwanted);
   const bool is_new = std::rename(file.c_str(), marked.c_str()) == 0;
@@ -85,6 +89,17 @@ bool mark_unwanted(const std::string& folder, const Call& call) {
   const UniqueFd attachments(
       ::open(fmt::format("{}/{}", folder, kAttachments).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   return attachments && ::fsync(attachments.get()) == 0;
+}
+
+// Where the call cannot be written its attachment gets another name, if the agent need not ask any more whose it is; or the
+// call is written on memory.
+Result<void> note_anywhere(const std::string& folder, const Call& call, std::string_view message,
+                           bool is_own) {
+  const auto noted = note(folder, call, message);
+  if (noted || (is_own && mark_unwanted(folder, call))) return {};
+  const auto on_memory = note(memory_of(folder).string(), call, message);
+  if (on_memory) return {};
+  return fail(noted.error().code, "{}, and {}", noted.error().message, on_memory.error().message);
 }
 
 // Of which network's ADD the attachment is, as the agent has noted it before it made anything (to_json of an
@@ -112,16 +127,14 @@ Answer delete_without_agent(const Call& call, const std::string& folder, const s
   // Another network's stays. Of a container that has ended the agent finds out whether anything is left.
   const bool anothers = noted_as && !noted_as->empty() && *noted_as != call.network;
   if (anothers && (network_namespace || !wired)) return {};
-  const auto file = fmt::format("{}/{}/{}.json", folder, kDeletes, call.attachment());
-  const auto noted = note(folder, file, message);
-  // The agent would not ask any more whose one so marked is.
-  if (!noted && (!noted_as || anothers || !mark_unwanted(folder, call))) {
+  const auto noted = note_anywhere(folder, call, message, noted_as && !anothers);
+  if (!noted) {
     return failed({FailureCode::kIo, "DEL finds no agent, and cannot be noted for it",
                    noted.error().message + "; see: df"},
                   version);
   }
   if (const auto answer = ask_agent(fmt::format("{}/{}", folder, kSocket), message)) {
-    ::unlink(file.c_str());
+    for (const auto& place : {folder, memory_of(folder).string()}) ::unlink(call_file(place, call).c_str());
     return {answer->done ? 0 : 1, answer->text};
   }
   // Gone, and the interface with it; or one of that name would be somebody else's. Where the kernel keeps it here the

@@ -1,8 +1,8 @@
 // The program that a container runtime starts for each container that comes or goes.
 //
 // It holds nothing: no credentials, no configuration of its own. It asks the agent of its host, once, and
-// prints the answer. Where DEL finds no agent, what is to be taken back is noted in the agent's folder, for
-// when it starts; the container's interface goes at once.
+// prints the answer. Where DEL finds no agent, what is to be taken back is noted in the agent's folder (or on memory:
+// places.h), for when it starts; the container's interface goes at once.
 //
 // By the name ocicat-ipam it gives addresses to containers that another plugin wires (`ipam.type`). Where its own
 // `ipam.type` names another plugin, it runs that one for addresses (delegation.h).

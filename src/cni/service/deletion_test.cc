@@ -92,8 +92,8 @@ TEST(Deletion, DelThatCanNeitherBeCarriedOutNorNotedFailsUntilEitherCan) {
     ASSERT_TRUE(agent.add("c1", "web").done);
     world.server_away = true;
     {
-      const Obstacle disk_full(writing(note_of(world, "c1"))), nor_renames(unwanted(note_of(world, "c1")));
-      for (const auto* cause : {"nobody listens", "Is a directory"})
+      const ReadOnly disk(world.folder()), memory(world.memory());
+      for (const auto* cause : {"nobody listens", "Read-only file system", kMemory.data()})
         expect_refusal(agent.del("c1", "web"), 5, cause);
       EXPECT_EQ(given(world).size(), 2U);
       world.server_away = !server_first;
@@ -130,11 +130,11 @@ TEST(Deletion, DelWithoutAnAgentThatCannotBeNotedFailsUntilItCan) {
   World world;
   ASSERT_TRUE(Agent(world).add("c1", "web").done);
   {
-    const Obstacle disk_full(writing(note_of(world, "c1", kDeletes))),
-        nor_renames(unwanted(note_of(world, "c1")));
+    const ReadOnly disk(world.folder()), memory(world.memory());
     const auto answer = del_without_agent(world.folder());
     EXPECT_NE(answer.exit_code, 0);
-    expect_refusal(answer.output, 5, "Is a directory");
+    for (const auto* cause : {"Read-only file system", kMemory.data()})
+      expect_refusal(answer.output, 5, cause);
   }
   EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
   Agent(world).await_tidy();
@@ -166,18 +166,148 @@ TEST(Deletion, DelNeedsNoRoomOnTheDiskForWhatIsLeftToTheNextAgent) {
   }
 }
 
+constexpr auto kCallOnMemory = "deletes/c1@eth0.json", kMarkOnMemory = "attachments/c1@eth0.unwanted";
+
 TEST(Deletion, DelOfAnotherNetworkMarksNothingWhereTheAgentCannotBeAskedWhoseItIs) {
   World world;
   ASSERT_TRUE(Agent(world).call("ADD", "c1", "web", R"("name":"other")").done);
   {
     const Obstacle disk_full(writing(note_of(world, "c1", kDeletes)));
     const auto answer = del_without_agent(world.folder());
-    expect_refusal(answer.output, 5, "Is a directory");
+    EXPECT_EQ(answer.exit_code, 0) << answer.output;
   }
   EXPECT_TRUE(std::filesystem::exists(note_of(world, "c1")));
-  EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+  EXPECT_THAT(noted_on_memory(world), testing::ElementsAre(kCallOnMemory));
   Agent(world).await_tidy();
   EXPECT_EQ(world.count_interfaces(), 1U) << "the next agent sees that it is there";
+  EXPECT_THAT(noted_on_memory(world), IsEmpty());
+}
+
+TEST(Deletion, DelIsNotedOnMemoryWhereTheDiskIsReadOnly) {
+  World world;
+  for (const bool agent_away : {false, true}) {
+    {
+      std::optional<Agent> agent(std::in_place, world);
+      ASSERT_TRUE(agent->add("c1", "web").done);
+      world.server_away = true;
+      const ReadOnly disk(world.folder());
+      if (!agent_away) {
+        EXPECT_TRUE(agent->del("c1", "web").done);
+      }
+      agent.reset();
+      const auto answer = agent_away ? del_without_agent(world.folder()) : Answer{};
+      EXPECT_EQ(answer.exit_code, 0) << answer.output;
+    }
+    EXPECT_TRUE(std::filesystem::exists(note_of(world, "c1")));
+    EXPECT_THAT(noted_on_memory(world), testing::ElementsAre(agent_away ? kCallOnMemory : kMarkOnMemory));
+    EXPECT_EQ(std::filesystem::status(world.memory()).permissions(), std::filesystem::perms::owner_all);
+    EXPECT_EQ(given(world).size(), 2U);
+    world.server_away = false;
+    Agent(world).await_tidy();
+    expect_nothing(world);
+  }
+}
+
+TEST(Deletion, MemoryThatTakesNothingIsInNobodysWayWhereTheDiskTakesNotes) {
+  World world;
+  std::filesystem::create_directories(world.memory() / kAttachments);
+  const ReadOnly memory(world.memory());
+  {
+    Agent agent(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+    EXPECT_TRUE(agent.del("c1", "web").done);
+    expect_nothing(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+  }
+  EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+  Agent(world).await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Deletion, DelOfWhatNobodyHasNotedIsNotedOnMemory) {
+  World world;
+  for (const bool agent_away : {false, true}) {
+    ASSERT_TRUE(Agent(world).add("c1", "web").done);
+    std::filesystem::remove(note_of(world, "c1"));
+    {
+      std::optional<Agent> agent;
+      if (!agent_away) agent.emplace(world);
+      const ReadOnly disk(world.folder());
+      world.server_away = true;
+      if (agent) {
+        EXPECT_TRUE(agent->del("c1", "web").done);
+        agent.reset();
+      } else {
+        EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+      }
+    }
+    EXPECT_THAT(noted_on_memory(world), testing::ElementsAre(agent_away ? kCallOnMemory : kMarkOnMemory));
+    world.server_away = false;
+    Agent(world).await_tidy();
+    expect_nothing(world);
+  }
+}
+
+TEST(Deletion, TheAgentThatNotedItOnMemoryCarriesItOutAndServesTheContainerAgain) {
+  World world;
+  {
+    Agent agent(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+    {
+      const ReadOnly disk(world.folder());
+      expect_refusal(agent.add("c2", "db"), 5, "Read-only file system");
+      world.server_away = true;
+      EXPECT_TRUE(agent.del("c1", "web").done);
+    }
+    world.server_away = false;
+    agent.await_tidy();
+    expect_nothing(world);
+    ASSERT_TRUE(agent.add("c1", "web").done);
+  }
+  Agent next(world);
+  next.await_tidy();
+  EXPECT_EQ(world.count_interfaces(), 1U);
+  EXPECT_TRUE(next.del("c1", "web").done);
+  expect_nothing(world);
+}
+
+// Else it would count as a container that is there, and as the one that has the pod's interface.
+TEST(Deletion, WhatHasGoneIsGoneForTheNextAgentWhereTheDiskKeepsTheNoteOfIt) {
+  World world;
+  {
+    std::optional<Agent> agent(std::in_place, world);
+    ASSERT_TRUE(agent->add("c1", "web").done);
+    const ReadOnly disk(world.folder());
+    EXPECT_TRUE(agent->del("c1", "web").done);
+    EXPECT_THAT(given(world), IsEmpty());
+    agent.reset();
+    EXPECT_TRUE(std::filesystem::exists(note_of(world, "c1")));
+  }
+  Agent(world).await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Deletion, ABootThatEmptiesTheMemoryLosesNothingOfWhatIsNotedOnTheDisk) {
+  World world;
+  ASSERT_TRUE(Agent(world).add("c1", "web").done);
+  {
+    const ReadOnly disk(world.folder());
+    EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+  }
+  std::filesystem::remove_all(world.memory());
+  world.lose_interfaces();
+  Agent(world, "another boot").await_tidy();
+  expect_nothing(world);
+}
+
+TEST(Deletion, TheFolderOnMemoryIsTheSameHoweverItsFolderIsSpelled) {
+  const World world;
+  const auto folder = world.folder();
+  std::filesystem::create_directory_symlink(folder, folder / "link");
+  for (const auto& spelled : {folder / "", folder / "." / "x" / "..", folder / "link"})
+    EXPECT_EQ(memory_of(spelled) / "", memory_of(folder) / "") << spelled;
+  EXPECT_EQ(memory_of(kFolder), std::filesystem::path(kMemory) / "var/lib/ocicat/cni");
+  EXPECT_NE(memory_of(folder / "a"), memory_of(folder / "b"));
 }
 
 TEST(Deletion, OneThatAPluginHasMarkedAndTheAgentCannotTakeBackNeedsNoOtherMark) {
@@ -219,6 +349,7 @@ TEST(Deletion, DelWithoutAnAgentLeavesAnInterfaceThatTheKernelKeepsToTheNextOne)
 
 TEST(Deletion, WhatAnAgentSaysThatHasBegunMeanwhileCounts) {
   World world;
+  EXPECT_TRUE(Agent(world).del("c1", "web").done);  // its folders are there
   std::atomic<int> calls = 0;
   http::ServerOptions serving;
   serving.endpoints = {http::Endpoint::unix_socket((world.folder() / kSocket).string())};
@@ -227,10 +358,18 @@ TEST(Deletion, WhatAnAgentSaysThatHasBegunMeanwhileCounts) {
     respond({500, "application/json", {}, R"({"code":5,"msg":"no room","details":"see: df"})", {}});
   });
   ASSERT_TRUE(server);
-  const auto answer = del_without_agent(world.folder());
-  EXPECT_EQ(answer.exit_code, 1);
-  expect_refusal(answer.output, 5, "see: df");
-  EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes)) << "the runtime tries again";
+  for (const bool disk_takes_it : {true, false}) {
+    std::optional<ReadOnly> disk;
+    if (!disk_takes_it) disk.emplace(world.folder());
+    calls = 0;
+    const auto answer = del_without_agent(world.folder());
+    EXPECT_EQ(answer.exit_code, 1);
+    expect_refusal(answer.output, 5, "see: df");
+    EXPECT_EQ(calls, 2);
+    EXPECT_EQ(std::filesystem::exists(world.memory()), !disk_takes_it)
+        << "it was noted before it asked again";
+    expect_nothing(world);  // the runtime tries again
+  }
 }
 
 TEST(Deletion, DelWithoutAnAgentSucceedsWhereItsFolderOrTheContainersNamespaceHasGone) {
@@ -286,8 +425,7 @@ TEST(Deletion, GcSaysWhatItCouldNotCollectWithEachCause) {
   ASSERT_TRUE(agent.add("c2", "db").done);
   world.server_away = true;
   {
-    const Obstacle first(writing(note_of(world, "c1"))), second(writing(note_of(world, "c2"))),
-        third(unwanted(note_of(world, "c1"))), fourth(unwanted(note_of(world, "c2")));
+    const ReadOnly disk(world.folder()), memory(world.memory());
     for (const auto* cause : {"c1@eth0", "c2@eth0", "nobody listens"}) expect_refusal(collect(), 5, cause);
   }
   world.tells_endpoints = false;

@@ -8,15 +8,23 @@
 #include <boost/json.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <tuple>
 
 #include "base/unique_fd.h"
 #include "base/whole_file.h"
-#include "cni/places.h"
 
 namespace ocicat::cni {
 namespace {
 
 using Phase = Attachment::Phase;
+
+// A file system that takes nothing refuses also where there is none.
+Result<void> remove_file(const std::filesystem::path& file) {
+  if (::unlink(file.c_str()) == 0 || errno == ENOENT) return {};
+  const int error = errno;
+  if (::access(file.c_str(), F_OK) != 0 && errno == ENOENT) return {};
+  return fail_errno(fmt::format("remove {}", file.string()), error);
+}
 
 }  // namespace
 
@@ -29,6 +37,12 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& fold
     if (failed) return fail_errno(fmt::format("create {}", (folder / part).string()), failed.value());
   }
   ::chmod(folder.c_str(), 0700);
+  TRY_VOID(journal->read(folder, unreadable));
+  TRY_VOID(journal->read(journal->memory_, unreadable));
+  return journal;
+}
+
+Result<void> Journal::read(const std::filesystem::path& folder, std::vector<std::string>& unreadable) {
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(folder / kAttachments, failed)) {
     const auto ending = entry.path().extension();
@@ -39,20 +53,25 @@ Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& fold
       continue;
     }
     auto name = attachment->name();
-    if (ending == kNoted) {
-      journal->attachments_.insert_or_assign(std::move(name), *std::move(attachment));
+    if (ending == kUnwanted) attachment->phase = Phase::kDeleting;
+    // What was noted last counts: on memory, and in the folder since the other got its name.
+    if (ending == kNoted || folder == memory_) {
+      attachments_.insert_or_assign(std::move(name), *std::move(attachment));
     } else {
-      attachment->phase = Phase::kDeleting;
-      journal->attachments_.try_emplace(std::move(name),
-                                        *std::move(attachment));  // what was noted since counts
+      attachments_.try_emplace(std::move(name), *std::move(attachment));
     }
   }
-  if (failed) return fail_errno(fmt::format("read {}", folder.string()), failed.value());
-  return journal;
+  if (failed && failed != std::errc::no_such_file_or_directory)
+    return fail_errno(fmt::format("read {}", folder.string()), failed.value());
+  return {};
 }
 
 std::filesystem::path Journal::file_of(const std::string& name, std::string_view ending) const {
   return folder_ / kAttachments / (name + std::string(ending));
+}
+
+std::filesystem::path Journal::file_on_memory(const std::string& name) const {
+  return memory_ / kAttachments / (name + std::string(kUnwanted));
 }
 
 std::optional<Attachment> Journal::find(const std::string& name) const {
@@ -96,14 +115,27 @@ Result<void> Journal::write(const Attachment& attachment, bool durable) {
 
 Result<void> Journal::write_unwanted(Attachment attachment) {
   attachment.phase = Phase::kDeleting;
-  auto written = write(attachment, true);
+  const auto written = write(attachment, true);
   if (written) return {};
-  const bool renamed = rename_unwanted(attachment.name()).has_value();
+  const auto name = attachment.name();
+  const auto known = find(name);
+  if (!known || (!rename_unwanted(name) && known->phase == Phase::kAdded)) {
+    const auto on_memory = write_on_memory(attachment);
+    if (!on_memory)
+      return fail(written.error().code, "{}, and {}", written.error().message, on_memory.error().message);
+  }
   const std::scoped_lock lock(mutex_);
-  const auto at = attachments_.find(attachment.name());
-  if (at == attachments_.end() || (at->second.phase == Phase::kAdded && !renamed)) return written;
-  at->second = std::move(attachment);
+  attachments_.insert_or_assign(name, std::move(attachment));
   return {};
+}
+
+Result<void> Journal::write_on_memory(const Attachment& attachment) const {
+  const auto file = file_on_memory(attachment.name());
+  std::error_code failed;
+  std::filesystem::create_directories(file.parent_path(), failed);
+  if (failed) return fail_errno(fmt::format("create {}", file.parent_path().string()), failed.value());
+  ::chmod(memory_.c_str(), 0700);
+  return write_whole(file.string(), boost::json::serialize(to_json(attachment)), true);
 }
 
 // That takes no room on a disk. One that has that name by now, as a plugin gave it, keeps it.
@@ -118,26 +150,30 @@ Result<void> Journal::rename_unwanted(const std::string& name) const {
 }
 
 Result<void> Journal::forget(const std::string& name) {
-  int error = 0;
-  for (const auto ending : {kNoted, kUnwanted}) {
-    if (::unlink(file_of(name, ending).c_str()) != 0 && errno != ENOENT) error = errno;
+  Result<void> gone;
+  // That on memory last: it says that the others do not count.
+  for (const auto& file : {file_of(name, kNoted), file_of(name, kUnwanted), file_on_memory(name)}) {
+    if (gone) gone = remove_file(file);
   }
   const std::scoped_lock lock(mutex_);
   const auto at = attachments_.find(name);
-  if (at == attachments_.end()) return {};  // of a disk that takes nothing, not even that there was no file
-  if (error == 0) {
+  if (at == attachments_.end()) return {};  // a file that nobody can read, which says nothing
+  if (gone) {
     attachments_.erase(at);
     return {};
   }
   at->second.phase = Phase::kDeleting;
-  return fail_errno(fmt::format("remove {}", file_of(name, kNoted).string()), error);
+  std::ignore = write_on_memory(at->second);
+  return gone;
 }
 
 std::vector<std::filesystem::path> Journal::left_behind() const {
   std::vector<std::filesystem::path> files;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_ / kDeletes, ignored)) {
-    if (entry.path().extension() == kNoted) files.push_back(entry.path());
+  for (const auto& folder : {folder_, memory_}) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder / kDeletes, ignored)) {
+      if (entry.path().extension() == kNoted) files.push_back(entry.path());
+    }
   }
   std::ranges::sort(files);
   return files;

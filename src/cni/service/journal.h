@@ -1,7 +1,7 @@
 // The attachments of a host, a file each, so that none is forgotten whatever dies.
 //
 //   form     FOLDER/attachments/CONTAINER@INTERFACE.json (to_json of an Attachment); written beside and
-//            renamed, so that each is whole; or .unwanted (places.h)
+//            renamed, so that each is whole; or .unwanted, there or on memory (places.h)
 //   threads  any number
 #pragma once
 
@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "cni/attachment.h"
+#include "cni/places.h"
 
 namespace ocicat::cni {
 
@@ -32,8 +33,8 @@ class Journal {
 
   // `durable`: it outlives the loss of power as well.
   Result<void> write(const Attachment& attachment, bool durable);
-  // Nobody wants it any more. Where that cannot be written its file has another name from then on. It cannot fail for
-  // one that is noted as half made, which the next agent takes back anyway.
+  // Nobody wants it any more. Where that cannot be written its file has another name from then on, or it is written on
+  // memory. It cannot fail for one that is noted as half made, which the next agent takes back anyway.
   Result<void> write_unwanted(Attachment attachment);
   // Where its file cannot be removed it is unwanted.
   Result<void> forget(const std::string& name);
@@ -42,11 +43,14 @@ class Journal {
   std::vector<std::filesystem::path> left_behind() const;
 
  private:
-  explicit Journal(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit Journal(const std::filesystem::path& folder) : folder_(folder), memory_(memory_of(folder)) {}
+  Result<void> read(const std::filesystem::path& folder, std::vector<std::string>& unreadable);
   std::filesystem::path file_of(const std::string& name, std::string_view ending) const;
+  std::filesystem::path file_on_memory(const std::string& name) const;
   Result<void> rename_unwanted(const std::string& name) const;
+  Result<void> write_on_memory(const Attachment& attachment) const;
 
-  const std::filesystem::path folder_;
+  const std::filesystem::path folder_, memory_;
   mutable std::mutex mutex_;  // of the map alone: whoever writes an attachment has its turn
   std::map<std::string, Attachment> attachments_;
 };

@@ -59,11 +59,16 @@ struct Service::State {
       return {};
     }
     const auto called = attachment_of(*call, context.options.node);
-    auto attachment = context.journal->find(call->attachment()).value_or(called);
+    const auto known = context.journal->find(call->attachment());
+    auto attachment = known.value_or(called);
     if (attachment.addresses_alone == called.addresses_alone &&
         !is_anothers(context, attachment, call->network)) {
-      // Of what nobody has noted only the call itself tells, where the disk is full. The host's other workloads need an agent.
-      if (const auto noted = context.journal->write_unwanted(attachment); !noted) {
+      attachment.phase = Phase::kDeleting;
+      // Of what nobody has noted only the call itself tells, where the disk is full: it may be on the disk, and is not
+      // given up for memory. The host's other workloads need an agent.
+      const auto noted =
+          known ? context.journal->write_unwanted(attachment) : context.journal->write(attachment, true);
+      if (!noted) {
         spdlog::error("{} is left to the agent's next start: {}; see: df", file.string(),
                       noted.error().message);
         return {};

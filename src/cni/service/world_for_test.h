@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
 #include <algorithm>
 #include <atomic>
@@ -38,7 +39,12 @@ class World {
     }
   }
 
+  ~World() { std::filesystem::remove_all(memory()); }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
   const std::filesystem::path& folder() const { return folder_.path(); }
+  std::filesystem::path memory() const { return memory_of(folder()); }
   // Counts down with everything that an agent does; at zero it is gone. Nothing: it lives.
   void crash_after(int steps) { left_ = steps; }
   bool crashed() const { return left_ <= 0; }
@@ -284,6 +290,15 @@ inline std::vector<std::string> given(const World& world) {
   return handles;
 }
 
+inline std::vector<std::string> noted_on_memory(const World& world) {
+  std::vector<std::string> notes;
+  if (!std::filesystem::exists(world.memory())) return notes;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(world.memory())) {
+    if (!entry.is_directory()) notes.push_back(entry.path().lexically_relative(world.memory()));
+  }
+  return notes;
+}
+
 inline void expect_nothing(World& world) {
   EXPECT_EQ(world.count_interfaces(), 0U);
   EXPECT_THAT(world.documents.list(Kind::kWorkloadEndpoint), testing::IsEmpty());
@@ -291,6 +306,7 @@ inline void expect_nothing(World& world) {
   EXPECT_THAT(given(world), testing::IsEmpty());
   EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kAttachments));
   EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes));
+  EXPECT_THAT(noted_on_memory(world), testing::IsEmpty());
 }
 
 inline unsigned code_of(const Reply& reply) {
@@ -302,11 +318,27 @@ class Obstacle {
  public:
   explicit Obstacle(std::filesystem::path path) : path_(std::move(path)) {
     std::filesystem::remove(path_);
-    std::filesystem::create_directory(path_);
+    std::filesystem::create_directories(path_);
   }
   ~Obstacle() { std::filesystem::remove(path_); }
   Obstacle(const Obstacle&) = delete;
   Obstacle& operator=(const Obstacle&) = delete;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// What is in the folder stays as it is.
+class ReadOnly {
+ public:
+  explicit ReadOnly(std::filesystem::path path) : path_(std::move(path)) {
+    std::filesystem::create_directories(path_);
+    CHECK(::mount(path_.c_str(), path_.c_str(), nullptr, MS_BIND, nullptr) == 0);  // as root alone can
+    CHECK(::mount(nullptr, path_.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0);
+  }
+  ~ReadOnly() { ::umount2(path_.c_str(), MNT_DETACH); }
+  ReadOnly(const ReadOnly&) = delete;
+  ReadOnly& operator=(const ReadOnly&) = delete;
 
  private:
   std::filesystem::path path_;
