@@ -14,7 +14,7 @@ TEST(RandomHistory, TriesTheMemoryOfWhoeverFollows) {
   const SnapshotSize size{.hosts = 3};
   auto snapshot = random_snapshot(random, size);
   HistoryCensus census;
-  for (int i = 0; i < 3'000; ++i) {
+  for (int i = 0; i < 10'000; ++i) {  // what comes most rarely, some twenty times
     const auto step = random_step(random, snapshot, size);
     census.note(snapshot, step);
     step.apply_to(snapshot);
