@@ -170,20 +170,19 @@ Outcome<void> check_given(const Context& context, const Attachment& attachment,
   return {};
 }
 
-Outcome<void> note(Context& context, const Attachment& attachment, bool durable) {
-  if (const auto noted = context.journal->write(attachment, durable); !noted)
-    return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
-  return {};
+Outcome<void> as_outcome(const Result<void>& noted) {
+  if (noted) return {};
+  return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
 }
 
 // Before anything is made. From here on there is something to take back.
 Outcome<void> note_first(Context& context, Attachment& attachment, const Wishes& wishes) {
-  if (!wishes.by_plugin) return note(context, attachment, true);
+  if (!wishes.by_plugin) return as_outcome(context.journal->write_first(attachment));
   // Who is given the same at the same time finds it noted.
   const Turns::Turn turn(context.turns, "addresses by other plugins");
   TRY_VOID(check_given(context, attachment, wishes.addresses));
   attachment.addresses = wishes.addresses;
-  return note(context, attachment, true);
+  return as_outcome(context.journal->write_first(attachment));
 }
 
 Outcome<PodNets> pod_nets(ipam::Documents& documents, const std::string& node) {
@@ -249,7 +248,7 @@ Outcome<std::optional<json::object>> make(Context& context, ipam::Documents& doc
   TRY_VOID(assign_and_wire(context, attachment, wishes, pair));
   TRY_VOID(publish_and_wait(context, documents, attachment, configuration, wishes, *known));
   attachment.phase = Attachment::Phase::kAdded;
-  TRY_VOID(note(context, attachment, false));
+  TRY_VOID(as_outcome(context.journal->write(attachment, false)));
   return std::nullopt;
 }
 

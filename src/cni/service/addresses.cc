@@ -69,7 +69,7 @@ Outcome<void> give(Context& context, ipam::Documents& documents, const Configura
   if (!known) return std::unexpected(failure_of(known.error(), "the server does not answer"));
   TRY(const auto wishes,
       settle_addresses(configuration, known->pod_annotations, known->namespace_annotations));
-  if (const auto noted = context.journal->write(attachment, true); !noted)
+  if (const auto noted = context.journal->write_first(attachment); !noted)
     return refuse(FailureCode::kIo, "the attachment cannot be noted", noted.error().message + "; see: df");
   const auto assigned = assign(context, request_of(context, attachment, wishes));
   if (!assigned) return std::unexpected(no_address(context, assigned.error()));

@@ -500,5 +500,29 @@ TEST(Deletion, AnAgentStartsOnAFullDiskWithACallLeftOfWhatNobodyHasNoted) {
   EXPECT_TRUE(std::filesystem::is_empty(world.folder() / kDeletes));
 }
 
+TEST(Deletion, ACallThatWasLeftTakesNothingFromWhatIsAddedByTheSameNameSince) {
+  World world;
+  EXPECT_TRUE(Agent(world).del("c1", "web").done);  // its folders are there
+  for (const bool disk_takes_it : {true, false}) {
+    {
+      std::optional<ReadOnly> disk;
+      if (!disk_takes_it) disk.emplace(world.folder());
+      EXPECT_EQ(del_without_agent(world.folder()).exit_code, 0);
+    }
+    {
+      std::optional<Obstacle> disk_full(std::in_place, writing(note_of(world, "c1")));
+      Agent agent(world);
+      disk_full.reset();
+      ASSERT_TRUE(agent.add("c1", "web").done);
+    }
+    Agent next(world);
+    next.await_tidy();
+    EXPECT_EQ(world.count_interfaces(), 1U);
+    EXPECT_EQ(given(world).size(), 2U);
+    EXPECT_TRUE(next.del("c1", "web").done);
+    expect_nothing(world);
+  }
+}
+
 }  // namespace
 }  // namespace ocicat::cni

@@ -113,6 +113,13 @@ Result<void> Journal::write(const Attachment& attachment, bool durable) {
   return {};
 }
 
+Result<void> Journal::write_first(const Attachment& attachment) {
+  TRY_VOID(write(attachment, true));
+  const auto call = attachment.name() + std::string(kNoted);
+  for (const auto& folder : {folder_, memory_}) TRY_VOID(remove_file(folder / kDeletes / call));
+  return {};
+}
+
 Result<void> Journal::write_unwanted(Attachment attachment) {
   attachment.phase = Phase::kDeleting;
   const auto written = write(attachment, true);

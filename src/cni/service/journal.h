@@ -33,13 +33,15 @@ class Journal {
 
   // `durable`: it outlives the loss of power as well.
   Result<void> write(const Attachment& attachment, bool durable);
+  // Durable, before anything of it is made. What plugins left of its name was about one before it, and is gone then.
+  Result<void> write_first(const Attachment& attachment);
   // Nobody wants it any more. Where that cannot be written its file has another name from then on, or it is written on
   // memory. It cannot fail for one that is noted as half made, which the next agent takes back anyway.
   Result<void> write_unwanted(Attachment attachment);
   // Where its file cannot be removed it is unwanted.
   Result<void> forget(const std::string& name);
 
-  // What plugins left that found no agent; each is gone once it is taken over into an attachment.
+  // What plugins left that found no agent; each is gone once it is taken over into an attachment (or write_first()).
   std::vector<std::filesystem::path> left_behind() const;
 
  private:
