@@ -69,8 +69,8 @@ static __always_inline int forward_out(struct __sk_buff* skb, const struct packe
   return bpf_redirect_neigh(way, &next, sizeof next, 0);
 }
 
-/* A packet from a workload whose packets may go past the stack: its connection is known, and stands. A function of its own: what it has on the
- * stack is not there while others are judged. */
+/* A packet from a workload whose packets may go past the stack: its connection is known, and stands. A function
+ * of its own: what it has on the stack is not there while others are judged. */
 __noinline int forward(struct __sk_buff* skb, const struct packet* packet, struct tracked* tracked,
                        __u32 now) {
   if (!packet || !tracked) return PASS;
