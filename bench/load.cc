@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,8 +12,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "load.skel.h"
 

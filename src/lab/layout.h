@@ -1,7 +1,8 @@
 // Where a lab keeps its things and what it calls them.
 //
 // Everything a lab makes is either in its folder, /run/ocicat/lab/NAME (what an agent notes on memory, in one named
-// after it: cni/places.h), or a network namespace that carries its name, so several labs live side by side and removing one needs nothing but its name.
+// after it: cni/places.h), or a network namespace that carries its name, so several labs live side by side and
+// removing one needs nothing but its name.
 #pragma once
 
 #include <filesystem>
