@@ -87,17 +87,12 @@ static __always_inline struct carried carried_by(struct __sk_buff* skb, const st
   return (struct carried){bytes_of(packet, skb->len, segments), segments};
 }
 
-static __always_inline void add_carried(const struct packet* packet, int from, struct connection* connection,
-                                        const struct carried* carried) {
-  if (counts_here(connection, packet->sender, from))
-    add_sent(connection, packet->sender, carried->bytes, carried->packets);
-}
-
 /* Notes the packet, and counts it. */
 static __always_inline void account(struct __sk_buff* skb, const struct packet* packet, int from,
                                     struct connection* connection, __u32 now) {
-  struct carried carried = carried_by(skb, packet);
   note(packet, connection, now);
-  add_carried(packet, from, connection, &carried);
+  if (!counts_here(connection, packet->sender, from)) return;
+  struct carried carried = carried_by(skb, packet);
+  add_sent(connection, packet->sender, carried.bytes, carried.packets);
 }
 #endif

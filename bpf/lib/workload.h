@@ -266,6 +266,16 @@ __noinline int drop_not_ip(struct workbench* bench) {
   return drop_unread(DROP_NOT_IP);
 }
 
+/* From a workload, of a known connection: on its way, and what it carries counted. That comes last, as an atomic
+ * addition waits for the connection, and what comes behind it for the addition. */
+static __always_inline int send_on(struct __sk_buff* skb, const struct packet* packet,
+                                   const struct endpoint* workload, struct connection* known, __u32 now) {
+  struct carried carried = carried_by(skb, packet);
+  int answer = is_open(workload) ? forward(skb, packet, tracked_of(known), now) : PASS;
+  if (answer != DROP) add_sent(known, packet->sender, carried.bytes, carried.packets);
+  return answer;
+}
+
 static __always_inline int at_workload(struct __sk_buff* skb, int from) {
   int ipv6 = skb->protocol == bpf_htons(ETH_P_IPV6);
   struct workbench* bench = workbench();
@@ -290,9 +300,10 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     bench->is_known = known != 0;
     return unknown(skb, bench, from);
   }
-  struct carried carried = carried_by(skb, packet);
-  note(packet, known, now);
-  if (!from) {
+  if (from) {
+    note(packet, known, now);
+  } else {
+    account(skb, packet, from, known, now);
     learn_way(skb, packet, known);
     learn_translated_way(skb, packet, known);
   }
@@ -300,8 +311,5 @@ static __always_inline int at_workload(struct __sk_buff* skb, int from) {
     note_first_fragment(skb, packet, known, find_place(&packet->key), from);
   }
   count(COUNT_FORWARDED);
-  int answer = from && is_open(workload) ? forward(skb, packet, tracked_of(known), now) : PASS;
-  /* Last, as an atomic addition waits for the connection, and what comes behind it for the addition. */
-  if (answer != DROP) add_carried(packet, from, known, &carried);
-  return answer;
+  return from ? send_on(skb, packet, workload, known, now) : PASS;
 }
