@@ -3,8 +3,10 @@
 and the server of a lab, eBPF where the kernel can, one IPv4 address each, policy in force and addresses on disk before
 ADD returns.
 
-In turn with each of them the kernel's part alone is done, by a program (cni_floor) and by `ip -batch`, once in the host
-and once in the container. Times are from the start of a program to its end. Prints `figure value unit` lines.
+All of a host are given theirs one after another, and so the kernel's part alone is done, by a program (cni_floor) and by
+`ip -batch`, once in the host and once in the container: each kind in a row, the kinds in turn, forwards and backwards. Some more
+are each given theirs after a pause, in which processors rest and others use the caches of a shared machine. Times are from
+the start of a program to its end. Prints `figure value unit` lines.
 """
 import json
 import os
@@ -20,6 +22,7 @@ from ocicat_lab import Lab  # noqa: E402
 
 COUNT = 110
 ROUNDS = int(os.environ.get("OCICAT_BENCH_ROUNDS", "3"))
+PAUSED, PAUSE = 40, 0.05  # how many after a pause, in seconds
 
 
 class Starter:
@@ -69,14 +72,16 @@ class Batch:
             % (self.GATEWAY, self.GATEWAY, self.GATEWAY, self.MAC), lab.folder / "bench.container")
         self.folder = lab.folder
 
-    def time(self, container):
-        in_host = Starter("link add batch address %s type veth peer name eth0 netns %s\nlink set batch up\n"
-                          % (self.MAC, container), self.folder / "bench.host")
+    def time(self, number, container):
+        in_host = Starter("link add batch%d address %s type veth peer name eth0 netns %s\nlink set batch%d up\n"
+                          % (number, self.MAC, container, number), self.folder / "bench.host")
         took = sum(starter.time([self.ip, "-n", namespace, "-batch", "-"], {})
                    for starter, namespace in ((in_host, self.host), (self.in_container, container)))
         in_host.close()
-        subprocess.run([self.ip, "-n", self.host, "link", "del", "batch"], check=True)
         return took
+
+    def undo(self, number):
+        subprocess.run([self.ip, "-n", self.host, "link", "del", "batch%d" % number], check=True)
 
 
 def percentile(values, part):
@@ -104,16 +109,29 @@ def measure(lab, binary):
                         "192.0.2.%d" % (number + 1)]
 
     batch = Batch(lab)
-    times = {"add": [], "del": [], "floor-add": [], "floor-del": [], "batch-add": []}
+
+    def by_program(command, number):
+        return starter.time(floor_words(command, number), {})
+
+    def by_plugin(command, number):
+        return starter.time(plugin, environment(command, number))
+
+    kinds = {
+        "batch": (lambda number: batch.time(number, names[number]), batch.undo),
+        "floor": (lambda number: by_program("add", number), lambda number: by_program("del", number)),
+        "own": (lambda number: by_plugin("ADD", number), lambda number: by_plugin("DEL", number)),
+    }
+    times = {(kind, what): [] for kind in kinds for what in ("add", "del", "paused")}
     bursts = []
-    for _ in range(ROUNDS):
-        for number in range(COUNT):
-            times["floor-add"].append(starter.time(floor_words("add", number), {}))
-            times["floor-del"].append(starter.time(floor_words("del", number), {}))
-            times["batch-add"].append(batch.time(names[number]))
-            times["add"].append(starter.time(plugin, environment("ADD", number)))
-        for number in range(COUNT):
-            times["del"].append(starter.time(plugin, environment("DEL", number)))
+    for turn in range(ROUNDS):
+        for kind, (add, undo) in list(kinds.items())[:: 1 if turn % 2 == 0 else -1]:
+            times[kind, "add"] += [add(number) for number in range(COUNT)]
+            times[kind, "del"] += [undo(number) for number in range(COUNT)]
+            for number in range(PAUSED):
+                time.sleep(PAUSE)
+                times[kind, "paused"].append(add(number))
+            for number in range(PAUSED):
+                undo(number)
         bursts.append(starter.together(plugin, [environment("ADD", number) for number in range(COUNT)]))
         starter.together(plugin, [environment("DEL", number) for number in range(COUNT)])
     return times, bursts
@@ -123,14 +141,14 @@ def main():
     binary = pathlib.Path(os.environ["OCICAT_BIN"])
     with Lab("bench-cni-%d" % os.getpid(), binary, 1) as lab:
         times, bursts = measure(lab, binary)
-    for what in ("add", "del"):
-        for name, part in (("p50", 0.5), ("p99", 0.99)):
-            own, floor = (percentile(times[key], part) for key in (what, "floor-" + what))
-            print("cni-%s-%s %.2f ms" % (what, name, own * 1e3))
-            print("cni-%s-%s-floor %.2f x" % (what, name, own / floor))
-            print("the floor of %s %s: %.2f ms" % (what, name, floor * 1e3))
-    batch = percentile(times["batch-add"], 0.5)
-    print("cni-add-p50-batch %.2f x" % (percentile(times["add"], 0.5) / batch))
+    for figure, what, part in (("add-p50", "add", 0.5), ("add-p99", "add", 0.99), ("del-p50", "del", 0.5),
+                               ("del-p99", "del", 0.99), ("add-paused-p50", "paused", 0.5)):
+        own, floor = (percentile(times[kind, what], part) for kind in ("own", "floor"))
+        print("cni-%s %.2f ms" % (figure, own * 1e3))
+        print("cni-%s-floor %.2f x" % (figure, own / floor))
+        print("the floor of %s: %.2f ms" % (figure, floor * 1e3))
+    own, batch = (percentile(times[kind, "add"], 0.5) for kind in ("own", "batch"))
+    print("cni-add-p50-batch %.2f x" % (own / batch))
     print("ip -batch p50: %.2f ms" % (batch * 1e3))
     print("cni-add-together %.3f s" % min(bursts))
 
