@@ -3,10 +3,10 @@
 and the server of a lab, eBPF where the kernel can, one IPv4 address each, policy in force and addresses on disk before
 ADD returns.
 
-All of a host are given theirs one after another, and so the kernel's part alone is done, by a program (cni_floor) and by
-`ip -batch`, once in the host and once in the container: each kind in a row, the kinds in turn, forwards and backwards. Some more
-are each given theirs after a pause, in which processors rest and others use the caches of a shared machine. Times are from
-the start of a program to its end. Prints `figure value unit` lines.
+All of a host are given theirs one after another, and so the kernel's part alone is done, by a program (cni_floor) and
+by `ip -batch`, once in the host and once in the container: each kind in a row, the kinds in turn, forwards and
+backwards. Some more are each given theirs after a pause, in which processors rest and others use the caches of a
+shared machine. Times are from the start of a program to its end. Prints `figure value unit` lines.
 """
 import json
 import os

@@ -165,7 +165,8 @@ void established(Load& load, std::vector<Arm>& arms, std::uint32_t count, const 
   std::printf("%s-stack %.3f x\n", figure.c_str(), ratio(2, 0));
   std::printf("%s-legacy %.3f x\n", figure.c_str(), ratio(1, 4));
   // By lower quartiles: what telling takes is in all rounds, and the least of each arm is that of a few.
-  std::printf("%s-told %.3f x\n", figure.c_str(), cost_of(arms[5].rounds).quarter / cost_of(arms[1].rounds).quarter);
+  std::printf("%s-told %.3f x\n", figure.c_str(),
+              cost_of(arms[5].rounds).quarter / cost_of(arms[1].rounds).quarter);
 }
 
 int measure() {
