@@ -312,4 +312,24 @@ json::object result_of(const Attachment& attachment, Version version) {
           {"dns", attachment.dns}};
 }
 
+json::object behind(json::object previous, json::object own) {
+  const auto list = [&](std::string_view name) -> json::array& {
+    auto& value = previous[name];
+    return value.is_array() ? value.get_array() : value.emplace_array();
+  };
+  const auto others = static_cast<std::int64_t>(list("interfaces").size());
+  for (auto& ip : own["ips"].as_array()) {
+    auto& interface = ip.as_object()["interface"];
+    interface = interface.as_int64() + others;
+  }
+  for (const auto* name : {"interfaces", "ips", "routes"}) {
+    auto& all = list(name);
+    for (auto& item : own[name].as_array()) all.push_back(std::move(item));
+  }
+  previous["cniVersion"] = own["cniVersion"];
+  if (!own["dns"].as_object().empty() || !previous["dns"].is_object())
+    previous["dns"] = std::move(own["dns"]);
+  return previous;
+}
+
 }  // namespace ocicat::cni

@@ -89,5 +89,7 @@ Result<Attachment> read_attachment(std::string_view text);
 // The result of ADD, in the form of a version: both ends of the pair, addresses, and the routes in the
 // container. Of addresses alone: these, with their nets and gateways.
 boost::json::object result_of(const Attachment& attachment, Version version);
+// Behind what plugins before this one in the chain have made (chained_result), which stays as it is.
+boost::json::object behind(boost::json::object previous, boost::json::object own);
 
 }  // namespace ocicat::cni

@@ -168,6 +168,28 @@ TEST(Result, SaysInWhichTableADefaultRouteIsThatIsNotInTheMainOne) {
       << "which that version does not know";
 }
 
+TEST(Result, StandsBehindThatOfPluginsBeforeIt) {
+  const auto previous =
+      json::parse(R"({"cniVersion":"1.0.0","interfaces":[{"name":"br0"},{"name":"net1","sandbox":"/n"}],
+      "ips":[{"address":"192.0.2.7/24","interface":1}],"routes":null,"dns":{"domain":"x"},"more":true})");
+  const auto own = result_of(added(), Version::k110);
+  const auto all = behind(previous.as_object(), own);
+  EXPECT_EQ(all.at("cniVersion"), "1.1.0");
+  ASSERT_EQ(all.at("interfaces").as_array().size(), 4U);
+  EXPECT_EQ(all.at("interfaces").at(1), previous.at("interfaces").at(1));
+  EXPECT_EQ(all.at("interfaces").at(3), own.at("interfaces").at(1));
+  EXPECT_EQ(all.at("ips").at(0), previous.at("ips").at(0));
+  EXPECT_EQ(all.at("ips").at(1).at("address"), own.at("ips").at(0).at("address"));
+  EXPECT_EQ(all.at("ips").at(1).at("interface"), 3);
+  EXPECT_EQ(all.at("routes"), own.at("routes"));
+  EXPECT_EQ(all.at("dns"), previous.at("dns"));
+  EXPECT_EQ(all.at("more"), true);
+  EXPECT_EQ(behind({}, own), own) << "of the first of a chain it is all there is";
+  auto named = own;
+  named["dns"] = json::object{{"domain", "y"}};
+  EXPECT_EQ(behind(previous.as_object(), named).at("dns"), named.at("dns"));
+}
+
 TEST(Endpoint, IsAcceptedByTheApiAndMeansTheWorkload) {
   Configuration configuration;
   configuration.labels = {{"pci", "true"}};

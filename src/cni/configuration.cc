@@ -351,9 +351,10 @@ Outcome<Configuration> read_configuration(const Call& call) {
 Outcome<std::set<std::string>> valid_attachments(const Call& call) {
   constexpr std::string_view kKey = "cni.dev/valid-attachments";
   constexpr std::string_view kKeyOfOldRuntimes = "cni.dev/attachments";  // libcni 1.2.0 to 1.2.2
-  const auto key = fields::find(call.config, kKey) != nullptr ? kKey : kKeyOfOldRuntimes;
-  if (fields::find(call.config, key) == nullptr)
+  const auto key = call.config.contains(kKey) ? kKey : kKeyOfOldRuntimes;
+  if (!call.config.contains(key))
     return wrong({ErrorCode::kInvalid, fmt::format("{}: required for GC, and missing", kKey)});
+  // Of no attachments libcni makes null.
   TRY(const auto entries, checked(fields::objects_at(call.config, key)));
   std::set<std::string> valid;
   for (const auto* entry : entries) {
@@ -396,6 +397,15 @@ Outcome<PreviousResult> previous_result(const Call& call) {
     previous.addresses.push_back(address);
   }
   return previous;
+}
+
+Outcome<json::object> chained_result(const Call& call) {
+  TRY(const auto* result, checked(fields::object_at(call.config, "prevResult")));
+  if (result == nullptr) return json::object{};
+  for (const auto* name : {"interfaces", "ips", "routes"})
+    TRY_VOID(checked(fields::objects_at(*result, name)));
+  TRY_VOID(checked(fields::object_at(*result, "dns")));
+  return *result;
 }
 
 }  // namespace ocicat::cni

@@ -74,6 +74,9 @@ Outcome<Configuration> read_configuration(const Call& call);
 // Code 7.
 Outcome<std::set<std::string>> valid_attachments(const Call& call);
 
+// Of ADD: the result of the plugins before this one in the chain (`prevResult`); empty where it is the first. Code 7.
+Outcome<boost::json::object> chained_result(const Call& call);
+
 // Of CHECK: what `prevResult` says of the attachment, as ADD or a later plugin of the chain left it.
 struct PreviousResult {
   std::vector<IpAddress> addresses;       // but those that are said to be another interface's

@@ -127,12 +127,28 @@ TEST(Configuration, SaysWhatTheRuntimeStillKnowsAndWhatItWasTold) {
   EXPECT_THAT(*valid_attachments(call_with(R"("cni.dev/attachments":[{"containerID":"a","ifname":"eth0"}])")),
               ElementsAre("a@eth0"))
       << "as runtimes with libcni 1.2.0 call it";
+  EXPECT_THAT(*valid_attachments(call_with(R"("cni.dev/valid-attachments":null,"cni.dev/attachments":null)")),
+              testing::IsEmpty())
+      << "as libcni writes a list with nothing in it";
   for (const auto* keys : {"", R"("cni.dev/valid-attachments":"all")", R"("cni.dev/valid-attachments":[{}])",
                            R"("cni.dev/valid-attachments":[{"containerID":"a"}])",
                            R"("cni.dev/valid-attachments":[{"ifname":"eth0"}])"}) {
     const auto read = valid_attachments(call_with(keys));
     ASSERT_FALSE(read.has_value()) << keys;
     EXPECT_EQ(read.error().code, FailureCode::kInvalidConfiguration);
+  }
+}
+
+TEST(Configuration, TellsAddWhatPluginsBeforeItHaveMade) {
+  EXPECT_TRUE(chained_result(call_with(""))->empty());
+  EXPECT_EQ(*chained_result(call_with(R"("prevResult":{"ips":[{"address":"10.0.0.1/32"}],"more":1})")),
+            (boost::json::value{{"ips", {{{"address", "10.0.0.1/32"}}}}, {"more", 1}}));
+  for (const auto* wrong :
+       {R"("prevResult":[])", R"("prevResult":{"interfaces":{}})", R"("prevResult":{"ips":[1]})",
+        R"("prevResult":{"routes":"all"})", R"("prevResult":{"dns":[]})"}) {
+    const auto refused = chained_result(call_with(wrong));
+    ASSERT_FALSE(refused.has_value()) << wrong;
+    EXPECT_EQ(refused.error().code, FailureCode::kInvalidConfiguration);
   }
 }
 

@@ -73,6 +73,58 @@ def test_add_answers_with_what_it_made_in_the_form_of_the_version(runtime, conta
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_add_hands_on_what_plugins_before_it_in_the_chain_have_made(runtime, container, version):
+    family = {"version": "4"} if version < "1.0.0" else {}
+    before = {"cniVersion": version, "interfaces": [{"name": "br0"}, {"name": "net1", "sandbox": "/run/netns/x"}],
+              "ips": [{"address": "192.0.2.7/24", "interface": 1, **family}], "dns": {"nameservers": ["192.0.2.1"]}}
+    result = runtime.call("ADD", container, version, prevResult=before)
+    assert result["interfaces"][:2] == before["interfaces"] and result["ips"][0] == before["ips"][0]
+    assert [interface["name"] for interface in result["interfaces"][3:]] == ["eth0"]
+    assert [ip["interface"] for ip in result["ips"][1:]] == [3, 3] and result["dns"] == before["dns"]
+    if "CHECK" in commands_of(version):
+        assert runtime.call("CHECK", container, version, prevResult=result) is None
+    error = runtime.refused(runtime.variables("ADD", container, "eth1"), runtime.with_version(version, prevResult=[]))
+    assert error["code"] == 7 and "prevResult" in error["details"]
+
+
+def test_a_repeated_add_makes_anew_what_somebody_has_taken_away(runtime, container):
+    lab, namespace = runtime.lab, runtime.namespace(container)
+    result = runtime.call("ADD", container)
+
+    def endpoints():
+        return [item["metadata"]["name"] for item in lab.json("get", "wep", "-A")["items"]
+                if item["spec"]["containerID"] == container]
+
+    for taken in ("endpoint", "addresses", "route"):
+        if taken == "endpoint":
+            lab.run("delete", "wep", *endpoints())
+        else:
+            words = {"addresses": "addr flush dev eth0", "route": "route del default"}[taken]
+            subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+        assert runtime.refused(runtime.variables("CHECK", container),
+                               runtime.with_version(prevResult=result))["code"] == 104, taken
+        result = runtime.call("ADD", container)
+        assert len(endpoints()) == 1 and len(given_to(runtime, container)) == 1
+        assert runtime.call("CHECK", container, prevResult=result) is None, taken
+
+
+def test_the_hosts_own_network_namespace_is_no_containers(runtime, container):
+    """What is done in a container, as to end its forwarding, would befall the host."""
+    lab = runtime.lab
+    forwards = ("cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
+    before = lab.host_exec("host1", *forwards).stdout
+    assert before.split() == ["1", "1"]
+    for path in ("/proc/self/ns/net", "/run/netns/%s-host1" % lab.name):
+        variables = {**runtime.variables("ADD", container), "CNI_NETNS": path}
+        error = runtime.refused(variables, runtime.with_version())
+        assert error["code"] == 4 and path in error["details"]
+        assert given_to(runtime, container) == []
+        assert runtime.run({**variables, "CNI_COMMAND": "DEL"}, json.dumps(runtime.with_version())) == (0, "")
+    assert lab.host_exec("host1", *forwards).stdout == before
+    assert "eth0" not in lab.host_exec("host1", "ip", "link").stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_del_takes_all_back_says_nothing_and_may_come_again_and_late(runtime, container, version):
     result = runtime.call("ADD", container, version)
     more = {"prevResult": result} if version != "0.3.1" else {}
@@ -589,6 +641,10 @@ def test_gc_frees_what_the_runtime_does_not_list_and_nothing_else(runtime):
             assert runtime.call("CHECK", names[0], prevResult=kept) is None
         endpoints = [item["metadata"]["name"] for item in runtime.lab.json("get", "wep", "-A")["items"]]
         assert [sum(name.replace("-", "--") in endpoint for endpoint in endpoints) for name in names] == [1, 0, 1]
+        # As libcni writes it where there is none any more.
+        none = {"cni.dev/valid-attachments": None, "cni.dev/attachments": None}
+        assert runtime.run(variables, json.dumps(runtime.with_version() | none)) == (0, "")
+        assert [len(given_to(runtime, name)) for name in names] == [0, 0, 1]
     finally:
         for name in names:
             for ifname in ("eth0", "eth1"):

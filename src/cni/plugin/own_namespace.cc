@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -56,6 +57,11 @@ Result<UniqueFd> open_namespace(const std::string& path) {
   // The file that a runtime mounts one on may outlive it.
   if (::ioctl(fd.get(), NS_GET_NSTYPE) != CLONE_NEWNET)
     return fail(ErrorCode::kNotFound, "{} is no network namespace", path);
+  struct stat there{}, here{};
+  if (::fstat(fd.get(), &there) != 0 || ::stat("/proc/thread-self/ns/net", &here) != 0)
+    return fail_errno(fmt::format("look at the network namespace {}", path), errno);
+  if (there.st_ino == here.st_ino && there.st_dev == here.st_dev)
+    return fail(ErrorCode::kInvalid, "{} is the network namespace of the host itself", path);
   return fd;
 }
 

@@ -8,6 +8,7 @@
 
 namespace ocicat::cni {
 
+// Never the one that the plugin is in, the host's: a container has its own. That is kInvalid.
 Result<UniqueFd> open_namespace(const std::string& path);
 
 // The interface goes, and its other side with it; one that is not there is no error. The calling thread is inside

@@ -156,6 +156,12 @@ Outcome<Outgoing> outgoing_of(const Call& call) {
   const bool enters = deletes || call.command == Command::kAdd || call.command == Command::kCheck;
   if (!enters || call.role != Role::kNetwork) return going;
   auto opened = open_namespace(call.netns);
+  if (!opened && !deletes && opened.error().code == ErrorCode::kInvalid) {
+    return refuse(
+        FailureCode::kInvalidEnvironment, "the environment of the call is wrong",
+        fmt::format("CNI_NETNS: {}; a container runtime sets this; see: journalctl -u containerd -u crio",
+                    opened.error().message));
+  }
   if (!opened && !deletes) {
     return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
                   opened.error().message + "; has the container ended? See: ip netns");

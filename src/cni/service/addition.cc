@@ -114,21 +114,14 @@ Result<std::uint64_t> publish_pod(ipam::Documents& documents, json::object pod, 
   }
 }
 
-Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, const Attachment& attachment,
-                               const Configuration& configuration, const Wishes& wishes, const Known& known) {
+// Until the endpoint is in force, as of this revision; or as long as the network is configured to wait.
+Outcome<void> await_policy(Context& context, Enforcement::Watch& watch, const Attachment& attachment,
+                           const Configuration& configuration, std::uint64_t revision,
+                           Clock::time_point begin) {
   const auto until =
-      Clock::now() + configuration.policy_timeout.value_or(std::chrono::seconds(0)) +
+      begin + configuration.policy_timeout.value_or(std::chrono::seconds(0)) +
       (configuration.policy_timeout ? std::chrono::milliseconds(0) : context.options.policy_patience);
-  const auto watch = context.parts.enforcement->watch(attachment.endpoint);
-  const auto revision =
-      attachment.endpoint.kind == Kind::kPod
-          ? publish_pod(documents, *known.pod, attachment, wishes)
-          : publish_endpoint(documents,
-                             endpoint_document(attachment, context.options.node, configuration, wishes),
-                             attachment.endpoint);
-  if (!revision)
-    return std::unexpected(failure_of(revision.error(), "the server does not take the workload's endpoint"));
-  if (watch->wait(*revision, attachment.addresses, until)) {
+  if (watch.wait(revision, attachment.addresses, until)) {
     if (!context.parts.enforcement->judges()) {
       spdlog::warn("{} starts without policy: the agent of this host keeps routes alone",
                    attachment.endpoint.to_string());
@@ -140,11 +133,26 @@ Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, con
                  attachment.endpoint.to_string());
     return {};
   }
-  const auto why = watch->why_not();
+  const auto why = watch.why_not();
   return refuse(FailureCode::kNotEnforced, "the workload's policy is not in force in time",
                 fmt::format("{} is at the server, and the dataplane of this host has not brought it to the "
                             "kernel{}{}; see: ocicat status",
                             attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
+}
+
+Outcome<void> publish_and_wait(Context& context, ipam::Documents& documents, const Attachment& attachment,
+                               const Configuration& configuration, const Wishes& wishes, const Known& known) {
+  const auto begin = Clock::now();
+  const auto watch = context.parts.enforcement->watch(attachment.endpoint);
+  const auto revision =
+      attachment.endpoint.kind == Kind::kPod
+          ? publish_pod(documents, *known.pod, attachment, wishes)
+          : publish_endpoint(documents,
+                             endpoint_document(attachment, context.options.node, configuration, wishes),
+                             attachment.endpoint);
+  if (!revision)
+    return std::unexpected(failure_of(revision.error(), "the server does not take the workload's endpoint"));
+  return await_policy(context, *watch, attachment, configuration, *revision, begin);
 }
 
 // What the agent does not assign it has to be told is nobody else's: it is one of a host's containers at a time, and of
@@ -252,11 +260,29 @@ Outcome<std::optional<json::object>> make(Context& context, ipam::Documents& doc
   return std::nullopt;
 }
 
-// Whether what was made for the same attachment before is there still.
-bool is_whole(const Context& context, const Attachment& attachment, const std::string& namespace_path) {
+// Whether the kernel has all that was made for the same attachment before.
+bool is_wired(const Context& context, const Attachment& attachment, const std::string& namespace_path) {
   if (attachment.phase != Attachment::Phase::kAdded) return false;
   const auto state = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
-  return state && *state && (*state)->host_up && (*state)->up;
+  if (!state || !*state || !(*state)->host_up || !(*state)->up) return false;
+  const auto& there = (*state)->addresses;
+  return std::ranges::all_of(attachment.addresses, [&](const IpAddress& address) {
+    return std::ranges::find(there, address) != there.end() &&
+           (address.is_v4() ? (*state)->routes4 : (*state)->routes6);
+  });
+}
+
+// Whether all of it is there still, and in force. What somebody has taken away is to be made anew.
+Outcome<bool> is_whole(Context& context, ipam::Documents& documents, const Attachment& attachment,
+                       const Configuration& configuration, const std::string& namespace_path) {
+  if (!is_wired(context, attachment, namespace_path)) return false;
+  const auto watch = context.parts.enforcement->watch(attachment.endpoint);
+  const auto document = if_there(documents.get(attachment.endpoint));
+  if (!document) return std::unexpected(failure_of(document.error(), "the server does not answer"));
+  if (!*document || container_of(**document) != documented_container(attachment.container_id)) return false;
+  context.parts.enforcement->look();
+  TRY_VOID(await_policy(context, *watch, attachment, configuration, 0, Clock::now()));
+  return true;
 }
 
 }  // namespace
@@ -280,7 +306,8 @@ Outcome<std::variant<Attachment, Delegation>> add(Context& context, const Call& 
   bool again = false;
   if (auto present = context.journal->find(attachment.name())) {
     if (is_anothers(context, *present, call.network)) return std::unexpected(has_another_network(*present));
-    if (is_whole(context, *present, namespace_path)) {
+    TRY(const bool whole, is_whole(context, *documents, *present, configuration, namespace_path));
+    if (whole) {
       present->netns = call.netns;
       return *present;
     }

@@ -60,7 +60,7 @@ class Host {
                        .path = folder_.path().string()},
                       config);
   }
-  std::string netns = "/proc/self/ns/net";  // where there is no interface of this name
+  std::string netns = a_containers_namespace();
 
   // What the plugin was called for since the last look.
   std::string log() {

@@ -341,7 +341,7 @@ TEST(Deletion, DelWithoutAnAgentLeavesAnInterfaceThatTheKernelKeepsToTheNextOne)
   World world;
   ASSERT_TRUE(Agent(world).call("ADD", "c1", "web", {}, "/n", Role::kNetwork, "lo").done);
   // Nobody can remove it there.
-  EXPECT_EQ(del_without_agent(world.folder(), "/proc/self/ns/net", "lo").exit_code, 0);
+  EXPECT_EQ(del_without_agent(world.folder(), a_containers_namespace(), "lo").exit_code, 0);
   EXPECT_EQ(world.count_interfaces(), 1U);
   Agent(world).await_tidy();
   expect_nothing(world);

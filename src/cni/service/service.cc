@@ -249,9 +249,10 @@ struct Service::State {
   }
 
   Outcome<std::string> carry_out_add(const Call& call, const std::string& namespace_path) {
+    TRY(auto previous, chained_result(call));
     TRY(const auto added, add(context, call, namespace_path));
     if (const auto* attachment = std::get_if<Attachment>(&added))
-      return boost::json::serialize(result_of(*attachment, call.version));
+      return boost::json::serialize(behind(std::move(previous), result_of(*attachment, call.version)));
     const auto& delegation = std::get<Delegation>(added);
     return boost::json::serialize(
         boost::json::object{{kDelegateKey, delegation.config}, {kAgainKey, delegation.again}});

@@ -2,8 +2,10 @@
 
 #include <fstream>
 
+#include "cni/endpoint.h"
 #include "cni/service/world_for_test.h"
 #include "ipam/allocator.h"
+#include "resources/decode.h"
 
 namespace ocicat::cni {
 namespace {
@@ -63,6 +65,34 @@ TEST(Service, AddAndDelMayBeRepeated) {
   EXPECT_TRUE(agent.del("c1", "web").done);
   EXPECT_TRUE(agent.del("c1", "web").done);
   EXPECT_TRUE(agent.del("never-seen", "web").done);
+  expect_nothing(world);
+}
+
+TEST(Service, ARepeatedAddFindsWhatSomebodyHasTakenAwayAndWaitsForPolicyAsTheFirst) {
+  World world;
+  Agent agent(world);
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  {
+    const std::scoped_lock lock(world.mutex);
+    world.interfaces.begin()->second.pop_back();
+  }
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  EXPECT_EQ(world.interfaces.begin()->second.size(), 2U);
+  const auto endpoint = world.documents.list(Kind::kWorkloadEndpoint).front();
+  ipam::SimulatedDocuments documents(world.documents, 1);
+  ASSERT_TRUE(documents.remove(*key_of(endpoint), revision_of(endpoint)));
+  ASSERT_TRUE(agent.add("c1", "web").done);
+  EXPECT_EQ(world.documents.list(Kind::kWorkloadEndpoint).size(), 1U);
+  EXPECT_EQ(given(world).size(), 2U);
+  world.enforces = false;
+  EXPECT_EQ(code_of(agent.add("c1", "web")), 103U);
+  world.server_away = true;
+  EXPECT_EQ(code_of(agent.add("c1", "web")), 11U);
+  EXPECT_EQ(world.count_interfaces(), 1U) << "nothing is taken away from who may be running";
+  world.server_away = false;
+  world.enforces = true;
+  EXPECT_TRUE(agent.add("c1", "web").done);
+  EXPECT_TRUE(agent.del("c1", "web").done);
   expect_nothing(world);
 }
 
@@ -188,6 +218,21 @@ TEST(Service, GcTakesBackWhatTheRuntimeForgotAlsoWhereTheNotesAreLost) {
   EXPECT_EQ(world.count_interfaces(), 1U);
   EXPECT_EQ(world.documents.list(Kind::kWorkloadEndpoint).size(), 1U);
   EXPECT_TRUE(agent.del("c2", "db").done);
+  expect_nothing(world);
+}
+
+TEST(Service, AddHandsOnWhatPluginsBeforeItInTheChainHaveMade) {
+  World world;
+  Agent agent(world);
+  constexpr auto kPrevious =
+      R"("prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"dummy","sandbox":"/n"}],"ips":[]})";
+  const auto added = agent.call("ADD", "c1", "web", kPrevious);
+  ASSERT_TRUE(added.done) << added.text;
+  EXPECT_THAT(added.text, HasSubstr(R"("interfaces":[{"name":"dummy","sandbox":"/n"},{"name":"cali)"));
+  EXPECT_EQ(agent.call("ADD", "c1", "web", kPrevious).text, added.text);
+  EXPECT_TRUE(agent.call("CHECK", "c1", "web", fmt::format(R"("prevResult":{})", added.text)).done);
+  EXPECT_TRUE(agent.del("c1", "web").done);
+  EXPECT_EQ(code_of(agent.call("ADD", "c1", "web", R"("prevResult":{"ips":{}})")), 7U);
   expect_nothing(world);
 }
 

@@ -1,8 +1,10 @@
 // What tests of the service have around it: a server, a kernel, a disk; and agents that come and go.
 #pragma once
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mount.h>
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "base/folder_for_test.h"
+#include "base/unique_fd.h"
 #include "cni/attachment.h"
 #include "cni/places.h"
 #include "cni/plugin/plugin.h"
@@ -370,6 +373,20 @@ inline void expect_refusal(const std::string& text, unsigned code, const std::st
 inline void expect_refusal(const Reply& reply, unsigned code, const std::string& cause) {
   ASSERT_FALSE(reply.done);
   expect_refusal(reply.text, code, cause);
+}
+
+// The path of a container's network namespace, in which there is nothing but `lo`: another one than the plugin's own.
+inline std::string a_containers_namespace() {
+  static const auto file = [] {
+    UniqueFd made;
+    std::thread([&] {
+      CHECK(::unshare(CLONE_NEWNET) == 0);
+      made = UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    }).join();
+    CHECK(made);
+    return made;
+  }();
+  return fmt::format("/proc/self/fd/{}", file.get());
 }
 
 // As a runtime calls the plugin, which finds no agent.
