@@ -33,6 +33,13 @@ http::Request request_of(const Write& write) {
   return request_of("DELETE", api::path_of(write.key), json::serialize(options));
 }
 
+// A server without room may have some again; what is exhausted are pools and what a host may have of them.
+Error error_of(int status, const std::string& body) {
+  auto error = api::error_of(status, body);
+  if (error.code == ErrorCode::kExhausted) error.code = ErrorCode::kUnavailable;
+  return error;
+}
+
 }  // namespace
 
 struct ApiDocuments::State {
@@ -57,7 +64,7 @@ struct ApiDocuments::State {
         if (!result) {
           answers[i] = std::unexpected(std::move(result).error());
         } else if (statuses[i] / 100 != 2) {
-          answers[i] = std::unexpected(api::error_of(statuses[i], *answers[i]));
+          answers[i] = std::unexpected(error_of(statuses[i], *answers[i]));
         }
         --left;
         start(connection);

@@ -38,16 +38,19 @@ template <class Make>
 Result<std::optional<Stored<BlockAffinity>>> until_written(const BlockOwner& owner, const Prefix& cidr,
                                                            Make attempt) {
   int lost = 0;
+  std::string why = "others write it all the time";
   for (int tries = 0; tries < kMostTries && lost <= kMostLostAnswers; ++tries) {
     TRY(Attempt made, attempt());
     if (!made.answer) return std::move(made.affinity);
     const auto& answer = *made.answer;
     if (answer) return decode_affinity(*answer);
     if (!is_stale(answer.error())) return std::unexpected(answer.error());
-    if (answer.error().code == ErrorCode::kUnavailable) ++lost;
+    if (answer.error().code != ErrorCode::kUnavailable) continue;
+    ++lost;
+    why = answer.error().message;
   }
-  return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written", owner.to_string(),
-              cidr.to_string());
+  return fail(ErrorCode::kUnavailable, "the affinity of {} to {} cannot be written: {}", owner.to_string(),
+              cidr.to_string(), why);
 }
 
 // Brings the affinity to the state that `next` makes of it (of nothing, where it is missing), and says what it is then.

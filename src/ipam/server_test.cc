@@ -2,9 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json.hpp>
 #include <thread>
 
 #include "api/client/test_server.h"
+#include "base/folder_for_test.h"
+#include "http/server.h"
 #include "ipam/api_documents.h"
 #include "ipam/group_allocator.h"
 #include "network/ipam_block.h"
@@ -117,6 +120,38 @@ TEST_F(OverServer, AServerThatIsAwayIsSaidToBe) {
   const auto assigned = allocator_.assign(request("host1", "net.a"));
   ASSERT_FALSE(assigned);
   EXPECT_EQ(assigned.error().code, ErrorCode::kUnavailable);
+}
+
+// What is exhausted are pools; and a server without room may have some again.
+TEST(FullServer, IsSaidToBeSoAndIsNoPoolWithoutAddresses) {
+  const TestFolder folder;
+  const auto pool = document("IPPool", "v4", {{"cidr", "10.0.0.0/16"}});
+  const auto answer = [&](const http::Request& request) -> http::Response {
+    if (request.method != "GET")
+      return {
+          507, "application/json", {}, R"({"kind":"Status","message":"the disk is full","code":507})", {}};
+    if (!request.target.ends_with("s"))
+      return {404, "application/json", {}, R"({"kind":"Status","code":404})", {}};
+    const json::array items = request.target.ends_with("/ippools") ? json::array{pool} : json::array{};
+    return {
+        200,
+        "application/json",
+        {},
+        json::serialize(json::object{{"metadata", json::object{{"resourceVersion", "1"}}}, {"items", items}}),
+        {}};
+  };
+  http::ServerOptions options;
+  options.endpoints = {http::Endpoint::unix_socket((folder.path() / "server.sock").string())};
+  const auto server = http::Server::start(
+      std::move(options),
+      [&](const http::Request& request, const http::Respond& respond) { respond(answer(request)); });
+  ASSERT_TRUE(server) << server.error().message;
+  ApiDocuments documents({"unix://" + (folder.path() / "server.sock").string()});
+  Allocator allocator(documents);
+  const auto assigned = allocator.assign(request("host1", "net.a"));
+  ASSERT_FALSE(assigned);
+  EXPECT_EQ(assigned.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(assigned.error().message, HasSubstr("the disk is full"));
 }
 
 TEST_F(OverServer, WhatBreaksTheRulesOfTheDocumentsIsRefused) {
