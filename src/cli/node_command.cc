@@ -51,7 +51,8 @@ constexpr std::string_view kNodeFooter =
     R"(Of each host: how large packets of its workloads may be; each tunnel with its MTU, the address of its end here and, with VXLAN,
 of how many other hosts the kernel knows the end; how many routes are in the kernel; what its kernel is kept from doing and why. Where its agent
 keeps BIRD: its BGP sessions, how many routes came in and went out by each, and why one is
-down. The exit code is 1 where a session is down, a BGPPeer is left out or BIRD does not do what it should.
+down. The exit code is 1 where a session is down, a BGPPeer is left out, the agent
+cannot read what is there for BGP, or BIRD does not do what it should.
 
 Examples:
   ocicat node status

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <iterator>
 
 #include "views/text_table.h"
 
@@ -45,6 +47,14 @@ BgpView read_bgp(const json::object& bgp) {
   return view;
 }
 
+// Of what the agent cannot read, which counts for nothing: what would be for its router.
+std::vector<Refusal> refused_of_bgp(const AgentView& agent) {
+  std::vector<Refusal> refused;
+  std::ranges::copy_if(agent.refused, std::back_inserter(refused),
+                       [](const Refusal& one) { return one.object.starts_with("BGP"); });
+  return refused;
+}
+
 std::string line_of(const TunnelView& tunnel) {
   auto line = fmt::format("tunnel {}: MTU {}", printable(tunnel.interface_name), tunnel.mtu);
   if (!tunnel.address.empty()) line += ", address " + printable(tunnel.address);
@@ -82,7 +92,9 @@ NodeStatus NodeStatus::read(const json::object& document) {
     if (tunnel.contains("hosts")) view.ends = {number_at(tunnel, {"hosts"}), number_at(tunnel, {"ends"})};
   });
   const auto* bgp = find_at(document, {"status", "bgp"});
-  if (bgp != nullptr && bgp->is_object()) status.bgp = read_bgp(bgp->get_object());
+  if (bgp == nullptr || !bgp->is_object()) return status;
+  status.bgp = read_bgp(bgp->get_object());
+  std::ranges::copy(refused_of_bgp(status.agent), std::back_inserter(status.bgp->left_out));
   return status;
 }
 
@@ -152,7 +164,15 @@ json::object to_json(const NodeStatus& status, const json::object& document, Tim
                       {"mtu", status.mtu},
                       {"tunnels", std::move(tunnels)},
                       {"notes", json::value_from(status.notes)}};
-  if (const auto* bgp = find_at(document, {"status", "bgp"})) object["bgp"] = *bgp;
+  const auto* bgp = find_at(document, {"status", "bgp"});
+  if (bgp == nullptr || !bgp->is_object()) return object;
+  auto& told = object["bgp"] = *bgp;
+  const auto refused = refused_of_bgp(status.agent);
+  if (refused.empty()) return object;
+  auto& left_out = told.as_object()["leftOut"];
+  if (!left_out.is_array()) left_out.emplace_array();
+  for (const auto& [subject, reason] : refused)
+    left_out.get_array().push_back(json::object{{"object", subject}, {"reason", reason}});
   return object;
 }
 

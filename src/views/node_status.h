@@ -32,7 +32,7 @@ struct BgpView {
   std::uint64_t established = 0;
   std::uint64_t wanted = 0;
   std::vector<BgpSessionView> sessions;  // the first ones
-  std::vector<Refusal> left_out;
+  std::vector<Refusal> left_out;         // what the agent cannot read included
   std::string error;
 };
 
@@ -72,7 +72,7 @@ std::vector<std::string> bgp_troubles(const NodeStatus& status);
 std::string to_text(const NodeStatus& status, TimePoint now);
 // {"node","alive","dataplane","error","endpoints":{"wanted","ready"},"routes":{"wanted","ready"},"mtu",
 //  "tunnels":[{"interface","mtu","address","hosts","ends"}],"notes":[…],"bgp":…}; of a tunnel what there is;
-// "bgp" as in AgentStatus
+// "bgp" as in AgentStatus, with what of it the agent refuses among what is left out
 boost::json::object to_json(const NodeStatus& status, const boost::json::object& document, TimePoint now);
 
 }  // namespace ocicat::views

@@ -41,6 +41,21 @@ TEST(NodeStatus, ShowsSessionsAndWhyOneIsDown) {
                           "host1: the session with 10.0.0.3 (host3) is Active: Socket: Connection refused"));
 }
 
+TEST(NodeStatus, NamesWhatTheAgentCannotReadOfBgp) {
+  const auto read = document(R"(, "bgp": {"running": true, "established": 0, "wanted": 0, "sessions": []},
+      "refused": [{"object": "BGPConfiguration default", "reason": "spec.nodeMeshMaxRestartTime: too long"},
+                  {"object": "IPPool x", "reason": "odd"}])");
+  const auto status = NodeStatus::read(read);
+  EXPECT_THAT(
+      bgp_troubles(status),
+      ElementsAre("host1: BGPConfiguration default is left out: spec.nodeMeshMaxRestartTime: too long"));
+  EXPECT_THAT(to_text(status, {}), HasSubstr("left out: BGPConfiguration default: spec.nodeMesh"));
+  const auto json = to_json(status, read, {});
+  const auto& left_out = json.at("bgp").at("leftOut").as_array();
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out[0].at("object"), "BGPConfiguration default");
+}
+
 TEST(NodeStatus, ShowsTheMtuAndWhatTheKernelIsKeptFromDoing) {
   const auto read = document(R"(, "mtu": 1450, "routes": {"wanted": 7, "ready": 7},
       "tunnels": [{"interface": "tunl0", "mtu": 1480},
