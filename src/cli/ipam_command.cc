@@ -401,7 +401,8 @@ Result<int> run_split(const SplitOptions& options) {
 
 constexpr std::string_view kSplitFooter =
     R"(Puts pools of equal size, NAME-1, NAME-2 …, in the place of one; everything else is as it was. Workloads keep their
-addresses. Between the removal of the pool and the making of its parts nobody gets an address from it.
+addresses. Between the removal of the pool and the making of its parts nobody gets an address from it, and for these
+milliseconds what its workloads send leaves as from no pool: in no tunnel, and to the outside with their own addresses.
 
 Examples:
   ocicat ipam split default-pool --into 2 --dry-run

@@ -275,6 +275,11 @@ TEST(SplitPool, MakesPartsThatKeepEverythingElse) {
   EXPECT_EQ(last.at("spec").at("natOutgoing"), true);
   EXPECT_FALSE(split_pool(pool, 8));
   EXPECT_FALSE(split_pool(pool, 3));
+  auto longest = pool;
+  longest["metadata"].as_object()["name"] = std::string(251, 'a');
+  EXPECT_TRUE(split_pool(longest, 4));
+  longest["metadata"].as_object()["name"] = std::string(252, 'a');
+  EXPECT_FALSE(split_pool(longest, 4)) << "nobody could make the parts of what is gone by then";
 }
 
 }  // namespace
