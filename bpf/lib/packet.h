@@ -298,9 +298,11 @@ static __always_inline int parse_ipv4(FRAME* skb, struct extent* extent, int quo
   return 1;
 }
 
+/* An authentication header is a protocol of its own, as in IPv4, and so is a mobility header: nftables takes them for
+ * that, too, and what would follow says whoever sends it. */
 static __always_inline int is_extension(__u8 next) {
   return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
-         next == IPPROTO_DSTOPTS || next == IPPROTO_AH || next == IPPROTO_MH;
+         next == IPPROTO_DSTOPTS;
 }
 
 /* Walks the extension headers, to the transport header or to what a later fragment carries. */
@@ -324,7 +326,7 @@ static __always_inline int skip_extensions(FRAME* skb, struct extent* extent, __
       extent->at += 8;
       extent->cut = extent->at;
     } else {
-      extent->at += next == IPPROTO_AH ? ((__u32)header[1] + 2) * 4 : ((__u32)header[1] + 1) * 8;
+      extent->at += ((__u32)header[1] + 1) * 8;
     }
     next = header[0];
   }

@@ -8,8 +8,8 @@ namespace {
 
 using Span = std::span<const std::uint8_t>;
 
-constexpr std::array<std::uint8_t, 6> kExtensions{0, 43, 44, 60, 51, 135};
-constexpr std::uint8_t kFragment = 44, kAuthentication = 51;
+constexpr std::array<std::uint8_t, 4> kExtensions{0, 43, 44, 60};
+constexpr std::uint8_t kFragment = 44;
 constexpr int kMostExtensions = 7;
 
 std::uint16_t word(Span bytes, std::size_t at) {
@@ -58,7 +58,6 @@ std::optional<Span> read_v6(Span packet, bool quoted, Reading& reading) {
     if (reading.part == Reading::Part::kLater) return rest;
     if (headers == kMostExtensions || rest.size() < 8) return std::nullopt;
     std::size_t size = (std::size_t{rest[1]} + 1) * 8;
-    if (next == kAuthentication) size = (std::size_t{rest[1]} + 2) * 4;
     if (reading.part == Reading::Part::kFirst) reading.begins += size;
     if (next == kFragment) {
       const unsigned offset = word(rest, 2) & 0xfff8U;

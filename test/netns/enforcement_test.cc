@@ -111,6 +111,20 @@ TEST_P(Enforcement, FollowsAnAddressThatJoinsAClass) {
   EXPECT_FALSE(passes(a_, b_, kTcp, 80));
 }
 
+TEST_P(Enforcement, TakesForNoneOfAProtocolWhatIsOfItBehindAnAuthenticationOrMobilityHeader) {
+  start(kWebFromClass1, kAllowAll);
+  HostChanges web;
+  web.tables.classes.update(Prefix::host(a_.address(family())), policy::ClassId{1});
+  change(web);
+  EXPECT_FALSE(passes(a_, b_, kAuthentication, 80));
+  EXPECT_FALSE(passes(a_, b_, kMobility, 80));
+  EXPECT_TRUE(passes(a_, b_, kTcp, 80));
+  HostChanges all;
+  add_pod(all, "b", b_, kAllowAll, kAllowAll);
+  change(all);
+  EXPECT_TRUE(passes(a_, b_, kMobility, 80));
+}
+
 TEST_P(Enforcement, DropsPacketsFromAddressesThatAreNotTheSenders) {
   start(kAllowAll, kAllowAll);
   const bool v4 = family() == Family::kIpv4;

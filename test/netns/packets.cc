@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -120,6 +121,17 @@ Bytes transport_of(const RawPacket& raw) {
       }
       put16(bytes, 4, number);
       put_token(bytes, 8, raw.token);
+      return bytes;
+    }
+    case kAuthentication:
+    case kMobility: {
+      // Behind the header, TCP that opens a connection.
+      const std::size_t header = packet.protocol == kAuthentication ? 24 : 8;
+      Bytes bytes = with_ports(header + 20);
+      std::copy_n(bytes.begin(), 4, bytes.begin() + static_cast<std::ptrdiff_t>(header));
+      put32(bytes, 0, std::uint32_t{kTcp} << 24 | (packet.protocol == kAuthentication ? 4U << 16 : 0));
+      bytes[header + 12] = 5 << 4;
+      bytes[header + 13] = kSyn;
       return bytes;
     }
     default: {

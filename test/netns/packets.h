@@ -11,6 +11,8 @@
 namespace ocicat::test {
 
 inline constexpr std::uint8_t kSyn = 0x02, kAck = 0x10;  // flags of TCP
+// Protocols whose packets are made with a TCP packet behind their header, to the packet's port.
+inline constexpr Protocol kAuthentication = 51, kMobility = 135;
 
 struct RawPacket {
   policy::Packet packet;
