@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* What programs at netfilter hooks and in drivers read of the kernel's own memory: only these members, found
+/* What programs read of the kernel's own memory: only these members, found
  * by BTF wherever the running kernel has them.
  */
 #pragma once
@@ -10,11 +10,25 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct netns_xfrm {
+  unsigned int policy_count[3]; /* by direction: in, out, forwarded */
+  __u8 policy_default[3];       /* 1: what no policy names is refused */
+};
+
+struct net {
+  struct netns_xfrm xfrm;
+};
+
+typedef struct {
+  struct net* net;
+} possible_net_t;
+
 struct net_device {
   char name[16];
   int ifindex;
   unsigned int mtu;
   unsigned long priv_flags;
+  possible_net_t nd_net;
 };
 
 struct dst_entry {

@@ -4,12 +4,14 @@
  *
  *   asked   when a connection is new or judged anew, for other types of service, and a quarter of a second
  *           after the last time; all of them where the agent hears that routes have changed (host.rerouted)
+ *   none    where the host has policy of IPsec (xfrm): the stack knows what that is for
  *   tunnels where the next hop is the end of a tunnel of ours, which one that is (maps/tunnels.h)
  *   cost    of a look at the kernel's routes about 90 ns
  */
 #pragma once
 
 #include "lib/connections.h"
+#include "lib/kernel_types.h"
 #include "maps/tunnels.h"
 
 /* Of <sys/socket.h>, which is not for the kernel. */
@@ -54,10 +56,10 @@ static __always_inline int is_known_road(const struct tracked* tracked, __u32 en
   return holds(tracked->road.asked[end & 1], now) && tracked->traffic[end & 1] == traffic;
 }
 
-/* What the kernel's routes say of a packet of that size; 0: it may go the way found, which has room for it.
- */
+/* What the kernel's routes say of a packet of that size; 0: it may go the way found, which has room for it, and the
+ * neighbour there is known. Of one that does not answer the stack tells the sender. */
 static __always_inline long find_route(struct __sk_buff* skb, const struct packet* packet, __u32 size,
-                                       __u32 flags, struct bpf_fib_lookup* route) {
+                                       struct bpf_fib_lookup* route) {
   __builtin_memset(route, 0, sizeof *route);
   route->ifindex = skb->ifindex;
   route->l4_protocol = packet->key.protocol;
@@ -75,7 +77,23 @@ static __always_inline long find_route(struct __sk_buff* skb, const struct packe
     route->ipv4_src = packet->ends.source.word[3];
     route->ipv4_dst = packet->ends.destination.word[3];
   }
-  return bpf_fib_lookup(skb, route, sizeof *route, flags);
+  return bpf_fib_lookup(skb, route, sizeof *route, 0);
+}
+
+enum { XFRM_OUT = 1, XFRM_FORWARDED = 2, XFRM_REFUSED = 1 };
+
+/* Whether the kernel has policy of IPsec for what it forwards, or refuses what has none. */
+__noinline int has_ipsec(struct __sk_buff* skb) {
+  if (!bpf_core_field_exists(struct net, xfrm)) return 0;
+  struct net* net = BPF_CORE_READ((struct sk_buff*)skb, dev, nd_net.net);
+  struct netns_xfrm* xfrm = &net->xfrm;
+  unsigned int policies[XFRM_FORWARDED + 1] = {};
+  __u8 others[XFRM_FORWARDED + 1] = {};
+  bpf_core_read(policies, sizeof policies, &xfrm->policy_count);
+  if (bpf_core_field_exists(xfrm->policy_default))
+    bpf_core_read(others, sizeof others, &xfrm->policy_default);
+  return policies[XFRM_OUT] || policies[XFRM_FORWARDED] || others[XFRM_OUT] == XFRM_REFUSED ||
+         others[XFRM_FORWARDED] == XFRM_REFUSED;
 }
 
 /* The tunnel whose end the next hop is; 0: none of ours. */
@@ -98,10 +116,7 @@ __noinline int ask_road(struct __sk_buff* skb, const struct packet* packet, stru
   if (!packet || !tracked) return 0;
   struct bpf_fib_lookup route;
   __u32 end = ~packet->sender & 1, outside = leads_outside(&tracked->connection, end);
-  if (find_route(skb, packet, size, outside ? BPF_FIB_LOOKUP_SKIP_NEIGH : 0, &route) ||
-      route.ifindex != interface) {
-    return 0;
-  }
+  if (find_route(skb, packet, size, &route) || route.ifindex != interface || has_ipsec(skb)) return 0;
   if (outside) {
     __u32 tunnel = tunnel_to(&route);
     if (tunnel) route.ipv4_dst = tunnel;

@@ -155,10 +155,10 @@ __noinline __u64 ask_translated_road(struct __sk_buff* skb, const struct packet*
   struct bpf_fib_lookup route;
   struct translated_road* road = translated_road(tracked);
   __u32 end = ~packet->sender & 1, way = road->way;
-  long said = find_route(skb, packet, size, BPF_FIB_LOOKUP_SKIP_NEIGH, &route);
+  long said = find_route(skb, packet, size, &route);
   if (said == BPF_FIB_LKUP_RET_FRAG_NEEDED) return 0;
   __u64 name = 0;
-  if (!said && route.ifindex == way && !tunnel_to(&route))
+  if (!said && route.ifindex == way && !tunnel_to(&route) && !has_ipsec(skb))
     name = ask_translation(skb, packet, tracked, &route, now);
   WRITE_ONCE(*name_in(road), name);
   tracked->road.mtu[end] = route.mtu_result;

@@ -27,7 +27,7 @@ static __always_inline int is_discovery(const struct packet* packet) {
 __noinline int is_forwarded(struct __sk_buff* skb, const struct packet* packet) {
   if (!packet) return 0;
   struct bpf_fib_lookup route;
-  long answer = find_route(skb, packet, 0, 0, &route);
+  long answer = find_route(skb, packet, 0, &route);
   return answer >= 0 && answer != BPF_FIB_LKUP_RET_NOT_FWDED && answer != BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 

@@ -231,6 +231,24 @@ TEST_P(EbpfRedirect, LeavesAnUnknownNeighbourToTheStack) {
   }));
 }
 
+TEST_P(EbpfRedirect, LeavesANextHopThatDoesNotAnswerToTheStackWhichTellsTheSender) {
+  const auto outer = known_with_outside();
+  bed_.outside().ns().run([] { shell("ip link set eth0 arp off"); });
+  bed_.host().run([&] {
+    const auto address = bed_.outside().address(family()).to_string();
+    shell(fmt::format(
+        "sysctl -qw net.{}.neigh.uplink.retrans_time_ms=10; ip neigh replace {} dev uplink nud failed",
+        v4() ? "ipv4" : "ipv6", address));
+  });
+  using Clock = std::chrono::steady_clock;
+  bool told = false;
+  for (const auto end = Clock::now() + std::chrono::seconds(10); !told && Clock::now() < end;) {
+    at_a_.send(frame_of(again(outer)));
+    told = has_error(at_a_.received(), v4() ? 3 : 1);
+  }
+  EXPECT_TRUE(told);
+}
+
 // Some way to the other workload, of which no news comes to the agent: its MAC.
 TEST_P(EbpfRedirect, RemembersWhatRoutesSaidForAQuarterOfASecondAtMost) {
   const auto packet = known_between_workloads();
@@ -270,6 +288,30 @@ TEST_P(EbpfRedirect, LeavesInterfacesToTheStackThatSomebodyLimits) {
   EXPECT_EQ(redirected(), 0U);
   on_host("tc qdisc del dev calia clsact");
   EXPECT_TRUE(goes_past(at_a_, b_, at_b_, again(inside)));
+}
+
+// Nobody tells the agent of it.
+TEST_P(EbpfRedirect, LeavesAllToTheStackWhereTheHostHasPolicyOfIpsec) {
+  const auto inside = known_between_workloads();
+  const auto outer = known_with_outside();
+  const auto ip = [&](const std::string& words) {
+    bed_.host().run([&] { shell("ip xfrm policy " + words); });
+  };
+  const auto refused = fmt::format("src {} dst {}", a_.address(family()).to_string(),
+                                   bed_.outside().address(family()).to_string());
+  for (const auto* direction : {"out", "fwd"}) {
+    ip(fmt::format("add {} dir {} action block", refused, direction));
+    bool leaves = true;
+    EXPECT_TRUE(heeds([&] {  // what it does not name as well
+      leaves = arrives(at_a_, bed_.outside(), outside_, frame_of(again(outer)));
+      EXPECT_TRUE(arrives(outside_, a_, at_a_, frame_of(turned(outer))));
+      EXPECT_TRUE(arrives(at_a_, b_, at_b_, frame_of(again(inside))));
+    }));
+    EXPECT_FALSE(leaves) << direction;
+    ip(fmt::format("delete {} dir {}", refused, direction));
+    EXPECT_TRUE(goes_past(at_a_, bed_.outside(), outside_, again(outer)));
+    EXPECT_TRUE(goes_past(at_a_, b_, at_b_, again(inside)));
+  }
 }
 
 TEST_P(EbpfRedirect, IsOffWhereTheSettingsSaySo) {

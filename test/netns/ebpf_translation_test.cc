@@ -255,6 +255,24 @@ TEST_P(EbpfTranslation, IsOffWhereTheSettingsSaySo) {
   EXPECT_EQ(translated(), 0U);
 }
 
+TEST_P(EbpfTranslation, IsTheKernelsWhereTheHostHasPolicyOfIpsec) {
+  const auto packet = known();
+  const auto ip = [&](const char* what) {
+    bed_.host().run([&] {
+      shell(fmt::format("ip xfrm policy {} src {} dst {} dir fwd {}", what,
+                        a_.address(GetParam()).to_string(), bed_.outside().address(GetParam()).to_string(),
+                        std::string_view(what) == "add" ? "action block" : ""));
+    });
+  };
+  ip("add");
+  EXPECT_TRUE(comes_to([&] { return leaving(again(packet)).empty(); }));
+  translated();
+  EXPECT_FALSE(coming(turned(outside(packet))).empty());
+  EXPECT_EQ(translated(), 0U);
+  ip("delete");
+  EXPECT_TRUE(go_past(packet));
+}
+
 // The kernel would forget what it has not seen for so long.
 TEST_P(EbpfTranslation, KeepsTheKernelsOwnEntryAlive) {
   bed_.host().run([] {
