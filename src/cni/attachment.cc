@@ -313,6 +313,7 @@ json::object result_of(const Attachment& attachment, Version version) {
 }
 
 json::object behind(json::object previous, json::object own) {
+  if (previous.empty()) return own;
   const auto list = [&](std::string_view name) -> json::array& {
     auto& value = previous[name];
     return value.is_array() ? value.get_array() : value.emplace_array();

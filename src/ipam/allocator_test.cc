@@ -171,6 +171,12 @@ TEST_F(Allocation, EndsAtTheLimitOfBlocksWithoutBorrowing) {
   EXPECT_EQ(refused.error().code, ErrorCode::kExhausted);
   EXPECT_THAT(refused.error().message, HasSubstr("maxBlocksPerHost"));
   EXPECT_THAT(assign(request("b", "h2")), SizeIs(1));
+  // The blocks are of all pools together, and those that it has may have room for others than who asks.
+  pool("other", "10.0.1.0/29", 31);
+  auto elsewhere = request("b", "h3");
+  elsewhere.pools.ipv4 = {"other"};
+  EXPECT_THAT(given(allocator_.assign(elsewhere)),
+              ElementsAre(HasSubstr("in none of IPPool other (10.0.1.0/29)")));
 }
 
 // As an agent's does for pods and its other one for the end of a tunnel, both before the host has any.

@@ -347,10 +347,11 @@ Result<void> Assignment::at_limit(const Job& job, Family family) const {
   });
   const int most = network::most_blocks(settings_.configuration);
   if (has < most) return {};
-  return fail(ErrorCode::kExhausted,
-              "{} has {} IPv{} blocks, all that it may have, and no address in them is free; raise "
-              "maxBlocksPerHost (ocicat ipam configure), or give the pool larger blocks",
-              job.owner.to_string(), has, static_cast<int>(family));
+  return fail(
+      ErrorCode::kExhausted,
+      "{} has {} IPv{} blocks, all that it may have, and in none of IPPool {} an address is free; raise "
+      "maxBlocksPerHost (ocicat ipam configure), or give the pool larger blocks",
+      job.owner.to_string(), has, static_cast<int>(family), names_of_pools(job, family));
 }
 
 // One that somebody has set is kept also where others claim for the same host, which costs a list; the usual one is
@@ -575,15 +576,19 @@ void Assignment::forget_others() {
   });
 }
 
-Error Assignment::none_left(const Job& job, Family family) const {
+std::string Assignment::names_of_pools(const Job& job, Family family) {
   std::string pools;
   for (const IpPool* pool : job.pools.at(index_of(family))) {
     pools += fmt::format("{}{} ({})", pools.empty() ? "" : ", ", pool->metadata.name, pool->cidr.to_string());
   }
+  return pools;
+}
+
+Error Assignment::none_left(const Job& job, Family family) const {
   return {ErrorCode::kExhausted,
           fmt::format("no IPv{} address is left for {} in IPPool {}{}; add a pool, or see what holds the "
                       "addresses (ocicat ipam show, ocicat ipam check)",
-                      static_cast<int>(family), job.request->host, pools,
+                      static_cast<int>(family), job.request->host, names_of_pools(job, family),
                       settings_.configuration.strict_affinity ? " (strictAffinity: own blocks only)"
                       : !settings_.configuration.auto_allocate_blocks
                           ? " (autoAllocateBlocks is off: no new blocks)"

@@ -84,6 +84,7 @@ class Assignment {
   void roll_back(Job& job);
   void lower_handles();
   void forget_others();
+  static std::string names_of_pools(const Job& job, Family family);
   Error none_left(const Job& job, Family family) const;
   Assigned assigned(const Job& job) const;
 
