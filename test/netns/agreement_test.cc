@@ -52,7 +52,8 @@ TEST(Agreement, OfEvaluatorTablesNftablesAndEbpfAboutRandomPoliciesAndWhatFollow
         const auto phases = phases_of(packets_for(random, boundaries, way));
         const auto answers = four.ask(phases);
         asked += answers.size();
-        passed += std::ranges::count_if(answers, [](const auto& one) { return one.evaluator != 0; });
+        passed += static_cast<std::size_t>(
+            std::ranges::count_if(answers, [](const auto& one) { return one.evaluator != 0; }));
         const auto found = first_disagreement(phases, answers);
         if (!found) continue;
         ADD_FAILURE() << found->text << (drops_invalid ? "" : "\nwhat is invalid is judged")

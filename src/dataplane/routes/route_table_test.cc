@@ -393,7 +393,7 @@ TEST_F(RoutesByObjects, CostALookAtOthersRoutesOnceAndOnlyWhereOneIsToGo) {
   table_.want(tunnels(), {});
   sync();
   EXPECT_EQ(kernel_.dumps_of_all, 0);
-  for (const std::uint32_t host : {0, 1}) {
+  for (const auto host : {0U, 1U}) {
     leave(table_, host);
     sync();
     EXPECT_EQ(kernel_.dumps_of_all, 1);
