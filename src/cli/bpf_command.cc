@@ -108,6 +108,7 @@ void add_bpf_command(CLI::App& app) {
   auto* group = app.add_subcommand("bpf", "Show what the eBPF datapath of a host has in the kernel");
   group->require_subcommand(1);
   group->footer(std::string(kBpfFooter));
+  const auto one_or_more = CLI::Validator(CLI::PositiveNumber).description("");  // 0 is nobody's number
   for (const auto& what : kWhat) {
     auto* command = group->add_subcommand(what.name, what.about);
     auto options = std::make_shared<BpfOptions>();
@@ -116,10 +117,14 @@ void add_bpf_command(CLI::App& app) {
           ->type_name("ADDRESS");
     if (what.endpoint)
       command->add_option("--endpoint", options->slot, "Only of the endpoint with this number")
+          ->check(one_or_more)
           ->type_name("SLOT");
     if (what.program)
-      command->add_option("--program", options->program, "Only of this program")->type_name("ID");
+      command->add_option("--program", options->program, "Only of this program")
+          ->check(one_or_more)
+          ->type_name("ID");
     command->add_option("--most", options->most, "Show at most so many")
+        ->check(one_or_more)
         ->type_name("N")
         ->capture_default_str();
     command->add_option("--host", options->host, "Of this host of a lab")->type_name("HOST");

@@ -106,6 +106,13 @@ def test_which_host_is_meant_must_be_said_and_be_there(lab):
     assert done.returncode == 1 and "no eBPF datapath is pinned" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["connections --most -1", "counters --most 0", "connections --endpoint 0",
+                                   "tables --program 0"])
+def test_no_number_stands_for_all(lab, words):
+    done = lab.run("bpf", *words.split(), "--host", "host1", check=False)
+    assert done.returncode == 2 and done.stdout == ""
+
+
 def test_status_names_settings_without_effect_and_those_that_do_less_than_they_say(lab):
     lab.apply({"apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": "default"},
                "spec": {"bpfEnabled": True, "logPrefix": "x", "bpfRedirectToPeer": "Enabled",
