@@ -35,14 +35,27 @@ bool becomes(const ClusterLock& lock, bool locked) {
   return true;
 }
 
+// Leaves the server stopped. As long as the document is not followed yet the server is asked for it, which shows in
+// nothing but what is said while that is away.
+bool remembers_its_lock(const ClusterLock& lock, api::TestServer& server) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  server.stop();
+  while (lock.why_locked().find("datastoreReady: false") == std::string::npos) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    server.start();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks
+    server.stop();
+  }
+  return true;
+}
+
 TEST(ClusterLock, FollowsTheDocumentAndRemembersItWhileTheServerIsAway) {
   api::TestServer server;
   const ClusterLock lock(server.address());
   EXPECT_EQ(lock.why_locked(), "") << "there is none";
   ASSERT_TRUE(server.client().create(information(false)));
   EXPECT_TRUE(becomes(lock, true));
-  server.stop();
-  EXPECT_THAT(lock.why_locked(), HasSubstr("datastoreReady: false"));
+  EXPECT_TRUE(remembers_its_lock(lock, server));
   server.start();
   ASSERT_TRUE(server.client().update(information(true)));
   EXPECT_TRUE(becomes(lock, false));
