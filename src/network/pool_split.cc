@@ -4,12 +4,12 @@
 
 #include "network/address_block.h"
 #include "resources/decode.h"
+#include "resources/schema_text.h"
 
 namespace ocicat::network {
 namespace {
 
 constexpr int kMostParts = 1024;
-constexpr std::size_t kLongestName = 253;  // as the API has it (validation.md)
 
 }  // namespace
 
@@ -22,10 +22,10 @@ Result<std::vector<boost::json::object>> split_pool(const boost::json::object& d
   if (length > pool.block_size)
     return fail(ErrorCode::kInvalid, "IPPool {} ({}) in {} parts: each would be smaller than a block (/{})",
                 pool.metadata.name, pool.cidr.to_string(), parts, pool.block_size);
-  if (fmt::format("{}-{}", pool.metadata.name, parts).size() > kLongestName)
-    return fail(ErrorCode::kInvalid,
-                "IPPool {}: the names of its parts, which end in -1 to -{}, would be too long",
-                pool.metadata.name, parts);
+  const auto last = fmt::format("{}-{}", pool.metadata.name, parts);
+  if (const auto rule = schema::check_dns_subdomain(last); !rule.empty())
+    return fail(ErrorCode::kInvalid, "IPPool {}: its parts could have no names: {} {}", pool.metadata.name,
+                last, rule);
   IpPool part = pool;  // whose blocks are the parts
   part.block_size = length;
   std::vector<boost::json::object> made;
