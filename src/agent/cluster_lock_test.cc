@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <thread>
 
 #include "api/client/test_server.h"
@@ -26,27 +27,28 @@ json::object information(bool ready) {
           {"spec", json::object{{"datastoreReady", ready}}}};
 }
 
-bool becomes(const ClusterLock& lock, bool locked) {
+bool eventually(const std::function<bool()>& holds) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (lock.why_locked().empty() == locked) {
+  while (!holds()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks
   }
   return true;
 }
 
+bool becomes(const ClusterLock& lock, bool locked) {
+  return eventually([&] { return lock.why_locked().empty() != locked; });
+}
+
 // Leaves the server stopped. As long as the document is not followed yet the server is asked for it, which shows in
 // nothing but what is said while that is away.
 bool remembers_its_lock(const ClusterLock& lock, api::TestServer& server) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  server.stop();
-  while (lock.why_locked().find("datastoreReady: false") == std::string::npos) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    server.start();
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks
+  return eventually([&] {
     server.stop();
-  }
-  return true;
+    if (lock.why_locked().find("datastoreReady: false") != std::string::npos) return true;
+    server.start();
+    return false;
+  });
 }
 
 TEST(ClusterLock, FollowsTheDocumentAndRemembersItWhileTheServerIsAway) {
