@@ -12,27 +12,40 @@ namespace {
 
 using Context = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
 
-// OpenSSL takes longer to find an algorithm than to hash a few bytes with it, so it is found once.
-Context sha256() {
-  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+Context context_of(const EVP_MD* algorithm) {
   Context context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
   CHECK(algorithm != nullptr && context && EVP_DigestInit_ex(context.get(), algorithm, nullptr) == 1);
   return context;
 }
 
-}  // namespace
-
-Digest Digest::of(std::string_view meaning) {
-  thread_local const Context context = sha256();
+// The first bytes of what the context makes of it.
+template <class Bytes>
+Bytes first_bytes(EVP_MD_CTX* context, std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> whole{};
   unsigned length = 0;
-  CHECK(EVP_DigestInit_ex(context.get(), nullptr, nullptr) == 1 &&  // anew, with what it has
-        EVP_DigestUpdate(context.get(), meaning.data(), meaning.size()) == 1 &&
-        EVP_DigestFinal_ex(context.get(), whole.data(), &length) == 1);
-  Digest digest;
-  CHECK(length >= digest.bytes.size());
-  std::memcpy(digest.bytes.data(), whole.data(), digest.bytes.size());
-  return digest;
+  CHECK(EVP_DigestInit_ex(context, nullptr, nullptr) == 1 &&  // anew, with what it has
+        EVP_DigestUpdate(context, text.data(), text.size()) == 1 &&
+        EVP_DigestFinal_ex(context, whole.data(), &length) == 1);
+  Bytes bytes{};
+  CHECK(length >= bytes.size());
+  std::memcpy(bytes.data(), whole.data(), bytes.size());
+  return bytes;
+}
+
+}  // namespace
+
+// OpenSSL takes longer to find an algorithm than to hash a few bytes with it, so each is found once.
+
+Digest Digest::of(std::string_view meaning) {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  thread_local const Context context = context_of(algorithm);
+  return {first_bytes<decltype(bytes)>(context.get(), meaning)};
+}
+
+std::array<std::uint8_t, 20> sha1(std::string_view text) {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA1", nullptr);
+  thread_local const Context context = context_of(algorithm);
+  return first_bytes<std::array<std::uint8_t, 20>>(context.get(), text);
 }
 
 std::string Digest::to_hex() const {

@@ -40,6 +40,9 @@ struct Digest {
   }
 };
 
+// SHA-1 of it: for names that others make in the same way. Nothing is to rest on two texts not having the same.
+std::array<std::uint8_t, 20> sha1(std::string_view text);
+
 }  // namespace ocicat
 
 template <>

@@ -15,6 +15,7 @@
 
 #include "base/ip.h"
 #include "base/prefix_map.h"
+#include "base/text_map.h"
 #include "resources/types.h"
 
 namespace ocicat::network {
@@ -50,9 +51,9 @@ class BlockMap {
   void forget(const Prefix& cidr, const Block& block);
 
   PrefixMap<Block> blocks_;
-  std::map<std::string, Prefix> cidr_by_name_;
+  TextMap<Prefix> cidr_by_name_;
   // Blocks that speak of a host.
-  std::map<std::string, std::set<Prefix>, std::less<>> cidrs_by_node_;
+  TextMap<std::set<Prefix>> cidrs_by_node_;
 };
 
 }  // namespace ocicat::network

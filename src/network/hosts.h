@@ -5,16 +5,18 @@
 //   errors   none: a host that is not known, or has no address of a family, is simply not there
 #pragma once
 
+#include <boost/container/flat_set.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <array>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/ip.h"
 #include "base/mac.h"
+#include "base/text_map.h"
 #include "resources/types.h"
 
 namespace ocicat::network {
@@ -59,7 +61,9 @@ class Hosts {
   Changed set(const Node& node);
   Changed remove(const std::string& name);
 
+  // Valid until the next change.
   const Host* find(std::string_view name) const;
+  std::size_t size() const { return hosts_.size(); }
   // Whether it is the address of a host.
   bool has(const IpAddress& address) const { return names_by_address_.contains(address); }
   // The host at an address: of several that claim it the first by name. Nothing where that is `own`.
@@ -69,8 +73,16 @@ class Hosts {
   void claim(const std::string& name, const Host& host, std::vector<IpAddress>& touched);
   void leave(const std::string& name, const Host& host, std::vector<IpAddress>& touched);
 
-  std::map<std::string, Host, std::less<>> hosts_;
-  std::map<IpAddress, std::set<std::string>> names_by_address_;
+  struct Known {
+    Host host;
+    // As vtep_mac() has them, once it was asked: they follow from the name, and take long.
+    std::array<std::optional<MacAddress>, 2> macs{};
+  };
+  static std::optional<Vtep> vtep_of(const Node& node, Family family, Known& known);
+
+  TextMap<Known> hosts_;
+  // Ascending: mostly one.
+  boost::unordered_flat_map<IpAddress, boost::container::flat_set<std::string>> names_by_address_;
 };
 
 }  // namespace ocicat::network

@@ -68,6 +68,7 @@ class RouteResolver {
   std::optional<Peer> peer(const IpAddress& address) const { return hosts_.peer(address, own_); }
   // Whether it is the address of a host, this one or another.
   bool is_host(const IpAddress& address) const { return hosts_.has(address); }
+  std::size_t host_count() const { return hosts_.size(); }
   const Host* own() const { return own_ ? hosts_.find(*own_) : nullptr; }
 
  private:

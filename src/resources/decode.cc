@@ -1,10 +1,9 @@
 #include "resources/decode.h"
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <utility>
 
+#include "base/digest.h"
 #include "resources/decoders.h"
 #include "resources/fields.h"
 #include "resources/ipam.h"
@@ -117,9 +116,7 @@ std::string workload_endpoint_name(std::string_view node, std::string_view orche
 }
 
 std::string workload_interface_name(std::string_view ns, std::string_view pod) {
-  const auto hashed = fmt::format("{}.{}", ns, pod);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  CHECK(EVP_Digest(hashed.data(), hashed.size(), digest.data(), nullptr, EVP_sha1(), nullptr) == 1);
+  const auto digest = sha1(fmt::format("{}.{}", ns, pod));
   std::string name = "cali";
   constexpr std::size_t kHashDigits = 11;
   constexpr std::string_view kDigits = "0123456789abcdef";
