@@ -167,6 +167,22 @@ TEST(Pacer, WritesAtOnceThenAtMostEveryGapThenAtTheHeartbeat) {
   EXPECT_EQ(pacer.due(), start + 5s) << "after a quiet time at once";
 }
 
+TEST(Pacer, LeavesTheServerTimeForAsManyHostsAsThereAre) {
+  const Pacer::Time start{};
+  Pacer pacer(start);
+  pacer.share_with(10);
+  pacer.wrote(start);
+  pacer.changed(start);
+  EXPECT_EQ(pacer.due(), start + Pacer::kGap);
+  pacer.share_with(5000);
+  pacer.wrote(start);
+  pacer.changed(start);
+  EXPECT_EQ(pacer.due(), start + 1s);
+  pacer.wrote(start + 1s);
+  pacer.changed(start + 3s);
+  EXPECT_EQ(pacer.due(), start + 3s) << "after a quiet time at once, in any cluster";
+}
+
 TEST(Pacer, AfterFailuresPausesGrowToABoundAndChangesDoNotShortenThem) {
   const Pacer::Time start{};
   Pacer pacer(start);

@@ -49,6 +49,7 @@ void set(prometheus::Gauge& gauge, std::size_t value) {
 
 struct Metrics::State {
   prometheus::Registry registry;
+  prometheus::Gauge& hosts = gauge(registry, "ocicat_hosts", "Hosts of the cluster known");
   prometheus::Gauge& endpoints = gauge(registry, "ocicat_endpoints", "Workload endpoints known");
   prometheus::Gauge& local_endpoints =
       gauge(registry, "ocicat_endpoints_local", "Workload endpoints of this host");
@@ -120,6 +121,7 @@ void Metrics::observe(const News& news, const AgentStatus& status) {
   set(state_->refused, status.refused().size());
   if (news.bgp) state_->bgp.show(*news.bgp);
   if (!news.counters) return;
+  set(state_->hosts, news.counters->hosts);
   set(state_->endpoints, news.counters->endpoints);
   set(state_->local_endpoints, news.counters->local_endpoints);
   set(state_->policies, news.counters->policies);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 
 namespace ocicat::agent {
 
@@ -12,7 +13,10 @@ class Pacer {
   using Time = std::chrono::steady_clock::time_point;
   using Duration = std::chrono::steady_clock::duration;
 
-  static constexpr Duration kGap = std::chrono::milliseconds(100);  // between two writes
+  // Between two writes: a tenth of a second, and longer in a large cluster, as one change may be every host's, and all
+  // of them write to one server: five thousand hosts once a second.
+  static constexpr Duration kGap = std::chrono::milliseconds(100);
+  static constexpr Duration kGapByHost = std::chrono::microseconds(200);
   static constexpr Duration kHeartbeat = std::chrono::seconds(10);  // at most without any
   static constexpr Duration kFirstRetry = std::chrono::milliseconds(100);
   static constexpr Duration kLastRetry = std::chrono::seconds(2);
@@ -23,9 +27,11 @@ class Pacer {
   void changed(Time now) {
     if (retry_ == Duration::zero()) due_ = std::min(due_, std::max(now, earliest_));
   }
+  // How many hosts there are, from the next write on.
+  void share_with(std::size_t hosts) { gap_ = std::max<Duration>(kGap, hosts * kGapByHost); }
   void wrote(Time now) {
     retry_ = Duration::zero();
-    earliest_ = now + kGap;
+    earliest_ = now + gap_;
     due_ = now + kHeartbeat;
   }
   // The pauses grow, whatever changes meanwhile.
@@ -39,6 +45,7 @@ class Pacer {
  private:
   Time due_;
   Time earliest_{};
+  Duration gap_ = kGap;
   Duration retry_{};
 };
 

@@ -22,6 +22,7 @@ struct StatusReporter::State {
       const auto patience = pacer.due() - std::chrono::steady_clock::now();
       if (auto news = mailbox.take_within(std::max(patience, Pacer::Duration::zero()))) {
         if (status.apply(*news)) pacer.changed(std::chrono::steady_clock::now());
+        if (news->counters) pacer.share_with(news->counters->hosts);
         log_refusals(*news);
         if (news->report) {
           log_kernel(*news->report);

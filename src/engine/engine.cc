@@ -74,7 +74,8 @@ void Engine::leave_to_router() {
 Engine::Counters Engine::counters() const {
   const auto& state = *state_;
   using policy::IdSpace;
-  return {.endpoints = state.keys.size(),
+  return {.hosts = state.ways.host_count(),
+          .endpoints = state.keys.size(),
           .local_endpoints = state.locals.size(),
           .host_endpoints = state.local_hosts.size(),
           .policies = state.policies.policy_count(),
