@@ -109,4 +109,13 @@ Result<void> wire_hosts(const std::vector<HostWiring>& hosts) {
   return {};
 }
 
+Result<void> must_have_ipip(const HostWiring& host) {
+  const auto made =
+      batch(host.network_namespace, "link add probe type ipip remote 127.0.0.1\nlink del probe\n");
+  if (made) return {};
+  return fail(ErrorCode::kUnsupported,
+              "this kernel has no IPIP: load its module ipip, or choose another --network, such as vxlan; {}",
+              made.error().message);
+}
+
 }  // namespace ocicat::lab

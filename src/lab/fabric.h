@@ -38,5 +38,7 @@ std::string link_lines(const std::vector<HostWiring>& hosts, std::size_t index);
 std::string host_lines(const std::vector<HostWiring>& hosts, std::size_t index);
 // Does it: namespaces, settings and lines.
 Result<void> wire_hosts(const std::vector<HostWiring>& hosts);
+// Whether the kernel has the tunnels that a lab is to have: its agents would go on trying. kUnsupported: it has not.
+Result<void> must_have_ipip(const HostWiring& host);
 
 }  // namespace ocicat::lab

@@ -50,6 +50,7 @@ Result<void> Lab::begin(const LabRecord& lab) {
   TRY_VOID(write_lab(layout_, lab));
   const auto hosts = host_wirings(layout_, lab);
   TRY_VOID(wire_hosts(hosts));
+  if (lab.network.starts_with("ipip")) TRY_VOID(must_have_ipip(hosts.front()));
   TRY_VOID(start_server());
   api::Client client(server_address());
   for (const auto& object : pool_objects(lab)) {
