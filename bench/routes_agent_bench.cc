@@ -4,9 +4,10 @@
 //   routes-cold-agent         nothing is in the kernel, which is written 22,000 routes and 5,000 ends of tunnels; what
 //                             the kernel takes for them is another figure (routes-program-*), and not in this one
 //   routes-cold-agent-again   killed, and started anew: all of it is read and found right; with the kernel's share
-//   routes-host-change-agent  then one host after another gets another address and tunnel end: what all threads of the
-//                             agent take for each, from the server's event to the status that says so, with the
-//                             kernel's share and without what they take when nothing happens
+//   routes-host-change-agent  then ten times a second another host gets another address and tunnel end: what all threads
+//                             of the agent take for each, from the server's event to the status, which in a cluster of
+//                             that size is written once a second; with the kernel's share and without what they take
+//                             when nothing happens
 //   routes-host-label-agent   the same where a host only gets a label, which nothing selects
 //
 // Prints lines `figure value unit`; each start goes to the error output, and of each round of changes which thread of

@@ -5,8 +5,11 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+
+#include "base/short_hash.h"
 
 namespace ocicat {
 
@@ -18,6 +21,9 @@ struct MacAddress {
   std::string to_string() const;  // in lower case
 
   auto operator<=>(const MacAddress&) const = default;
+  friend std::size_t hash_value(const MacAddress& mac) {
+    return short_hash(std::as_bytes(std::span(mac.bytes)));
+  }
 };
 
 }  // namespace ocicat

@@ -102,6 +102,9 @@ void HostKeeper::apply(const HostChanges& changes) {
 }
 
 void HostKeeper::take(const HostChanges& changes) {
+  for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
+  if (started_ && changes.only_tells()) return;
+  as_it_was_ = false;
   if (std::exchange(started_, true)) note_renewed(changes.endpoints);
   mending_routes_ = false;
   changes.host_endpoints.apply_to(host_endpoints_);
@@ -121,7 +124,6 @@ void HostKeeper::take(const HostChanges& changes) {
   bandwidth_.want(changes.endpoints);
   routes_.want(changes.routes, changes.endpoints);
   changes.endpoints.apply_to(endpoints_);
-  for (const auto& [kind, revision] : changes.revisions) wanted_.insert_or_assign(kind, revision);
 }
 
 void HostKeeper::note_renewed(const Changes<ResourceKey, EndpointState>& changes) {
@@ -149,6 +151,7 @@ void HostKeeper::note_renewed(const Changes<ResourceKey, EndpointState>& changes
 }
 
 void HostKeeper::doubt(const Doubts& doubts) {
+  as_it_was_ &= !doubts.any();
   if (doubts.policy) {
     mending_policy_ = policy_->in_step() || mending_policy_;
     policy_->distrust();
@@ -157,10 +160,13 @@ void HostKeeper::doubt(const Doubts& doubts) {
     mending_routes_ = true;
     nat_.distrust();
   }
-  if (doubts.routes) {
+  if (doubts.routes) routes_.distrust_routes();
+  if (doubts.routes || doubts.ends) {
     mending_routes_ = true;
-    routes_.distrust_routes();
     for (auto& vxlan : vxlan_) vxlan.distrust_ends();
+  }
+  if (doubts.ends) {  // they go before their interface does
+    for (auto& vxlan : vxlan_) vxlan.distrust_device();
   }
   if (doubts.links.any()) {
     routes_.distrust_links(doubts.links);
@@ -172,6 +178,14 @@ void HostKeeper::doubt(const Doubts& doubts) {
   }
   if (doubts.links.any() || doubts.next_hops) routes_.distrust_next_hops();
   if (doubts.routes || doubts.links.any() || doubts.next_hops) policy_->reroute();
+}
+
+std::set<int> HostKeeper::tunnel_links() const {
+  std::set<int> links;
+  for (const auto& vxlan : vxlan_) {
+    if (vxlan.link() != 0) links.insert(vxlan.link());
+  }
+  return links;
 }
 
 std::uint64_t HostKeeper::writes() const {
@@ -297,6 +311,10 @@ const EndpointState* HostKeeper::in_force(const ResourceKey& endpoint) const {
 
 bool HostKeeper::attempt() {
   if (!started_) return true;
+  if (as_it_was_ && policy_->in_step()) {
+    report_.revisions = wanted_;
+    return true;
+  }
   // Without the links, what is known of them stays; the routes will say what is wrong. Where nothing is known
   // yet, an interface that is found by its addresses would be let go.
   if (const auto learned = learn_links(); learned) {
@@ -353,6 +371,7 @@ bool HostKeeper::attempt() {
   const bool done = error.empty();
   report_.error = done ? connection_error_ : std::move(error);
   report_.kernel_writes = policy_->writes() + writes();
+  as_it_was_ = done && links_told_ && routes_.knows_links();
   return done;
 }
 

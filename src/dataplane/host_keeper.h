@@ -2,10 +2,12 @@
 // translation. The part of DataplaneLoop that neither waits nor knows the time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "dataplane/dataplane.h"
 #include "dataplane/limits/bandwidth_table.h"
@@ -38,9 +40,9 @@ class HostKeeper {
 
   // Somebody else may have changed something.
   struct Doubts {
-    bool policy = false, nat = false, routes = false, next_hops = false;
+    bool policy = false, nat = false, routes = false, next_hops = false, ends = false;
     kernel::LinkDoubts links{};
-    bool any() const { return policy || nat || routes || next_hops || links.any(); }
+    bool any() const { return policy || nat || routes || next_hops || ends || links.any(); }
   };
   void doubt(const Doubts& doubts);
 
@@ -70,9 +72,15 @@ class HostKeeper {
   bool lacks_route(const Prefix& destination) const { return routes_.lacks(destination); }
   // Whether the next hop object of that number is ours.
   bool has_hop(std::uint32_t number) const { return routes_.has_hop(number); }
+  // The interfaces of tunnels that have ends, as far as they are known, and whether one that has gone is wanted there.
+  std::set<int> tunnel_links() const;
+  bool misses_end(const kernel::EndMonitor::Gone& gone) const {
+    return std::ranges::any_of(vxlan_, [&](const Vxlan& vxlan) { return vxlan.misses(gone); });
+  }
 
  private:
   bool started_ = false;
+  bool as_it_was_ = false;  // the last attempt() has done all, and nothing has come for the kernel since
   std::unique_ptr<PolicyDatapath> policy_;
   NatTable nat_;
   bool floating_taken_ = true;  // the kernel translates all floating addresses as is wanted

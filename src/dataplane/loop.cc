@@ -41,6 +41,7 @@ struct Doors {
   std::unique_ptr<kernel::NetlinkQueues> queues;
   std::optional<kernel::nft::Monitor> nft_monitor, nat_monitor;
   std::optional<kernel::RouteMonitor> route_monitor;
+  std::optional<kernel::EndMonitor> end_monitor;
 };
 
 // Of this thread, in the kernel as well.
@@ -63,6 +64,7 @@ Result<Doors> open_doors(const Options& options) {
   TRY(doors.nft_monitor, kernel::nft::Monitor::open(options.nft_table, own));
   TRY(doors.nat_monitor, kernel::nft::Monitor::open(options.nat_table(), own));
   TRY(doors.route_monitor, kernel::RouteMonitor::open(doors.routes->port()));
+  TRY(doors.end_monitor, kernel::EndMonitor::open());
   return doors;
 }
 
@@ -125,18 +127,20 @@ struct DataplaneLoop::State {
   void wait(const Doors* doors, Clock::time_point until) const {
     const bool listens = Clock::now() >= route_repair_from;
     if (doors != nullptr && !listens) until = std::min(until, route_repair_from);
-    std::array<pollfd, 4> fds;
+    std::array<pollfd, 5> fds;
     fds.fill({-1, POLLIN, 0});
     fds[0].fd = wake->get();
     if (doors != nullptr) {
       fds[1].fd = doors->nft_monitor->fd();
       fds[2].fd = doors->nat_monitor->fd();
       if (listens) fds[3].fd = doors->route_monitor->fd();
+      if (listens) fds[4].fd = doors->end_monitor->fd();
     }
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now()).count();
     ::poll(fds.data(), fds.size(), static_cast<int>(std::clamp<long long>(left, 0, kResyncPeriod.count())));
-    std::uint64_t count = 0;
-    while (::read(wake->get(), &count, sizeof count) > 0) {
+    std::uint64_t count = 0;  // of all that have woken us
+    if ((fds[0].revents & POLLIN) != 0) {
+      [[maybe_unused]] const auto taken = ::read(wake->get(), &count, sizeof count);
     }
   }
 
@@ -153,19 +157,41 @@ struct DataplaneLoop::State {
     return std::nullopt;
   }
 
+  // A monitor that cannot be read has lost messages for all we know.
   void listen(Doors& doors, const HostKeeper& keeper) {
-    // A monitor that cannot be read has lost messages for all we know.
+    std::array<pollfd, 4> fds{{{doors.nft_monitor->fd(), POLLIN, 0},
+                               {doors.nat_monitor->fd(), POLLIN, 0},
+                               {doors.route_monitor->fd(), POLLIN, 0},
+                               {doors.end_monitor->fd(), POLLIN, 0}}};
+    ::poll(fds.data(), fds.size(), 0);  // mostly none has anything to tell
+    if (fds[0].revents != 0) hear_of_policy(*doors.nft_monitor);
+    if (fds[1].revents != 0) {
+      const auto changed = doors.nat_monitor->changed();
+      doubts.nat |= !changed || *changed;
+    }
+    // What a workload's link has told is known before its endpoint is, also where reading the others has taken a while.
+    if (fds[0].revents != 0 || fds[1].revents != 0 || fds[2].revents != 0)
+      hear_of_routes(*doors.route_monitor, keeper);
+    if (fds[3].revents != 0) hear_of_ends(*doors.end_monitor, keeper);
+    if (Clock::now() < resync_at()) return;
+    next_resync = Clock::now() + kResyncPeriod;
+    doubts.nat = doubts.routes = doubts.links.all = doubts.next_hops = true;
+    if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
+  }
+
+  void hear_of_policy(kernel::nft::Monitor& monitor) {
     const bool runs_ebpf = options.datapath == Datapath::kEbpf;
-    const auto policy_changed = doors.nft_monitor->changed([&](kernel::MessageView message) {
+    const auto changed = monitor.changed([&](kernel::MessageView message) {
       if (runs_ebpf) hear(options, message, circumstances);
     });
-    const bool policy_doubted = !policy_changed || *policy_changed;
-    doubts.policy |= policy_doubted;
+    const bool doubted = !changed || *changed;
+    doubts.policy |= doubted;
     // What was lost may have told of others' rules as well.
-    if (runs_ebpf && policy_doubted) look_at = std::min(look_at, next_look_from);
-    const auto nat_changed = doors.nat_monitor->changed();
-    doubts.nat |= !nat_changed || *nat_changed;
-    const auto events = doors.route_monitor->read(options.route_protocol);
+    if (runs_ebpf && doubted) look_at = std::min(look_at, next_look_from);
+  }
+
+  void hear_of_routes(kernel::RouteMonitor& monitor, const HostKeeper& keeper) {
+    const auto events = monitor.read(options.route_protocol);
     doubts.routes |= !events || events->own ||
                      std::ranges::any_of(events->hops, [&](auto number) { return keeper.has_hop(number); });
     doubts.links.add(events ? events->links : kernel::LinkDoubts{.all = true});
@@ -176,10 +202,12 @@ struct DataplaneLoop::State {
       doubts.routes = true;
       retry.at_latest(std::max(Clock::now(), route_repair_from));
     }
-    if (Clock::now() < resync_at()) return;
-    next_resync = Clock::now() + kResyncPeriod;
-    doubts.nat = doubts.routes = doubts.links.all = doubts.next_hops = true;
-    if (++resyncs % kPolicyResyncEvery == 0) doubts.policy = true;
+  }
+
+  // Of those that go by our own hand as well.
+  void hear_of_ends(kernel::EndMonitor& monitor, const HostKeeper& keeper) {
+    const auto gone = monitor.read();
+    doubts.ends |= !gone || keeper.misses_end(*gone);
   }
 
   // The doubts whose time has come. Links are looked at together with what is desired anew: a workload's
@@ -191,6 +219,7 @@ struct DataplaneLoop::State {
       ripe.nat = std::exchange(doubts.nat, false);
       ripe.routes = std::exchange(doubts.routes, false);
       ripe.next_hops = std::exchange(doubts.next_hops, false);
+      ripe.ends = std::exchange(doubts.ends, false);
     }
     if (changing || now >= route_repair_from) ripe.links = std::exchange(doubts.links, {});
     return ripe;
@@ -220,7 +249,7 @@ struct DataplaneLoop::State {
     if (judging.due() && keeper.connections_wait()) moment = std::min(moment, *judging.due());
     if (retry.failing()) moment = std::min(moment, retry.not_before());
     if (doubts.policy) moment = std::min(moment, std::max(policy_repair_from, retry.not_before()));
-    if (doubts.nat || doubts.routes || doubts.links.any() || doubts.next_hops) {
+    if (doubts.nat || doubts.routes || doubts.links.any() || doubts.next_hops || doubts.ends) {
       moment = std::min(moment, std::max(route_repair_from, retry.not_before()));
     }
     return moment;
@@ -268,10 +297,14 @@ struct DataplaneLoop::State {
 
   bool has_another_warning() const { return !options.chosen_by && warning(circumstances) != told_warning; }
 
-  void attempt(HostKeeper& keeper, kernel::RouteKernel& routes) {
-    if (keeper.attempt()) {
+  void attempt(HostKeeper& keeper, Doors& doors) {
+    const bool done = keeper.attempt();
+    // Where that fails they are read again after a while, as everything is.
+    [[maybe_unused]] const auto watched = doors.end_monitor->watch(keeper.tunnel_links());
+    hear_of_ends(*doors.end_monitor, keeper);  // lest what we have removed wakes us
+    if (done) {
       retry.succeeded();
-      remove_other_datapath(routes);
+      remove_other_datapath(*doors.routes);
     } else {
       retry.failed(Clock::now());
     }
@@ -303,7 +336,7 @@ struct DataplaneLoop::State {
         if (message || retry.failing() || any_ripe) {
           if (ripe.policy) policy_repair_from = now + kPolicyRepairGap;
           if (any_ripe) route_repair_from = now + kRouteRepairGap;
-          attempt(keeper, *doors->routes);
+          attempt(keeper, *doors);
         }
       }
       const bool judged = judge_connections(keeper);

@@ -38,9 +38,12 @@ void HostChanges::absorb(HostChanges later) {
 }
 
 bool HostChanges::empty() const {
+  return only_tells() && refused.empty() && bounded.empty() && revisions.empty();
+}
+
+bool HostChanges::only_tells() const {
   return !settings && tables.empty() && endpoints.empty() && host_endpoints.empty() && routes.empty() &&
-         !vxlan && !ipip && peers.empty() && floating.empty() && refused.empty() && bounded.empty() &&
-         revisions.empty();
+         !vxlan && !ipip && peers.empty() && floating.empty();
 }
 
 }  // namespace ocicat

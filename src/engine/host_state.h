@@ -130,6 +130,8 @@ struct HostChanges {
   void apply_to(HostState& state) const;  // all but refused, bounded and revisions
   void absorb(HostChanges later);
   bool empty() const;
+  // Whether nothing of it is to be in the kernel: all of it is only told.
+  bool only_tells() const;
 };
 
 }  // namespace ocicat

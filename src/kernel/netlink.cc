@@ -8,12 +8,16 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 namespace ocicat::kernel {
 namespace {
 
 // A dump answers in pieces of up to 32 KiB; a piece must fit whole.
 constexpr std::size_t kReceiveSize = 256 * 1024;
+
+// What a filter answers. It loads numbers in network order; those of the header are in the machine's.
+constexpr auto kDropAll = std::uint32_t{0}, kTakeAll = ~std::uint32_t{0};
 
 }  // namespace
 
@@ -152,20 +156,36 @@ Result<void> NetlinkSocket::send_buffer(int bytes) {
   return {};
 }
 
+Result<void> NetlinkSocket::filter(std::vector<sock_filter> code) {
+  sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+  if (setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0) {
+    return fail_errno("SO_ATTACH_FILTER", errno);
+  }
+  return {};
+}
+
 Result<void> NetlinkSocket::ignore_changes_of(const std::vector<std::uint32_t>& other_ports) {
-  // A filter loads words in network order; the header is in the machine's.
-  constexpr auto kDropAll = std::uint32_t{0}, kTakeAll = ~std::uint32_t{0};
   std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_pid))};
   for (const auto port : other_ports) {
     code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe32(port), 0, 1));
     code.push_back(BPF_STMT(BPF_RET | BPF_K, kDropAll));
   }
   code.push_back(BPF_STMT(BPF_RET | BPF_K, kTakeAll));
-  sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
-  if (setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0) {
-    return fail_errno("SO_ATTACH_FILTER", errno);
+  return filter(std::move(code));
+}
+
+Result<void> NetlinkSocket::hear_of(std::uint16_t type, std::size_t place,
+                                    const std::optional<std::set<int>>& numbers) {
+  const auto at = static_cast<std::uint32_t>(sizeof(nlmsghdr) + place);
+  std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)),
+                                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe16(type), 1, 0),
+                                BPF_STMT(BPF_RET | BPF_K, kDropAll), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at)};
+  for (const auto number : numbers.value_or(std::set<int>())) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htobe32(static_cast<std::uint32_t>(number)), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, kTakeAll));
   }
-  return {};
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, numbers ? kDropAll : kTakeAll));
+  return filter(std::move(code));
 }
 
 Result<void> NetlinkSocket::send(ByteView messages) {
@@ -184,12 +204,25 @@ Result<std::vector<Acknowledgement>> NetlinkSocket::request(ByteView messages) {
 }
 
 Result<void> NetlinkSocket::change(const MessageBuilder& message, const std::string& what, int harmless) {
-  TRY(const auto acks, request(message.bytes()));
-  for (const auto& ack : acks) {
-    if (ack.error_number == 0 || ack.error_number == harmless) continue;
-    return fail_errno(ack.text.empty() ? what : fmt::format("{} ({})", what, ack.text), ack.error_number);
+  const auto bytes = message.bytes();
+  nlmsghdr sent{};
+  std::memcpy(&sent, bytes.data(), sizeof sent);
+  TRY_VOID(send(bytes));
+  // The answer is there by now, and nothing comes behind it.
+  std::optional<Acknowledgement> answer;
+  for (bool any = true; any && !answer;) {
+    any = false;
+    TRY_VOID(receive_waiting(
+        [&](MessageView received) {
+          any = true;
+          if (received.nlmsg_type == NLMSG_ERROR && received.nlmsg_seq == sent.nlmsg_seq)
+            answer = acknowledgement_of(received);
+        },
+        1));
   }
-  return {};
+  if (!answer || answer->error_number == 0 || answer->error_number == harmless) return {};
+  return fail_errno(answer->text.empty() ? what : fmt::format("{} ({})", what, answer->text),
+                    answer->error_number);
 }
 
 Result<void> NetlinkSocket::query(ByteView message, const std::function<void(MessageView)>& visit) {

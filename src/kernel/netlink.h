@@ -12,6 +12,8 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +23,7 @@
 #include "kernel/message.h"
 
 struct mnl_socket;
+struct sock_filter;
 
 namespace ocicat::kernel {
 
@@ -89,6 +92,9 @@ class NetlinkSocket {
   Result<void> send_buffer(int bytes);
   // The kernel then drops, unread, what changes of these other sockets cause.
   Result<void> ignore_changes_of(const std::vector<std::uint32_t>& other_ports);
+  // The kernel then drops, unread, all but messages of this type whose protocol's header has one of these numbers at that
+  // place; nothing: whichever.
+  Result<void> hear_of(std::uint16_t type, std::size_t place, const std::optional<std::set<int>>& numbers);
 
   Result<void> send(ByteView messages);
   // Sends, and gives every acknowledgement that is there when the kernel is done: it works while it is
@@ -107,6 +113,7 @@ class NetlinkSocket {
 
  private:
   explicit NetlinkSocket(mnl_socket* socket);
+  Result<void> filter(std::vector<sock_filter> code);
 
   struct Close {
     void operator()(mnl_socket* socket) const;

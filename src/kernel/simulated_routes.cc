@@ -138,6 +138,7 @@ void SimulatedRoutes::flush() {
 }
 
 Result<NextHop> SimulatedRoutes::next_hop(const IpAddress& address) {
+  ++asked_for_hops;
   if (const auto error = fault()) return std::unexpected(*error);
   const auto found = next_hops.find(address);
   if (found == next_hops.end())

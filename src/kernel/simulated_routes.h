@@ -37,6 +37,7 @@ class SimulatedRoutes final : public RouteKernel {
   // Asked for every route to be added.
   std::function<std::optional<Error>(const KernelRoute&)> refuse;
   std::function<std::optional<Error>(const HopObject&)> refuse_hop;
+  int asked_for_hops = 0;
   int dumps = 0;         // of all routes of a protocol
   int dumps_of_all = 0;  // whosever
   int routes_lost = 0;   // with an object that was removed

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -24,6 +25,8 @@ namespace ocicat::kernel {
 namespace {
 
 constexpr std::string_view kVxlan = "vxlan", kIpip = "ipip";
+// Of what the kernel announces while nobody listens: ends of thousands of hosts.
+constexpr int kAnnounced = 4 << 20;
 constexpr std::string_view kMark = "ocicat";  // the alias of a link that is ours, whoever made it
 
 std::optional<MacAddress> mac_of(ByteView bytes) {
@@ -412,6 +415,35 @@ Result<void> NetlinkTunnels::remove(int link, const ForwardingEntry& entry) {
   return socket_.change(
       neighbour_message(socket_.next_sequence(), false, AF_BRIDGE, link, entry.mac, entry.host),
       fmt::format("no longer forward {} to {}", entry.mac.to_string(), entry.host.to_string()), ENOENT);
+}
+
+Result<EndMonitor> EndMonitor::open() {
+  TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
+  TRY_VOID(socket.receive_buffer(kAnnounced));
+  TRY_VOID(socket.hear_of(RTM_DELNEIGH, offsetof(ndmsg, ndm_ifindex), std::nullopt));
+  TRY_VOID(socket.join(RTNLGRP_NEIGH));
+  return EndMonitor(std::move(socket));
+}
+
+Result<void> EndMonitor::watch(const std::set<int>& links) {
+  if (links == links_) return {};
+  TRY_VOID(socket_.hear_of(RTM_DELNEIGH, offsetof(ndmsg, ndm_ifindex), links));
+  links_ = links;
+  return {};
+}
+
+Result<EndMonitor::Gone> EndMonitor::read() {
+  Gone gone;
+  TRY_VOID(socket_.receive_waiting([&](MessageView message) {
+    if (message.nlmsg_type != RTM_DELNEIGH) return;
+    const auto attributes = Attributes::of_message(message, sizeof(ndmsg), NDA_LLADDR + 1);
+    if (header_of<ndmsg>(message).ndm_family == AF_BRIDGE) {
+      if (const auto mac = mac_of(attributes.bytes(NDA_LLADDR))) gone.forwarding.push_back(*mac);
+    } else if (const auto address = address_of(attributes.bytes(NDA_DST))) {
+      gone.neighbours.push_back(*address);
+    }
+  }));
+  return gone;
 }
 
 }  // namespace ocicat::kernel

@@ -151,4 +151,28 @@ class NetlinkTunnels final : public TunnelKernel {
   NetlinkSocket socket_;
 };
 
+// Hears of ends that go, by whomever: from some links' neighbours and forwarding.
+class EndMonitor {
+ public:
+  static Result<EndMonitor> open();
+
+  int fd() const { return socket_.fd(); }
+  // Of these links from here on, and of no others: workloads' neighbours come and go all the time, so the kernel drops
+  // unread what it would tell of theirs. Before the first call of all links, so that nothing is missed while they are
+  // found; what goes from a new one before it is among them is told by nobody.
+  Result<void> watch(const std::set<int>& links);
+  struct Gone {
+    std::vector<IpAddress> neighbours{};
+    std::vector<MacAddress> forwarding{};
+  };
+  // Reads what has arrived. kExhausted: messages were lost.
+  Result<Gone> read();
+
+ private:
+  explicit EndMonitor(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  NetlinkSocket socket_;
+  std::optional<std::set<int>> links_;
+};
+
 }  // namespace ocicat::kernel

@@ -161,6 +161,31 @@ TEST_P(OverlayHost, MendsWhatSomebodyElseTakesAway) {
   });
 }
 
+// Of which the kernel tells: nobody waits for the next reading.
+TEST_P(OverlayHost, MendsEndsThatSomebodyElseTakesAwayAtOnce) {
+  auto changes = with_overlay();
+  add_device(changes);
+  agent_.put(std::move(changes));
+  agent_.await_revision(1);
+  const auto& name = dataplane::vxlan_name(family());
+  const auto mac = there_.mac.to_string(), host = cluster().to_string();
+  const auto neighbour =
+      fmt::format("ip -{} neigh show {} dev {}", v4() ? 4 : 6, there_.address.to_string(), name);
+  std::uint64_t repairs = 0;
+  for (const auto& taken : {fmt::format("bridge fdb del {} dev {} dst {} self", mac, name, host),
+                            fmt::format("ip neigh flush dev {} nud permanent", name),
+                            fmt::format("ip link set {0} down; ip link set {0} up", name)}) {
+    bed_.host().run([&] { shell(taken); });
+    repairs = agent_.await([&](const dataplane::Report& report) { return report.repairs > repairs; }).repairs;
+    bed_.host().run([&] {
+      shell(fmt::format(
+          "timeout 10 sh -c 'until bridge fdb show dev {0} | grep -q \"{1} dst {2}\" && {3} | grep -q {1}; "
+          "do sleep 0.02; done'",
+          name, mac, host, neighbour));
+    });
+  }
+}
+
 TEST_P(OverlayHost, DropsWhatIsForATunnelThatHasNoEndByABlackhole) {
   const auto& name = dataplane::vxlan_name(family());
   const auto expect_route = [&](const std::string& start, const std::string& way) {

@@ -260,6 +260,37 @@ TEST(HostKeeper, ReportsNoRevisionThatIsNotInTheKernel) {
   EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, 2U);
 }
 
+TEST(HostKeeper, LeavesTheKernelAloneWhereARevisionBringsNothingForIt) {
+  KeptHost host(4);
+  HostKeeper keeper(host.kernels(), {});
+  keeper.take(host.step());
+  ASSERT_TRUE(keeper.attempt());
+  int calls = 0;
+  host.routes.fail_when = [&](int) -> std::optional<Error> { return ++calls, std::nullopt; };
+  const auto reaches = [&](std::uint64_t revision) {
+    HostChanges told;
+    told.revisions[Kind::kPod] = {revision, ""};
+    keeper.take(told);
+    EXPECT_TRUE(keeper.attempt());
+    EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, revision);
+    return std::exchange(calls, 0);
+  };
+  EXPECT_EQ(reaches(10), 0);
+  keeper.doubt({.links = {.all = true}});
+  EXPECT_GT(reaches(11), 0) << "unless something there is in doubt";
+  EXPECT_EQ(reaches(12), 0);
+  // Nor does it pass for success what has failed before.
+  host.nft.fail_when([](int) { return SimulatedKernel::Fault{kNoMemory, false}; });
+  keeper.doubt({.policy = true});
+  HostChanges told;
+  told.revisions[Kind::kPod] = {13, ""};
+  keeper.take(told);
+  EXPECT_FALSE(keeper.attempt());
+  EXPECT_EQ(keeper.report().revisions.at(Kind::kPod).revision, 12U);
+  host.nft.fail_when({});
+  EXPECT_GT(reaches(14), 0);
+}
+
 // A host endpoint that is found by its address, and denies everything.
 HostChanges closed_edge() {
   HostChanges changes;

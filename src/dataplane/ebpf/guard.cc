@@ -180,13 +180,13 @@ Result<void> Guard::ask(const ProgramsAtHooks& programs) {
 }
 
 Result<void> Guard::sync_hosts(const Changes<IpAddress, network::Peer>& peers) {
-  std::set<IpAddress> come, gone;
+  HostAddresses come, gone;
   for (const auto& [address, peer] : peers.entries()) {
     if (peer.has_value() != there_.hosts.contains(address)) (peer ? come : gone).insert(address);
   }
   for (const auto family : kFamilies)
     TRY_VOID(table_.change(hosts_set(family), host_elements(come, family), host_elements(gone, family)));
-  there_.hosts.merge(come);
+  there_.hosts.insert(come.begin(), come.end());
   for (const auto& address : gone) there_.hosts.erase(address);
   return {};
 }

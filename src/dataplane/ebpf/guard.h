@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/edges/edges.h"
 #include "engine/host_state.h"
 #include "kernel/nft_small_table.h"
 
@@ -44,7 +45,7 @@ struct GuardState {
   HostSettings settings;
   std::set<std::string> names;  // of workloads' interfaces that no prefix of the settings covers
   std::set<int> attached;       // indexes of interfaces with programs
-  std::set<IpAddress> hosts;    // the others of the cluster
+  HostAddresses hosts;          // the others of the cluster
   std::optional<UntrackedPrograms> untracked{};
   std::optional<ProgramsAtHooks> at_hooks{};
 

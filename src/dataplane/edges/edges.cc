@@ -145,7 +145,7 @@ const kernel::nft::Set& hosts_set(Family family) {
   return family == Family::kIpv4 ? v4 : v6;
 }
 
-std::vector<kernel::nft::Element> host_elements(const std::set<IpAddress>& hosts, Family family) {
+std::vector<kernel::nft::Element> host_elements(const HostAddresses& hosts, Family family) {
   std::vector<kernel::nft::Element> elements;
   for (const auto& host : hosts) {
     if (host.family() != family) continue;

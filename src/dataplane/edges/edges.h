@@ -5,8 +5,9 @@
 //   source   semantics.md 2.4, 4.3
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include <cstdint>
-#include <set>
 #include <string_view>
 #include <vector>
 
@@ -32,9 +33,10 @@ struct Edges {
 // packet's.
 Edges edges_for(const HostSettings& settings, std::uint32_t mark = 0);
 
+using HostAddresses = boost::unordered_flat_set<IpAddress>;
 // The addresses of the other hosts of the cluster, and what the set holds of these; ascending.
 const kernel::nft::Set& hosts_set(Family family);
-std::vector<kernel::nft::Element> host_elements(const std::set<IpAddress>& hosts, Family family);
+std::vector<kernel::nft::Element> host_elements(const HostAddresses& hosts, Family family);
 
 // Rules that answer a packet that is refused; what cannot be answered goes on.
 std::vector<kernel::nft::Rule> rejection(std::string_view chain);

@@ -49,14 +49,14 @@ class Writer {
  public:
   explicit Writer(const HostSettings::NatOutgoing& nat) : nat_(nat) {}
 
-  SmallTable write(const std::set<IpAddress>& hosts, const std::map<IpAddress, IpAddress>& floating) {
+  SmallTable write(const HostAddresses& hosts, const std::map<IpAddress, IpAddress>& floating) {
     if (!nat_.sources.empty()) add_outgoing(hosts);
     if (!floating.empty()) add_floating(floating);
     return std::move(table_);
   }
 
  private:
-  void add_outgoing(const std::set<IpAddress>& hosts) {
+  void add_outgoing(const HostAddresses& hosts) {
     table_.chains.push_back(Chain{kChain, Hook{NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, true}});
     if (nat_.hosts_inside) add_hosts(hosts);
     for (const auto& net : nat_.inside) add(kernel::nft::within(net, End::kDestination).verdict(NF_ACCEPT));
@@ -112,7 +112,7 @@ class Writer {
 
   void add(Expressions& rule) { table_.rules.push_back(marked_rule(kChain, rule.take())); }
 
-  void add_hosts(const std::set<IpAddress>& hosts) {
+  void add_hosts(const HostAddresses& hosts) {
     for (const auto family : kFamilies) {
       table_.sets.emplace_back(hosts_set(family), host_elements(hosts, family));
       auto rule = of_family(family);

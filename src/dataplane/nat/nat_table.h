@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 
+#include "dataplane/edges/edges.h"
 #include "engine/host_state.h"
 #include "kernel/connections.h"
 #include "kernel/nft_small_table.h"
@@ -52,7 +53,7 @@ class NatTable {
   kernel::ConnectionKernel& connections_;
   kernel::nft::SmallTableKeeper table_;
   HostSettings::NatOutgoing nat_;
-  std::set<IpAddress> hosts_;                // the others of the cluster
+  HostAddresses hosts_;                      // the others of the cluster
   std::map<IpAddress, IpAddress> floating_;  // as HostState has it
   std::map<IpAddress, std::set<IpAddress>> floating_by_own_;
   std::set<IpAddress> moved_;  // floating addresses that have led elsewhere while connections began

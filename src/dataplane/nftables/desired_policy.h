@@ -4,6 +4,7 @@
 //   design   docs/design/dataplane.md
 #pragma once
 
+#include "dataplane/edges/edges.h"
 #include "dataplane/nftables/chain_entries.h"
 #include "dataplane/nftables/endpoint_entries.h"
 #include "dataplane/nftables/net_ranges.h"
@@ -48,7 +49,7 @@ class DesiredPolicy {
   EndpointEntries endpoints_;
   ChainEntries chains_;
   std::map<ExactClass, int> exact_;  // classes of exact addresses, of how many
-  std::set<IpAddress> hosts_;
+  HostAddresses hosts_;
   NetRanges ranges4_{Family::kIpv4};
   NetRanges ranges6_{Family::kIpv6};
 };

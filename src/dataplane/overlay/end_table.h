@@ -6,7 +6,9 @@
 //   errors   what failed counts as not there and is tried again; the others are written all the same
 #pragma once
 
-#include <map>
+#include <boost/container/flat_map.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <set>
 #include <utility>
 #include <vector>
@@ -19,17 +21,22 @@ namespace ocicat::dataplane {
 template <class Key, class Value>
 class EndTable {
  public:
+  using Table = boost::unordered_flat_map<Key, Value>;
+
   void want(const Key& key, const IpAddress& host, const Value& value) {
-    wanted_.insert_or_assign({key, host}, value);
+    wanted_[key].insert_or_assign(host, value);
     differing_.insert(key);
   }
   void leave(const Key& key, const IpAddress& host) {
-    wanted_.erase({key, host});
     differing_.insert(key);
+    const auto found = wanted_.find(key);
+    if (found == wanted_.end()) return;
+    found->second.erase(host);
+    if (found->second.empty()) wanted_.erase(found);
   }
 
   // The kernel holds this and nothing else.
-  void learn(std::map<Key, Value> there) {
+  void learn(Table there) {
     for (const auto& [key, value] : there) {
       const auto* known = this->there(key);
       if (known == nullptr || *known != value) differing_.insert(key);
@@ -46,14 +53,14 @@ class EndTable {
     return found == there_.end() ? nullptr : &found->second;
   }
   const Value* wanted(const Key& key) const {
-    const auto first = wanted_.lower_bound({key, IpAddress()});
-    return first == wanted_.end() || first->first.first != key ? nullptr : &first->second;
+    const auto found = wanted_.find(key);
+    return found == wanted_.end() ? nullptr : &found->second.begin()->second;
   }
   std::vector<IpAddress> hosts_of(const Key& key) const {
     std::vector<IpAddress> hosts;
-    for (auto it = wanted_.lower_bound({key, IpAddress()}); it != wanted_.end() && it->first.first == key;
-         ++it)
-      hosts.push_back(it->first.second);
+    if (const auto found = wanted_.find(key); found != wanted_.end()) {
+      for (const auto& [host, value] : found->second) hosts.push_back(host);
+    }
     return hosts;
   }
   bool is_as_wanted(const Key& key) const {
@@ -108,8 +115,9 @@ class EndTable {
     return first;
   }
 
-  std::map<std::pair<Key, IpAddress>, Value> wanted_;  // and by the host that wants it
-  std::map<Key, Value> there_;
+  // By the hosts that want it, ascending: mostly one.
+  boost::unordered_flat_map<Key, boost::container::flat_map<IpAddress, Value>> wanted_;
+  Table there_;
   std::set<Key> differing_;
 };
 

@@ -96,9 +96,9 @@ std::string Vxlan::note() const {
 Result<void> Vxlan::learn_ends() {
   TRY(const auto neighbours, kernel_.neighbours(link_));
   TRY(const auto forwarding, kernel_.forwarding(link_));
-  std::map<IpAddress, MacAddress> macs;
+  decltype(neighbours_)::Table macs;
   for (const auto& [address, mac] : neighbours) macs.emplace(address, mac);
-  std::map<MacAddress, IpAddress> hosts;
+  decltype(forwarding_)::Table hosts;
   for (const auto& [mac, host] : forwarding) hosts.emplace(mac, host);
   neighbours_.learn(std::move(macs));
   forwarding_.learn(std::move(hosts));
@@ -166,6 +166,14 @@ std::optional<TunnelChanges> Vxlan::news() {
     }
   }
   return changes;
+}
+
+bool Vxlan::misses(const kernel::EndMonitor::Gone& gone) const {
+  const auto wants = [](const auto& table) {
+    return [&](const auto& key) { return table.wanted(key) != nullptr; };
+  };
+  return std::ranges::any_of(gone.neighbours, wants(neighbours_)) ||
+         std::ranges::any_of(gone.forwarding, wants(forwarding_));
 }
 
 Result<void> Vxlan::retire() {

@@ -9,8 +9,10 @@
 //   source   semantics.md 4.3
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -40,6 +42,8 @@ class Vxlan final : public Overlay {
   // Somebody else may have changed the interface, or what it knows.
   void distrust_device() { device_known_ = false; }
   void distrust_ends() { ends_known_ = false; }
+  // Whether one of those that have gone from the kernel is wanted there.
+  bool misses(const kernel::EndMonitor::Gone& gone) const;
 
   Result<void> sync() override;
   Result<void> retire() override;
@@ -51,6 +55,8 @@ class Vxlan final : public Overlay {
   // to go past where it does no more with a packet than to put it into a tunnel, and is as wanted.
   std::optional<TunnelChanges> news();
 
+  // Of the kernel; 0: it is not there, as far as is known.
+  int link() const { return link_; }
   // The other hosts there are, and of how many of them the kernel knows the end.
   std::size_t hosts() const { return vteps_.size() + without_end_.size(); }
   std::size_t ends() const { return forwarding_.size(); }
@@ -73,8 +79,8 @@ class Vxlan final : public Overlay {
   kernel::TunnelKernel& kernel_;
   Family family_;
   std::optional<VxlanDevice> device_;
-  std::map<IpAddress, network::Vtep> vteps_;  // by the host that has it
-  std::set<IpAddress> without_end_;           // hosts that have none, or none yet
+  boost::unordered_flat_map<IpAddress, network::Vtep> vteps_;  // by the host that has it
+  boost::unordered_flat_set<IpAddress> without_end_;           // hosts that have none, or none yet
 
   EndTable<IpAddress, MacAddress> neighbours_;  // by the VTEP
   EndTable<MacAddress, IpAddress> forwarding_;

@@ -52,7 +52,10 @@ void RouteTable::depend(const Prefix& destination, const Route& route) {
   if (const auto link = link_of(destination, route)) wanted_by_link_[*link].insert(destination);
   if (!route.next_hop) return;
   if (is_tunnelled(route)) wanted_by_end_[*route.next_hop].insert(destination);
-  if (route.kind == Route::Kind::kHost) wanted_by_hop_[*route.next_hop].insert(destination);
+  if (route.kind != Route::Kind::kHost) return;
+  const auto [by_hop, is_new] = wanted_by_hop_.try_emplace(*route.next_hop);
+  by_hop->second.insert(destination);
+  if (is_new) hops_to_ask_.insert(*route.next_hop);
 }
 
 void RouteTable::no_longer_depend(const Prefix& destination, const Route& route) {
@@ -67,8 +70,10 @@ void RouteTable::no_longer_depend(const Prefix& destination, const Route& route)
   if (const auto link = link_of(destination, route)) leave(wanted_by_link_, *link);
   if (!route.next_hop) return;
   if (is_tunnelled(route)) leave(wanted_by_end_, *route.next_hop);
-  if (route.kind == Route::Kind::kHost && leave(wanted_by_hop_, *route.next_hop))
+  if (route.kind == Route::Kind::kHost && leave(wanted_by_hop_, *route.next_hop)) {
     next_hops_.erase(*route.next_hop);
+    hops_to_ask_.erase(*route.next_hop);
+  }
 }
 
 void RouteTable::want(const Changes<Prefix, Route>& routes,
@@ -207,11 +212,14 @@ void RouteTable::ask_next_hop(const IpAddress& address, std::optional<kernel::Ne
 
 // One that cannot be reached is asked for each time.
 void RouteTable::find_next_hops() {
-  for (const auto& [address, prefixes] : wanted_by_hop_) {
-    auto& known = next_hops_[address];
-    if (!known || !next_hops_known_) ask_next_hop(address, known);
+  if (!std::exchange(next_hops_known_, true)) {
+    for (const auto& [address, prefixes] : wanted_by_hop_) hops_to_ask_.insert(address);
   }
-  next_hops_known_ = true;
+  std::erase_if(hops_to_ask_, [&](const IpAddress& address) {
+    auto& known = next_hops_[address];
+    ask_next_hop(address, known);
+    return known.has_value();
+  });
 }
 
 bool RouteTable::knows_tunnel(const Prefix& destination, const Route& route) const {

@@ -115,8 +115,8 @@ class RouteTable {
   boost::unordered_flat_map<Prefix, Route> wanted_;
   // Which of them lead through a link, by a host, and to the end of a tunnel.
   std::map<std::string, Prefixes> wanted_by_link_;
-  std::map<IpAddress, Prefixes> wanted_by_hop_;
-  std::map<IpAddress, Prefixes> wanted_by_end_;
+  boost::unordered_flat_map<IpAddress, Prefixes> wanted_by_hop_;
+  boost::unordered_flat_map<IpAddress, Prefixes> wanted_by_end_;
   std::vector<Prefix> dirty_;  // to be looked at; may be there twice
   struct WorkloadInterface {
     std::string name;
@@ -127,7 +127,9 @@ class RouteTable {
   // Interface → index of the link whose settings are made, and whether for any path.
   std::map<std::string, std::pair<int, bool>> set_up_;
   // Of all in wanted_by_hop_, once asked; nothing: it cannot be reached.
-  std::map<IpAddress, std::optional<kernel::NextHop>> next_hops_;
+  boost::unordered_flat_map<IpAddress, std::optional<kernel::NextHop>> next_hops_;
+  // Of those, the ones to ask for: new, or not reachable when they were asked for last.
+  std::set<IpAddress> hops_to_ask_;
   boost::unordered_flat_set<IpAddress> ends_;  // of tunnels, that are there
   std::set<Family> ends_known_;
   KnownRoutes known_;

@@ -125,6 +125,31 @@ TEST_F(RouteTableTest, ANextHopThatIsReachedOtherwiseMovesTheRoutesByItAndNoOthe
   EXPECT_EQ(sync(), 2 * kBlocks);
 }
 
+TEST_F(RouteTableTest, AsksForANextHopOnceUnlessItIsInDoubtOrNotReached) {
+  want_all();
+  const auto asked = [&] {
+    kernel_.asked_for_hops = 0;
+    sync();
+    return kernel_.asked_for_hops;
+  };
+  EXPECT_EQ(asked(), 2);
+  EXPECT_EQ(asked(), 0);
+  want(block(7, 0), by(7));
+  EXPECT_EQ(asked(), 1);
+  EXPECT_EQ(asked(), 1) << "there is no way there so far";
+  kernel_.next_hops[host(7)] = {2, std::nullopt};
+  EXPECT_EQ(asked(), 1);
+  EXPECT_EQ(asked(), 0);
+  table_.distrust_next_hops();
+  EXPECT_EQ(asked(), 3);
+  Changes<Prefix, Route> gone;
+  gone.remove(block(7, 0));
+  table_.want(gone, {});
+  EXPECT_EQ(asked(), 0);
+  want(block(7, 0), by(7));
+  EXPECT_EQ(asked(), 1) << "it may be reached otherwise by now";
+}
+
 TEST_F(RouteTableTest, WhatWaitsForItsNextHopOrLinkIsWrittenWhenThatIsThere) {
   kernel_.next_hops.erase(host(1));
   kernel_.link_by_index[3].up = false;
