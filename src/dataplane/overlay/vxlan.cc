@@ -169,6 +169,7 @@ std::optional<TunnelChanges> Vxlan::news() {
 }
 
 bool Vxlan::misses(const kernel::EndMonitor::Gone& gone) const {
+  if (!device_) return false;
   const auto wants = [](const auto& table) {
     return [&](const auto& key) { return table.wanted(key) != nullptr; };
   };
