@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::string_view kVxlan = "vxlan", kIpip = "ipip";
 // Of what the kernel announces while nobody listens: ends of thousands of hosts.
-constexpr int kAnnounced = 4 << 20;
+constexpr int kEndsAnnounced = 4 << 20;
 constexpr std::string_view kMark = "ocicat";  // the alias of a link that is ours, whoever made it
 
 std::optional<MacAddress> mac_of(ByteView bytes) {
@@ -419,7 +419,7 @@ Result<void> NetlinkTunnels::remove(int link, const ForwardingEntry& entry) {
 
 Result<EndMonitor> EndMonitor::open() {
   TRY(auto socket, NetlinkSocket::open(NETLINK_ROUTE));
-  TRY_VOID(socket.receive_buffer(kAnnounced));
+  TRY_VOID(socket.receive_buffer(kEndsAnnounced));
   TRY_VOID(socket.hear_of(RTM_DELNEIGH, offsetof(ndmsg, ndm_ifindex), std::nullopt));
   TRY_VOID(socket.join(RTNLGRP_NEIGH));
   return EndMonitor(std::move(socket));
