@@ -493,7 +493,8 @@ TEST_P(EbpfTunnel, TheOtherHostTakesWhatSocketsSend) {
     exchange_datagrams();
     EXPECT_GT(grown(bpf::COUNT_ENCAPSULATED), 40U) << offloads;
     exchange_stream();
-    EXPECT_GT(grown(bpf::COUNT_ENCAPSULATED), 20U) << offloads;
+    // Two megabytes may be few packets, of which the large ones of IPv6 leave by the interface.
+    EXPECT_GE(grown(bpf::COUNT_ENCAPSULATED), 5U) << offloads;
     a_.ns().run([&] {
       for (const int size : {0, 1, 55, 1'000, static_cast<int>(mtu()) - (v4() ? 28 : 48)})
         shell(fmt::format("ping -q -c 3 -i 0.01 -W 10 -s {} {} > /dev/null", size, far_.to_string()));
