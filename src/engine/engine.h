@@ -57,7 +57,7 @@ class Engine {
     return settle();
   }
 
-  struct Counters {         // for metrics and for tests of proportionality
+  struct Counters {         // for metrics, for how often an agent reports, and for tests of proportionality
     std::size_t hosts = 0;  // of the cluster
     std::size_t endpoints = 0, local_endpoints = 0, host_endpoints = 0, policies = 0, active_policies = 0;
     std::size_t sets = 0, classes = 0, programs = 0, tables = 0, outcomes = 0;
