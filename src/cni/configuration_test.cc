@@ -251,6 +251,7 @@ TEST(Wishes, WhatIsWrongInAnAnnotationNamesIt) {
                                     {"ipAddrs", R"(["x"])"},
                                     {"ipAddrs", "[]"},
                                     {"hwAddr", "x"},
+                                    {"hwAddr", "00:00:00:00:00:00"},
                                     {"ipv4pools", R"([1])"},
                                     {"allowedSourcePrefixes", R"(["10.0.0.0/40"])"}}) {
     const auto settled = settle(plain, annotations({{name, value}}), {});

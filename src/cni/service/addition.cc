@@ -14,6 +14,7 @@
 #include "cni/service/addresses.h"
 #include "cni/service/gates.h"
 #include "cni/service/teardown.h"
+#include "cni/service/wiring.h"
 #include "cni/wishes.h"
 #include "network/floating_addresses.h"
 #include "resources/fields.h"
@@ -260,22 +261,13 @@ Outcome<std::optional<json::object>> make(Context& context, ipam::Documents& doc
   return std::nullopt;
 }
 
-// Whether the kernel has all that was made for the same attachment before.
-bool is_wired(const Context& context, const Attachment& attachment, const std::string& namespace_path) {
-  if (attachment.phase != Attachment::Phase::kAdded) return false;
-  const auto state = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
-  if (!state || !*state || !(*state)->host_up || !(*state)->up) return false;
-  const auto& there = (*state)->addresses;
-  return std::ranges::all_of(attachment.addresses, [&](const IpAddress& address) {
-    return std::ranges::find(there, address) != there.end() &&
-           (address.is_v4() ? (*state)->routes4 : (*state)->routes6);
-  });
-}
-
 // Whether all of it is there still, and in force. What somebody has taken away is to be made anew.
 Outcome<bool> is_whole(Context& context, ipam::Documents& documents, const Attachment& attachment,
                        const Configuration& configuration, const std::string& namespace_path) {
-  if (!is_wired(context, attachment, namespace_path)) return false;
+  // A later plugin of the chain may have given it another MAC.
+  if (attachment.phase != Attachment::Phase::kAdded ||
+      !check_wiring(context, attachment, namespace_path, std::nullopt))
+    return false;
   const auto watch = context.parts.enforcement->watch(attachment.endpoint);
   const auto document = if_there(documents.get(attachment.endpoint));
   if (!document) return std::unexpected(failure_of(document.error(), "the server does not answer"));

@@ -7,6 +7,7 @@
 #include "cni/configuration.h"
 #include "cni/endpoint.h"
 #include "cni/service/gates.h"
+#include "cni/service/wiring.h"
 #include "ipam/claims.h"
 #include "ipam/settings.h"
 #include "network/pool_choice.h"
@@ -17,10 +18,6 @@ namespace ocicat::cni {
 namespace {
 
 constexpr std::chrono::seconds kLookPatience{2};
-
-std::unexpected<Failure> changed(std::string what) {
-  return refuse(FailureCode::kNotAsAdded, "the container's interface is not as ADD left it", std::move(what));
-}
 
 // The runtime is to hand on what ADD answered.
 Outcome<void> check_previous(const Attachment& attachment, const PreviousResult& previous) {
@@ -43,42 +40,6 @@ Outcome<void> check_previous(const Attachment& attachment, const PreviousResult&
     if (!has(previous.addresses, address))
       return changed(fmt::format("prevResult does not have {0}, which ADD gave; see: ocicat ipam show {0}",
                                  address.to_string()));
-  }
-  return {};
-}
-
-Outcome<void> check_kernel(const Context& context, const Attachment& attachment,
-                           const std::string& namespace_path) {
-  const auto looked = context.parts.links->look(pair_of(attachment, namespace_path), attachment.addresses);
-  if (!looked && looked.error().code == ErrorCode::kNotFound) {
-    return refuse(FailureCode::kUnknownContainer, "the container's network namespace is not there",
-                  looked.error().message + "; has the container ended? See: ip netns");
-  }
-  if (!looked) return std::unexpected(failure_of(looked.error(), "the kernel cannot be asked"));
-  if (!*looked) {
-    return changed(fmt::format("{} on the host or {} in the container is missing; see: ip link show {}",
-                               attachment.host_interface, attachment.ifname, attachment.host_interface));
-  }
-  const auto& state = **looked;
-  if (!state.host_up || !state.up) {
-    return changed(fmt::format("{} is down; see: ip link show {}",
-                               state.host_up ? attachment.ifname : attachment.host_interface,
-                               attachment.host_interface));
-  }
-  if (state.mac != attachment.mac) {
-    return changed(fmt::format("{0} in the container has MAC {1}, and not {2}; see there: ip link show {0}",
-                               attachment.ifname, state.mac.to_string(), attachment.mac.to_string()));
-  }
-  for (const auto& address : attachment.addresses) {
-    if (std::ranges::find(state.addresses, address) == state.addresses.end())
-      return changed(fmt::format("{0} in the container does not have {1}; see there: ip address show {0}",
-                                 attachment.ifname, address.to_string()));
-    if (!(address.is_v4() ? state.routes4 : state.routes6)) {
-      return changed(fmt::format(
-          "the container has no IPv{0} {2} by {1}; see there: ip -{0} rule; ip -{0} route show table all",
-          address.is_v4() ? 4 : 6, attachment.ifname,
-          attachment.destinations.empty() ? "default route" : "route of those given"));
-    }
   }
   return {};
 }
@@ -124,7 +85,7 @@ Outcome<void> check(Context& context, const Call& call, const std::string& names
   TRY_VOID(check_previous(*attachment, previous));
   attachment->mac = previous.mac.value_or(attachment->mac);  // a later plugin of the chain may give another
   TRY_VOID(check_ready(context));
-  TRY_VOID(check_kernel(context, *attachment, namespace_path));
+  TRY_VOID(check_wiring(context, *attachment, namespace_path, attachment->mac));
   return check_endpoint(context, *attachment);
 }
 
