@@ -47,11 +47,13 @@ while True:
 # One try each: a TCP connection, a UDP datagram and its echo. Prints the ports that answered.
 ASK = """
 import socket, sys
-address, kind, *ports = sys.argv[1:]
+address, kind, bound, *ports = sys.argv[1:]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 for port in ports:
     one = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     one.settimeout(1.0)
+    if int(bound):
+        one.bind(("", int(bound)))
     try:
         one.connect((address, int(port)))
         if kind == "udp":
@@ -97,10 +99,10 @@ def servers(lab):
         yield
 
 
-def open_ports(lab, who, address, kind="tcp", ports=PORTS):
-    """The ports that answer. `who` is a host or a pod."""
+def open_ports(lab, who, address, kind="tcp", ports=PORTS, bound=0):
+    """The ports that answer, asked from this one (0: any). `who` is a host or a pod."""
     run = lab.exec if "/" in who else lab.host_exec
-    return run(who, sys.executable, "-c", ASK, address, kind, *ports).stdout.split()
+    return run(who, sys.executable, "-c", ASK, address, kind, str(bound), *ports).stdout.split()
 
 
 def host_endpoint(name, node="host1", labels=None, **spec):
@@ -499,8 +501,10 @@ def test_what_untracked_policy_allows_is_told_once_as_it_begins(lab, family, eve
 
 @FAMILIES
 def test_what_pre_dnat_policy_allows_is_told_by_its_name_as_it_begins(lab, family, eventually):
-    """Also where what was asked for is translated, to a port that policy says nothing of."""
+    """Also where what was asked for is translated, to a port that policy says nothing of. Each connection is from a
+    port of its own, below those that the kernel gives: the kernel may take it for another's of a minute ago."""
     address, port, asked = NODE[family]["host1"], "80", "8080"
+    own = iter(range(20000 + 10 * family, 20006 + 10 * family))
     edge = host_endpoint("edge", interfaceName="to-host2", expectedIPs=[address])
     closed = policy("closed", types=["Ingress"], ingress=[tcp("Deny", port)])
     for allowed in (port, asked):
@@ -509,7 +513,7 @@ def test_what_pre_dnat_policy_allows_is_told_by_its_name_as_it_begins(lab, famil
         with foreign_table(lab, family, translate(family, "prerouting", -100, address, asked, (address, port))), \
                 lab.applied(edge, NEIGHBOURS, closed, early):
             for _ in range(3):
-                assert open_ports(lab, "host2", address, ports=[allowed]) == [allowed]
+                assert open_ports(lab, "host2", address, ports=[allowed], bound=next(own)) == [allowed]
             eventually(lambda: begun(lab, "tcp/" + port, "dst", name + ", ingress[0]") == 3, 30)
 
 
