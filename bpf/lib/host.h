@@ -287,25 +287,44 @@ __noinline int draft_here(struct packet* packet, const struct passage* passage,
   return is_sure;
 }
 
+enum begun_back {
+  NOT_BACK = 0,
+  BACK,
+  BACK_OR_OF_NONE, /* workloads here do not know it: the packet begins one, if packets of its kind do */
+};
+
 /* Whether workloads here know it as begun by the other end, which has passed nothing here yet: what has passed here may be
- * refused at a workload, which then begins a connection of its own, or says what is of none. */
-static __always_inline int is_begun_back(const struct connection* known, struct packet* packet,
-                                         const struct passage* passage, __u32 now) {
-  if (!passage->of_workload || READ_ONCE(known->packets[~beginner(known) & 1])) return 0;
-  __u32 workloads = known_to_workloads(packet, now);
-  if (workloads == NOT_KNOWN) return passage->of_workload == FROM_WORKLOAD;
-  if (workloads == NOT_ANY_MORE) return 0;
-  return ((workloads ^ known->flags) & CONNECTION_BEGUN_BY_SECOND) != 0;
+ * refused at a workload, which then begins a connection of its own, or says what is of none. A function of its own: the stack
+ * is full. */
+__noinline int is_begun_back(const struct connection* known, struct packet* packet,
+                             const struct passage* passage) {
+  if (!known || !packet || !passage || !passage->of_workload ||
+      READ_ONCE(known->packets[~beginner(known) & 1])) {
+    return NOT_BACK;
+  }
+  __u32 workloads = known_to_workloads(packet, clock_now());
+  if (workloads == NOT_KNOWN) return passage->of_workload == FROM_WORKLOAD ? BACK_OR_OF_NONE : NOT_BACK;
+  if (workloads == NOT_ANY_MORE) return NOT_BACK;
+  return (workloads ^ known->flags) & CONNECTION_BEGUN_BY_SECOND ? BACK : NOT_BACK;
+}
+
+/* Whether what cannot begin a connection is of none, and only passes as what is invalid is judged. Where that is dropped the
+ * workload's interface has dropped it, and what comes from there all the same is our refusal, or known there by an address
+ * that somebody has translated. */
+static __always_inline int is_of_none(int back, __u32 settings) {
+  return back == BACK_OR_OF_NONE && !(settings & HOST_DROPS_INVALID);
 }
 
 /* An ICMP error shares the lot of the connection it is about, which `packet` now says. Where that has to be judged
  * again, this is for the error alone: it may have come another way, and the connection's next packet tells.
  */
 static __always_inline int error_here(FRAME* frame, struct packet* packet, const struct passage* passage,
-                                      __u64 batch, struct telling* told) {
+                                      __u32 settings, __u64 batch, struct telling* told) {
   __u32 now = clock_now(), version;
   struct connection* known = known_here(packet, now, &version);
-  if (known && !is_begun_back(known, packet, passage, now)) {
+  int back = known ? is_begun_back(known, packet, passage) : NOT_BACK;
+  if (is_of_none(back, settings)) return -1; /* the workload has refused it, whatever the kernel tracks */
+  if (known && !back) {
     struct connection next = *known;
     if (!is_still(known, version)) return AGAIN;
     if (stands_here(&next, passage))
@@ -477,7 +496,7 @@ static __always_inline int tracked_here(FRAME* frame, __u32 at, struct packet* p
     __u32 how = packet->ipv6 ? PARSE_IPV6 : 0;
     if (parse_ip(frame, packet->payload, PARSE_QUOTED | how, packet) && packet->fragment != FRAGMENT_LATER) {
       packet->key.at_host = 1;
-      answer = error_here(frame, packet, passage, batch, told);
+      answer = error_here(frame, packet, passage, settings, batch, told);
     }
     if (answer == NF_ACCEPT) count(COUNT_FORWARDED);
     if (answer >= 0) return answer;
@@ -489,6 +508,10 @@ static __always_inline int tracked_here(FRAME* frame, __u32 at, struct packet* p
   __u32 now = clock_now(), version = 0;
   struct connection* known = 0;
   if (packet->kind != KIND_INVALID) known = known_here(packet, now, &version);
+  int back = NOT_BACK;
+  if (known && packet->sender != beginner(known)) back = is_begun_back(known, packet, passage);
+  if (is_of_none(back, settings) && packet->kind == KIND_FOLLOWS)
+    return alone_here(packet, passage, batch, told);
   __u32 workloads = 0;
   if (!known && packet->kind != KIND_PLAIN)
     workloads = packet->kind == KIND_FOLLOWS ? known_to_workloads(packet, now) : NOT_KNOWN;
@@ -498,7 +521,6 @@ static __always_inline int tracked_here(FRAME* frame, __u32 at, struct packet* p
     return alone_here(packet, passage, batch, told);
   }
   int asks_again = known && known->flags & CONNECTION_DENIED && settings & HOST_KEEPS_CONNECTIONS;
-  int back = known && packet->sender != beginner(known) && is_begun_back(known, packet, passage, now);
   if (known && !asks_again && !back && is_settled(known, packet, passage)) {
     int denied = known->flags & CONNECTION_DENIED;
     if (!is_still(known, version)) return AGAIN; /* its place has become another's */

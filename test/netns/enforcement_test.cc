@@ -183,8 +183,11 @@ TEST_P(Enforcement, TellsAWorkloadThatNoRouteLeadsThereAndNothingOfWhatIsForTheH
 class EnforcementByNftables : public Enforcement {};
 class EnforcementByEbpf : public Enforcement {};
 
-TEST_P(EnforcementByNftables, LetsRepliesThroughAndOpenConnectionsOutliveANewDeny) {
+TEST_P(EnforcementByNftables, LetsRepliesThroughAndOpenConnectionsThatMayStayOutliveANewDeny) {
   start(kAllowAll, kAllowAll);
+  HostChanges lenient;
+  lenient.settings.emplace().open_connections = OpenConnections::kStay;
+  change(lenient);
   auto request = probe(a_.address(family()), b_.address(family()), kUdp, 53);
   EXPECT_TRUE(passes(a_, b_, request));
   auto reply = request;

@@ -14,7 +14,7 @@ using policy::ChainKind;
 using policy::Direction;
 using policy::Hook;
 
-constexpr ChainId kOpen{1}, kClosed{2};
+constexpr ChainId kOpen{1}, kClosed{2}, kWeb{3};
 
 enum class How { kNftables, kEbpf, kEbpfByRules };
 
@@ -25,6 +25,7 @@ class HostConnections : public testing::TestWithParam<How> {
     auto changes = first_state(0);
     changes.tables.chains.update(kOpen, {policy::VocabularyId{1}, kAllowAll});
     changes.tables.chains.update(kClosed, {policy::VocabularyId{1}, kDenyAll});
+    changes.tables.chains.update(kWeb, {policy::VocabularyId{1}, kWebFromClass1});
     add_pod(changes, "a", a_, ingress, egress);
     add_host_endpoint(changes);
     agent_.apply(std::move(changes));
@@ -37,6 +38,16 @@ class HostConnections : public testing::TestWithParam<How> {
   }
   bool passes(const Station& from, const Station& to, const RawPacket& packet) {
     return !bed_.arriving(from, to, {packet}).empty();
+  }
+  // Whether an ICMP error of a's comes to who has sent this.
+  bool tells_an_error_of(const RawPacket& asked) {
+    RawPacket error{.token = new_token()};
+    auto quoted = asked;
+    quoted.token = error.token;
+    error.packet = {asked.packet.destination, asked.packet.source, kIcmp, 0, 0, 3, 1};
+    error.about = bytes_of(quoted);
+    return bed_.arriving(bed_.outside(), [&] { a_.send_past_rules({bytes_of(error)}); })
+        .contains(error.token);
   }
   static RawPacket answer_to(RawPacket packet) {
     std::swap(packet.packet.source, packet.packet.destination);
@@ -121,13 +132,65 @@ TEST_P(HostConnections, ThatAWorkloadRefusesAreNotItsToTellErrorsOf) {
   const auto asked = probe(bed_.outside().address(Family::kIpv4), a_.address(Family::kIpv4), kUdp, 80);
   EXPECT_FALSE(passes(bed_.outside(), a_, asked));
   EXPECT_FALSE(passes(a_, bed_.outside(), answer_to(asked)));
-  RawPacket error{.token = new_token()};
-  auto quoted = asked;
-  quoted.token = error.token;
-  error.packet = {asked.packet.destination, asked.packet.source, kIcmp, 0, 0, 3, 1};
-  error.about = bytes_of(quoted);
-  EXPECT_FALSE(
-      bed_.arriving(bed_.outside(), [&] { a_.send_past_rules({bytes_of(error)}); }).contains(error.token));
+  EXPECT_FALSE(tells_an_error_of(asked));
+}
+
+// What can begin nothing, and belongs to nothing, is judged by itself where the setting says so, and not remembered.
+TEST_P(HostConnections, AreNotBegunByAnAnswerToWhatTheWorkloadHasRefused) {
+  set_chain({ChainKind::kForward, Direction::kIngress}, kOpen);
+  set_chain({ChainKind::kForward, Direction::kEgress}, kWeb);
+  const auto& outside = bed_.outside().address(Family::kIpv4);
+  start(kDenyAll, kAllowAll);
+  HostChanges lenient;
+  lenient.settings.emplace().drop_invalid = false;
+  lenient.tables.classes.update(Prefix::host(outside), policy::ClassId{1});
+  agent_.apply(std::move(lenient));
+  auto asked = probe(outside, a_.address(Family::kIpv4), kTcp, 2000);
+  asked.packet.source_port = 80;
+  EXPECT_FALSE(passes(bed_.outside(), a_, asked));
+  EXPECT_TRUE(passes(a_, bed_.outside(), answer_to(asked)));
+  EXPECT_FALSE(tells_an_error_of(asked));
+  // It would come, if policy let it.
+  set_chain({ChainKind::kForward, Direction::kEgress}, kOpen);
+  HostChanges open;
+  add_host_endpoint(open);
+  agent_.apply(std::move(open));
+  EXPECT_TRUE(tells_an_error_of(asked));
+}
+
+// The refusal is the host's, though it comes from the workload's interface.
+TEST_P(HostConnections, ThatAWorkloadRefusesAreRefusedToTheirBeginnerWhereTheSettingSaysSo) {
+  set_chain({ChainKind::kForward, Direction::kIngress}, kOpen);
+  start(kDenyAll, kAllowAll);
+  HostChanges reject;
+  reject.settings.emplace().reject = true;
+  agent_.apply(std::move(reject));
+  bed_.outside().ns().run([&] {
+    shell(fmt::format("timeout 20 python3 -c \"import socket\n"
+                            "try: socket.create_connection(('{}', 80), 10)\n"
+                            "except ConnectionRefusedError: raise SystemExit(0)\n"
+                            "raise SystemExit(1)\"",
+                            a_.address(Family::kIpv4).to_string()));
+  });
+}
+
+// Where somebody else translates what comes to a workload, that knows the connection by another address.
+TEST_P(HostConnections, WhoseBeginnerIsTranslatedAreAnswered) {
+  set_chain({ChainKind::kForward, Direction::kIngress}, kOpen);
+  start(kAllowAll, kAllowAll);
+  bed_.host().run([] {
+    shell(
+        "nft 'add table inet others; add chain inet others out { type nat hook postrouting priority 100; }; "
+        "add rule inet others out oifname \"cali*\" ip saddr 192.0.2.1 masquerade'");
+  });
+  a_.ns().run([&] {
+    shell("nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', 80))\n"
+          "os.fork() == 0 and s.accept()\"");
+  });
+  bed_.outside().ns().run([&] {
+    shell(fmt::format("timeout 20 python3 -c \"import socket\nsocket.create_connection(('{}', 80), 10)\"",
+                      a_.address(Family::kIpv4).to_string()));
+  });
 }
 
 const auto kNameOfHow = [](const auto& one) {
