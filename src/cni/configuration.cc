@@ -73,7 +73,7 @@ Result<void> read_addresses(const json::object& object, std::string_view name, C
 
 Result<MacAddress> mac_of(std::string_view text) {
   const auto mac = MacAddress::parse(text);
-  if (!mac || (mac->bytes[0] & 1) != 0) {
+  if (!mac || !mac->is_of_one_interface()) {
     return fail(ErrorCode::kInvalid,
                 "\"{}\": must be six pairs of hexadecimal digits between colons, and of one interface", text);
   }

@@ -194,7 +194,7 @@ Outcome<Wishes> settle(const Configuration& configuration, const Labels& pod_ann
   TRY(wishes.qos, limits(configuration, pod_annotations));
   if (const auto* text = find(pod_annotations, "hwAddr")) {
     wishes.mac = MacAddress::parse(*text);
-    if (!wishes.mac || (wishes.mac->bytes[0] & 1) != 0 || *wishes.mac == MacAddress{})
+    if (!wishes.mac || !wishes.mac->is_of_one_interface())
       return wrong("pod", "hwAddr",
                    fmt::format("is \"{}\", which is no MAC address of one interface", *text));
   }

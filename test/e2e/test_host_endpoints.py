@@ -53,6 +53,7 @@ for port in ports:
     one = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     one.settimeout(1.0)
     if int(bound):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind(("", int(bound)))
     try:
         one.connect((address, int(port)))

@@ -166,11 +166,12 @@ TEST_P(HostConnections, ThatAWorkloadRefusesAreRefusedToTheirBeginnerWhereTheSet
   reject.settings.emplace().reject = true;
   agent_.apply(std::move(reject));
   bed_.outside().ns().run([&] {
-    shell(fmt::format("timeout 20 python3 -c \"import socket\n"
-                            "try: socket.create_connection(('{}', 80), 10)\n"
-                            "except ConnectionRefusedError: raise SystemExit(0)\n"
-                            "raise SystemExit(1)\"",
-                            a_.address(Family::kIpv4).to_string()));
+    shell(
+        fmt::format("timeout 20 python3 -c \"import socket\n"
+                    "try: socket.create_connection(('{}', 80), 10)\n"
+                    "except ConnectionRefusedError: raise SystemExit(0)\n"
+                    "raise SystemExit(1)\"",
+                    a_.address(Family::kIpv4).to_string()));
   });
 }
 
@@ -184,8 +185,9 @@ TEST_P(HostConnections, WhoseBeginnerIsTranslatedAreAnswered) {
         "add rule inet others out oifname \"cali*\" ip saddr 192.0.2.1 masquerade'");
   });
   a_.ns().run([&] {
-    shell("nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', 80))\n"
-          "os.fork() == 0 and s.accept()\"");
+    shell(
+        "nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', 80))\n"
+        "os.fork() == 0 and s.accept()\"");
   });
   bed_.outside().ns().run([&] {
     shell(fmt::format("timeout 20 python3 -c \"import socket\nsocket.create_connection(('{}', 80), 10)\"",

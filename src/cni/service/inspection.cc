@@ -23,23 +23,24 @@ constexpr std::chrono::seconds kLookPatience{2};
 Outcome<void> check_previous(const Attachment& attachment, const PreviousResult& previous) {
   const bool has_host = previous.host_interfaces.contains(attachment.host_interface);
   if (!previous.has_interface || !has_host) {
-    return changed(fmt::format("prevResult does not have {}, which ADD made; see: ip link show {}",
-                               has_host ? attachment.ifname + " of the container" : attachment.host_interface,
-                               attachment.host_interface));
+    return not_as_added(
+        fmt::format("prevResult does not have {}, which ADD made; see: ip link show {}",
+                    has_host ? attachment.ifname + " of the container" : attachment.host_interface,
+                    attachment.host_interface));
   }
   const auto has = [](const std::vector<IpAddress>& addresses, const IpAddress& address) {
     return std::ranges::find(addresses, address) != addresses.end();
   };
   for (const auto& address : previous.addresses) {
     if (!has(attachment.addresses, address))
-      return changed(
+      return not_as_added(
           fmt::format("prevResult has {0}, which ADD did not give; who has it says: ocicat ipam show {0}",
                       address.to_string()));
   }
   for (const auto& address : attachment.addresses) {
     if (!has(previous.addresses, address))
-      return changed(fmt::format("prevResult does not have {0}, which ADD gave; see: ocicat ipam show {0}",
-                                 address.to_string()));
+      return not_as_added(fmt::format(
+          "prevResult does not have {0}, which ADD gave; see: ocicat ipam show {0}", address.to_string()));
   }
   return {};
 }
@@ -49,17 +50,17 @@ Outcome<void> check_endpoint(Context& context, const Attachment& attachment) {
   const auto documents = context.documents.lend();
   const auto document = documents->get(attachment.endpoint);
   if (!document && document.error().code == ErrorCode::kNotFound)
-    return changed(attachment.endpoint.to_string() + " is not at the server; see: ocicat get wep -A");
+    return not_as_added(attachment.endpoint.to_string() + " is not at the server; see: ocicat get wep -A");
   if (!document) return std::unexpected(failure_of(document.error(), "the server does not answer"));
   if (container_of(*document) != documented_container(attachment.container_id)) {
-    return changed(fmt::format("{} is about another container; see: ocicat get wep -A -o yaml",
-                               attachment.endpoint.to_string()));
+    return not_as_added(fmt::format("{} is about another container; see: ocicat get wep -A -o yaml",
+                                    attachment.endpoint.to_string()));
   }
   context.parts.enforcement->look();
   if (!watch->wait(0, attachment.addresses, std::chrono::steady_clock::now() + kLookPatience)) {
     const auto why = watch->why_not();
-    return changed(fmt::format("policy and routes of {} are not in force{}{}; see: ocicat status",
-                               attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
+    return not_as_added(fmt::format("policy and routes of {} are not in force{}{}; see: ocicat status",
+                                    attachment.endpoint.to_string(), why.empty() ? "" : ": ", why));
   }
   return {};
 }

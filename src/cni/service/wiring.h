@@ -5,12 +5,13 @@
 #include <string>
 
 #include "base/mac.h"
+#include "cni/failure.h"
 #include "cni/service/context.h"
 
 namespace ocicat::cni {
 
 // Code 104: something of an attachment is not as ADD left it.
-std::unexpected<Failure> changed(std::string what);
+std::unexpected<Failure> not_as_added(std::string what);
 
 // Whether the pair of interfaces is there and up, and the container's has its addresses and routes, and this MAC if one
 // is given. Code 3: the container's network namespace is gone; 104: what is not as ADD left it, and where to see it.
