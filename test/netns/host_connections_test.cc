@@ -186,7 +186,8 @@ TEST_P(HostConnections, WhoseBeginnerIsTranslatedAreAnswered) {
   });
   a_.ns().run([&] {
     shell(
-        "nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', 80))\n"
+        "nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', "
+        "80))\ns.settimeout(30)\n"
         "os.fork() == 0 and s.accept()\"");
   });
   bed_.outside().ns().run([&] {
