@@ -2,6 +2,12 @@
 // host_agreement_test.cc.
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <cerrno>
+#include <cstring>
+
+#include "base/unique_fd.h"
 #include "netns/agent_host.h"
 #include "netns/host_ear.h"
 
@@ -48,6 +54,25 @@ class HostConnections : public testing::TestWithParam<How> {
     error.about = bytes_of(quoted);
     return bed_.arriving(bed_.outside(), [&] { a_.send_past_rules({bytes_of(error)}); })
         .contains(error.token);
+  }
+  sockaddr_in address_of_a() const {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(80);
+    std::memcpy(&to.sin_addr, a_.address(Family::kIpv4).bytes().data() + 12, sizeof to.sin_addr);
+    return to;
+  }
+  // How it ends that somebody outside connects to a (errno; 0: it is connected).
+  int connecting() {
+    int error = 0;
+    bed_.outside().ns().run([&] {
+      constexpr timeval kPatience{20, 0};
+      const auto to = address_of_a();
+      const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      CHECK(::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience) == 0);
+      if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) error = errno;
+    });
+    return error;
   }
   static RawPacket answer_to(RawPacket packet) {
     std::swap(packet.packet.source, packet.packet.destination);
@@ -165,14 +190,7 @@ TEST_P(HostConnections, ThatAWorkloadRefusesAreRefusedToTheirBeginnerWhereTheSet
   HostChanges reject;
   reject.settings.emplace().reject = true;
   agent_.apply(std::move(reject));
-  bed_.outside().ns().run([&] {
-    shell(
-        fmt::format("timeout 20 python3 -c \"import socket\n"
-                    "try: socket.create_connection(('{}', 80), 10)\n"
-                    "except ConnectionRefusedError: raise SystemExit(0)\n"
-                    "raise SystemExit(1)\"",
-                    a_.address(Family::kIpv4).to_string()));
-  });
+  EXPECT_EQ(connecting(), ECONNREFUSED);
 }
 
 // Where somebody else translates what comes to a workload, that knows the connection by another address.
@@ -184,16 +202,15 @@ TEST_P(HostConnections, WhoseBeginnerIsTranslatedAreAnswered) {
         "nft 'add table inet others; add chain inet others out { type nat hook postrouting priority 100; }; "
         "add rule inet others out oifname \"cali*\" ip saddr 192.0.2.1 masquerade'");
   });
+  UniqueFd listening;
   a_.ns().run([&] {
-    shell(
-        "nft flush ruleset; python3 -c \"import socket, os\ns = socket.create_server(('', "
-        "80))\ns.settimeout(30)\n"
-        "os.fork() == 0 and s.accept()\"");
+    shell("nft flush ruleset");
+    const auto own = address_of_a();
+    listening = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK(::bind(listening.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) == 0);
+    CHECK(::listen(listening.get(), 1) == 0);
   });
-  bed_.outside().ns().run([&] {
-    shell(fmt::format("timeout 20 python3 -c \"import socket\nsocket.create_connection(('{}', 80), 10)\"",
-                      a_.address(Family::kIpv4).to_string()));
-  });
+  EXPECT_EQ(connecting(), 0);
 }
 
 const auto kNameOfHow = [](const auto& one) {
