@@ -41,7 +41,7 @@ class Enforcement : public testing::TestWithParam<std::tuple<Datapath, Family>> 
     return error_for(b_.address(family()), seconds, udp) == ECONNREFUSED;
   }
   // What the network tells a within so many seconds of what it sends there (errno); another one, or 0, where it
-  // says nothing. It asks once: a socket that went on would send again and be told less often (see below).
+  // says nothing. The first answer ends it: a socket that went on would ask more often than is told (see below).
   int error_for(const IpAddress& destination, double seconds, bool udp) {
     int status = 0;
     a_.ns().run([&] {
